@@ -1,0 +1,189 @@
+//! Why a part of a job failed: one name for the wire (Temporal's failure type, the job resource, the manifest) and what
+//! it means to whoever decides next. How an activity's own errors become these is in the activities crate.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use temporalio_workflow::{
+    ActivityExecutionError, RetryState,
+    common::error::{ApplicationFailure, IncomingError},
+};
+
+/// What went wrong. The names are stable: they are failure types in histories and error types in the job resource.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum FailureType {
+    /// The provider refuses the request itself.
+    ProviderRejected,
+    /// The provider refuses our credentials.
+    ProviderUnauthorized,
+    /// The provider wants money first.
+    ProviderInsufficientCredit,
+    /// The provider asks us to slow down.
+    ProviderRateLimited,
+    /// The provider cannot be reached or fails on its side.
+    ProviderUnavailable,
+    /// The provider tried and failed.
+    GenerationFailed,
+    /// The prediction was canceled at the provider, not through us.
+    GenerationCanceled,
+    /// The prediction succeeded without a single file.
+    NoOutputs,
+    /// The prediction succeeded with more files than a job can carry.
+    TooManyOutputs,
+    /// We cannot tell whether the provider accepted the request, and will not pay twice to find out.
+    SubmissionUnknown,
+    /// The output's address must not be fetched.
+    SourceForbidden,
+    /// The output is gone from the provider.
+    SourceExpired,
+    /// The output's host refuses to hand it over.
+    SourceRejected,
+    /// The output's host cannot be reached, fails on its side, or breaks off.
+    SourceUnavailable,
+    /// What the address yields is not media that we store.
+    UnsupportedMedia,
+    /// The store refuses: credentials, bucket or policy.
+    StorageRejected,
+    /// The store cannot be reached or fails on its side.
+    StorageUnavailable,
+    /// The key holds other content.
+    StorageConflict,
+    /// Some or all outputs could not be stored.
+    OutputsFailed,
+    /// An attempt was given up so that another worker can carry on.
+    Interrupted,
+    /// An activity ran out of time.
+    TimedOut,
+    /// A fault of ours.
+    Internal,
+}
+
+impl FailureType {
+    /// Whether another attempt at the same work, without a change by a person, may succeed.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::ProviderRateLimited
+            | Self::ProviderUnavailable
+            | Self::SourceUnavailable
+            | Self::StorageUnavailable
+            | Self::OutputsFailed
+            | Self::Interrupted
+            | Self::TimedOut
+            // Policies and credentials of a store are mended by an operator while jobs wait.
+            | Self::StorageRejected => true,
+            Self::ProviderRejected
+            | Self::ProviderUnauthorized
+            | Self::ProviderInsufficientCredit
+            | Self::GenerationFailed
+            | Self::GenerationCanceled
+            | Self::NoOutputs
+            | Self::TooManyOutputs
+            | Self::SubmissionUnknown
+            | Self::SourceForbidden
+            | Self::SourceExpired
+            | Self::SourceRejected
+            | Self::UnsupportedMedia
+            | Self::StorageConflict
+            | Self::Internal => false,
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
+impl fmt::Display for FailureType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+/// A failure as the job resource and the manifest show it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct JobError {
+    /// What went wrong.
+    #[serde(rename = "type")]
+    pub kind: FailureType,
+    /// The same in words, for a person.
+    pub detail: String,
+    /// Whether trying again may help.
+    pub retryable: bool,
+}
+
+impl JobError {
+    /// An error of this kind with these words.
+    #[must_use]
+    pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), retryable: kind.is_retryable() }
+    }
+}
+
+/// What an activity's failure carries beside its type and message.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct FailureDetails {
+    /// How many attempts were made.
+    pub attempts: u32,
+}
+
+/// Makes the failure that an activity or the workflow ends with: typed, and final unless the type is retryable.
+#[must_use]
+pub fn application_failure(
+    error: &JobError,
+    next_retry_delay: Option<Duration>,
+    details: FailureDetails,
+) -> ApplicationFailure {
+    ApplicationFailure::builder(error.detail.clone())
+        .type_name(error.kind.to_string())
+        .non_retryable(!error.retryable)
+        .maybe_next_retry_delay(next_retry_delay)
+        .details(details)
+        .build()
+}
+
+/// Reads an activity's failure as the workflow got it: what went wrong, and the attempts made if the activity could say.
+#[must_use]
+pub fn read_activity_failure(failure: &ActivityExecutionError) -> (JobError, Option<u32>) {
+    if let Some(IncomingError::Application(application)) = failure.cause() {
+        let kind = application.type_name().and_then(FailureType::from_name).unwrap_or(FailureType::Internal);
+        let details = application.details::<FailureDetails>().ok().flatten();
+        return (JobError::new(kind, application.to_string()), details.map(|details| details.attempts));
+    }
+    if failure.as_timeout().is_some() {
+        return (JobError::new(FailureType::TimedOut, timeout_detail(failure)), None);
+    }
+    (JobError::new(FailureType::Internal, failure.to_string()), None)
+}
+
+fn timeout_detail(failure: &ActivityExecutionError) -> String {
+    let what = match failure {
+        ActivityExecutionError::Failed(activity) => activity.activity_type().unwrap_or("activity"),
+        _ => "activity",
+    };
+    let gave_up =
+        matches!(failure, ActivityExecutionError::Failed(activity) if activity.retry_state() == RetryState::Timeout);
+    let last = failure.as_timeout().and_then(|timeout| timeout.cause()).map(|cause| format!("; last: {cause}"));
+    format!("{what} {}{}", if gave_up { "ran out of time" } else { "timed out" }, last.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_read_back() {
+        for kind in [FailureType::ProviderRejected, FailureType::SourceExpired, FailureType::Internal] {
+            assert_eq!(FailureType::from_name(&kind.to_string()), Some(kind));
+        }
+        assert_eq!(FailureType::from_name("NoSuchThing"), None);
+    }
+
+    #[test]
+    fn a_failure_is_final_unless_its_type_is_retryable() {
+        let failure = |kind| application_failure(&JobError::new(kind, "why"), None, FailureDetails { attempts: 3 });
+        assert!(failure(FailureType::SourceExpired).is_non_retryable());
+        assert!(!failure(FailureType::SourceUnavailable).is_non_retryable());
+        assert_eq!(failure(FailureType::SourceExpired).type_name(), Some("SourceExpired"));
+    }
+}

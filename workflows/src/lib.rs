@@ -1,0 +1,23 @@
+//! The contract of Darkroom: the vocabulary of jobs, the definitions of activities and the workflow that ties them
+//! together. No I/O, no clock, no runtime: everything here must replay for ever.
+//!
+//! - [`request`]: what a caller asks for, parsed
+//! - [`job`]: the state of a job, as queries, results and manifests carry it
+//! - [`failure`]: why something failed, and what that means to whoever decides next
+//! - [`activities`]: what the workflow may ask of the world, with timeouts and retry policies
+//! - [`media_generation`]: the workflow itself
+
+pub mod activities;
+pub mod failure;
+pub mod job;
+pub mod media_generation;
+pub mod request;
+pub mod search_attributes;
+
+pub use media_generation::{MediaGeneration, MediaGenerationInput};
+
+/// The task queue of the workflow, of `generate` and of the local `finalize`: many cheap slots, long waits.
+pub const GENERATE_QUEUE: &str = "media-generation";
+
+/// The task queue of `persist`: few slots, many bytes.
+pub const PERSIST_QUEUE: &str = "media-persist";
