@@ -1,0 +1,133 @@
+//! The bucket that everything is stored in: the standard `AWS_*` through aws-config, and what they leave open in `S3_*`.
+//! What lies in the bucket is not known here.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
+    presigning::PresigningConfig,
+};
+use url::Url;
+
+use crate::Variable;
+
+const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom");
+const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
+const S3_PUBLIC_ENDPOINT: Variable = Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
+const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
+const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
+const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
+
+/// A bucket and a client for it.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// Speaks to the store.
+    pub client: Client,
+    /// The bucket.
+    pub bucket: String,
+    prefix: String,
+    public: Client,
+}
+
+impl Storage {
+    /// Reads the environment. The store itself is not asked.
+    ///
+    /// # Errors
+    /// If a variable is malformed or a region is neither given nor implied by an endpoint.
+    pub async fn from_env() -> Result<Self> {
+        let bucket = S3_BUCKET.or("darkroom".to_owned())?;
+        let prefix = S3_KEY_PREFIX.or(String::new())?;
+        let public_endpoint = S3_PUBLIC_ENDPOINT.optional::<Url>()?;
+        let checksums = S3_CHECKSUMS.or(Checksums::WhenSupported)?;
+        let path_style = S3_PATH_STYLE.optional::<bool>()?;
+
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(Duration::from_mins(1))
+            .build();
+        let shared = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        let plain = Client::new(&shared);
+        let endpoint_given = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some() || shared.endpoint_url().is_some();
+        let region = match shared.region() {
+            Some(region) => region.clone(),
+            None if endpoint_given => Region::from_static("us-east-1"),
+            None => return Err(AWS_REGION.invalid("is missing, and no endpoint is set").into()),
+        };
+        let configure = |builder: Builder| {
+            let (request, response) = checksums.into_sdk();
+            builder
+                .region(region.clone())
+                .force_path_style(path_style.unwrap_or(endpoint_given))
+                .request_checksum_calculation(request)
+                .response_checksum_validation(response)
+        };
+        let client = Client::from_conf(configure(plain.config().to_builder()).build());
+        let public = match public_endpoint {
+            Some(url) => Client::from_conf(configure(plain.config().to_builder()).endpoint_url(url).build()),
+            None => client.clone(),
+        };
+        Ok(Self { client, bucket, prefix, public })
+    }
+
+    /// A key as the store knows it.
+    #[must_use]
+    pub fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Checks that the bucket is there and lets us in.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn check(&self) -> Result<()> {
+        let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
+        sent.map_err(aws_sdk_s3::Error::from)
+            .with_context(|| format!("cannot use the bucket {:?} (S3_BUCKET, AWS_*)", self.bucket))?;
+        Ok(())
+    }
+
+    /// A URL by which anyone who has it can fetch an object for a while, at the endpoint that the public sees.
+    ///
+    /// # Errors
+    /// If the validity is over a week or there are no credentials to sign with.
+    pub async fn presign(&self, key: &str, validity: Duration) -> Result<Url> {
+        const WEEK: Duration = Duration::from_hours(168);
+        ensure!(validity <= WEEK, "a presigned URL is valid for a week at most");
+        let request = self.public.get_object().bucket(&self.bucket).key(self.full_key(key));
+        let presigned = request.presigned(PresigningConfig::expires_in(validity)?).await?;
+        Ok(presigned.uri().parse()?)
+    }
+}
+
+/// Whether the SDK adds checksum trailers of its own: some stores refuse them.
+#[derive(Clone, Copy, Debug)]
+enum Checksums {
+    WhenSupported,
+    WhenRequired,
+}
+
+impl Checksums {
+    fn into_sdk(self) -> (RequestChecksumCalculation, ResponseChecksumValidation) {
+        match self {
+            Self::WhenSupported => {
+                (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
+            }
+            Self::WhenRequired => (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired),
+        }
+    }
+}
+
+impl FromStr for Checksums {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "when_supported" => Ok(Self::WhenSupported),
+            "when_required" => Ok(Self::WhenRequired),
+            _ => Err("must be when_supported or when_required"),
+        }
+    }
+}
