@@ -1,0 +1,72 @@
+//! Turns what went wrong in an activity into what Temporal records, in one place: a type name, whether another attempt
+//! makes sense, and when. A bare `?` on a foreign error would make it untyped and retryable, so every activity returns a
+//! [`Failure`] and only [`attempted`] makes an `ActivityError`.
+
+use std::time::Duration;
+
+use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+/// Why an attempt at an activity ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Someone asked for the job to be canceled, and this attempt has cleaned up after itself.
+    #[error("canceled")]
+    Canceled,
+    /// It failed.
+    #[error("{}: {}", error.kind, error.detail)]
+    Failed {
+        /// What went wrong.
+        error: JobError,
+        /// When to try again, where the other side said so.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
+        Self::Failed { error: JobError::new(kind, detail), retry_after: None }
+    }
+
+    /// A failure of this kind that is to be tried again after this long.
+    pub fn retry_after(kind: FailureType, detail: impl Into<String>, delay: Duration) -> Self {
+        Self::Failed { error: JobError::new(kind, detail), retry_after: Some(delay) }
+    }
+}
+
+/// Makes the result of an attempt the activity's own.
+///
+/// # Errors
+/// The failure, typed as Temporal records it.
+pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result<T, ActivityError> {
+    let info = ctx.info();
+    result.map_err(|failure| match failure {
+        Failure::Canceled => ActivityError::cancelled(),
+        Failure::Failed { error, retry_after } => {
+            tracing::warn!(
+                job_id = info.workflow_id.as_deref(),
+                activity = info.activity_type,
+                attempt = info.attempt,
+                failure = %error.kind,
+                retryable = error.retryable,
+                detail = error.detail,
+                "attempt failed"
+            );
+            application_failure(&error, retry_after, FailureDetails { attempts: info.attempt }).into()
+        }
+    })
+}
+
+/// An error and its causes on one line: most libraries hide the reason in the sources.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut line = String::new();
+    for cause in causes.map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &cause;
+        }
+    }
+    line
+}

@@ -1,0 +1,167 @@
+//! `generate`: has a provider make the outputs, waits until it has, and pays for them once whatever happens in between.
+//!
+//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`] that the server
+//! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
+//! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
+
+pub mod provider;
+pub mod replicate;
+
+mod submission;
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use darkroom_workflows::{
+    activities::{CanceledGeneration, GenerateInput, GenerateOutcome, Generation, OutputSource},
+    failure::FailureType,
+    job::{CancelOutcome, PredictionStatus},
+};
+use temporalio_sdk::activities::ActivityContext;
+
+pub use self::submission::SubmissionPolicy;
+use self::{
+    provider::{Prediction, Provider, ProviderError},
+    submission::Submission,
+};
+use crate::{
+    failure::Failure,
+    heartbeat::{Heartbeat, Interruption},
+};
+
+/// The most outputs that a job carries: each is an activity and a few events in one workflow's history.
+const MAX_OUTPUTS: usize = 500;
+
+/// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.
+const MAX_URL: usize = 2048;
+
+/// Has the provider make the outputs.
+///
+/// # Errors
+/// If the provider refuses or fails, or cannot be reached for now.
+pub async fn generate(
+    provider: &dyn Provider,
+    policy: SubmissionPolicy,
+    ctx: &ActivityContext,
+    input: GenerateInput,
+) -> Result<GenerateOutcome, Failure> {
+    let heartbeat = Heartbeat::start(ctx);
+    let submission = Submission { provider, policy, heartbeat: &heartbeat, input: &input };
+    let mut prediction = submission.obtain(ctx).await?;
+
+    for interval in poll_intervals() {
+        if prediction.status.is_terminal() {
+            break;
+        }
+        let interruption = tokio::select! {
+            () = tokio::time::sleep(interval) => None,
+            interruption = heartbeat.interrupted() => Some(interruption),
+        };
+        match interruption {
+            None => prediction = poll(provider, prediction).await?,
+            Some(Interruption::CancelRequested) => return Ok(cancel(provider, prediction).await),
+            Some(interruption) => return Err(interruption.into()),
+        }
+    }
+    conclude(provider, prediction)
+}
+
+/// From a tenth of a second to five, in growing, jittered steps, for as long as it takes.
+fn poll_intervals() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_factor(1.3)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+async fn poll(provider: &dyn Provider, prediction: Prediction) -> Result<Prediction, Failure> {
+    match provider.fetch(&prediction.id).await {
+        Ok(prediction) => Ok(prediction),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateOutcome, Failure> {
+    let Prediction { id, status, outputs, error, data_removed, expires_at, metrics } = prediction;
+    let said = error.unwrap_or_else(|| "the provider gives no reason".to_owned());
+    match status {
+        PredictionStatus::Succeeded => {}
+        PredictionStatus::Failed => return Err(Failure::new(FailureType::GenerationFailed, said)),
+        PredictionStatus::Canceled | PredictionStatus::Aborted => {
+            return Err(Failure::new(FailureType::GenerationCanceled, "the prediction was canceled at the provider"));
+        }
+        PredictionStatus::Starting | PredictionStatus::Processing => {
+            return Err(Failure::new(FailureType::ProviderUnavailable, "the prediction is not done"));
+        }
+    }
+    match outputs.len() {
+        0 if data_removed => {
+            Err(Failure::new(FailureType::SourceExpired, format!("the provider has removed the outputs of {id}")))
+        }
+        0 => Err(Failure::new(FailureType::NoOutputs, format!("prediction {id} succeeded without a file"))),
+        1..=MAX_OUTPUTS => Ok(GenerateOutcome::Generated(Generation {
+            provider: provider.name().to_owned(),
+            prediction_id: id,
+            outputs: outputs.into_iter().map(source).collect(),
+            expires_at,
+            metrics,
+        })),
+        count => {
+            let detail = format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most");
+            Err(Failure::new(FailureType::TooManyOutputs, detail))
+        }
+    }
+}
+
+fn source(url: String) -> OutputSource {
+    if url.starts_with("data:") || url.len() > MAX_URL { OutputSource::Prediction } else { OutputSource::Url(url) }
+}
+
+/// Stops the prediction, as far as the provider lets us, within the time that a caller will wait.
+async fn cancel(provider: &dyn Provider, prediction: Prediction) -> GenerateOutcome {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let id = prediction.id.clone();
+    let stop = async {
+        let mut seen = provider.cancel(&id).await;
+        for interval in poll_intervals() {
+            match &seen {
+                Ok(prediction) if prediction.status.is_terminal() => break,
+                Ok(_) | Err(ProviderError::Unavailable(_) | ProviderError::RateLimited { .. }) => {}
+                Err(_) => break,
+            }
+            tokio::time::sleep(interval).await;
+            seen = provider.fetch(&id).await;
+        }
+        seen
+    };
+    let seen = tokio::time::timeout(PATIENCE, stop).await;
+    let (status, cancel_outcome) = match seen {
+        Ok(Ok(Prediction { status, .. })) => match status {
+            PredictionStatus::Canceled | PredictionStatus::Aborted => (status, CancelOutcome::Canceled),
+            PredictionStatus::Succeeded | PredictionStatus::Failed => (status, CancelOutcome::TooLate),
+            PredictionStatus::Starting | PredictionStatus::Processing => (status, CancelOutcome::Unknown),
+        },
+        Ok(Err(_)) | Err(_) => (prediction.status, CancelOutcome::Unknown),
+    };
+    let provider = provider.name().to_owned();
+    GenerateOutcome::Canceled(CanceledGeneration { provider, prediction_id: id, status, cancel_outcome })
+}
+
+impl From<ProviderError> for Failure {
+    fn from(error: ProviderError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ProviderError::Rejected(_) => Self::new(FailureType::ProviderRejected, detail),
+            ProviderError::Unauthorized(_) => Self::new(FailureType::ProviderUnauthorized, detail),
+            ProviderError::InsufficientCredit(_) => Self::new(FailureType::ProviderInsufficientCredit, detail),
+            ProviderError::RateLimited { retry_after } => {
+                Self::retry_after(FailureType::ProviderRateLimited, detail, retry_after)
+            }
+            ProviderError::NotFound => Self::new(FailureType::SourceExpired, detail),
+            ProviderError::Unavailable(_) => Self::new(FailureType::ProviderUnavailable, detail),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What touches the world on behalf of a job: the activities that the workflow asks for, one module each. How they are
+//! scheduled and tried again is in the workflows crate; which of them a process serves is in the worker crate.
+//!
+//! - [`registered`]: the activities as a worker registers them
+//! - [`generate`]: has a provider make the outputs, and pays for them once
+//! - [`persist`]: moves one output into the store
+//! - [`finalize`]: writes the manifest
+//! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
+//! - [`failure`]: turns our errors into Temporal's, in one place
+
+pub mod failure;
+pub mod finalize;
+pub mod generate;
+pub mod heartbeat;
+pub mod persist;
+pub mod registered;
+
+pub use registered::Activities;

@@ -1,0 +1,71 @@
+//! The activities as a worker registers them: the clients that they share, and a thin method for each.
+
+#![expect(missing_docs, reason = "the macro makes constants that cannot carry documentation")]
+
+use std::sync::Arc;
+
+use darkroom_config::Storage;
+use darkroom_workflows::{
+    activities::{self as contract, GenerateInput, GenerateOutcome, PersistInput},
+    job::{JobState, StoredMedia},
+};
+use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+
+use crate::{
+    failure::attempted,
+    finalize,
+    generate::{self, SubmissionPolicy, provider::Provider},
+    persist::{self, Sources},
+};
+
+pub use self::activities::{Finalize, Generate, Persist};
+
+/// The activities and the clients that they work with.
+pub struct Activities {
+    /// Who makes the outputs.
+    pub provider: Arc<dyn Provider>,
+    /// What to do when nobody can tell whether the provider has the work.
+    pub submission_policy: SubmissionPolicy,
+    /// Where outputs come from.
+    pub sources: Sources,
+    /// Where everything is stored.
+    pub storage: Storage,
+}
+
+#[activities]
+impl Activities {
+    /// See [`generate::generate`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Generate)]
+    pub async fn generate(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: GenerateInput,
+    ) -> Result<GenerateOutcome, ActivityError> {
+        attempted(&ctx, generate::generate(&*self.provider, self.submission_policy, &ctx, input).await)
+    }
+
+    /// See [`persist::persist`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Persist)]
+    pub async fn persist(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: PersistInput,
+    ) -> Result<StoredMedia, ActivityError> {
+        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.storage, &ctx, input).await)
+    }
+
+    /// See [`finalize::finalize`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Finalize)]
+    pub async fn finalize(self: Arc<Self>, ctx: ActivityContext, job: JobState) -> Result<(), ActivityError> {
+        attempted(&ctx, finalize::finalize(&self.storage, &job).await)
+    }
+}
