@@ -1,0 +1,111 @@
+//! What the worker is told by its environment.
+
+use std::{num::NonZeroUsize, str::FromStr, time::Duration};
+
+use anyhow::Result;
+use darkroom_activities::generate::SubmissionPolicy;
+use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use url::Url;
+
+const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist");
+const GENERATE_CONCURRENCY: Variable = Variable::new("GENERATE_CONCURRENCY", "1000");
+const PERSIST_CONCURRENCY: Variable = Variable::new("PERSIST_CONCURRENCY", "32");
+const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
+const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
+const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
+const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
+
+/// How long a call to Temporal is tried again: as long as an outage may last without losing the result of an activity.
+const TEMPORAL_PATIENCE: Duration = Duration::from_mins(5);
+
+/// The worker's configuration.
+pub struct Config {
+    /// Where Temporal is.
+    pub temporal: TemporalConfig,
+    /// Where media go.
+    pub storage: Storage,
+    /// The provider and how to use it.
+    pub provider: ProviderConfig,
+    /// Which task queues this process serves.
+    pub queues: Queues,
+    /// How many generations may be waited for at a time.
+    pub generate_concurrency: NonZeroUsize,
+    /// How many outputs may be moved at a time.
+    pub persist_concurrency: NonZeroUsize,
+}
+
+/// Replicate, or what speaks its contract.
+pub struct ProviderConfig {
+    /// The API, `/v1` included.
+    pub base_url: Url,
+    /// The API token.
+    pub token: String,
+    /// Where the provider can reach our api.
+    pub public_url: Option<Url>,
+    /// What to do about a submission that nobody can account for.
+    pub submission_policy: SubmissionPolicy,
+}
+
+/// Which task queues a process serves: at least one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Queues {
+    /// Workflows, `generate` and the local `finalize`.
+    pub generate: bool,
+    /// `persist` and the patient `finalize`.
+    pub persist: bool,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// If a variable is missing or malformed; the message names it, its problem and an example.
+    pub async fn from_env() -> Result<Self> {
+        Ok(Self {
+            queues: WORKER_QUEUES.or(Queues { generate: true, persist: true })?,
+            generate_concurrency: GENERATE_CONCURRENCY.or(const { NonZeroUsize::new(1000).unwrap() })?,
+            persist_concurrency: PERSIST_CONCURRENCY.or(const { NonZeroUsize::new(32).unwrap() })?,
+            provider: ProviderConfig {
+                base_url: REPLICATE_BASE_URL.or(const_url("https://api.replicate.com/v1")?)?,
+                token: REPLICATE_API_TOKEN.secret()?,
+                public_url: DARKROOM_PUBLIC_URL.optional()?,
+                submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
+            },
+            temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
+            storage: Storage::from_env().await?,
+        })
+    }
+}
+
+fn const_url(text: &str) -> Result<Url> {
+    Ok(text.parse()?)
+}
+
+impl FromStr for Queues {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut queues = Self { generate: false, persist: false };
+        for name in text.split(',') {
+            match name.trim() {
+                "generate" => queues.generate = true,
+                "persist" => queues.persist = true,
+                _ => return Err("must be generate, persist or both with a comma between"),
+            }
+        }
+        Ok(queues)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_parse() {
+        assert_eq!("generate".parse(), Ok(Queues { generate: true, persist: false }));
+        assert_eq!("persist, generate".parse(), Ok(Queues { generate: true, persist: true }));
+        assert!("".parse::<Queues>().is_err());
+        assert!("generate,render".parse::<Queues>().is_err());
+    }
+}
