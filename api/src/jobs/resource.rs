@@ -1,0 +1,164 @@
+//! The job as HTTP presents it. Field names follow the service that this one replaces; every field is always there, `null`
+//! where there is nothing to say.
+
+use darkroom_workflows::{
+    failure::JobError,
+    job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
+    request::{JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt},
+};
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+use url::Url;
+
+use super::{presign, read::Snapshot};
+use crate::{Context, problem::Problem};
+
+/// A job.
+#[derive(Serialize)]
+pub(super) struct JobResource {
+    job_id: String,
+    status: JobStatus,
+    /// What an unfinished job is busy with.
+    stage: Option<Stage>,
+    /// Whether the state may be behind the truth, as no worker could be asked.
+    stale: bool,
+    model: Model,
+    prompt: Prompt,
+    num_outputs: NumOutputs,
+    seed: Option<u64>,
+    output_format: Option<OutputFormat>,
+    input: ModelInput,
+    metadata: Metadata,
+    media: Vec<MediaResource>,
+    provider: Option<ProviderState>,
+    error: Option<JobError>,
+    error_message: Option<String>,
+    retry_count: u32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    links: Links,
+}
+
+/// One output.
+#[derive(Serialize)]
+struct MediaResource {
+    index: u32,
+    status: MediaStatus,
+    /// Leads to the output for as long as the job is known.
+    media_url: Option<String>,
+    s3_key: Option<String>,
+    /// Leads to the output for an hour, for whoever has it.
+    presigned_media_url: Option<Url>,
+    content_type: Option<String>,
+    size: Option<u64>,
+    sha256: Option<String>,
+    attempts: Option<u32>,
+    error: Option<JobError>,
+    error_message: Option<String>,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+}
+
+/// Where to go from here.
+#[derive(Serialize)]
+struct Links {
+    #[serde(rename = "self")]
+    this: String,
+    /// The workflow in the Temporal UI.
+    temporal: Option<String>,
+}
+
+impl JobResource {
+    pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
+        let Snapshot { state, stale } = snapshot;
+        let JobState { job_id, request, status, stage, media, provider, error, retry_count, .. } = state;
+        let JobRequest { model, prompt, num_outputs, seed, output_format, input, metadata } = request;
+        let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
+        let media = try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, media))).await?;
+        let namespace = context.temporal.client().map(|client| client.options().namespace.clone());
+        let temporal = context.temporal_ui.as_ref().zip(namespace.ok()).map(|(ui, namespace)| {
+            format!("{}/namespaces/{namespace}/workflows/{job_id}", ui.as_str().trim_end_matches('/'))
+        });
+        Ok(Self {
+            job_id: job_id.to_string(),
+            status,
+            stage,
+            stale,
+            model,
+            prompt,
+            num_outputs,
+            seed,
+            output_format,
+            input,
+            metadata,
+            media,
+            provider,
+            error_message: error.as_ref().map(|error| error.detail.clone()),
+            error,
+            retry_count,
+            created_at: state.created_at,
+            updated_at: state.updated_at,
+            started_at: state.started_at,
+            completed_at: state.completed_at,
+            links: Links { this, temporal },
+        })
+    }
+
+    pub(super) fn job_id(&self) -> &str {
+        &self.job_id
+    }
+
+    pub(super) fn to_json(&self) -> Result<String, Problem> {
+        serde_json::to_string(self).map_err(|error| {
+            tracing::error!(%error, "cannot write a job as JSON");
+            Problem::internal()
+        })
+    }
+}
+
+impl MediaResource {
+    async fn of(context: &Context, job_url: &str, media: Media) -> Result<Self, Problem> {
+        let mut resource = Self::without_particulars(&media);
+        match media.outcome {
+            MediaOutcome::Pending | MediaOutcome::Canceled => {}
+            MediaOutcome::Failed { error, attempts } => {
+                resource.error_message = Some(error.detail.clone());
+                resource.error = Some(error);
+                resource.attempts = attempts;
+            }
+            MediaOutcome::Completed(stored) => {
+                resource.media_url = Some(format!("{job_url}/media/{}", media.index));
+                resource.presigned_media_url = Some(presign(context, &stored.s3_key).await?);
+                resource.s3_key = Some(stored.s3_key);
+                resource.content_type = Some(stored.content_type);
+                resource.size = Some(stored.size);
+                resource.sha256 = Some(stored.sha256);
+                resource.attempts = Some(stored.attempts);
+                resource.started_at = Some(stored.started_at);
+                resource.completed_at = Some(stored.completed_at);
+            }
+        }
+        Ok(resource)
+    }
+
+    fn without_particulars(media: &Media) -> Self {
+        Self {
+            index: media.index,
+            status: media.status(),
+            media_url: None,
+            s3_key: None,
+            presigned_media_url: None,
+            content_type: None,
+            size: None,
+            sha256: None,
+            attempts: None,
+            error: None,
+            error_message: None,
+            started_at: None,
+            completed_at: None,
+        }
+    }
+}
