@@ -1,0 +1,189 @@
+//! The embedded stack: everything that Darkroom needs, as real parts on loopback. Plain `cargo run` starts it, tests share
+//! it. Its data lie below one directory, so that a stack that was stopped or killed goes on where it was.
+//!
+//! - [`temporal`]: a Temporal dev server, found or built by [`temporal_cli`]
+//! - [`s3`]: an S3 server
+//! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
+//! - [`process`]: child processes that never outlive us
+//! - [`ports`]: the usual port or a free one
+
+pub mod ports;
+pub mod process;
+pub mod provider;
+pub mod s3;
+pub mod temporal;
+pub mod temporal_cli;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use self::{process::Process, provider::ProviderServer, s3::S3Server, temporal::TemporalServer};
+
+/// What the stack is to be like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its data lie.
+    pub directory: PathBuf,
+    /// The `darkroom` binary, of which worker and api are processes.
+    pub binary: PathBuf,
+    /// Whether to use the usual ports where they are free; otherwise any.
+    pub usual_ports: bool,
+    /// Whether to serve the Temporal UI.
+    pub temporal_ui: bool,
+    /// Who makes the outputs.
+    pub provider: ProviderChoice,
+}
+
+/// Who makes the outputs.
+#[derive(Clone, Copy, Debug)]
+pub enum ProviderChoice {
+    /// The embedded provider.
+    Embedded {
+        /// How long it takes, unless a request says otherwise.
+        latency: Duration,
+    },
+    /// Replicate itself, for money, with the `REPLICATE_*` of our own environment.
+    Replicate,
+}
+
+/// A running stack. Dropping it stops everything.
+pub struct Stack {
+    /// The Temporal server.
+    pub temporal: TemporalServer,
+    /// The S3 server.
+    pub s3: S3Server,
+    /// The provider; absent where the real one is used.
+    pub provider: Option<ProviderServer>,
+    /// The worker.
+    pub worker: Process,
+    /// The api.
+    pub api: Process,
+    /// Where the api listens.
+    pub api_address: SocketAddr,
+    options: Options,
+}
+
+impl Stack {
+    /// Starts everything and waits until a job that is accepted would be worked on. Tells `progress` of each component.
+    ///
+    /// # Errors
+    /// If a component cannot be started; the message says which and where its log is.
+    pub async fn start(options: Options, progress: impl Fn(&str)) -> Result<Self> {
+        let directory = &options.directory;
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let cli = temporal_cli::locate(&progress).await?;
+        let temporal = TemporalServer::start(&cli, &options).await?;
+        progress(&format!("Temporal    {}", temporal.address));
+        if let Some(ui) = &temporal.ui {
+            progress(&format!("Temporal UI {ui}"));
+        }
+        let s3 = S3Server::start(&directory.join("s3"), ports::bind(&options, 9000).await?)?;
+        progress(&format!("S3          {}", s3.endpoint));
+        let provider = match options.provider {
+            ProviderChoice::Embedded { latency } => {
+                let listener = ports::bind(&options, 9100).await?;
+                Some(ProviderServer::start(&directory.join("provider"), listener, latency)?)
+            }
+            ProviderChoice::Replicate => None,
+        };
+        progress(&match &provider {
+            Some(provider) => format!("provider    {}", provider.base_url),
+            None => "provider    Replicate, for money (REPLICATE_API_TOKEN is set)".to_owned(),
+        });
+        let api_address = ports::pick(&options, 8080).await?;
+        let environment = Environment { temporal: &temporal, s3: &s3, provider: provider.as_ref(), api_address };
+        let api = environment.spawn("api", &options)?;
+        let worker = environment.spawn("worker", &options)?;
+        let stack = Self { temporal, s3, provider, worker, api, api_address, options };
+        stack.until_ready().await?;
+        progress("worker      polls both queues");
+        progress(&format!("api         {}", stack.api_url()));
+        Ok(stack)
+    }
+
+    /// The base URL of the api.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api_address)
+    }
+
+    /// Starts a further process of our binary, `worker` or `api`, against this stack. The process that it takes the place
+    /// of, if any, must be gone.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&self, subcommand: &'static str) -> Result<Process> {
+        let Self { temporal, s3, provider, api_address, options, .. } = self;
+        let environment = Environment { temporal, s3, provider: provider.as_ref(), api_address: *api_address };
+        environment.spawn(subcommand, options)
+    }
+
+    /// Waits until the api reports that it is ready.
+    ///
+    /// # Errors
+    /// If a process ends or a minute passes first.
+    pub async fn until_ready(&self) -> Result<()> {
+        let url = format!("{}/readyz", self.api_url());
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let ready = async || match http.get(&url).send().await {
+            Ok(response) => response.status().is_success(),
+            Err(_) => false,
+        };
+        process::until("a worker and an api that are ready", Duration::from_mins(1), &[&self.worker, &self.api], ready)
+            .await
+    }
+}
+
+/// What the processes of a stack are told.
+struct Environment<'a> {
+    temporal: &'a TemporalServer,
+    s3: &'a S3Server,
+    provider: Option<&'a ProviderServer>,
+    api_address: SocketAddr,
+}
+
+impl Environment<'_> {
+    fn spawn(&self, subcommand: &'static str, options: &Options) -> Result<Process> {
+        let mut command = std::process::Command::new(&options.binary);
+        command.args([subcommand, "--stop-with-stdin"]);
+        self.tell(&mut command);
+        Process::spawn(subcommand, command, &log_directory(&options.directory))
+    }
+
+    fn tell(&self, command: &mut std::process::Command) {
+        // What our own environment says of other stacks must not reach into this one.
+        let foreign =
+            |name: &str| ["AWS_", "DARKROOM_", "S3_", "TEMPORAL_", "WORKER_"].iter().any(|of| name.starts_with(of));
+        for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
+            command.env_remove(name);
+        }
+        command
+            .env("TEMPORAL_ADDRESS", &self.temporal.address)
+            .env("TEMPORAL_NAMESPACE", "default")
+            .env("AWS_ENDPOINT_URL_S3", &self.s3.endpoint)
+            .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY)
+            .env("AWS_REGION", "us-east-1")
+            .env("S3_BUCKET", s3::BUCKET)
+            .env("DARKROOM_LISTEN", self.api_address.to_string());
+        if let Some(ui) = &self.temporal.ui {
+            command.env("DARKROOM_TEMPORAL_UI", ui);
+        }
+        // Replicate calls back over https only, and cannot reach loopback.
+        if let Some(provider) = self.provider {
+            command
+                .env("REPLICATE_BASE_URL", &provider.base_url)
+                .env("REPLICATE_API_TOKEN", provider::TOKEN)
+                .env("DARKROOM_PUBLIC_URL", format!("http://{}", self.api_address));
+        }
+    }
+}
+
+fn log_directory(directory: &Path) -> PathBuf {
+    directory.join("logs")
+}

@@ -1,0 +1,286 @@
+//! What a prediction is, and how it stands at a moment: its status is a function of its record and the time, so nothing
+//! runs in the background and nothing is lost when the provider is killed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use darkroom_workflows::job::PredictionStatus;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// Files are removed this long after the end.
+const RETENTION: SignedDuration = SignedDuration::from_hours(1);
+
+/// A prediction as it is kept.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Prediction {
+    /// Its id; ids sort by creation.
+    pub id: String,
+    /// The model that it was asked of.
+    pub model: String,
+    /// Its input.
+    pub input: Map<String, Value>,
+    /// Where to report.
+    pub webhook: Option<String>,
+    /// What to report.
+    pub webhook_events_filter: Vec<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// How long it takes.
+    pub latency: Duration,
+    /// When it was canceled, if it was before its end.
+    pub canceled_at: Option<Timestamp>,
+}
+
+/// What a request may ask of this provider beside pictures: `input.dev`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// How long to take.
+    #[serde(default, rename = "latency_ms", deserialize_with = "milliseconds")]
+    pub latency: Option<Duration>,
+    /// Fail with these words instead of making anything.
+    #[serde(default)]
+    pub fail: Option<String>,
+    /// Make this many files, whatever `num_outputs` says.
+    #[serde(default)]
+    pub outputs: Option<u32>,
+    /// Do not have these files when they are fetched.
+    #[serde(default)]
+    pub missing: BTreeSet<u32>,
+    /// Make files of this many bytes instead of pictures.
+    #[serde(default)]
+    pub bytes: Option<usize>,
+}
+
+impl Script {
+    /// Reads it from a prediction's input.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub fn of(input: &Map<String, Value>) -> Result<Self, serde_json::Error> {
+        input.get("dev").map_or_else(|| Ok(Self::default()), Self::deserialize)
+    }
+}
+
+fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}
+
+/// One file to render.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What it shows.
+    pub prompt: String,
+    /// Makes it the same every time.
+    pub seed: u64,
+    /// `jpg`, `png` or `webp`.
+    pub format: Format,
+    /// Bytes of this length instead of a picture.
+    pub bytes: Option<usize>,
+}
+
+/// The formats that are rendered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "each variant is the name of a well-known format")]
+pub enum Format {
+    Jpg,
+    Png,
+    Webp,
+}
+
+impl Format {
+    fn of(input: &Map<String, Value>) -> Self {
+        match input.get("output_format").and_then(Value::as_str) {
+            Some("jpg") => Self::Jpg,
+            Some("png") => Self::Png,
+            _ => Self::Webp,
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Jpg => "jpg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+        }
+    }
+}
+
+impl Prediction {
+    /// A prediction that begins now.
+    #[must_use]
+    pub fn new(
+        model: String,
+        input: Map<String, Value>,
+        webhook: Option<String>,
+        webhook_events_filter: Vec<String>,
+        created_at: Timestamp,
+        latency: Duration,
+    ) -> Self {
+        let id = Uuid::now_v7().simple().to_string();
+        Self { id, model, input, webhook, webhook_events_filter, created_at, latency, canceled_at: None }
+    }
+
+    /// Stops it, unless it has ended.
+    pub fn cancel(&mut self, now: Timestamp) {
+        if !self.status(now).is_terminal() {
+            self.canceled_at = Some(now);
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> PredictionStatus {
+        match self.canceled_at {
+            Some(canceled_at) if canceled_at < self.started_at() => PredictionStatus::Aborted,
+            Some(_) => PredictionStatus::Canceled,
+            None if now < self.started_at() => PredictionStatus::Starting,
+            None if now < self.ends_at() => PredictionStatus::Processing,
+            None if self.script().fail.is_some() => PredictionStatus::Failed,
+            None => PredictionStatus::Succeeded,
+        }
+    }
+
+    /// As the API writes it.
+    #[must_use]
+    pub fn to_json(&self, origin: &str, now: Timestamp) -> Value {
+        let mut json = self.to_entry(origin, now);
+        json["input"] = Value::Object(self.input.clone());
+        json["webhook"] = json!(self.webhook);
+        json["output"] = self.output(origin, now);
+        json["logs"] = "".into();
+        json
+    }
+
+    /// As the API's list writes it.
+    #[must_use]
+    pub fn to_entry(&self, origin: &str, now: Timestamp) -> Value {
+        let status = self.status(now);
+        let url = format!("{origin}/v1/predictions/{}", self.id);
+        let started_at = (now >= self.started_at()).then(|| self.started_at());
+        let completed_at = status.is_terminal().then(|| self.canceled_at.unwrap_or_else(|| self.ends_at()));
+        let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+        let metrics = completed_at.map_or(json!({}), |end| {
+            json!({"predict_time": seconds(self.started_at().min(end), end), "total_time": seconds(self.created_at, end)})
+        });
+        json!({
+            "id": self.id,
+            "model": self.model,
+            "version": "hidden",
+            "status": status,
+            "error": (status == PredictionStatus::Failed).then(|| self.script().fail),
+            "data_removed": self.is_removed(now),
+            "created_at": self.created_at,
+            "started_at": started_at,
+            "completed_at": completed_at,
+            "metrics": metrics,
+            "urls": {"get": url, "cancel": format!("{url}/cancel"), "web": url},
+        })
+    }
+
+    /// The file of this name, if it is there to be fetched.
+    #[must_use]
+    pub fn file(&self, name: &str, now: Timestamp) -> Option<Picture> {
+        let (index, extension) = name.split_once('.')?;
+        let index: u32 = index.parse().ok()?;
+        let script = self.script();
+        let format = Format::of(&self.input);
+        let is_there = self.status(now) == PredictionStatus::Succeeded
+            && !self.is_removed(now)
+            && index < self.count()
+            && extension == format.extension()
+            && !script.missing.contains(&index);
+        let prompt = self.input.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let seed = self.input.get("seed").and_then(Value::as_u64).unwrap_or_else(|| fold(&self.id));
+        is_there.then(|| Picture { prompt, seed: seed.wrapping_add(index.into()), format, bytes: script.bytes })
+    }
+
+    fn output(&self, origin: &str, now: Timestamp) -> Value {
+        if self.status(now) != PredictionStatus::Succeeded || self.is_removed(now) {
+            return Value::Null;
+        }
+        let extension = Format::of(&self.input).extension();
+        (0..self.count()).map(|index| format!("{origin}/files/{}/{index}.{extension}", self.id)).collect()
+    }
+
+    fn count(&self) -> u32 {
+        let asked = self.input.get("num_outputs").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+        self.script().outputs.or(asked).unwrap_or(1)
+    }
+
+    fn started_at(&self) -> Timestamp {
+        self.created_at + self.latency / 5
+    }
+
+    fn ends_at(&self) -> Timestamp {
+        self.created_at + self.latency
+    }
+
+    fn is_removed(&self, now: Timestamp) -> bool {
+        now > self.ends_at() + RETENTION
+    }
+
+    /// It was read when the prediction was created, so it makes sense.
+    fn script(&self) -> Script {
+        Script::of(&self.input).unwrap_or_default()
+    }
+}
+
+fn fold(text: &str) -> u64 {
+    text.bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(latency: u64) -> Prediction {
+        let input = Map::from_iter([("prompt".to_owned(), json!("a fox")), ("num_outputs".to_owned(), json!(2))]);
+        Prediction::new(
+            "acme/photo".to_owned(),
+            input,
+            None,
+            vec![],
+            Timestamp::UNIX_EPOCH,
+            Duration::from_secs(latency),
+        )
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+    }
+
+    #[test]
+    fn time_alone_moves_a_prediction_along() {
+        let prediction = prediction(10);
+        assert_eq!(prediction.status(at(1)), PredictionStatus::Starting);
+        assert_eq!(prediction.status(at(5)), PredictionStatus::Processing);
+        assert_eq!(prediction.to_json("http://p", at(5))["output"], Value::Null);
+        assert_eq!(prediction.status(at(10)), PredictionStatus::Succeeded);
+        assert_eq!(prediction.to_json("http://p", at(10))["output"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn files_vanish_an_hour_after_the_end() {
+        let prediction = prediction(10);
+        assert!(prediction.file("0.webp", at(10)).is_some());
+        assert!(prediction.file("2.webp", at(10)).is_none());
+        assert!(prediction.file("0.webp", at(3_611)).is_none());
+        assert_eq!(prediction.to_json("http://p", at(3_611))["data_removed"], true);
+    }
+
+    #[test]
+    fn canceling_stops_only_what_has_not_ended() {
+        let mut early = prediction(10);
+        early.cancel(at(1));
+        assert_eq!(early.status(at(60)), PredictionStatus::Aborted);
+        let mut running = prediction(10);
+        running.cancel(at(5));
+        assert_eq!(running.status(at(60)), PredictionStatus::Canceled);
+        let mut late = prediction(10);
+        late.cancel(at(11));
+        assert_eq!(late.status(at(60)), PredictionStatus::Succeeded);
+    }
+}

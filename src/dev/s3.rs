@@ -1,0 +1,66 @@
+//! An S3 server in this process, over real HTTP, on files.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::{net::TcpListener, task::AbortHandle};
+
+/// The bucket.
+pub const BUCKET: &str = "darkroom";
+
+/// Credentials that guard nothing but a server on loopback.
+pub const ACCESS_KEY: &str = "darkroom";
+
+/// See [`ACCESS_KEY`].
+pub const SECRET_KEY: &str = "darkroom-on-loopback";
+
+/// A running server. Dropping it stops it.
+pub struct S3Server {
+    /// Its endpoint URL.
+    pub endpoint: String,
+    accepting: AbortHandle,
+}
+
+impl S3Server {
+    /// Serves the files below `root`.
+    ///
+    /// # Errors
+    /// If the directory cannot be used.
+    pub fn start(root: &Path, listener: TcpListener) -> Result<Self> {
+        let bucket = root.join(BUCKET);
+        std::fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
+        let files = FileSystem::new(root).map_err(|error| anyhow!("cannot serve {}: {error:?}", root.display()))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = builder.build();
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let accepting = tokio::spawn(async move {
+            let http = Builder::new(TokioExecutor::new());
+            loop {
+                let Ok((socket, _)) = listener.accept().await else {
+                    // No file descriptor left, most likely: let connections end before the next try.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+                tokio::spawn(async move {
+                    // A client that goes away is no news.
+                    let _ = connection.await;
+                });
+            }
+        });
+        Ok(Self { endpoint, accepting: accepting.abort_handle() })
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line of `darkroom`: the embedded stack by default, the production processes by name.
+
+mod telemetry;
+
+#[cfg(feature = "dev")]
+mod first_look;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+/// Durable media generation on Temporal.
+///
+/// Without a command, starts everything on this machine (Temporal, S3, a provider that renders pictures, a worker, the
+/// api), runs a sample job through HTTP and stays up until Ctrl-C.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[cfg(feature = "dev")]
+    #[command(flatten)]
+    first_look: first_look::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a Temporal worker, configured by environment variables.
+    Worker(Service),
+    /// Run the HTTP facade, configured by environment variables.
+    Api(Service),
+    /// Run a command and stop it when standard input closes.
+    #[cfg(feature = "dev")]
+    #[command(hide = true)]
+    Supervise {
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Service {
+    /// Stop when standard input closes: whoever started this process is gone.
+    #[cfg(feature = "dev")]
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a command belongs on the terminal")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Some(Command::Worker(service)) => serve(&service, async |shutdown| {
+            darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
+        }),
+        Some(Command::Api(service)) => serve(&service, async |shutdown| {
+            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await
+        }),
+        #[cfg(feature = "dev")]
+        Some(Command::Supervise { command }) => {
+            let (program, arguments) = command.split_first().unwrap_or_else(|| unreachable!("clap requires one"));
+            let mut command = std::process::Command::new(program);
+            command.args(arguments);
+            let code = darkroom::dev::process::supervise(command)?;
+            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        }
+        #[cfg(feature = "dev")]
+        None => runtime()?.block_on(first_look::run(cli.first_look)),
+        #[cfg(not(feature = "dev"))]
+        None => {
+            use clap::CommandFactory;
+            Cli::command().print_help()?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn serve(service: &Service, run: impl AsyncFnOnce(CancellationToken) -> Result<()>) -> Result<ExitCode> {
+    telemetry::init();
+    let shutdown = CancellationToken::new();
+    #[cfg(feature = "dev")]
+    if service.stop_with_stdin {
+        stop_with_stdin(shutdown.clone());
+    }
+    #[cfg(not(feature = "dev"))]
+    let Service {} = service;
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        run(shutdown).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever started us is gone, and so is what we serve: stop, and do not wait long for it.
+#[cfg(feature = "dev")]
+fn stop_with_stdin(shutdown: CancellationToken) {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+    darkroom::dev::process::when_stdin_closes(move || {
+        shutdown.cancel();
+        std::thread::sleep(PATIENCE);
+        std::process::exit(0);
+    });
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    stop_signal().await;
+    tracing::info!("stopping");
+    shutdown.cancel();
+}
+
+/// Returns on Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot listen for SIGTERM"),
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
+}
