@@ -1,9 +1,7 @@
 //! What plain `cargo run` does: starts the embedded stack, runs a sample job through HTTP while you watch, shows where
 //! everything is, and stays up.
 
-#![expect(clippy::print_stdout, reason = "this is the program's face on the terminal")]
-
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use darkroom::dev::{Options, ProviderChoice, Stack};
@@ -12,6 +10,13 @@ use reqwest::Client;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+/// Prints a line. Whoever reads it may stop reading without stopping us.
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
 
 /// The arguments of a run without a command.
 #[derive(clap::Args)]
@@ -33,7 +38,7 @@ const SAMPLE_MODEL: &str = "black-forest-labs/flux-schnell";
 /// Starts the stack, runs the sample and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&arguments.data)?;
-    println!("Darkroom: starting everything on this machine (data in {})", arguments.data.display());
+    say!("Darkroom: starting everything on this machine (data in {})", arguments.data.display());
     let options = Options {
         directory,
         binary: std::env::current_exe()?,
@@ -44,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             None => ProviderChoice::Embedded { latency: Duration::from_secs(3) },
         },
     };
-    let start = Stack::start(options, |line| println!("  ✓ {line}"));
+    let start = Stack::start(options, |line| say!("  ✓ {line}"));
     let stack = tokio::select! {
         stack = start => stack?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
@@ -60,7 +65,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         );
         if arguments.once {
             verify(&job).await?;
-            println!("All {} pictures downloaded as the job says they are.", job.media.len());
+            say!("All {} pictures downloaded as the job says they are.", job.media.len());
         }
         Ok(())
     };
@@ -69,9 +74,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     }
     if !arguments.once {
-        println!("Everything stays up until Ctrl-C.");
+        say!("Everything stays up until Ctrl-C.");
         crate::stop_signal().await;
-        println!("\nStopping. Jobs under way go on at the next `cargo run`.");
+        say!("\nStopping. Jobs under way go on at the next `cargo run`.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +134,7 @@ fn sample_request() -> serde_json::Value {
 
 async fn watch_sample(api: &str) -> Result<Job> {
     let http = http()?;
-    println!("\nA sample job: POST {api}/v1/jobs");
+    say!("\nA sample job: POST {api}/v1/jobs");
     let response = http.post(format!("{api}/v1/jobs")).json(&sample_request()).send().await?;
     ensure!(response.status().is_success(), "the api answered {}: {}", response.status(), response.text().await?);
     let mut job: Job = response.json().await?;
@@ -154,15 +159,15 @@ async fn watch_sample(api: &str) -> Result<Job> {
 
 fn show(stack: &Stack, job: &Job) {
     let api = stack.api_url();
-    println!("  job {} {}: {} of {} outputs stored\n", job.job_id, job.status, job.stored(), job.media.len());
+    say!("  job {} {}: {} of {} outputs stored\n", job.job_id, job.status, job.stored(), job.media.len());
     for media in &job.media {
         match &media.media_url {
             Some(url) => {
                 let kind = media.content_type.as_deref().unwrap_or_default();
                 let kilobytes = media.size.unwrap_or_default() / 1024;
-                println!("  picture {}  {kind:10} {kilobytes:>5} KiB  {url}", media.index);
+                say!("  picture {}  {kind:10} {kilobytes:>5} KiB  {url}", media.index);
             }
-            None => println!(
+            None => say!(
                 "  picture {}  {}  {}",
                 media.index,
                 media.status,
@@ -170,11 +175,11 @@ fn show(stack: &Stack, job: &Job) {
             ),
         }
     }
-    println!("  the job    {api}/v1/jobs/{}", job.job_id);
+    say!("  the job    {api}/v1/jobs/{}", job.job_id);
     if let Some(url) = &job.links.temporal {
-        println!("  its history in the Temporal UI\n             {url}");
+        say!("  its history in the Temporal UI\n             {url}");
     }
-    println!(
+    say!(
         "\nAnother one:\n  curl -s {api}/v1/jobs -H 'Content-Type: application/json' \\\n    \
          -d '{{\"model\": \"{SAMPLE_MODEL}\", \"prompt\": \"a lighthouse in fog\", \"num_outputs\": 2}}'\n"
     );

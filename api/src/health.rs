@@ -56,7 +56,7 @@ async fn storage(context: &Context) -> Result<(), String> {
     match tokio::time::timeout(TIMEOUT, context.storage.check()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            tracing::warn!(error = format!("{error:#}"), "the store is not ready");
+            tracing::warn!(%error, "the store is not ready");
             Err("the bucket cannot be used".to_owned())
         }
         Err(_) => Err("the store does not answer".to_owned()),

@@ -35,6 +35,11 @@ fn is_json(content_type: &str) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Serde would take an array for an object whose fields it lists.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let detail = "must be an object".to_owned();
+        return Err(Problem::new(Kind::InvalidRequest, "the body must be an object").with_field(String::new(), detail));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path());

@@ -3,11 +3,12 @@
 
 use std::{str::FromStr, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
     config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
+    error::DisplayErrorContext,
     presigning::PresigningConfig,
 };
 use url::Url;
@@ -19,6 +20,7 @@ const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
 const S3_PUBLIC_ENDPOINT: Variable = Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
 const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
 const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
+const AWS_ENDPOINT_URL_S3: Variable = Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
 const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
 
 /// A bucket and a client for it.
@@ -50,8 +52,8 @@ impl Storage {
             .build();
         let shared = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
         let plain = Client::new(&shared);
-        let endpoint_given = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some() || shared.endpoint_url().is_some();
-        let region = match shared.region() {
+        let endpoint_given = AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
+        let region = match shared.region().filter(|region| !region.as_ref().is_empty()) {
             Some(region) => region.clone(),
             None if endpoint_given => Region::from_static("us-east-1"),
             None => return Err(AWS_REGION.invalid("is missing, and no endpoint is set").into()),
@@ -81,12 +83,18 @@ impl Storage {
     /// Checks that the bucket is there and lets us in.
     ///
     /// # Errors
-    /// If it does not.
-    pub async fn check(&self) -> Result<()> {
+    /// If the store refuses or does not answer.
+    pub async fn check(&self) -> Result<(), StorageCheck> {
         let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
-        sent.map_err(aws_sdk_s3::Error::from)
-            .with_context(|| format!("cannot use the bucket {:?} (S3_BUCKET, AWS_*)", self.bucket))?;
-        Ok(())
+        let Err(error) = sent else { return Ok(()) };
+        let explained = DisplayErrorContext(&error).to_string();
+        // A HEAD has no body, so the status is all that says why.
+        match error.raw_response().map(|response| response.status().as_u16()) {
+            Some(status) if (400..500).contains(&status) => {
+                Err(StorageCheck::Refused { bucket: self.bucket.clone(), status })
+            }
+            Some(_) | None => Err(StorageCheck::Away(explained)),
+        }
     }
 
     /// A URL by which anyone who has it can fetch an object for a while, at the endpoint that the public sees.
@@ -100,6 +108,24 @@ impl Storage {
         let presigned = request.presigned(PresigningConfig::expires_in(validity)?).await?;
         Ok(presigned.uri().parse()?)
     }
+}
+
+/// Why the bucket cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageCheck {
+    /// The store answers and says no.
+    #[error(
+        "the store refuses the bucket {bucket:?} with status {status}; check S3_BUCKET, AWS_ENDPOINT_URL_S3 and the AWS credentials"
+    )]
+    Refused {
+        /// The bucket.
+        bucket: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The store does not answer, or fails on its side.
+    #[error("the store does not answer: {0}")]
+    Away(String),
 }
 
 /// Whether the SDK adds checksum trailers of its own: some stores refuse them.

@@ -5,7 +5,7 @@
 //! - [`s3`]: an S3 server
 //! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
 //! - [`process`]: child processes that never outlive us
-//! - [`ports`]: the usual port or a free one
+//! - [`ports`]: the port that it had before, the usual one or a free one
 
 pub mod ports;
 pub mod process;
@@ -82,11 +82,11 @@ impl Stack {
         if let Some(ui) = &temporal.ui {
             progress(&format!("Temporal UI {ui}"));
         }
-        let s3 = S3Server::start(&directory.join("s3"), ports::bind(&options, 9000).await?)?;
+        let s3 = S3Server::start(&directory.join("s3"), ports::bind(&options, "s3", 9000).await?)?;
         progress(&format!("S3          {}", s3.endpoint));
         let provider = match options.provider {
             ProviderChoice::Embedded { latency } => {
-                let listener = ports::bind(&options, 9100).await?;
+                let listener = ports::bind(&options, "provider", 9100).await?;
                 Some(ProviderServer::start(&directory.join("provider"), listener, latency)?)
             }
             ProviderChoice::Replicate => None,
@@ -95,7 +95,7 @@ impl Stack {
             Some(provider) => format!("provider    {}", provider.base_url),
             None => "provider    Replicate, for money (REPLICATE_API_TOKEN is set)".to_owned(),
         });
-        let api_address = ports::pick(&options, 8080).await?;
+        let api_address = ports::pick(&options, "api", 8080).await?;
         let environment = Environment { temporal: &temporal, s3: &s3, provider: provider.as_ref(), api_address };
         let api = environment.spawn("api", &options)?;
         let worker = environment.spawn("worker", &options)?;

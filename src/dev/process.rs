@@ -63,6 +63,16 @@ impl Process {
         let _ = child.wait();
     }
 
+    /// Stops it in order, and kills it if that takes too long.
+    pub fn stop(&self) {
+        drop(self.lock().stdin.take());
+        let deadline = Instant::now() + GRACE;
+        while self.is_running() && Instant::now() < deadline {
+            std::thread::sleep(INTERVAL);
+        }
+        self.kill();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -70,12 +80,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.lock().stdin.take());
-        let deadline = Instant::now() + GRACE;
-        while self.is_running() && Instant::now() < deadline {
-            std::thread::sleep(INTERVAL);
-        }
-        self.kill();
+        self.stop();
     }
 }
 

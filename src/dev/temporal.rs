@@ -30,13 +30,10 @@ impl TemporalServer {
     /// # Errors
     /// If it does not come up.
     pub async fn start(cli: &Path, options: &Options) -> Result<Self> {
-        let address = ports::pick(options, 7233).await?;
-        let ui = if options.temporal_ui { Some(ports::pick(options, 8233).await?) } else { None };
-        let process = Process::spawn(
-            "temporal",
-            Self::command(cli, options, address.port(), ui.map(|ui| ui.port())),
-            &log_directory(&options.directory),
-        )?;
+        let address = ports::pick(options, "temporal", 7233).await?;
+        let ui = if options.temporal_ui { Some(ports::pick(options, "temporal-ui", 8233).await?) } else { None };
+        let command = command(cli, options, address.port(), ui.map(|ui| ui.port()));
+        let process = Process::spawn("temporal", command, &log_directory(&options.directory))?;
         let server = Self { address: address.to_string(), ui: ui.map(|ui| format!("http://{ui}")), process };
         let ready = async || match server.client().await {
             Ok(client) => has_namespace(client).await,
@@ -44,6 +41,12 @@ impl TemporalServer {
         };
         process::until("Temporal server", Duration::from_mins(1), &[&server.process], ready).await?;
         Ok(server)
+    }
+
+    /// Kills it on the spot. Started again with the same options, it has the same port and data.
+    pub fn kill(&self) {
+        // Our process is the one that supervises it, and kills it when its pipe closes.
+        self.process.stop();
     }
 
     /// A client of the server's default namespace.
@@ -55,48 +58,27 @@ impl TemporalServer {
         let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
         Ok(Client::new(connection, ClientOptions::new("default").build())?)
     }
+}
 
-    /// Kills the server.
-    pub fn kill(&self) {
-        self.process.kill();
+fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Command {
+    let mut command = Command::new(&options.binary);
+    command.args(["supervise", "--"]).arg(cli).args(["server", "start-dev", "--ip", "127.0.0.1"]);
+    command.args(["--log-level", "error", "--port", &port.to_string()]);
+    command.arg("--db-filename").arg(options.directory.join("temporal.db"));
+    // Three times the throughput of the defaults, and as durable against a crash of any process.
+    command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
+    // One node needs no more than one partition a queue; each one less is a poll less.
+    for key in ["matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions"] {
+        command.args(["--dynamic-config-value", &format!("{key}=1")]);
     }
-
-    /// Starts a killed server again, on the same port and data.
-    ///
-    /// # Errors
-    /// If it does not come up.
-    pub async fn restart(&mut self, cli: &Path, options: &Options) -> Result<()> {
-        let port = |address: &str| address.rsplit(':').next().and_then(|port| port.parse().ok());
-        let address = port(&self.address).unwrap_or_default();
-        let command = Self::command(cli, options, address, self.ui.as_deref().and_then(port));
-        self.process = Process::spawn("temporal", command, &log_directory(&options.directory))?;
-        let ready = async || match self.client().await {
-            Ok(client) => has_namespace(client).await,
-            Err(_) => false,
-        };
-        process::until("Temporal server", Duration::from_mins(1), &[&self.process], ready).await
+    for name in search_attributes::NAMES {
+        command.args(["--search-attribute", &format!("{name}=Keyword")]);
     }
-
-    fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Command {
-        let mut command = Command::new(&options.binary);
-        command.args(["supervise", "--"]).arg(cli).args(["server", "start-dev", "--ip", "127.0.0.1"]);
-        command.args(["--log-level", "error", "--port", &port.to_string()]);
-        command.arg("--db-filename").arg(options.directory.join("temporal.db"));
-        // Three times the throughput of the defaults, and as durable against a crash of any process.
-        command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
-        // One node needs no more than one partition a queue; each one less is a poll less.
-        for key in ["matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions"] {
-            command.args(["--dynamic-config-value", &format!("{key}=1")]);
-        }
-        for name in search_attributes::NAMES {
-            command.args(["--search-attribute", &format!("{name}=Keyword")]);
-        }
-        match ui_port {
-            Some(port) => command.args(["--ui-port", &port.to_string()]),
-            None => command.arg("--headless"),
-        };
-        command
-    }
+    match ui_port {
+        Some(port) => command.args(["--ui-port", &port.to_string()]),
+        None => command.arg("--headless"),
+    };
+    command
 }
 
 async fn has_namespace(mut client: Client) -> bool {

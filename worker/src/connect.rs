@@ -1,8 +1,13 @@
-//! Waiting for Temporal: a worker that starts before its server, or while it is away, connects when it can.
+//! Waiting for what the worker stands on: it may start before its servers, or while they are away. A store that answers
+//! and refuses is another matter: every output would fail, so the worker does not start.
 
 use std::time::Duration;
 
-use darkroom_config::temporal::TemporalConfig;
+use anyhow::Result;
+use darkroom_config::{
+    storage::{Storage, StorageCheck},
+    temporal::TemporalConfig,
+};
 use temporalio_client::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +20,27 @@ pub(crate) async fn until_connected(temporal: &TemporalConfig, shutdown: &Cancel
             Ok(client) => return Some(client),
             Err(error) => tracing::warn!(error = format!("{error:#}"), "waiting for Temporal"),
         }
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = shutdown.cancelled() => return None,
+        pause(shutdown).await?;
+    }
+}
+
+/// Waits until the store lets us in; `None` if told to stop first.
+pub(crate) async fn until_store_answers(storage: &Storage, shutdown: &CancellationToken) -> Result<Option<()>> {
+    loop {
+        match storage.check().await {
+            Ok(()) => return Ok(Some(())),
+            Err(StorageCheck::Away(error)) => tracing::warn!(error, "waiting for the store"),
+            Err(refused @ StorageCheck::Refused { .. }) => return Err(refused.into()),
         }
+        if pause(shutdown).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+async fn pause(shutdown: &CancellationToken) -> Option<()> {
+    tokio::select! {
+        () = tokio::time::sleep(INTERVAL) => Some(()),
+        () = shutdown.cancelled() => None,
     }
 }

@@ -39,6 +39,7 @@ const WORKFLOW_SLOTS: usize = 200;
 /// # Errors
 /// If the worker cannot be set up or Temporal refuses it for good. The process should exit: it serves nothing any more.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
+    let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else { return Ok(()) };
     let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else { return Ok(()) };
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default())?;
     let activities = Arc::new(activities(&config)?);

@@ -185,8 +185,8 @@ async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> Job
 
     ctx.upsert_search_attributes([JOB_STATUS.value_set(status.to_string())]);
     update(ctx, |state| {
-        *state = JobState { updated_at: state.updated_at, ..ended };
-        state.clone()
+        state.clone_from(&ended);
+        ended
     })
 }
 

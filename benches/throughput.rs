@@ -1,0 +1,216 @@
+//! Jobs a second and the latency of one job, beside the same workflow with empty activities: what is left is what Temporal
+//! itself takes. Figures of one run compare with each other, not with those of another machine or hour.
+//!
+//! `cargo bench --bench throughput`
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+#![expect(
+    dead_code,
+    clippy::unused_async,
+    reason = "the activity macro wants async methods and makes constants of them"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom_workflows::{
+    GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE,
+    activities::{self as contract, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput},
+    job::{JobState, StoredMedia, timestamp},
+};
+use futures::{StreamExt, future::join, stream};
+use reqwest::Client as Http;
+use serde_json::{Map, Value, json};
+use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowGetResultOptions};
+use temporalio_sdk::{
+    Runtime, Worker, WorkerOptions,
+    activities::{ActivityContext, ActivityError, activities},
+    runtime::RuntimeOptions,
+};
+
+const JOBS: usize = 200;
+const OUTPUTS: u32 = 4;
+const BYTES: usize = 64 * 1024;
+const ROUNDS: usize = 3;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    let options = Options {
+        directory,
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+    };
+    let mut stack = Stack::start(options, |_| {}).await.unwrap();
+    let bench = Bench {
+        api: stack.api_url(),
+        http: Http::builder().no_proxy().build().unwrap(),
+        temporal: stack.temporal.client().await.unwrap(),
+    };
+    bench.jobs(20, 8).await;
+
+    let latency = bench.idle_latency().await;
+    println!(
+        "one job of 1 x 64 KiB, idle: {:.0} ms (median of 20, start to end of the workflow)",
+        latency.as_secs_f64() * 1e3
+    );
+    let mut whole = Vec::new();
+    let mut empty = Vec::new();
+    for _ in 0..ROUNDS {
+        whole.push(bench.jobs(JOBS, 32).await);
+        stack.worker.kill();
+        let canned = CannedWorker::start(&bench.temporal);
+        bench.jobs(20, 8).await;
+        empty.push(bench.jobs(JOBS, 32).await);
+        canned.stop();
+        stack.worker = stack.spawn("worker").unwrap();
+        bench.jobs(20, 8).await;
+    }
+    let (whole, empty) = (median(&mut whole), median(&mut empty));
+    println!("{JOBS} jobs x {OUTPUTS} x 64 KiB: {whole:.1} jobs/s (median of {ROUNDS})");
+    println!("the same with empty activities: {empty:.1} jobs/s; ratio {:.2}", whole / empty);
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+struct Bench {
+    api: String,
+    http: Http,
+    temporal: Client,
+}
+
+impl Bench {
+    async fn accept(&self, outputs: u32) -> String {
+        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": BYTES}}});
+        let response = self.http.post(format!("{}/v1/jobs", self.api)).json(&body).send().await.unwrap();
+        let job: Value = response.error_for_status().unwrap().json().await.unwrap();
+        job["job_id"].as_str().unwrap().to_owned()
+    }
+
+    async fn ended(&self, id: &str) {
+        let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
+        handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+    }
+
+    /// Jobs a second from the first request to the last end.
+    async fn jobs(&self, jobs: usize, callers: usize) -> f64 {
+        let begin = Instant::now();
+        let ids: Vec<String> =
+            stream::iter(0..jobs).map(|_| self.accept(OUTPUTS)).buffer_unordered(callers).collect().await;
+        stream::iter(&ids).for_each_concurrent(None, |id| self.ended(id)).await;
+        f64::from(u32::try_from(jobs).unwrap()) / begin.elapsed().as_secs_f64()
+    }
+
+    async fn idle_latency(&self) -> Duration {
+        let mut latencies = Vec::new();
+        for _ in 0..20 {
+            let id = self.accept(1).await;
+            self.ended(&id).await;
+            let handle = self.temporal.get_workflow_handle::<MediaGeneration>(&id);
+            let description = handle.describe(WorkflowDescribeOptions::default()).await.unwrap();
+            let took = description.close_time().unwrap().duration_since(description.start_time().unwrap()).unwrap();
+            latencies.push(took);
+        }
+        latencies.sort();
+        latencies[latencies.len() / 2]
+    }
+}
+
+/// Activities that answer at once.
+struct Empty;
+
+#[activities]
+impl Empty {
+    #[activity(definition = contract::Generate)]
+    async fn generate(_ctx: ActivityContext, input: GenerateInput) -> Result<GenerateOutcome, ActivityError> {
+        let outputs = vec![OutputSource::Prediction; input.request.num_outputs.get().into()];
+        let (provider, prediction_id) = ("none".to_owned(), "none".to_owned());
+        Ok(GenerateOutcome::Generated(Generation {
+            provider,
+            prediction_id,
+            outputs,
+            expires_at: None,
+            metrics: Map::new(),
+        }))
+    }
+
+    #[activity(definition = contract::Persist)]
+    async fn persist(_ctx: ActivityContext, input: PersistInput) -> Result<StoredMedia, ActivityError> {
+        let now = timestamp(SystemTime::now());
+        Ok(StoredMedia {
+            s3_key: input.job_id.media_key(input.index, "bin"),
+            content_type: "application/octet-stream".to_owned(),
+            size: 0,
+            sha256: String::new(),
+            attempts: 1,
+            started_at: now,
+            completed_at: now,
+        })
+    }
+
+    #[activity(definition = contract::Finalize)]
+    async fn finalize(_ctx: ActivityContext, _job: JobState) -> Result<(), ActivityError> {
+        Ok(())
+    }
+}
+
+/// A worker of empty activities on a thread of its own.
+struct CannedWorker {
+    stop: Box<dyn Fn()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl CannedWorker {
+    fn start(client: &Client) -> Self {
+        let client = client.clone();
+        let (send, receive) = std::sync::mpsc::channel::<Box<dyn Fn() + Send>>();
+        let thread = std::thread::spawn(move || {
+            let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            tokio.block_on(async {
+                let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).unwrap();
+                let generate = WorkerOptions::new(GENERATE_QUEUE)
+                    .register_workflow::<MediaGeneration>()
+                    .unwrap()
+                    .register_activity::<empty::Generate>(Arc::new(Empty))
+                    .register_activity::<empty::Finalize>(Arc::new(Empty));
+                let persist = WorkerOptions::new(PERSIST_QUEUE).register_activity::<empty::Persist>(Arc::new(Empty));
+                let mut generate = Worker::new(&runtime, client.clone(), generate.build()).unwrap();
+                let mut persist = Worker::new(&runtime, client, persist.build()).unwrap();
+                let (stop_generate, stop_persist) = (generate.shutdown_handle(), persist.shutdown_handle());
+                let stop = move || {
+                    stop_generate();
+                    stop_persist();
+                };
+                send.send(Box::new(stop)).unwrap();
+                let (generated, persisted) = join(generate.run(), persist.run()).await;
+                generated.and(persisted).unwrap();
+            });
+        });
+        Self { stop: receive.recv().unwrap(), thread }
+    }
+
+    fn stop(self) {
+        (self.stop)();
+        self.thread.join().unwrap();
+    }
+}

@@ -1,0 +1,100 @@
+//! Plain `darkroom`, as a new user runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::json;
+
+use crate::harness::{Api, BINARY, fresh_directory, job, until};
+
+/// A run whose terminal we read.
+struct Run {
+    child: Child,
+    addresses: Vec<String>,
+    api: String,
+}
+
+/// Starts it and reads its terminal until the sample job has been shown.
+fn run(directory: &Path) -> Run {
+    let mut command = Command::new(BINARY);
+    command.arg("--data").arg(directory).env_remove("REPLICATE_API_TOKEN").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut addresses = Vec::new();
+    let mut api = None;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some((name, address)) = line.strip_prefix("  ✓ ").and_then(|line| line.rsplit_once(' ')) {
+            let address = address.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+            match name.trim() {
+                "Temporal" | "Temporal UI" | "S3" | "provider" => addresses.push(address),
+                "api" => {
+                    addresses.push(address.clone());
+                    api = Some(format!("http://{address}"));
+                }
+                _ => {}
+            }
+        }
+        if line.starts_with("Everything stays up") {
+            break;
+        }
+    }
+    Run { child, addresses, api: api.unwrap() }
+}
+
+#[tokio::test]
+async fn once_leaves_with_success_when_every_picture_is_right() {
+    let directory = fresh_directory("once");
+    let output =
+        Command::new(BINARY).arg("--once").arg("--data").arg(directory).env_remove("REPLICATE_API_TOKEN").output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("All 4 pictures downloaded as the job says they are."), "{said}");
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
+    let directory = fresh_directory("killed");
+    let mut first = run(&directory);
+    let api = |url: String| Api { url, http: reqwest::Client::builder().no_proxy().build().unwrap() };
+    let id = api(first.api.clone()).accepted(&job(2, json!({"latency_ms": 4000}))).await;
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    until("closed ports", async || {
+        first.addresses.iter().all(|address| TcpStream::connect(address).is_err()).then_some(())
+    })
+    .await;
+
+    let mut second = run(&directory);
+    assert_eq!(api(second.api.clone()).ended(&id).await["status"], "completed");
+
+    let told = Command::new("kill").args(["-INT", &second.child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert!(second.child.wait().unwrap().success());
+    assert!(second.addresses.iter().all(|address| TcpStream::connect(address).is_err()), "Ctrl-C stops everything");
+}
+
+#[tokio::test]
+async fn without_a_temporal_cli_it_names_three_ways_out() {
+    let home = fresh_directory("no-cli");
+    std::fs::create_dir_all(&home).unwrap();
+    let output = Command::new(BINARY)
+        .arg("--once")
+        .arg("--data")
+        .arg(home.join("data"))
+        .env_clear()
+        .env("HOME", &home)
+        .env("PATH", "/nowhere")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for way in ["install Go", "https://docs.temporal.io/cli", "TEMPORAL_CLI"] {
+        assert!(said.contains(way), "{said}");
+    }
+}

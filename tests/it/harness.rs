@@ -1,0 +1,130 @@
+//! What tests stand on: a stack, a caller of its api, and waiting for conditions with a deadline.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, ProviderChoice, Stack};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+
+/// How long anything may take that should be quick: generous, as the machine may be busy.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_darkroom");
+
+/// The stack that tests share, on a thread of its own: it outlives the runtime of each test.
+pub(crate) fn shared() -> &'static Stack {
+    static SHARED: OnceLock<Stack> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                send.send(start(&options("shared")).await).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        receive.recv().unwrap()
+    })
+}
+
+/// Options for a stack with fresh data.
+pub(crate) fn options(name: &str) -> Options {
+    Options {
+        directory: fresh_directory(name),
+        binary: PathBuf::from(BINARY),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+    }
+}
+
+/// A directory that is empty.
+pub(crate) fn fresh_directory(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    directory
+}
+
+/// Starts a stack.
+pub(crate) async fn start(options: &Options) -> Stack {
+    Stack::start(options.clone(), |_| {}).await.unwrap()
+}
+
+/// A caller of an api.
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) http: Client,
+}
+
+impl Api {
+    pub(crate) fn of(stack: &Stack) -> Self {
+        let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { url: stack.api_url(), http }
+    }
+
+    /// Posts a job.
+    pub(crate) async fn post(&self, body: &Value) -> Response {
+        self.http.post(format!("{}/v1/jobs", self.url)).json(body).send().await.unwrap()
+    }
+
+    /// Has a job accepted and returns its id.
+    pub(crate) async fn accepted(&self, body: &Value) -> String {
+        let response = self.post(body).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let job: Value = response.json().await.unwrap();
+        job["job_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Reads a job.
+    pub(crate) async fn get(&self, job_id: &str) -> Value {
+        let response = self.http.get(format!("{}/v1/jobs/{job_id}", self.url)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json().await.unwrap()
+    }
+
+    /// Waits until a job has ended and returns it.
+    pub(crate) async fn ended(&self, job_id: &str) -> Value {
+        until(&format!("the end of {job_id}"), async || {
+            let job = self.get(job_id).await;
+            (!["pending", "processing"].contains(&job["status"].as_str().unwrap())).then_some(job)
+        })
+        .await
+    }
+
+    /// Has a job accepted and waits until it has ended.
+    pub(crate) async fn run(&self, body: &Value) -> Value {
+        self.ended(&self.accepted(body).await).await
+    }
+}
+
+/// A job of small files, with whatever the embedded provider is told in `dev`.
+pub(crate) fn job(num_outputs: u32, mut dev: Value) -> Value {
+    if dev.get("bytes").is_none() {
+        dev["bytes"] = 1024.into();
+    }
+    json!({"model": "acme/photo", "prompt": "a fox in the snow", "num_outputs": num_outputs, "input": {"dev": dev}})
+}
+
+/// How many outputs of a job are in a state.
+pub(crate) fn count(job: &Value, status: &str) -> usize {
+    job["media"].as_array().unwrap().iter().filter(|media| media["status"] == status).count()
+}
+
+/// Waits for a condition to yield something.
+pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+    let give_up = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < give_up, "no {what} within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,213 @@
+//! Jobs from request to result.
+
+use std::collections::BTreeSet;
+
+use darkroom::dev::s3;
+use darkroom_workflows::MediaGeneration;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use temporalio_client::{
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
+    WorkflowHandle,
+};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::EventType,
+    history::v1::{HistoryEvent, history_event::Attributes},
+};
+
+use crate::harness::{Api, count, job, shared, until};
+
+#[tokio::test]
+async fn outputs_are_stored_whole_and_can_be_fetched() {
+    let api = Api::of(shared());
+    let request =
+        json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "seed": 7, "output_format": "png"});
+    let job = api.run(&request).await;
+    assert_eq!((&job["status"], count(&job, "completed")), (&json!("completed"), 4), "{job:#}");
+    assert_eq!((&job["stage"], &job["error"], &job["stale"]), (&Value::Null, &Value::Null, &json!(false)));
+    assert_eq!(job["provider"]["name"], "replicate");
+
+    let mut sums = BTreeSet::new();
+    for media in job["media"].as_array().unwrap() {
+        let redirect = api.http.get(media["media_url"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(redirect.status(), StatusCode::FOUND);
+        for url in [redirect.headers()["location"].to_str().unwrap(), media["presigned_media_url"].as_str().unwrap()] {
+            let response = api.http.get(url).send().await.unwrap();
+            assert_eq!(response.headers()["content-type"], "image/png");
+            let bytes = response.bytes().await.unwrap();
+            assert_eq!(media["size"], bytes.len());
+            assert_eq!(media["sha256"], hex::encode(Sha256::digest(&bytes)));
+        }
+        sums.insert(media["sha256"].as_str().unwrap());
+    }
+    assert_eq!(sums.len(), 4, "four different pictures");
+}
+
+#[tokio::test]
+async fn every_format_is_told_from_its_bytes() {
+    let api = Api::of(shared());
+    for (format, content_type) in [("jpg", "image/jpeg"), ("png", "image/png"), ("webp", "image/webp")] {
+        let job = api.run(&json!({"model": "acme/photo", "prompt": "a fox", "output_format": format})).await;
+        assert_eq!(job["media"][0]["content_type"], content_type);
+        assert!(job["media"][0]["s3_key"].as_str().unwrap().ends_with(&format!("/0.{format}")));
+    }
+}
+
+#[tokio::test]
+async fn one_missing_output_leaves_the_others_stored() {
+    let api = Api::of(shared());
+    let job = api.run(&job(4, json!({"missing": [2]}))).await;
+    assert_eq!(job["status"], "partial", "{job:#}");
+    assert_eq!((count(&job, "completed"), count(&job, "failed")), (3, 1));
+    assert_eq!(job["media"][2]["error"]["type"], "SourceExpired");
+    assert_eq!(job["error"]["type"], "OutputsFailed");
+    assert!(job["error_message"].as_str().unwrap().starts_with("1 of 4 outputs could not be stored; output 2: "));
+    assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Completed);
+
+    let url = format!("{}/v1/jobs/{}/media/2", api.url, job["job_id"].as_str().unwrap());
+    let missing = api.http.get(url).send().await.unwrap();
+    assert_eq!(missing.status(), StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn no_stored_output_fails_the_job() {
+    let api = Api::of(shared());
+    let job = api.run(&job(4, json!({"missing": [0, 1, 2, 3]}))).await;
+    assert_eq!((&job["status"], count(&job, "failed")), (&json!("failed"), 4), "{job:#}");
+    assert_eq!(job["error"]["type"], "OutputsFailed");
+    assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_generation_that_fails_or_yields_nothing_fails_the_job() {
+    let api = Api::of(shared());
+    let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
+    assert_eq!((&failed["status"], &failed["error"]["type"]), (&json!("failed"), &json!("GenerationFailed")));
+    assert_eq!(failed["error"]["detail"], "NSFW content");
+    let empty = api.run(&job(2, json!({"outputs": 0}))).await;
+    assert_eq!((&empty["status"], &empty["error"]["type"]), (&json!("failed"), &json!("NoOutputs")));
+    let refused = api.run(&job(2, json!({"no such": "instruction"}))).await;
+    assert_eq!((&refused["status"], &refused["error"]["type"]), (&json!("failed"), &json!("ProviderRejected")));
+}
+
+#[tokio::test]
+async fn one_output_and_a_hundred() {
+    let api = Api::of(shared());
+    for outputs in [1, 100] {
+        let job = api.run(&job(outputs, json!({}))).await;
+        assert_eq!(job["status"], "completed");
+        assert_eq!(count(&job, "completed"), outputs as usize);
+    }
+}
+
+#[tokio::test]
+async fn an_output_of_many_parts_is_whole() {
+    const SIZE: usize = 20 * 1024 * 1024 + 1;
+    let api = Api::of(shared());
+    let job = api.run(&job(1, json!({"bytes": SIZE}))).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    let url = job["media"][0]["presigned_media_url"].as_str().unwrap();
+    let bytes = api.http.get(url).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(bytes.len(), SIZE);
+    assert_eq!(job["media"][0]["sha256"], hex::encode(Sha256::digest(&bytes)));
+}
+
+#[tokio::test]
+async fn the_manifest_is_the_record_of_the_job() {
+    let api = Api::of(shared());
+    for dev in [json!({}), json!({"missing": [0]}), json!({"fail": "no"})] {
+        let job = api.run(&job(2, dev)).await;
+        let id = job["job_id"].as_str().unwrap();
+        let manifest = manifest(id);
+        assert_eq!(manifest["job_id"], id);
+        assert_eq!(manifest["status"], job["status"]);
+        assert_eq!(manifest["request"]["prompt"], "a fox in the snow");
+        assert_eq!(manifest["media"].as_array().unwrap().len(), job["media"].as_array().unwrap().len());
+        assert_eq!(manifest["error"], job["error"]);
+    }
+}
+
+/// A job's manifest, read where the embedded S3 server keeps its files.
+fn manifest(job_id: &str) -> Value {
+    let shared = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
+    let path = shared.join("s3").join(s3::BUCKET).join("jobs").join(job_id).join("job.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn all_outputs_are_scheduled_in_one_workflow_task() {
+    let api = Api::of(shared());
+    let job = api.run(&job(6, json!({}))).await;
+    let history = handle(&job).await.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+    let scheduled = |name: &str| -> Vec<&HistoryEvent> {
+        let is_it = |event: &&HistoryEvent| match &event.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+                scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == name)
+            }
+            _ => false,
+        };
+        history.iter().filter(is_it).collect()
+    };
+    assert_eq!(scheduled("generate").len(), 1);
+    let persists = scheduled("persist");
+    assert_eq!(persists.len(), 6);
+    let tasks: BTreeSet<i64> = persists
+        .iter()
+        .filter_map(|event| match &event.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+                Some(scheduled.workflow_task_completed_event_id)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tasks.len(), 1, "one workflow task schedules them all");
+    let summaries: Vec<String> = persists.iter().map(|event| summary(event)).collect();
+    assert_eq!(summaries[0], "output 1 of 6");
+    assert_eq!(summary(scheduled("generate")[0]), "6 outputs of a fox in the snow by acme/photo");
+    assert_eq!(history.iter().filter(|event| event.event_type() == EventType::MarkerRecorded).count(), 1, "finalize");
+}
+
+fn summary(event: &HistoryEvent) -> String {
+    let payload = event.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref()).unwrap();
+    serde_json::from_slice(&payload.data).unwrap()
+}
+
+#[tokio::test]
+async fn a_canceled_job_cancels_its_prediction() {
+    let api = Api::of(shared());
+    let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
+    until("prediction", async || {
+        let job = api.get(&id).await;
+        (job["stage"] == "generating").then_some(())
+    })
+    .await;
+    let running = handle(&json!({"job_id": id})).await;
+    running.cancel(WorkflowCancelOptions::builder().reason("changed my mind").build()).await.unwrap();
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "canceled", "{job:#}");
+    assert_eq!(job["provider"]["cancel_outcome"], "canceled");
+    assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Canceled);
+    assert_eq!(manifest(&id)["status"], "canceled");
+}
+
+#[tokio::test]
+async fn a_terminated_job_reads_as_failed() {
+    let api = Api::of(shared());
+    let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
+    let running = handle(&json!({"job_id": id})).await;
+    running.terminate(temporalio_client::WorkflowTerminateOptions::default()).await.unwrap();
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "failed");
+    assert_eq!(job["error"]["type"], "Internal");
+    assert_eq!(job["prompt"], "a fox in the snow");
+}
+
+async fn handle(job: &Value) -> WorkflowHandle<temporalio_client::Client, MediaGeneration> {
+    let client = shared().temporal.client().await.unwrap();
+    client.get_workflow_handle::<MediaGeneration>(job["job_id"].as_str().unwrap())
+}
+
+async fn temporal_status(job: &Value) -> WorkflowExecutionStatus {
+    handle(job).await.describe(WorkflowDescribeOptions::default()).await.unwrap().status()
+}
