@@ -137,9 +137,11 @@ impl Line {
 }
 
 async fn beat(line: Arc<Line>, ctx: ActivityContext) {
+    // An attempt that comes again may be wanted no more: it hears so at once.
+    let mut wait = if ctx.info().attempt > 1 { Duration::ZERO } else { INTERVAL };
     loop {
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(wait) => wait = INTERVAL,
             // The SDK cancels when the worker stops or when it knows of a timeout; it does not say which.
             () = ctx.cancelled() => return line.interrupt(Interruption::MakeRoom),
         }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use darkroom_config::Storage;
 use darkroom_workflows::{
-    activities::{self as contract, GenerateInput, GenerateOutcome, PersistInput},
+    activities::{
+        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput, GenerateCheckpoint, GenerateInput,
+        GenerateOutcome, Generation, PersistInput,
+    },
     job::{JobState, StoredMedia},
 };
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
@@ -18,7 +21,7 @@ use crate::{
     persist::{self, Sources},
 };
 
-pub use self::activities::{Finalize, Generate, Persist};
+pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist};
 
 /// The activities and the clients that they work with.
 pub struct Activities {
@@ -45,6 +48,41 @@ impl Activities {
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
         attempted(&ctx, generate::generate(&*self.provider, self.submission_policy, &ctx, input).await)
+    }
+
+    /// See [`generate::collect`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Collect)]
+    pub async fn collect(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: CollectInput,
+    ) -> Result<Generation, ActivityError> {
+        attempted(&ctx, generate::collect(&*self.provider, input).await)
+    }
+
+    /// See [`generate::inspect`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Inspect)]
+    pub async fn inspect(self: Arc<Self>, ctx: ActivityContext) -> Result<Option<GenerateCheckpoint>, ActivityError> {
+        attempted(&ctx, generate::inspect(&ctx).await)
+    }
+
+    /// See [`generate::cancel_generation`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::CancelGeneration)]
+    pub async fn cancel_generation(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: CancelGenerationInput,
+    ) -> Result<Option<CanceledGeneration>, ActivityError> {
+        attempted(&ctx, generate::cancel_generation(&*self.provider, input).await)
     }
 
     /// See [`persist::persist`].

@@ -9,10 +9,13 @@ use anyhow::Result;
 use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
 use url::Url;
 
+use crate::webhooks::WebhookSecret;
+
 const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
 const DARKROOM_ALLOW_ANONYMOUS: Variable = Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true");
 const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const DARKROOM_TEMPORAL_UI: Variable = Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
+const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
 
 /// How long a call to Temporal is tried again before the caller is told to come back.
 const TEMPORAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +32,8 @@ pub struct Config {
     pub public_url: Url,
     /// The base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
+    /// What signs the provider's reports.
+    pub webhook_secret: Option<WebhookSecret>,
 }
 
 impl Config {
@@ -52,6 +57,7 @@ impl Config {
                 None => format!("http://{listen}").parse()?,
             },
             temporal_ui: DARKROOM_TEMPORAL_UI.optional()?,
+            webhook_secret: REPLICATE_WEBHOOK_SECRET.optional_secret()?,
         })
     }
 }

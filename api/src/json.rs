@@ -29,6 +29,19 @@ impl<'a, T: DeserializeOwned> FromRequest<'a> for Json<T> {
     }
 }
 
+/// A body of JSON, or no body at all for the default.
+pub(crate) struct OptionalJson<T>(pub(crate) T);
+
+impl<'a, T: DeserializeOwned + Default> FromRequest<'a> for OptionalJson<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let declares_none = request.content_type().is_none() && request.header("transfer-encoding").is_none();
+        if declares_none && request.header("content-length").is_none_or(|length| length == "0") {
+            return Ok(Self(T::default()));
+        }
+        Json::from_request(request, body).await.map(|Json(value)| Self(value))
+    }
+}
+
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")

@@ -2,6 +2,7 @@
 //! nothing of how activities do their work.
 //!
 //! - [`jobs`]: the job resource and its routes
+//! - [`webhooks`]: what the provider reports
 //! - [`health`]: liveness and readiness
 //! - [`problem`]: errors as RFC 9457 has them
 //! - [`json`]: request bodies, read strictly
@@ -13,6 +14,7 @@ pub mod jobs;
 pub mod json;
 pub mod problem;
 pub mod temporal;
+pub mod webhooks;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,6 +31,7 @@ use url::Url;
 pub use config::Config;
 use problem::Problem;
 use temporal::Temporal;
+use webhooks::WebhookSecret;
 
 /// How long requests under way may take once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -43,6 +46,8 @@ pub struct Context {
     pub public_url: Url,
     /// The base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
+    /// What signs the provider's reports; without it, none is believed.
+    pub webhook_secret: Option<WebhookSecret>,
 }
 
 /// The facade with its socket bound: from here on, callers can connect.
@@ -71,9 +76,9 @@ impl Bound {
     /// # Errors
     /// If the listener breaks.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Config { temporal, storage, public_url, temporal_ui, .. } = self.config;
+        let Config { temporal, storage, public_url, temporal_ui, webhook_secret, .. } = self.config;
         let temporal = Temporal::connect(temporal, shutdown.clone());
-        let context = Arc::new(Context { temporal, storage, public_url, temporal_ui });
+        let context = Arc::new(Context { temporal, storage, public_url, temporal_ui, webhook_secret });
         tracing::info!(address = %self.address, "api started");
         Server::new_with_acceptor(self.acceptor)
             .run_with_graceful_shutdown(routes(context), shutdown.cancelled_owned(), Some(DRAIN))
@@ -87,6 +92,7 @@ impl Bound {
 fn routes(context: Arc<Context>) -> impl Endpoint {
     Route::new()
         .nest("/v1/jobs", jobs::routes())
+        .nest("/v1/webhooks", webhooks::routes())
         .at("/healthz", health::live())
         .at("/readyz", health::ready())
         .data(context)

@@ -20,6 +20,18 @@ pub enum Kind {
     NotFound,
     /// The method does not go with the path.
     MethodNotAllowed,
+    /// The caller is not who may do this.
+    Unauthenticated,
+    /// The job has ended.
+    AlreadyEnded,
+    /// The job has not ended.
+    NotEnded,
+    /// There is nothing to retry.
+    NothingToRetry,
+    /// The provider has removed the outputs.
+    SourcesExpired,
+    /// Outputs would have to be made again.
+    GenerationNeeded,
     /// The output is not stored, yet or ever.
     MediaNotStored,
     /// Temporal is away.
@@ -44,6 +56,14 @@ impl Kind {
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such resource"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not know the method")
+            }
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "Who are you?"),
+            Self::AlreadyEnded => (StatusCode::CONFLICT, "already-ended", "The job has ended"),
+            Self::NotEnded => (StatusCode::CONFLICT, "not-ended", "The job has not ended"),
+            Self::NothingToRetry => (StatusCode::CONFLICT, "nothing-to-retry", "There is nothing to retry"),
+            Self::SourcesExpired => (StatusCode::CONFLICT, "sources-expired", "The provider has removed the outputs"),
+            Self::GenerationNeeded => {
+                (StatusCode::CONFLICT, "generation-needed", "The outputs would have to be made again")
             }
             Self::MediaNotStored => (StatusCode::CONFLICT, "media-not-stored", "The output is not stored"),
             Self::TemporalUnavailable => {
@@ -82,6 +102,12 @@ impl Problem {
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), instance: None, errors: Vec::new(), retry_after: None }
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// A fault of ours, of which a caller learns nothing more; the log has it.

@@ -37,12 +37,32 @@ impl Variable {
         T: FromStr,
         T::Err: Display,
     {
+        self.parsed(|text, error| format!("cannot use {text:?}: {error}"))
+    }
+
+    /// Its value, if present, which is kept out of any message.
+    ///
+    /// # Errors
+    /// If the value does not parse.
+    pub fn optional_secret<T>(self) -> Result<Option<T>, InvalidVariable>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.parsed(|_, error| error)
+    }
+
+    fn parsed<T>(self, explain: impl Fn(&str, String) -> String) -> Result<Option<T>, InvalidVariable>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
         match env::var_os(self.name) {
             None => Ok(None),
             Some(value) if value.is_empty() => Ok(None),
             Some(value) => {
                 let text = value.to_str().ok_or_else(|| self.invalid("is not UTF-8"))?;
-                let parsed = text.parse().map_err(|error| self.invalid(format!("cannot use {text:?}: {error}")))?;
+                let parsed = text.parse().map_err(|error: T::Err| self.invalid(explain(text, error.to_string())))?;
                 Ok(Some(parsed))
             }
         }

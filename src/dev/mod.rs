@@ -179,6 +179,7 @@ impl Environment<'_> {
             command
                 .env("REPLICATE_BASE_URL", &provider.base_url)
                 .env("REPLICATE_API_TOKEN", provider::TOKEN)
+                .env("REPLICATE_WEBHOOK_SECRET", provider::WEBHOOK_SECRET)
                 .env("DARKROOM_PUBLIC_URL", format!("http://{}", self.api_address));
         }
     }

@@ -11,7 +11,7 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     let mut stack = start(&options("worker-killed")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(4, json!({"latency_ms": 3000}))).await;
-    until("generation", async || (stack.provider.as_ref().unwrap().created() == 1).then_some(())).await;
+    until("generation", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
     stack.worker.kill();
     let while_away = api.get(&id).await;
     assert_eq!((&while_away["status"], &while_away["stage"]), (&json!("processing"), &json!("generating")));
@@ -20,7 +20,7 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     stack.worker = stack.spawn("worker").unwrap();
     let job = api.ended(&id).await;
     assert_eq!((&job["status"], count(&job, "completed")), (&json!("completed"), 4), "{job:#}");
-    assert_eq!(stack.provider.as_ref().unwrap().created(), 1);
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn a_worker_that_is_told_to_stop_stops() {
     let mut stack = start(&options("worker-stopped")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(2, json!({"latency_ms": 4000}))).await;
-    until("generation", async || (stack.provider.as_ref().unwrap().created() == 1).then_some(())).await;
+    until("generation", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
     let told = std::process::Command::new("kill").args(["-TERM", &stack.worker.id().to_string()]).status().unwrap();
     assert!(told.success());
     until("end of the worker", async || (!stack.worker.is_running()).then_some(())).await;
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
-    assert_eq!(stack.provider.as_ref().unwrap().created(), 1);
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
     tokio::time::timeout(Duration::from_secs(10), async { drop(stack) }).await.unwrap();
 }

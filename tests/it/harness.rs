@@ -89,6 +89,11 @@ impl Api {
         response.json().await.unwrap()
     }
 
+    /// Posts to one of a job's actions.
+    pub(crate) async fn act(&self, job_id: &str, action: &str) -> Response {
+        self.http.post(format!("{}/v1/jobs/{job_id}/{action}", self.url)).send().await.unwrap()
+    }
+
     /// Waits until a job has ended and returns it.
     pub(crate) async fn ended(&self, job_id: &str) -> Value {
         until(&format!("the end of {job_id}"), async || {

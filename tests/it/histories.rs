@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use darkroom::dev::Stack;
 use darkroom_workflows::MediaGeneration;
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
-use crate::harness::{Api, job, shared};
+use crate::harness::{Api, job, options, shared, start, until};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
@@ -47,17 +48,68 @@ async fn a_history_of_another_workflow_does_not_replay() {
 #[ignore = "writes tests/histories"]
 async fn record_histories() {
     let api = Api::of(shared());
-    let client = shared().temporal.client().await.unwrap();
+    let mut deadline = job(2, json!({"latency_ms": 600_000}));
+    deadline["deadline_seconds"] = 1.into();
     for (name, request) in [
-        ("completed", job(3, json!({}))),
-        ("partial", job(3, json!({"missing": [1]}))),
-        ("generation-failed", job(3, json!({"fail": "the model gave up"}))),
+        ("completed", job(3, json!({"webhooks": 0}))),
+        ("partial", job(3, json!({"missing": [1], "webhooks": 0}))),
+        ("generation-failed", job(3, json!({"fail": "the model gave up", "webhooks": 0}))),
+        ("deadline", deadline),
     ] {
         let ended = api.run(&request).await;
-        let handle = client.get_workflow_handle::<MediaGeneration>(ended["job_id"].as_str().unwrap());
-        let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.unwrap();
-        let pretty: Value = serde_json::from_slice(&history).unwrap();
-        let path = directory().join(format!("{}-{name}.json", env!("CARGO_PKG_VERSION")));
-        std::fs::write(path, format!("{pretty:#}\n")).unwrap();
+        record(name, ended["job_id"].as_str().unwrap()).await;
     }
+    record("canceled", &canceled(&api).await).await;
+    record("retried", &retried(&api).await).await;
+    record("reported", &reported(&api).await).await;
+    parked().await;
+}
+
+async fn canceled(api: &Api) -> String {
+    let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
+    until("generation", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    api.act(&id, "cancel").await;
+    api.ended(&id).await;
+    id
+}
+
+async fn retried(api: &Api) -> String {
+    let partial = api.run(&job(3, json!({"missing": [1], "webhooks": 0}))).await;
+    let id = partial["job_id"].as_str().unwrap().to_owned();
+    api.act(&id, "retry").await;
+    api.ended(&id).await;
+    id
+}
+
+/// A job that goes on because the provider reported the end, and not because it was polled.
+async fn reported(api: &Api) -> String {
+    let id = api.accepted(&job(2, json!({"latency_ms": 9_000}))).await;
+    api.ended(&id).await;
+    id
+}
+
+/// A job whose submission nobody can account for: its worker died before the provider had it.
+async fn parked() {
+    let mut stack = start(&options("record-parked")).await;
+    let api = Api::of(&stack);
+    // The list of a provider that cannot be told whose its predictions are shows nothing.
+    let id = api.accepted(&job(1, json!({"latency_ms": 600_000, "answer_delay_ms": 20_000, "hidden": true}))).await;
+    until("prediction", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
+    stack.worker.kill();
+    stack.worker = stack.spawn("worker").unwrap();
+    assert_eq!(api.ended(&id).await["error"]["type"], "SubmissionUnknown");
+    write("parked", &stack, &id).await;
+}
+
+async fn record(name: &str, job_id: &str) {
+    write(name, shared(), job_id).await;
+}
+
+async fn write(name: &str, stack: &Stack, job_id: &str) {
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
+    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.unwrap();
+    let pretty: Value = serde_json::from_slice(&history).unwrap();
+    let path = directory().join(format!("{}-{name}.json", env!("CARGO_PKG_VERSION")));
+    std::fs::write(path, format!("{pretty:#}\n")).unwrap();
 }

@@ -5,8 +5,10 @@
 
 mod bad_input;
 mod durability;
+mod faults;
 mod first_look;
 mod harness;
 mod histories;
 mod jobs;
 mod outages;
+mod paid_once;

@@ -11,7 +11,7 @@ use darkroom_activities::{
     Activities,
     generate::replicate::Replicate,
     persist::Sources,
-    registered::{Finalize, Generate, Persist},
+    registered::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist},
 };
 use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE};
 use futures::future::{OptionFuture, join};
@@ -98,6 +98,9 @@ fn generate_worker(runtime: &Runtime, client: &Client, activities: &Arc<Activiti
     let options = WorkerOptions::new(GENERATE_QUEUE)
         .register_workflow::<MediaGeneration>()?
         .register_activity::<Generate>(Arc::clone(activities))
+        .register_activity::<Collect>(Arc::clone(activities))
+        .register_activity::<Inspect>(Arc::clone(activities))
+        .register_activity::<CancelGeneration>(Arc::clone(activities))
         .register_activity::<Finalize>(Arc::clone(activities))
         .deployment_options(deployment())
         .graceful_shutdown_period(GRACE)

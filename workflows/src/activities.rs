@@ -20,7 +20,7 @@ use crate::{
     request::JobRequest,
 };
 
-pub use self::activities::{Finalize, Generate, Persist};
+pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist};
 
 /// The activities of a job. Each method is also a type of its own, which an implementation names as its definition.
 pub struct Activities;
@@ -33,6 +33,33 @@ impl Activities {
     /// The provider refuses, fails, or cannot be reached for a day.
     #[activity(name = "generate")]
     pub fn generate(_input: GenerateInput) -> Result<GenerateOutcome, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads a prediction that the provider reported as ended.
+    ///
+    /// # Errors
+    /// As `generate`.
+    #[activity(name = "collect")]
+    pub fn collect(_input: CollectInput) -> Result<Generation, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads what a `generate` that still runs has recorded, before it is canceled: what it records may vanish with it.
+    ///
+    /// # Errors
+    /// Temporal does not answer.
+    #[activity(name = "inspect")]
+    pub fn inspect() -> Result<Option<GenerateCheckpoint>, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Cancels the prediction of a `generate` that could not do so itself. `None` if there is none.
+    ///
+    /// # Errors
+    /// The provider cannot be reached.
+    #[activity(name = "cancel_generation")]
+    pub fn cancel_generation(_input: CancelGenerationInput) -> Result<Option<CanceledGeneration>, ActivityError> {
         unimplemented!()
     }
 
@@ -76,6 +103,8 @@ pub enum GenerateCheckpoint {
     Doubtful,
     /// The provider has the work.
     Submitted {
+        /// Which provider.
+        provider: String,
         /// The provider's id of the prediction.
         prediction_id: String,
     },
@@ -102,6 +131,24 @@ pub struct CanceledGeneration {
     pub status: PredictionStatus,
     /// What the provider did about the request.
     pub cancel_outcome: CancelOutcome,
+}
+
+/// The input of `collect`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CollectInput {
+    /// The provider's id of the prediction.
+    pub prediction_id: String,
+}
+
+/// The input of `cancel_generation`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CancelGenerationInput {
+    /// The job.
+    pub job_id: JobId,
+    /// What `generate` recorded last.
+    pub checkpoint: GenerateCheckpoint,
+    /// When the job set out to generate.
+    pub since: Timestamp,
 }
 
 /// Outputs that the provider has made.
@@ -154,23 +201,44 @@ pub struct PersistInput {
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
 
-/// How `generate` runs: a day, whatever number of attempts that takes.
+/// How `generate` runs: a day, whatever number of attempts that takes. Canceled with `scope`, not with the workflow: what
+/// it has recorded must be read first.
 #[must_use]
-pub fn generate_options(request: &JobRequest) -> ActivityOptions {
+pub fn generate_options(request: &JobRequest, scope: WorkflowCancellationToken) -> ActivityOptions {
+    let outputs = plural(request.num_outputs.get().into(), "output");
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: DAY,
         start_to_close: DAY,
     })
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+    .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))
-    .summary(format!(
-        "{} of {} by {}",
-        plural(request.num_outputs.get().into(), "output"),
-        request.prompt.excerpt(40),
-        request.model
-    ))
+    .summary(format!("{outputs} of {} by {}", request.prompt.excerpt(40), request.model))
     .build()
+}
+
+/// How `collect` runs.
+#[must_use]
+pub fn collect_options(scope: WorkflowCancellationToken) -> ActivityOptions {
+    short_options(DAY, scope, "the provider reports the end")
+}
+
+/// How `cancel_generation` runs: outside of what is canceled.
+#[must_use]
+pub fn cancel_generation_options() -> ActivityOptions {
+    short_options(Duration::from_hours(1), WorkflowCancellationToken::new(), "cancel what may still run")
+}
+
+/// How `inspect` runs: beside the workflow, outside of what is canceled, and not for long.
+#[must_use]
+pub fn inspect_options() -> LocalActivityOptions {
+    LocalActivityOptions::builder()
+        .schedule_to_close_timeout(Duration::from_secs(10))
+        .retry_policy(backoff(Duration::from_secs(2)))
+        .cancellation_token(WorkflowCancellationToken::new())
+        .summary("what generate recorded".to_owned())
+        .build()
 }
 
 /// How `persist` runs: until the provider removes its source (`now` and `expires_at` tell), else for a day.
@@ -180,6 +248,7 @@ pub fn persist_options(
     count: usize,
     now: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    scope: WorkflowCancellationToken,
 ) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: time_left(now, expires_at),
@@ -188,6 +257,7 @@ pub fn persist_options(
     .task_queue(PERSIST_QUEUE)
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+    .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_secs(30)))
     .summary(format!("output {} of {count}", input.index + 1))
     .build()
@@ -216,6 +286,17 @@ pub fn finalize_later_options() -> ActivityOptions {
     .retry_policy(backoff(Duration::from_mins(5)))
     .cancellation_token(WorkflowCancellationToken::new())
     .summary("manifest, while the store is away")
+    .build()
+}
+
+fn short_options(patience: Duration, scope: WorkflowCancellationToken, summary: &str) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: patience,
+        start_to_close: Duration::from_secs(30),
+    })
+    .cancellation_token(scope)
+    .retry_policy(backoff(Duration::from_mins(1)))
+    .summary(summary)
     .build()
 }
 

@@ -52,6 +52,8 @@ pub enum FailureType {
     OutputsFailed,
     /// An attempt was given up so that another worker can carry on.
     Interrupted,
+    /// The job's own deadline passed.
+    DeadlineExceeded,
     /// An activity ran out of time.
     TimedOut,
     /// A fault of ours.
@@ -79,6 +81,7 @@ impl FailureType {
             | Self::GenerationCanceled
             | Self::NoOutputs
             | Self::TooManyOutputs
+            | Self::DeadlineExceeded
             | Self::SubmissionUnknown
             | Self::SourceForbidden
             | Self::SourceExpired
@@ -86,6 +89,36 @@ impl FailureType {
             | Self::UnsupportedMedia
             | Self::StorageConflict
             | Self::Internal => false,
+        }
+    }
+
+    /// Whether a job that failed so may have been charged for a generation.
+    #[must_use]
+    pub fn may_have_cost(self) -> bool {
+        match self {
+            Self::ProviderRejected
+            | Self::ProviderUnauthorized
+            | Self::ProviderInsufficientCredit
+            | Self::ProviderRateLimited => false,
+            Self::ProviderUnavailable
+            | Self::GenerationFailed
+            | Self::GenerationCanceled
+            | Self::NoOutputs
+            | Self::TooManyOutputs
+            | Self::SubmissionUnknown
+            | Self::SourceForbidden
+            | Self::SourceExpired
+            | Self::SourceRejected
+            | Self::SourceUnavailable
+            | Self::UnsupportedMedia
+            | Self::StorageRejected
+            | Self::StorageUnavailable
+            | Self::StorageConflict
+            | Self::OutputsFailed
+            | Self::Interrupted
+            | Self::DeadlineExceeded
+            | Self::TimedOut
+            | Self::Internal => true,
         }
     }
 

@@ -182,6 +182,26 @@ impl JobState {
         }
     }
 
+    /// The job as it is taken up again: what is stored stays, the rest is to be done.
+    #[must_use]
+    pub fn retried(self, at: Timestamp) -> Self {
+        let media = self.media.into_iter().map(|media| match media.outcome {
+            MediaOutcome::Completed(_) => media,
+            _ => Media { outcome: MediaOutcome::Pending, ..media },
+        });
+        Self {
+            status: JobStatus::Pending,
+            stage: Some(Stage::Queued),
+            media: media.collect(),
+            error: None,
+            retry_count: self.retry_count + 1,
+            updated_at: at,
+            started_at: None,
+            completed_at: None,
+            ..self
+        }
+    }
+
     /// How many outputs are in this state.
     #[must_use]
     pub fn count(&self, status: MediaStatus) -> usize {

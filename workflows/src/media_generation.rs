@@ -1,20 +1,28 @@
 //! The workflow of a job: generate, persist every output at once, finalize. It decides what becomes of a job and keeps
 //! its [`JobState`]; whatever touches the world is an activity.
+//!
+//! - `generating`: getting outputs out of the provider, or stopping it
+//! - `persisting`: moving them into the store
+//! - `stop`: what ends a job before it is done
+
 #![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+
+mod generating;
+mod persisting;
+mod stop;
 
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ActivityExecutionError, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
-    common::error::ApplicationFailure, join_all,
+    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    common::error::ApplicationFailure,
 };
 
+use self::{persisting::Work, stop::Stop};
 use crate::{
-    activities::{self, Activities, CanceledGeneration, GenerateInput, GenerateOutcome, Generation, PersistInput},
-    failure::{FailureType, JobError, read_activity_failure},
-    job::{
-        JobId, JobState, JobStatus, Media, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage, timestamp,
-    },
+    activities::{self, Activities},
+    failure::JobError,
+    job::{JobId, JobState, JobStatus, MediaStatus, PredictionStatus, Stage, timestamp},
     request::JobRequest,
     search_attributes::JOB_STATUS,
 };
@@ -26,20 +34,61 @@ pub struct MediaGenerationInput {
     pub job_id: JobId,
     /// What the caller asked for.
     pub request: JobRequest,
+    /// What an earlier run left to be done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// A job to take up again.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Retry {
+    /// How the job ended.
+    pub ended: JobState,
+    /// Whether to have the outputs made again, and pay for them again.
+    pub regenerate: bool,
+}
+
+/// The provider's word that a prediction has ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PredictionReport {
+    /// Which provider.
+    pub provider: String,
+    /// The provider's id of the prediction.
+    pub prediction_id: String,
+    /// How it ended.
+    pub status: PredictionStatus,
 }
 
 /// One job from request to manifest.
 #[workflow]
 pub struct MediaGeneration {
     state: JobState,
+    /// Whether outputs must be had from the provider first.
+    generates: bool,
+    /// The prediction of an earlier run, whose late reports mean nothing any more.
+    earlier_prediction: Option<String>,
+    report: Option<PredictionReport>,
 }
 
 #[workflow_methods]
 impl MediaGeneration {
     #[init]
     fn new(context: &WorkflowContextView, input: MediaGenerationInput) -> Self {
-        let created_at = context.start_time().map(timestamp).unwrap_or_default();
-        Self { state: JobState::accepted(input.job_id, input.request, created_at) }
+        let now = context.start_time().map(timestamp).unwrap_or_default();
+        match input.retry {
+            None => Self {
+                state: JobState::accepted(input.job_id, input.request, now),
+                generates: true,
+                earlier_prediction: None,
+                report: None,
+            },
+            Some(Retry { ended, regenerate }) => Self {
+                generates: regenerate || ended.media.is_empty(),
+                earlier_prediction: ended.provider.as_ref().map(|provider| provider.prediction_id.clone()),
+                state: ended.retried(now),
+                report: None,
+            },
+        }
     }
 
     /// Ends as `Completed` with the final state if anything was stored, `Failed` or `Canceled` with it in the details
@@ -49,18 +98,21 @@ impl MediaGeneration {
     /// The job failed or was canceled.
     #[run(name = "MediaGeneration")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<JobState> {
-        let ending = match generate(ctx).await {
-            Ok(generation) => {
-                persist_all(ctx, generation).await;
-                ctx.state(|workflow| judge(&workflow.state.media))
-            }
-            Err(ending) => ending,
-        };
+        let ending = make(ctx).await;
         let state = finalize(ctx, ending).await;
         match (state.status, &state.error) {
             (JobStatus::Failed, Some(error)) => Err(failed(error.clone(), state)),
             (JobStatus::Canceled, _) => Err(WorkflowTermination::cancelled_with_details(state)),
             _ => Ok(state),
+        }
+    }
+
+    /// The provider reports that a prediction has ended. It may say so many times, and late.
+    #[signal(name = "prediction_reported")]
+    pub fn prediction_reported(&mut self, _context: &mut SyncWorkflowContext<Self>, report: PredictionReport) {
+        let is_ours = self.earlier_prediction.as_ref() != Some(&report.prediction_id);
+        if is_ours && report.status.is_terminal() {
+            self.report.get_or_insert(report);
         }
     }
 
@@ -91,78 +143,31 @@ impl Ending {
     }
 }
 
-async fn generate(ctx: &WorkflowContext<MediaGeneration>) -> Result<Generation, Ending> {
-    let input = update(ctx, |state| {
-        state.status = JobStatus::Processing;
-        state.stage = Some(Stage::Generating);
-        state.started_at = Some(state.updated_at);
-        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone() }
-    });
-    let options = activities::generate_options(&input.request);
-    match ctx.execute_activity(Activities::generate, input, options).await {
-        Ok(GenerateOutcome::Generated(generation)) => Ok(generation),
-        Ok(GenerateOutcome::Canceled(canceled)) => {
-            let CanceledGeneration { provider, prediction_id, status, cancel_outcome } = canceled;
-            update(ctx, |state| {
-                let provider = ProviderState::new(provider, prediction_id, status);
-                state.provider = Some(ProviderState { cancel_outcome: Some(cancel_outcome), ..provider });
-            });
-            Err(Ending::Canceled)
+impl From<Stop> for Ending {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Canceled => Self::Canceled,
+            Stop::DeadlineExceeded => Self::Failed(stop::deadline_exceeded()),
         }
-        Err(ActivityExecutionError::Cancelled(_)) => Err(Ending::Canceled),
-        Err(failure) => Err(Ending::Failed(read_activity_failure(&failure).0)),
     }
 }
 
-/// Persists all outputs at the same time and returns when each has settled: a failure never takes the others with it.
-async fn persist_all(ctx: &WorkflowContext<MediaGeneration>, generation: Generation) {
-    let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
-    let count = outputs.len();
-    let inputs = update(ctx, |state| {
-        state.stage = Some(Stage::Persisting);
-        let (job_id, id) = (&state.job_id, &prediction_id);
-        let inputs: Vec<PersistInput> = (0..)
-            .zip(outputs)
-            .map(|(index, source)| PersistInput { job_id: job_id.clone(), prediction_id: id.clone(), index, source })
-            .collect();
-        let provider = ProviderState::new(provider, prediction_id, PredictionStatus::Succeeded);
-        state.provider = Some(ProviderState { expires_at, metrics, ..provider });
-        state.media = inputs.iter().map(|input| Media { index: input.index, outcome: MediaOutcome::Pending }).collect();
-        inputs
+/// Everything up to the manifest.
+async fn make(ctx: &WorkflowContext<MediaGeneration>) -> Ending {
+    update(ctx, |state| {
+        state.status = JobStatus::Processing;
+        state.started_at = Some(state.updated_at);
     });
-    join_all(inputs.into_iter().enumerate().map(|(position, input)| async move {
-        let now = ctx.workflow_time().map(timestamp);
-        let options = activities::persist_options(&input, count, now, expires_at);
-        let result = ctx.execute_activity(Activities::persist, input, options).await;
-        let outcome = match result {
-            Ok(stored) => MediaOutcome::Completed(stored),
-            Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
-            Err(failure) => {
-                let (error, attempts) = read_activity_failure(&failure);
-                MediaOutcome::Failed { error, attempts }
-            }
-        };
-        update(ctx, |state| state.media[position].outcome = outcome);
-    }))
-    .await;
-}
-
-fn judge(media: &[Media]) -> Ending {
-    let count = |status| media.iter().filter(|media| media.status() == status).count();
-    let failed = count(MediaStatus::Failed);
-    if count(MediaStatus::Canceled) > 0 {
-        return Ending::Canceled;
-    }
-    if failed == 0 {
-        return Ending::Completed;
-    }
-    let first = media.iter().find_map(|media| match &media.outcome {
-        MediaOutcome::Failed { error, .. } => Some(format!("output {}: {}: {}", media.index, error.kind, error.detail)),
-        _ => None,
-    });
-    let detail = format!("{failed} of {} outputs could not be stored; {}", media.len(), first.unwrap_or_default());
-    let error = JobError::new(FailureType::OutputsFailed, detail);
-    if failed == media.len() { Ending::Failed(error) } else { Ending::Partial(error) }
+    let mut stopped = std::pin::pin!(stop::stopped(ctx));
+    let work = if ctx.state(|workflow| workflow.generates) {
+        match generating::generate(ctx, stopped.as_mut()).await {
+            Ok(generation) => Work::of(ctx, generation),
+            Err(ending) => return ending,
+        }
+    } else {
+        Work::left(ctx)
+    };
+    persisting::persist_all(ctx, stopped.as_mut(), work).await
 }
 
 /// Records the manifest, then the ending: while the manifest is not written, the job has not ended. A store that stays

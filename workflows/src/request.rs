@@ -1,7 +1,7 @@
 //! What a caller asks for. Every field is a type that parses, so that a [`JobRequest`] in hand is a valid one.
 //! How a request is answered is not here: see [`crate::job`].
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,6 +23,9 @@ pub struct JobRequest {
     /// The file format to ask the provider for; the model's own default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,
+    /// How long the job may take from when it was accepted; as long as it takes if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<DeadlineSeconds>,
     /// Further inputs, passed to the model as they are. The named fields above win over keys of the same name.
     #[serde(default, skip_serializing_if = "ModelInput::is_empty")]
     pub input: ModelInput,
@@ -196,6 +199,38 @@ impl From<NumOutputs> for u64 {
     }
 }
 
+/// How long a job may take: 1 second to 7 days.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct DeadlineSeconds(u32);
+
+impl DeadlineSeconds {
+    const MAX: u32 = 7 * 24 * 60 * 60;
+
+    /// The time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl TryFrom<u64> for DeadlineSeconds {
+    type Error = Invalid;
+
+    fn try_from(number: u64) -> Result<Self, Invalid> {
+        match u32::try_from(number) {
+            Ok(number) if (1..=Self::MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(Invalid(format!("must be 1 to {}, not {number}", Self::MAX))),
+        }
+    }
+}
+
+impl From<DeadlineSeconds> for u64 {
+    fn from(seconds: DeadlineSeconds) -> Self {
+        seconds.0.into()
+    }
+}
+
 /// A file format to ask a provider for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -327,6 +362,8 @@ mod tests {
             ("num_outputs", json!(-1), "invalid value"),
             ("num_outputs", json!("4"), "invalid type"),
             ("output_format", json!("bmp"), "unknown variant"),
+            ("deadline_seconds", json!(0), "1 to 604800, not 0"),
+            ("deadline_seconds", json!(604_801), "not 604801"),
             ("seed", json!(1.5), "invalid type"),
             ("input", json!({"x": "y".repeat(65_536)}), "at most 65536 bytes"),
             ("metadata", json!({long_key: "v"}), "keys of 1 to 40"),

@@ -3,23 +3,31 @@
 //! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`] that the server
 //! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
 //! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
+//!
+//! - [`provider`]: what we need of a provider; [`replicate`] is one
+//! - `submission`: getting hold of the job's one prediction
+//! - `cancellation`: stopping it
 
 pub mod provider;
 pub mod replicate;
 
+mod cancellation;
 mod submission;
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use darkroom_workflows::{
-    activities::{CanceledGeneration, GenerateInput, GenerateOutcome, Generation, OutputSource},
+    activities::{CollectInput, GenerateInput, GenerateOutcome, Generation, OutputSource},
     failure::FailureType,
-    job::{CancelOutcome, PredictionStatus},
+    job::PredictionStatus,
 };
 use temporalio_sdk::activities::ActivityContext;
 
-pub use self::submission::SubmissionPolicy;
+pub use self::{
+    cancellation::{cancel_generation, inspect},
+    submission::SubmissionPolicy,
+};
 use self::{
     provider::{Prediction, Provider, ProviderError},
     submission::Submission,
@@ -59,11 +67,11 @@ pub async fn generate(
         };
         match interruption {
             None => prediction = poll(provider, prediction).await?,
-            Some(Interruption::CancelRequested) => return Ok(cancel(provider, prediction).await),
+            Some(Interruption::CancelRequested) => return stop(provider, prediction).await,
             Some(interruption) => return Err(interruption.into()),
         }
     }
-    conclude(provider, prediction)
+    conclude(provider, prediction).map(GenerateOutcome::Generated)
 }
 
 /// From a tenth of a second to five, in growing, jittered steps, for as long as it takes.
@@ -77,6 +85,23 @@ fn poll_intervals() -> impl Iterator<Item = Duration> {
         .build()
 }
 
+/// Reads a prediction that is said to have ended.
+///
+/// # Errors
+/// As [`generate`].
+pub async fn collect(provider: &dyn Provider, input: CollectInput) -> Result<Generation, Failure> {
+    conclude(provider, provider.fetch(&input.prediction_id).await?)
+}
+
+/// The job no longer wants the prediction. One that has ended is not canceled any more.
+async fn stop(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateOutcome, Failure> {
+    match cancellation::cancel(provider, &prediction.id).await {
+        Some(canceled) => Ok(GenerateOutcome::Canceled(canceled)),
+        // The workflow sees to it, for longer than an attempt that is asked to stop may take.
+        None => Err(Failure::Canceled),
+    }
+}
+
 async fn poll(provider: &dyn Provider, prediction: Prediction) -> Result<Prediction, Failure> {
     match provider.fetch(&prediction.id).await {
         Ok(prediction) => Ok(prediction),
@@ -84,7 +109,7 @@ async fn poll(provider: &dyn Provider, prediction: Prediction) -> Result<Predict
     }
 }
 
-fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateOutcome, Failure> {
+fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<Generation, Failure> {
     let Prediction { id, status, outputs, error, data_removed, expires_at, metrics } = prediction;
     let said = error.unwrap_or_else(|| "the provider gives no reason".to_owned());
     match status {
@@ -102,13 +127,13 @@ fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateO
             Err(Failure::new(FailureType::SourceExpired, format!("the provider has removed the outputs of {id}")))
         }
         0 => Err(Failure::new(FailureType::NoOutputs, format!("prediction {id} succeeded without a file"))),
-        1..=MAX_OUTPUTS => Ok(GenerateOutcome::Generated(Generation {
+        1..=MAX_OUTPUTS => Ok(Generation {
             provider: provider.name().to_owned(),
             prediction_id: id,
             outputs: outputs.into_iter().map(source).collect(),
             expires_at,
             metrics,
-        })),
+        }),
         count => {
             let detail = format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most");
             Err(Failure::new(FailureType::TooManyOutputs, detail))
@@ -118,36 +143,6 @@ fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateO
 
 fn source(url: String) -> OutputSource {
     if url.starts_with("data:") || url.len() > MAX_URL { OutputSource::Prediction } else { OutputSource::Url(url) }
-}
-
-/// Stops the prediction, as far as the provider lets us, within the time that a caller will wait.
-async fn cancel(provider: &dyn Provider, prediction: Prediction) -> GenerateOutcome {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let id = prediction.id.clone();
-    let stop = async {
-        let mut seen = provider.cancel(&id).await;
-        for interval in poll_intervals() {
-            match &seen {
-                Ok(prediction) if prediction.status.is_terminal() => break,
-                Ok(_) | Err(ProviderError::Unavailable(_) | ProviderError::RateLimited { .. }) => {}
-                Err(_) => break,
-            }
-            tokio::time::sleep(interval).await;
-            seen = provider.fetch(&id).await;
-        }
-        seen
-    };
-    let seen = tokio::time::timeout(PATIENCE, stop).await;
-    let (status, cancel_outcome) = match seen {
-        Ok(Ok(Prediction { status, .. })) => match status {
-            PredictionStatus::Canceled | PredictionStatus::Aborted => (status, CancelOutcome::Canceled),
-            PredictionStatus::Succeeded | PredictionStatus::Failed => (status, CancelOutcome::TooLate),
-            PredictionStatus::Starting | PredictionStatus::Processing => (status, CancelOutcome::Unknown),
-        },
-        Ok(Err(_)) | Err(_) => (prediction.status, CancelOutcome::Unknown),
-    };
-    let provider = provider.name().to_owned();
-    GenerateOutcome::Canceled(CanceledGeneration { provider, prediction_id: id, status, cancel_outcome })
 }
 
 impl From<ProviderError> for Failure {

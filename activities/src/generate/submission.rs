@@ -55,7 +55,9 @@ impl Submission<'_> {
         let since = ctx.info().scheduled_time.map(timestamp).unwrap_or_default();
         match checkpoint {
             None | Some(GenerateCheckpoint::Refused) => self.submit(since).await,
-            Some(GenerateCheckpoint::Submitted { prediction_id }) => Ok(self.provider.fetch(&prediction_id).await?),
+            Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => {
+                Ok(self.provider.fetch(&prediction_id).await?)
+            }
             Some(GenerateCheckpoint::Doubtful) => match self.adopt(since).await? {
                 Some(prediction) => Ok(prediction),
                 None => self.submit(since).await,
@@ -96,8 +98,8 @@ impl Submission<'_> {
     /// Records what was bought before anything else is done with it. If Temporal is away, the work goes on: later
     /// heartbeats carry the same record.
     async fn submitted(&self, prediction: Prediction) -> Result<Prediction, Failure> {
-        let prediction_id = prediction.id.clone();
-        match self.heartbeat.record(&GenerateCheckpoint::Submitted { prediction_id }).await {
+        let (provider, prediction_id) = (self.provider.name().to_owned(), prediction.id.clone());
+        match self.heartbeat.record(&GenerateCheckpoint::Submitted { provider, prediction_id }).await {
             Err(failure) if self.heartbeat.interruption() == Some(Interruption::Superseded) => Err(failure),
             Ok(()) | Err(_) => Ok(prediction),
         }

@@ -16,7 +16,12 @@ use temporalio_common::search_attributes::SearchAttributes;
 use uuid::Uuid;
 
 use super::{read::Snapshot, resource::JobResource};
-use crate::{Context, json::Json, problem::Problem, temporal};
+use crate::{
+    Context,
+    json::Json,
+    problem::{Kind, Problem},
+    temporal,
+};
 
 #[handler]
 pub(super) async fn create(
@@ -24,9 +29,11 @@ pub(super) async fn create(
     Json(request): Json<JobRequest>,
 ) -> Result<Response, Problem> {
     let job_id = new_id()?;
-    start(context, job_id.clone(), request.clone()).await?;
+    let input = MediaGenerationInput { job_id: job_id.clone(), request: request.clone(), retry: None };
+    start(context, input, WorkflowIdReusePolicy::RejectDuplicate).await?;
+    tracing::info!(%job_id, "job accepted");
     let state = JobState::accepted(job_id, request, timestamp(SystemTime::now()));
-    let resource = JobResource::of(context, Snapshot { state, stale: false }).await?;
+    let resource = JobResource::of(context, Snapshot::fresh(state)).await?;
     Ok(Response::builder()
         .status(StatusCode::ACCEPTED)
         .content_type("application/json")
@@ -40,23 +47,29 @@ fn new_id() -> Result<JobId, Problem> {
     Uuid::now_v7().hyphenated().to_string().parse().map_err(|_| Problem::internal())
 }
 
-async fn start(context: &Context, job_id: JobId, request: JobRequest) -> Result<(), Problem> {
+/// Starts the workflow of a job.
+pub(super) async fn start(
+    context: &Context,
+    input: MediaGenerationInput,
+    reuse: WorkflowIdReusePolicy,
+) -> Result<(), Problem> {
+    let MediaGenerationInput { job_id, request, .. } = &input;
+    let job_id = job_id.clone();
     let attributes = SearchAttributes::new([
         JOB_STATUS.value_set(JobStatus::Processing.to_string()),
         MODEL.value_set(request.model.to_string()),
     ]);
     let options = WorkflowStartOptions::new(GENERATE_QUEUE, job_id.as_str())
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(attributes)
         .static_summary(format!("{} · {}", request.model, request.prompt.excerpt(60)))
         .rpc_options(temporal::rpc_options())
         .build();
-    let input = MediaGenerationInput { job_id: job_id.clone(), request };
     match context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await {
-        Ok(_) => {
-            tracing::info!(%job_id, "job accepted");
-            Ok(())
+        Ok(_) => Ok(()),
+        Err(WorkflowStartError::AlreadyStarted { .. }) => {
+            Err(Problem::new(Kind::NotEnded, "the job is under way already"))
         }
         Err(WorkflowStartError::Rpc(status)) => Err(temporal::problem(&status)),
         Err(error) => {

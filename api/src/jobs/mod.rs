@@ -1,8 +1,10 @@
 //! The routes of the job resource.
 
+mod cancel;
 mod create;
 mod read;
 mod resource;
+mod retry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +29,8 @@ pub(crate) fn routes() -> Route {
     Route::new()
         .at("/", post(create::create))
         .at("/:job_id", get(read_job))
+        .at("/:job_id/cancel", post(cancel::cancel))
+        .at("/:job_id/retry", post(retry::retry))
         .at("/:job_id/media/:index", get(read_media))
 }
 

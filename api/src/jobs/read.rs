@@ -40,7 +40,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    fn fresh(state: JobState) -> Self {
+    pub(super) fn fresh(state: JobState) -> Self {
         Self { state, stale: false }
     }
 }
@@ -173,7 +173,7 @@ async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem
     })
 }
 
-fn interaction_problem(error: WorkflowInteractionError) -> Problem {
+pub(super) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     match error {
         WorkflowInteractionError::NotFound(_) => Problem::not_found("job"),
         WorkflowInteractionError::Rpc(status) => temporal::problem(&status),

@@ -4,7 +4,7 @@
 use darkroom_workflows::{
     failure::JobError,
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
-    request::{JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt},
+    request::{DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt},
 };
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ pub(super) struct JobResource {
     num_outputs: NumOutputs,
     seed: Option<u64>,
     output_format: Option<OutputFormat>,
+    deadline_seconds: Option<DeadlineSeconds>,
     input: ModelInput,
     metadata: Metadata,
     media: Vec<MediaResource>,
@@ -67,6 +68,8 @@ struct MediaResource {
 struct Links {
     #[serde(rename = "self")]
     this: String,
+    cancel: String,
+    retry: String,
     /// The workflow in the Temporal UI.
     temporal: Option<String>,
 }
@@ -75,7 +78,7 @@ impl JobResource {
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
         let Snapshot { state, stale } = snapshot;
         let JobState { job_id, request, status, stage, media, provider, error, retry_count, .. } = state;
-        let JobRequest { model, prompt, num_outputs, seed, output_format, input, metadata } = request;
+        let JobRequest { model, prompt, num_outputs, seed, output_format, deadline_seconds, input, metadata } = request;
         let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
         let media = try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, media))).await?;
         let namespace = context.temporal.client().map(|client| client.options().namespace.clone());
@@ -92,6 +95,7 @@ impl JobResource {
             num_outputs,
             seed,
             output_format,
+            deadline_seconds,
             input,
             metadata,
             media,
@@ -103,7 +107,7 @@ impl JobResource {
             updated_at: state.updated_at,
             started_at: state.started_at,
             completed_at: state.completed_at,
-            links: Links { this, temporal },
+            links: Links { cancel: format!("{this}/cancel"), retry: format!("{this}/retry"), this, temporal },
         })
     }
 

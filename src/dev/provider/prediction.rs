@@ -31,27 +31,65 @@ pub struct Prediction {
     pub latency: Duration,
     /// When it was canceled, if it was before its end.
     pub canceled_at: Option<Timestamp>,
+    /// How often it was asked to be canceled.
+    #[serde(default)]
+    pub cancel_calls: u32,
 }
 
 /// What a request may ask of this provider beside pictures: `input.dev`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Script {
     /// How long to take.
-    #[serde(default, rename = "latency_ms", deserialize_with = "milliseconds")]
+    #[serde(rename = "latency_ms", deserialize_with = "milliseconds")]
     pub latency: Option<Duration>,
+    /// Answer the create call with this status and create nothing.
+    pub refuse: Option<u16>,
+    /// Create, and take this long to answer.
+    #[serde(rename = "answer_delay_ms", deserialize_with = "milliseconds")]
+    pub answer_delay: Option<Duration>,
+    /// Create, and break off the answer.
+    pub drop_answer: bool,
+    /// Do not show in the list.
+    pub hidden: bool,
+    /// How often to report the end: 0 for never.
+    pub webhooks: u32,
     /// Fail with these words instead of making anything.
-    #[serde(default)]
     pub fail: Option<String>,
     /// Make this many files, whatever `num_outputs` says.
-    #[serde(default)]
     pub outputs: Option<u32>,
     /// Do not have these files when they are fetched.
-    #[serde(default)]
     pub missing: BTreeSet<u32>,
+    /// Do not have the missing files for this long only.
+    #[serde(rename = "missing_for_ms", deserialize_with = "milliseconds")]
+    pub missing_for: Option<Duration>,
+    /// Fail the first fetches of each file.
+    pub fail_fetches: u32,
+    /// Keep files for this long instead of an hour.
+    #[serde(rename = "retention_ms", deserialize_with = "milliseconds")]
+    pub retention: Option<Duration>,
     /// Make files of this many bytes instead of pictures.
-    #[serde(default)]
     pub bytes: Option<usize>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            latency: None,
+            refuse: None,
+            answer_delay: None,
+            drop_answer: false,
+            hidden: false,
+            webhooks: 1,
+            fail: None,
+            outputs: None,
+            missing: BTreeSet::new(),
+            missing_for: None,
+            fail_fetches: 0,
+            retention: None,
+            bytes: None,
+        }
+    }
 }
 
 impl Script {
@@ -120,14 +158,39 @@ impl Prediction {
         latency: Duration,
     ) -> Self {
         let id = Uuid::now_v7().simple().to_string();
-        Self { id, model, input, webhook, webhook_events_filter, created_at, latency, canceled_at: None }
+        Self {
+            id,
+            model,
+            input,
+            webhook,
+            webhook_events_filter,
+            created_at,
+            latency,
+            canceled_at: None,
+            cancel_calls: 0,
+        }
     }
 
-    /// Stops it, unless it has ended.
-    pub fn cancel(&mut self, now: Timestamp) {
-        if !self.status(now).is_terminal() {
+    /// Stops it, unless it has ended. Returns whether it did.
+    pub fn cancel(&mut self, now: Timestamp) -> bool {
+        self.cancel_calls += 1;
+        let stops = !self.status(now).is_terminal();
+        if stops {
             self.canceled_at = Some(now);
         }
+        stops
+    }
+
+    /// How long it will still take.
+    #[must_use]
+    pub fn time_left(&self, now: Timestamp) -> Duration {
+        Duration::try_from(self.ends_at().duration_since(now)).unwrap_or_default()
+    }
+
+    /// Whether it has ended, and was not canceled.
+    #[must_use]
+    pub fn has_ended_by_itself(&self, now: Timestamp) -> bool {
+        self.canceled_at.is_none() && self.status(now).is_terminal()
     }
 
     /// How it stands.
@@ -191,10 +254,14 @@ impl Prediction {
             && !self.is_removed(now)
             && index < self.count()
             && extension == format.extension()
-            && !script.missing.contains(&index);
+            && !(script.missing.contains(&index) && self.is_missing(&script, now));
         let prompt = self.input.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
         let seed = self.input.get("seed").and_then(Value::as_u64).unwrap_or_else(|| fold(&self.id));
         is_there.then(|| Picture { prompt, seed: seed.wrapping_add(index.into()), format, bytes: script.bytes })
+    }
+
+    fn is_missing(&self, script: &Script, now: Timestamp) -> bool {
+        script.missing_for.is_none_or(|missing_for| now < self.ends_at() + missing_for)
     }
 
     fn output(&self, origin: &str, now: Timestamp) -> Value {
@@ -211,7 +278,8 @@ impl Prediction {
     }
 
     fn started_at(&self) -> Timestamp {
-        self.created_at + self.latency / 5
+        const LONGEST_START: Duration = Duration::from_millis(500);
+        self.created_at + (self.latency / 5).min(LONGEST_START)
     }
 
     fn ends_at(&self) -> Timestamp {
@@ -219,11 +287,14 @@ impl Prediction {
     }
 
     fn is_removed(&self, now: Timestamp) -> bool {
-        now > self.ends_at() + RETENTION
+        match self.script().retention {
+            Some(retention) => now > self.ends_at() + retention,
+            None => now > self.ends_at() + RETENTION,
+        }
     }
 
     /// It was read when the prediction was created, so it makes sense.
-    fn script(&self) -> Script {
+    pub(super) fn script(&self) -> Script {
         Script::of(&self.input).unwrap_or_default()
     }
 }
@@ -255,7 +326,7 @@ mod tests {
     #[test]
     fn time_alone_moves_a_prediction_along() {
         let prediction = prediction(10);
-        assert_eq!(prediction.status(at(1)), PredictionStatus::Starting);
+        assert_eq!(prediction.status(at(0)), PredictionStatus::Starting);
         assert_eq!(prediction.status(at(5)), PredictionStatus::Processing);
         assert_eq!(prediction.to_json("http://p", at(5))["output"], Value::Null);
         assert_eq!(prediction.status(at(10)), PredictionStatus::Succeeded);
@@ -274,13 +345,13 @@ mod tests {
     #[test]
     fn canceling_stops_only_what_has_not_ended() {
         let mut early = prediction(10);
-        early.cancel(at(1));
+        assert!(early.cancel(at(0)));
         assert_eq!(early.status(at(60)), PredictionStatus::Aborted);
         let mut running = prediction(10);
-        running.cancel(at(5));
+        assert!(running.cancel(at(5)));
         assert_eq!(running.status(at(60)), PredictionStatus::Canceled);
         let mut late = prediction(10);
-        late.cancel(at(11));
+        assert!(!late.cancel(at(11)));
         assert_eq!(late.status(at(60)), PredictionStatus::Succeeded);
     }
 }

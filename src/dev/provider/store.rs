@@ -13,6 +13,7 @@ use super::prediction::Prediction;
 pub(super) struct Store {
     directory: PathBuf,
     predictions: Mutex<BTreeMap<String, Prediction>>,
+    fetches: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Store {
@@ -27,7 +28,7 @@ impl Store {
                 predictions.insert(prediction.id.clone(), prediction);
             }
         }
-        Ok(Self { directory: directory.to_owned(), predictions: Mutex::new(predictions) })
+        Ok(Self { directory: directory.to_owned(), predictions: Mutex::new(predictions), fetches: Mutex::default() })
     }
 
     pub(super) fn put(&self, prediction: Prediction) -> io::Result<()> {
@@ -52,8 +53,12 @@ impl Store {
         self.lock().values().rev().filter(|prediction| filter(prediction)).take(limit).cloned().collect()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
+    /// Counts a fetch of a file and returns how many there were.
+    pub(super) fn count_fetch(&self, id: &str, file: &str) -> u32 {
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = fetches.entry(format!("{id}/{file}")).or_default();
+        *count += 1;
+        *count
     }
 
     fn write(&self, prediction: &Prediction) -> io::Result<()> {

@@ -1,0 +1,124 @@
+//! Stopping a prediction: by the attempt that waits for it, or by the workflow where that attempt is gone. The provider is
+//! asked only if the prediction still runs, so that it is asked once.
+
+use std::time::Duration;
+
+use darkroom_workflows::{
+    MediaGeneration,
+    activities::{CancelGenerationInput, CanceledGeneration, GenerateCheckpoint},
+    failure::FailureType,
+    job::{CancelOutcome, PredictionStatus},
+};
+use temporalio_client::WorkflowDescribeOptions;
+use temporalio_common::data_converters::{ActivitySerializationContext, SerializationContextData};
+use temporalio_sdk::activities::ActivityContext;
+
+use super::{
+    poll_intervals,
+    provider::{Prediction, Provider, ProviderError},
+};
+use crate::failure::Failure;
+
+/// How long an attempt that is asked to stop may take over it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a prediction is looked for whose submission may still be under way, and how long in between.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// Cancels a prediction unless it has ended. `None` if the provider could not be asked in time.
+pub(super) async fn cancel(provider: &dyn Provider, id: &str) -> Option<CanceledGeneration> {
+    let prediction = tokio::time::timeout(PATIENCE, async {
+        for interval in poll_intervals() {
+            match end(provider, id).await {
+                Ok(prediction) => return Some(prediction),
+                Err(ProviderError::Unavailable(_) | ProviderError::RateLimited { .. }) => {}
+                Err(_) => return None,
+            }
+            tokio::time::sleep(interval).await;
+        }
+        None
+    });
+    prediction.await.ok().flatten().map(|prediction| outcome(provider, prediction))
+}
+
+/// See the contract's `cancel_generation`.
+///
+/// # Errors
+/// If the provider cannot be asked.
+pub async fn cancel_generation(
+    provider: &dyn Provider,
+    input: CancelGenerationInput,
+) -> Result<Option<CanceledGeneration>, Failure> {
+    let id = match &input.checkpoint {
+        GenerateCheckpoint::Submitted { prediction_id, .. } => Some(prediction_id.clone()),
+        GenerateCheckpoint::Refused => None,
+        GenerateCheckpoint::Submitting | GenerateCheckpoint::Doubtful => find(provider, &input).await?,
+    };
+    let Some(id) = id else { return Ok(None) };
+    let prediction = end(provider, &id).await?;
+    Ok(Some(outcome(provider, prediction)))
+}
+
+/// See the contract's `inspect`.
+///
+/// # Errors
+/// If Temporal does not answer.
+pub async fn inspect(ctx: &ActivityContext) -> Result<Option<GenerateCheckpoint>, Failure> {
+    let unreadable =
+        |error: String| Failure::new(FailureType::Interrupted, format!("cannot read generate's record: {error}"));
+    let workflow = ctx.workflow_handle::<MediaGeneration>().ok_or_else(|| unreadable("no workflow".to_owned()))?;
+    let description = workflow.describe(WorkflowDescribeOptions::default()).await;
+    let description = description.map_err(|error| unreadable(error.to_string()))?;
+    let is_generate = |name: &str| name == "generate";
+    let generate = description
+        .raw()
+        .pending_activities
+        .iter()
+        .find(|pending| pending.activity_type.as_ref().is_some_and(|kind| is_generate(&kind.name)));
+    let Some(details) = generate.and_then(|pending| pending.heartbeat_details.clone()) else { return Ok(None) };
+    let context = SerializationContextData::Activity(ActivitySerializationContext::new());
+    let converter = ctx.client().options().data_converter.clone();
+    let checkpoint = converter.from_payloads(&context, details.payloads).await;
+    checkpoint.map(Some).map_err(|error| unreadable(error.to_string()))
+}
+
+async fn find(provider: &dyn Provider, input: &CancelGenerationInput) -> Result<Option<String>, Failure> {
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        if let Some(prediction) = provider.find(&input.job_id, input.since).await? {
+            return Ok(Some(prediction.id));
+        }
+    }
+    Ok(None)
+}
+
+/// The prediction as it ended, canceled if need be.
+async fn end(provider: &dyn Provider, id: &str) -> Result<Prediction, ProviderError> {
+    let mut prediction = provider.fetch(id).await?;
+    if prediction.status.is_terminal() {
+        return Ok(prediction);
+    }
+    prediction = provider.cancel(id).await?;
+    // A provider may take a moment to stop what runs.
+    for interval in poll_intervals().take(10) {
+        if prediction.status.is_terminal() {
+            break;
+        }
+        tokio::time::sleep(interval).await;
+        prediction = provider.fetch(id).await?;
+    }
+    Ok(prediction)
+}
+
+fn outcome(provider: &dyn Provider, prediction: Prediction) -> CanceledGeneration {
+    let Prediction { id, status, .. } = prediction;
+    let cancel_outcome = match status {
+        PredictionStatus::Canceled | PredictionStatus::Aborted => CancelOutcome::Canceled,
+        PredictionStatus::Succeeded | PredictionStatus::Failed => CancelOutcome::TooLate,
+        PredictionStatus::Starting | PredictionStatus::Processing => CancelOutcome::Unknown,
+    };
+    CanceledGeneration { provider: provider.name().to_owned(), prediction_id: id, status, cancel_outcome }
+}

@@ -1,0 +1,79 @@
+//! What goes wrong when told to, and what was asked: `PUT /control/outage` with `{"status": 500, "seconds": 60}`, and
+//! `GET /control/ledger`.
+
+use std::sync::{Arc, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use poem::{
+    Route, get, handler,
+    http::StatusCode,
+    put,
+    web::{Data, Json},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::State;
+
+/// A time during which every call to the API is answered with an error, and nothing is done.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Outage {
+    /// The status of the answers: 402, 429, 500 and the like.
+    pub status: u16,
+    /// How long it lasts.
+    pub seconds: u32,
+    /// What a 429 says in its body.
+    #[serde(default)]
+    pub retry_after: Option<u32>,
+    #[serde(skip)]
+    until: Option<Timestamp>,
+}
+
+impl Outage {
+    /// An outage that begins when the provider is told of it.
+    #[must_use]
+    pub fn new(status: u16, seconds: u32, retry_after: Option<u32>) -> Self {
+        Self { status, seconds, retry_after, until: None }
+    }
+}
+
+impl State {
+    pub(super) fn fail(&self, outage: Outage) {
+        let until = Some(Timestamp::now() + SignedDuration::from_secs(outage.seconds.into()));
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(Outage { until, ..outage });
+    }
+
+    /// The outage that there is right now.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        outage.filter(|outage| outage.until.is_some_and(|until| Timestamp::now() < until))
+    }
+}
+
+pub(super) fn routes() -> Route {
+    Route::new().at("/outage", put(put_outage)).at("/ledger", get(read_ledger))
+}
+
+#[handler]
+fn put_outage(Data(state): Data<&Arc<State>>, Json(outage): Json<Outage>) -> StatusCode {
+    state.fail(outage);
+    StatusCode::NO_CONTENT
+}
+
+#[handler]
+fn read_ledger(Data(state): Data<&Arc<State>>) -> Json<Value> {
+    let predictions = state.store.newest_first(|_| true, usize::MAX);
+    let now = Timestamp::now();
+    let entries: Vec<Value> = predictions
+        .iter()
+        .map(|prediction| {
+            json!({
+                "id": prediction.id,
+                "status": prediction.status(now),
+                "webhook": prediction.webhook,
+                "cancel_calls": prediction.cancel_calls,
+            })
+        })
+        .collect();
+    Json(json!({"creates": entries.len(), "predictions": entries}))
+}

@@ -1,0 +1,174 @@
+//! What is killed or canceled at any moment. Bounded by default; `DARKROOM_FAULTS` sets how many rounds, and
+//! `DARKROOM_FAULTS_SEED` which moments.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, Stack, provider::prediction::Prediction};
+use futures::future::join_all;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, job, options, start, until};
+
+const ROUNDS: u32 = 16;
+
+fn rounds() -> u32 {
+    std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
+}
+
+/// Moments that look like chance; the seed is printed, so that a run can be repeated.
+struct Chance(u64);
+
+impl Chance {
+    fn new() -> Self {
+        let seed = std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
+        report(&format!("DARKROOM_FAULTS={} DARKROOM_FAULTS_SEED={seed}", rounds()));
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn moment(&mut self, limit: Duration) -> Duration {
+        Duration::from_millis(self.below(u64::try_from(limit.as_millis()).unwrap()))
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "figures of a run are what it is for")]
+fn report(line: &str) {
+    println!("{line}");
+}
+
+/// The predictions of each job.
+fn bought(stack: &Stack) -> BTreeMap<String, Vec<Prediction>> {
+    let mut by_job = BTreeMap::<String, Vec<Prediction>>::new();
+    for prediction in stack.provider.as_ref().unwrap().predictions() {
+        let job = prediction.webhook.as_deref().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
+        by_job.entry(job).or_default().push(prediction);
+    }
+    by_job
+}
+
+fn lines_of_log(options: &Options, words: &str) -> usize {
+    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
+    log.lines().filter(|line| line.contains(words)).count()
+}
+
+/// Every way in which a worker can die around the one call that costs money.
+#[tokio::test]
+async fn a_worker_killed_at_any_step_of_generate_pays_once() {
+    let options = options("faults-kills");
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let mut chance = Chance::new();
+    let mut jobs = Vec::new();
+    for round in 0..rounds() {
+        // A third of them stretch the moment between the provider's answer and its record.
+        let answer_delay = if round % 3 == 0 { 400 } else { 0 };
+        let dev = json!({"latency_ms": 800, "answer_delay_ms": answer_delay, "webhooks": round % 2});
+        jobs.push(api.accepted(&job(2, dev)).await);
+        let span = if answer_delay > 0 { Duration::from_millis(500) } else { Duration::from_millis(1200) };
+        tokio::time::sleep(chance.moment(span)).await;
+        stack.worker.kill();
+        stack.worker = stack.spawn("worker").unwrap();
+    }
+    let (mut completed, mut parked) = (0, 0);
+    for id in &jobs {
+        let job = until_ended(&api, id).await;
+        match (job["status"].as_str().unwrap(), job["error"]["type"].as_str()) {
+            ("completed", _) => completed += 1,
+            ("failed", Some("SubmissionUnknown")) => parked += 1,
+            _ => panic!("{job:#}"),
+        }
+    }
+    let bought = bought(&stack);
+    let creates: usize = bought.values().map(Vec::len).sum();
+    let adopted = lines_of_log(&options, "adopted a prediction");
+    report(&format!(
+        "{} jobs, {} kills: {completed} completed, {parked} parked; {creates} creates, {adopted} adopted",
+        jobs.len(),
+        rounds()
+    ));
+    assert!(bought.values().all(|predictions| predictions.len() == 1), "a job was paid for twice");
+    assert_eq!(completed + parked, jobs.len(), "a job was lost");
+    assert!(creates >= completed);
+}
+
+/// A job may wait out two heartbeat timeouts and a sticky queue.
+async fn until_ended(api: &Api, id: &str) -> Value {
+    let give_up = Instant::now() + Duration::from_mins(3);
+    loop {
+        let job = api.get(id).await;
+        if !["pending", "processing"].contains(&job["status"].as_str().unwrap()) {
+            return job;
+        }
+        assert!(Instant::now() < give_up, "{job:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_canceled_at_any_moment_leave_nothing_running() {
+    const BATCH: u32 = 4;
+    let options = options("faults-cancels");
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let mut chance = Chance::new();
+    let (mut slowest, mut slowest_without_worker) = (Duration::ZERO, Duration::ZERO);
+    let mut endings = BTreeMap::<String, u32>::new();
+    for batch in 0..rounds() / BATCH {
+        let kills = batch % 4 == 3;
+        // Whoever sweeps up after a worker that died within an upload is not part of this.
+        let bytes = if kills { 1024 } else { 9_000_000 };
+        let mut ids = Vec::new();
+        for _ in 0..BATCH {
+            ids.push(api.accepted(&job(3, json!({"latency_ms": 700, "bytes": bytes}))).await);
+            tokio::time::sleep(chance.moment(Duration::from_millis(600))).await;
+        }
+        if kills {
+            stack.worker.kill();
+        }
+        let begin = Instant::now();
+        join_all(ids.iter().map(|id| cancel(&api, id))).await;
+        if kills {
+            stack.worker = stack.spawn("worker").unwrap();
+        }
+        let ended = join_all(ids.iter().map(|id| async {
+            let job = until_ended(&api, id).await;
+            (job["status"].as_str().unwrap().to_owned(), begin.elapsed())
+        }));
+        for (status, took) in ended.await {
+            let slowest = if kills { &mut slowest_without_worker } else { &mut slowest };
+            *slowest = took.max(*slowest);
+            *endings.entry(status).or_default() += 1;
+        }
+    }
+    report(&format!("{endings:?}; slowest {slowest:?}, with a killed worker {slowest_without_worker:?}"));
+    assert!(endings.keys().all(|status| ["canceled", "completed"].contains(&status.as_str())), "{endings:?}");
+    let now = Timestamp::now();
+    for (job, predictions) in bought(&stack) {
+        assert_eq!(predictions.len(), 1, "{job} was paid for twice");
+        assert!(predictions[0].status(now).is_terminal(), "a prediction of {job} still runs");
+        let calls = predictions[0].cancel_calls;
+        assert!(calls <= 1, "a prediction of {job} was canceled {calls} times");
+    }
+    until("end of all uploads", async || (unfinished_uploads(&options) == 0).then_some(())).await;
+}
+
+async fn cancel(api: &Api, id: &str) {
+    let url = format!("{}/v1/jobs/{id}/cancel", api.url);
+    let status = api.http.post(url).send().await.unwrap().status();
+    assert!(status.is_success() || status == StatusCode::CONFLICT, "{status}");
+}
+
+/// Multipart uploads that were neither completed nor aborted, as the embedded S3 server keeps them.
+fn unfinished_uploads(options: &Options) -> usize {
+    let names = |path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names(options.directory.join("s3")).filter(|name| name.starts_with(".upload")).count()
+}

@@ -1,0 +1,137 @@
+//! Getting outputs out of the provider: by waiting for `generate`, by the provider's own report that it is done, or by
+//! stopping it in time.
+
+use std::pin::{Pin, pin};
+
+use futures::{FutureExt, future::FusedFuture};
+use temporalio_workflow::{
+    ActivityExecutionError, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext, select,
+};
+
+use super::{Ending, MediaGeneration, PredictionReport, Stop, update};
+use crate::{
+    activities::{
+        self, Activities, CancelGenerationInput, CanceledGeneration, CollectInput, GenerateCheckpoint, GenerateInput,
+        GenerateOutcome, Generation,
+    },
+    failure::read_activity_failure,
+    job::{CancelOutcome, PredictionStatus, ProviderState, Stage},
+};
+
+type Generated = Result<GenerateOutcome, ActivityExecutionError>;
+
+/// Has the outputs made.
+pub(super) async fn generate(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<Generation, Ending> {
+    let input = update(ctx, |state| {
+        state.stage = Some(Stage::Generating);
+        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone() }
+    });
+    let scope = WorkflowCancellationToken::new();
+    let options = activities::generate_options(&input.request, scope.clone());
+    let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
+    let mut collecting = pin!(collect(ctx, scope.clone()).fuse());
+    select! {
+        generated = generating => conclude(ctx, generated),
+        // generate still waits, finds the same end at its next look, and nobody listens any more.
+        collected = collecting => collected.map_err(|failure| Ending::Failed(read_activity_failure(&failure).0)),
+        stop = stopped => {
+            let checkpoint = inspect(ctx).await;
+            scope.cancel();
+            let generated = generating.await;
+            Err(stop_generation(ctx, stop, checkpoint, generated).await)
+        }
+    }
+}
+
+fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) -> Result<Generation, Ending> {
+    match generated {
+        Ok(GenerateOutcome::Generated(generation)) => Ok(generation),
+        Ok(GenerateOutcome::Canceled(canceled)) => {
+            note_canceled(ctx, canceled);
+            Err(Ending::Canceled)
+        }
+        Err(ActivityExecutionError::Cancelled(_)) => Err(Ending::Canceled),
+        Err(failure) => Err(Ending::Failed(read_activity_failure(&failure).0)),
+    }
+}
+
+/// Reads the ended prediction as soon as the provider reports its end, instead of waiting for the next poll. The report
+/// itself only says when.
+async fn collect(
+    ctx: &WorkflowContext<MediaGeneration>,
+    scope: WorkflowCancellationToken,
+) -> Result<Generation, ActivityExecutionError> {
+    let report = wait_for_report(ctx).await;
+    let input = CollectInput { prediction_id: report.prediction_id };
+    ctx.execute_activity(Activities::collect, input, activities::collect_options(scope)).await
+}
+
+/// Whether the workflow is canceled meanwhile is for the caller to see.
+async fn wait_for_report(ctx: &WorkflowContext<MediaGeneration>) -> PredictionReport {
+    loop {
+        let detached = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+        let waited = ctx.wait_condition_with_options(|workflow| workflow.report.is_some(), detached).await;
+        if let (Ok(()), Some(report)) = (waited, ctx.state(|workflow| workflow.report.clone())) {
+            return report;
+        }
+    }
+}
+
+async fn inspect(ctx: &WorkflowContext<MediaGeneration>) -> Option<GenerateCheckpoint> {
+    let inspected = ctx.execute_local_activity(Activities::inspect, (), activities::inspect_options()).await;
+    inspected.ok().flatten()
+}
+
+/// Sees to it that a canceled `generate` leaves nothing running at the provider, and notes what came of it.
+async fn stop_generation(
+    ctx: &WorkflowContext<MediaGeneration>,
+    stop: Stop,
+    checkpoint: Option<GenerateCheckpoint>,
+    generated: Generated,
+) -> Ending {
+    match generated {
+        Ok(GenerateOutcome::Canceled(canceled)) => note_canceled(ctx, canceled),
+        Ok(GenerateOutcome::Generated(Generation { provider, prediction_id, .. })) => {
+            let (status, cancel_outcome) = (PredictionStatus::Succeeded, CancelOutcome::TooLate);
+            note_canceled(ctx, CanceledGeneration { provider, prediction_id, status, cancel_outcome });
+        }
+        // It could not say: its worker is gone, or it never ran.
+        Err(_) => match checkpoint {
+            None | Some(GenerateCheckpoint::Refused) => {}
+            Some(checkpoint) => clean_up(ctx, checkpoint).await,
+        },
+    }
+    stop.into()
+}
+
+async fn clean_up(ctx: &WorkflowContext<MediaGeneration>, checkpoint: GenerateCheckpoint) {
+    let (job_id, since) =
+        ctx.state(|workflow| (workflow.state.job_id.clone(), workflow.state.started_at.unwrap_or_default()));
+    let submitted = match &checkpoint {
+        GenerateCheckpoint::Submitted { provider, prediction_id } => Some((provider.clone(), prediction_id.clone())),
+        _ => None,
+    };
+    let input = CancelGenerationInput { job_id, checkpoint, since };
+    let options = activities::cancel_generation_options();
+    match ctx.execute_activity(Activities::cancel_generation, input, options).await {
+        Ok(Some(canceled)) => note_canceled(ctx, canceled),
+        Ok(None) => {}
+        Err(_) => {
+            if let Some((provider, prediction_id)) = submitted {
+                let (status, cancel_outcome) = (PredictionStatus::Processing, CancelOutcome::Unknown);
+                note_canceled(ctx, CanceledGeneration { provider, prediction_id, status, cancel_outcome });
+            }
+        }
+    }
+}
+
+fn note_canceled(ctx: &WorkflowContext<MediaGeneration>, canceled: CanceledGeneration) {
+    let CanceledGeneration { provider, prediction_id, status, cancel_outcome } = canceled;
+    update(ctx, |state| {
+        let provider = ProviderState::new(provider, prediction_id, status);
+        state.provider = Some(ProviderState { cancel_outcome: Some(cancel_outcome), ..provider });
+    });
+}
