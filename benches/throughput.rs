@@ -41,6 +41,9 @@ const OUTPUTS: u32 = 4;
 const BYTES: usize = 64 * 1024;
 const ROUNDS: usize = 3;
 
+/// The time between two jobs after which everything has come to rest.
+const IDLE: Duration = Duration::from_millis(500);
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(run());
@@ -59,10 +62,11 @@ async fn run() {
         provider: ProviderChoice::Embedded { latency: Duration::ZERO },
     };
     let mut stack = Stack::start(options, |_| {}).await.unwrap();
-    let bench = Bench {
+    let mut bench = Bench {
         api: stack.api_url(),
         http: Http::builder().no_proxy().build().unwrap(),
         temporal: stack.temporal.client().await.unwrap(),
+        webhooks: 0,
     };
     bench.jobs(20, 8).await;
 
@@ -72,9 +76,13 @@ async fn run() {
         latency.as_secs_f64() * 1e3
     );
     let mut whole = Vec::new();
+    let mut reported = Vec::new();
     let mut empty = Vec::new();
     for _ in 0..ROUNDS {
         whole.push(bench.jobs(JOBS, 32).await);
+        bench.webhooks = 1;
+        reported.push(bench.jobs(JOBS, 32).await);
+        bench.webhooks = 0;
         stack.worker.kill();
         let canned = CannedWorker::start(&bench.temporal);
         bench.jobs(20, 8).await;
@@ -83,8 +91,9 @@ async fn run() {
         stack.worker = stack.spawn("worker").unwrap();
         bench.jobs(20, 8).await;
     }
-    let (whole, empty) = (median(&mut whole), median(&mut empty));
+    let (whole, reported, empty) = (median(&mut whole), median(&mut reported), median(&mut empty));
     println!("{JOBS} jobs x {OUTPUTS} x 64 KiB: {whole:.1} jobs/s (median of {ROUNDS})");
+    println!("the same with a report of each end: {reported:.1} jobs/s");
     println!("the same with empty activities: {empty:.1} jobs/s; ratio {:.2}", whole / empty);
 }
 
@@ -97,11 +106,13 @@ struct Bench {
     api: String,
     http: Http,
     temporal: Client,
+    /// How often the provider reports the end of each prediction.
+    webhooks: u32,
 }
 
 impl Bench {
     async fn accept(&self, outputs: u32) -> String {
-        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": BYTES}}});
+        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": BYTES, "webhooks": self.webhooks}}});
         let response = self.http.post(format!("{}/v1/jobs", self.api)).json(&body).send().await.unwrap();
         let job: Value = response.error_for_status().unwrap().json().await.unwrap();
         job["job_id"].as_str().unwrap().to_owned()
@@ -124,6 +135,7 @@ impl Bench {
     async fn idle_latency(&self) -> Duration {
         let mut latencies = Vec::new();
         for _ in 0..20 {
+            tokio::time::sleep(IDLE).await;
             let id = self.accept(1).await;
             self.ended(&id).await;
             let handle = self.temporal.get_workflow_handle::<MediaGeneration>(&id);

@@ -1,77 +1,21 @@
 //! The state of a job, as the query answers it, the result and the failure details record it and the manifest keeps it.
 //! What a caller asked for is in [`crate::request`]; how HTTP presents a job is the api's business.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+mod id;
+mod media;
+mod prediction;
+
+use std::{fmt, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+pub use self::{
+    id::{InvalidJobId, JobId},
+    media::{Media, MediaOutcome, MediaStatus, StoredMedia},
+    prediction::{CancelOutcome, PredictionStatus, ProviderState},
+};
 use crate::{failure::JobError, request::JobRequest};
-
-/// The id of a job and of its workflow: a UUID in its hyphenated lower-case form.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobId(String);
-
-/// The text is not a job id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("must be a UUID such as 01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1")]
-pub struct InvalidJobId;
-
-impl JobId {
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Where the job's manifest lies in the bucket, below any configured prefix.
-    #[must_use]
-    pub fn manifest_key(&self) -> String {
-        format!("jobs/{self}/job.json")
-    }
-
-    /// Where an output lies in the bucket, below any configured prefix. It depends on the job, the output's position
-    /// and its type alone, so that an attempt that comes again overwrites nothing but itself.
-    #[must_use]
-    pub fn media_key(&self, index: u32, extension: &str) -> String {
-        format!("jobs/{self}/{index}.{extension}")
-    }
-}
-
-impl FromStr for JobId {
-    type Err = InvalidJobId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
-        let hyphens = [8, 13, 18, 23];
-        let is_uuid = text.len() == 36
-            && text.bytes().enumerate().all(|(position, byte)| {
-                if hyphens.contains(&position) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
-            });
-        if is_uuid { Ok(Self(text.to_owned())) } else { Err(InvalidJobId) }
-    }
-}
-
-impl TryFrom<String> for JobId {
-    type Error = InvalidJobId;
-
-    fn try_from(text: String) -> Result<Self, InvalidJobId> {
-        text.parse()
-    }
-}
-
-impl From<JobId> for String {
-    fn from(id: JobId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -209,185 +153,8 @@ impl JobState {
     }
 }
 
-/// One output: where it stands and, once stored, what it is.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Media {
-    /// Its position among the provider's outputs, from 0.
-    pub index: u32,
-    /// What came of it.
-    #[serde(flatten)]
-    pub outcome: MediaOutcome,
-}
-
-impl Media {
-    /// Where the output stands.
-    #[must_use]
-    pub fn status(&self) -> MediaStatus {
-        match self.outcome {
-            MediaOutcome::Pending => MediaStatus::Pending,
-            MediaOutcome::Completed(_) => MediaStatus::Completed,
-            MediaOutcome::Failed { .. } => MediaStatus::Failed,
-            MediaOutcome::Canceled => MediaStatus::Canceled,
-        }
-    }
-}
-
-/// What came of an output.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-pub enum MediaOutcome {
-    /// Not settled yet.
-    Pending,
-    /// Stored, whole and verified.
-    Completed(StoredMedia),
-    /// Could not be stored.
-    Failed {
-        /// Why.
-        error: JobError,
-        /// How many attempts were made, where known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        attempts: Option<u32>,
-    },
-    /// The job was canceled first.
-    Canceled,
-}
-
-/// Where an output stands, without the particulars.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "see MediaOutcome")]
-pub enum MediaStatus {
-    Pending,
-    Completed,
-    Failed,
-    Canceled,
-}
-
-/// An output in the store.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct StoredMedia {
-    /// Its key in the bucket.
-    pub s3_key: String,
-    /// Its type, told from its first bytes.
-    pub content_type: String,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The SHA-256 of its bytes in hexadecimal.
-    pub sha256: String,
-    /// How many attempts it took.
-    pub attempts: u32,
-    /// When the successful attempt began.
-    pub started_at: Timestamp,
-    /// When it was stored.
-    pub completed_at: Timestamp,
-}
-
-/// What is known of the provider's side of a job.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ProviderState {
-    /// Which provider.
-    pub name: String,
-    /// The provider's own id of its work.
-    pub prediction_id: String,
-    /// The provider's last word on it.
-    pub status: PredictionStatus,
-    /// What the provider did about a request to cancel, if there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancel_outcome: Option<CancelOutcome>,
-    /// When the provider removes the outputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    /// What the provider measured, as it says it: times in seconds, cost inputs.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub metrics: Map<String, Value>,
-}
-
-impl ProviderState {
-    /// A prediction of which no more is known than how it stands.
-    #[must_use]
-    pub fn new(name: String, prediction_id: String, status: PredictionStatus) -> Self {
-        Self { name, prediction_id, status, cancel_outcome: None, expires_at: None, metrics: Map::new() }
-    }
-}
-
-/// The state of a prediction. The names are Replicate's, which others map onto.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PredictionStatus {
-    /// Accepted, not running yet.
-    Starting,
-    /// Running.
-    Processing,
-    /// Done.
-    Succeeded,
-    /// Tried and failed.
-    Failed,
-    /// Stopped while it ran.
-    Canceled,
-    /// Stopped before it ran: nothing is charged.
-    Aborted,
-}
-
-impl PredictionStatus {
-    /// Whether the provider is done with it.
-    #[must_use]
-    pub fn is_terminal(self) -> bool {
-        match self {
-            Self::Starting | Self::Processing => false,
-            Self::Succeeded | Self::Failed | Self::Canceled | Self::Aborted => true,
-        }
-    }
-}
-
-/// What a provider did about a request to cancel.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelOutcome {
-    /// It stopped.
-    Canceled,
-    /// It was done already.
-    TooLate,
-    /// It could not be asked or did not say.
-    Unknown,
-}
-
 /// A moment as a [`Timestamp`] of whole microseconds: finer ones differ between what a worker sees and what is recorded.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).and_then(|time| time.round(jiff::Unit::Microsecond)).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::failure::FailureType;
-
-    #[test]
-    fn only_lower_case_hyphenated_uuids_are_job_ids() {
-        assert!("01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse::<JobId>().is_ok());
-        for text in [
-            "",
-            "x",
-            "01932C07-209D-7CF0-8B2F-0D9E3CF9B6A1",
-            "../../../../../../../../../../etc/pa",
-            "01932c07209d7cf08b2f0d9e3cf9b6a1",
-        ] {
-            assert_eq!(text.parse::<JobId>(), Err(InvalidJobId), "{text}");
-        }
-    }
-
-    #[test]
-    fn media_reads_flat_in_json() {
-        let failed = Media {
-            index: 2,
-            outcome: MediaOutcome::Failed {
-                error: JobError::new(FailureType::SourceExpired, "gone"),
-                attempts: Some(1),
-            },
-        };
-        let json = serde_json::to_value(&failed).unwrap();
-        assert_eq!(json["status"], "failed");
-        assert_eq!(json["error"]["type"], "SourceExpired");
-        assert_eq!(serde_json::from_value::<Media>(json).unwrap(), failed);
-    }
 }

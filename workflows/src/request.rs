@@ -1,10 +1,19 @@
 //! What a caller asks for. Every field is a type that parses, so that a [`JobRequest`] in hand is a valid one.
 //! How a request is answered is not here: see [`crate::job`].
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod free_form;
+mod model;
+mod prompt;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+pub use self::{
+    free_form::{Metadata, ModelInput},
+    model::Model,
+    prompt::Prompt,
+};
 
 /// A request for media: the body of `POST /v1/jobs` and the input of the workflow.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -38,128 +47,6 @@ pub struct JobRequest {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(String);
-
-/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Model {
-    owner: String,
-    name: String,
-    version: Option<String>,
-}
-
-impl Model {
-    const MAX_PART: usize = 64;
-
-    /// Who publishes the model.
-    #[must_use]
-    pub fn owner(&self) -> &str {
-        &self.owner
-    }
-
-    /// The model's name among its owner's.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The pinned version, if any.
-    #[must_use]
-    pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
-    }
-}
-
-impl TryFrom<String> for Model {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        let invalid = || {
-            Invalid(format!(
-                "must be \"owner/name\" or \"owner/name:version\", each part 1 to {} of A-Z a-z 0-9 . _ -",
-                Self::MAX_PART
-            ))
-        };
-        let is_part = |part: &str| {
-            (1..=Self::MAX_PART).contains(&part.len())
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        };
-        let (path, version) = match text.split_once(':') {
-            Some((path, version)) => (path, Some(version)),
-            None => (text.as_str(), None),
-        };
-        let (owner, name) = path.split_once('/').ok_or_else(invalid)?;
-        if is_part(owner) && is_part(name) && version.is_none_or(is_part) {
-            Ok(Self { owner: owner.to_owned(), name: name.to_owned(), version: version.map(str::to_owned) })
-        } else {
-            Err(invalid())
-        }
-    }
-}
-
-impl fmt::Display for Model {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.owner, self.name)?;
-        match &self.version {
-            Some(version) => write!(formatter, ":{version}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl From<Model> for String {
-    fn from(model: Model) -> Self {
-        model.to_string()
-    }
-}
-
-/// What to make: 1 to 10,000 characters, not only white space.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Prompt(String);
-
-impl Prompt {
-    const MAX_CHARACTERS: usize = 10_000;
-
-    /// The prompt as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The beginning of the prompt on one line, for a reader who scans: `limit` characters at most.
-    #[must_use]
-    pub fn excerpt(&self, limit: usize) -> String {
-        let line = self.0.split_whitespace().collect::<Vec<_>>().join(" ");
-        if line.chars().count() <= limit {
-            return line;
-        }
-        let mut excerpt: String = line.chars().take(limit.saturating_sub(1)).collect();
-        excerpt.push('…');
-        excerpt
-    }
-}
-
-impl TryFrom<String> for Prompt {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        let characters = text.chars().count();
-        if text.trim().is_empty() || characters > Self::MAX_CHARACTERS {
-            return Err(Invalid(format!(
-                "must have 1 to {} characters and not only white space, not {characters}",
-                Self::MAX_CHARACTERS
-            )));
-        }
-        Ok(Self(text))
-    }
-}
-
-impl From<Prompt> for String {
-    fn from(prompt: Prompt) -> Self {
-        prompt.0
-    }
-}
 
 /// How many files to ask for: 1 to 100, 1 if not said.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -247,86 +134,9 @@ pub enum OutputFormat {
     Glb,
 }
 
-/// Inputs for the model beside the named ones: at most 64 KiB as JSON, so that a job's history stays small.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
-pub struct ModelInput(Map<String, Value>);
-
-impl ModelInput {
-    const MAX_BYTES: usize = 64 * 1024;
-
-    /// The inputs by name.
-    #[must_use]
-    pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl TryFrom<Map<String, Value>> for ModelInput {
-    type Error = Invalid;
-
-    fn try_from(map: Map<String, Value>) -> Result<Self, Invalid> {
-        let bytes = Value::Object(map.clone()).to_string().len();
-        if bytes > Self::MAX_BYTES {
-            return Err(Invalid(format!("must take at most {} bytes as JSON, not {bytes}", Self::MAX_BYTES)));
-        }
-        Ok(Self(map))
-    }
-}
-
-impl From<ModelInput> for Map<String, Value> {
-    fn from(input: ModelInput) -> Self {
-        input.0
-    }
-}
-
-/// The caller's own labels: at most 50, keys of 1 to 40 characters, values of at most 500.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
-pub struct Metadata(BTreeMap<String, String>);
-
-impl Metadata {
-    const MAX_ENTRIES: usize = 50;
-    const MAX_KEY: usize = 40;
-    const MAX_VALUE: usize = 500;
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl TryFrom<BTreeMap<String, String>> for Metadata {
-    type Error = Invalid;
-
-    fn try_from(map: BTreeMap<String, String>) -> Result<Self, Invalid> {
-        let fits = |(key, value): (&String, &String)| {
-            (1..=Self::MAX_KEY).contains(&key.chars().count()) && value.chars().count() <= Self::MAX_VALUE
-        };
-        if map.len() <= Self::MAX_ENTRIES && map.iter().all(fits) {
-            return Ok(Self(map));
-        }
-        Err(Invalid(format!(
-            "must have at most {} entries, keys of 1 to {} and values of at most {} characters",
-            Self::MAX_ENTRIES,
-            Self::MAX_KEY,
-            Self::MAX_VALUE
-        )))
-    }
-}
-
-impl From<Metadata> for BTreeMap<String, String> {
-    fn from(metadata: Metadata) -> Self {
-        metadata.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -375,17 +185,5 @@ mod tests {
             let error = parse(body).unwrap_err();
             assert!(error.contains(rule), "{field}: {error}");
         }
-    }
-
-    #[test]
-    fn prompt_limits_count_characters_not_bytes() {
-        assert!(Prompt::try_from("ü".repeat(10_000)).is_ok());
-    }
-
-    #[test]
-    fn an_excerpt_is_one_short_line() {
-        let prompt = Prompt::try_from("a red\n fox in the snow".to_owned()).unwrap();
-        assert_eq!(prompt.excerpt(40), "a red fox in the snow");
-        assert_eq!(prompt.excerpt(6), "a red…");
     }
 }

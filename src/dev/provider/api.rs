@@ -13,11 +13,7 @@ use poem::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    State, TOKEN,
-    prediction::{Prediction, Script},
-    render, webhook,
-};
+use super::{State, TOKEN, prediction::Prediction, render, script::Script, webhook};
 
 pub(super) fn routes() -> impl Endpoint {
     Route::new()

@@ -1,8 +1,9 @@
 //! A provider that speaks Replicate's contract over real HTTP and renders real pictures, for a first look without paying
 //! and for tests. Its predictions lie on disk, so that it forgets nothing when it is killed. What it can be told to do
-//! wrong is in a request's `input.dev` ([`prediction::Script`]) and at `/control` ([`control`]).
+//! wrong is in a request's `input.dev` ([`script::Script`]) and at `/control` ([`control`]).
 //!
 //! - [`prediction`]: what a prediction is and how it stands at a moment
+//! - [`script`]: what a request may tell it to do
 //! - [`control`]: outages, and the ledger of what was asked
 //! - `api`: the contract
 //! - `webhook`: reports, signed
@@ -11,6 +12,7 @@
 
 pub mod control;
 pub mod prediction;
+pub mod script;
 
 mod api;
 mod render;

@@ -1,0 +1,76 @@
+//! What a request may tell this provider to do: `input.dev`.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// What a request may ask of this provider beside pictures: `input.dev`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Script {
+    /// How long to take.
+    #[serde(rename = "latency_ms", deserialize_with = "milliseconds")]
+    pub latency: Option<Duration>,
+    /// Answer the create call with this status and create nothing.
+    pub refuse: Option<u16>,
+    /// Create, and take this long to answer.
+    #[serde(rename = "answer_delay_ms", deserialize_with = "milliseconds")]
+    pub answer_delay: Option<Duration>,
+    /// Create, and break off the answer.
+    pub drop_answer: bool,
+    /// Do not show in the list.
+    pub hidden: bool,
+    /// How often to report the end: 0 for never.
+    pub webhooks: u32,
+    /// Fail with these words instead of making anything.
+    pub fail: Option<String>,
+    /// Make this many files, whatever `num_outputs` says.
+    pub outputs: Option<u32>,
+    /// Do not have these files when they are fetched.
+    pub missing: BTreeSet<u32>,
+    /// Do not have the missing files for this long only.
+    #[serde(rename = "missing_for_ms", deserialize_with = "milliseconds")]
+    pub missing_for: Option<Duration>,
+    /// Fail the first fetches of each file.
+    pub fail_fetches: u32,
+    /// Keep files for this long instead of an hour.
+    #[serde(rename = "retention_ms", deserialize_with = "milliseconds")]
+    pub retention: Option<Duration>,
+    /// Make files of this many bytes instead of pictures.
+    pub bytes: Option<usize>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            latency: None,
+            refuse: None,
+            answer_delay: None,
+            drop_answer: false,
+            hidden: false,
+            webhooks: 1,
+            fail: None,
+            outputs: None,
+            missing: BTreeSet::new(),
+            missing_for: None,
+            fail_fetches: 0,
+            retention: None,
+            bytes: None,
+        }
+    }
+}
+
+impl Script {
+    /// Reads it from a prediction's input.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub fn of(input: &Map<String, Value>) -> Result<Self, serde_json::Error> {
+        input.get("dev").map_or_else(|| Ok(Self::default()), Self::deserialize)
+    }
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}

@@ -1,0 +1,88 @@
+//! The id of a job, and where in the bucket it keeps its things.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// The id of a job and of its workflow: a UUID in its hyphenated lower-case form.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(String);
+
+/// The text is not a job id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be a UUID such as 01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1")]
+pub struct InvalidJobId;
+
+impl JobId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the job's manifest lies in the bucket, below any configured prefix.
+    #[must_use]
+    pub fn manifest_key(&self) -> String {
+        format!("jobs/{self}/job.json")
+    }
+
+    /// Where an output lies in the bucket, below any configured prefix. It depends on the job, the output's position
+    /// and its type alone, so that an attempt that comes again overwrites nothing but itself.
+    #[must_use]
+    pub fn media_key(&self, index: u32, extension: &str) -> String {
+        format!("jobs/{self}/{index}.{extension}")
+    }
+}
+
+impl FromStr for JobId {
+    type Err = InvalidJobId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
+        let hyphens = [8, 13, 18, 23];
+        let is_uuid = text.len() == 36
+            && text.bytes().enumerate().all(|(position, byte)| {
+                if hyphens.contains(&position) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
+            });
+        if is_uuid { Ok(Self(text.to_owned())) } else { Err(InvalidJobId) }
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = InvalidJobId;
+
+    fn try_from(text: String) -> Result<Self, InvalidJobId> {
+        text.parse()
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lower_case_hyphenated_uuids_are_job_ids() {
+        assert!("01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse::<JobId>().is_ok());
+        for text in [
+            "",
+            "x",
+            "01932C07-209D-7CF0-8B2F-0D9E3CF9B6A1",
+            "../../../../../../../../../../etc/pa",
+            "01932c07209d7cf08b2f0d9e3cf9b6a1",
+        ] {
+            assert_eq!(text.parse::<JobId>(), Err(InvalidJobId), "{text}");
+        }
+    }
+}

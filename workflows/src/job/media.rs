@@ -1,0 +1,100 @@
+//! One output of a job: where it stands and, once stored, what it is.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::JobError;
+
+/// One output: where it stands and, once stored, what it is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Media {
+    /// Its position among the provider's outputs, from 0.
+    pub index: u32,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: MediaOutcome,
+}
+
+impl Media {
+    /// Where the output stands.
+    #[must_use]
+    pub fn status(&self) -> MediaStatus {
+        match self.outcome {
+            MediaOutcome::Pending => MediaStatus::Pending,
+            MediaOutcome::Completed(_) => MediaStatus::Completed,
+            MediaOutcome::Failed { .. } => MediaStatus::Failed,
+            MediaOutcome::Canceled => MediaStatus::Canceled,
+        }
+    }
+}
+
+/// What came of an output.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum MediaOutcome {
+    /// Not settled yet.
+    Pending,
+    /// Stored, whole and verified.
+    Completed(StoredMedia),
+    /// Could not be stored.
+    Failed {
+        /// Why.
+        error: JobError,
+        /// How many attempts were made, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempts: Option<u32>,
+    },
+    /// The job was canceled first.
+    Canceled,
+}
+
+/// Where an output stands, without the particulars.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "see MediaOutcome")]
+pub enum MediaStatus {
+    Pending,
+    Completed,
+    Failed,
+    Canceled,
+}
+
+/// An output in the store.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StoredMedia {
+    /// Its key in the bucket.
+    pub s3_key: String,
+    /// Its type, told from its first bytes.
+    pub content_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The SHA-256 of its bytes in hexadecimal.
+    pub sha256: String,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// When the successful attempt began.
+    pub started_at: Timestamp,
+    /// When it was stored.
+    pub completed_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::FailureType;
+
+    #[test]
+    fn media_reads_flat_in_json() {
+        let failed = Media {
+            index: 2,
+            outcome: MediaOutcome::Failed {
+                error: JobError::new(FailureType::SourceExpired, "gone"),
+                attempts: Some(1),
+            },
+        };
+        let json = serde_json::to_value(&failed).unwrap();
+        assert_eq!(json["status"], "failed");
+        assert_eq!(json["error"]["type"], "SourceExpired");
+        assert_eq!(serde_json::from_value::<Media>(json).unwrap(), failed);
+    }
+}

@@ -1,0 +1,85 @@
+//! What we pass on without understanding it: bounded, so that a job's history stays small.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Invalid;
+
+/// Inputs for the model beside the named ones: at most 64 KiB as JSON, so that a job's history stays small.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
+pub struct ModelInput(Map<String, Value>);
+
+impl ModelInput {
+    const MAX_BYTES: usize = 64 * 1024;
+
+    /// The inputs by name.
+    #[must_use]
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Map<String, Value>> for ModelInput {
+    type Error = Invalid;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self, Invalid> {
+        let bytes = Value::Object(map.clone()).to_string().len();
+        if bytes > Self::MAX_BYTES {
+            return Err(Invalid(format!("must take at most {} bytes as JSON, not {bytes}", Self::MAX_BYTES)));
+        }
+        Ok(Self(map))
+    }
+}
+
+impl From<ModelInput> for Map<String, Value> {
+    fn from(input: ModelInput) -> Self {
+        input.0
+    }
+}
+
+/// The caller's own labels: at most 50, keys of 1 to 40 characters, values of at most 500.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    const MAX_ENTRIES: usize = 50;
+    const MAX_KEY: usize = 40;
+    const MAX_VALUE: usize = 500;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Metadata {
+    type Error = Invalid;
+
+    fn try_from(map: BTreeMap<String, String>) -> Result<Self, Invalid> {
+        let fits = |(key, value): (&String, &String)| {
+            (1..=Self::MAX_KEY).contains(&key.chars().count()) && value.chars().count() <= Self::MAX_VALUE
+        };
+        if map.len() <= Self::MAX_ENTRIES && map.iter().all(fits) {
+            return Ok(Self(map));
+        }
+        Err(Invalid(format!(
+            "must have at most {} entries, keys of 1 to {} and values of at most {} characters",
+            Self::MAX_ENTRIES,
+            Self::MAX_KEY,
+            Self::MAX_VALUE
+        )))
+    }
+}
+
+impl From<Metadata> for BTreeMap<String, String> {
+    fn from(metadata: Metadata) -> Self {
+        metadata.0
+    }
+}
