@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Leave after the sample job: with success only if every picture downloads as the job says it is.
     #[arg(long)]
     once: bool,
+    /// Listen on any free ports, not on the usual ones.
+    #[arg(long)]
+    free_ports: bool,
     /// Where the stack keeps its data.
     #[arg(long, default_value = ".darkroom", value_name = "DIRECTORY")]
     data: std::path::PathBuf,
@@ -42,7 +45,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let options = Options {
         directory,
         binary: std::env::current_exe()?,
-        usual_ports: true,
+        usual_ports: !arguments.free_ports,
         temporal_ui: true,
         provider: match std::env::var_os("REPLICATE_API_TOKEN") {
             Some(_) => ProviderChoice::Replicate,

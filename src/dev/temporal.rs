@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use darkroom_workflows::search_attributes;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url, grpc::WorkflowService,
@@ -40,6 +40,8 @@ impl TemporalServer {
             Err(_) => false,
         };
         process::until("Temporal server", Duration::from_mins(1), &[&server.process], ready).await?;
+        // Another server may have taken the port first and be the one that answers.
+        ensure!(server.process.is_running(), "another process has taken {address}; try again");
         Ok(server)
     }
 

@@ -21,7 +21,13 @@ struct Run {
 /// Starts it and reads its terminal until the sample job has been shown.
 fn run(directory: &Path) -> Run {
     let mut command = Command::new(BINARY);
-    command.arg("--data").arg(directory).env_remove("REPLICATE_API_TOKEN").stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .arg("--free-ports")
+        .arg("--data")
+        .arg(directory)
+        .env_remove("REPLICATE_API_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut addresses = Vec::new();
     let mut api = None;
@@ -48,8 +54,11 @@ fn run(directory: &Path) -> Run {
 #[tokio::test]
 async fn once_leaves_with_success_when_every_picture_is_right() {
     let directory = fresh_directory("once");
-    let output =
-        Command::new(BINARY).arg("--once").arg("--data").arg(directory).env_remove("REPLICATE_API_TOKEN").output();
+    let output = Command::new(BINARY)
+        .args(["--once", "--free-ports", "--data"])
+        .arg(directory)
+        .env_remove("REPLICATE_API_TOKEN")
+        .output();
     let output = output.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
@@ -83,8 +92,7 @@ async fn without_a_temporal_cli_it_names_three_ways_out() {
     let home = fresh_directory("no-cli");
     std::fs::create_dir_all(&home).unwrap();
     let output = Command::new(BINARY)
-        .arg("--once")
-        .arg("--data")
+        .args(["--once", "--free-ports", "--data"])
         .arg(home.join("data"))
         .env_clear()
         .env("HOME", &home)

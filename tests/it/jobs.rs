@@ -114,6 +114,16 @@ async fn an_output_of_many_parts_is_whole() {
 }
 
 #[tokio::test]
+async fn outputs_within_the_prediction_are_stored_as_well() {
+    let api = Api::of(shared());
+    for bytes in [1024, 3_000_000] {
+        let job = api.run(&job(2, json!({"inline": true, "bytes": bytes}))).await;
+        assert_eq!((&job["status"], &job["media"][1]["size"]), (&json!("completed"), &json!(bytes)), "{job:#}");
+        assert_eq!(job["media"][1]["content_type"], "image/png");
+    }
+}
+
+#[tokio::test]
 async fn the_manifest_is_the_record_of_the_job() {
     let api = Api::of(shared());
     for dev in [json!({}), json!({"missing": [0]}), json!({"fail": "no"})] {

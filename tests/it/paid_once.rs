@@ -1,6 +1,6 @@
 //! What costs money is done once, can be stopped, and is not done again unasked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use darkroom::dev::{
     Stack,
@@ -18,12 +18,12 @@ use temporalio_common::protos::temporal::api::{
     enums::v1::{EventType, PendingActivityState},
     history::v1::{HistoryEvent, history_event::Attributes},
     workflowservice::v1::{
-        PauseActivityRequest, ResetWorkflowExecutionRequest, UnpauseActivityRequest, pause_activity_request,
-        unpause_activity_request,
+        PauseActivityRequest, ResetActivityRequest, ResetWorkflowExecutionRequest, UnpauseActivityRequest,
+        pause_activity_request, reset_activity_request, unpause_activity_request,
     },
 };
 
-use crate::harness::{Api, count, job, options, shared, start, until};
+use crate::harness::{Api, DEADLINE, count, job, options, shared, start, until};
 
 /// A job whose generation outlasts any test.
 fn endless() -> Value {
@@ -43,7 +43,14 @@ async fn bought_one(stack: &Stack, job_id: &str) -> Prediction {
 async fn problem_of(response: Response) -> (StatusCode, String) {
     let status = response.status();
     let problem: Value = response.json().await.unwrap();
-    (status, problem["type"].as_str().unwrap().trim_start_matches("urn:darkroom:problem:").to_owned())
+    (
+        status,
+        problem["type"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{status} {problem:#}"))
+            .trim_start_matches("urn:darkroom:problem:")
+            .to_owned(),
+    )
 }
 
 async fn history(job_id: &str) -> Vec<HistoryEvent> {
@@ -199,18 +206,30 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let provider = stack.provider.as_ref().unwrap();
     let before = api.accepted(&job(2, json!({"latency_ms": 2000}))).await;
     bought_one(&stack, &before).await;
-    provider.fail(Outage::new(500, 4, None));
+    // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
+    let seconds = std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
+    provider.fail(Outage::new(500, seconds, None));
     let during = api.accepted(&job(2, json!({}))).await;
-    tokio::time::timeout(Duration::from_secs(30), async {
-        assert_eq!(api.ended(&before).await["status"], "completed");
-    })
-    .await
-    .unwrap();
-    provider.fail(Outage::new(429, 2, Some(2)));
+    for id in [&before, &during] {
+        let status = ended_after(&api, id, Duration::from_secs(seconds.into())).await;
+        assert_eq!((status.as_str(), bought(&stack, id).len()), ("completed", 1));
+    }
+    provider.fail(Outage::new(429, seconds, Some(5)));
     let limited = api.accepted(&job(2, json!({}))).await;
-    for id in [&before, &during, &limited] {
-        assert_eq!(api.ended(id).await["status"], "completed");
-        assert_eq!(bought(&stack, id).len(), 1);
+    let status = ended_after(&api, &limited, Duration::from_secs(seconds.into())).await;
+    assert_eq!((status.as_str(), bought(&stack, &limited).len()), ("completed", 1));
+}
+
+/// How a job ends that is held up by an outage of this length.
+async fn ended_after(api: &Api, id: &str, outage: Duration) -> String {
+    let give_up = Instant::now() + 2 * outage + DEADLINE;
+    loop {
+        let job = api.get(id).await;
+        match job["status"].as_str().unwrap() {
+            "pending" | "processing" => assert!(Instant::now() < give_up, "{job:#}"),
+            ended => return ended.to_owned(),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -296,6 +315,26 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
         assert_eq!(again["media"][index]["sha256"], job["media"][index]["sha256"]);
     }
     assert_eq!(bought(shared(), id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
+    let api = Api::of(shared());
+    for reset_heartbeat in [false, true] {
+        let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
+        bought_one(shared(), &id).await;
+        let mut client: Client = shared().temporal.client().await.unwrap();
+        let reset = ResetActivityRequest {
+            namespace: client.namespace(),
+            execution: Some(WorkflowExecution { workflow_id: id.clone(), run_id: String::new() }),
+            activity: Some(reset_activity_request::Activity::Type("generate".to_owned())),
+            reset_heartbeat,
+            ..Default::default()
+        };
+        WorkflowService::reset_activity(&mut client, reset.into_request()).await.unwrap();
+        assert_eq!(api.ended(&id).await["status"], "completed");
+        assert_eq!((bought(shared(), &id).len(), bought_one(shared(), &id).await.cancel_calls), (1, 0));
+    }
 }
 
 #[tokio::test]

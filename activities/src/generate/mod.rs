@@ -1,6 +1,6 @@
 //! `generate`: has a provider make the outputs, waits until it has, and pays for them once whatever happens in between.
 //!
-//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`] that the server
+//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`](darkroom_workflows::activities::GenerateCheckpoint) that the server
 //! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
 //! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
 //!

@@ -1,5 +1,6 @@
 //! Replicate's HTTP API, as its [OpenAPI description](https://replicate.com/docs/reference/http) and its behavior say, and
 //! liberal where they leave room. Decisions are not made here: answers become [`Prediction`]s and [`ProviderError`]s.
+//! Nothing is asked to `Prefer: wait`: a create call that stays open for long is one whose answer is easily lost.
 
 mod wire;
 
@@ -65,9 +66,11 @@ impl Replicate {
 
     fn submission(&self, job_id: &JobId, request: &JobRequest) -> (String, Value) {
         let model = &request.model;
-        let (path, mut body) = match model.version() {
-            Some(_) => ("predictions".to_owned(), json!({"version": model.to_string()})),
-            None => (format!("models/{}/{}/predictions", model.owner(), model.name()), json!({})),
+        let (path, mut body) = if model.version().is_some() {
+            ("predictions".to_owned(), json!({"version": model.to_string()}))
+        } else {
+            let collection = if model.is_deployment() { "deployments" } else { "models" };
+            (format!("{collection}/{}/{}/predictions", model.owner(), model.name()), json!({}))
         };
         body["input"] = Value::Object(model_input(request));
         if let Some(webhook) = self.webhook(job_id) {
@@ -178,6 +181,8 @@ mod tests {
         assert_eq!((path.as_str(), &body["version"]), ("predictions", &json!("acme/photo:abc")));
         let (path, body) = submission_of(json!({"model": "acme/photo", "prompt": "p"}));
         assert_eq!((path.as_str(), body.get("version")), ("models/acme/photo/predictions", None));
+        let (path, _) = submission_of(json!({"model": "deployments/acme/app", "prompt": "p"}));
+        assert_eq!(path, "deployments/acme/app/predictions");
         assert_eq!(
             body["webhook"],
             "https://darkroom.example/v1/webhooks/replicate/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1"

@@ -54,11 +54,13 @@ impl Submission<'_> {
         })?;
         let since = ctx.info().scheduled_time.map(timestamp).unwrap_or_default();
         match checkpoint {
-            None | Some(GenerateCheckpoint::Refused) => self.submit(since).await,
+            None if ctx.info().attempt == 1 => self.submit(since).await,
+            Some(GenerateCheckpoint::Refused) => self.submit(since).await,
             Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => {
                 Ok(self.provider.fetch(&prediction_id).await?)
             }
-            Some(GenerateCheckpoint::Doubtful) => match self.adopt(since).await? {
+            // An earlier attempt that left nothing never came to submit, or somebody dropped its record in Temporal.
+            None | Some(GenerateCheckpoint::Doubtful) => match self.adopt(since).await? {
                 Some(prediction) => Ok(prediction),
                 None => self.submit(since).await,
             },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use darkroom_workflows::MediaGeneration;
+use darkroom_workflows::{MediaGeneration, job::JobStatus};
 use poem::{
     Response, handler,
     http::StatusCode,
@@ -23,15 +23,19 @@ pub(super) async fn cancel(
     Path(job_id): Path<String>,
 ) -> Result<Response, Problem> {
     let job_id = parse_id(&job_id)?;
+    // Temporal takes a second request to cancel for a success, even of a workflow that has closed.
+    let status = read::read(context, &job_id).await?.state.status;
+    if status.is_terminal() {
+        return Err(already_ended(status));
+    }
     let handle = context.temporal.client()?.get_workflow_handle::<MediaGeneration>(job_id.as_str());
     let options =
         WorkflowCancelOptions::builder().reason("requested over HTTP").rpc_options(temporal::rpc_options()).build();
     match handle.cancel(options).await {
         Ok(()) => {}
-        // Temporal says so of workflows that have closed, too.
+        // It has closed since.
         Err(WorkflowInteractionError::NotFound(_)) => {
-            let status = read::read(context, &job_id).await?.state.status;
-            return Err(Problem::new(Kind::AlreadyEnded, format!("the job has ended already: it is {status}")));
+            return Err(already_ended(read::read(context, &job_id).await?.state.status));
         }
         Err(error) => return Err(read::interaction_problem(error)),
     }
@@ -42,4 +46,8 @@ pub(super) async fn cancel(
         .content_type("application/json")
         .header("Retry-After", 1)
         .body(resource.to_json()?))
+}
+
+fn already_ended(status: JobStatus) -> Problem {
+    Problem::new(Kind::AlreadyEnded, format!("the job has ended already: it is {status}"))
 }

@@ -53,6 +53,8 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
         .rpc_options(RpcOptions::builder().timeout(QUERY_TIMEOUT).build())
         .build();
     match handle.query(MediaGeneration::state, (), options).await {
+        // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
+        Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await.map(Snapshot::fresh),
         Ok(state) => Ok(Snapshot::fresh(state)),
         Err(WorkflowQueryError::Rejected { .. }) => closed(context, &handle, job_id).await.map(Snapshot::fresh),
         Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id).await.map(Snapshot::fresh),

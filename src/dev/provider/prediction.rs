@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use darkroom_workflows::job::PredictionStatus;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::script::Script;
+use super::{render, script::Script};
 
 /// Files are removed this long after the end.
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
@@ -201,7 +202,17 @@ impl Prediction {
             return Value::Null;
         }
         let extension = Format::of(&self.input).extension();
+        if self.script().inline {
+            let files: Value = (0..self.count()).filter_map(|index| self.inline(index, extension, now)).collect();
+            return json!({"caption": "inline, as told", "files": files});
+        }
         (0..self.count()).map(|index| format!("{origin}/files/{}/{index}.{extension}", self.id)).collect()
+    }
+
+    fn inline(&self, index: u32, extension: &str, now: Timestamp) -> Option<String> {
+        let picture = self.file(&format!("{index}.{extension}"), now)?;
+        let bytes = render::render(&picture).ok()?;
+        Some(format!("data:application/octet-stream;base64,{}", BASE64_STANDARD.encode(bytes)))
     }
 
     fn count(&self) -> u32 {

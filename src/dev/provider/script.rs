@@ -23,6 +23,8 @@ pub struct Script {
     pub hidden: bool,
     /// How often to report the end: 0 for never.
     pub webhooks: u32,
+    /// Put the files into the prediction itself, as `data:` URLs, nested in an object.
+    pub inline: bool,
     /// Fail with these words instead of making anything.
     pub fail: Option<String>,
     /// Make this many files, whatever `num_outputs` says.
@@ -50,6 +52,7 @@ impl Default for Script {
             drop_answer: false,
             hidden: false,
             webhooks: 1,
+            inline: false,
             fail: None,
             outputs: None,
             missing: BTreeSet::new(),

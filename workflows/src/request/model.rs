@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`.
+/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`; or the name of a
+/// deployment of one's own at the provider, `deployments/owner/name`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Model {
+    is_deployment: bool,
     owner: String,
     name: String,
     version: Option<String>,
@@ -17,6 +19,12 @@ pub struct Model {
 
 impl Model {
     const MAX_PART: usize = 64;
+
+    /// Whether it names a deployment.
+    #[must_use]
+    pub fn is_deployment(&self) -> bool {
+        self.is_deployment
+    }
 
     /// Who publishes the model.
     #[must_use]
@@ -43,7 +51,7 @@ impl TryFrom<String> for Model {
     fn try_from(text: String) -> Result<Self, Invalid> {
         let invalid = || {
             Invalid(format!(
-                "must be \"owner/name\" or \"owner/name:version\", each part 1 to {} of A-Z a-z 0-9 . _ -",
+                "must be \"owner/name\", \"owner/name:version\" or \"deployments/owner/name\", each part 1 to {} of A-Z a-z 0-9 . _ -",
                 Self::MAX_PART
             ))
         };
@@ -51,13 +59,20 @@ impl TryFrom<String> for Model {
             (1..=Self::MAX_PART).contains(&part.len())
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
+        let deployment = text.strip_prefix("deployments/").filter(|path| path.contains('/'));
         let (path, version) = match text.split_once(':') {
+            _ if deployment.is_some() => (deployment.unwrap_or_default(), None),
             Some((path, version)) => (path, Some(version)),
             None => (text.as_str(), None),
         };
         let (owner, name) = path.split_once('/').ok_or_else(invalid)?;
         if is_part(owner) && is_part(name) && version.is_none_or(is_part) {
-            Ok(Self { owner: owner.to_owned(), name: name.to_owned(), version: version.map(str::to_owned) })
+            Ok(Self {
+                is_deployment: deployment.is_some(),
+                owner: owner.to_owned(),
+                name: name.to_owned(),
+                version: version.map(str::to_owned),
+            })
         } else {
             Err(invalid())
         }
@@ -66,7 +81,8 @@ impl TryFrom<String> for Model {
 
 impl fmt::Display for Model {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.owner, self.name)?;
+        let prefix = if self.is_deployment { "deployments/" } else { "" };
+        write!(formatter, "{prefix}{}/{}", self.owner, self.name)?;
         match &self.version {
             Some(version) => write!(formatter, ":{version}"),
             None => Ok(()),
@@ -77,5 +93,26 @@ impl fmt::Display for Model {
 impl From<Model> for String {
     fn from(model: Model) -> Self {
         model.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_a_round_trip() {
+        for (name, is_deployment) in [
+            ("acme/photo", false),
+            ("acme/photo:v1", false),
+            ("deployments/acme/app", true),
+            ("deployments/photo", false),
+        ] {
+            let model = Model::try_from(name.to_owned()).unwrap();
+            assert_eq!((model.to_string().as_str(), model.is_deployment()), (name, is_deployment));
+        }
+        for name in ["deployments/acme/app:v1", "a/b/c", "deployments//app"] {
+            assert!(Model::try_from(name.to_owned()).is_err(), "{name}");
+        }
     }
 }
