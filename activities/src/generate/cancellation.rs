@@ -70,12 +70,8 @@ pub async fn inspect(ctx: &ActivityContext) -> Result<Option<GenerateCheckpoint>
     let workflow = ctx.workflow_handle::<MediaGeneration>().ok_or_else(|| unreadable("no workflow".to_owned()))?;
     let description = workflow.describe(WorkflowDescribeOptions::default()).await;
     let description = description.map_err(|error| unreadable(error.to_string()))?;
-    let is_generate = |name: &str| name == "generate";
-    let generate = description
-        .raw()
-        .pending_activities
-        .iter()
-        .find(|pending| pending.activity_type.as_ref().is_some_and(|kind| is_generate(&kind.name)));
+    let mut pending = description.raw().pending_activities.iter();
+    let generate = pending.find(|pending| pending.activity_type.as_ref().is_some_and(|kind| kind.name == "generate"));
     let Some(details) = generate.and_then(|pending| pending.heartbeat_details.clone()) else { return Ok(None) };
     let context = SerializationContextData::Activity(ActivitySerializationContext::new());
     let converter = ctx.client().options().data_converter.clone();

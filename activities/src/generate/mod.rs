@@ -66,7 +66,7 @@ pub async fn generate(
             interruption = heartbeat.interrupted() => Some(interruption),
         };
         match interruption {
-            None => prediction = poll(provider, prediction).await?,
+            None => prediction = provider.fetch(&prediction.id).await?,
             Some(Interruption::CancelRequested) => return stop(provider, prediction).await,
             Some(interruption) => return Err(interruption.into()),
         }
@@ -99,13 +99,6 @@ async fn stop(provider: &dyn Provider, prediction: Prediction) -> Result<Generat
         Some(canceled) => Ok(GenerateOutcome::Canceled(canceled)),
         // The workflow sees to it, for longer than an attempt that is asked to stop may take.
         None => Err(Failure::Canceled),
-    }
-}
-
-async fn poll(provider: &dyn Provider, prediction: Prediction) -> Result<Prediction, Failure> {
-    match provider.fetch(&prediction.id).await {
-        Ok(prediction) => Ok(prediction),
-        Err(error) => Err(error.into()),
     }
 }
 

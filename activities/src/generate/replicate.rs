@@ -16,6 +16,9 @@ use url::Url;
 use self::wire::{Answer, List, read, unavailable};
 use super::provider::{Prediction, Provider, ProviderError, SubmitError};
 
+/// How far the provider's clock may be behind ours.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
+
 /// How far back the list is read when a prediction is looked for: pages of 100.
 const MAX_PAGES: usize = 20;
 
@@ -113,8 +116,7 @@ impl Provider for Replicate {
 
     async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Option<Prediction>, ProviderError> {
         let Some(webhook) = self.webhook(job_id) else { return Ok(None) };
-        // The provider's clock may be behind ours.
-        let since = since - SignedDuration::from_mins(5);
+        let since = since - CLOCK_SKEW;
         let mut page = Some(format!("predictions?created_after={since}"));
         for _ in 0..MAX_PAGES {
             let Some(path) = page else { return Ok(None) };
