@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         binary: std::env::current_exe()?,
         usual_ports: !arguments.free_ports,
         temporal_ui: true,
-        provider: match std::env::var_os("REPLICATE_API_TOKEN") {
+        provider: match std::env::var_os("REPLICATE_API_TOKEN").filter(|token| !token.is_empty()) {
             Some(_) => ProviderChoice::Replicate,
             None => ProviderChoice::Embedded { latency: Duration::from_secs(3) },
         },

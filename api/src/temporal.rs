@@ -85,5 +85,5 @@ pub fn is_away(status: &Status) -> bool {
 }
 
 fn away() -> Problem {
-    Problem::new(Kind::TemporalUnavailable, "Temporal cannot be reached; nothing was started, try again").retry_after(2)
+    Problem::new(Kind::TemporalUnavailable, "Temporal cannot be reached; try again").retry_after(2)
 }

@@ -84,7 +84,7 @@ async fn replicate(
 /// Tells the workflow. Temporal drops a signal whose request id it has seen, so a repeated report has no effect.
 async fn signal(context: &Context, job_id: &JobId, webhook_id: &str, report: Report) -> Result<(), Problem> {
     let handle = context.temporal.client()?.get_workflow_handle::<MediaGeneration>(job_id.as_str());
-    let report = PredictionReport { provider: "replicate".to_owned(), prediction_id: report.id, status: report.status };
+    let report = PredictionReport { prediction_id: report.id, status: report.status };
     let options =
         WorkflowSignalOptions::builder().request_id(webhook_id.to_owned()).rpc_options(temporal::rpc_options()).build();
     match handle.signal(MediaGeneration::prediction_reported, report, options).await {

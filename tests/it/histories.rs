@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+
 use crate::harness::{Api, job, options, shared, start, until};
 
 fn directory() -> PathBuf {
@@ -83,9 +85,29 @@ async fn retried(api: &Api) -> String {
 
 /// A job that goes on because the provider reported the end, and not because it was polled.
 async fn reported(api: &Api) -> String {
-    let id = api.accepted(&job(2, json!({"latency_ms": 9_000}))).await;
-    api.ended(&id).await;
-    id
+    let client = shared().temporal.client().await.unwrap();
+    loop {
+        let id = api.accepted(&job(2, json!({"latency_ms": 9_000}))).await;
+        api.ended(&id).await;
+        let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+        let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+        let names: Vec<String> = events
+            .iter()
+            .filter_map(|event| match event.attributes.as_ref()? {
+                Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
+                    Some(scheduled.activity_type.as_ref()?.name.clone())
+                }
+                Attributes::ActivityTaskCompletedEventAttributes(completed) => {
+                    Some(format!("end of {}", completed.scheduled_event_id))
+                }
+                _ => None,
+            })
+            .collect();
+        // generate, collect, the end of collect, then the persists: nobody polled in between.
+        if names.get(1).is_some_and(|name| name == "collect") && names.get(3).is_some_and(|name| name == "persist") {
+            return id;
+        }
+    }
 }
 
 /// A job whose submission nobody can account for: its worker died before the provider had it.

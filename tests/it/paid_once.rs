@@ -288,7 +288,13 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
 #[tokio::test]
 async fn a_reset_to_before_the_persists_pays_nothing() {
     let api = Api::of(shared());
-    let job = api.run(&job(3, json!({}))).await;
+    // The second one goes on by the provider's report, and the reset finds its generate unfinished.
+    for dev in [json!({}), json!({"latency_ms": 4000})] {
+        reset_before_persists(&api, &api.run(&job(3, dev)).await).await;
+    }
+}
+
+async fn reset_before_persists(api: &Api, job: &Value) {
     let id = job["job_id"].as_str().unwrap();
     let events = history(id).await;
     let persist = events.iter().position(|event| match &event.attributes {
@@ -335,6 +341,35 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
         assert_eq!(api.ended(&id).await["status"], "completed");
         assert_eq!((bought(shared(), &id).len(), bought_one(shared(), &id).await.cancel_calls), (1, 0));
     }
+}
+
+#[tokio::test]
+async fn a_generation_that_is_reset_while_it_waits_is_not_paid_again() {
+    let stack = start(&options("reset-in-backoff")).await;
+    let api = Api::of(&stack);
+    let id = api.accepted(&job(1, json!({"latency_ms": 13_000, "webhooks": 0}))).await;
+    bought_one(&stack, &id).await;
+    stack.provider.as_ref().unwrap().fail(Outage::new(500, 12, None));
+    let mut client: Client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+    until("an attempt that waits for its turn", async || {
+        let description = handle.describe(temporalio_client::WorkflowDescribeOptions::default()).await.unwrap();
+        let mut pending = description.raw().pending_activities.iter();
+        pending
+            .any(|activity| activity.state() == PendingActivityState::Scheduled && activity.attempt > 3)
+            .then_some(())
+    })
+    .await;
+    let reset = ResetActivityRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution { workflow_id: id.clone(), run_id: String::new() }),
+        activity: Some(reset_activity_request::Activity::Type("generate".to_owned())),
+        reset_heartbeat: true,
+        ..Default::default()
+    };
+    WorkflowService::reset_activity(&mut client, reset.into_request()).await.unwrap();
+    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(bought(&stack, &id).len(), 1);
 }
 
 #[tokio::test]

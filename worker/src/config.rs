@@ -15,6 +15,13 @@ const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_â
 const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
 const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 
+/// Replicate's own API.
+const REPLICATE: &str = "https://api.replicate.com/v1";
+
+// Neither can be zero, which the compiler checks.
+const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+
 /// How long a call to Temporal is tried again: as long as an outage may last without losing the result of an activity.
 const TEMPORAL_PATIENCE: Duration = Duration::from_mins(5);
 
@@ -63,10 +70,13 @@ impl Config {
     pub async fn from_env() -> Result<Self> {
         Ok(Self {
             queues: WORKER_QUEUES.or(Queues { generate: true, persist: true })?,
-            generate_concurrency: GENERATE_CONCURRENCY.or(const { NonZeroUsize::new(1000).unwrap() })?,
-            persist_concurrency: PERSIST_CONCURRENCY.or(const { NonZeroUsize::new(32).unwrap() })?,
+            generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
+            persist_concurrency: PERSIST_CONCURRENCY.or(DEFAULT_PERSIST_CONCURRENCY)?,
             provider: ProviderConfig {
-                base_url: REPLICATE_BASE_URL.or(const_url("https://api.replicate.com/v1")?)?,
+                base_url: match REPLICATE_BASE_URL.optional()? {
+                    Some(url) => url,
+                    None => REPLICATE.parse()?,
+                },
                 token: REPLICATE_API_TOKEN.secret()?,
                 public_url: DARKROOM_PUBLIC_URL.optional()?,
                 submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
@@ -75,10 +85,6 @@ impl Config {
             storage: Storage::from_env().await?,
         })
     }
-}
-
-fn const_url(text: &str) -> Result<Url> {
-    Ok(text.parse()?)
 }
 
 impl FromStr for Queues {

@@ -89,6 +89,9 @@ pub struct GenerateInput {
     pub job_id: JobId,
     /// What the caller asked for.
     pub request: JobRequest,
+    /// When the job set out to generate: no prediction of it is older.
+    #[serde(default)]
+    pub since: Timestamp,
 }
 
 /// What `generate` records, acknowledged, around its one paid call, so that whoever comes after knows what is safe.
@@ -99,7 +102,7 @@ pub enum GenerateCheckpoint {
     Submitting,
     /// The provider said no, so it does not have the work.
     Refused,
-    /// The provider failed while it answered: it may have the work, but nothing is under way any more.
+    /// The provider failed while it answered: it may have the work, and will show it soon if so.
     Doubtful,
     /// The provider has the work.
     Submitted {
@@ -196,4 +199,7 @@ pub struct PersistInput {
     pub index: u32,
     /// Where it can be had.
     pub source: OutputSource,
+    /// Whether what lies under its key is of an earlier generation and to be replaced.
+    #[serde(default)]
+    pub replace: bool,
 }

@@ -32,8 +32,6 @@ pub enum FailureType {
     TooManyOutputs,
     /// We cannot tell whether the provider accepted the request, and will not pay twice to find out.
     SubmissionUnknown,
-    /// The output's address must not be fetched.
-    SourceForbidden,
     /// The output is gone from the provider.
     SourceExpired,
     /// The output's host refuses to hand it over.
@@ -83,7 +81,6 @@ impl FailureType {
             | Self::TooManyOutputs
             | Self::DeadlineExceeded
             | Self::SubmissionUnknown
-            | Self::SourceForbidden
             | Self::SourceExpired
             | Self::SourceRejected
             | Self::UnsupportedMedia
@@ -106,7 +103,6 @@ impl FailureType {
             | Self::NoOutputs
             | Self::TooManyOutputs
             | Self::SubmissionUnknown
-            | Self::SourceForbidden
             | Self::SourceExpired
             | Self::SourceRejected
             | Self::SourceUnavailable

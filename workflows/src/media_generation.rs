@@ -51,8 +51,6 @@ pub struct Retry {
 /// The provider's word that a prediction has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PredictionReport {
-    /// Which provider.
-    pub provider: String,
     /// The provider's id of the prediction.
     pub prediction_id: String,
     /// How it ended.
@@ -65,8 +63,9 @@ pub struct MediaGeneration {
     state: JobState,
     /// Whether outputs must be had from the provider first.
     generates: bool,
-    /// The prediction of an earlier run, whose late reports mean nothing any more.
-    earlier_prediction: Option<String>,
+    /// Whether outputs replace those of an earlier generation.
+    replaces: bool,
+    /// The provider's last report that nobody has looked at.
     report: Option<PredictionReport>,
 }
 
@@ -79,12 +78,12 @@ impl MediaGeneration {
             None => Self {
                 state: JobState::accepted(input.job_id, input.request, now),
                 generates: true,
-                earlier_prediction: None,
+                replaces: false,
                 report: None,
             },
             Some(Retry { ended, regenerate }) => Self {
                 generates: regenerate || ended.media.is_empty(),
-                earlier_prediction: ended.provider.as_ref().map(|provider| provider.prediction_id.clone()),
+                replaces: regenerate,
                 state: ended.retried(now),
                 report: None,
             },
@@ -110,9 +109,8 @@ impl MediaGeneration {
     /// The provider reports that a prediction has ended. It may say so many times, and late.
     #[signal(name = "prediction_reported")]
     pub fn prediction_reported(&mut self, _context: &mut SyncWorkflowContext<Self>, report: PredictionReport) {
-        let is_ours = self.earlier_prediction.as_ref() != Some(&report.prediction_id);
-        if is_ours && report.status.is_terminal() {
-            self.report.get_or_insert(report);
+        if report.status.is_terminal() {
+            self.report = Some(report);
         }
     }
 

@@ -15,7 +15,8 @@ use temporalio_sdk::activities::ActivityContext;
 
 use super::{
     poll_intervals,
-    provider::{Prediction, Provider, ProviderError},
+    provider::{Prediction, Provider, ProviderError, Search},
+    watching,
 };
 use crate::failure::Failure;
 
@@ -28,18 +29,30 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Cancels a prediction unless it has ended. `None` if the provider could not be asked in time.
 pub(super) async fn cancel(provider: &dyn Provider, id: &str) -> Option<CanceledGeneration> {
-    let prediction = tokio::time::timeout(PATIENCE, async {
+    let mut seen = None;
+    // Out of time, what was seen last is what we know.
+    let _ = tokio::time::timeout(PATIENCE, async {
         for interval in poll_intervals() {
-            match end(provider, id).await {
-                Ok(prediction) => return Some(prediction),
+            let result = match &seen {
+                None => ask(provider, id).await,
+                Some(_) => provider.fetch(id).await,
+            };
+            match result {
+                Ok(prediction) => {
+                    let ended = prediction.status.is_terminal();
+                    seen = Some(prediction);
+                    if ended {
+                        return;
+                    }
+                }
                 Err(ProviderError::Unavailable(_) | ProviderError::RateLimited { .. }) => {}
-                Err(_) => return None,
+                Err(_) => return,
             }
             tokio::time::sleep(interval).await;
         }
-        None
-    });
-    prediction.await.ok().flatten().map(|prediction| outcome(provider, prediction))
+    })
+    .await;
+    seen.map(|prediction| outcome(provider, prediction))
 }
 
 /// See the contract's `cancel_generation`.
@@ -56,8 +69,10 @@ pub async fn cancel_generation(
         GenerateCheckpoint::Submitting | GenerateCheckpoint::Doubtful => find(provider, &input).await?,
     };
     let Some(id) = id else { return Ok(None) };
-    let prediction = end(provider, &id).await?;
-    Ok(Some(outcome(provider, prediction)))
+    match cancel(provider, &id).await {
+        Some(canceled) => Ok(Some(canceled)),
+        None => Err(Failure::new(FailureType::ProviderUnavailable, "the provider cannot be asked to cancel")),
+    }
 }
 
 /// See the contract's `inspect`.
@@ -84,29 +99,19 @@ async fn find(provider: &dyn Provider, input: &CancelGenerationInput) -> Result<
         if look > 0 {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        if let Some(prediction) = provider.find(&input.job_id, input.since).await? {
-            return Ok(Some(prediction.id));
+        match provider.find(&input.job_id, input.since).await.map_err(watching)? {
+            Search::Found(prediction) => return Ok(Some(prediction.id)),
+            Search::NotShown => {}
+            Search::CannotTell => break,
         }
     }
     Ok(None)
 }
 
-/// The prediction as it ended, canceled if need be.
-async fn end(provider: &dyn Provider, id: &str) -> Result<Prediction, ProviderError> {
-    let mut prediction = provider.fetch(id).await?;
-    if prediction.status.is_terminal() {
-        return Ok(prediction);
-    }
-    prediction = provider.cancel(id).await?;
-    // A provider may take a moment to stop what runs.
-    for interval in poll_intervals().take(10) {
-        if prediction.status.is_terminal() {
-            break;
-        }
-        tokio::time::sleep(interval).await;
-        prediction = provider.fetch(id).await?;
-    }
-    Ok(prediction)
+/// Asks the provider to stop a prediction that has not ended.
+async fn ask(provider: &dyn Provider, id: &str) -> Result<Prediction, ProviderError> {
+    let prediction = provider.fetch(id).await?;
+    if prediction.status.is_terminal() { Ok(prediction) } else { provider.cancel(id).await }
 }
 
 fn outcome(provider: &dyn Provider, prediction: Prediction) -> CanceledGeneration {

@@ -66,7 +66,7 @@ pub async fn generate(
             interruption = heartbeat.interrupted() => Some(interruption),
         };
         match interruption {
-            None => prediction = provider.fetch(&prediction.id).await?,
+            None => prediction = provider.fetch(&prediction.id).await.map_err(watching)?,
             Some(Interruption::CancelRequested) => return stop(provider, prediction).await,
             Some(interruption) => return Err(interruption.into()),
         }
@@ -90,7 +90,7 @@ fn poll_intervals() -> impl Iterator<Item = Duration> {
 /// # Errors
 /// As [`generate`].
 pub async fn collect(provider: &dyn Provider, input: CollectInput) -> Result<Generation, Failure> {
-    conclude(provider, provider.fetch(&input.prediction_id).await?)
+    conclude(provider, provider.fetch(&input.prediction_id).await.map_err(watching)?)
 }
 
 /// The job no longer wants the prediction. One that has ended is not canceled any more.
@@ -136,6 +136,17 @@ fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<Generatio
 
 fn source(url: String) -> OutputSource {
     if url.starts_with("data:") || url.len() > MAX_URL { OutputSource::Prediction } else { OutputSource::Url(url) }
+}
+
+/// An error about a prediction that is bought already. Whatever the provider refuses now, rotated credentials above all, it
+/// may grant later, so the job waits.
+fn watching(error: ProviderError) -> Failure {
+    match error {
+        ProviderError::Rejected(_) | ProviderError::Unauthorized(_) | ProviderError::InsufficientCredit(_) => {
+            Failure::new(FailureType::ProviderUnavailable, error.to_string())
+        }
+        error => error.into(),
+    }
 }
 
 impl From<ProviderError> for Failure {

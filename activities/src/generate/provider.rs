@@ -24,7 +24,7 @@ pub trait Provider: Send + Sync {
     async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError>;
 
     /// Looks for work that was asked for on behalf of this job since then.
-    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Option<Prediction>, ProviderError>;
+    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError>;
 
     /// Asks for the work to be stopped and reads how it stands then.
     async fn cancel(&self, prediction_id: &str) -> Result<Prediction, ProviderError>;
@@ -49,13 +49,24 @@ pub struct Prediction {
     pub metrics: Map<String, Value>,
 }
 
+/// What a look for a job's prediction found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Search {
+    /// There it is.
+    Found(Prediction),
+    /// The provider shows none.
+    NotShown,
+    /// The provider's predictions do not tell whose they are.
+    CannotTell,
+}
+
 /// Why a submission did not yield a prediction, by what is known of the provider's side.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The provider does not have the work: it said so, or the request never reached it.
     #[error(transparent)]
     Refused(ProviderError),
-    /// The provider failed while it answered: it may have the work, but nothing is under way any more.
+    /// The provider failed while it answered: it may have the work, and will show it soon if so.
     #[error("{0}")]
     Doubtful(ProviderError),
     /// The request was sent and no answer came: it may still be under way.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::wire::{Answer, List, read, unavailable};
-use super::provider::{Prediction, Provider, ProviderError, SubmitError};
+use super::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
 
 /// How far the provider's clock may be behind ours.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -36,10 +36,8 @@ impl Replicate {
     ///
     /// # Errors
     /// If the HTTP client cannot be set up.
-    pub fn new(mut base: Url, token: String, public_url: Option<Url>) -> Result<Self, reqwest::Error> {
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
+    pub fn new(base: Url, token: String, public_url: Option<Url>) -> Result<Self, reqwest::Error> {
+        let (base, public_url) = (as_directory(base), public_url.map(as_directory));
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(30))
@@ -114,12 +112,16 @@ impl Provider for Replicate {
         self.call(Method::GET, &format!("predictions/{prediction_id}")).await
     }
 
-    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Option<Prediction>, ProviderError> {
-        let Some(webhook) = self.webhook(job_id) else { return Ok(None) };
+    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError> {
+        if self.public_url.is_none() {
+            return Ok(Search::CannotTell);
+        }
+        // The job's id tells, wherever our api is said to be by now.
+        let is_ours = |webhook: &str| webhook.rsplit('/').next() == Some(job_id.as_str());
         let since = since - CLOCK_SKEW;
         let mut page = Some(format!("predictions?created_after={since}"));
         for _ in 0..MAX_PAGES {
-            let Some(path) = page else { return Ok(None) };
+            let Some(path) = page else { return Ok(Search::NotShown) };
             let request = self.request(Method::GET, &path)?;
             let list = read::<List>(request.send().await.map_err(|error| unavailable(&error))?).await?;
             for entry in list.results {
@@ -128,8 +130,8 @@ impl Provider for Replicate {
                     Some(webhook) => Some(webhook),
                     None => self.answer(&entry.id).await?.webhook,
                 };
-                if webhook_seen.as_deref() == Some(webhook.as_str()) {
-                    return self.fetch(&entry.id).await.map(Some);
+                if webhook_seen.as_deref().is_some_and(is_ours) {
+                    return self.fetch(&entry.id).await.map(Search::Found);
                 }
             }
             page = list.next;
@@ -147,6 +149,14 @@ impl Replicate {
         let request = self.request(Method::GET, &format!("predictions/{prediction_id}"))?;
         read(request.send().await.map_err(|error| unavailable(&error))?).await
     }
+}
+
+/// A base to which paths are joined, whatever it ends with.
+fn as_directory(mut url: Url) -> Url {
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    url
 }
 
 /// The inputs as the model gets them: the caller's own, and the named ones over them. A model of one output may not know

@@ -8,14 +8,20 @@ use darkroom_workflows::{
     failure::FailureType,
     job::timestamp,
 };
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use temporalio_sdk::activities::ActivityContext;
 
-use super::provider::{Prediction, Provider, SubmitError};
+use super::provider::{Prediction, Provider, Search, SubmitError};
 use crate::{
     failure::Failure,
     heartbeat::{Heartbeat, Interruption},
 };
+
+/// How often to look, a second apart, for what a provider may have taken that failed while it answered.
+const LOOKS_IN_DOUBT: u32 = 5;
+
+/// The same where no answer came at all and the request may still be under way.
+const LOOKS_AFTER_SILENCE: u32 = 10;
 
 /// What to do when a submission was sent, its answer is lost and the provider does not show the prediction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,23 +58,36 @@ impl Submission<'_> {
         let checkpoint = ctx.heartbeat_details().deserialize::<GenerateCheckpoint>().map_err(|error| {
             Failure::new(FailureType::SubmissionUnknown, format!("cannot read the last attempt's record: {error}"))
         })?;
-        let since = ctx.info().scheduled_time.map(timestamp).unwrap_or_default();
         match checkpoint {
-            None if ctx.info().attempt == 1 => self.submit(since).await,
-            Some(GenerateCheckpoint::Refused) => self.submit(since).await,
+            None if self.is_fresh(ctx) => self.submit().await,
+            Some(GenerateCheckpoint::Refused) => self.submit().await,
             Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => {
-                Ok(self.provider.fetch(&prediction_id).await?)
+                self.provider.fetch(&prediction_id).await.map_err(super::watching)
             }
-            // An earlier attempt that left nothing never came to submit, or somebody dropped its record in Temporal.
-            None | Some(GenerateCheckpoint::Doubtful) => match self.adopt(since).await? {
-                Some(prediction) => Ok(prediction),
-                None => self.submit(since).await,
+            // Nothing was submitted, or somebody dropped the record of it in Temporal.
+            None => match self.look(1).await? {
+                Search::Found(prediction) => Ok(prediction),
+                Search::NotShown | Search::CannotTell => self.submit().await,
             },
-            Some(GenerateCheckpoint::Submitting) => self.recover(since).await,
+            Some(GenerateCheckpoint::Doubtful) => match self.look(LOOKS_IN_DOUBT).await? {
+                Search::Found(prediction) => Ok(prediction),
+                Search::NotShown => self.submit().await,
+                Search::CannotTell => self.park().await,
+            },
+            Some(GenerateCheckpoint::Submitting) => self.recover().await,
         }
     }
 
-    async fn submit(&self, since: Timestamp) -> Result<Prediction, Failure> {
+    /// Whether nobody can have submitted before: a first attempt that was scheduled as soon as the job set out. A reset, of
+    /// the activity or of the workflow, counts attempts anew, and later. Both times are the server's.
+    fn is_fresh(&self, ctx: &ActivityContext) -> bool {
+        const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
+        let scheduled = ctx.info().current_attempt_scheduled_time.map(timestamp);
+        let is_prompt = scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
+        ctx.info().attempt == 1 && is_prompt
+    }
+
+    async fn submit(&self) -> Result<Prediction, Failure> {
         self.heartbeat.record(&GenerateCheckpoint::Submitting).await?;
         if let Some(interruption) = self.heartbeat.interruption() {
             return self.refused(interruption.into()).await;
@@ -76,17 +95,13 @@ impl Submission<'_> {
         match self.provider.submit(&self.input.job_id, &self.input.request).await {
             Ok(prediction) => self.submitted(prediction).await,
             Err(SubmitError::Refused(error)) => self.refused(error.into()).await,
-            Err(SubmitError::Doubtful(error)) => match self.provider.find(&self.input.job_id, since).await {
-                Ok(Some(prediction)) => self.submitted(prediction).await,
-                Ok(None) => self.refused(error.into()).await,
-                Err(_) => {
-                    self.heartbeat.record(&GenerateCheckpoint::Doubtful).await?;
-                    Err(error.into())
-                }
-            },
+            Err(SubmitError::Doubtful(error)) => {
+                self.heartbeat.record(&GenerateCheckpoint::Doubtful).await?;
+                Err(error.into())
+            }
             Err(SubmitError::Unanswered(error)) => {
                 tracing::warn!(job_id = %self.input.job_id, %error, "no answer to a submission; looking for it");
-                self.recover(since).await
+                self.recover().await
             }
         }
     }
@@ -107,28 +122,35 @@ impl Submission<'_> {
         }
     }
 
-    async fn adopt(&self, since: Timestamp) -> Result<Option<Prediction>, Failure> {
-        match self.provider.find(&self.input.job_id, since).await? {
-            Some(prediction) => {
-                tracing::info!(job_id = %self.input.job_id, prediction_id = prediction.id, "adopted a prediction");
-                self.submitted(prediction).await.map(Some)
+    /// Looks for a prediction of this job, several times if need be, and makes it ours.
+    async fn look(&self, times: u32) -> Result<Search, Failure> {
+        const INTERVAL: Duration = Duration::from_secs(1);
+        for time in 0..times {
+            if time > 0 {
+                self.pause(INTERVAL).await?;
             }
-            None => Ok(None),
+            match self.provider.find(&self.input.job_id, self.input.since).await.map_err(super::watching)? {
+                Search::Found(prediction) => {
+                    tracing::info!(job_id = %self.input.job_id, prediction_id = prediction.id, "adopted a prediction");
+                    return self.submitted(prediction).await.map(Search::Found);
+                }
+                Search::NotShown => {}
+                Search::CannotTell => return Ok(Search::CannotTell),
+            }
         }
+        Ok(Search::NotShown)
     }
 
     /// Looks for a prediction whose submission may still be under way, for long enough that it would have shown.
-    async fn recover(&self, since: Timestamp) -> Result<Prediction, Failure> {
-        const LOOKS: u32 = 10;
-        const INTERVAL: Duration = Duration::from_secs(1);
-        for look in 0..LOOKS {
-            if look > 0 {
-                self.pause(INTERVAL).await?;
-            }
-            if let Some(prediction) = self.adopt(since).await? {
-                return Ok(prediction);
-            }
+    async fn recover(&self) -> Result<Prediction, Failure> {
+        match self.look(LOOKS_AFTER_SILENCE).await? {
+            Search::Found(prediction) => Ok(prediction),
+            Search::NotShown | Search::CannotTell => self.park().await,
         }
+    }
+
+    /// Nobody can tell whether the provider has the work: what to do then is a matter of policy.
+    async fn park(&self) -> Result<Prediction, Failure> {
         match self.policy {
             SubmissionPolicy::Fail => Err(Failure::new(
                 FailureType::SubmissionUnknown,

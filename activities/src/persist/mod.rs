@@ -52,14 +52,19 @@ pub async fn persist(
     }
     let media_type = MediaType::of(&first);
     let s3_key = input.job_id.media_key(input.index, media_type.extension);
-    let upload = Upload { storage, key: storage.full_key(&s3_key), media_type };
+    let upload = Upload { storage, key: storage.full_key(&s3_key), media_type, replace: input.replace };
 
     if first.len() < PART {
         upload.whole(first, &parts.sha256()).await?;
     } else {
         let multipart = upload.begin().await?;
         match heartbeat.until_interrupted(multipart.send(first, &mut parts)).await {
-            Ok(sent) => sent.complete().await?,
+            Ok(sent) => {
+                if let Err(failure) = sent.complete().await {
+                    multipart.abort().await;
+                    return Err(failure);
+                }
+            }
             Err(failure) => {
                 multipart.abort().await;
                 return Err(failure);

@@ -21,6 +21,8 @@ pub(super) struct Upload<'a> {
     pub(super) storage: &'a Storage,
     pub(super) key: String,
     pub(super) media_type: MediaType,
+    /// Whether what lies under the key already is to be replaced.
+    pub(super) replace: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -35,7 +37,7 @@ impl<'a> Upload<'a> {
             .content_type(self.media_type.content_type)
             .set_content_disposition(self.disposition())
             .metadata(SHA256, sha256)
-            .if_none_match("*")
+            .set_if_none_match((!self.replace).then(|| "*".to_owned()))
             .body(ByteStream::from(bytes))
             .send()
             .await;

@@ -120,7 +120,10 @@ async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
 async fn reconstruct(handle: &Handle, description: &WorkflowExecutionDescription) -> Result<JobState, Problem> {
     let input = input(handle).await?;
     let created_at = description.start_time().map(timestamp).unwrap_or_default();
-    let mut state = JobState::accepted(input.job_id, input.request, created_at);
+    let mut state = match input.retry {
+        Some(retry) => retry.ended.retried(created_at),
+        None => JobState::accepted(input.job_id, input.request, created_at),
+    };
     let waits_for = |name: &str| {
         let pending = &description.raw().pending_activities;
         pending.iter().any(|activity| activity.activity_type.as_ref().is_some_and(|kind| kind.name == name))

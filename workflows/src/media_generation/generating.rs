@@ -27,18 +27,19 @@ pub(super) async fn generate(
 ) -> Result<Generation, Ending> {
     let input = update(ctx, |state| {
         state.stage = Some(Stage::Generating);
-        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone() }
+        let since = state.started_at.unwrap_or(state.created_at);
+        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone(), since }
     });
     let scope = WorkflowCancellationToken::new();
     let options = activities::generate_options(&input.request, scope.clone());
     let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
     let mut collecting = pin!(collect(ctx, scope.clone()).fuse());
     select! {
-        generated = generating => conclude(ctx, generated),
+        generated = generating => conclude(ctx, generated).await,
         // generate still waits, finds the same end at its next look, and nobody listens any more.
         collected = collecting => collected.map_err(|failure| Ending::Failed(read_activity_failure(&failure).0)),
         stop = stopped => {
-            let checkpoint = inspect(ctx).await;
+            let checkpoint = inspect(ctx).await.unwrap_or(GenerateCheckpoint::Submitting);
             scope.cancel();
             let generated = generating.await;
             Err(stop_generation(ctx, stop, checkpoint, generated).await)
@@ -46,7 +47,7 @@ pub(super) async fn generate(
     }
 }
 
-fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) -> Result<Generation, Ending> {
+async fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) -> Result<Generation, Ending> {
     match generated {
         Ok(GenerateOutcome::Generated(generation)) => Ok(generation),
         Ok(GenerateOutcome::Canceled(canceled)) => {
@@ -54,7 +55,14 @@ fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) -> Res
             Err(Ending::Canceled)
         }
         Err(ActivityExecutionError::Cancelled(_)) => Err(Ending::Canceled),
-        Err(failure) => Err(Ending::Failed(read_activity_failure(&failure).0)),
+        Err(failure) => {
+            // Nobody watches the prediction any more.
+            if let Some(timeout) = failure.as_timeout() {
+                let recorded = timeout.last_heartbeat_details::<GenerateCheckpoint>().ok().flatten();
+                clean_up(ctx, recorded.unwrap_or(GenerateCheckpoint::Submitting)).await;
+            }
+            Err(Ending::Failed(read_activity_failure(&failure).0))
+        }
     }
 }
 
@@ -64,9 +72,18 @@ async fn collect(
     ctx: &WorkflowContext<MediaGeneration>,
     scope: WorkflowCancellationToken,
 ) -> Result<Generation, ActivityExecutionError> {
-    let report = wait_for_report(ctx).await;
-    let input = CollectInput { prediction_id: report.prediction_id };
-    ctx.execute_activity(Activities::collect, input, activities::collect_options(scope)).await
+    loop {
+        let PredictionReport { prediction_id, .. } = wait_for_report(ctx).await;
+        // A late report of an earlier prediction, or one of another job, is none of ours.
+        let is_ours = matches!(
+            inspect(ctx).await,
+            Some(GenerateCheckpoint::Submitted { prediction_id: ours, .. }) if ours == prediction_id
+        );
+        if is_ours {
+            let input = CollectInput { prediction_id };
+            return ctx.execute_activity(Activities::collect, input, activities::collect_options(scope)).await;
+        }
+    }
 }
 
 /// Whether the workflow is canceled meanwhile is for the caller to see.
@@ -74,7 +91,7 @@ async fn wait_for_report(ctx: &WorkflowContext<MediaGeneration>) -> PredictionRe
     loop {
         let detached = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
         let waited = ctx.wait_condition_with_options(|workflow| workflow.report.is_some(), detached).await;
-        if let (Ok(()), Some(report)) = (waited, ctx.state(|workflow| workflow.report.clone())) {
+        if let (Ok(()), Some(report)) = (waited, ctx.state_mut(|workflow| workflow.report.take())) {
             return report;
         }
     }
@@ -89,7 +106,7 @@ async fn inspect(ctx: &WorkflowContext<MediaGeneration>) -> Option<GenerateCheck
 async fn stop_generation(
     ctx: &WorkflowContext<MediaGeneration>,
     stop: Stop,
-    checkpoint: Option<GenerateCheckpoint>,
+    checkpoint: GenerateCheckpoint,
     generated: Generated,
 ) -> Ending {
     match generated {
@@ -98,11 +115,8 @@ async fn stop_generation(
             let (status, cancel_outcome) = (PredictionStatus::Succeeded, CancelOutcome::TooLate);
             note_canceled(ctx, CanceledGeneration { provider, prediction_id, status, cancel_outcome });
         }
-        // It could not say: its worker is gone, or it never ran.
-        Err(_) => match checkpoint {
-            None | Some(GenerateCheckpoint::Refused) => {}
-            Some(checkpoint) => clean_up(ctx, checkpoint).await,
-        },
+        // It could not say: its worker is gone, or it never ran. It may have done more than what was read.
+        Err(_) => clean_up(ctx, checkpoint).await,
     }
     stop.into()
 }

@@ -23,6 +23,7 @@ impl Work {
     /// What a generation made, except where an earlier run has stored an output already.
     pub(super) fn of(ctx: &WorkflowContext<MediaGeneration>, generation: Generation) -> Self {
         let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
+        let replace = ctx.state(|workflow| workflow.replaces);
         update(ctx, |state| {
             let made = outputs.len();
             for index in (0..).take(made).skip(state.media.len()) {
@@ -41,6 +42,7 @@ impl Work {
                     prediction_id: prediction_id.clone(),
                     index: media.index,
                     source,
+                    replace,
                 })
                 .collect();
             let provider = ProviderState::new(provider, prediction_id.clone(), PredictionStatus::Succeeded);
@@ -61,6 +63,7 @@ impl Work {
                 prediction_id: prediction_id.clone(),
                 index: media.index,
                 source: OutputSource::Prediction,
+                replace: workflow.replaces,
             });
             Self { inputs: inputs.collect(), expires_at: provider.and_then(|provider| provider.expires_at) }
         })

@@ -57,6 +57,7 @@ impl TryFrom<String> for Model {
         };
         let is_part = |part: &str| {
             (1..=Self::MAX_PART).contains(&part.len())
+                && ![".", ".."].contains(&part)
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         let deployment = text.strip_prefix("deployments/").filter(|path| path.contains('/'));
@@ -111,7 +112,7 @@ mod tests {
             let model = Model::try_from(name.to_owned()).unwrap();
             assert_eq!((model.to_string().as_str(), model.is_deployment()), (name, is_deployment));
         }
-        for name in ["deployments/acme/app:v1", "a/b/c", "deployments//app"] {
+        for name in ["deployments/acme/app:v1", "a/b/c", "deployments//app", "../photo", "acme/.."] {
             assert!(Model::try_from(name.to_owned()).is_err(), "{name}");
         }
     }
