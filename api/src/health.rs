@@ -1,4 +1,5 @@
-//! Liveness and readiness. Live means that the process answers; ready means that a job accepted now would be worked on.
+//! Liveness and readiness. Live means that the process answers; ready means that Temporal and the store do too and that
+//! workers were seen on both queues, which Temporal remembers for some minutes.
 
 use std::{sync::Arc, time::Duration};
 
