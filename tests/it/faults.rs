@@ -10,11 +10,14 @@ use darkroom::dev::{Options, Stack, provider::prediction::Prediction};
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Api, job, options, start, until};
 
 const ROUNDS: u32 = 16;
+
+/// A job may wait out two heartbeat timeouts and a sticky queue.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 fn rounds() -> u32 {
     std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
@@ -80,7 +83,7 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     }
     let (mut completed, mut parked) = (0, 0);
     for id in &jobs {
-        let job = until_ended(&api, id).await;
+        let job = api.ended_within(id, PATIENCE).await;
         match (job["status"].as_str().unwrap(), job["error"]["type"].as_str()) {
             ("completed", _) => completed += 1,
             ("failed", Some("SubmissionUnknown")) => parked += 1,
@@ -98,19 +101,6 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     assert!(bought.values().all(|predictions| predictions.len() == 1), "a job was paid for twice");
     assert_eq!(completed + parked, jobs.len(), "a job was lost");
     assert!(creates >= completed);
-}
-
-/// A job may wait out two heartbeat timeouts and a sticky queue.
-async fn until_ended(api: &Api, id: &str) -> Value {
-    let give_up = Instant::now() + Duration::from_mins(3);
-    loop {
-        let job = api.get(id).await;
-        if !["pending", "processing"].contains(&job["status"].as_str().unwrap()) {
-            return job;
-        }
-        assert!(Instant::now() < give_up, "{job:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]
@@ -140,7 +130,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
             stack.worker = stack.spawn("worker").unwrap();
         }
         let ended = join_all(ids.iter().map(|id| async {
-            let job = until_ended(&api, id).await;
+            let job = api.ended_within(id, PATIENCE).await;
             (job["status"].as_str().unwrap().to_owned(), begin.elapsed())
         }));
         for (status, took) in ended.await {

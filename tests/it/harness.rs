@@ -96,7 +96,12 @@ impl Api {
 
     /// Waits until a job has ended and returns it.
     pub(crate) async fn ended(&self, job_id: &str) -> Value {
-        until(&format!("the end of {job_id}"), async || {
+        self.ended_within(job_id, DEADLINE).await
+    }
+
+    /// The same for a job that is held up on purpose.
+    pub(crate) async fn ended_within(&self, job_id: &str, deadline: Duration) -> Value {
+        until_within(&format!("the end of {job_id}"), deadline, async || {
             let job = self.get(job_id).await;
             (!["pending", "processing"].contains(&job["status"].as_str().unwrap())).then_some(job)
         })
@@ -124,12 +129,16 @@ pub(crate) fn count(job: &Value, status: &str) -> usize {
 
 /// Waits for a condition to yield something.
 pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
-    let give_up = Instant::now() + DEADLINE;
+    until_within(what, DEADLINE, condition).await
+}
+
+async fn until_within<T>(what: &str, deadline: Duration, condition: impl AsyncFn() -> Option<T>) -> T {
+    let give_up = Instant::now() + deadline;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < give_up, "no {what} within {DEADLINE:?}");
+        assert!(Instant::now() < give_up, "no {what} within {deadline:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

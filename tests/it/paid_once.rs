@@ -1,6 +1,6 @@
 //! What costs money is done once, can be stopped, and is not done again unasked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use darkroom::dev::{
     Stack,
@@ -208,29 +208,17 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     bought_one(&stack, &before).await;
     // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
     let seconds = std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
+    let patience = 2 * Duration::from_secs(seconds.into()) + DEADLINE;
     provider.fail(Outage::new(500, seconds, None));
     let during = api.accepted(&job(2, json!({}))).await;
     for id in [&before, &during] {
-        let status = ended_after(&api, id, Duration::from_secs(seconds.into())).await;
-        assert_eq!((status.as_str(), bought(&stack, id).len()), ("completed", 1));
+        let job = api.ended_within(id, patience).await;
+        assert_eq!((&job["status"], bought(&stack, id).len()), (&json!("completed"), 1));
     }
     provider.fail(Outage::new(429, seconds, Some(5)));
     let limited = api.accepted(&job(2, json!({}))).await;
-    let status = ended_after(&api, &limited, Duration::from_secs(seconds.into())).await;
-    assert_eq!((status.as_str(), bought(&stack, &limited).len()), ("completed", 1));
-}
-
-/// How a job ends that is held up by an outage of this length.
-async fn ended_after(api: &Api, id: &str, outage: Duration) -> String {
-    let give_up = Instant::now() + 2 * outage + DEADLINE;
-    loop {
-        let job = api.get(id).await;
-        match job["status"].as_str().unwrap() {
-            "pending" | "processing" => assert!(Instant::now() < give_up, "{job:#}"),
-            ended => return ended.to_owned(),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let job = api.ended_within(&limited, patience).await;
+    assert_eq!((&job["status"], bought(&stack, &limited).len()), (&json!("completed"), 1));
 }
 
 #[tokio::test]

@@ -58,17 +58,13 @@ pub async fn persist(
         upload.whole(first, &parts.sha256()).await?;
     } else {
         let multipart = upload.begin().await?;
-        match heartbeat.until_interrupted(multipart.send(first, &mut parts)).await {
-            Ok(sent) => {
-                if let Err(failure) = sent.complete().await {
-                    multipart.abort().await;
-                    return Err(failure);
-                }
-            }
-            Err(failure) => {
-                multipart.abort().await;
-                return Err(failure);
-            }
+        let stored = match heartbeat.until_interrupted(multipart.send(first, &mut parts)).await {
+            Ok(sent) => sent.complete().await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = stored {
+            multipart.abort().await;
+            return Err(failure);
         }
     }
     Ok(StoredMedia {

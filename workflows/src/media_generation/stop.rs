@@ -45,9 +45,12 @@ pub(super) fn deadline_exceeded() -> JobError {
 /// The time until the deadline, if there is one. A retry has as long as the first run had.
 fn time_left(ctx: &WorkflowContext<MediaGeneration>) -> Option<Duration> {
     const LEAST: Duration = Duration::from_millis(1);
-    let state = ctx.state(|workflow| workflow.state.clone());
-    let allowed = state.request.deadline_seconds?.duration();
-    let accepted = if state.retry_count == 0 { state.created_at } else { state.started_at? };
+    let (deadline, accepted) = ctx.state(|workflow| {
+        let state = &workflow.state;
+        let accepted = if state.retry_count == 0 { Some(state.created_at) } else { state.started_at };
+        (state.request.deadline_seconds, accepted)
+    });
+    let (allowed, accepted) = (deadline?.duration(), accepted?);
     let passed = ctx.workflow_time().map(timestamp)?.duration_since(accepted);
     Some(allowed.saturating_sub(Duration::try_from(passed).unwrap_or_default()).max(LEAST))
 }
