@@ -60,6 +60,7 @@ async fn run() {
         usual_ports: false,
         temporal_ui: false,
         provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables: Vec::new(),
     };
     let mut stack = Stack::start(options, |_| {}).await.unwrap();
     let mut bench = Bench {

@@ -51,6 +51,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             Some(_) => ProviderChoice::Replicate,
             None => ProviderChoice::Embedded { latency: Duration::from_secs(3) },
         },
+        variables: Vec::new(),
     };
     let start = Stack::start(options, |line| say!("  ✓ {line}"));
     let stack = tokio::select! {

@@ -29,6 +29,21 @@ impl Failure {
         Self::Failed { error: JobError::new(kind, detail), retry_after: None }
     }
 
+    /// What went wrong, unless someone just wanted it to stop.
+    #[must_use]
+    pub fn kind(&self) -> Option<FailureType> {
+        match self {
+            Self::Canceled => None,
+            Self::Failed { error, .. } => Some(error.kind),
+        }
+    }
+
+    /// Whether another attempt will be made, as far as this one can tell.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_some_and(FailureType::is_retryable)
+    }
+
     /// A failure of this kind that is to be tried again after this long.
     pub fn retry_after(kind: FailureType, detail: impl Into<String>, delay: Duration) -> Self {
         Self::Failed { error: JobError::new(kind, detail), retry_after: Some(delay) }

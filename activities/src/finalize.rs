@@ -5,7 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use darkroom_config::Storage;
 use darkroom_workflows::{failure::FailureType, job::JobState};
 
-use crate::{failure::Failure, persist::store::storage_failure};
+use crate::{failure::Failure, persist::storage_failure};
 
 /// Writes `jobs/{job_id}/job.json`.
 ///

@@ -70,9 +70,7 @@ impl Heartbeat {
     /// # Errors
     /// If the server did not acknowledge them.
     pub async fn record(&self, details: &impl serde::Serialize) -> Result<(), Failure> {
-        let details = serde_json::to_value(details).map_err(|error| {
-            Failure::new(FailureType::Internal, format!("cannot encode heartbeat details: {error}"))
-        })?;
+        let details = encode(details)?;
         let mut current = self.line.details.lock().await;
         *current = Some(details.clone());
         match self.line.send(Some(details)).await {
@@ -82,6 +80,15 @@ impl Heartbeat {
                 Err(Failure::new(FailureType::Interrupted, format!("cannot record progress with Temporal: {error}")))
             }
         }
+    }
+
+    /// Notes details that may arrive with the next beat.
+    ///
+    /// # Errors
+    /// If they cannot be encoded.
+    pub async fn note(&self, details: &impl serde::Serialize) -> Result<(), Failure> {
+        *self.line.details.lock().await = Some(encode(details)?);
+        Ok(())
     }
 
     /// Why this attempt should stop, if it should.
@@ -109,6 +116,11 @@ impl Heartbeat {
             interruption = self.interrupted() => Err(interruption.into()),
         }
     }
+}
+
+fn encode(details: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(details)
+        .map_err(|error| Failure::new(FailureType::Internal, format!("cannot encode heartbeat details: {error}")))
 }
 
 /// The line to the server. The lock keeps heartbeats in order: no older details arrive after newer ones.

@@ -4,6 +4,8 @@
 //! - [`registered`]: the activities as a worker registers them
 //! - [`generate`]: has a provider make the outputs, and pays for them once
 //! - [`persist`]: moves one output into the store
+//! - [`guard`]: keeps what is fetched on someone's word to public addresses
+//! - [`sweep`]: aborts uploads that nobody finishes
 //! - [`finalize`]: writes the manifest
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
@@ -11,8 +13,10 @@
 pub mod failure;
 pub mod finalize;
 pub mod generate;
+pub mod guard;
 pub mod heartbeat;
 pub mod persist;
 pub mod registered;
+pub mod sweep;
 
 pub use registered::Activities;

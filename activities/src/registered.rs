@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use darkroom_config::Storage;
 use darkroom_workflows::{
     activities::{
         self as contract, CancelGenerationInput, CanceledGeneration, CollectInput, GenerateCheckpoint, GenerateInput,
-        GenerateOutcome, Generation, PersistInput,
+        GenerateOutcome, Generation, PersistInput, SweepInput, Swept,
     },
     job::{JobState, StoredMedia},
 };
@@ -18,10 +17,11 @@ use crate::{
     failure::attempted,
     finalize,
     generate::{self, SubmissionPolicy, provider::Provider},
-    persist::{self, Sources},
+    persist::{self, Engine, Sources},
+    sweep,
 };
 
-pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist};
+pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep};
 
 /// The activities and the clients that they work with.
 pub struct Activities {
@@ -31,8 +31,8 @@ pub struct Activities {
     pub submission_policy: SubmissionPolicy,
     /// Where outputs come from.
     pub sources: Sources,
-    /// Where everything is stored.
-    pub storage: Storage,
+    /// What moves them into the store.
+    pub engine: Engine,
 }
 
 #[activities]
@@ -95,7 +95,16 @@ impl Activities {
         ctx: ActivityContext,
         input: PersistInput,
     ) -> Result<StoredMedia, ActivityError> {
-        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.storage, &ctx, input).await)
+        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.engine, &ctx, input).await)
+    }
+
+    /// See [`sweep::sweep`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::Sweep)]
+    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, input: SweepInput) -> Result<Swept, ActivityError> {
+        attempted(&ctx, sweep::sweep(&self.engine.storage, input).await)
     }
 
     /// See [`finalize::finalize`].
@@ -104,6 +113,6 @@ impl Activities {
     /// Its failure, as Temporal records it.
     #[activity(definition = contract::Finalize)]
     pub async fn finalize(self: Arc<Self>, ctx: ActivityContext, job: JobState) -> Result<(), ActivityError> {
-        attempted(&ctx, finalize::finalize(&self.storage, &job).await)
+        attempted(&ctx, finalize::finalize(&self.engine.storage, &job).await)
     }
 }

@@ -7,9 +7,13 @@ use anyhow::{Result, ensure};
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
-    config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation},
+    config::{
+        Builder, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+        retry::RetryConfig,
+    },
     error::DisplayErrorContext,
     presigning::PresigningConfig,
+    types::ServerSideEncryption,
 };
 use url::Url;
 
@@ -20,16 +24,27 @@ const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
 const S3_PUBLIC_ENDPOINT: Variable = Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
 const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
 const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
+const S3_SERVER_SIDE_ENCRYPTION: Variable = Variable::new("S3_SERVER_SIDE_ENCRYPTION", "aws:kms");
+const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias/darkroom");
 const AWS_ENDPOINT_URL_S3: Variable = Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
 const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A bucket and a client for it.
 #[derive(Clone, Debug)]
 pub struct Storage {
     /// Speaks to the store.
     pub client: Client,
+    /// The same for bodies that are still arriving: without a deadline of its own, and tried once, as nothing is kept that
+    /// could be sent again. It adds no checksum either.
+    pub streaming: Client,
     /// The bucket.
     pub bucket: String,
+    /// How objects are encrypted at rest, if not as the bucket has it.
+    pub encryption: Option<Encryption>,
+    /// Whether requests carry checksums beyond what they must.
+    pub checksums: Checksums,
     prefix: String,
     public: Client,
 }
@@ -47,7 +62,7 @@ impl Storage {
         let path_style = S3_PATH_STYLE.optional::<bool>()?;
 
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
+            .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(Duration::from_mins(1))
             .build();
         let shared = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
@@ -67,11 +82,26 @@ impl Storage {
                 .response_checksum_validation(response)
         };
         let client = Client::from_conf(configure(plain.config().to_builder()).build());
+        let streaming = client
+            .config()
+            .to_builder()
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
         let public = match public_endpoint {
             Some(url) => Client::from_conf(configure(plain.config().to_builder()).endpoint_url(url).build()),
             None => client.clone(),
         };
-        Ok(Self { client, bucket, prefix, public })
+        Ok(Self {
+            streaming: Client::from_conf(streaming.build()),
+            client,
+            bucket,
+            encryption: Encryption::from_env()?,
+            checksums,
+            prefix,
+            public,
+        })
     }
 
     /// A key as the store knows it.
@@ -128,10 +158,34 @@ pub enum StorageCheck {
     Away(String),
 }
 
-/// Whether the SDK adds checksum trailers of its own: some stores refuse them.
-#[derive(Clone, Copy, Debug)]
-enum Checksums {
+/// How objects are encrypted at rest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Encryption {
+    /// The method.
+    pub method: ServerSideEncryption,
+    /// The key, where the method lets one choose.
+    pub key_id: Option<String>,
+}
+
+impl Encryption {
+    fn from_env() -> Result<Option<Self>> {
+        let key_id = S3_KMS_KEY_ID.optional::<String>()?;
+        let Some(method) = S3_SERVER_SIDE_ENCRYPTION.optional::<String>()? else {
+            ensure!(key_id.is_none(), S3_KMS_KEY_ID.invalid("needs S3_SERVER_SIDE_ENCRYPTION=aws:kms"));
+            return Ok(None);
+        };
+        let method = ServerSideEncryption::try_parse(&method)
+            .map_err(|_| S3_SERVER_SIDE_ENCRYPTION.invalid("must be AES256, aws:kms or aws:kms:dsse"))?;
+        Ok(Some(Self { method, key_id }))
+    }
+}
+
+/// Whether requests carry checksums beyond what they must: some stores refuse them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Checksums {
+    /// Wherever they can: the default.
     WhenSupported,
+    /// Only where they must: signatures vouch for the bytes instead.
     WhenRequired,
 }
 

@@ -2,8 +2,10 @@
 //! it. Its data lie below one directory, so that a stack that was stopped or killed goes on where it was.
 //!
 //! - [`temporal`]: a Temporal dev server, found or built by [`temporal_cli`]
-//! - [`s3`]: an S3 server
+//! - [`s3`]: an S3 server; [`versitygw`]: another one, for tests and benchmarks
 //! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
+//! - [`source`]: a host of outputs that behaves as badly as it is told
+//! - `cache`: programs that are not ours
 //! - [`process`]: child processes that never outlive us
 //! - [`ports`]: the port that it had before, the usual one or a free one
 
@@ -11,8 +13,12 @@ pub mod ports;
 pub mod process;
 pub mod provider;
 pub mod s3;
+pub mod source;
 pub mod temporal;
 pub mod temporal_cli;
+pub mod versitygw;
+
+mod cache;
 
 use std::{
     net::SocketAddr,
@@ -37,6 +43,8 @@ pub struct Options {
     pub temporal_ui: bool,
     /// Who makes the outputs.
     pub provider: ProviderChoice,
+    /// What worker and api are told beside the usual, or instead of it.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// Who makes the outputs.
@@ -152,13 +160,17 @@ impl Environment<'_> {
         let mut command = std::process::Command::new(&options.binary);
         command.args([subcommand, "--stop-with-stdin"]);
         self.tell(&mut command);
+        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
         Process::spawn(subcommand, command, &log_directory(&options.directory))
     }
 
     fn tell(&self, command: &mut std::process::Command) {
         // What our own environment says of other stacks must not reach into this one.
-        let foreign =
-            |name: &str| ["AWS_", "DARKROOM_", "S3_", "TEMPORAL_", "WORKER_"].iter().any(|of| name.starts_with(of));
+        let foreign = |name: &str| {
+            ["AWS_", "DARKROOM_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WORKER_"]
+                .iter()
+                .any(|of| name.starts_with(of))
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
             command.env_remove(name);
         }
@@ -180,6 +192,7 @@ impl Environment<'_> {
                 .env("REPLICATE_BASE_URL", &provider.base_url)
                 .env("REPLICATE_API_TOKEN", provider::TOKEN)
                 .env("REPLICATE_WEBHOOK_SECRET", provider::WEBHOOK_SECRET)
+                .env("SOURCE_ALLOW", provider.address.to_string())
                 .env("DARKROOM_PUBLIC_URL", format!("http://{}", self.api_address));
         }
     }

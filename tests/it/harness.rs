@@ -40,6 +40,7 @@ pub(crate) fn options(name: &str) -> Options {
         usual_ports: false,
         temporal_ui: false,
         provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod bad_input;
+mod bad_sources;
 mod durability;
 mod faults;
 mod first_look;
@@ -12,3 +13,4 @@ mod histories;
 mod jobs;
 mod outages;
 mod paid_once;
+mod proxy;

@@ -2,14 +2,23 @@
 
 use std::{num::NonZeroUsize, str::FromStr, time::Duration};
 
-use anyhow::Result;
-use darkroom_activities::generate::SubmissionPolicy;
+use anyhow::{Result, ensure};
+use bytesize::ByteSize;
+use darkroom_activities::{
+    generate::SubmissionPolicy,
+    guard::{AllowedHosts, Ports},
+};
 use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
 use url::Url;
 
 const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist");
 const GENERATE_CONCURRENCY: Variable = Variable::new("GENERATE_CONCURRENCY", "1000");
 const PERSIST_CONCURRENCY: Variable = Variable::new("PERSIST_CONCURRENCY", "32");
+const PERSIST_MEMORY: Variable = Variable::new("PERSIST_MEMORY", "128MiB");
+const PERSIST_STREAM_MAX: Variable = Variable::new("PERSIST_STREAM_MAX", "256MiB");
+const MAX_OUTPUT_BYTES: Variable = Variable::new("MAX_OUTPUT_BYTES", "2GiB");
+const SOURCE_PORTS: Variable = Variable::new("SOURCE_PORTS", "80,443");
+const SOURCE_ALLOW: Variable = Variable::new("SOURCE_ALLOW", "files.internal:8443");
 const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
 const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
@@ -39,6 +48,22 @@ pub struct Config {
     pub generate_concurrency: NonZeroUsize,
     /// How many outputs may be moved at a time.
     pub persist_concurrency: NonZeroUsize,
+    /// What moving them may take.
+    pub persist: PersistConfig,
+}
+
+/// What moving outputs may take, and from where.
+pub struct PersistConfig {
+    /// The buffers of all of them together, in bytes.
+    pub memory: ByteSize,
+    /// The longest object that is sent in one request.
+    pub stream_max: ByteSize,
+    /// The longest output.
+    pub max_output: ByteSize,
+    /// The ports that outputs may be fetched from.
+    pub ports: Ports,
+    /// The hosts that they may be fetched from although they are private.
+    pub allowed_hosts: AllowedHosts,
 }
 
 /// Replicate, or what speaks its contract.
@@ -72,6 +97,7 @@ impl Config {
             queues: WORKER_QUEUES.or(Queues { generate: true, persist: true })?,
             generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
             persist_concurrency: PERSIST_CONCURRENCY.or(DEFAULT_PERSIST_CONCURRENCY)?,
+            persist: PersistConfig::from_env()?,
             provider: ProviderConfig {
                 base_url: match REPLICATE_BASE_URL.optional()? {
                     Some(url) => url,
@@ -83,6 +109,26 @@ impl Config {
             },
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage: Storage::from_env().await?,
+        })
+    }
+}
+
+impl PersistConfig {
+    fn from_env() -> Result<Self> {
+        /// Half of it for two buffers, so that one can fill while the other is on its way.
+        const LEAST_MEMORY: ByteSize = ByteSize::mib(32);
+        /// What S3 takes in one request.
+        const MOST_STREAMED: ByteSize = ByteSize::gib(5);
+        let memory = PERSIST_MEMORY.or(ByteSize::mib(128))?;
+        ensure!(memory >= LEAST_MEMORY, PERSIST_MEMORY.invalid(format!("must be {LEAST_MEMORY} at least")));
+        let stream_max = PERSIST_STREAM_MAX.or(ByteSize::mib(256))?;
+        ensure!(stream_max <= MOST_STREAMED, PERSIST_STREAM_MAX.invalid(format!("must be {MOST_STREAMED} at most")));
+        Ok(Self {
+            memory,
+            stream_max,
+            max_output: MAX_OUTPUT_BYTES.or(ByteSize::gib(2))?,
+            ports: SOURCE_PORTS.or(Ports::default())?,
+            allowed_hosts: SOURCE_ALLOW.or(AllowedHosts::default())?,
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod config;
 
 mod connect;
+mod sweeping;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +11,11 @@ use anyhow::{Context, Result};
 use darkroom_activities::{
     Activities,
     generate::replicate::Replicate,
-    persist::Sources,
-    registered::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist},
+    guard::{Guard, Resolver},
+    persist::{Engine, Memory, Sources, source::Limits},
+    registered::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep},
 };
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep};
 use futures::future::{OptionFuture, join};
 use temporalio_client::Client;
 use temporalio_common::worker::WorkerDeploymentOptions;
@@ -47,6 +49,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     // One worker that fails takes the other along: half a process looks alive and is not.
     let shutdown = shutdown.child_token();
     let generating = if config.queues.generate {
+        sweeping::schedule(&client, &config.storage).await;
         Some(generate_worker(&runtime, &client, &activities, config.generate_concurrency.get())?)
     } else {
         None
@@ -86,17 +89,26 @@ fn activities(config: &Config) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(provider.base_url.clone(), provider.token.clone(), provider.public_url.clone())
         .context("cannot set up the provider's client")?;
+    let persist = &config.persist;
+    let resolver = Resolver::from_system().context("cannot set up the resolver of names")?;
+    let guard = Guard::new(persist.ports.clone(), persist.allowed_hosts.clone(), resolver);
+    let limits = Limits::of(persist.max_output.as_u64());
     Ok(Activities {
         provider: Arc::new(replicate),
         submission_policy: provider.submission_policy,
-        sources: Sources::new().context("cannot set up the client for outputs")?,
-        storage: config.storage.clone(),
+        sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
+        engine: Engine {
+            storage: config.storage.clone(),
+            memory: Memory::new(usize::try_from(persist.memory.as_u64()).unwrap_or(usize::MAX)),
+            stream_max: persist.stream_max.as_u64(),
+        },
     })
 }
 
 fn generate_worker(runtime: &Runtime, client: &Client, activities: &Arc<Activities>, slots: usize) -> Result<Worker> {
     let options = WorkerOptions::new(GENERATE_QUEUE)
         .register_workflow::<MediaGeneration>()?
+        .register_workflow::<StorageSweep>()?
         .register_activity::<Generate>(Arc::clone(activities))
         .register_activity::<Collect>(Arc::clone(activities))
         .register_activity::<Inspect>(Arc::clone(activities))
@@ -112,6 +124,7 @@ fn generate_worker(runtime: &Runtime, client: &Client, activities: &Arc<Activiti
 fn persist_worker(runtime: &Runtime, client: &Client, activities: &Arc<Activities>, slots: usize) -> Result<Worker> {
     let options = WorkerOptions::new(PERSIST_QUEUE)
         .register_activity::<Persist>(Arc::clone(activities))
+        .register_activity::<Sweep>(Arc::clone(activities))
         .register_activity::<Finalize>(Arc::clone(activities))
         .deployment_options(deployment())
         .graceful_shutdown_period(GRACE)

@@ -13,14 +13,14 @@ use temporalio_workflow::common::ActivityError;
 
 pub use self::options::{
     cancel_generation_options, collect_options, finalize_later_options, finalize_options, generate_options,
-    inspect_options, persist_options,
+    inspect_options, persist_options, sweep_options,
 };
 use crate::{
     job::{CancelOutcome, JobId, JobState, PredictionStatus, StoredMedia},
     request::JobRequest,
 };
 
-pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist};
+pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep};
 
 /// The activities of a job. Each method is also a type of its own, which an implementation names as its definition.
 pub struct Activities;
@@ -69,6 +69,15 @@ impl Activities {
     /// The source or the store refuses, or time runs out.
     #[activity(name = "persist")]
     pub fn persist(_input: PersistInput) -> Result<StoredMedia, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Aborts uploads that nobody finishes.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    #[activity(name = "sweep")]
+    pub fn sweep(_input: SweepInput) -> Result<Swept, ActivityError> {
         unimplemented!()
     }
 
@@ -202,4 +211,32 @@ pub struct PersistInput {
     /// Whether what lies under its key is of an earlier generation and to be replaced.
     #[serde(default)]
     pub replace: bool,
+}
+
+/// How far a `persist` that runs has come: the beginning of what it records with its heartbeats.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PersistProgress {
+    /// The output's position.
+    pub index: u32,
+    /// How many of its bytes are in the store, or on their way there.
+    pub bytes_done: u64,
+    /// How many it has, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_total: Option<u64>,
+}
+
+/// The input of `sweep`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SweepInput {
+    /// How old an upload must be to count as abandoned: longer than any attempt at a `persist` may take.
+    pub older_than_seconds: u32,
+}
+
+/// What a `sweep` did.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Swept {
+    /// How many uploads it aborted.
+    pub aborted: u32,
+    /// How many it could not.
+    pub failed: u32,
 }

@@ -36,6 +36,10 @@ pub enum FailureType {
     SourceExpired,
     /// The output's host refuses to hand it over.
     SourceRejected,
+    /// The output's address is not one that is fetched: not public, or not HTTP.
+    SourceForbidden,
+    /// The output is longer than the operator allows.
+    SourceTooLarge,
     /// The output's host cannot be reached, fails on its side, or breaks off.
     SourceUnavailable,
     /// What the address yields is not media that we store.
@@ -83,6 +87,8 @@ impl FailureType {
             | Self::SubmissionUnknown
             | Self::SourceExpired
             | Self::SourceRejected
+            | Self::SourceForbidden
+            | Self::SourceTooLarge
             | Self::UnsupportedMedia
             | Self::StorageConflict
             | Self::Internal => false,
@@ -105,6 +111,8 @@ impl FailureType {
             | Self::SubmissionUnknown
             | Self::SourceExpired
             | Self::SourceRejected
+            | Self::SourceForbidden
+            | Self::SourceTooLarge
             | Self::SourceUnavailable
             | Self::UnsupportedMedia
             | Self::StorageRejected

@@ -6,6 +6,7 @@
 //! - [`failure`]: why something failed, and what that means to whoever decides next
 //! - [`activities`]: what the workflow may ask of the world, with timeouts and retry policies
 //! - [`media_generation`]: the workflow itself
+//! - [`storage_sweep`]: the workflow that keeps the store tidy
 
 pub mod activities;
 pub mod failure;
@@ -13,10 +14,12 @@ pub mod job;
 pub mod media_generation;
 pub mod request;
 pub mod search_attributes;
+pub mod storage_sweep;
 
 pub use media_generation::{MediaGeneration, MediaGenerationInput};
+pub use storage_sweep::StorageSweep;
 
-/// The task queue of the workflow, of `generate` and of the local `finalize`: many cheap slots, long waits.
+/// The task queue of the workflows, of `generate` and of the local `finalize`: many cheap slots, long waits.
 pub const GENERATE_QUEUE: &str = "media-generation";
 
 /// The task queue of `persist`: few slots, many bytes.

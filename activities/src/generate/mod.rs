@@ -140,7 +140,7 @@ fn source(url: String) -> OutputSource {
 
 /// An error about a prediction that is bought already. Whatever the provider refuses now, rotated credentials above all, it
 /// may grant later, so the job waits.
-fn watching(error: ProviderError) -> Failure {
+pub(crate) fn watching(error: ProviderError) -> Failure {
     match error {
         ProviderError::Rejected(_) | ProviderError::Unauthorized(_) | ProviderError::InsufficientCredit(_) => {
             Failure::new(FailureType::ProviderUnavailable, error.to_string())

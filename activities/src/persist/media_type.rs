@@ -11,6 +11,9 @@ pub struct MediaType {
     pub is_active: bool,
 }
 
+/// How many bytes of a file are looked at.
+pub const HEAD: usize = 4096;
+
 impl MediaType {
     /// Tells the type from the beginning of a file.
     #[must_use]
@@ -37,7 +40,7 @@ impl MediaType {
 
 /// The first characters, if they are text.
 fn beginning_of_text(head: &[u8]) -> Option<&str> {
-    let head = &head[..head.len().min(4096)];
+    let head = &head[..head.len().min(HEAD)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // A character cut in two by the limit is no sign of binary data.

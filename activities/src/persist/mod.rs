@@ -1,130 +1,206 @@
 //! `persist`: moves one output from wherever it is into the store, under a key that depends on nothing but the job, the
-//! position and the type. An attempt that comes again finds its own work and overwrites nothing else.
+//! position and the type. An attempt that comes again finds its own work, goes on where it stopped and overwrites nothing
+//! else.
 //!
 //! - [`source`]: where bytes come from
 //! - [`media_type`]: what they are
-//! - [`store`]: where they go
+//! - [`transfer`]: how they get from the one to the other
+//! - `store`, `multipart`: where they go, in one request or in parts
+//! - `body`: a request that is sent while its bytes arrive
+//! - `digest`: what is computed of them
+//! - [`memory`]: what all outputs on their way share
+//! - [`checkpoint`]: what an attempt leaves for the one after it
 
+pub mod checkpoint;
 pub mod media_type;
+pub mod memory;
 pub mod source;
-pub mod store;
+pub mod transfer;
+
+mod body;
+mod digest;
+mod multipart;
+mod store;
 
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
-use darkroom_config::Storage;
 use darkroom_workflows::{
     activities::{OutputSource, PersistInput},
     failure::FailureType,
     job::{StoredMedia, timestamp},
 };
-use sha2::{Digest, Sha256};
 use temporalio_sdk::activities::ActivityContext;
 
-pub use self::source::Sources;
-use self::{media_type::MediaType, source::Source, store::Upload};
-use crate::{failure::Failure, generate::provider::Provider, heartbeat::Heartbeat};
+use self::{
+    checkpoint::{Journal, PersistCheckpoint, Sent, UploadCheckpoint},
+    source::Source,
+    transfer::Destination,
+};
+pub use self::{memory::Memory, source::Sources, transfer::Engine};
+pub(crate) use self::{multipart::abort, store::storage_failure};
+use crate::{
+    failure::Failure,
+    generate::{provider::Provider, watching},
+    heartbeat::Heartbeat,
+};
 
-/// The size of a part of a multipart upload, and the largest object that is written in one request.
-const PART: usize = 8 * 1024 * 1024;
-
-/// Moves the output. Interrupted, it leaves nothing half-done behind.
+/// Moves the output. What an interrupted attempt leaves is what the next one goes on with, or nothing.
 ///
 /// # Errors
 /// If the source or the store refuses, or fails for now.
 pub async fn persist(
     sources: &Sources,
     provider: &dyn Provider,
-    storage: &Storage,
+    engine: &Engine,
     ctx: &ActivityContext,
     input: PersistInput,
 ) -> Result<StoredMedia, Failure> {
-    let heartbeat = Heartbeat::start(ctx);
+    let attempts = ctx.info().attempt;
     let started_at = timestamp(SystemTime::now());
-    let begin = async {
-        let mut parts = Parts::of(open(sources, provider, &input).await?);
-        let first = parts.next().await?;
-        Ok((parts, first))
+    let earlier: PersistCheckpoint = ctx.heartbeat_details().deserialize().ok().flatten().unwrap_or_default();
+    let heartbeat = Heartbeat::start(ctx);
+    let journal = Journal::new(input.index, &heartbeat);
+    let attempt = Attempt { sources, provider, engine, input: &input, journal: &journal };
+    let result = tokio::select! {
+        result = heartbeat.until_interrupted(Box::pin(attempt.run(attempts, earlier))) => result,
+        failure = journal.keep() => Err(failure),
     };
-    let (mut parts, first) = heartbeat.until_interrupted(begin).await?;
-    if first.is_empty() {
-        return Err(Failure::new(FailureType::UnsupportedMedia, "the source is empty"));
+    if let Err(failure) = &result {
+        attempt.leave(failure).await;
     }
-    let media_type = MediaType::of(&first);
-    let s3_key = input.job_id.media_key(input.index, media_type.extension);
-    let upload = Upload { storage, key: storage.full_key(&s3_key), media_type, replace: input.replace };
-
-    if first.len() < PART {
-        upload.whole(first, &parts.sha256()).await?;
-    } else {
-        let multipart = upload.begin().await?;
-        let stored = match heartbeat.until_interrupted(multipart.send(first, &mut parts)).await {
-            Ok(sent) => sent.complete().await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = stored {
-            multipart.abort().await;
-            return Err(failure);
-        }
-    }
-    Ok(StoredMedia {
+    result.map(|Sent { s3_key, content_type, size, sha256, .. }| StoredMedia {
         s3_key,
-        content_type: media_type.content_type.to_owned(),
-        size: parts.size,
-        sha256: parts.sha256(),
-        attempts: ctx.info().attempt,
+        content_type,
+        size,
+        sha256,
+        attempts,
         started_at,
         completed_at: timestamp(SystemTime::now()),
     })
 }
 
-async fn open(sources: &Sources, provider: &dyn Provider, input: &PersistInput) -> Result<Source, Failure> {
-    match &input.source {
-        OutputSource::Url(url) => sources.open(url).await,
-        OutputSource::Prediction => {
-            let prediction = provider.fetch(&input.prediction_id).await?;
-            let position = usize::try_from(input.index).unwrap_or(usize::MAX);
-            match prediction.outputs.get(position) {
-                Some(url) => sources.open(url).await,
-                None => Err(Failure::new(FailureType::SourceExpired, "the provider has removed the output")),
-            }
+/// One attempt.
+struct Attempt<'a> {
+    sources: &'a Sources,
+    provider: &'a dyn Provider,
+    engine: &'a Engine,
+    input: &'a PersistInput,
+    journal: &'a Journal<'a>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Sent, Failure> {
+        if let Some(upload) = &earlier.upload {
+            self.journal.advance_to(upload.bytes);
+            self.journal.note(|checkpoint| checkpoint.upload.clone_from(&earlier.upload));
         }
-    }
-}
-
-/// Cuts a source into parts of [`PART`] bytes, the last one shorter, and hashes them as they pass.
-struct Parts {
-    source: Source,
-    rest: Bytes,
-    hasher: Sha256,
-    size: u64,
-}
-
-impl Parts {
-    fn of(source: Source) -> Self {
-        Self { source, rest: Bytes::new(), hasher: Sha256::new(), size: 0 }
+        if attempt > 1
+            && let Some(sent) = self.done(earlier.sent).await?
+        {
+            return Ok(sent);
+        }
+        let _place = self.engine.memory.place().await;
+        let upload = self.still_open(earlier.upload).await?;
+        let (source, upload) = self.open(upload).await?;
+        let PersistInput { job_id, index, replace, .. } = self.input;
+        let to = Destination { job_id: job_id.clone(), index: *index, replace: *replace };
+        Box::pin(self.engine.transfer(&to, source, upload, self.journal)).await
     }
 
-    /// The next part; empty once all is read.
-    async fn next(&mut self) -> Result<Bytes, Failure> {
-        let mut part = BytesMut::new();
-        while part.len() < PART {
-            if self.rest.is_empty() {
-                match self.source.chunk().await? {
-                    Some(chunk) => self.rest = chunk,
-                    None => break,
+    /// What an attempt before this one has stored already, if it could not tell.
+    async fn done(&self, sent: Option<Sent>) -> Result<Option<Sent>, Failure> {
+        let storage = &self.engine.storage;
+        let replace = self.input.replace;
+        if let Some(sent) = sent {
+            let present = store::head(storage, &sent.s3_key).await?;
+            let is_it = present.is_some_and(|present| if replace { present.is(&sent) } else { present.may_be(&sent) });
+            return Ok(is_it.then_some(sent));
+        }
+        // What is to be replaced looks like what was stored.
+        if replace {
+            return Ok(None);
+        }
+        let prefix = self.input.job_id.media_key(self.input.index, "");
+        let Some(s3_key) = store::find(storage, &prefix).await? else { return Ok(None) };
+        let present = store::head(storage, &s3_key).await?;
+        Ok(present.and_then(|present| {
+            let sha256 = present.sha256?;
+            Some(Sent { s3_key, content_type: present.content_type, size: present.size, sha256, checksum: None })
+        }))
+    }
+
+    /// An upload that can be gone on with: the sweep, or an attempt that took its time, may have aborted it.
+    async fn still_open(&self, upload: Option<UploadCheckpoint>) -> Result<Option<UploadCheckpoint>, Failure> {
+        let Some(upload) = upload else { return Ok(None) };
+        let storage = &self.engine.storage;
+        if multipart::is_open(storage, &storage.full_key(&upload.s3_key), &upload.upload_id).await? {
+            return Ok(Some(upload));
+        }
+        self.journal.note(|checkpoint| checkpoint.upload = None);
+        Ok(None)
+    }
+
+    /// Opens the source, where an upload is under way at the place that it has reached.
+    async fn open(&self, upload: Option<UploadCheckpoint>) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
+        let source = match &self.input.source {
+            OutputSource::Prediction => self.open_at(&self.told().await?, upload.as_ref()).await?,
+            OutputSource::Url(url) => match self.open_at(url, upload.as_ref()).await {
+                Err(failure) if may_have_moved(&failure) => {
+                    let told = self.told().await?;
+                    if told == *url {
+                        return Err(failure);
+                    }
+                    self.open_at(&told, upload.as_ref()).await?
                 }
+                opened => opened?,
+            },
+        };
+        match upload {
+            Some(upload) if upload.bytes != source.position() => {
+                self.drop_upload(&upload).await;
+                Ok((source, None))
             }
-            let taken = self.rest.split_to(self.rest.len().min(PART - part.len()));
-            self.hasher.update(&taken);
-            self.size += taken.len() as u64;
-            part.extend_from_slice(&taken);
+            upload => Ok((source, upload)),
         }
-        Ok(part.freeze())
     }
 
-    /// The SHA-256 of all that was read so far, in hexadecimal.
-    fn sha256(&self) -> String {
-        hex::encode(self.hasher.clone().finalize())
+    async fn open_at(&self, url: &str, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
+        match upload.and_then(|upload| upload.validator.as_ref().map(|validator| (upload.bytes, validator))) {
+            Some((bytes, validator)) if bytes > 0 => self.sources.open_at(url, bytes, validator).await,
+            Some(_) | None => self.sources.open(url).await,
+        }
     }
+
+    /// Where the provider says that the output is, now.
+    async fn told(&self) -> Result<String, Failure> {
+        let prediction = self.provider.fetch(&self.input.prediction_id).await.map_err(watching)?;
+        let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
+        let url = prediction.outputs.into_iter().nth(position);
+        url.ok_or_else(|| Failure::new(FailureType::SourceExpired, "the provider has removed the output"))
+    }
+
+    /// Sees to an upload that this attempt does not finish.
+    async fn leave(&self, failure: &Failure) {
+        let Some(upload) = self.journal.checkpoint().upload else { return };
+        let can_go_on = failure.is_retryable() && upload.validator.is_some() && upload.bytes > 0;
+        // What the server does not know of, the next attempt sends again.
+        if can_go_on {
+            if let Err(failure) = self.journal.record(|_| {}).await {
+                tracing::debug!(%failure, "the latest progress is not recorded");
+            }
+        } else {
+            self.drop_upload(&upload).await;
+        }
+    }
+
+    async fn drop_upload(&self, upload: &UploadCheckpoint) {
+        let storage = &self.engine.storage;
+        abort(storage, &storage.full_key(&upload.s3_key), &upload.upload_id).await;
+        self.journal.note(|checkpoint| checkpoint.upload = None);
+    }
+}
+
+/// Whether the provider may know another address for it by now: links expire, and so do the signatures in them.
+fn may_have_moved(failure: &Failure) -> bool {
+    matches!(failure.kind(), Some(FailureType::SourceExpired | FailureType::SourceRejected))
 }

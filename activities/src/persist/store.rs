@@ -1,151 +1,232 @@
-//! Writing one object: in one request, or in parts when it is large. Whatever is begun is completed or aborted.
+//! One object of the store: writing it in one request, and making sure of what is there.
 
 use aws_sdk_s3::{
     Error as S3Error,
     error::{DisplayErrorContext, ProvideErrorMetadata},
+    operation::{head_object::HeadObjectError, put_object::builders::PutObjectFluentBuilder},
     primitives::ByteStream,
-    types::{CompletedMultipartUpload, CompletedPart},
+    types::ChecksumMode,
 };
 use bytes::Bytes;
-use darkroom_config::Storage;
+use darkroom_config::{Storage, storage::Checksums};
 use darkroom_workflows::failure::FailureType;
 
-use super::{Parts, media_type::MediaType};
+use super::{
+    body::{self, Frames, Payload},
+    checkpoint::Sent,
+    digest::{Crc32, Digest},
+};
 use crate::failure::Failure;
 
 /// The object's SHA-256 in its metadata, by which a later attempt knows its own work.
 const SHA256: &str = "sha256";
 
 /// An object to write.
-pub(super) struct Upload<'a> {
+pub(super) struct Object<'a> {
     pub(super) storage: &'a Storage,
-    pub(super) key: String,
-    pub(super) media_type: MediaType,
+    /// The key, without the prefix that all of the bucket's keys have.
+    pub(super) s3_key: String,
+    pub(super) content_type: String,
+    /// Whether a browser should save it rather than show it.
+    pub(super) is_attachment: bool,
     /// Whether what lies under the key already is to be replaced.
     pub(super) replace: bool,
 }
 
-impl<'a> Upload<'a> {
+/// An object as the store shows it.
+pub(super) struct Present {
+    pub(super) content_type: String,
+    pub(super) size: u64,
+    /// What we wrote of it, if we knew it before we wrote.
+    pub(super) sha256: Option<String>,
+    /// The store's own CRC-32.
+    checksum: Option<String>,
+}
+
+/// What a request to write came to.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// The store took it.
+    Done,
+    /// The key is taken.
+    Taken,
+}
+
+impl Object<'_> {
+    pub(super) fn key(&self) -> String {
+        self.storage.full_key(&self.s3_key)
+    }
+
     /// Writes it in one request. If the key is taken by the same bytes, that is as good.
-    pub(super) async fn whole(&self, bytes: Bytes, sha256: &str) -> Result<(), Failure> {
-        let sent = self
-            .storage
-            .client
+    pub(super) async fn write(&self, bytes: Bytes, digest: &Digest) -> Result<Sent, Failure> {
+        let sha256 = digest.sha256();
+        let with_checksums = self.storage.checksums == Checksums::WhenSupported;
+        let checksum = with_checksums.then(|| Crc32::of(&bytes));
+        let request = self
+            .put(&self.storage.client)
+            .metadata(SHA256, &sha256)
+            .set_checksum_crc32(checksum.clone())
+            .body(ByteStream::from(bytes))
+            .customize()
+            .interceptor(Payload::Hashed(sha256));
+        let sent = self.sent(digest, checksum);
+        match written(request.send().await) {
+            Ok(Written::Done) => self.confirm(&sent).await?,
+            Ok(Written::Taken) => self.compare(&sent).await?,
+            Err(failure) => return Err(failure),
+        }
+        Ok(sent)
+    }
+
+    /// Begins to write it in one request while its bytes arrive. To be polled while they are sent.
+    pub(super) fn stream(&self, length: u64) -> (Frames, impl Future<Output = Result<Written, Failure>>) {
+        let (frames, body) = body::streamed(length);
+        let request = self.put(&self.storage.streaming).body(body).customize().interceptor(Payload::Streamed(length));
+        (frames, async move { written(request.send().await) })
+    }
+
+    fn put(&self, client: &aws_sdk_s3::Client) -> PutObjectFluentBuilder {
+        let encryption = self.storage.encryption.as_ref();
+        client
             .put_object()
             .bucket(&self.storage.bucket)
-            .key(&self.key)
-            .content_type(self.media_type.content_type)
+            .key(self.key())
+            .content_type(&self.content_type)
             .set_content_disposition(self.disposition())
-            .metadata(SHA256, sha256)
-            .set_if_none_match((!self.replace).then(|| "*".to_owned()))
-            .body(ByteStream::from(bytes))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("PreconditionFailed") => self.check_present(sha256).await,
-            Err(error) => Err(storage_failure(&error.into())),
+            .set_server_side_encryption(encryption.map(|encryption| encryption.method.clone()))
+            .set_ssekms_key_id(encryption.and_then(|encryption| encryption.key_id.clone()))
+            .set_if_none_match(self.if_none_match())
+    }
+
+    pub(super) fn if_none_match(&self) -> Option<String> {
+        (!self.replace).then(|| "*".to_owned())
+    }
+
+    pub(super) fn disposition(&self) -> Option<String> {
+        self.is_attachment.then(|| "attachment".to_owned())
+    }
+
+    pub(super) fn sent(&self, digest: &Digest, checksum: Option<String>) -> Sent {
+        Sent {
+            s3_key: self.s3_key.clone(),
+            content_type: self.content_type.clone(),
+            size: digest.size(),
+            sha256: digest.sha256(),
+            checksum,
         }
     }
 
-    /// Begins to write it in parts.
-    pub(super) async fn begin(&'a self) -> Result<Multipart<'a>, Failure> {
-        let created = self
-            .storage
-            .client
-            .create_multipart_upload()
-            .bucket(&self.storage.bucket)
-            .key(&self.key)
-            .content_type(self.media_type.content_type)
-            .set_content_disposition(self.disposition())
-            .send()
-            .await
-            .map_err(|error| storage_failure(&error.into()))?;
-        match created.upload_id {
-            Some(id) => Ok(Multipart { upload: self, id }),
-            None => Err(Failure::new(FailureType::StorageUnavailable, "the store began an upload without an id")),
-        }
-    }
-
-    async fn check_present(&self, sha256: &str) -> Result<(), Failure> {
-        let head = self.storage.client.head_object().bucket(&self.storage.bucket).key(&self.key).send().await;
-        let head = head.map_err(|error| storage_failure(&error.into()))?;
-        let present = head.metadata().and_then(|metadata| metadata.get(SHA256));
-        if present.is_some_and(|present| present == sha256) {
+    /// Makes sure that the store has what it was sent. What it has instead is removed: it would stand in the way.
+    pub(super) async fn confirm(&self, sent: &Sent) -> Result<(), Failure> {
+        let wrong = |what: &str| Failure::new(FailureType::StorageUnavailable, format!("the store {what}"));
+        let Some(present) = head(self.storage, &self.s3_key).await? else {
+            return Err(wrong("took the object and does not have it"));
+        };
+        if present.may_be(sent) {
             return Ok(());
         }
-        Err(Failure::new(FailureType::StorageConflict, format!("{} is taken by other content", self.key)))
+        let key = self.key();
+        tracing::error!(key, "the store has other bytes than it was sent");
+        let removed = self.storage.client.delete_object().bucket(&self.storage.bucket).key(&key).send().await;
+        removed.map_err(|error| storage_failure(&error.into()))?;
+        Err(wrong("had other bytes than it was sent; they were removed"))
     }
 
-    fn disposition(&self) -> Option<String> {
-        self.media_type.is_active.then(|| "attachment".to_owned())
+    /// What lies under the key may be our own work, of an attempt that could not tell of it.
+    pub(super) async fn compare(&self, sent: &Sent) -> Result<(), Failure> {
+        let Some(present) = head(self.storage, &self.s3_key).await? else {
+            return Err(Failure::new(FailureType::StorageUnavailable, "the key was taken and is not any more"));
+        };
+        let same = match (&present.sha256, present.size == sent.size) {
+            (_, false) => false,
+            (Some(sha256), true) => *sha256 == sent.sha256,
+            (None, true) => read_back(self.storage, &self.s3_key).await?.sha256() == sent.sha256,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(Failure::new(FailureType::StorageConflict, format!("{} is taken by other content", self.key())))
     }
 }
 
-/// An upload in parts that has begun.
-pub(super) struct Multipart<'a> {
-    upload: &'a Upload<'a>,
-    id: String,
+impl Present {
+    /// Whether nothing speaks against its being what was sent.
+    pub(super) fn may_be(&self, sent: &Sent) -> bool {
+        let differ =
+            |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && theirs.is_some() && ours != theirs;
+        let has_other_sha256 = self.sha256.as_ref().is_some_and(|sha256| *sha256 != sent.sha256);
+        self.size == sent.size && !has_other_sha256 && !differ(&sent.checksum, &self.checksum)
+    }
+
+    /// Whether it is what was sent beyond doubt.
+    pub(super) fn is(&self, sent: &Sent) -> bool {
+        let proven =
+            self.sha256.as_ref() == Some(&sent.sha256) || (sent.checksum.is_some() && self.checksum == sent.checksum);
+        proven && self.may_be(sent)
+    }
 }
 
-impl<'a> Multipart<'a> {
-    /// Sends all parts, one after the other.
-    pub(super) async fn send(&'a self, first: Bytes, parts: &mut Parts) -> Result<Sent<'a>, Failure> {
-        let mut completed = Vec::new();
-        let mut part = first;
-        for number in 1.. {
-            completed.push(self.send_part(number, part).await?);
-            part = parts.next().await?;
-            if part.is_empty() {
-                break;
+/// Looks an object up.
+pub(super) async fn head(storage: &Storage, s3_key: &str) -> Result<Option<Present>, Failure> {
+    let request = storage.client.head_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
+    let head = match request.checksum_mode(ChecksumMode::Enabled).send().await {
+        Ok(head) => head,
+        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
+        Err(error) => return Err(storage_failure(&error.into())),
+    };
+    Ok(Some(Present {
+        size: head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),
+        sha256: head.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
+        checksum: head.checksum_crc32,
+        content_type: head.content_type.unwrap_or_default(),
+    }))
+}
+
+/// The key of whatever is stored of an output already, whichever type it had.
+pub(super) async fn find(storage: &Storage, prefix: &str) -> Result<Option<String>, Failure> {
+    let full = storage.full_key(prefix);
+    let request = storage.client.list_objects_v2().bucket(&storage.bucket).prefix(&full).max_keys(1);
+    let found = request.send().await.map_err(|error| storage_failure(&error.into()))?;
+    let key = found.contents().first().and_then(|object| object.key());
+    Ok(key.and_then(|key| key.strip_prefix(&full)).map(|extension| format!("{prefix}{extension}")))
+}
+
+/// Hashes what the store has.
+async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
+    let request = storage.streaming.get_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
+    let mut body = request.send().await.map_err(|error| storage_failure(&error.into()))?.body;
+    let mut digest = Digest::new();
+    loop {
+        match body.try_next().await {
+            Ok(Some(bytes)) => digest.update(&bytes),
+            Ok(None) => return Ok(digest),
+            Err(error) => {
+                let detail = format!("the store broke off: {error}");
+                return Err(Failure::new(FailureType::StorageUnavailable, detail));
             }
         }
-        Ok(Sent { multipart: self, parts: completed })
-    }
-
-    /// Drops what was sent. Should that fail as well, the bucket's lifecycle rule does it later.
-    pub(super) async fn abort(&self) {
-        let Upload { storage, key, .. } = self.upload;
-        let request = storage.client.abort_multipart_upload().bucket(&storage.bucket).key(key).upload_id(&self.id);
-        if let Err(error) = request.send().await {
-            tracing::warn!(key, error = %DisplayErrorContext(&error), "could not abort a multipart upload");
-        }
-    }
-
-    async fn send_part(&self, number: i32, bytes: Bytes) -> Result<CompletedPart, Failure> {
-        let Upload { storage, key, .. } = self.upload;
-        let request = storage.client.upload_part().bucket(&storage.bucket).key(key).upload_id(&self.id);
-        let sent = request
-            .part_number(number)
-            .body(ByteStream::from(bytes))
-            .send()
-            .await
-            .map_err(|error| storage_failure(&error.into()))?;
-        let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
-        Ok(part.set_checksum_crc32(sent.checksum_crc32).build())
     }
 }
 
-/// An upload whose parts are all there.
-pub(super) struct Sent<'a> {
-    multipart: &'a Multipart<'a>,
-    parts: Vec<CompletedPart>,
+fn written<T, E>(answer: Result<T, E>) -> Result<Written, Failure>
+where
+    E: ProvideErrorMetadata + Into<S3Error>,
+{
+    match answer {
+        Ok(_) => Ok(Written::Done),
+        Err(error) if is_taken(&error) => Ok(Written::Taken),
+        Err(error) => Err(storage_failure(&error.into())),
+    }
 }
 
-impl Sent<'_> {
-    /// Makes the parts one object.
-    pub(super) async fn complete(self) -> Result<(), Failure> {
-        let Upload { storage, key, .. } = self.multipart.upload;
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
-        let request = storage.client.complete_multipart_upload().bucket(&storage.bucket).key(key);
-        let sent = request.upload_id(&self.multipart.id).multipart_upload(parts).send().await;
-        sent.map(|_| ()).map_err(|error| storage_failure(&error.into()))
-    }
+/// Whether `If-None-Match` was not met, or two requests of the same kind met each other.
+pub(super) fn is_taken(error: &impl ProvideErrorMetadata) -> bool {
+    error.code() == Some("PreconditionFailed")
 }
 
 /// Tells a store that refuses from one that is away.
 #[must_use]
-pub fn storage_failure(error: &S3Error) -> Failure {
+pub(crate) fn storage_failure(error: &S3Error) -> Failure {
     const REFUSALS: [&str; 6] = [
         "AccessDenied",
         "InvalidAccessKeyId",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
+    activities::PersistProgress,
     failure::{FailureType, JobError},
     job::{JobId, JobState, JobStatus, Stage, timestamp},
 };
@@ -37,11 +38,13 @@ type Handle = WorkflowHandle<Client, MediaGeneration>;
 pub(super) struct Snapshot {
     pub(super) state: JobState,
     pub(super) stale: bool,
+    /// How far outputs that are on their way have come.
+    pub(super) progress: Vec<PersistProgress>,
 }
 
 impl Snapshot {
     pub(super) fn fresh(state: JobState) -> Self {
-        Self { state, stale: false }
+        Self { state, stale: false, progress: Vec::new() }
     }
 }
 
@@ -55,6 +58,14 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
     match handle.query(MediaGeneration::state, (), options).await {
         // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
         Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await.map(Snapshot::fresh),
+        Ok(state) if state.stage == Some(Stage::Persisting) => {
+            // The bytes of an output are known to its activity alone. A job is no less readable without them.
+            let progress = match handle.describe(describe_options()).await {
+                Ok(description) => progress(&handle, &description).await,
+                Err(_) => Vec::new(),
+            };
+            Ok(Snapshot { progress, ..Snapshot::fresh(state) })
+        }
         Ok(state) => Ok(Snapshot::fresh(state)),
         Err(WorkflowQueryError::Rejected { .. }) => closed(context, &handle, job_id).await.map(Snapshot::fresh),
         Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id).await.map(Snapshot::fresh),
@@ -68,15 +79,15 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
 
 /// The state of a job whose workflow does not answer.
 async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Snapshot, Problem> {
-    let options = WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build();
-    let description = match handle.describe(options).await {
+    let description = match handle.describe(describe_options()).await {
         Ok(description) => description,
         Err(WorkflowInteractionError::NotFound(_)) => return manifest(context, job_id).await.map(Snapshot::fresh),
         Err(error) => return Err(interaction_problem(error)),
     };
     match description.status() {
         WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {
-            Ok(Snapshot { state: reconstruct(handle, &description).await?, stale: true })
+            let progress = progress(handle, &description).await;
+            Ok(Snapshot { state: reconstruct(handle, &description).await?, stale: true, progress })
         }
         _ => closed(context, handle, job_id).await.map(Snapshot::fresh),
     }
@@ -104,8 +115,7 @@ async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Jo
 
 /// The state of a job whose workflow was terminated or timed out: it could not record anything itself.
 async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
-    let options = WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build();
-    let description = handle.describe(options).await.map_err(interaction_problem)?;
+    let description = handle.describe(describe_options()).await.map_err(interaction_problem)?;
     let mut state = reconstruct(handle, &description).await?;
     state.status = JobStatus::Failed;
     state.stage = None;
@@ -139,6 +149,24 @@ async fn reconstruct(handle: &Handle, description: &WorkflowExecutionDescription
         state.stage = Some(stage);
     }
     Ok(state)
+}
+
+/// What the outputs on their way have told with their heartbeats.
+async fn progress(handle: &Handle, description: &WorkflowExecutionDescription) -> Vec<PersistProgress> {
+    let converter = &handle.client().options().data_converter;
+    let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let mut progress = Vec::new();
+    for activity in &description.raw().pending_activities {
+        let is_persist = activity.activity_type.as_ref().is_some_and(|kind| kind.name == "persist");
+        if let Some(details) = activity.heartbeat_details.clone().filter(|_| is_persist) {
+            progress.extend(converter.from_payloads::<PersistProgress>(&context, details.payloads).await.ok());
+        }
+    }
+    progress
+}
+
+fn describe_options() -> WorkflowDescribeOptions {
+    WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build()
 }
 
 /// What the workflow was started with: the first event of its history.

@@ -2,6 +2,7 @@
 //! where there is nothing to say.
 
 use darkroom_workflows::{
+    activities::PersistProgress,
     failure::JobError,
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
     request::{DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt},
@@ -55,6 +56,9 @@ struct MediaResource {
     presigned_media_url: Option<Url>,
     content_type: Option<String>,
     size: Option<u64>,
+    /// How many bytes of an output on its way have come so far, and how many there are if it is known.
+    bytes_done: Option<u64>,
+    bytes_total: Option<u64>,
     sha256: Option<String>,
     attempts: Option<u32>,
     error: Option<JobError>,
@@ -76,11 +80,12 @@ struct Links {
 
 impl JobResource {
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
-        let Snapshot { state, stale } = snapshot;
+        let Snapshot { state, stale, progress } = snapshot;
         let JobState { job_id, request, status, stage, media, provider, error, retry_count, .. } = state;
         let JobRequest { model, prompt, num_outputs, seed, output_format, deadline_seconds, input, metadata } = request;
         let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
-        let media = try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, media))).await?;
+        let media =
+            try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, &progress, media))).await?;
         let namespace = context.temporal.client().map(|client| client.options().namespace.clone());
         let temporal = context.temporal_ui.as_ref().zip(namespace.ok()).map(|(ui, namespace)| {
             format!("{}/namespaces/{namespace}/workflows/{job_id}", ui.as_str().trim_end_matches('/'))
@@ -124,10 +129,15 @@ impl JobResource {
 }
 
 impl MediaResource {
-    async fn of(context: &Context, job_url: &str, media: Media) -> Result<Self, Problem> {
+    async fn of(context: &Context, job_url: &str, progress: &[PersistProgress], media: Media) -> Result<Self, Problem> {
         let mut resource = Self::without_particulars(&media);
         match media.outcome {
-            MediaOutcome::Pending | MediaOutcome::Canceled => {}
+            MediaOutcome::Pending => {
+                let progress = progress.iter().find(|progress| progress.index == media.index);
+                resource.bytes_done = progress.map(|progress| progress.bytes_done);
+                resource.bytes_total = progress.and_then(|progress| progress.bytes_total);
+            }
+            MediaOutcome::Canceled => {}
             MediaOutcome::Failed { error, attempts } => {
                 resource.error_message = Some(error.detail.clone());
                 resource.error = Some(error);
@@ -139,6 +149,8 @@ impl MediaResource {
                 resource.s3_key = Some(stored.s3_key);
                 resource.content_type = Some(stored.content_type);
                 resource.size = Some(stored.size);
+                resource.bytes_done = Some(stored.size);
+                resource.bytes_total = Some(stored.size);
                 resource.sha256 = Some(stored.sha256);
                 resource.attempts = Some(stored.attempts);
                 resource.started_at = Some(stored.started_at);
@@ -157,6 +169,8 @@ impl MediaResource {
             presigned_media_url: None,
             content_type: None,
             size: None,
+            bytes_done: None,
+            bytes_total: None,
             sha256: None,
             attempts: None,
             error: None,

@@ -20,6 +20,7 @@ mod store;
 mod webhook;
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -39,6 +40,8 @@ pub const TOKEN: &str = "darkroom-on-loopback";
 pub struct ProviderServer {
     /// Its API's base URL, `/v1` included.
     pub base_url: String,
+    /// Where it listens.
+    pub address: SocketAddr,
     state: Arc<State>,
     serving: AbortHandle,
 }
@@ -49,7 +52,8 @@ impl ProviderServer {
     /// # Errors
     /// If the directory cannot be used.
     pub fn start(directory: &Path, listener: TcpListener, latency: Duration) -> Result<Self> {
-        let origin = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let origin = format!("http://{address}");
         let base_url = format!("{origin}/v1");
         let store = Store::open(directory).with_context(|| format!("cannot use {}", directory.display()))?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
@@ -64,7 +68,7 @@ impl ProviderServer {
             // It ends with this process, or is aborted.
             let _ = server.run(routes).await;
         });
-        Ok(Self { base_url, state, serving: serving.abort_handle() })
+        Ok(Self { base_url, address, state, serving: serving.abort_handle() })
     }
 
     /// All predictions that were ever created, newest first: each is what a paying user would be charged for.

@@ -201,6 +201,9 @@ impl Prediction {
         if self.status(now) != PredictionStatus::Succeeded || self.is_removed(now) {
             return Value::Null;
         }
+        if let Some(urls) = self.script().urls {
+            return json!(urls);
+        }
         let extension = Format::of(&self.input).extension();
         if self.script().inline {
             let files: Value = (0..self.count()).filter_map(|index| self.inline(index, extension, now)).collect();

@@ -39,6 +39,8 @@ pub struct Script {
     /// Keep files for this long instead of an hour.
     #[serde(rename = "retention_ms", deserialize_with = "milliseconds")]
     pub retention: Option<Duration>,
+    /// Say that the files are at these addresses.
+    pub urls: Option<Vec<String>>,
     /// Make files of this many bytes instead of pictures.
     pub bytes: Option<usize>,
 }
@@ -59,6 +61,7 @@ impl Default for Script {
             missing_for: None,
             fail_fetches: 0,
             retention: None,
+            urls: None,
             bytes: None,
         }
     }

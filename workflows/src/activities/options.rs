@@ -102,6 +102,19 @@ pub fn finalize_later_options() -> ActivityOptions {
     .build()
 }
 
+/// How `sweep` runs: the next one comes before this one has tried for too long.
+#[must_use]
+pub fn sweep_options() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: Duration::from_hours(2),
+        start_to_close: Duration::from_mins(30),
+    })
+    .task_queue(PERSIST_QUEUE)
+    .retry_policy(backoff(Duration::from_mins(5)))
+    .summary("uploads that nobody finishes")
+    .build()
+}
+
 fn short_options(patience: Duration, scope: WorkflowCancellationToken, summary: &str) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: patience,

@@ -1,0 +1,123 @@
+//! What an attempt leaves for the one after it, in its heartbeats: how far it came, the upload that it has under way, and
+//! what it has sent as a whole. Where nobody comes after, as in a benchmark, it is kept for nobody.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use darkroom_workflows::activities::PersistProgress;
+use serde::{Deserialize, Serialize};
+
+use super::source::Validator;
+use crate::{failure::Failure, heartbeat::Heartbeat};
+
+/// How often progress goes into the heartbeats.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What an attempt leaves.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct PersistCheckpoint {
+    #[serde(flatten)]
+    pub(super) progress: PersistProgress,
+    /// A multipart upload that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) upload: Option<UploadCheckpoint>,
+    /// An object that was sent as a whole: if it is in the store, the work is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sent: Option<Sent>,
+}
+
+/// A multipart upload, and how to go on with it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct UploadCheckpoint {
+    pub(super) s3_key: String,
+    pub(super) content_type: String,
+    pub(super) upload_id: String,
+    /// By what the source shows that it is still the same file. Without it, nobody can go on.
+    pub(super) validator: Option<Validator>,
+    pub(super) parts: Vec<PartCheckpoint>,
+    /// How many bytes the parts have.
+    pub(super) bytes: u64,
+    /// The state of the digest after them.
+    pub(super) digest: String,
+}
+
+/// A part that the store has.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct PartCheckpoint {
+    pub(super) e_tag: Option<String>,
+    pub(super) crc32: Option<String>,
+}
+
+/// An object as it was sent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Sent {
+    pub(super) s3_key: String,
+    pub(super) content_type: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    /// Its checksum as the store tells it.
+    pub(super) checksum: Option<String>,
+}
+
+/// Where an attempt notes how far it is.
+pub struct Journal<'a> {
+    heartbeat: Option<&'a Heartbeat>,
+    bytes_done: AtomicU64,
+    checkpoint: Mutex<PersistCheckpoint>,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn new(index: u32, heartbeat: &'a Heartbeat) -> Self {
+        Self { heartbeat: Some(heartbeat), ..Self::unrecorded(index) }
+    }
+
+    /// A journal that nobody reads.
+    #[must_use]
+    pub fn unrecorded(index: u32) -> Self {
+        let progress = PersistProgress { index, ..PersistProgress::default() };
+        let checkpoint = PersistCheckpoint { progress, ..PersistCheckpoint::default() };
+        Self { heartbeat: None, bytes_done: AtomicU64::new(0), checkpoint: Mutex::new(checkpoint) }
+    }
+
+    /// Notes that this many bytes are on their way.
+    pub(super) fn advance_to(&self, bytes_done: u64) {
+        self.bytes_done.store(bytes_done, Ordering::Relaxed);
+    }
+
+    /// Notes something for a later attempt. It gets there with the next heartbeat.
+    pub(super) fn note(&self, change: impl FnOnce(&mut PersistCheckpoint)) {
+        change(&mut self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes something and returns when Temporal has it.
+    pub(super) async fn record(&self, change: impl FnOnce(&mut PersistCheckpoint)) -> Result<(), Failure> {
+        self.note(change);
+        match self.heartbeat {
+            Some(heartbeat) => heartbeat.record(&self.checkpoint()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts progress into the heartbeats, for ever.
+    pub(super) async fn keep(&self) -> Failure {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let Some(heartbeat) = self.heartbeat else { continue };
+            if let Err(failure) = heartbeat.note(&self.checkpoint()).await {
+                return failure;
+            }
+        }
+    }
+
+    /// What a later attempt would find.
+    pub(super) fn checkpoint(&self) -> PersistCheckpoint {
+        let mut checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        checkpoint.progress.bytes_done = self.bytes_done.load(Ordering::Relaxed);
+        checkpoint
+    }
+}

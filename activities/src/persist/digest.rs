@@ -1,0 +1,112 @@
+//! What is computed of an output's bytes as they pass: a SHA-256 to know it by, a CRC-32 for the store to check, and its
+//! length. Each piece is small, so that hashing never keeps an async thread from other work; the state between two pieces
+//! can be kept, so that a later attempt goes on where this one stopped.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use crc_fast::CrcAlgorithm;
+use sha2::{
+    Digest as _, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+
+/// A running SHA-256 and length.
+#[derive(Clone)]
+pub(super) struct Digest {
+    sha256: Sha256,
+    size: u64,
+}
+
+impl Digest {
+    pub(super) fn new() -> Self {
+        Self { sha256: Sha256::new(), size: 0 }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// How many bytes have passed.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The SHA-256 of what has passed, in hexadecimal.
+    pub(super) fn sha256(&self) -> String {
+        hex::encode(self.sha256.clone().finalize())
+    }
+
+    /// The state, to go on from later.
+    pub(super) fn save(&self) -> String {
+        BASE64_STANDARD.encode(self.sha256.serialize())
+    }
+
+    /// Goes on from a state that was saved after this many bytes. `None` if it makes no sense.
+    pub(super) fn restore(saved: &str, size: u64) -> Option<Self> {
+        let bytes = BASE64_STANDARD.decode(saved).ok()?;
+        let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
+        Some(Self { sha256: Sha256::deserialize(&state).ok()?, size })
+    }
+}
+
+/// A running CRC-32, as S3 writes it.
+pub(super) struct Crc32(crc_fast::Digest);
+
+impl Crc32 {
+    pub(super) fn new() -> Self {
+        Self(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
+    }
+
+    pub(super) fn of(bytes: &[u8]) -> String {
+        let mut crc = Self::new();
+        crc.update(bytes);
+        crc.finish()
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Its four bytes in base64, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
+    pub(super) fn finish(&self) -> String {
+        // A CRC-32 fills the lower half.
+        let [_, _, _, _, crc @ ..] = self.0.finalize().to_be_bytes();
+        BASE64_STANDARD.encode(crc)
+    }
+}
+
+/// The checksum of an object in parts: the CRC-32 of the parts' own, and how many there are. `None` if one is unknown.
+pub(super) fn composite<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
+    let count = parts.len();
+    let mut crc = Crc32::new();
+    for part in parts {
+        crc.update(&BASE64_STANDARD.decode(part).ok()?);
+    }
+    Some(format!("{}-{count}", crc.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_the_known_ones() {
+        let mut digest = Digest::new();
+        digest.update(b"abc");
+        assert_eq!(digest.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        // The check value of CRC-32/ISO-HDLC: cbf43926.
+        assert_eq!(Crc32::of(b"123456789"), "y/Q5Jg==");
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_where_it_was() {
+        let mut whole = Digest::new();
+        whole.update(&[7; 1000]);
+        let mut first = Digest::new();
+        first.update(&[7; 333]);
+        let mut second = Digest::restore(&first.save(), 333).unwrap();
+        second.update(&[7; 667]);
+        assert_eq!((second.sha256(), second.size()), (whole.sha256(), 1000));
+        assert!(Digest::restore("bm9uc2Vuc2U=", 333).is_none());
+    }
+}

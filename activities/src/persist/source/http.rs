@@ -1,0 +1,202 @@
+//! Asking for a URL through the guard, hop by hop, and what the answers mean.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use darkroom_workflows::failure::FailureType;
+use reqwest::{
+    Response, StatusCode,
+    header::{self, HeaderMap},
+};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::Sources;
+use crate::{
+    failure::{Failure, chain},
+    guard::{self, Forbidden},
+};
+
+/// How often an answer may point elsewhere.
+const MAX_REDIRECTS: usize = 3;
+
+/// The encodings that the HTTP client undoes. It is asked for none of them, but some hosts insist.
+const KNOWN_ENCODINGS: [&str; 3] = ["", "identity", "gzip"];
+
+/// What tells one version of a file from another: a strong `ETag`. The time of the last change is too coarse for it.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5>
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Validator(String);
+
+/// The rest of a file, from a position, provided that it is still the same file.
+#[derive(Clone, Copy)]
+pub(super) struct Range<'a> {
+    pub(super) position: u64,
+    pub(super) validator: &'a Validator,
+}
+
+/// An answer with a body to read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    response: Response,
+    /// How many bytes are to come, if it says so.
+    pub(super) length: Option<u64>,
+    /// By what the rest can be asked for, should it break off.
+    pub(super) validator: Option<Validator>,
+    /// Whether it is the range that was asked for, rather than everything.
+    pub(super) is_partial: bool,
+}
+
+impl Answer {
+    /// The next bytes; `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.response.chunk().await.map_err(broken)
+    }
+}
+
+/// Asks for a URL, or for a part of what it leads to.
+pub(super) async fn request(sources: &Sources, url: &str, range: Option<Range<'_>>) -> Result<Answer, Failure> {
+    let mut url: Url = url.parse().map_err(|_| rejected("the output's URL makes no sense"))?;
+    for _ in 0..=MAX_REDIRECTS {
+        let response = send(sources, &url, range).await?;
+        let status = response.status();
+        match status {
+            StatusCode::OK => return whole(response),
+            StatusCode::PARTIAL_CONTENT => return partial(response, range),
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => url = next_hop(&url, response.headers())?,
+            _ => return Err(refused(status, response.headers())),
+        }
+    }
+    Err(rejected(format!("the output's host redirects more than {MAX_REDIRECTS} times")))
+}
+
+async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<Response, Failure> {
+    let passage = sources.guard.judge(url).map_err(|verdict| forbidden(&verdict))?;
+    let mut request = sources.client(passage).get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
+    if let Some(Range { position, validator }) = range {
+        request = request.header(header::RANGE, format!("bytes={position}-")).header(header::IF_RANGE, &validator.0);
+    }
+    // The client limits only the time between two pieces of a body.
+    match tokio::time::timeout(sources.limits.silence, request.send()).await {
+        Ok(sent) => sent.map_err(broken),
+        Err(_) => Err(unavailable("the output's host does not answer")),
+    }
+}
+
+fn next_hop(url: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+    let location = text(headers, &header::LOCATION).ok_or_else(|| rejected("the output's host redirects nowhere"))?;
+    url.join(location).map_err(|_| rejected("the output's host redirects to what is no URL"))
+}
+
+fn whole(response: Response) -> Result<Answer, Failure> {
+    let headers = response.headers();
+    let encoding = text(headers, &header::CONTENT_ENCODING).unwrap_or_default();
+    if !KNOWN_ENCODINGS.contains(&encoding) {
+        let detail = format!("the output comes in an encoding that nobody asked for: {encoding:?}");
+        return Err(Failure::new(FailureType::UnsupportedMedia, detail));
+    }
+    // The client takes the length of what it decodes away, and what is decoded cannot be asked for in part.
+    let length = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let in_part = text(headers, &header::ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
+    let validator = if length.is_some() && in_part && encoding != "gzip" { validator(headers) } else { None };
+    Ok(Answer { response, length, validator, is_partial: false })
+}
+
+/// A range is taken only if it is the one that was asked for.
+fn partial(response: Response, range: Option<Range<'_>>) -> Result<Answer, Failure> {
+    let unasked = || unavailable("the output's host answers with another part than was asked for");
+    let Range { position, validator } = range.ok_or_else(unasked)?;
+    let content_range = text(response.headers(), &header::CONTENT_RANGE).and_then(parse_content_range);
+    match content_range {
+        Some((first, last, total)) if first == position && last + 1 == total => {
+            let (length, validator) = (Some(total - position), Some(validator.clone()));
+            Ok(Answer { response, length, validator, is_partial: true })
+        }
+        Some(_) | None => Err(unasked()),
+    }
+}
+
+/// `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
+fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    (first <= last && last < total).then_some((first, last, total))
+}
+
+fn validator(headers: &HeaderMap) -> Option<Validator> {
+    text(headers, &header::ETAG).filter(|tag| tag.starts_with('"')).map(|tag| Validator(tag.to_owned()))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+    let detail = format!("the output's host answered {status}");
+    let kind = match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => FailureType::SourceExpired,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+            FailureType::SourceUnavailable
+        }
+        status if status.is_server_error() => FailureType::SourceUnavailable,
+        _ => FailureType::SourceRejected,
+    };
+    match retry_after(headers).filter(|_| kind == FailureType::SourceUnavailable) {
+        Some(delay) => Failure::retry_after(kind, detail, delay),
+        None => Failure::new(kind, detail),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    const LONGEST: u64 = 600;
+    let seconds: u64 = text(headers, &header::RETRY_AFTER)?.parse().ok()?;
+    Some(Duration::from_secs(seconds.clamp(1, LONGEST)))
+}
+
+/// The URL stays out of the message: it may carry a signature.
+fn broken(error: reqwest::Error) -> Failure {
+    match guard::verdict(&error) {
+        Some(verdict) => forbidden(verdict),
+        None if error.is_builder() => rejected(chain(&error.without_url())),
+        None => unavailable(chain(&error.without_url())),
+    }
+}
+
+fn forbidden(verdict: &Forbidden) -> Failure {
+    Failure::new(FailureType::SourceForbidden, format!("the output's URL is not fetched: {verdict}"))
+}
+
+fn rejected(detail: impl Into<String>) -> Failure {
+    Failure::new(FailureType::SourceRejected, detail)
+}
+
+fn unavailable(detail: impl Into<String>) -> Failure {
+    Failure::new(FailureType::SourceUnavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_parse() {
+        assert_eq!(parse_content_range("bytes 100-199/200"), Some((100, 199, 200)));
+        for text in ["", "bytes */200", "bytes 100-199/*", "bytes 199-100/200", "bytes 0-200/200", "lines 1-2/3"] {
+            assert_eq!(parse_content_range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_strong_tags_tell_versions_apart() {
+        let headers = |name: header::HeaderName, value: &str| HeaderMap::from_iter([(name, value.parse().unwrap())]);
+        assert!(validator(&headers(header::ETAG, "\"abc\"")).is_some());
+        assert!(validator(&headers(header::ETAG, "W/\"abc\"")).is_none());
+        assert!(validator(&headers(header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT")).is_none());
+    }
+}

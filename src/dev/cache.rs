@@ -1,0 +1,77 @@
+//! Programs that the embedded stack needs and that are not ours: found, or made once and kept in a cache.
+
+use std::{
+    env,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// Where a program that we make is kept.
+pub(super) struct Cached {
+    /// The program.
+    pub(super) path: PathBuf,
+    /// Whoever comes second waits for the first and finds its work done.
+    _lock: File,
+}
+
+impl Cached {
+    /// The place of a program, which is ours until this is dropped.
+    pub(super) fn lock(name: &str, version: &str) -> Result<Self> {
+        let path = directory()?.join(format!("{name}-{version}")).join(name);
+        let directory = path.parent().context("the cache has no directory")?;
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let file = File::create(directory.join("lock"))?;
+        file.lock()?;
+        Ok(Self { path, _lock: file })
+    }
+
+    /// The directory that it is in.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+}
+
+/// A program that the operator names by a variable, or that is on the `PATH`.
+pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
+    if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        let shown = path.display();
+        ensure!(runs(&path), "{variable}: {shown} does not run; set it like {variable}=/usr/local/bin/{name}");
+        return Ok(Some(path));
+    }
+    let on_path = PathBuf::from(name);
+    Ok(runs(&on_path).then_some(on_path))
+}
+
+/// Whether a program is there and tells its version.
+pub(super) fn runs(program: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether Go is there, to build with.
+pub(super) fn check_go() -> Result<()> {
+    let version = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ensure!(version.is_ok(), "Go is not installed");
+    Ok(())
+}
+
+/// Runs a Go command; its last line says what went wrong.
+pub(super) fn go(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "go failed: {}", said.lines().last().unwrap_or_default());
+    Ok(())
+}
+
+fn directory() -> Result<PathBuf> {
+    let home = |name: &str, below: &str| {
+        env::var_os(name).filter(|path| !path.is_empty()).map(|path| PathBuf::from(path).join(below))
+    };
+    let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache")).context("HOME is not set")?;
+    Ok(cache.join("darkroom"))
+}

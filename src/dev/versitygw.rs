@@ -1,0 +1,65 @@
+//! A Versity gateway: an S3 server whose rules are closer to the real ones than those of the embedded one, on files.
+//! Tests and benchmarks use it, and so does the production stack.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Options,
+    cache::{self, Cached},
+    log_directory, ports,
+    process::{self, Process},
+    s3::{ACCESS_KEY, BUCKET, SECRET_KEY},
+};
+
+/// The version that is built.
+const VERSION: &str = "1.8.0";
+
+/// A running gateway. Dropping it stops it.
+pub struct VersityGateway {
+    /// Its endpoint URL.
+    pub endpoint: String,
+    process: Process,
+}
+
+impl VersityGateway {
+    /// Starts a gateway and waits until it answers.
+    ///
+    /// # Errors
+    /// If there is none and none can be built, or if it does not come up.
+    pub async fn start(options: &Options, progress: &impl Fn(&str)) -> Result<Self> {
+        let program = locate(progress)?;
+        let address = ports::pick(options, "versitygw", 9000).await?;
+        let root = options.directory.join("versitygw");
+        let bucket = root.join(BUCKET);
+        std::fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
+        let mut command = Command::new(&options.binary);
+        command.args(["supervise", "--"]).arg(program);
+        command.args(["--port", &address.to_string(), "--health", "/health", "posix"]).arg(root);
+        command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
+        let process = Process::spawn("versitygw", command, &log_directory(&options.directory))?;
+        let gateway = Self { endpoint: format!("http://{address}"), process };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let health = format!("{}/health", gateway.endpoint);
+        let ready = async || http.get(&health).send().await.is_ok_and(|answer| answer.status().is_success());
+        process::until("S3 gateway", Duration::from_secs(30), &[&gateway.process], ready).await?;
+        Ok(gateway)
+    }
+}
+
+/// Finds the gateway: `VERSITYGW`, then `versitygw` on the `PATH`, then our cache, then a build with Go.
+fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
+    if let Some(provided) = cache::provided("VERSITYGW", "versitygw")? {
+        return Ok(provided);
+    }
+    let cached = Cached::lock("versitygw", VERSION)?;
+    if !cache::runs(&cached.path) {
+        cache::check_go()?;
+        progress(&format!("building the Versity gateway {VERSION} with Go, once"));
+        let package = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSION}");
+        cache::go(Command::new("go").env("GOBIN", cached.directory()).args(["install", &package]))
+            .context("there is no versitygw on the PATH, and none could be built")?;
+    }
+    Ok(cached.path.clone())
+}

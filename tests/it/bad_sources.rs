@@ -1,0 +1,320 @@
+//! Bad sources and bad stores, as real jobs: each outcome is typed and tried again or not as the table says, and in the end
+//! the store holds what it should, whole, and nothing else.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_s3::{
+    Client as S3,
+    config::{BehaviorVersion, Credentials, Region},
+    primitives::ByteStream,
+};
+use darkroom::dev::{
+    Stack, s3,
+    source::{self, SourceServer},
+    versitygw::VersityGateway,
+};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, activities::SweepInput};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use temporalio_client::{WorkflowDescribeOptions, WorkflowGetResultOptions, WorkflowStartOptions};
+
+use crate::{
+    harness::{Api, job, options, start, until},
+    proxy::{Fault, Operation, Proxy},
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// The longest output that this worker takes, and the longest that it sends in one request.
+const LONGEST: usize = 160 * MIB;
+const STREAM_MAX: usize = 32 * MIB;
+
+/// How a case ends.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    /// Stored, by this attempt.
+    Stored(u64),
+    /// Failed for good, with this type.
+    Failed(&'static str),
+    /// It is tried again and again, for this reason.
+    Retried(&'static str),
+}
+use Ends::{Failed, Retried, Stored};
+
+/// A case of a bad source: its name, its manner, how it ends.
+type Source = (&'static str, &'static str, Ends);
+
+const SOURCES: [Source; 46] = [
+    ("small", "bytes=1000", Stored(1)),
+    ("small-unsized", "bytes=1000&framing=chunked", Stored(1)),
+    ("small-until-close", "bytes=1000&framing=close", Stored(1)),
+    ("a-buffer", "bytes=8388608", Stored(1)),
+    ("a-buffer-unsized", "bytes=8388608&framing=chunked", Stored(1)),
+    ("streamed", "bytes=9000000", Stored(1)),
+    ("streamed-to-the-limit", "bytes=33554432", Stored(1)),
+    ("in-parts", "bytes=70000000&ranges=true", Stored(1)),
+    ("in-parts-unsized", "bytes=20000000&framing=chunked", Stored(1)),
+    ("in-parts-until-close", "bytes=16777216&framing=close", Stored(1)),
+    ("empty", "bytes=0", Failed("UnsupportedMedia")),
+    ("empty-unsized", "bytes=0&framing=chunked", Failed("UnsupportedMedia")),
+    ("bad-request", "status=400", Failed("SourceRejected")),
+    ("unauthorized", "status=401", Failed("SourceRejected")),
+    ("forbidden", "status=403", Failed("SourceRejected")),
+    ("not-found", "status=404", Failed("SourceExpired")),
+    ("gone", "status=410", Failed("SourceExpired")),
+    ("teapot", "status=418", Failed("SourceRejected")),
+    ("no-content", "status=204", Failed("SourceRejected")),
+    ("timed-out-once", "status=408&times=1", Stored(2)),
+    ("limited-once", "status=429&retry_after=1&times=1", Stored(2)),
+    ("broken-once", "status=500&times=1", Stored(2)),
+    ("bad-gateway-once", "status=502&times=1", Stored(2)),
+    ("broken-for-ever", "status=503", Retried("SourceUnavailable")),
+    ("limited-for-ever", "status=429&retry_after=2", Retried("SourceUnavailable")),
+    ("redirected", "status=302&times=1&location=redirected%3Fbytes=5000", Stored(1)),
+    ("redirected-in-circles", "status=307&location=redirected-in-circles%3Fstatus=307", Failed("SourceRejected")),
+    ("redirected-nowhere", "status=301", Failed("SourceRejected")),
+    ("redirected-inside", "status=302&location=http%3A%2F%2F127.0.0.1%3A22%2F", Failed("SourceForbidden")),
+    ("redirected-to-metadata", "status=302&location=http%3A%2F%2F169.254.169.254%2F", Failed("SourceForbidden")),
+    ("redirected-to-data", "status=302&location=data%3A%2Cabc", Failed("SourceForbidden")),
+    ("redirected-to-a-file", "status=302&location=file%3A%2F%2F%2Fetc%2Fpasswd", Failed("SourceForbidden")),
+    ("cut-once", "bytes=1000000&cut=400000&times=1", Stored(2)),
+    ("cut-once-and-resumed", "bytes=1000000&cut=400000&times=1&ranges=true", Stored(1)),
+    ("cut-once-and-changed", "bytes=1000000&cut=400000&times=1&ranges=true&changes=true", Stored(2)),
+    ("cut-once-and-resumed-elsewhere", "bytes=1000000&cut=400000&times=1&ranges=true&wrong_range=true", Stored(2)),
+    ("cut-once-in-parts", "bytes=20000000&cut=12000000&times=1&framing=chunked", Stored(2)),
+    ("cut-for-ever", "bytes=1000000&cut=400000", Retried("SourceUnavailable")),
+    ("announced-too-much", "bytes=1000000&overstate=1", Retried("SourceUnavailable")),
+    ("stalled-once", "bytes=1000000&stall=400000&times=1", Stored(2)),
+    ("trickling", "bytes=1000000&rate=2000", Retried("SourceUnavailable")),
+    ("too-long", "bytes=200000000", Failed("SourceTooLarge")),
+    ("too-long-unsized", "bytes=200000000&framing=chunked", Failed("SourceTooLarge")),
+    ("of-another-type", "bytes=1000&content_type=text/html", Stored(1)),
+    ("in-brotli", "bytes=1000&encoding=br", Failed("UnsupportedMedia")),
+    ("in-broken-gzip", "bytes=1000&encoding=gzip", Retried("SourceUnavailable")),
+];
+
+/// A case of a bad store: its name, the source's manner, what happens to which requests, how it ends.
+type Store = (&'static str, &'static str, Operation, Fault, u32, Ends);
+
+const SMALL: &str = "bytes=1000";
+const STREAMED: &str = "bytes=9000000";
+const PARTS: &str = "bytes=20000000&framing=chunked";
+const LARGE: &str = "bytes=70000000&ranges=true";
+
+const STORES: [Store; 29] = [
+    ("busy", SMALL, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1, Stored(1)),
+    ("broken", SMALL, Operation::PutObject, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
+    ("denied", SMALL, Operation::PutObject, Fault::Refuse(403, "AccessDenied"), 1, Stored(2)),
+    (
+        "denied-for-ever",
+        SMALL,
+        Operation::PutObject,
+        Fault::Refuse(403, "AccessDenied"),
+        1000,
+        Retried("StorageRejected"),
+    ),
+    ("away", SMALL, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1000, Retried("StorageUnavailable")),
+    ("dropped", SMALL, Operation::PutObject, Fault::Drop, 1, Stored(1)),
+    ("answer-lost", SMALL, Operation::PutObject, Fault::LoseAnswer, 1, Stored(1)),
+    ("pretended", SMALL, Operation::PutObject, Fault::Pretend, 1, Stored(2)),
+    ("corrupted", SMALL, Operation::PutObject, Fault::Corrupt, 1, Stored(2)),
+    ("slow", SMALL, Operation::PutObject, Fault::Delay(Duration::from_secs(2)), 1, Stored(1)),
+    ("head-broken", SMALL, Operation::HeadObject, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
+    ("streamed-busy", STREAMED, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1, Stored(2)),
+    ("streamed-dropped", STREAMED, Operation::PutObject, Fault::Drop, 1, Stored(2)),
+    ("streamed-cut", STREAMED, Operation::PutObject, Fault::Cut(3_000_000), 1, Stored(2)),
+    ("streamed-answer-lost", STREAMED, Operation::PutObject, Fault::LoseAnswer, 1, Stored(2)),
+    ("streamed-pretended", STREAMED, Operation::PutObject, Fault::Pretend, 1, Stored(2)),
+    ("streamed-corrupted", STREAMED, Operation::PutObject, Fault::Corrupt, 1, Stored(2)),
+    ("create-busy", PARTS, Operation::CreateUpload, Fault::Refuse(503, "SlowDown"), 1, Stored(1)),
+    ("part-broken", PARTS, Operation::UploadPart, Fault::Refuse(500, "InternalError"), 1, Stored(1)),
+    ("part-dropped", PARTS, Operation::UploadPart, Fault::Drop, 1, Stored(1)),
+    ("part-cut", PARTS, Operation::UploadPart, Fault::Cut(100_000), 1, Stored(1)),
+    ("part-corrupted", PARTS, Operation::UploadPart, Fault::Corrupt, 1, Stored(2)),
+    ("complete-error-within", PARTS, Operation::CompleteUpload, Fault::ErrorWithin, 1, Stored(1)),
+    ("complete-answer-lost", PARTS, Operation::CompleteUpload, Fault::LoseAnswer, 1, Stored(1)),
+    ("complete-broken", PARTS, Operation::CompleteUpload, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
+    ("large-part-cut", LARGE, Operation::UploadPart, Fault::Cut(30_000_000), 1, Stored(2)),
+    ("large-complete-broken", LARGE, Operation::CompleteUpload, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
+    ("large-corrupted", LARGE, Operation::UploadPart, Fault::Corrupt, 1, Stored(2)),
+    (
+        "not-aborted",
+        "bytes=200000000&framing=chunked",
+        Operation::AbortUpload,
+        Fault::Refuse(500, "InternalError"),
+        3,
+        Failed("SourceTooLarge"),
+    ),
+];
+
+struct World {
+    stack: Stack,
+    api: Api,
+    source: SourceServer,
+    proxy: Proxy,
+    store: S3,
+    _gateway: VersityGateway,
+}
+
+impl World {
+    async fn start(name: &str, variables: &[(&'static str, &str)]) -> Self {
+        let mut options = options(name);
+        let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+        let proxy = Proxy::start(&gateway.endpoint).await;
+        let source = SourceServer::start().await.unwrap();
+        options.variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        options.variables.push(("AWS_ENDPOINT_URL_S3", proxy.endpoint.clone()));
+        options.variables.push(("SOURCE_ALLOW", source.address.to_string()));
+        let stack = start(&options).await;
+        let api = Api::of(&stack);
+        Self { api, stack, source, proxy, store: client(&gateway.endpoint), _gateway: gateway }
+    }
+
+    /// Has a job accepted whose only output is there; it is persisted after a while.
+    async fn accept(&self, url: &str) -> String {
+        self.api.accepted(&job(1, json!({"urls": [url], "latency_ms": 1500, "webhooks": 0}))).await
+    }
+
+    /// Runs a case and says what is wrong about its end, if anything.
+    async fn check(&self, name: &str, id: &str, ends: Ends) -> Result<(), String> {
+        if let Retried(kind) = ends {
+            self.until_retried(id, kind).await;
+            assert!(self.api.act(id, "cancel").await.status().is_success());
+            let job = self.api.ended(id).await;
+            return expect(name, &job["status"], "canceled");
+        }
+        let job = self.api.ended_within(id, Duration::from_mins(2)).await;
+        let media = &job["media"][0];
+        match ends {
+            Stored(attempt) => {
+                expect(name, &job["status"], "completed").map_err(|error| format!("{error} {job:#}"))?;
+                expect(name, &media["attempts"], attempt)?;
+                self.check_bytes(name, media).await
+            }
+            Failed(kind) => expect(name, &media["error"]["type"], kind),
+            Retried(_) => unreachable!(),
+        }
+    }
+
+    /// What is stored must be what the job says, to the byte.
+    async fn check_bytes(&self, name: &str, media: &Value) -> Result<(), String> {
+        let key = media["s3_key"].as_str().unwrap();
+        let object = self.store.get_object().bucket(s3::BUCKET).key(key).send().await.unwrap();
+        let bytes = object.body.collect().await.unwrap().into_bytes();
+        expect(name, &media["size"], bytes.len())?;
+        expect(name, &media["sha256"], hex::encode(Sha256::digest(&bytes)))
+    }
+
+    async fn until_retried(&self, id: &str, kind: &str) {
+        let client = self.stack.temporal.client().await.unwrap();
+        let handle = client.get_workflow_handle::<MediaGeneration>(id);
+        until(&format!("retry of {id} for {kind}"), async || {
+            let description = handle.describe(WorkflowDescribeOptions::default()).await.unwrap();
+            let pending = description.raw().pending_activities.clone();
+            let failure = pending.iter().find(|activity| activity.attempt >= 2)?.last_failure.clone()?;
+            let info = failure.failure_info?;
+            let said = format!("{info:?}");
+            assert!(said.contains(kind), "{id}: {said} {}", failure.message);
+            Some(())
+        })
+        .await;
+    }
+
+    /// Sweeps everything that is under way, as the schedule does with what is old.
+    async fn sweep(&self) {
+        let client = self.stack.temporal.client().await.unwrap();
+        let options = WorkflowStartOptions::new(GENERATE_QUEUE, "sweep-now").build();
+        let input = SweepInput { older_than_seconds: 0 };
+        let handle = client.start_workflow(StorageSweep::run, input, options).await.unwrap();
+        let swept = handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+        assert_eq!(swept.failed, 0);
+    }
+
+    async fn uploads(&self) -> usize {
+        let listed = self.store.list_multipart_uploads().bucket(s3::BUCKET).send().await.unwrap();
+        listed.uploads().len()
+    }
+
+    async fn objects(&self) -> Vec<String> {
+        let mut pages = self.store.list_objects_v2().bucket(s3::BUCKET).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            keys.extend(page.unwrap().contents().iter().map(|object| object.key().unwrap().to_owned()));
+        }
+        keys
+    }
+}
+
+fn client(endpoint: &str) -> S3 {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests"))
+        .region(Region::from_static("us-east-1"))
+        .endpoint_url(endpoint)
+        .force_path_style(true);
+    S3::from_conf(config.build())
+}
+
+fn expect(name: &str, actual: &Value, expected: impl Into<Value>) -> Result<(), String> {
+    let expected = expected.into();
+    if *actual == expected { Ok(()) } else { Err(format!("{name}: {actual} instead of {expected}")) }
+}
+
+#[tokio::test]
+async fn bad_sources_and_bad_stores_do_no_harm() {
+    let longest = LONGEST.to_string();
+    let stream_max = STREAM_MAX.to_string();
+    let variables = [
+        ("PERSIST_CONCURRENCY", "100"),
+        ("PERSIST_STREAM_MAX", stream_max.as_str()),
+        ("MAX_OUTPUT_BYTES", longest.as_str()),
+    ];
+    let world = World::start("bad-sources", &variables).await;
+    let mut cases = BTreeMap::new();
+    for (name, manner, ends) in SOURCES {
+        cases.insert(name, (world.accept(&world.source.url(name, manner)).await, ends));
+    }
+    for (name, manner, operation, fault, times, ends) in STORES {
+        let id = world.accept(&world.source.url(name, manner)).await;
+        // The manifest is not what this is about.
+        world.proxy.plan(&format!("{id}/0"), operation, fault, times);
+        cases.insert(name, (id, ends));
+    }
+    let gzip = "1f8b08000000000002ff4b54484e2c28c9cccfd35148cecf2d284a2d2e4e4d010085a8c0fd15000000";
+    let unpacked = world.source.url("in-gzip", &format!("bytes={}&head={gzip}&encoding=gzip", gzip.len() / 2));
+    cases.insert("in-gzip", (world.accept(&unpacked).await, Stored(1)));
+    cases.insert("another-port", (world.accept("http://127.0.0.1:1/").await, Failed("SourceForbidden")));
+    cases.insert("metadata", (world.accept("http://169.254.169.254/latest").await, Failed("SourceForbidden")));
+    cases.insert("user-info", (world.accept("http://user@example.com/").await, Failed("SourceForbidden")));
+    cases.insert("no-such-name", (world.accept("http://nowhere.invalid/").await, Retried("SourceUnavailable")));
+    let taken = world.accept(&world.source.url("taken", STREAMED)).await;
+    let taken_by_the_same = world.accept(&world.source.url("taken-by-the-same", STREAMED)).await;
+    for (id, bytes) in [(&taken, vec![7; 9_000_000]), (&taken_by_the_same, source::file(9_000_000))] {
+        let key = format!("jobs/{id}/0.png");
+        world.store.put_object().bucket(s3::BUCKET).key(key).body(ByteStream::from(bytes)).send().await.unwrap();
+    }
+    cases.insert("taken", (taken.clone(), Failed("StorageConflict")));
+    cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));
+
+    let checks = cases.iter().map(async |(name, (id, ends))| world.check(name, id, *ends).await.err());
+    let wrong: Vec<String> = join_all(checks).await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+
+    for (name, (id, _)) in &cases {
+        assert_eq!(world.proxy.left(&format!("{id}/0")), 0, "{name}: a planned fault did not happen");
+    }
+    assert_eq!(world.source.requests("cut-once-and-resumed"), 2);
+    let twice = 2 * 70_000_000;
+    assert!(world.source.bytes_sent("large-complete-broken") < twice, "what was stored was fetched again");
+    assert_eq!(world.source.requests("answer-lost"), 1, "what was stored was fetched again");
+
+    world.sweep().await;
+    assert_eq!(world.uploads().await, 0);
+    let stored: Vec<_> = cases.values().filter(|(_, ends)| matches!(ends, Stored(_))).map(|(id, _)| id).collect();
+    for key in world.objects().await {
+        let is_manifest = key.ends_with("/job.json");
+        let is_stored = stored.iter().any(|id| key.contains(id.as_str())) || key.contains(&taken);
+        assert!(is_manifest || is_stored, "{key} should not be there");
+    }
+}

@@ -1,0 +1,250 @@
+//! A proxy between worker and store that does what bad networks and bad stores do, to the requests of one job at a time.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+/// Which requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    PutObject,
+    HeadObject,
+    CreateUpload,
+    UploadPart,
+    CompleteUpload,
+    AbortUpload,
+}
+
+/// What happens to them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// They are answered with a status and a code, and go no further.
+    Refuse(u16, &'static str),
+    /// They are answered with success, and go no further.
+    Pretend,
+    /// They are answered with an error behind a success.
+    ErrorWithin,
+    /// They go through, and their answer is lost.
+    LoseAnswer,
+    /// The connection breaks before they go through.
+    Drop,
+    /// The connection breaks after so many bytes of their body.
+    Cut(usize),
+    /// A byte of their body changes on the way.
+    Corrupt,
+    /// They take a while.
+    Delay(Duration),
+}
+
+/// A running proxy.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+    upstream: SocketAddr,
+    faults: Arc<Mutex<Vec<Planned>>>,
+}
+
+struct Planned {
+    within: String,
+    operation: Operation,
+    fault: Fault,
+    times: u32,
+}
+
+struct Head {
+    bytes: Vec<u8>,
+    method: String,
+    target: String,
+    length: usize,
+    is_chunked: bool,
+}
+
+impl Proxy {
+    pub(crate) async fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let upstream = upstream.trim_start_matches("http://").parse().unwrap();
+        let proxy = Self { endpoint, upstream, faults: Arc::default() };
+        let serving = proxy.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let proxy = serving.clone();
+                tokio::spawn(async move {
+                    // Either side may go away.
+                    let _ = proxy.serve(socket).await;
+                });
+            }
+        });
+        proxy
+    }
+
+    /// Plans a fault for the next requests of a kind whose target contains these words.
+    pub(crate) fn plan(&self, within: &str, operation: Operation, fault: Fault, times: u32) {
+        let planned = Planned { within: within.to_owned(), operation, fault, times };
+        self.faults.lock().unwrap().push(planned);
+    }
+
+    /// How many planned faults have not happened.
+    pub(crate) fn left(&self, within: &str) -> u32 {
+        let faults = self.faults.lock().unwrap();
+        faults
+            .iter()
+            .filter(|planned| planned.within == within && planned.times < 1000)
+            .map(|planned| planned.times)
+            .sum()
+    }
+
+    fn fault(&self, head: &Head) -> Option<Fault> {
+        let operation = head.operation()?;
+        let mut faults = self.faults.lock().unwrap();
+        let planned = faults.iter_mut().find(|planned| {
+            planned.times > 0 && planned.operation == operation && head.target.contains(&planned.within)
+        })?;
+        planned.times -= 1;
+        Some(planned.fault)
+    }
+
+    async fn serve(&self, client: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        let mut client = BufReader::new(client);
+        let mut store: Option<BufReader<TcpStream>> = None;
+        while let Some(request) = read_head(&mut client).await? {
+            let fault = self.fault(&request);
+            match fault {
+                Some(Fault::Refuse(status, code)) => {
+                    answer(&mut client, &request, status, &format!("<Error><Code>{code}</Code></Error>")).await?;
+                    continue;
+                }
+                Some(Fault::Pretend) => {
+                    answer(&mut client, &request, 200, "").await?;
+                    continue;
+                }
+                Some(Fault::ErrorWithin) => {
+                    let body = "<Error><Code>InternalError</Code><Message>as told</Message></Error>";
+                    answer(&mut client, &request, 200, body).await?;
+                    continue;
+                }
+                Some(Fault::Drop) => return Ok(()),
+                Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+                Some(Fault::LoseAnswer | Fault::Cut(_) | Fault::Corrupt) | None => {}
+            }
+            let upstream = match &mut store {
+                Some(upstream) => upstream,
+                None => store.insert(BufReader::new(TcpStream::connect(self.upstream).await?)),
+            };
+            upstream.get_mut().write_all(&request.bytes).await?;
+            match fault {
+                Some(Fault::Cut(after)) => {
+                    pass(&mut client, upstream.get_mut(), after.min(request.length), false).await?;
+                    return Ok(());
+                }
+                Some(Fault::Corrupt) => pass(&mut client, upstream.get_mut(), request.length, true).await?,
+                _ => pass(&mut client, upstream.get_mut(), request.length, false).await?,
+            }
+            let Some(response) = read_head(upstream).await? else { return Ok(()) };
+            if matches!(fault, Some(Fault::LoseAnswer)) {
+                return Ok(());
+            }
+            client.get_mut().write_all(&response.bytes).await?;
+            if response.is_chunked {
+                tokio::io::copy(upstream, client.get_mut()).await?;
+                return Ok(());
+            }
+            if request.method != "HEAD" {
+                pass(upstream, client.get_mut(), response.length, false).await?;
+            }
+            if response.says_close() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Head {
+    fn operation(&self) -> Option<Operation> {
+        let has = |word: &str| self.target.contains(word);
+        match self.method.as_str() {
+            "PUT" if has("partNumber=") => Some(Operation::UploadPart),
+            "PUT" => Some(Operation::PutObject),
+            "HEAD" => Some(Operation::HeadObject),
+            "POST" if has("uploadId=") => Some(Operation::CompleteUpload),
+            "POST" if has("?uploads") => Some(Operation::CreateUpload),
+            "DELETE" if has("uploadId=") => Some(Operation::AbortUpload),
+            _ => None,
+        }
+    }
+
+    fn says_close(&self) -> bool {
+        String::from_utf8_lossy(&self.bytes).to_ascii_lowercase().contains("connection: close")
+    }
+}
+
+async fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
+    let mut bytes = Vec::new();
+    let mut head = Head { bytes: vec![], method: String::new(), target: String::new(), length: 0, is_chunked: false };
+    loop {
+        let begin = bytes.len();
+        if from.read_until(b'\n', &mut bytes).await? == 0 {
+            return Ok(None);
+        }
+        let line = String::from_utf8_lossy(&bytes[begin..]).trim_end().to_ascii_lowercase();
+        if begin == 0 {
+            let first = String::from_utf8_lossy(&bytes).into_owned();
+            let mut words = first.split(' ').map(str::to_owned);
+            head.method = words.next().unwrap_or_default();
+            head.target = words.next().unwrap_or_default();
+        } else if line.is_empty() {
+            return Ok(Some(Head { bytes, ..head }));
+        } else if let Some(length) = line.strip_prefix("content-length:") {
+            head.length = length.trim().parse().map_err(io::Error::other)?;
+        } else if line.starts_with("transfer-encoding:") {
+            head.is_chunked = true;
+        }
+    }
+}
+
+/// Hands over so many bytes, all as they are or with one of them changed.
+async fn pass(
+    from: &mut BufReader<TcpStream>,
+    to: &mut TcpStream,
+    mut length: usize,
+    corrupts: bool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut at = 0;
+    while length > 0 {
+        let most = buffer.len().min(length);
+        let read = from.read(&mut buffer[..most]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Well within the file, past whatever frames it.
+        if corrupts && (at..at + read).contains(&512) {
+            buffer[512 - at] ^= 1;
+        }
+        to.write_all(&buffer[..read]).await?;
+        at += read;
+        length -= read;
+    }
+    Ok(())
+}
+
+async fn answer(client: &mut BufReader<TcpStream>, request: &Head, status: u16, body: &str) -> io::Result<()> {
+    let mut rest = tokio::io::sink();
+    tokio::io::copy(&mut client.take(request.length as u64), &mut rest).await?;
+    let body = if request.method == "HEAD" { "" } else { body };
+    let answer = format!(
+        "HTTP/1.1 {status} As Told\r\nETag: \"made-up\"\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.get_mut().write_all(answer.as_bytes()).await
+}

@@ -1,0 +1,34 @@
+//! The schedule by which abandoned uploads are swept: one for each bucket and prefix, made by whichever worker is first.
+
+use std::time::Duration;
+
+use darkroom_config::Storage;
+use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, activities::SweepInput};
+use temporalio_client::{
+    Client,
+    schedules::{CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleSpec},
+    tonic::Code,
+};
+
+/// How often to sweep.
+const INTERVAL: Duration = Duration::from_hours(6);
+
+/// Longer than any attempt may take.
+const ABANDONED_AFTER_SECONDS: u32 = 24 * 60 * 60;
+
+/// Makes sure that there is a schedule. A worker without one works all the same, and says so.
+pub(crate) async fn schedule(client: &Client, storage: &Storage) {
+    let id = format!("darkroom-sweep-{}/{}", storage.bucket, storage.full_key(""));
+    let input = SweepInput { older_than_seconds: ABANDONED_AFTER_SECONDS };
+    let action = ScheduleAction::start_workflow(StorageSweep, input, GENERATE_QUEUE, id.clone());
+    let options = CreateScheduleOptions::builder()
+        .action(action)
+        .spec(ScheduleSpec::from_interval(INTERVAL))
+        .note("aborts multipart uploads that nobody finishes")
+        .build();
+    match client.create_schedule(&id, options).await {
+        Ok(_) => tracing::info!(schedule = id, "abandoned uploads are swept every six hours"),
+        Err(ScheduleError::Rpc(status)) if status.code() == Code::AlreadyExists => {}
+        Err(error) => tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must"),
+    }
+}
