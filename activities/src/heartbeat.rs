@@ -3,6 +3,8 @@
 //! The SDK's own heartbeats are queued and throttled: nobody learns whether one arrived, a late one may overwrite a newer
 //! one, and all reasons for stopping look alike. Ours are plain RPCs, one after the other: when [`Heartbeat::record`]
 //! returns, the server has it, and the answer tells a cancellation from a pause, a reset or an activity that is no more.
+//! The SDK knows nothing of them: it would take an attempt for dead after the heartbeat timeout and drop its result, so now
+//! and then it is told to beat as well, with the same details.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -18,6 +20,13 @@ use crate::failure::Failure;
 
 /// How often to beat: three times within the heartbeat timeout of the activity contract.
 const INTERVAL: Duration = Duration::from_secs(3);
+
+/// Every how many beats the SDK beats as well: after its throttle, which is four fifths of the heartbeat timeout, and before
+/// it gives the attempt up, which is 5 s after that timeout.
+const SDK_EVERY: u64 = 3;
+
+/// How long the SDK may take to send a heartbeat.
+const HEAD_START: Duration = Duration::from_millis(50);
 
 /// How long to wait for the server's acknowledgement of a heartbeat.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -151,15 +160,34 @@ impl Line {
 async fn beat(line: Arc<Line>, ctx: ActivityContext) {
     // An attempt that comes again may be wanted no more: it hears so at once.
     let mut wait = if ctx.info().attempt > 1 { Duration::ZERO } else { INTERVAL };
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => wait = INTERVAL,
-            // The SDK cancels when the worker stops or when it knows of a timeout; it does not say which.
-            () = ctx.cancelled() => return line.interrupt(Interruption::MakeRoom),
-        }
+    for count in 0_u64.. {
+        let stops = tokio::select! {
+            () = tokio::time::sleep(wait) => false,
+            () = ctx.cancelled() => true,
+        };
+        wait = INTERVAL;
         let details = line.details.lock().await;
+        if count % SDK_EVERY == 0
+            && !stops
+            && let Some(details) = &*details
+        {
+            if let Err(error) = ctx.record_heartbeat(details.clone()).await {
+                tracing::warn!(%error, "the SDK does not take a heartbeat");
+            }
+            // It sends from elsewhere. What is recorded next must not be overtaken by it.
+            tokio::time::sleep(HEAD_START).await;
+        }
         if let Err(error) = line.send(details.clone()).await {
             tracing::warn!(%error, "heartbeat not acknowledged");
+        }
+        drop(details);
+        if stops {
+            // The SDK cancels for many reasons and does not say which. The server has just been asked: if it wants nothing,
+            // it is the worker that stops.
+            if line.interruption.borrow().is_none() {
+                line.interrupt(Interruption::MakeRoom);
+            }
+            return;
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Manner {
     /// Send no more after so many bytes, and hold the connection.
     pub stall: Option<u64>,
     /// Send so many bytes a second.
-    pub rate: Option<u64>,
+    pub rate: Option<u32>,
     /// Announce so many bytes more than there are.
     pub overstate: u64,
     /// Let it be fetched in part.
@@ -260,7 +260,7 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
             }
             stop = [manner.cut, manner.stall].into_iter().flatten().filter(|limit| *limit > at).fold(stop, u64::min);
         }
-        let most = manner.rate.map_or(PIECE, |rate| usize::try_from(rate / 10).unwrap_or(PIECE).clamp(1, PIECE));
+        let most = manner.rate.map_or(PIECE, |rate| (rate / 10) as usize).clamp(1, PIECE);
         let most = most.min(usize::try_from(stop - at).unwrap_or(PIECE));
         let piece = match usize::try_from(at).ok().filter(|at| *at < beginning.len()) {
             Some(at) => beginning.slice(at..(at + most).min(beginning.len())),
@@ -275,8 +275,8 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
         }
         at += piece.len() as u64;
         seen.count(&request.name, 0, piece.len() as u64);
-        if manner.rate.is_some() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Some(rate) = manner.rate {
+            tokio::time::sleep(Duration::from_secs(1) * u32::try_from(piece.len()).unwrap_or(u32::MAX) / rate).await;
         }
     }
     if framing == Some(Framing::Chunked) {

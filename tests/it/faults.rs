@@ -19,15 +19,15 @@ const ROUNDS: u32 = 16;
 /// A job may wait out two heartbeat timeouts and a sticky queue.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-fn rounds() -> u32 {
+pub(crate) fn rounds() -> u32 {
     std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
 }
 
 /// Moments that look like chance; the seed is printed, so that a run can be repeated.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let seed = std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
         report(&format!("DARKROOM_FAULTS={} DARKROOM_FAULTS_SEED={seed}", rounds()));
         Self(seed)
@@ -38,13 +38,13 @@ impl Chance {
         (self.0 >> 33) % limit
     }
 
-    fn moment(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn moment(&mut self, limit: Duration) -> Duration {
         Duration::from_millis(self.below(u64::try_from(limit.as_millis()).unwrap()))
     }
 }
 
 #[expect(clippy::print_stdout, reason = "figures of a run are what it is for")]
-fn report(line: &str) {
+pub(crate) fn report(line: &str) {
     println!("{line}");
 }
 

@@ -14,3 +14,5 @@ mod jobs;
 mod outages;
 mod paid_once;
 mod proxy;
+mod uploads;
+mod world;

@@ -46,6 +46,13 @@ pub(super) struct UploadCheckpoint {
     pub(super) digest: String,
 }
 
+impl UploadCheckpoint {
+    /// Whether its parts are all there.
+    pub(super) fn is_all_of(&self, sent: &Sent) -> bool {
+        self.bytes == sent.size && self.s3_key == sent.s3_key
+    }
+}
+
 /// A part that the store has.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct PartCheckpoint {

@@ -92,15 +92,24 @@ impl Attempt<'_> {
     async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Sent, Failure> {
         if let Some(upload) = &earlier.upload {
             self.journal.advance_to(upload.bytes);
-            self.journal.note(|checkpoint| checkpoint.upload.clone_from(&earlier.upload));
+            self.journal.note(|checkpoint| {
+                checkpoint.upload.clone_from(&earlier.upload);
+                checkpoint.sent.clone_from(&earlier.sent);
+            });
         }
         if attempt > 1
-            && let Some(sent) = self.done(earlier.sent).await?
+            && let Some(sent) = self.done(earlier.sent.clone()).await?
         {
             return Ok(sent);
         }
         let _place = self.engine.memory.place().await;
         let upload = self.still_open(earlier.upload).await?;
+        if let (Some(upload), Some(sent)) = (&upload, earlier.sent)
+            && upload.is_all_of(&sent)
+        {
+            self.engine.complete(upload.clone(), &sent, self.input.replace).await?;
+            return Ok(sent);
+        }
         let (source, upload) = self.open(upload).await?;
         let PersistInput { job_id, index, replace, .. } = self.input;
         let to = Destination { job_id: job_id.clone(), index: *index, replace: *replace };
@@ -181,22 +190,24 @@ impl Attempt<'_> {
 
     /// Sees to an upload that this attempt does not finish.
     async fn leave(&self, failure: &Failure) {
-        let Some(upload) = self.journal.checkpoint().upload else { return };
-        let can_go_on = failure.is_retryable() && upload.validator.is_some() && upload.bytes > 0;
-        // What the server does not know of, the next attempt sends again.
-        if can_go_on {
-            if let Err(failure) = self.journal.record(|_| {}).await {
-                tracing::debug!(%failure, "the latest progress is not recorded");
-            }
-        } else {
+        let PersistCheckpoint { upload: Some(upload), sent, .. } = self.journal.checkpoint() else { return };
+        let is_all_sent = sent.is_some_and(|sent| upload.is_all_of(&sent));
+        let can_go_on = failure.is_retryable() && (is_all_sent || upload.validator.is_some() && upload.bytes > 0);
+        if !can_go_on {
             self.drop_upload(&upload).await;
+        }
+        // What the server does not know of, the next attempt sends again; or goes on with, although it is gone.
+        if failure.is_retryable()
+            && let Err(failure) = self.journal.record(|_| {}).await
+        {
+            tracing::debug!(%failure, "the latest progress is not recorded");
         }
     }
 
     async fn drop_upload(&self, upload: &UploadCheckpoint) {
         let storage = &self.engine.storage;
         abort(storage, &storage.full_key(&upload.s3_key), &upload.upload_id).await;
-        self.journal.note(|checkpoint| checkpoint.upload = None);
+        self.journal.note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
     }
 }
 

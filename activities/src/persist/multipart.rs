@@ -18,6 +18,9 @@ use super::{
 };
 use crate::failure::Failure;
 
+/// What a store says of parts that will never make an object.
+const BEYOND_HELP: [&str; 3] = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"];
+
 /// An upload that has begun.
 pub(super) struct Multipart<'a> {
     object: &'a Object<'a>,
@@ -118,12 +121,20 @@ impl<'a> Multipart<'a> {
                 Ok(())
             }
             Err(error) => {
+                let is_beyond_help = error.code().is_some_and(|code| BEYOND_HELP.contains(&code));
                 let failure = storage_failure(&error.into());
                 let present = store::head(storage, s3_key).await?;
                 let is_ours = |present: &store::Present| {
                     if self.object.replace { present.is(sent) } else { present.may_be(sent) }
                 };
-                if present.as_ref().is_some_and(is_ours) { Ok(()) } else { Err(failure) }
+                if present.as_ref().is_some_and(is_ours) {
+                    return Ok(());
+                }
+                // The next attempt finds it gone, and begins anew.
+                if is_beyond_help {
+                    self.abort().await;
+                }
+                Err(failure)
             }
         }
     }

@@ -22,7 +22,7 @@ use super::{
     memory::{Memory, Reserved},
     multipart::{self, Multipart},
     source::Source,
-    store::{Object, Written},
+    store::{self, Object, Written},
 };
 use crate::failure::Failure;
 
@@ -105,6 +105,16 @@ impl Engine {
         }
     }
 
+    /// Makes an object of an upload whose parts are all there: an earlier attempt could not.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn complete(&self, left: UploadCheckpoint, sent: &Sent, replace: bool) -> Result<(), Failure> {
+        let UploadCheckpoint { s3_key, content_type, upload_id, parts, .. } = left;
+        let object = Object { storage: &self.storage, s3_key, content_type, is_attachment: false, replace };
+        Multipart::resume(&object, upload_id).complete(&parts, sent).await
+    }
+
     /// The same for a source that is new, with nobody to come after. Returns the key.
     ///
     /// # Errors
@@ -142,23 +152,29 @@ impl Flow<'_> {
 
     async fn streamed(mut self, length: u64) -> Result<Sent, Failure> {
         let (frames, answer) = self.object.stream(length);
-        let (written, checksum) = self.send_while_arriving(frames, answer).await?;
-        match written {
-            Written::Done => {
+        match self.send_while_arriving(frames, answer).await {
+            Ok((Written::Done, checksum)) => {
                 let sent = self.object.sent(&self.digest, checksum);
                 self.object.confirm(&sent).await?;
-                Ok(sent)
+                return Ok(sent);
             }
-            Written::Taken => {
-                // To compare what is there, what would have been sent must be known.
-                while let Some(chunk) = self.source.chunk(usize::MAX).await? {
-                    self.digest.update(&chunk);
+            Ok((Written::Taken, _)) => {}
+            // A store that answers early, as to a key that is taken, may not be heard while it is still sent to; and what
+            // it took may be there although its answer was lost.
+            Err(failure) => {
+                let may_be_there = failure.kind() == Some(FailureType::StorageUnavailable) && !self.object.replace;
+                if !may_be_there || store::head(&self.engine.storage, &self.object.s3_key).await?.is_none() {
+                    return Err(failure);
                 }
-                let sent = self.object.sent(&self.digest, None);
-                self.object.compare(&sent).await?;
-                Ok(sent)
             }
         }
+        // To compare what is there, what was to be sent must be known.
+        while let Some(chunk) = self.source.chunk(usize::MAX).await? {
+            self.digest.update(&chunk);
+        }
+        let sent = self.object.sent(&self.digest, None);
+        self.object.compare(&sent).await?;
+        Ok(sent)
     }
 
     async fn begin_parts(mut self) -> Result<Sent, Failure> {

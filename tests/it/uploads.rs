@@ -1,0 +1,135 @@
+//! Storing, by the rules of S3, in more than one store; and uploads whose workers are killed.
+
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use darkroom::dev::{s3, source, versitygw::VersityGateway};
+use futures::future::join_all;
+
+use crate::{
+    faults::{Chance, report, rounds},
+    harness::{options, until},
+    world::World,
+};
+
+/// The longest that is sent in one request here.
+const STREAM_MAX: (&str, &str) = ("PERSIST_STREAM_MAX", "16MiB");
+
+/// How long a job may take that waits out heartbeat timeouts.
+const PATIENCE: Duration = Duration::from_mins(4);
+
+#[tokio::test]
+async fn the_rules_hold_in_the_embedded_store() {
+    rules(&World::start(options("rules-embedded"), &[STREAM_MAX], None).await).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_in_a_versity_gateway() {
+    let options = options("rules-versity");
+    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+    let world = World::start(options, &[STREAM_MAX], Some((&gateway.endpoint, &gateway.endpoint))).await;
+    rules(&world).await;
+    world.sweep().await;
+    assert_eq!(world.uploads().await, 0);
+}
+
+#[tokio::test]
+async fn the_rules_hold_where_checksums_are_not_wanted() {
+    let options = options("rules-no-checksums");
+    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+    let variables = [STREAM_MAX, ("S3_CHECKSUMS", "when_required"), ("S3_KEY_PREFIX", "below/here/")];
+    let world = World::start(options, &variables, Some((&gateway.endpoint, &gateway.endpoint))).await;
+    for manner in ["bytes=1000", "bytes=9000000", "bytes=20000000&framing=chunked"] {
+        let job = world.api.ended(&world.accept(&world.source.url("file", manner)).await).await;
+        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
+    }
+    assert!(world.objects().await.iter().all(|key| key.starts_with("below/here/jobs/")));
+}
+
+/// What holds in every store.
+async fn rules(world: &World) {
+    let url = |name: &str, manner: &str| world.source.url(name, manner);
+    let stored = ["bytes=1", "bytes=9000000", "bytes=20000000", "bytes=20000000&framing=chunked"];
+    let stored = stored.map(|manner| async move {
+        let job = world.api.ended(&world.accept(&url("stored", manner)).await).await;
+        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
+        assert_eq!(job["media"][0]["attempts"], 1, "{manner}");
+        world.check_bytes(&job["media"][0]).await.unwrap();
+        assert_eq!(job["media"][0]["bytes_done"], job["media"][0]["size"]);
+    });
+    join_all(stored).await;
+
+    let same = (source::file(1000), "bytes=1000");
+    let same_and_large = (source::file(9_000_000), "bytes=9000000");
+    let other = (vec![7; 1000], "bytes=1000");
+    let other_and_large = (vec![7; 9_000_000], "bytes=9000000");
+    let taken = [(same, true), (same_and_large, true), (other, false), (other_and_large, false)];
+    let taken = taken.map(|((bytes, manner), is_same)| async move {
+        let id = world.accept(&url("taken", manner)).await;
+        let put = world.store.put_object().bucket(s3::BUCKET).key(format!("jobs/{id}/0.png"));
+        put.body(ByteStream::from(bytes)).send().await.unwrap();
+        let job = world.api.ended(&id).await;
+        let error = &job["media"][0]["error"]["type"];
+        assert_eq!(job["status"], if is_same { "completed" } else { "failed" }, "{manner}: {job:#}");
+        assert!(is_same || *error == "StorageConflict", "{error}");
+    });
+    join_all(taken).await;
+
+    // On its way it is seen to come along, and canceled it leaves nothing.
+    let canceled = ["bytes=60000000&rate=5000000", "bytes=60000000&rate=5000000&framing=chunked"];
+    let canceled = canceled.map(|manner| async move {
+        let id = world.accept(&url("canceled", manner)).await;
+        until("progress", async || {
+            world.api.get(&id).await["media"][0]["bytes_done"].as_u64().filter(|done| *done > 0)
+        })
+        .await;
+        assert!(world.api.act(&id, "cancel").await.status().is_success());
+        assert_eq!(world.api.ended(&id).await["status"], "canceled");
+        assert!(!world.objects().await.iter().any(|key| key.contains(&id) && !key.ends_with("job.json")));
+    });
+    join_all(canceled).await;
+}
+
+/// Half of the uploads can be gone on with, half of them must begin again.
+#[tokio::test]
+async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
+    const PER_ROUND: usize = 2;
+    let options = options("uploads-killed");
+    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+    let mut world = World::start(options, &[STREAM_MAX], Some((&gateway.endpoint, &gateway.endpoint))).await;
+    let mut chance = Chance::new();
+    let mut jobs = Vec::new();
+    let mut hit = 0;
+    for round in 0..rounds().div_ceil(4) {
+        for (name, manner) in [
+            ("known", "bytes=80000000&ranges=true&rate=15000000"),
+            ("unsized", "bytes=30000000&framing=chunked&rate=5000000"),
+        ] {
+            let name = format!("{name}-{round}");
+            jobs.push((world.accept(&world.source.url(&name, manner)).await, name));
+        }
+        until("uploads under way", async || (world.uploads().await >= PER_ROUND).then_some(())).await;
+        tokio::time::sleep(chance.moment(Duration::from_secs(5))).await;
+        hit += world.uploads().await;
+        world.stack.worker.kill();
+        world.stack.worker = world.stack.spawn("worker").unwrap();
+    }
+    for (id, name) in &jobs {
+        let job = world.api.ended_within(id, PATIENCE).await;
+        assert_eq!(job["status"], "completed", "{name}: {job:#}");
+        world.check_bytes(&job["media"][0]).await.unwrap();
+    }
+    let media: Vec<_> = world.objects().await.into_iter().filter(|key| !key.ends_with("job.json")).collect();
+    assert_eq!(media.len(), jobs.len(), "{media:?}");
+    let resumed = jobs.iter().filter(|(_, name)| {
+        let again = world.source.requests(name) > 1;
+        again && world.source.bytes_sent(name) < 160_000_000 && name.starts_with("known")
+    });
+    let (resumed, left) = (resumed.count(), world.uploads().await);
+    report(&format!(
+        "{} uploads, {hit} killed under way, {resumed} gone on with, {left} left for the sweep",
+        jobs.len()
+    ));
+    world.sweep().await;
+    assert_eq!(world.uploads().await, 0);
+}
