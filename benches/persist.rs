@@ -3,7 +3,7 @@
 //! pipe), and beside what a plain program would do (parts of 8 MiB, one after the other, by the SDK's defaults, and a SHA-256). Each runs
 //! in a process of its own, in turns. Figures of one run compare with each other, not with those of another machine.
 //!
-//! `cargo bench --bench persist`
+//! `cargo bench --bench persist`, or a part of it: `cargo bench --bench persist -- speed` or `memory`
 
 #![expect(
     clippy::print_stdout,
@@ -126,8 +126,10 @@ async fn compare() {
         figures
     };
 
+    let only = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
+    let wants = |part: &str| only.as_ref().is_none_or(|only| only == part);
     println!("{:26} {:14} {:>8} {:>10} {:>9} {:>7}", "", "", "MiB/s", "CPU s/GiB", "peak MiB", "ratio");
-    for load in LOADS {
+    for load in LOADS.into_iter().filter(|_| wants("speed")) {
         let mut figures = BTreeMap::<Mover, Vec<Figures>>::new();
         for round in 0..ROUNDS {
             for mover in [Mover::Raw, Mover::Bare, Mover::Engine, Mover::Plain] {
@@ -140,6 +142,9 @@ async fn compare() {
             speeds.insert(mover, load.mib() / figures.seconds);
             print(mover, load, figures, speeds[&Mover::Raw]);
         }
+    }
+    if !wants("memory") {
+        return;
     }
     for load in CROWDS {
         print(Mover::Engine, load, run(Mover::Engine, load, 0).await, f64::NAN);
@@ -228,7 +233,8 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
         let _place = engine.memory.place().await;
         let source = sources.open(&url(task, &name, task.load.bytes)).await.unwrap();
         let index = name.rsplit('-').next().unwrap().parse().unwrap();
-        engine.store(&Destination { job_id: job_id.clone(), index, replace: false }, source).await.unwrap();
+        let (job_id, prediction_id) = (job_id.clone(), String::new());
+        engine.store(&Destination { job_id, prediction_id, index, replace: false }, source).await.unwrap();
     })
     .await;
 }

@@ -6,7 +6,11 @@
 //! The SDK knows nothing of them: it would take an attempt for dead after the heartbeat timeout and drop its result, so now
 //! and then it is told to beat as well, with the same details.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use darkroom_workflows::failure::FailureType;
 use serde_json::Value;
@@ -21,9 +25,9 @@ use crate::failure::Failure;
 /// How often to beat: three times within the heartbeat timeout of the activity contract.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Every how many beats the SDK beats as well: after its throttle, which is four fifths of the heartbeat timeout, and before
-/// it gives the attempt up, which is 5 s after that timeout.
-const SDK_EVERY: u64 = 3;
+/// How often the SDK beats as well: not within its throttle, which is four fifths of the heartbeat timeout, and before it gives
+/// the attempt up, which is 5 s after that timeout.
+const SDK_INTERVAL: Duration = Duration::from_millis(8500);
 
 /// How long the SDK may take to send a heartbeat.
 const HEAD_START: Duration = Duration::from_millis(50);
@@ -58,6 +62,7 @@ impl From<Interruption> for Failure {
 /// Beats in the background until dropped.
 pub struct Heartbeat {
     line: Arc<Line>,
+    ctx: ActivityContext,
     _beating: AbortOnDropHandle<()>,
 }
 
@@ -70,7 +75,7 @@ impl Heartbeat {
         let earlier = ctx.heartbeat_details().deserialize::<Value>().ok().flatten();
         let line = Arc::new(Line { handle, details: Mutex::new(earlier), interruption: watch::Sender::new(None) });
         let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone()));
-        Self { line, _beating: AbortOnDropHandle::new(beating) }
+        Self { line, ctx: ctx.clone(), _beating: AbortOnDropHandle::new(beating) }
     }
 
     /// Records details for whoever comes after this attempt. On return the server has them, and
@@ -98,6 +103,21 @@ impl Heartbeat {
     pub async fn note(&self, details: &impl serde::Serialize) -> Result<(), Failure> {
         *self.line.details.lock().await = Some(encode(details)?);
         Ok(())
+    }
+
+    /// Ends an attempt. The SDK reports a failure with the details that it knows, and the server takes those for the latest:
+    /// without this, what was recorded since the SDK beat last would be gone.
+    ///
+    /// # Errors
+    /// The attempt's own failure.
+    pub async fn end<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err()
+            && let Some(details) = self.line.details.lock().await.clone()
+            && let Err(error) = self.ctx.record_heartbeat(details).await
+        {
+            tracing::warn!(%error, "the SDK does not take a heartbeat");
+        }
+        result
     }
 
     /// Why this attempt should stop, if it should.
@@ -160,20 +180,22 @@ impl Line {
 async fn beat(line: Arc<Line>, ctx: ActivityContext) {
     // An attempt that comes again may be wanted no more: it hears so at once.
     let mut wait = if ctx.info().attempt > 1 { Duration::ZERO } else { INTERVAL };
-    for count in 0_u64.. {
+    let mut sdk_beat: Option<Instant> = None;
+    loop {
         let stops = tokio::select! {
             () = tokio::time::sleep(wait) => false,
             () = ctx.cancelled() => true,
         };
         wait = INTERVAL;
         let details = line.details.lock().await;
-        if count % SDK_EVERY == 0
-            && !stops
+        if !stops
+            && sdk_beat.is_none_or(|last| last.elapsed() >= SDK_INTERVAL)
             && let Some(details) = &*details
         {
             if let Err(error) = ctx.record_heartbeat(details.clone()).await {
                 tracing::warn!(%error, "the SDK does not take a heartbeat");
             }
+            sdk_beat = Some(Instant::now());
             // It sends from elsewhere. What is recorded next must not be overtaken by it.
             tokio::time::sleep(HEAD_START).await;
         }

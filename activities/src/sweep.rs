@@ -61,5 +61,6 @@ fn is_older(upload: &MultipartUpload, input: SweepInput) -> bool {
 
 fn next_page(listed: ListMultipartUploadsOutput) -> Option<(Option<String>, Option<String>)> {
     let is_truncated = listed.is_truncated() == Some(true);
-    is_truncated.then_some((listed.next_key_marker, listed.next_upload_id_marker))
+    let more = is_truncated && listed.next_key_marker.is_some();
+    more.then_some((listed.next_key_marker, listed.next_upload_id_marker))
 }

@@ -392,3 +392,17 @@ async fn a_paused_generation_is_not_a_canceled_one() {
     let prediction = bought_one(shared(), &id).await;
     assert_eq!((bought(shared(), &id).len(), prediction.cancel_calls), (1, 0));
 }
+
+/// The SDK reports a failed attempt with the details that it knows, which are not the latest.
+#[tokio::test]
+async fn what_was_recorded_survives_an_attempt_that_fails() {
+    let stack = start(&options("recorded")).await;
+    let api = Api::of(&stack);
+    let provider = stack.provider.as_ref().unwrap();
+    provider.fail(Outage::new(429, 1, Some(1)));
+    let id = api.accepted(&job(1, json!({"latency_ms": 3000, "webhooks": 0}))).await;
+    until("a prediction", async || (!provider.predictions().is_empty()).then_some(())).await;
+    provider.fail(Outage::new(502, 2, None));
+    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(provider.predictions().len(), 1, "it was paid for twice");
+}

@@ -18,23 +18,78 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) source: SourceServer,
     pub(crate) store: S3,
+    pub(crate) bucket: String,
+    /// What the worker puts before every key.
+    pub(crate) prefix: &'static str,
+}
+
+/// A store other than the embedded one.
+pub(crate) struct Place {
+    /// The endpoint that the worker uses.
+    for_worker: String,
+    /// The endpoint by which we look into it.
+    for_us: String,
+    bucket: String,
+    credentials: Credentials,
+}
+
+impl Place {
+    /// A store on loopback.
+    pub(crate) fn on_loopback(for_worker: &str, for_us: &str) -> Self {
+        let credentials = Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests");
+        let (for_worker, for_us) = (for_worker.to_owned(), for_us.to_owned());
+        Self { for_worker, for_us, bucket: s3::BUCKET.to_owned(), credentials }
+    }
+
+    /// The store that the environment names, if it names a bucket for tests.
+    pub(crate) fn of_the_environment() -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let bucket = variable("DARKROOM_TEST_BUCKET")?;
+        let key = variable("AWS_ACCESS_KEY_ID").unwrap();
+        let secret = variable("AWS_SECRET_ACCESS_KEY").unwrap();
+        let credentials = Credentials::new(key, secret, variable("AWS_SESSION_TOKEN"), None, "tests");
+        let aws = || format!("https://s3.{}.amazonaws.com", region());
+        let endpoint = variable("AWS_ENDPOINT_URL_S3").unwrap_or_else(aws);
+        Some(Self { for_worker: endpoint.clone(), for_us: endpoint, bucket, credentials })
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("S3_BUCKET", self.bucket.clone()),
+            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key().to_owned()),
+            ("AWS_REGION", region()),
+            ("AWS_ENDPOINT_URL_S3", self.for_worker.clone()),
+        ];
+        variables.extend(self.credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+        variables
+    }
+
+    fn client(&self) -> S3 {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(self.credentials.clone())
+            .region(Region::new(region()))
+            .endpoint_url(&self.for_us)
+            .force_path_style(true);
+        S3::from_conf(config.build())
+    }
+}
+
+fn region() -> String {
+    std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()).unwrap_or_else(|| "us-east-1".to_owned())
 }
 
 impl World {
-    /// Starts a stack with these variables. `store` is the endpoint that the worker is to use instead of the embedded one,
-    /// and the one that we look into.
-    pub(crate) async fn start(
-        mut options: Options,
-        variables: &[(&'static str, &str)],
-        store: Option<(&str, &str)>,
-    ) -> Self {
+    /// Starts a stack with these variables, on its own store or on another.
+    pub(crate) async fn start(mut options: Options, variables: &[(&'static str, &str)], place: Option<Place>) -> Self {
         let source = SourceServer::start().await.unwrap();
         options.variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         options.variables.push(("SOURCE_ALLOW", source.address.to_string()));
-        options.variables.extend(store.map(|(endpoint, _)| ("AWS_ENDPOINT_URL_S3", endpoint.to_owned())));
+        options.variables.extend(place.iter().flat_map(Place::variables));
         let stack = start(&options).await;
-        let store = client(store.map_or(stack.s3.endpoint.as_str(), |(_, endpoint)| endpoint));
-        Self { api: Api::of(&stack), stack, source, store }
+        let place = place.unwrap_or_else(|| Place::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint));
+        Self { api: Api::of(&stack), stack, source, store: place.client(), bucket: place.bucket, prefix: "" }
     }
 
     /// Has a job accepted whose only output is there; it is persisted after a while.
@@ -44,8 +99,8 @@ impl World {
 
     /// What is stored must be what the job says, to the byte.
     pub(crate) async fn check_bytes(&self, media: &Value) -> Result<(), String> {
-        let key = media["s3_key"].as_str().unwrap();
-        let object = self.store.get_object().bucket(s3::BUCKET).key(key).send().await.unwrap();
+        let key = format!("{}{}", self.prefix, media["s3_key"].as_str().unwrap());
+        let object = self.store.get_object().bucket(&self.bucket).key(&key).send().await.unwrap();
         let bytes = object.body.collect().await.unwrap().into_bytes();
         let sha256 = hex::encode(Sha256::digest(&bytes));
         if media["size"] == bytes.len() && media["sha256"] == sha256 {
@@ -64,27 +119,24 @@ impl World {
         assert_eq!(swept.failed, 0);
     }
 
+    /// How many uploads of these jobs are under way.
+    pub(crate) async fn uploads_of(&self, ids: &[String]) -> usize {
+        let listed = self.store.list_multipart_uploads().bucket(&self.bucket).send().await.unwrap();
+        let is_of = |key: &str| ids.iter().any(|id| key.contains(id));
+        listed.uploads().iter().filter(|upload| is_of(upload.key().unwrap())).count()
+    }
+
     pub(crate) async fn uploads(&self) -> usize {
-        let listed = self.store.list_multipart_uploads().bucket(s3::BUCKET).send().await.unwrap();
+        let listed = self.store.list_multipart_uploads().bucket(&self.bucket).send().await.unwrap();
         listed.uploads().len()
     }
 
     pub(crate) async fn objects(&self) -> Vec<String> {
-        let mut pages = self.store.list_objects_v2().bucket(s3::BUCKET).into_paginator().send();
+        let mut pages = self.store.list_objects_v2().bucket(&self.bucket).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             keys.extend(page.unwrap().contents().iter().map(|object| object.key().unwrap().to_owned()));
         }
         keys
     }
-}
-
-fn client(endpoint: &str) -> S3 {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests"))
-        .region(Region::from_static("us-east-1"))
-        .endpoint_url(endpoint)
-        .force_path_style(true);
-    S3::from_conf(config.build())
 }

@@ -54,7 +54,18 @@ pub async fn generate(
     input: GenerateInput,
 ) -> Result<GenerateOutcome, Failure> {
     let heartbeat = Heartbeat::start(ctx);
-    let submission = Submission { provider, policy, heartbeat: &heartbeat, input: &input };
+    let result = obtain(provider, policy, ctx, &input, &heartbeat).await;
+    heartbeat.end(result).await
+}
+
+async fn obtain(
+    provider: &dyn Provider,
+    policy: SubmissionPolicy,
+    ctx: &ActivityContext,
+    input: &GenerateInput,
+    heartbeat: &Heartbeat,
+) -> Result<GenerateOutcome, Failure> {
+    let submission = Submission { provider, policy, heartbeat, input };
     let mut prediction = submission.obtain(ctx).await?;
 
     for interval in poll_intervals() {

@@ -76,6 +76,11 @@ impl Frames {
         Ok(())
     }
 
+    /// The CRC-32 of what was sent so far.
+    pub(super) fn checksum(&self) -> String {
+        self.crc.finish()
+    }
+
     /// Sends the end, and returns the CRC-32 of it all.
     pub(super) async fn finish(self) -> Result<String, Closed> {
         let crc = self.crc.finish();

@@ -12,7 +12,7 @@ use std::{
 use darkroom_workflows::activities::PersistProgress;
 use serde::{Deserialize, Serialize};
 
-use super::source::Validator;
+use super::{digest::Digest, source::Validator};
 use crate::{failure::Failure, heartbeat::Heartbeat};
 
 /// How often progress goes into the heartbeats.
@@ -46,10 +46,18 @@ pub(super) struct UploadCheckpoint {
     pub(super) digest: String,
 }
 
+impl PersistCheckpoint {
+    /// Whether the upload's parts are all there.
+    pub(super) fn is_all_sent(&self) -> bool {
+        let (Some(upload), Some(sent)) = (&self.upload, &self.sent) else { return false };
+        upload.bytes == sent.size && upload.s3_key == sent.s3_key
+    }
+}
+
 impl UploadCheckpoint {
-    /// Whether its parts are all there.
-    pub(super) fn is_all_of(&self, sent: &Sent) -> bool {
-        self.bytes == sent.size && self.s3_key == sent.s3_key
+    /// Whether the rest of the very same file can be asked for, and added to what is there.
+    pub(super) fn can_be_gone_on_with(&self) -> bool {
+        self.validator.is_some() && self.bytes > 0 && Digest::restore(&self.digest, self.bytes).is_some()
     }
 }
 

@@ -23,14 +23,17 @@ impl MediaType {
         if head.starts_with(b"glTF") {
             return inert("model/gltf-binary", "glb");
         }
+        let text = beginning_of_text(head);
+        if text.is_some_and(|text| text.contains("<svg")) {
+            return active("image/svg+xml", "svg");
+        }
         if let Some(kind) = infer::get(head) {
             return match kind.mime_type() {
                 mime @ ("text/html" | "text/xml") => active(mime, kind.extension()),
                 mime => inert(mime, kind.extension()),
             };
         }
-        match beginning_of_text(head) {
-            Some(text) if text.contains("<svg") => active("image/svg+xml", "svg"),
+        match text {
             Some(text) if text.starts_with('{') && text.contains("\"asset\"") => inert("model/gltf+json", "gltf"),
             Some(_) => inert("text/plain; charset=utf-8", "txt"),
             None => inert("application/octet-stream", "bin"),

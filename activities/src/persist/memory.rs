@@ -19,6 +19,7 @@ pub struct Memory {
     places: Arc<Semaphore>,
     buffers: Arc<Semaphore>,
     all_buffers: u32,
+    turn: Arc<Semaphore>,
 }
 
 /// A part of the budget; dropping it gives it back.
@@ -35,13 +36,23 @@ impl Memory {
         let places = (half / PLACE).clamp(1, Semaphore::MAX_PERMITS);
         let units = u32::try_from(half / UNIT).unwrap_or(u32::MAX).max(1);
         let buffers = Semaphore::new(usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS));
-        Self { places: Arc::new(Semaphore::new(places)), buffers: Arc::new(buffers), all_buffers: units }
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            buffers: Arc::new(buffers),
+            all_buffers: units,
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Waits for a place, first come, first served.
     pub async fn place(&self) -> Reserved {
         // Nobody closes a semaphore, which would be the only error.
         Reserved { _permit: Arc::clone(&self.places).acquire_owned().await.ok() }
+    }
+
+    /// Waits for the one turn of those who must hold something of unknown size beyond the budget.
+    pub(super) async fn turn(&self) -> Reserved {
+        Reserved { _permit: Arc::clone(&self.turn).acquire_owned().await.ok() }
     }
 
     /// Waits for a buffer of this many bytes, first come, first served; never for more than there are. A small one fits

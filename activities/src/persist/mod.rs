@@ -34,6 +34,7 @@ use temporalio_sdk::activities::ActivityContext;
 use self::{
     checkpoint::{Journal, PersistCheckpoint, Sent, UploadCheckpoint},
     source::Source,
+    store::Present,
     transfer::Destination,
 };
 pub use self::{memory::Memory, source::Sources, transfer::Engine};
@@ -59,15 +60,19 @@ pub async fn persist(
     let started_at = timestamp(SystemTime::now());
     let earlier: PersistCheckpoint = ctx.heartbeat_details().deserialize().ok().flatten().unwrap_or_default();
     let heartbeat = Heartbeat::start(ctx);
-    let journal = Journal::new(input.index, &heartbeat);
-    let attempt = Attempt { sources, provider, engine, input: &input, journal: &journal };
-    let result = tokio::select! {
-        result = heartbeat.until_interrupted(Box::pin(attempt.run(attempts, earlier))) => result,
-        failure = journal.keep() => Err(failure),
+    let result = {
+        let journal = Journal::new(input.index, &heartbeat);
+        let attempt = Attempt { sources, provider, engine, input: &input, journal: &journal };
+        let result = tokio::select! {
+            result = heartbeat.until_interrupted(Box::pin(attempt.run(attempts, earlier))) => result,
+            failure = journal.keep() => Err(failure),
+        };
+        if let Err(failure) = &result {
+            attempt.leave(failure).await;
+        }
+        result
     };
-    if let Err(failure) = &result {
-        attempt.leave(failure).await;
-    }
+    let result = heartbeat.end(result).await;
     result.map(|Sent { s3_key, content_type, size, sha256, .. }| StoredMedia {
         s3_key,
         content_type,
@@ -90,62 +95,68 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Sent, Failure> {
-        if let Some(upload) = &earlier.upload {
-            self.journal.advance_to(upload.bytes);
-            self.journal.note(|checkpoint| {
-                checkpoint.upload.clone_from(&earlier.upload);
-                checkpoint.sent.clone_from(&earlier.sent);
-            });
-        }
+        self.journal.advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
+        self.journal.note(|checkpoint| {
+            checkpoint.upload.clone_from(&earlier.upload);
+            checkpoint.sent.clone_from(&earlier.sent);
+        });
         if attempt > 1
             && let Some(sent) = self.done(earlier.sent.clone()).await?
         {
             return Ok(sent);
         }
         let _place = self.engine.memory.place().await;
-        let upload = self.still_open(earlier.upload).await?;
-        if let (Some(upload), Some(sent)) = (&upload, earlier.sent)
-            && upload.is_all_of(&sent)
-        {
-            self.engine.complete(upload.clone(), &sent, self.input.replace).await?;
+        let is_all_sent = earlier.is_all_sent();
+        let upload = self.still_open(earlier.upload, is_all_sent).await?;
+        if let (Some(upload), Some(sent), true) = (&upload, earlier.sent, is_all_sent) {
+            self.engine.complete(upload.clone(), &sent, &self.input.prediction_id, self.input.replace).await?;
             return Ok(sent);
         }
+        // A prediction with files in it is large, and has to be read as a whole.
+        let inline = self.input.source == OutputSource::Prediction;
+        let _turn = if inline { Some(self.engine.memory.turn().await) } else { None };
         let (source, upload) = self.open(upload).await?;
-        let PersistInput { job_id, index, replace, .. } = self.input;
-        let to = Destination { job_id: job_id.clone(), index: *index, replace: *replace };
+        let PersistInput { job_id, prediction_id, index, replace, .. } = self.input;
+        let (job_id, prediction_id) = (job_id.clone(), prediction_id.clone());
+        let to = Destination { job_id, prediction_id, index: *index, replace: *replace };
         Box::pin(self.engine.transfer(&to, source, upload, self.journal)).await
     }
 
     /// What an attempt before this one has stored already, if it could not tell.
     async fn done(&self, sent: Option<Sent>) -> Result<Option<Sent>, Failure> {
         let storage = &self.engine.storage;
-        let replace = self.input.replace;
         if let Some(sent) = sent {
             let present = store::head(storage, &sent.s3_key).await?;
-            let is_it = present.is_some_and(|present| if replace { present.is(&sent) } else { present.may_be(&sent) });
-            return Ok(is_it.then_some(sent));
-        }
-        // What is to be replaced looks like what was stored.
-        if replace {
-            return Ok(None);
+            return Ok(present.is_some_and(|present| self.is_ours(&present) && present.may_be(&sent)).then_some(sent));
         }
         let prefix = self.input.job_id.media_key(self.input.index, "");
         let Some(s3_key) = store::find(storage, &prefix).await? else { return Ok(None) };
-        let present = store::head(storage, &s3_key).await?;
-        Ok(present.and_then(|present| {
-            let sha256 = present.sha256?;
-            Some(Sent { s3_key, content_type: present.content_type, size: present.size, sha256, checksum: None })
-        }))
+        let Some(present) = store::head(storage, &s3_key).await?.filter(|present| self.is_ours(present)) else {
+            return Ok(None);
+        };
+        let Present { content_type, size, sha256, .. } = present;
+        Ok(sha256.map(|sha256| Sent { s3_key, content_type, size, sha256, checksum: None }))
+    }
+
+    /// Whether an object is of this very prediction: there may be one of an earlier generation.
+    fn is_ours(&self, present: &Present) -> bool {
+        present.prediction_id.as_ref() == Some(&self.input.prediction_id)
     }
 
     /// An upload that can be gone on with: the sweep, or an attempt that took its time, may have aborted it.
-    async fn still_open(&self, upload: Option<UploadCheckpoint>) -> Result<Option<UploadCheckpoint>, Failure> {
+    async fn still_open(
+        &self,
+        upload: Option<UploadCheckpoint>,
+        is_all_sent: bool,
+    ) -> Result<Option<UploadCheckpoint>, Failure> {
         let Some(upload) = upload else { return Ok(None) };
         let storage = &self.engine.storage;
-        if multipart::is_open(storage, &storage.full_key(&upload.s3_key), &upload.upload_id).await? {
+        let key = storage.full_key(&upload.s3_key);
+        let is_of_use = is_all_sent || upload.can_be_gone_on_with();
+        if is_of_use && multipart::is_open(storage, &key, &upload.upload_id).await? {
             return Ok(Some(upload));
         }
-        self.journal.note(|checkpoint| checkpoint.upload = None);
+        self.drop_upload(&upload).await;
         Ok(None)
     }
 
@@ -174,10 +185,14 @@ impl Attempt<'_> {
     }
 
     async fn open_at(&self, url: &str, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
-        match upload.and_then(|upload| upload.validator.as_ref().map(|validator| (upload.bytes, validator))) {
-            Some((bytes, validator)) if bytes > 0 => self.sources.open_at(url, bytes, validator).await,
-            Some(_) | None => self.sources.open(url).await,
+        if let Some(UploadCheckpoint { bytes, validator: Some(validator), .. }) = upload {
+            match self.sources.open_at(url, *bytes, validator).await {
+                // It may be the part that the host has trouble with. The whole would do.
+                Err(failure) if failure.kind() == Some(FailureType::SourceUnavailable) => {}
+                opened => return opened,
+            }
         }
+        self.sources.open(url).await
     }
 
     /// Where the provider says that the output is, now.
@@ -190,9 +205,10 @@ impl Attempt<'_> {
 
     /// Sees to an upload that this attempt does not finish.
     async fn leave(&self, failure: &Failure) {
-        let PersistCheckpoint { upload: Some(upload), sent, .. } = self.journal.checkpoint() else { return };
-        let is_all_sent = sent.is_some_and(|sent| upload.is_all_of(&sent));
-        let can_go_on = failure.is_retryable() && (is_all_sent || upload.validator.is_some() && upload.bytes > 0);
+        let checkpoint = self.journal.checkpoint();
+        let is_all_sent = checkpoint.is_all_sent();
+        let Some(upload) = checkpoint.upload else { return };
+        let can_go_on = failure.is_retryable() && (is_all_sent || upload.can_be_gone_on_with());
         if !can_go_on {
             self.drop_upload(&upload).await;
         }

@@ -1,7 +1,10 @@
 //! An object in parts. An attempt that comes again goes on where the one before stopped; what nobody can go on with is
 //! aborted.
 
+use std::time::Duration;
+
 use aws_sdk_s3::{
+    config::timeout::TimeoutConfig,
     error::{DisplayErrorContext, ProvideErrorMetadata},
     primitives::ByteStream,
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
@@ -18,8 +21,11 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// What a store says of parts that will never make an object.
-const BEYOND_HELP: [&str; 3] = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"];
+/// Refusals that another try may not meet: of permission, of time, of a conflict, of too many. Any other will stay.
+const PASSING: [u16; 4] = [403, 408, 409, 429];
+
+/// How long a store may take to make parts one object.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An upload that has begun.
 pub(super) struct Multipart<'a> {
@@ -39,6 +45,7 @@ impl<'a> Multipart<'a> {
             .bucket(&storage.bucket)
             .key(object.key())
             .content_type(&object.content_type)
+            .metadata(store::PREDICTION, &object.prediction_id)
             .set_content_disposition(object.disposition())
             .set_server_side_encryption(encryption.map(|encryption| encryption.method.clone()))
             .set_ssekms_key_id(encryption.and_then(|encryption| encryption.key_id.clone()))
@@ -112,16 +119,20 @@ impl<'a> Multipart<'a> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(numbered.collect())).build();
         let request = storage.client.complete_multipart_upload().bucket(&storage.bucket).key(self.object.key());
         let request = request.upload_id(&self.id).multipart_upload(parts);
-        let completed = request.set_if_none_match(self.object.if_none_match()).send().await;
+        let request = request.set_if_none_match(self.object.if_none_match()).customize();
+        let patient = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
+        let completed = request.config_override(aws_sdk_s3::Config::builder().timeout_config(patient)).send().await;
         match completed {
-            Ok(_) => self.object.confirm(sent).await,
+            Ok(completed) => self.object.confirm(sent, completed.e_tag).await,
             Err(error) if store::is_taken(&error) => {
                 self.object.compare(sent).await?;
                 self.abort().await;
                 Ok(())
             }
             Err(error) => {
-                let is_beyond_help = error.code().is_some_and(|code| BEYOND_HELP.contains(&code));
+                let status = error.raw_response().map(|response| response.status().as_u16());
+                let is_beyond_help =
+                    status.is_some_and(|status| matches!(status, 400..500) && !PASSING.contains(&status));
                 let failure = storage_failure(&error.into());
                 let present = store::head(storage, s3_key).await?;
                 let is_ours = |present: &store::Present| {
@@ -151,11 +162,11 @@ pub(super) fn checksum(parts: &[PartCheckpoint]) -> Option<String> {
     digest::composite(known?.into_iter())
 }
 
-/// Whether the store still has an upload open.
+/// Whether the store still has an upload, and parts of it.
 pub(super) async fn is_open(storage: &Storage, key: &str, upload_id: &str) -> Result<bool, Failure> {
     let request = storage.client.list_parts().bucket(&storage.bucket).key(key).upload_id(upload_id).max_parts(1);
     match request.send().await {
-        Ok(_) => Ok(true),
+        Ok(listed) => Ok(!listed.parts().is_empty()),
         Err(error) if error.code() == Some("NoSuchUpload") => Ok(false),
         Err(error) => Err(storage_failure(&error.into())),
     }

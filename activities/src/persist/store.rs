@@ -1,5 +1,7 @@
 //! One object of the store: writing it in one request, and making sure of what is there.
 
+use std::time::Duration;
+
 use aws_sdk_s3::{
     Error as S3Error,
     error::{DisplayErrorContext, ProvideErrorMetadata},
@@ -10,6 +12,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use darkroom_config::{Storage, storage::Checksums};
 use darkroom_workflows::failure::FailureType;
+use tokio::time::timeout;
 
 use super::{
     body::{self, Frames, Payload},
@@ -21,11 +24,18 @@ use crate::failure::Failure;
 /// The object's SHA-256 in its metadata, by which a later attempt knows its own work.
 const SHA256: &str = "sha256";
 
+/// The prediction that it is of, likewise.
+pub(super) const PREDICTION: &str = "prediction";
+
+/// How long the store may take to hand over a piece.
+const SILENCE: Duration = Duration::from_mins(1);
+
 /// An object to write.
 pub(super) struct Object<'a> {
     pub(super) storage: &'a Storage,
     /// The key, without the prefix that all of the bucket's keys have.
     pub(super) s3_key: String,
+    pub(super) prediction_id: String,
     pub(super) content_type: String,
     /// Whether a browser should save it rather than show it.
     pub(super) is_attachment: bool,
@@ -39,6 +49,9 @@ pub(super) struct Present {
     pub(super) size: u64,
     /// What we wrote of it, if we knew it before we wrote.
     pub(super) sha256: Option<String>,
+    /// What we wrote that it is of.
+    pub(super) prediction_id: Option<String>,
+    e_tag: Option<String>,
     /// The store's own CRC-32.
     checksum: Option<String>,
 }
@@ -46,8 +59,8 @@ pub(super) struct Present {
 /// What a request to write came to.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// The store took it.
-    Done,
+    /// The store took it, and calls it by this tag.
+    Done(Option<String>),
     /// The key is taken.
     Taken,
 }
@@ -70,8 +83,8 @@ impl Object<'_> {
             .customize()
             .interceptor(Payload::Hashed(sha256));
         let sent = self.sent(digest, checksum);
-        match written(request.send().await) {
-            Ok(Written::Done) => self.confirm(&sent).await?,
+        match written(request.send().await.map(|output| output.e_tag)) {
+            Ok(Written::Done(e_tag)) => self.confirm(&sent, e_tag).await?,
             Ok(Written::Taken) => self.compare(&sent).await?,
             Err(failure) => return Err(failure),
         }
@@ -82,7 +95,7 @@ impl Object<'_> {
     pub(super) fn stream(&self, length: u64) -> (Frames, impl Future<Output = Result<Written, Failure>>) {
         let (frames, body) = body::streamed(length);
         let request = self.put(&self.storage.streaming).body(body).customize().interceptor(Payload::Streamed(length));
-        (frames, async move { written(request.send().await) })
+        (frames, async move { written(request.send().await.map(|output| output.e_tag)) })
     }
 
     fn put(&self, client: &aws_sdk_s3::Client) -> PutObjectFluentBuilder {
@@ -92,6 +105,7 @@ impl Object<'_> {
             .bucket(&self.storage.bucket)
             .key(self.key())
             .content_type(&self.content_type)
+            .metadata(PREDICTION, &self.prediction_id)
             .set_content_disposition(self.disposition())
             .set_server_side_encryption(encryption.map(|encryption| encryption.method.clone()))
             .set_ssekms_key_id(encryption.and_then(|encryption| encryption.key_id.clone()))
@@ -116,14 +130,18 @@ impl Object<'_> {
         }
     }
 
-    /// Makes sure that the store has what it was sent. What it has instead is removed: it would stand in the way.
-    pub(super) async fn confirm(&self, sent: &Sent) -> Result<(), Failure> {
+    /// Makes sure that the store has what it was sent. If it calls by the tag of what we wrote what we did not write, that is
+    /// removed: it would stand in the way.
+    pub(super) async fn confirm(&self, sent: &Sent, e_tag: Option<String>) -> Result<(), Failure> {
         let wrong = |what: &str| Failure::new(FailureType::StorageUnavailable, format!("the store {what}"));
         let Some(present) = head(self.storage, &self.s3_key).await? else {
             return Err(wrong("took the object and does not have it"));
         };
         if present.may_be(sent) {
             return Ok(());
+        }
+        if e_tag.is_none() || present.e_tag != e_tag {
+            return Err(wrong("has an object that was not sent"));
         }
         let key = self.key();
         tracing::error!(key, "the store has other bytes than it was sent");
@@ -177,6 +195,8 @@ pub(super) async fn head(storage: &Storage, s3_key: &str) -> Result<Option<Prese
     Ok(Some(Present {
         size: head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),
         sha256: head.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
+        prediction_id: head.metadata().and_then(|metadata| metadata.get(PREDICTION)).cloned(),
+        e_tag: head.e_tag,
         checksum: head.checksum_crc32,
         content_type: head.content_type.unwrap_or_default(),
     }))
@@ -194,10 +214,12 @@ pub(super) async fn find(storage: &Storage, prefix: &str) -> Result<Option<Strin
 /// Hashes what the store has.
 async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
     let request = storage.streaming.get_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
-    let mut body = request.send().await.map_err(|error| storage_failure(&error.into()))?.body;
+    let silent = |_| Failure::new(FailureType::StorageUnavailable, "the store was silent for a minute");
+    let answer = timeout(SILENCE, request.send()).await.map_err(silent)?;
+    let mut body = answer.map_err(|error| storage_failure(&error.into()))?.body;
     let mut digest = Digest::new();
     loop {
-        match body.try_next().await {
+        match timeout(SILENCE, body.try_next()).await.map_err(silent)? {
             Ok(Some(bytes)) => digest.update(&bytes),
             Ok(None) => return Ok(digest),
             Err(error) => {
@@ -208,12 +230,12 @@ async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
     }
 }
 
-fn written<T, E>(answer: Result<T, E>) -> Result<Written, Failure>
+fn written<E>(answer: Result<Option<String>, E>) -> Result<Written, Failure>
 where
     E: ProvideErrorMetadata + Into<S3Error>,
 {
     match answer {
-        Ok(_) => Ok(Written::Done),
+        Ok(e_tag) => Ok(Written::Done(e_tag)),
         Err(error) if is_taken(&error) => Ok(Written::Taken),
         Err(error) => Err(storage_failure(&error.into())),
     }

@@ -54,6 +54,8 @@ pub struct Engine {
 pub struct Destination {
     /// Of which job.
     pub job_id: JobId,
+    /// The provider's id of the prediction that made it.
+    pub prediction_id: String,
     /// At which position.
     pub index: u32,
     /// Whether what lies under its key is of an earlier generation and to be replaced.
@@ -79,8 +81,8 @@ impl Engine {
         {
             let UploadCheckpoint { s3_key, content_type, .. } = left;
             // How it is to be shown was said when it began.
-            let (storage, replace) = (&self.storage, to.replace);
-            let object = Object { storage, s3_key, content_type, is_attachment: false, replace };
+            let (storage, prediction_id, replace) = (&self.storage, to.prediction_id.clone(), to.replace);
+            let object = Object { storage, s3_key, prediction_id, content_type, is_attachment: false, replace };
             let multipart = Multipart::resume(&object, left.upload_id);
             let flow = Flow { engine: self, object: &object, journal, source, digest };
             return flow.in_parts(multipart, left.parts, None).await;
@@ -93,6 +95,7 @@ impl Engine {
         let object = Object {
             storage: &self.storage,
             s3_key: to.job_id.media_key(to.index, media_type.extension),
+            prediction_id: to.prediction_id.clone(),
             content_type: media_type.content_type.to_owned(),
             is_attachment: media_type.is_active,
             replace: to.replace,
@@ -109,9 +112,16 @@ impl Engine {
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) async fn complete(&self, left: UploadCheckpoint, sent: &Sent, replace: bool) -> Result<(), Failure> {
+    pub(super) async fn complete(
+        &self,
+        left: UploadCheckpoint,
+        sent: &Sent,
+        prediction_id: &str,
+        replace: bool,
+    ) -> Result<(), Failure> {
         let UploadCheckpoint { s3_key, content_type, upload_id, parts, .. } = left;
-        let object = Object { storage: &self.storage, s3_key, content_type, is_attachment: false, replace };
+        let (storage, prediction_id) = (&self.storage, prediction_id.to_owned());
+        let object = Object { storage, s3_key, prediction_id, content_type, is_attachment: false, replace };
         Multipart::resume(&object, upload_id).complete(&parts, sent).await
     }
 
@@ -153,9 +163,9 @@ impl Flow<'_> {
     async fn streamed(mut self, length: u64) -> Result<Sent, Failure> {
         let (frames, answer) = self.object.stream(length);
         match self.send_while_arriving(frames, answer).await {
-            Ok((Written::Done, checksum)) => {
+            Ok((Written::Done(e_tag), checksum)) => {
                 let sent = self.object.sent(&self.digest, checksum);
-                self.object.confirm(&sent).await?;
+                self.object.confirm(&sent, e_tag).await?;
                 return Ok(sent);
             }
             Ok((Written::Taken, _)) => {}
@@ -169,7 +179,8 @@ impl Flow<'_> {
             }
         }
         // To compare what is there, what was to be sent must be known.
-        while let Some(chunk) = self.source.chunk(usize::MAX).await? {
+        while self.digest.size() < length {
+            let Some(chunk) = self.source.chunk(usize::MAX).await? else { return Err(too_short()) };
             self.digest.update(&chunk);
         }
         let sent = self.object.sent(&self.digest, None);
@@ -320,16 +331,26 @@ impl Flow<'_> {
         while frames.left() > 0 {
             let most = usize::try_from(frames.left()).unwrap_or(usize::MAX);
             let Some(chunk) = self.source.chunk(most).await.map_err(Unfed::Failed)? else {
-                let detail = "the output's host sent less than it announced";
-                return Err(Unfed::Failed(Failure::new(FailureType::SourceUnavailable, detail)));
+                return Err(Unfed::Failed(too_short()));
             };
             self.digest.update(&chunk);
             let sending = tokio::time::timeout(STORE_SILENCE, frames.send(chunk));
             sending.await.map_err(|_| Unfed::Failed(silent()))??;
             self.journal.advance_to(self.digest.size());
         }
+        if self.source.length() == Some(self.digest.size()) && self.journal.checkpoint().upload.is_none() {
+            // Whoever comes after finds what was stored although nobody heard of it. If Temporal is away, so be it.
+            let sent = self.object.sent(&self.digest, Some(frames.checksum()));
+            if let Err(failure) = self.journal.record(|checkpoint| checkpoint.sent = Some(sent)).await {
+                tracing::debug!(%failure, "what was sent is not recorded");
+            }
+        }
         Ok(frames.finish().await?)
     }
+}
+
+fn too_short() -> Failure {
+    Failure::new(FailureType::SourceUnavailable, "the output's host sent less than it announced")
 }
 
 /// Why a request did not get all of its body.

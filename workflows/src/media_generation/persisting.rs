@@ -4,7 +4,9 @@ use std::pin::{Pin, pin};
 
 use futures::{FutureExt, future::FusedFuture};
 use jiff::Timestamp;
-use temporalio_workflow::{ActivityExecutionError, WorkflowCancellationToken, WorkflowContext, join_all, select};
+use temporalio_workflow::{
+    ActivityExecutionError, RetryState, WorkflowCancellationToken, WorkflowContext, join_all, select,
+};
 
 use super::{Ending, MediaGeneration, Stop, stop, update};
 use crate::{
@@ -91,6 +93,12 @@ pub(super) async fn persist_all(
             let outcome = match ctx.execute_activity(Activities::persist, input, options).await {
                 Ok(stored) => MediaOutcome::Completed(stored),
                 Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
+                // An attempt failed while the cancellation was on its way to it.
+                Err(ActivityExecutionError::Failed(failure))
+                    if failure.retry_state() == RetryState::CancelRequested =>
+                {
+                    MediaOutcome::Canceled
+                }
                 Err(failure) => {
                     let (error, attempts) = read_activity_failure(&failure);
                     MediaOutcome::Failed { error, attempts }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How often an answer may point elsewhere.
-const MAX_REDIRECTS: usize = 3;
+const MAX_REDIRECTS: u32 = 3;
 
 /// The encodings that the HTTP client undoes. It is asked for none of them, but some hosts insist.
 const KNOWN_ENCODINGS: [&str; 3] = ["", "identity", "gzip"];
@@ -56,23 +56,35 @@ impl Answer {
 }
 
 /// Asks for a URL, or for a part of what it leads to.
-pub(super) async fn request(sources: &Sources, url: &str, range: Option<Range<'_>>) -> Result<Answer, Failure> {
+pub(super) async fn request(sources: &Sources, url: &str, mut range: Option<Range<'_>>) -> Result<Answer, Failure> {
     let mut url: Url = url.parse().map_err(|_| rejected("the output's URL makes no sense"))?;
-    for _ in 0..=MAX_REDIRECTS {
+    let mut redirects = 0;
+    loop {
         let response = send(sources, &url, range).await?;
         let status = response.status();
         match status {
             StatusCode::OK => return whole(response),
-            StatusCode::PARTIAL_CONTENT => return partial(response, range),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if range.is_some() => {
+                match partial(response, range) {
+                    Some(answer) => return Ok(answer),
+                    // What is wrong with the part need not be wrong with the whole.
+                    None => range = None,
+                }
+            }
             StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
             | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT => url = next_hop(&url, response.headers())?,
+            | StatusCode::PERMANENT_REDIRECT => {
+                redirects += 1;
+                if redirects > MAX_REDIRECTS {
+                    return Err(rejected(format!("the output's host redirects more than {MAX_REDIRECTS} times")));
+                }
+                url = next_hop(&url, response.headers())?;
+            }
             _ => return Err(refused(status, response.headers())),
         }
     }
-    Err(rejected(format!("the output's host redirects more than {MAX_REDIRECTS} times")))
 }
 
 async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<Response, Failure> {
@@ -107,18 +119,15 @@ fn whole(response: Response) -> Result<Answer, Failure> {
     Ok(Answer { response, length, validator, is_partial: false })
 }
 
-/// A range is taken only if it is the one that was asked for.
-fn partial(response: Response, range: Option<Range<'_>>) -> Result<Answer, Failure> {
-    let unasked = || unavailable("the output's host answers with another part than was asked for");
-    let Range { position, validator } = range.ok_or_else(unasked)?;
-    let content_range = text(response.headers(), &header::CONTENT_RANGE).and_then(parse_content_range);
-    match content_range {
-        Some((first, last, total)) if first == position && last + 1 == total => {
-            let (length, validator) = (Some(total - position), Some(validator.clone()));
-            Ok(Answer { response, length, validator, is_partial: true })
-        }
-        Some(_) | None => Err(unasked()),
-    }
+/// A part is taken only if it is the one that was asked for, of the same file.
+fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
+    let Range { position, validator: wanted } = range.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT)?;
+    let headers = response.headers();
+    let is_same = text(headers, &header::ETAG).is_none_or(|tag| tag == wanted.0);
+    let (first, last, total) = text(headers, &header::CONTENT_RANGE).and_then(parse_content_range)?;
+    let is_the_rest = first == position && last + 1 == total;
+    let (length, validator) = (Some(total - position), Some(wanted.clone()));
+    (is_same && is_the_rest).then_some(Answer { response, length, validator, is_partial: true })
 }
 
 /// `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>

@@ -61,6 +61,9 @@ struct Download {
     resumptions: u32,
 }
 
+/// The longest piece that is handed on, as each is hashed at one go.
+const MAX_CHUNK: usize = 1024 * 1024;
+
 /// How often a source that breaks off is taken up again without having yielded anything in between.
 const MAX_RESUMPTIONS: u32 = 3;
 
@@ -74,9 +77,9 @@ impl Sources {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .read_timeout(limits.silence)
-                // Enough for one fast download over a connection that others share, and no more than that in memory.
-                .http2_initial_stream_window_size(Some(1024 * 1024))
-                .http2_initial_connection_window_size(Some(2 * 1024 * 1024))
+                // What is not read of one download takes memory, which is bounded, but nothing from the others.
+                .http2_initial_stream_window_size(Some(512 * 1024))
+                .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
                 .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
         let allowed = builder().redirect(reqwest::redirect::Policy::none()).referer(false).no_proxy().build()?;
@@ -208,7 +211,7 @@ impl Source {
                 None => return Ok(None),
             }
         }
-        let chunk = self.pending.split_to(self.pending.len().min(most));
+        let chunk = self.pending.split_to(self.pending.len().min(most).min(MAX_CHUNK));
         self.position += chunk.len() as u64;
         Ok(Some(chunk))
     }
@@ -229,7 +232,7 @@ impl Source {
         let asked = Instant::now();
         let chunk = match &mut self.state {
             State::Inline(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()),
-            State::Http(download) => download.receive(self.received).await?,
+            State::Http(download) => download.receive(self.received, self.length).await?,
         };
         let Some(chunk) = chunk else { return Ok(None) };
         self.received += chunk.len() as u64;
@@ -242,8 +245,11 @@ impl Source {
 }
 
 impl Download {
-    /// The next bytes. What breaks off is asked for from there on, if that can be.
-    async fn receive(&mut self, received: u64) -> Result<Option<Bytes>, Failure> {
+    /// The next bytes. What breaks off, or ends before its announced end, is asked for from there on, if that can be.
+    async fn receive(&mut self, received: u64, length: Option<u64>) -> Result<Option<Bytes>, Failure> {
+        if length == Some(received) {
+            return Ok(None);
+        }
         loop {
             let broken = match self.answer.chunk().await {
                 Ok(Some(chunk)) if chunk.is_empty() => continue,
@@ -251,7 +257,8 @@ impl Download {
                     self.resumptions = 0;
                     return Ok(Some(chunk));
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) if length.is_none() => return Ok(None),
+                Ok(None) => Failure::new(FailureType::SourceUnavailable, "the output ended before its announced end"),
                 Err(failure) => failure,
             };
             self.resumptions += 1;
@@ -260,11 +267,13 @@ impl Download {
             };
             tracing::debug!(received, failure = %broken, "a download broke off; asking for the rest");
             let range = Range { position: received, validator: &validator };
-            let resumed = http::request(&self.sources, &self.url, Some(range)).await?;
-            if !resumed.is_partial {
-                return Err(broken);
+            match http::request(&self.sources, &self.url, Some(range)).await {
+                Ok(resumed) if resumed.is_partial && resumed.length.map(|rest| rest + received) == length => {
+                    self.answer = resumed;
+                }
+                // Its address may have changed meanwhile, which the next attempt finds out.
+                Ok(_) | Err(_) => return Err(broken),
             }
-            self.answer = resumed;
         }
     }
 }
