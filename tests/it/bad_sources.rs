@@ -222,7 +222,8 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
     let taken_by_the_same = world.accept(&world.source.url("taken-by-the-same", STREAMED)).await;
     for (id, bytes) in [(&taken, vec![7; 9_000_000]), (&taken_by_the_same, source::file(9_000_000))] {
         let key = format!("jobs/{id}/0.png");
-        world.store.put_object().bucket(&world.bucket).key(key).body(ByteStream::from(bytes)).send().await.unwrap();
+        let put = world.store.put_object().bucket(&world.bucket).key(key).content_type("image/png");
+        put.body(ByteStream::from(bytes)).send().await.unwrap();
     }
     cases.insert("taken", (taken.clone(), Failed("StorageConflict")));
     cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));

@@ -222,3 +222,13 @@ async fn handle(job: &Value) -> WorkflowHandle<temporalio_client::Client, MediaG
 async fn temporal_status(job: &Value) -> WorkflowExecutionStatus {
     handle(job).await.describe(WorkflowDescribeOptions::default()).await.unwrap().status()
 }
+
+#[tokio::test]
+async fn an_output_that_has_moved_is_found_at_its_new_address() {
+    let stack = shared();
+    let gone = format!("http://{}/files/none/0.png", stack.provider.as_ref().unwrap().address);
+    let moved = json!({"urls": [gone], "urls_later": ["data:,a%20caption"], "latency_ms": 500, "webhooks": 0});
+    let job = Api::of(stack).run(&job(1, moved)).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    assert_eq!((&job["media"][0]["size"], &job["media"][0]["attempts"]), (&json!(9), &json!(1)));
+}

@@ -101,6 +101,8 @@ impl World {
     pub(crate) async fn check_bytes(&self, media: &Value) -> Result<(), String> {
         let key = format!("{}{}", self.prefix, media["s3_key"].as_str().unwrap());
         let object = self.store.get_object().bucket(&self.bucket).key(&key).send().await.unwrap();
+        assert_eq!(object.content_encoding(), None, "{key}");
+        assert_eq!(object.content_type(), media["content_type"].as_str(), "{key}");
         let bytes = object.body.collect().await.unwrap().into_bytes();
         let sha256 = hex::encode(Sha256::digest(&bytes));
         if media["size"] == bytes.len() && media["sha256"] == sha256 {

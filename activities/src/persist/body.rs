@@ -160,8 +160,13 @@ impl Intercept for Payload {
             Self::Unsigned => PayloadSigningOverride::UnsignedPayload,
             Self::Hashed(sha256) => PayloadSigningOverride::Precomputed(sha256.clone()),
             Self::Streamed(length) => {
-                let headers = context.request_mut().headers_mut();
-                headers.insert("content-encoding", "aws-chunked");
+                let request = context.request_mut();
+                // AWS wants to be told and forgets it; other stores go by the signature, and would show it to every reader.
+                let is_aws = request.uri().contains(".amazonaws.com");
+                let headers = request.headers_mut();
+                if is_aws {
+                    headers.insert("content-encoding", "aws-chunked");
+                }
                 headers.insert("content-length", encoded_length(*length).to_string());
                 headers.insert("x-amz-decoded-content-length", length.to_string());
                 headers.insert("x-amz-trailer", TRAILER);

@@ -127,7 +127,17 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
 #[handler]
 fn read(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
     match state.store.get(&id) {
-        Some(prediction) => Json(prediction.to_json(&state.origin, Timestamp::now())).into_response(),
+        Some(prediction) => {
+            let now = Timestamp::now();
+            let mut json = prediction.to_json(&state.origin, now);
+            if prediction.status(now).is_terminal()
+                && let Some(urls) = prediction.script().urls_later
+                && state.store.count_fetch(&id, "the prediction") > 1
+            {
+                json["output"] = json!(urls);
+            }
+            Json(json).into_response()
+        }
         None => unknown(),
     }
 }

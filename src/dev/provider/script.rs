@@ -41,6 +41,8 @@ pub struct Script {
     pub retention: Option<Duration>,
     /// Say that the files are at these addresses.
     pub urls: Option<Vec<String>>,
+    /// Say that they are at these once the end was read before: links move.
+    pub urls_later: Option<Vec<String>>,
     /// Make files of this many bytes instead of pictures.
     pub bytes: Option<usize>,
 }
@@ -62,6 +64,7 @@ impl Default for Script {
             fail_fetches: 0,
             retention: None,
             urls: None,
+            urls_later: None,
             bytes: None,
         }
     }
