@@ -396,7 +396,8 @@ async fn a_paused_generation_is_not_a_canceled_one() {
 /// The SDK reports a failed attempt with the details that it knows, which are not the latest.
 #[tokio::test]
 async fn what_was_recorded_survives_an_attempt_that_fails() {
-    let stack = start(&options("recorded")).await;
+    let options = options("recorded");
+    let stack = start(&options).await;
     let api = Api::of(&stack);
     let provider = stack.provider.as_ref().unwrap();
     provider.fail(Outage::new(429, 1, Some(1)));
@@ -405,4 +406,6 @@ async fn what_was_recorded_survives_an_attempt_that_fails() {
     provider.fail(Outage::new(502, 2, None));
     assert_eq!(api.ended(&id).await["status"], "completed");
     assert_eq!(provider.predictions().len(), 1, "it was paid for twice");
+    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
+    assert!(!log.contains("adopted a prediction"), "the record of it was lost");
 }
