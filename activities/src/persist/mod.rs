@@ -4,7 +4,7 @@
 //!
 //! - [`source`]: where bytes come from
 //! - [`media_type`]: what they are
-//! - [`transfer`]: how they get from the one to the other
+//! - [`transfer`]: how they get from the one to the other; `flow`: doing it
 //! - `store`, `multipart`: where they go, in one request or in parts
 //! - `body`: a request that is sent while its bytes arrive
 //! - `digest`: what is computed of them
@@ -19,6 +19,7 @@ pub mod transfer;
 
 mod body;
 mod digest;
+mod flow;
 mod multipart;
 mod store;
 
