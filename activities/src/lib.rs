@@ -6,10 +6,12 @@
 //! - [`persist`]: moves one output into the store
 //! - [`guard`]: keeps what is fetched on someone's word to public addresses
 //! - [`sweep`]: aborts uploads that nobody finishes
+//! - [`deliver_webhook`]: tells a caller how a job ended
 //! - [`finalize`]: writes the manifest
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
 
+pub mod deliver_webhook;
 pub mod failure;
 pub mod finalize;
 pub mod generate;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use darkroom_workflows::{
     activities::{
-        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput, GenerateCheckpoint, GenerateInput,
-        GenerateOutcome, Generation, PersistInput, SweepInput, Swept,
+        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput, DeliverWebhookInput, Delivery,
+        GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation, PersistInput, SweepInput, Swept,
     },
     job::{JobState, StoredMedia},
 };
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 
 use crate::{
+    deliver_webhook::Courier,
     failure::attempted,
     finalize,
     generate::{self, SubmissionPolicy, provider::Provider},
@@ -21,7 +22,7 @@ use crate::{
     sweep,
 };
 
-pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep};
+pub use self::activities::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep};
 
 /// The activities and the clients that they work with.
 pub struct Activities {
@@ -33,6 +34,8 @@ pub struct Activities {
     pub sources: Sources,
     /// What moves them into the store.
     pub engine: Engine,
+    /// What tells callers.
+    pub courier: Courier,
 }
 
 #[activities]
@@ -105,6 +108,19 @@ impl Activities {
     #[activity(definition = contract::Sweep)]
     pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, input: SweepInput) -> Result<Swept, ActivityError> {
         attempted(&ctx, sweep::sweep(&self.engine.storage, input).await)
+    }
+
+    /// See [`Courier::deliver`].
+    ///
+    /// # Errors
+    /// None.
+    #[activity(definition = contract::DeliverWebhook)]
+    pub async fn deliver_webhook(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: DeliverWebhookInput,
+    ) -> Result<Delivery, ActivityError> {
+        Ok(self.courier.deliver(input).await)
     }
 
     /// See [`finalize::finalize`].

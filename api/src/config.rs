@@ -2,23 +2,39 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use anyhow::Result;
-use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_config::{Storage, Variable, WebhookSecret, temporal::TemporalConfig};
 use url::Url;
 
-use crate::webhooks::WebhookSecret;
+use crate::{access::ApiKeys, edge::Origins};
 
 const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
+const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef");
 const DARKROOM_ALLOW_ANONYMOUS: Variable = Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true");
+const DARKROOM_CORS_ORIGINS: Variable = Variable::new("DARKROOM_CORS_ORIGINS", "https://app.example.com");
+const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100");
+const DARKROOM_OPEN_JOBS: Variable = Variable::new("DARKROOM_OPEN_JOBS", "10000");
+const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
 const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const DARKROOM_TEMPORAL_UI: Variable = Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
+const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
 
 /// How long a call to Temporal is tried again before the caller is told to come back.
 const TEMPORAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many files we may have open beside connections: to Temporal, to the store, logs.
+const OTHER_FILES: usize = 128;
+
+// None of them can be zero, which the compiler checks.
+const DEFAULT_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const DEFAULT_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+const DEFAULT_OPEN_JOBS: u64 = 10_000;
 
 /// The api's configuration.
 pub struct Config {
@@ -33,7 +49,18 @@ pub struct Config {
     /// The base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
     /// What signs the provider's reports.
+    pub replicate_secret: Option<WebhookSecret>,
+    /// What the secrets of those who are told of the ends of jobs are made of.
     pub webhook_secret: Option<WebhookSecret>,
+    /// Who may call; everybody if there are none.
+    pub keys: ApiKeys,
+    /// Whose pages may call.
+    pub origins: Origins,
+    /// How many requests a second each key is good for.
+    pub requests_per_second: NonZeroU32,
+    /// How many jobs of a tenant may be open.
+    pub open_jobs: u64,
+    connections: NonZeroUsize,
 }
 
 impl Config {
@@ -43,13 +70,20 @@ impl Config {
     /// If a variable is missing or malformed; the message names it, its problem and an example.
     pub async fn from_env() -> Result<Self> {
         let listen = DARKROOM_LISTEN.or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))?;
-        if !listen.ip().is_loopback() && !DARKROOM_ALLOW_ANONYMOUS.or(false)? {
+        let keys = DARKROOM_API_KEYS.optional_secret::<ApiKeys>()?.unwrap_or_default();
+        if !listen.ip().is_loopback() && keys.is_empty() && !DARKROOM_ALLOW_ANONYMOUS.or(false)? {
             let problem = format!("{listen} can be reached by others, and whoever reaches it can spend your money");
-            let remedy = "listen on loopback behind a proxy that checks callers, or set DARKROOM_ALLOW_ANONYMOUS=true";
+            let remedy = "give out API keys (DARKROOM_API_KEYS), listen on loopback behind a proxy that checks callers, \
+                          or set DARKROOM_ALLOW_ANONYMOUS=true";
             return Err(DARKROOM_LISTEN.invalid(format!("{problem}; {remedy}")).into());
         }
         Ok(Self {
             listen,
+            keys,
+            origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
+            requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
+            open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
+            connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage: Storage::from_env().await?,
             public_url: match DARKROOM_PUBLIC_URL.optional()? {
@@ -57,7 +91,18 @@ impl Config {
                 None => format!("http://{listen}").parse()?,
             },
             temporal_ui: DARKROOM_TEMPORAL_UI.optional()?,
-            webhook_secret: REPLICATE_WEBHOOK_SECRET.optional_secret()?,
+            replicate_secret: REPLICATE_WEBHOOK_SECRET.optional_secret()?,
+            webhook_secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,
         })
+    }
+
+    /// How many connections to hold: as many as are wanted, and as the system has files for.
+    pub(crate) fn connections(&self) -> usize {
+        let wanted = self.connections.get();
+        match rlimit::increase_nofile_limit(u64::try_from(wanted + OTHER_FILES).unwrap_or(u64::MAX)) {
+            Ok(files) => wanted.min(usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES)).max(1),
+            // A system without such a limit.
+            Err(_) => wanted,
+        }
     }
 }

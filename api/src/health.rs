@@ -5,48 +5,106 @@ use std::{sync::Arc, time::Duration};
 
 use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use futures::future::join4;
-use poem::{IntoResponse, Response, RouteMethod, get, handler, http::StatusCode, web::Data};
-use serde_json::json;
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
     enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
 };
 
-use crate::Context;
+use crate::{Context, openapi::Tag};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(crate) fn live() -> RouteMethod {
-    get(healthz)
+/// The operations for those who run it.
+pub(crate) struct HealthApi(pub(crate) Arc<Context>);
+
+#[OpenApi(tag = "Tag::Operations")]
+impl HealthApi {
+    /// Begin here
+    ///
+    /// Leads to the documentation.
+    #[oai(path = "/", method = "get", operation_id = "begin", hidden)]
+    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
+    async fn begin(&self) -> Begin {
+        Begin::Documentation("/docs".to_owned())
+    }
+
+    /// Is it alive?
+    ///
+    /// Whether the process answers.
+    #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
+    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
+    async fn live(&self) -> Live {
+        Live::Alive(Json(Health { status: "ok".to_owned() }))
+    }
+
+    /// Is it ready?
+    ///
+    /// Whether Temporal and the store answer too, and workers were seen on both queues in the last minutes.
+    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
+    async fn ready(&self) -> Ready {
+        let context = &self.0;
+        let checks =
+            join4(temporal(context), storage(context), worker(context, GENERATE_QUEUE), worker(context, PERSIST_QUEUE));
+        let (temporal, storage, generate, persist) = checks.await;
+        let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
+        let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
+        let checks = Checks {
+            temporal: say(temporal),
+            storage: say(storage),
+            worker_generate: say(generate),
+            worker_persist: say(persist),
+        };
+        if ready {
+            Ready::Ready(Json(Readiness { status: "ready".to_owned(), checks }))
+        } else {
+            Ready::NotReady(Json(Readiness { status: "not ready".to_owned(), checks }))
+        }
+    }
 }
 
-pub(crate) fn ready() -> RouteMethod {
-    get(readyz)
+#[derive(ApiResponse)]
+enum Begin {
+    /// The documentation is there.
+    #[oai(status = 307)]
+    Documentation(#[oai(header = "Location")] String),
 }
 
-#[handler]
-fn healthz() -> Response {
-    Response::builder().content_type("application/json").body(json!({"status": "ok"}).to_string())
+#[derive(ApiResponse)]
+enum Live {
+    /// It is.
+    #[oai(status = 200)]
+    Alive(Json<Health>),
 }
 
-#[handler]
-async fn readyz(Data(context): Data<&Arc<Context>>) -> impl IntoResponse {
-    let checks =
-        join4(temporal(context), storage(context), worker(context, GENERATE_QUEUE), worker(context, PERSIST_QUEUE));
-    let (temporal, storage, generate, persist) = checks.await;
-    let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
-    let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
-    let body = json!({
-        "status": if ready { "ready" } else { "not ready" },
-        "checks": {
-            "temporal": say(temporal),
-            "storage": say(storage),
-            "worker_generate": say(generate),
-            "worker_persist": say(persist),
-        },
-    });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Response::builder().status(status).content_type("application/json").body(body.to_string())
+#[derive(ApiResponse)]
+enum Ready {
+    /// It is.
+    #[oai(status = 200)]
+    Ready(Json<Readiness>),
+    /// Something is missing.
+    #[oai(status = 503)]
+    NotReady(Json<Readiness>),
+}
+
+#[derive(Object)]
+struct Health {
+    status: String,
+}
+
+#[derive(Object)]
+struct Readiness {
+    status: String,
+    checks: Checks,
+}
+
+/// `ok`, or what is wrong.
+#[derive(Object)]
+struct Checks {
+    temporal: String,
+    storage: String,
+    worker_generate: String,
+    worker_persist: String,
 }
 
 async fn temporal(context: &Context) -> Result<(), String> {

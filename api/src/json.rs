@@ -1,6 +1,14 @@
-//! Request bodies, read strictly: declared as JSON, bounded, no unknown fields, and an error that points at the place.
+//! Request bodies, read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and an error that points at
+//! the place.
 
-use poem::{FromRequest, Request, RequestBody, error::ReadBodyError};
+use std::time::Duration;
+
+use poem::{Request, RequestBody, error::ReadBodyError};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaMediaType, MetaRequest, Registry},
+    types::Type,
+};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
@@ -8,38 +16,91 @@ use serde_path_to_error::{Path, Segment};
 use crate::problem::{Kind, Problem};
 
 /// The largest body that is read.
-const MAX_BODY: usize = 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-/// A body of JSON.
-pub(crate) struct Json<T>(pub(crate) T);
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-impl<'a, T: DeserializeOwned> FromRequest<'a> for Json<T> {
-    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
-        if !request.content_type().is_some_and(is_json) {
-            let detail = "send the body with Content-Type: application/json";
-            return Err(Problem::new(Kind::UnsupportedMediaType, detail).into());
-        }
-        let bytes = body.take()?.into_bytes_limit(MAX_BODY).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => {
-                Problem::new(Kind::TooLarge, format!("a body has at most {MAX_BODY} bytes"))
-            }
-            error => Problem::new(Kind::Malformed, format!("the body broke off: {error}")),
-        })?;
-        Ok(Self(parse(&bytes)?))
+/// A body of JSON whose shape the documentation shows as a `D`.
+pub(crate) struct Json<T, D>(pub(crate) T, std::marker::PhantomData<D>);
+
+/// A body of JSON, or no body at all for the default.
+pub(crate) struct OptionalJson<T, D>(pub(crate) T, std::marker::PhantomData<D>);
+
+impl<'a, T: DeserializeOwned + Send, D: Type> ApiExtractor<'a> for Json<T, D> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        D::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(request_meta::<D>(true))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(parse(&read(request, body).await?)?, std::marker::PhantomData))
     }
 }
 
-/// A body of JSON, or no body at all for the default.
-pub(crate) struct OptionalJson<T>(pub(crate) T);
+impl<'a, T: DeserializeOwned + Default + Send, D: Type> ApiExtractor<'a> for OptionalJson<T, D> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
-impl<'a, T: DeserializeOwned + Default> FromRequest<'a> for OptionalJson<T> {
-    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let declares_none = request.content_type().is_none() && request.header("transfer-encoding").is_none();
-        if declares_none && request.header("content-length").is_none_or(|length| length == "0") {
-            return Ok(Self(T::default()));
-        }
-        Json::from_request(request, body).await.map(|Json(value)| Self(value))
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        D::register(registry);
     }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(request_meta::<D>(false))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let declares_none = request.content_type().is_none() && request.header("transfer-encoding").is_none();
+        let value = if declares_none && request.header("content-length").is_none_or(|length| length == "0") {
+            T::default()
+        } else {
+            parse(&read(request, body).await?)?
+        };
+        Ok(Self(value, std::marker::PhantomData))
+    }
+}
+
+fn request_meta<D: Type>(required: bool) -> MetaRequest {
+    let content = vec![MetaMediaType { content_type: "application/json", schema: D::schema_ref() }];
+    MetaRequest { description: None, content, required }
+}
+
+async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Vec<u8>> {
+    if !request.content_type().is_some_and(is_json) {
+        let detail = "send the body with Content-Type: application/json";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail).into());
+    }
+    read_bytes(body, MAX_BODY).await
+}
+
+/// Reads a body of at most this many bytes, whatever it is.
+pub(crate) async fn read_bytes(body: &mut RequestBody, most: usize) -> poem::Result<Vec<u8>> {
+    let too_late = || Problem::new(Kind::RequestTimeout, format!("the body took longer than {BODY_TIMEOUT:?}"));
+    let bytes =
+        tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(most)).await.map_err(|_| too_late())?;
+    Ok(bytes.map(Into::into).map_err(|error| match error {
+        ReadBodyError::PayloadTooLarge => Problem::new(Kind::TooLarge, format!("a body has at most {most} bytes")),
+        error => Problem::new(Kind::Malformed, format!("the body broke off: {error}")),
+    })?)
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -59,7 +120,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let error = error.into_inner();
         match error.classify() {
             Category::Data => {
-                let detail = without_position(&error);
+                let detail = in_words_of_json(&without_position(&error));
                 Problem::new(Kind::InvalidRequest, format!("the body is not acceptable at {pointer:?}: {detail}"))
                     .with_field(pointer, detail)
             }
@@ -83,6 +144,13 @@ fn pointer(path: &Path) -> String {
             Segment::Enum { .. } | Segment::Unknown => None,
         })
         .collect()
+}
+
+/// Serde speaks of Rust's types.
+fn in_words_of_json(text: &str) -> String {
+    text.replace("expected u64", "expected a whole number")
+        .replace("a sequence", "an array")
+        .replace("a map", "an object")
 }
 
 fn without_position(error: &serde_json::Error) -> String {

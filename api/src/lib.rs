@@ -1,58 +1,83 @@
 //! The HTTP facade: starts `MediaGeneration` workflows and reads their state. It knows the contract in `workflows` and
 //! nothing of how activities do their work.
 //!
+//! - [`server`]: the listener
+//! - [`access`]: who calls, and how much they may ask for
 //! - [`jobs`]: the job resource and its routes
-//! - [`webhooks`]: what the provider reports
+//! - [`webhooks`]: what the provider reports, and what we tell callers
 //! - [`health`]: liveness and readiness
+//! - [`openapi`]: the description of it all
 //! - [`problem`]: errors as RFC 9457 has them
-//! - [`json`]: request bodies, read strictly
+//! - [`json`], [`prefer`], [`request_id`], [`edge`]: what requests and answers have in common
 //! - [`temporal`]: the connection, which may come and go
 
+pub mod access;
 pub mod config;
-pub mod health;
-pub mod jobs;
-pub mod json;
+pub mod edge;
 pub mod problem;
-pub mod temporal;
-pub mod webhooks;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod health;
+mod jobs;
+mod json;
+mod openapi;
+mod prefer;
+mod request_id;
+mod server;
+mod temporal;
+mod webhooks;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use darkroom_config::Storage;
+use darkroom_config::{Storage, WebhookSecret};
 use poem::{
-    Endpoint, EndpointExt, IntoResponse, Route, Server,
-    listener::{Acceptor, Listener, TcpAcceptor, TcpListener},
+    Endpoint, EndpointExt, Request, Response,
+    http::{StatusCode, header},
     middleware::CatchPanic,
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use config::Config;
+
+use access::{ApiKeys, Limits};
+use jobs::{Presigned, view::Views, watch::Watches};
+use openapi::Methods;
 use problem::Problem;
 use temporal::Temporal;
-use webhooks::WebhookSecret;
-
-/// How long requests under way may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
 
 /// What every handler works with.
-pub struct Context {
+struct Context {
     /// Where jobs run.
-    pub temporal: Temporal,
+    temporal: Temporal,
     /// Where media and manifests lie.
-    pub storage: Storage,
+    storage: Storage,
     /// The base of links to ourselves.
-    pub public_url: Url,
+    public_url: Url,
     /// The base of links into the Temporal UI.
-    pub temporal_ui: Option<Url>,
+    temporal_ui: Option<Url>,
     /// What signs the provider's reports; without it, none is believed.
-    pub webhook_secret: Option<WebhookSecret>,
+    replicate_secret: Option<WebhookSecret>,
+    /// What the secrets of those who are told of the ends of jobs are made of.
+    webhook_secret: Option<WebhookSecret>,
+    /// Who may call; everybody if there are none.
+    keys: ApiKeys,
+    /// How much they may ask for.
+    limits: Limits,
+    /// Jobs as they were read lately.
+    views: Views,
+    /// Jobs that are followed.
+    watches: Watches,
+    /// URLs that were signed lately.
+    presigned: Presigned,
+    /// When to end what does not end by itself.
+    shutdown: CancellationToken,
 }
 
 /// The facade with its socket bound: from here on, callers can connect.
 pub struct Bound {
-    acceptor: TcpAcceptor,
+    listener: TcpListener,
     config: Config,
     /// Where it listens.
     pub address: SocketAddr,
@@ -66,42 +91,61 @@ impl Bound {
     pub async fn bind(config: Config) -> Result<Self> {
         let listen = config.listen;
         let problem = || format!("cannot listen on {listen} (DARKROOM_LISTEN)");
-        let acceptor = TcpListener::bind(listen).into_acceptor().await.with_context(problem)?;
-        let local = acceptor.local_addr().into_iter().find_map(|address| address.as_socket_addr().copied());
-        Ok(Self { acceptor, config, address: local.unwrap_or(listen) })
+        let listener = TcpListener::bind(listen).await.with_context(problem)?;
+        let address = listener.local_addr().with_context(problem)?;
+        Ok(Self { listener, config, address })
     }
 
     /// Serves until `shutdown`, then lets requests under way finish.
-    ///
-    /// # Errors
-    /// If the listener breaks.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Config { temporal, storage, public_url, temporal_ui, webhook_secret, .. } = self.config;
-        let temporal = Temporal::connect(temporal, shutdown.clone());
-        let context = Arc::new(Context { temporal, storage, public_url, temporal_ui, webhook_secret });
-        tracing::info!(address = %self.address, "api started");
-        Server::new_with_acceptor(self.acceptor)
-            .run_with_graceful_shutdown(routes(context), shutdown.cancelled_owned(), Some(DRAIN))
-            .await
-            .context("the listener broke")?;
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { listener, config, address } = self;
+        let max_connections = config.connections();
+        let context = Arc::new(Context {
+            temporal: Temporal::connect(config.temporal, shutdown.clone()),
+            storage: config.storage,
+            public_url: config.public_url,
+            temporal_ui: config.temporal_ui,
+            replicate_secret: config.replicate_secret,
+            webhook_secret: config.webhook_secret,
+            keys: config.keys,
+            limits: Limits::new(config.requests_per_second, config.open_jobs),
+            views: Views::new(),
+            watches: Watches::default(),
+            presigned: Presigned::new(),
+            shutdown: shutdown.clone(),
+        });
+        tracing::info!(%address, max_connections, "api started");
+        let (routes, methods) = openapi::routes(&context);
+        let public_url = context.public_url.clone();
+        let identified = Identified { inner: Arc::new(routes.data(context)), methods };
+        let secured = identified
+            .with_if(!config.origins.is_empty(), config.origins.cors())
+            .with(edge::security_headers(&public_url))
+            .with(CatchPanic::new().with_handler(|_| Problem::internal()))
+            .map_to_response();
+        server::serve(listener, secured, max_connections, shutdown).await;
         tracing::info!("api stopped");
-        Ok(())
     }
 }
 
-fn routes(context: Arc<Context>) -> impl Endpoint {
-    Route::new()
-        .nest("/v1/jobs", jobs::routes())
-        .nest("/v1/webhooks", webhooks::routes())
-        .at("/healthz", health::live())
-        .at("/readyz", health::ready())
-        .data(context)
-        .around(|endpoint, request| async move {
-            let path = request.uri().path().to_owned();
-            match endpoint.call(request).await {
-                Ok(response) => Ok(response.into_response()),
-                Err(error) => Ok(Problem::from(error).at(path).into_response()),
-            }
-        })
-        .with(CatchPanic::new().with_handler(|_| Problem::internal()))
+/// Gives each request an id, and makes every error a problem.
+struct Identified<E> {
+    inner: Arc<E>,
+    methods: Methods,
+}
+
+impl<E: Endpoint + 'static> Endpoint for Identified<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let path = request.uri().path().to_owned();
+        let mut response = request_id::identified(Arc::clone(&self.inner), request).await?;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Some(allowed) = self.methods.allowed(&path).and_then(|allowed| allowed.parse().ok())
+        {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        edge::default_headers(response.headers_mut());
+        Ok(response)
+    }
 }

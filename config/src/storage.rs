@@ -1,7 +1,10 @@
 //! The bucket that everything is stored in: the standard `AWS_*` through aws-config, and what they leave open in `S3_*`.
 //! What lies in the bucket is not known here.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Result, ensure};
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
@@ -131,11 +134,12 @@ impl Storage {
     ///
     /// # Errors
     /// If the validity is over a week or there are no credentials to sign with.
-    pub async fn presign(&self, key: &str, validity: Duration) -> Result<Url> {
+    pub async fn presign(&self, key: &str, from: SystemTime, validity: Duration) -> Result<Url> {
         const WEEK: Duration = Duration::from_hours(168);
         ensure!(validity <= WEEK, "a presigned URL is valid for a week at most");
         let request = self.public.get_object().bucket(&self.bucket).key(self.full_key(key));
-        let presigned = request.presigned(PresigningConfig::expires_in(validity)?).await?;
+        let presigned =
+            request.presigned(PresigningConfig::builder().start_time(from).expires_in(validity).build()?).await?;
         Ok(presigned.uri().parse()?)
     }
 }

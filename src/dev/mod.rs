@@ -30,6 +30,9 @@ use anyhow::{Context, Result};
 
 use self::{process::Process, provider::ProviderServer, s3::S3Server, temporal::TemporalServer};
 
+/// What the embedded stack signs webhooks with. It is no secret.
+pub const WEBHOOK_SECRET: &str = "whsec_ZGFya3Jvb20gb24gb25lIG1hY2hpbmU=";
+
 /// What the stack is to be like.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -131,6 +134,26 @@ impl Stack {
         environment.spawn(subcommand, options)
     }
 
+    /// Starts a second api beside the first, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn spawn_another_api(&self) -> Result<(Process, SocketAddr)> {
+        let Self { temporal, s3, provider, options, .. } = self;
+        let address = ports::pick(&Options { usual_ports: false, ..options.clone() }, "another-api", 0).await?;
+        let environment = Environment { temporal, s3, provider: provider.as_ref(), api_address: address };
+        let mut options = options.clone();
+        // Links are the same, whichever process makes them.
+        options.variables.push(("DARKROOM_PUBLIC_URL", self.api_url()));
+        let process = environment.spawn("api", &options)?;
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let answers = async || {
+            http.get(format!("http://{address}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success())
+        };
+        process::until("another api that is ready", Duration::from_mins(1), &[&process], answers).await?;
+        Ok((process, address))
+    }
+
     /// Waits until the api reports that it is ready.
     ///
     /// # Errors
@@ -167,7 +190,7 @@ impl Environment<'_> {
     fn tell(&self, command: &mut std::process::Command) {
         // What our own environment says of other stacks must not reach into this one.
         let foreign = |name: &str| {
-            ["AWS_", "DARKROOM_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WORKER_"]
+            ["AWS_", "DARKROOM_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WEBHOOK_", "WORKER_"]
                 .iter()
                 .any(|of| name.starts_with(of))
         };
@@ -182,6 +205,7 @@ impl Environment<'_> {
             .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY)
             .env("AWS_REGION", "us-east-1")
             .env("S3_BUCKET", s3::BUCKET)
+            .env("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET)
             .env("DARKROOM_LISTEN", self.api_address.to_string());
         if let Some(ui) = &self.temporal.ui {
             command.env("DARKROOM_TEMPORAL_UI", ui);

@@ -10,6 +10,7 @@ mod faults;
 mod first_look;
 mod harness;
 mod histories;
+mod http;
 mod http2;
 mod jobs;
 mod outages;

@@ -8,7 +8,7 @@ use darkroom_activities::{
     generate::SubmissionPolicy,
     guard::{AllowedHosts, Ports},
 };
-use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_config::{Storage, Variable, WebhookSecret, temporal::TemporalConfig};
 use url::Url;
 
 const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist");
@@ -19,6 +19,9 @@ const PERSIST_STREAM_MAX: Variable = Variable::new("PERSIST_STREAM_MAX", "256MiB
 const MAX_OUTPUT_BYTES: Variable = Variable::new("MAX_OUTPUT_BYTES", "2GiB");
 const SOURCE_PORTS: Variable = Variable::new("SOURCE_PORTS", "80,443");
 const SOURCE_ALLOW: Variable = Variable::new("SOURCE_ALLOW", "files.internal:8443");
+const WEBHOOK_PORTS: Variable = Variable::new("WEBHOOK_PORTS", "80,443");
+const WEBHOOK_ALLOW: Variable = Variable::new("WEBHOOK_ALLOW", "hooks.internal:8443");
+const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
 const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
@@ -50,6 +53,8 @@ pub struct Config {
     pub persist_concurrency: NonZeroUsize,
     /// What moving them may take.
     pub persist: PersistConfig,
+    /// How callers are told.
+    pub webhooks: WebhookConfig,
 }
 
 /// What moving outputs may take, and from where.
@@ -63,6 +68,16 @@ pub struct PersistConfig {
     /// The ports that outputs may be fetched from.
     pub ports: Ports,
     /// The hosts that they may be fetched from although they are private.
+    pub allowed_hosts: AllowedHosts,
+}
+
+/// How callers are told of the end of a job, and where.
+pub struct WebhookConfig {
+    /// What signs the messages; without it, none is sent.
+    pub secret: Option<WebhookSecret>,
+    /// The ports that they may be sent to.
+    pub ports: Ports,
+    /// The hosts that they may be sent to although they are private.
     pub allowed_hosts: AllowedHosts,
 }
 
@@ -98,6 +113,11 @@ impl Config {
             generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
             persist_concurrency: PERSIST_CONCURRENCY.or(DEFAULT_PERSIST_CONCURRENCY)?,
             persist: PersistConfig::from_env()?,
+            webhooks: WebhookConfig {
+                secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,
+                ports: WEBHOOK_PORTS.or(Ports::default())?,
+                allowed_hosts: WEBHOOK_ALLOW.or(AllowedHosts::default())?,
+            },
             provider: ProviderConfig {
                 base_url: match REPLICATE_BASE_URL.optional()? {
                     Some(url) => url,

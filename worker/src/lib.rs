@@ -10,12 +10,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use darkroom_activities::{
     Activities,
+    deliver_webhook::Courier,
     generate::replicate::Replicate,
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
-    registered::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep},
+    registered::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep},
 };
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery};
 use futures::future::{OptionFuture, join};
 use temporalio_client::Client;
 use temporalio_common::worker::WorkerDeploymentOptions;
@@ -91,7 +92,9 @@ fn activities(config: &Config) -> Result<Activities> {
         .context("cannot set up the provider's client")?;
     let persist = &config.persist;
     let resolver = Resolver::from_system().context("cannot set up the resolver of names")?;
-    let guard = Guard::new(persist.ports.clone(), persist.allowed_hosts.clone(), resolver);
+    let guard = Guard::new(persist.ports.clone(), persist.allowed_hosts.clone(), resolver.clone());
+    let webhooks = &config.webhooks;
+    let webhook_guard = Guard::new(webhooks.ports.clone(), webhooks.allowed_hosts.clone(), resolver);
     let limits = Limits::of(persist.max_output.as_u64());
     Ok(Activities {
         provider: Arc::new(replicate),
@@ -102,6 +105,8 @@ fn activities(config: &Config) -> Result<Activities> {
             memory: Memory::new(usize::try_from(persist.memory.as_u64()).unwrap_or(usize::MAX)),
             stream_max: persist.stream_max.as_u64(),
         },
+        courier: Courier::new(webhook_guard, webhooks.secret.clone())
+            .context("cannot set up the client for webhooks")?,
     })
 }
 
@@ -109,10 +114,12 @@ fn generate_worker(runtime: &Runtime, client: &Client, activities: &Arc<Activiti
     let options = WorkerOptions::new(GENERATE_QUEUE)
         .register_workflow::<MediaGeneration>()?
         .register_workflow::<StorageSweep>()?
+        .register_workflow::<WebhookDelivery>()?
         .register_activity::<Generate>(Arc::clone(activities))
         .register_activity::<Collect>(Arc::clone(activities))
         .register_activity::<Inspect>(Arc::clone(activities))
         .register_activity::<CancelGeneration>(Arc::clone(activities))
+        .register_activity::<DeliverWebhook>(Arc::clone(activities))
         .register_activity::<Finalize>(Arc::clone(activities))
         .deployment_options(deployment())
         .graceful_shutdown_period(GRACE)

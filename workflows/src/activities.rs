@@ -12,15 +12,17 @@ use temporalio_macros::activity_definitions;
 use temporalio_workflow::common::ActivityError;
 
 pub use self::options::{
-    cancel_generation_options, collect_options, finalize_later_options, finalize_options, generate_options,
-    inspect_options, persist_options, sweep_options,
+    cancel_generation_options, collect_options, deliver_webhook_options, finalize_later_options, finalize_options,
+    generate_options, inspect_options, persist_options, sweep_options,
 };
 use crate::{
     job::{CancelOutcome, JobId, JobState, PredictionStatus, StoredMedia},
-    request::JobRequest,
+    request::{JobRequest, WebhookUrl},
+    tenant::Tenant,
+    webhook_delivery::DeliveryAttempt,
 };
 
-pub use self::activities::{CancelGeneration, Collect, Finalize, Generate, Inspect, Persist, Sweep};
+pub use self::activities::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep};
 
 /// The activities of a job. Each method is also a type of its own, which an implementation names as its definition.
 pub struct Activities;
@@ -78,6 +80,15 @@ impl Activities {
     /// The store cannot be asked.
     #[activity(name = "sweep")]
     pub fn sweep(_input: SweepInput) -> Result<Swept, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Sends a message to a caller, once. What came of it is a value: the workflow decides when to try again.
+    ///
+    /// # Errors
+    /// None of its own.
+    #[activity(name = "deliver_webhook")]
+    pub fn deliver_webhook(_input: DeliverWebhookInput) -> Result<Delivery, ActivityError> {
         unimplemented!()
     }
 
@@ -239,4 +250,42 @@ pub struct Swept {
     pub aborted: u32,
     /// How many it could not.
     pub failed: u32,
+}
+
+/// The input of `deliver_webhook`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DeliverWebhookInput {
+    /// Whose secret signs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+    /// Where to.
+    pub url: WebhookUrl,
+    /// The message's id.
+    pub message_id: String,
+    /// The bytes to send.
+    pub body: String,
+}
+
+/// What came of an attempt to deliver a message.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Delivery {
+    /// What it means.
+    pub verdict: Verdict,
+    /// How long the receiver asks us to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+    /// What is kept of it.
+    pub attempt: DeliveryAttempt,
+}
+
+/// What an attempt to deliver a message means.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The receiver has it.
+    Delivered,
+    /// Another attempt may succeed.
+    Failed,
+    /// None ever will.
+    Refused,
 }

@@ -15,7 +15,7 @@ pub use self::{
     media::{Media, MediaOutcome, MediaStatus, StoredMedia},
     prediction::{CancelOutcome, PredictionStatus, ProviderState},
 };
-use crate::{failure::JobError, request::JobRequest};
+use crate::{failure::JobError, request::JobRequest, tenant::Tenant};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -75,6 +75,9 @@ pub enum Stage {
 pub struct JobState {
     /// The job's id.
     pub job_id: JobId,
+    /// Whose it is; nobody's in particular where callers have no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
     /// What was asked.
     pub request: JobRequest,
     /// Where it stands.
@@ -109,9 +112,10 @@ pub struct JobState {
 impl JobState {
     /// A job that was just accepted.
     #[must_use]
-    pub fn accepted(job_id: JobId, request: JobRequest, at: Timestamp) -> Self {
+    pub fn accepted(job_id: JobId, tenant: Option<Tenant>, request: JobRequest, at: Timestamp) -> Self {
         Self {
             job_id,
+            tenant,
             request,
             status: JobStatus::Pending,
             stage: Some(Stage::Queued),

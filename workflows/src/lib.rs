@@ -2,10 +2,12 @@
 //! together. No I/O, no clock, no runtime: everything here must replay for ever.
 //!
 //! - [`request`]: what a caller asks for, parsed
+//! - [`tenant`]: whose job it is
 //! - [`job`]: the state of a job, as queries, results and manifests carry it
 //! - [`failure`]: why something failed, and what that means to whoever decides next
 //! - [`activities`]: what the workflow may ask of the world, with timeouts and retry policies
 //! - [`media_generation`]: the workflow itself
+//! - [`webhook_delivery`]: the workflow that tells a caller of the end of a job
 //! - [`storage_sweep`]: the workflow that keeps the store tidy
 
 pub mod activities;
@@ -15,11 +17,14 @@ pub mod media_generation;
 pub mod request;
 pub mod search_attributes;
 pub mod storage_sweep;
+pub mod tenant;
+pub mod webhook_delivery;
 
 pub use media_generation::{MediaGeneration, MediaGenerationInput};
 pub use storage_sweep::StorageSweep;
+pub use webhook_delivery::{WebhookDelivery, WebhookDeliveryInput};
 
-/// The task queue of the workflows, of `generate` and of the local `finalize`: many cheap slots, long waits.
+/// The task queue of the workflows, of `generate`, of webhooks and of the local `finalize`: many cheap slots, long waits.
 pub const GENERATE_QUEUE: &str = "media-generation";
 
 /// The task queue of `persist`: few slots, many bytes.

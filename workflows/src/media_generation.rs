@@ -14,7 +14,8 @@ mod stop;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    ChildWorkflowCancellationType, ChildWorkflowOptions, ParentClosePolicy, SyncWorkflowContext,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
     common::error::ApplicationFailure,
 };
 
@@ -25,6 +26,8 @@ use crate::{
     job::{JobId, JobState, JobStatus, MediaStatus, PredictionStatus, Stage, timestamp},
     request::JobRequest,
     search_attributes::JOB_STATUS,
+    tenant::Tenant,
+    webhook_delivery::{self, WebhookDelivery, WebhookDeliveryInput},
 };
 
 /// What starts a job. The workflow's id is the job's id.
@@ -32,6 +35,9 @@ use crate::{
 pub struct MediaGenerationInput {
     /// The job.
     pub job_id: JobId,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
     /// What the caller asked for.
     pub request: JobRequest,
     /// What an earlier run left to be done again.
@@ -76,7 +82,7 @@ impl MediaGeneration {
         let now = context.start_time().map(timestamp).unwrap_or_default();
         match input.retry {
             None => Self {
-                state: JobState::accepted(input.job_id, input.request, now),
+                state: JobState::accepted(input.job_id, input.tenant, input.request, now),
                 generates: true,
                 replaces: false,
                 report: None,
@@ -186,11 +192,26 @@ async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> Job
         let _ = ctx.execute_activity(Activities::finalize, ended.clone(), options).await;
     }
 
+    tell(ctx, &ended).await;
     ctx.upsert_search_attributes([JOB_STATUS.value_set(status.to_string())]);
     update(ctx, |state| {
         state.clone_from(&ended);
         ended
     })
+}
+
+/// Has the caller told, if it asked for that, by a workflow that goes on when this one has ended, and however it ended.
+async fn tell(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
+    let Some(input) = WebhookDeliveryInput::of(ended) else { return };
+    let options = ChildWorkflowOptions::builder()
+        .workflow_id(webhook_delivery::workflow_id(&ended.job_id, ended.retry_count))
+        .parent_close_policy(ParentClosePolicy::Abandon)
+        .cancel_type(ChildWorkflowCancellationType::Abandon)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .static_summary(format!("{} of {}", input.message.event, ended.job_id))
+        .build();
+    // It must have started before this workflow ends. If it has before, as after a reset, it is under way.
+    let _ = ctx.start_child_workflow(WebhookDelivery::run, input, options).await;
 }
 
 fn failed(error: JobError, state: JobState) -> WorkflowTermination {

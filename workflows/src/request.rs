@@ -4,6 +4,7 @@
 mod free_form;
 mod model;
 mod prompt;
+mod webhook;
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ pub use self::{
     free_form::{Metadata, ModelInput},
     model::Model,
     prompt::Prompt,
+    webhook::{WebhookEvent, WebhookEvents, WebhookUrl},
 };
 
 /// A request for media: the body of `POST /v1/jobs` and the input of the workflow.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct JobRequest {
     /// The model to call.
     pub model: Model,
@@ -41,6 +43,12 @@ pub struct JobRequest {
     /// The caller's own labels, returned as they came.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
+    /// Where to tell how the job ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<WebhookUrl>,
+    /// Which ends to tell of.
+    #[serde(default, skip_serializing_if = "WebhookEvents::is_default")]
+    pub webhook_events: WebhookEvents,
 }
 
 /// Why a value is not acceptable. The message names the rule and reads well after the name of the field.
@@ -178,6 +186,12 @@ mod tests {
             ("input", json!({"x": "y".repeat(65_536)}), "at most 65536 bytes"),
             ("metadata", json!({long_key: "v"}), "keys of 1 to 40"),
             ("metadata", json!({"k": 1}), "invalid type"),
+            ("webhook_url", json!("example.com/hook"), "an absolute URL"),
+            ("webhook_url", json!("ftp://example.com/"), "http or https, not ftp"),
+            ("webhook_url", json!("https://a:b@example.com/"), "no user name"),
+            ("webhook_url", json!(format!("https://example.com/{}", "a".repeat(2048))), "at most 2048 characters"),
+            ("webhook_events", json!([]), "one event at least"),
+            ("webhook_events", json!(["job.started"]), "unknown variant"),
             ("promt", json!("typo"), "unknown field"),
         ] {
             let mut body = json!({"model": "acme/photo", "prompt": "a fox"});

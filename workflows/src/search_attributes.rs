@@ -9,5 +9,8 @@ pub const JOB_STATUS: SearchAttributeKey<String> = SearchAttributeKey::keyword("
 /// The model that a job asked for, `owner/name[:version]`.
 pub const MODEL: SearchAttributeKey<String> = SearchAttributeKey::keyword("Model");
 
+/// Whose job it is; absent where callers have no keys.
+pub const TENANT: SearchAttributeKey<String> = SearchAttributeKey::keyword("Tenant");
+
 /// The names of all our search attributes; each is a `Keyword` and must be registered with the namespace.
-pub const NAMES: [&str; 2] = ["JobStatus", "Model"];
+pub const NAMES: [&str; 3] = ["JobStatus", "Model", "Tenant"];

@@ -3,31 +3,38 @@
 use std::sync::Arc;
 
 use darkroom_workflows::{MediaGeneration, job::JobStatus};
-use poem::{
-    Response, handler,
-    http::StatusCode,
-    web::{Data, Path},
-};
+use poem::{Response, http::StatusCode};
 use temporalio_client::{WorkflowCancelOptions, errors::WorkflowInteractionError};
 
-use super::{parse_id, read, resource::JobResource};
+use super::{describe, find_current};
 use crate::{
     Context,
+    access::Caller,
+    openapi::operation::{self, Content, Operation, Success},
     problem::{Kind, Problem},
     temporal,
 };
 
-#[handler]
-pub(super) async fn cancel(
-    Data(context): Data<&Arc<Context>>,
-    Path(job_id): Path<String>,
-) -> Result<Response, Problem> {
-    let job_id = parse_id(&job_id)?;
+/// Canceling a job.
+pub(super) struct Cancel;
+
+impl Operation for Cancel {
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 202,
+        description: "The job is asked to stop.",
+        content: Content::Job,
+        headers: &[operation::RETRY_AFTER, operation::ETAG],
+    }];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::AlreadyEnded, Kind::StorageUnavailable];
+}
+
+pub(super) async fn cancel(context: &Arc<Context>, caller: &Caller, job_id: &str) -> Result<Response, Problem> {
     // Temporal takes a second request to cancel for a success, even of a workflow that has closed.
-    let status = read::read(context, &job_id).await?.state.status;
-    if status.is_terminal() {
-        return Err(already_ended(status));
+    let view = find_current(context, caller, job_id).await?;
+    if view.has_ended() {
+        return Err(already_ended(view.state.status));
     }
+    let job_id = &view.state.job_id;
     let handle = context.temporal.client()?.get_workflow_handle::<MediaGeneration>(job_id.as_str());
     let options =
         WorkflowCancelOptions::builder().reason("requested over HTTP").rpc_options(temporal::rpc_options()).build();
@@ -35,17 +42,13 @@ pub(super) async fn cancel(
         Ok(()) => {}
         // It has closed since.
         Err(WorkflowInteractionError::NotFound(_)) => {
-            return Err(already_ended(read::read(context, &job_id).await?.state.status));
+            return Err(already_ended(context.views.current(context, job_id).await?.state.status));
         }
-        Err(error) => return Err(read::interaction_problem(error)),
+        Err(error) => return Err(temporal::interaction_problem(error)),
     }
     tracing::info!(%job_id, "cancellation requested");
-    let resource = JobResource::of(context, read::read(context, &job_id).await?).await?;
-    Ok(Response::builder()
-        .status(StatusCode::ACCEPTED)
-        .content_type("application/json")
-        .header("Retry-After", 1)
-        .body(resource.to_json()?))
+    let view = context.views.current(context, job_id).await?;
+    Ok(describe(&view, StatusCode::ACCEPTED).body(view.body.clone()))
 }
 
 fn already_ended(status: JobStatus) -> Problem {

@@ -6,45 +6,159 @@ use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, MediaGenerationInput,
     job::{JobId, JobState, JobStatus, timestamp},
     request::JobRequest,
-    search_attributes::{JOB_STATUS, MODEL},
+    search_attributes::{JOB_STATUS, MODEL, TENANT},
 };
-use poem::{Response, handler, http::StatusCode, web::Data};
+use poem::{Response, http::header};
 use temporalio_client::{
     WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions, errors::WorkflowStartError,
 };
-use temporalio_common::search_attributes::SearchAttributes;
+use temporalio_common::{MemoValues, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
-use super::{read::Snapshot, resource::JobResource};
+use super::{
+    accepted_or_ended, applied, describe,
+    idempotency::IdempotencyKey,
+    job_id,
+    read::{self, Snapshot},
+    view::View,
+    watch,
+};
 use crate::{
     Context,
-    json::Json,
+    access::Caller,
+    openapi::operation::{self, Content, Operation, Success},
+    prefer::Wait,
     problem::{Kind, Problem},
+    request_id::RequestId,
     temporal,
 };
 
-#[handler]
-pub(super) async fn create(
-    Data(context): Data<&Arc<Context>>,
-    Json(request): Json<JobRequest>,
-) -> Result<Response, Problem> {
-    let job_id = new_id()?;
-    let input = MediaGenerationInput { job_id: job_id.clone(), request: request.clone(), retry: None };
-    start(context, input, WorkflowIdReusePolicy::RejectDuplicate).await?;
-    tracing::info!(%job_id, "job accepted");
-    let state = JobState::accepted(job_id, request, timestamp(SystemTime::now()));
-    let resource = JobResource::of(context, Snapshot::fresh(state)).await?;
-    Ok(Response::builder()
-        .status(StatusCode::ACCEPTED)
-        .content_type("application/json")
-        .header("Location", format!("/v1/jobs/{}", resource.job_id()))
-        .header("Retry-After", 1)
-        .body(resource.to_json()?))
+/// Creating a job.
+pub(super) struct Create;
+
+impl Operation for Create {
+    const SUCCESSES: &'static [Success] = &[
+        Success {
+            status: 202,
+            description: "The job is accepted.",
+            content: Content::Job,
+            headers: &[
+                operation::LOCATION,
+                operation::RETRY_AFTER,
+                operation::ETAG,
+                operation::IDEMPOTENT_REPLAYED,
+                operation::PREFERENCE_APPLIED,
+            ],
+        },
+        Success {
+            status: 200,
+            description: "The job has ended already: it was waited for, or had been asked for before.",
+            content: Content::Job,
+            headers: &[
+                operation::LOCATION,
+                operation::ETAG,
+                operation::IDEMPOTENT_REPLAYED,
+                operation::PREFERENCE_APPLIED,
+            ],
+        },
+    ];
+    const PROBLEMS: &'static [Kind] = &[
+        Kind::Malformed,
+        Kind::RequestTimeout,
+        Kind::TooLarge,
+        Kind::UnsupportedMediaType,
+        Kind::InvalidRequest,
+        Kind::IdempotencyMismatch,
+        Kind::TooManyOpenJobs,
+        Kind::StorageUnavailable,
+    ];
 }
 
-/// Ids that sort by the time at which they were made.
-fn new_id() -> Result<JobId, Problem> {
-    Uuid::now_v7().hyphenated().to_string().parse().map_err(|_| Problem::internal())
+pub(super) async fn create(
+    context: &Arc<Context>,
+    caller: &Caller,
+    request: JobRequest,
+    key: Option<IdempotencyKey>,
+    wait: Option<Wait>,
+    request_id: Option<&RequestId>,
+) -> Result<Response, Problem> {
+    let (view, is_replayed) = match key {
+        Some(key) => once(context, caller, key, request, request_id).await?,
+        None => (accept(context, caller, job_id(Uuid::now_v7()), request, request_id).await?, false),
+    };
+    let view = match wait {
+        Some(wait) => watch::until(context, view, wait, View::has_ended).await,
+        None => view,
+    };
+    let response =
+        describe(&view, accepted_or_ended(&view)).header(header::LOCATION, format!("/v1/jobs/{}", view.state.job_id));
+    let response = if is_replayed { response.header("Idempotent-Replayed", "true") } else { response };
+    Ok(applied(response, wait).body(view.body.clone()))
+}
+
+/// The job of a key: a new one, or the one that it has had before. Temporal is the judge for as long as it remembers, and
+/// the manifest from then on.
+async fn once(
+    context: &Arc<Context>,
+    caller: &Caller,
+    key: IdempotencyKey,
+    request: JobRequest,
+    request_id: Option<&RequestId>,
+) -> Result<(Arc<View>, bool), Problem> {
+    let job_id = key.job_id(caller.tenant());
+    let refused = match read::manifest(context, &job_id).await {
+        Ok(state) => {
+            // It may have been taken up again since.
+            let earlier = context.views.recent(context, &job_id).await;
+            let recorded = async || View::of(context, Snapshot::fresh(state.clone())).await.map(Arc::new);
+            return match earlier {
+                Ok(view) => replay(view, &request),
+                Err(problem) if problem.kind() == Kind::NotFound => replay(recorded().await?, &request),
+                Err(problem) => Err(problem),
+            };
+        }
+        Err(problem) if problem.kind() == Kind::NotFound => {
+            match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
+                Ok(view) => return Ok((view, false)),
+                Err(problem) => problem,
+            }
+        }
+        Err(problem) => return Err(problem),
+    };
+    match refused.kind() {
+        // Whoever only asks again opens no further job.
+        Kind::NotEnded | Kind::TooManyOpenJobs => match context.views.recent(context, &job_id).await {
+            Ok(view) => replay(view, &request),
+            Err(problem) if problem.kind() == Kind::NotFound => Err(refused),
+            Err(problem) => Err(problem),
+        },
+        _ => Err(refused),
+    }
+}
+
+fn replay(view: Arc<View>, request: &JobRequest) -> Result<(Arc<View>, bool), Problem> {
+    if view.state.request == *request {
+        return Ok((view, true));
+    }
+    let detail = "the Idempotency-Key was used for another request; use a new key for a new request";
+    Err(Problem::new(Kind::IdempotencyMismatch, detail))
+}
+
+async fn accept(
+    context: &Context,
+    caller: &Caller,
+    job_id: JobId,
+    request: JobRequest,
+    request_id: Option<&RequestId>,
+) -> Result<Arc<View>, Problem> {
+    let tenant = caller.tenant().cloned();
+    context.limits.open_job(context.temporal.client()?, tenant.as_ref()).await?;
+    let input =
+        MediaGenerationInput { job_id: job_id.clone(), tenant: tenant.clone(), request: request.clone(), retry: None };
+    start(context, input, WorkflowIdReusePolicy::RejectDuplicate, request_id).await?;
+    tracing::info!(%job_id, "job accepted");
+    let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    View::of(context, Snapshot::fresh(state)).await.map(Arc::new)
 }
 
 /// Starts the workflow of a job.
@@ -52,18 +166,24 @@ pub(super) async fn start(
     context: &Context,
     input: MediaGenerationInput,
     reuse: WorkflowIdReusePolicy,
+    request_id: Option<&RequestId>,
 ) -> Result<(), Problem> {
-    let MediaGenerationInput { job_id, request, .. } = &input;
+    let MediaGenerationInput { job_id, tenant, request, .. } = &input;
     let job_id = job_id.clone();
-    let attributes = SearchAttributes::new([
-        JOB_STATUS.value_set(JobStatus::Processing.to_string()),
-        MODEL.value_set(request.model.to_string()),
-    ]);
+    let mut attributes =
+        vec![JOB_STATUS.value_set(JobStatus::Processing.to_string()), MODEL.value_set(request.model.to_string())];
+    attributes.extend(tenant.as_ref().map(|tenant| TENANT.value_set(tenant.to_string())));
+    let memo = request_id.map(|id| {
+        let mut memo = MemoValues::new();
+        memo.insert("request_id", id.as_str().to_owned());
+        memo
+    });
     let options = WorkflowStartOptions::new(GENERATE_QUEUE, job_id.as_str())
         .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-        .search_attributes(attributes)
+        .search_attributes(SearchAttributes::new(attributes))
         .static_summary(format!("{} · {}", request.model, request.prompt.excerpt(60)))
+        .maybe_memo(memo)
         .rpc_options(temporal::rpc_options())
         .build();
     match context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await {

@@ -1,78 +1,331 @@
 //! The routes of the job resource.
+//!
+//! - `create`, `cancel`, `retry`: what a caller can have done
+//! - `events`, `list`, `media`: what a caller can look at beside the job itself
+//! - [`view`]: a job as it was read, shared by all who read it; `read` does the reading, `resource` the writing
+//! - [`watch`]: following a job as it changes
+//! - `idempotency`: one job for one key
 
 mod cancel;
 mod create;
+mod events;
+mod idempotency;
+mod list;
+mod media;
 mod read;
 mod resource;
 mod retry;
 
-use std::{sync::Arc, time::Duration};
+pub(crate) mod view;
+pub(crate) mod watch;
 
-use darkroom_workflows::job::{JobId, MediaOutcome};
-use poem::{
-    Response, Route, get, handler,
-    http::StatusCode,
-    post,
-    web::{Data, Path},
+use std::sync::Arc;
+
+use darkroom_workflows::{
+    job::{JobId, JobStatus, Stage, timestamp},
+    request::JobRequest,
 };
+use jiff::Timestamp;
+use poem::{
+    Request, Response, ResponseBuilder,
+    http::{StatusCode, header},
+};
+use poem_openapi::{
+    OpenApi,
+    param::{Header, Path, Query},
+};
+use uuid::Uuid;
 
-use self::resource::JobResource;
+pub(crate) use self::media::Presigned;
+use self::{
+    cancel::Cancel,
+    create::Create,
+    events::Events,
+    list::List,
+    media::ReadMedia,
+    retry::{Retry, RetryRequest},
+    view::View,
+};
 use crate::{
     Context,
+    access::Caller,
+    json::{Json, OptionalJson},
+    openapi::{
+        Tag,
+        operation::{self, Content, Operation, Outcome, Success},
+        schema,
+    },
+    prefer::Wait,
     problem::{Kind, Problem},
+    request_id::RequestId,
 };
 
-/// How long a URL that leads to an output is good for.
-const PRESIGNED_VALIDITY: Duration = Duration::from_hours(1);
+/// The operations on jobs.
+pub(crate) struct JobsApi(pub(crate) Arc<Context>);
 
-pub(crate) fn routes() -> Route {
-    Route::new()
-        .at("/", post(create::create))
-        .at("/:job_id", get(read_job))
-        .at("/:job_id/cancel", post(cancel::cancel))
-        .at("/:job_id/retry", post(retry::retry))
-        .at("/:job_id/media/:index", get(read_media))
-}
+#[OpenApi(prefix_path = "/v1/jobs", tag = "Tag::Jobs")]
+impl JobsApi {
+    /// Create a job
+    ///
+    /// Accepts a request. From here on the job cannot be lost. With an `Idempotency-Key`, asking again leads to the same
+    /// job, at any time and after any failure: use one, and repeat a request whose answer was lost.
+    #[oai(path = "/", method = "post", operation_id = "createJob")]
+    async fn create(
+        &self,
+        caller: Caller,
+        request: &Request,
+        /// A name of your own for this request: 1 to 255 visible ASCII characters.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
+        /// `wait=n` waits up to `n` seconds, 60 at most, for the job to end.
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+        body: Json<JobRequest, schema::JobRequest>,
+    ) -> Outcome<Create> {
+        let key = idempotency_key
+            .0
+            .map(|key| key.parse())
+            .transpose()
+            .map_err(|error| Problem::new(Kind::InvalidParameter, format!("the header Idempotency-Key {error}")))?;
+        let wait = Wait::of(request);
+        let request_id = request.data::<RequestId>();
+        Ok(create::create(&self.0, &caller, body.0, key, wait, request_id).await?.into())
+    }
 
-#[handler]
-async fn read_job(Data(context): Data<&Arc<Context>>, Path(job_id): Path<String>) -> Result<Response, Problem> {
-    let snapshot = read::read(context, &parse_id(&job_id)?).await?;
-    let ended = snapshot.state.status.is_terminal();
-    let resource = JobResource::of(context, snapshot).await?;
-    let response = Response::builder().content_type("application/json");
-    let response = if ended { response } else { response.header("Retry-After", 1) };
-    Ok(response.body(resource.to_json()?))
-}
+    /// List jobs
+    ///
+    /// The unfinished ones first, the newest of them first; then those that have ended, the last one first. A job shows up
+    /// here, and changes, a moment later than when it is read by itself.
+    #[oai(path = "/", method = "get", operation_id = "listJobs")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list(
+        &self,
+        caller: Caller,
+        /// Only jobs that stand so. Jobs that no worker has taken up yet count as `processing`.
+        status: Query<Option<String>>,
+        /// Only jobs of this model: exactly as it was asked for.
+        model: Query<Option<String>>,
+        /// Only jobs that were created at this time (RFC 3339) or later.
+        created_after: Query<Option<String>>,
+        /// Only jobs that were created before this time.
+        created_before: Query<Option<String>>,
+        /// How many at a time: 1 to 100, 20 if not said.
+        limit: Query<Option<String>>,
+        /// Where to go on: `next_cursor` of the page before, with the same filters.
+        cursor: Query<Option<String>>,
+    ) -> Outcome<List> {
+        let parameters = list::Parameters {
+            status: status.0,
+            model: model.0,
+            created_after: created_after.0,
+            created_before: created_before.0,
+            limit: limit.0,
+            cursor: cursor.0,
+        };
+        Ok(list::list(&self.0, &caller, parameters).await?.into())
+    }
 
-#[handler]
-async fn read_media(
-    Data(context): Data<&Arc<Context>>,
-    Path((job_id, index)): Path<(String, u32)>,
-) -> Result<Response, Problem> {
-    let snapshot = read::read(context, &parse_id(&job_id)?).await?;
-    let media = snapshot.state.media.iter().find(|media| media.index == index);
-    let not_stored = |detail: String| Err(Problem::new(Kind::MediaNotStored, detail));
-    match media.map(|media| &media.outcome) {
-        Some(MediaOutcome::Completed(stored)) => {
-            let url = presign(context, &stored.s3_key).await?;
-            Ok(Response::builder().status(StatusCode::FOUND).header("Location", url.as_str()).finish())
+    /// Read a job
+    ///
+    /// Answers whether workers are there or not: what could not be asked of one is marked `"stale": true`.
+    #[oai(path = "/:job_id", method = "get", operation_id = "getJob")]
+    async fn read(
+        &self,
+        caller: Caller,
+        request: &Request,
+        job_id: Path<String>,
+        /// The `ETag` of the job as you know it: answers `304` while it is the same.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+        /// `wait=n` waits up to `n` seconds, 60 at most, for the job to change.
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Outcome<Read> {
+        let view = find(&self.0, &caller, &job_id.0).await?;
+        let wait = Wait::of(request);
+        let known = if_none_match.0.unwrap_or_default();
+        let view = match wait {
+            Some(wait) if !view.has_ended() => {
+                let etag = view.etag.clone();
+                let is_news = |view: &View| !is_known(&known, view) && (!known.is_empty() || view.etag != etag);
+                watch::until(&self.0, view, wait, is_news).await
+            }
+            _ => view,
+        };
+        if is_known(&known, &view) {
+            let response = Response::builder().status(StatusCode::NOT_MODIFIED).header(header::ETAG, &view.etag);
+            return Ok(applied(response, wait).finish().into());
         }
-        Some(MediaOutcome::Pending) => not_stored(format!("output {index} is not stored yet")),
-        Some(MediaOutcome::Failed { error, .. }) => not_stored(format!("output {index}: {}", error.detail)),
-        Some(MediaOutcome::Canceled) => not_stored(format!("output {index} was canceled")),
-        None if snapshot.state.status.is_terminal() => Err(Problem::not_found("output")),
-        None => not_stored("the outputs are not made yet".to_owned()),
+        Ok(applied(describe(&view, StatusCode::OK), wait).body(view.body.clone()).into())
+    }
+
+    /// Follow a job
+    ///
+    /// Server-sent events: `event: job` with the job as `data` for each state, from the present one on; the `id` is its
+    /// `ETag`. Ends when the job does. An `EventSource` that was cut off goes on where it was by itself.
+    #[oai(path = "/:job_id/events", method = "get", operation_id = "followJob")]
+    async fn events(
+        &self,
+        caller: Caller,
+        job_id: Path<String>,
+        /// The `id` of the last event that you have: it is not repeated.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+    ) -> Outcome<Events> {
+        let view = find(&self.0, &caller, &job_id.0).await?;
+        Ok(events::events(&self.0, view, last_event_id.0).into())
+    }
+
+    /// Cancel a job
+    ///
+    /// Asks the job to stop. What came of it shows in the job, soon; what is stored by then stays.
+    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancelJob")]
+    async fn cancel(&self, caller: Caller, job_id: Path<String>) -> Outcome<Cancel> {
+        Ok(cancel::cancel(&self.0, &caller, &job_id.0).await?.into())
+    }
+
+    /// Retry a job
+    ///
+    /// Takes a job that is `partial` or `failed` up again, under the same id. What is stored stays; what is missing is fetched
+    /// again for as long as the provider keeps it. To have it made again costs money, and is done only if asked for.
+    #[oai(path = "/:job_id/retry", method = "post", operation_id = "retryJob")]
+    async fn retry(
+        &self,
+        caller: Caller,
+        request: &Request,
+        job_id: Path<String>,
+        body: OptionalJson<RetryRequest, schema::RetryRequest>,
+    ) -> Outcome<Retry> {
+        Ok(retry::retry(&self.0, &caller, &job_id.0, &body.0, request.data()).await?.into())
+    }
+
+    /// Read an output
+    ///
+    /// Leads to the output by a URL that whoever has it can use for 45 minutes at least.
+    #[oai(path = "/:job_id/media/:index", method = "get", operation_id = "getMedia")]
+    async fn media(&self, caller: Caller, job_id: Path<String>, index: Path<String>) -> Outcome<ReadMedia> {
+        let view = find(&self.0, &caller, &job_id.0).await?;
+        Ok(media::lead(&self.0, &view, &index.0).await?.into())
     }
 }
 
-/// A malformed id is the id of no job.
+/// Reading a job.
+struct Read;
+
+impl Operation for Read {
+    const SUCCESSES: &'static [Success] = &[
+        Success {
+            status: 200,
+            description: "The job.",
+            content: Content::Job,
+            headers: &[operation::ETAG, operation::RETRY_AFTER, operation::PREFERENCE_APPLIED],
+        },
+        Success {
+            status: 304,
+            description: "The job is as you know it.",
+            content: Content::None,
+            headers: &[operation::ETAG, operation::PREFERENCE_APPLIED],
+        },
+    ];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+}
+
+/// A job of the caller's as it was a moment ago. One of another tenant does not exist.
+pub(crate) async fn find(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
+    let view = context.views.recent(context, &parse_id(job_id)?).await?;
+    if view.state.tenant.as_ref() == caller.tenant() { Ok(view) } else { Err(Problem::not_found("job")) }
+}
+
+/// The same as it is now.
+async fn find_current(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
+    let view = context.views.current(context, &parse_id(job_id)?).await?;
+    if view.state.tenant.as_ref() == caller.tenant() { Ok(view) } else { Err(Problem::not_found("job")) }
+}
+
+#[expect(clippy::expect_used, reason = "a job id is a UUID in its hyphenated form")]
+fn job_id(uuid: Uuid) -> JobId {
+    uuid.hyphenated().to_string().parse().expect("a UUID")
+}
+
 fn parse_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map_err(|_| Problem::not_found("job"))
 }
 
-async fn presign(context: &Context, key: &str) -> Result<url::Url, Problem> {
-    context.storage.presign(key, PRESIGNED_VALIDITY).await.map_err(|error| {
-        tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
-        Problem::internal()
-    })
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
+fn is_known(if_none_match: &str, view: &View) -> bool {
+    let mut tags = if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag == view.etag)
+}
+
+/// An answer about a job: its type, its `ETag`, and when to look again if it has not ended.
+fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
+    let response = Response::builder().status(status).content_type("application/json").header(header::ETAG, &view.etag);
+    match look_again(view, timestamp(std::time::SystemTime::now())) {
+        Some(seconds) => response.header(header::RETRY_AFTER, seconds),
+        None => response,
+    }
+}
+
+/// `202` for a job that is under way, `200` for one that has ended.
+fn accepted_or_ended(view: &View) -> StatusCode {
+    if view.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
+fn applied(response: ResponseBuilder, wait: Option<Wait>) -> ResponseBuilder {
+    match wait {
+        Some(wait) => response.header("Preference-Applied", wait.applied()),
+        None => response,
+    }
+}
+
+/// After how many seconds another look at a job is worth it. Providers take a second or many minutes, and what has taken
+/// long is likely to take a while longer.
+fn look_again(view: &View, now: Timestamp) -> Option<i64> {
+    match (view.state.status, view.state.stage) {
+        (JobStatus::Pending | JobStatus::Processing, Some(Stage::Generating)) => {
+            let age = now.duration_since(view.state.started_at.unwrap_or(view.state.created_at)).as_secs();
+            Some((age / 10).clamp(1, 15))
+        }
+        (JobStatus::Pending | JobStatus::Processing, _) => Some(1),
+        (JobStatus::Completed | JobStatus::Partial | JobStatus::Failed | JobStatus::Canceled, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_workflows::job::JobState;
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(status: JobStatus, stage: Option<Stage>) -> View {
+        let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
+        let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
+        let accepted = JobState::accepted(id, None, request, Timestamp::UNIX_EPOCH);
+        let state = JobState { status, stage, ..accepted };
+        View { state, body: bytes::Bytes::new(), etag: "\"a\"".to_owned() }
+    }
+
+    #[test]
+    fn callers_are_told_to_look_less_often_at_what_takes_long() {
+        let after = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let generating = view(JobStatus::Processing, Some(Stage::Generating));
+        assert_eq!(look_again(&generating, after(2)), Some(1));
+        assert_eq!(look_again(&generating, after(60)), Some(6));
+        assert_eq!(look_again(&generating, after(3600)), Some(15));
+        assert_eq!(look_again(&view(JobStatus::Processing, Some(Stage::Persisting)), after(3600)), Some(1));
+        assert_eq!(look_again(&view(JobStatus::Completed, None), after(3600)), None);
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let view = view(JobStatus::Completed, None);
+        for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
+            assert!(is_known(known, &view), "{known}");
+        }
+        for other in ["", "a", "\"b\"", "\"b\", \"c\""] {
+            assert!(!is_known(other, &view), "{other}");
+        }
+    }
 }

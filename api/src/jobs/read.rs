@@ -1,8 +1,6 @@
 //! Reading the state of a job: from its workflow while it runs, from what the workflow left when it has ended, from the
 //! manifest when Temporal has forgotten it. That no worker is there to answer never makes a read fail.
 
-use std::time::Duration;
-
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
@@ -12,9 +10,8 @@ use darkroom_workflows::{
 };
 use futures::StreamExt;
 use temporalio_client::{
-    Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowExecutionDescription,
-    WorkflowExecutionStatus, WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowHandle,
-    WorkflowQueryOptions,
+    Client, QueryRejectCondition, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
+    WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowHandle, WorkflowQueryOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowQueryError},
 };
 use temporalio_common::{
@@ -28,9 +25,6 @@ use crate::{
     problem::{Kind, Problem},
     temporal,
 };
-
-/// How long a worker may take to answer a query.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Handle = WorkflowHandle<Client, MediaGeneration>;
 
@@ -53,7 +47,7 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
     let handle: Handle = context.temporal.client()?.get_workflow_handle(job_id.as_str());
     let options = WorkflowQueryOptions::builder()
         .reject_condition(QueryRejectCondition::NotOpen)
-        .rpc_options(RpcOptions::builder().timeout(QUERY_TIMEOUT).build())
+        .rpc_options(temporal::query_options())
         .build();
     match handle.query(MediaGeneration::state, (), options).await {
         // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
@@ -67,6 +61,10 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
             Ok(Snapshot { progress, ..Snapshot::fresh(state) })
         }
         Ok(state) => Ok(Snapshot::fresh(state)),
+        // A paused workflow is not open to queries either.
+        Err(WorkflowQueryError::Rejected { status: Some(WorkflowExecutionStatus::Paused), .. }) => {
+            unanswered(context, &handle, job_id).await
+        }
         Err(WorkflowQueryError::Rejected { .. }) => closed(context, &handle, job_id).await.map(Snapshot::fresh),
         Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id).await.map(Snapshot::fresh),
         // No worker, a workflow that has not begun, or one whose tasks fail.
@@ -82,7 +80,7 @@ async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Resul
     let description = match handle.describe(describe_options()).await {
         Ok(description) => description,
         Err(WorkflowInteractionError::NotFound(_)) => return manifest(context, job_id).await.map(Snapshot::fresh),
-        Err(error) => return Err(interaction_problem(error)),
+        Err(error) => return Err(temporal::interaction_problem(error)),
     };
     match description.status() {
         WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {
@@ -96,7 +94,7 @@ async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Resul
 /// What a closed workflow recorded: its result, or the details of its failure or cancellation.
 async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<JobState, Problem> {
     let options = WorkflowGetResultOptions::builder().rpc_options(temporal::rpc_options()).build();
-    let recorded = match handle.get_result(options).await {
+    let recorded = match temporal::closing(handle.get_result(options)).await? {
         Ok(state) => Some(state),
         Err(WorkflowGetResultError::Failed(failure)) => match *failure {
             IncomingError::Application(failure) => failure.details::<JobState>().ok().flatten(),
@@ -115,7 +113,7 @@ async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Jo
 
 /// The state of a job whose workflow was terminated or timed out: it could not record anything itself.
 async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
-    let description = handle.describe(describe_options()).await.map_err(interaction_problem)?;
+    let description = handle.describe(describe_options()).await.map_err(temporal::interaction_problem)?;
     let mut state = reconstruct(handle, &description).await?;
     state.status = JobStatus::Failed;
     state.stage = None;
@@ -132,7 +130,7 @@ async fn reconstruct(handle: &Handle, description: &WorkflowExecutionDescription
     let created_at = description.start_time().map(timestamp).unwrap_or_default();
     let mut state = match input.retry {
         Some(retry) => retry.ended.retried(created_at),
-        None => JobState::accepted(input.job_id, input.request, created_at),
+        None => JobState::accepted(input.job_id, input.tenant, input.request, created_at),
     };
     let waits_for = |name: &str| {
         let pending = &description.raw().pending_activities;
@@ -173,7 +171,7 @@ fn describe_options() -> WorkflowDescribeOptions {
 async fn input(handle: &Handle) -> Result<MediaGenerationInput, Problem> {
     let options = WorkflowFetchHistoryOptions::builder().rpc_options(temporal::rpc_options()).build();
     let first = handle.fetch_history(options).next().await;
-    let event = first.ok_or_else(Problem::internal)?.map_err(interaction_problem)?;
+    let event = first.ok_or_else(Problem::internal)?.map_err(temporal::interaction_problem)?;
     let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = event.attributes else {
         return Err(Problem::internal());
     };
@@ -187,7 +185,7 @@ async fn input(handle: &Handle) -> Result<MediaGenerationInput, Problem> {
 }
 
 /// The record of a job that Temporal no longer knows.
-async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
+pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
     let storage = &context.storage;
     let key = storage.full_key(&job_id.manifest_key());
     let unavailable = || Problem::new(Kind::StorageUnavailable, "the store cannot be read; try again").retry_after(2);
@@ -204,15 +202,4 @@ async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem
         tracing::error!(%job_id, %error, "a manifest makes no sense");
         Problem::internal()
     })
-}
-
-pub(super) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
-    match error {
-        WorkflowInteractionError::NotFound(_) => Problem::not_found("job"),
-        WorkflowInteractionError::Rpc(status) => temporal::problem(&status),
-        error => {
-            tracing::error!(%error, "cannot read a workflow");
-            Problem::internal()
-        }
-    }
 }

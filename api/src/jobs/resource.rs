@@ -5,14 +5,17 @@ use darkroom_workflows::{
     activities::PersistProgress,
     failure::JobError,
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
-    request::{DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt},
+    request::{
+        DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt, WebhookEvents,
+        WebhookUrl,
+    },
 };
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use url::Url;
 
-use super::{presign, read::Snapshot};
+use super::read::Snapshot;
 use crate::{Context, problem::Problem};
 
 /// A job.
@@ -32,6 +35,8 @@ pub(super) struct JobResource {
     deadline_seconds: Option<DeadlineSeconds>,
     input: ModelInput,
     metadata: Metadata,
+    webhook_url: Option<WebhookUrl>,
+    webhook_events: WebhookEvents,
     media: Vec<MediaResource>,
     provider: Option<ProviderState>,
     error: Option<JobError>,
@@ -72,8 +77,10 @@ struct MediaResource {
 struct Links {
     #[serde(rename = "self")]
     this: String,
+    events: String,
     cancel: String,
     retry: String,
+    webhooks: String,
     /// The workflow in the Temporal UI.
     temporal: Option<String>,
 }
@@ -82,7 +89,18 @@ impl JobResource {
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
         let Snapshot { state, stale, progress } = snapshot;
         let JobState { job_id, request, status, stage, media, provider, error, retry_count, .. } = state;
-        let JobRequest { model, prompt, num_outputs, seed, output_format, deadline_seconds, input, metadata } = request;
+        let JobRequest {
+            model,
+            prompt,
+            num_outputs,
+            seed,
+            output_format,
+            deadline_seconds,
+            input,
+            metadata,
+            webhook_url,
+            webhook_events,
+        } = request;
         let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
         let media =
             try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, &progress, media))).await?;
@@ -103,6 +121,8 @@ impl JobResource {
             deadline_seconds,
             input,
             metadata,
+            webhook_url,
+            webhook_events,
             media,
             provider,
             error_message: error.as_ref().map(|error| error.detail.clone()),
@@ -112,12 +132,15 @@ impl JobResource {
             updated_at: state.updated_at,
             started_at: state.started_at,
             completed_at: state.completed_at,
-            links: Links { cancel: format!("{this}/cancel"), retry: format!("{this}/retry"), this, temporal },
+            links: Links {
+                events: format!("{this}/events"),
+                cancel: format!("{this}/cancel"),
+                retry: format!("{this}/retry"),
+                webhooks: format!("{this}/webhooks"),
+                this,
+                temporal,
+            },
         })
-    }
-
-    pub(super) fn job_id(&self) -> &str {
-        &self.job_id
     }
 
     pub(super) fn to_json(&self) -> Result<String, Problem> {
@@ -145,7 +168,7 @@ impl MediaResource {
             }
             MediaOutcome::Completed(stored) => {
                 resource.media_url = Some(format!("{job_url}/media/{}", media.index));
-                resource.presigned_media_url = Some(presign(context, &stored.s3_key).await?);
+                resource.presigned_media_url = Some(context.presigned.url(context, &stored.s3_key).await?);
                 resource.s3_key = Some(stored.s3_key);
                 resource.content_type = Some(stored.content_type);
                 resource.size = Some(stored.size);

@@ -7,61 +7,85 @@ use std::{sync::Arc, time::SystemTime};
 use darkroom_workflows::{
     MediaGenerationInput,
     job::{JobState, JobStatus, MediaStatus, timestamp},
-    media_generation::Retry,
+    media_generation::Retry as EarlierRun,
 };
 use jiff::Timestamp;
 use poem::{
-    Response, handler,
-    http::StatusCode,
-    web::{Data, Path},
+    Response,
+    http::{StatusCode, header},
 };
 use serde::Deserialize;
 use temporalio_client::WorkflowIdReusePolicy;
 
-use super::{
-    create, parse_id,
-    read::{self, Snapshot},
-    resource::JobResource,
-};
+use super::{create, describe, find_current, read::Snapshot, view::View};
 use crate::{
     Context,
-    json::OptionalJson,
+    access::Caller,
+    openapi::operation::{self, Content, Operation, Success},
     problem::{Kind, Problem},
+    request_id::RequestId,
 };
+
+/// Retrying a job.
+pub(super) struct Retry;
+
+impl Operation for Retry {
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 202,
+        description: "The job is taken up again.",
+        content: Content::Job,
+        headers: &[operation::LOCATION, operation::RETRY_AFTER, operation::ETAG],
+    }];
+    const PROBLEMS: &'static [Kind] = &[
+        Kind::Malformed,
+        Kind::NotFound,
+        Kind::RequestTimeout,
+        Kind::NotEnded,
+        Kind::NothingToRetry,
+        Kind::SourcesExpired,
+        Kind::GenerationNeeded,
+        Kind::TooLarge,
+        Kind::UnsupportedMediaType,
+        Kind::InvalidRequest,
+        Kind::TooManyOpenJobs,
+        Kind::StorageUnavailable,
+    ];
+}
 
 /// The body; it may be absent.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RetryRequest {
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct RetryRequest {
     /// Have the outputs made again, and pay for them again.
     #[serde(default)]
     regenerate: bool,
 }
 
-#[handler]
 pub(super) async fn retry(
-    Data(context): Data<&Arc<Context>>,
-    Path(job_id): Path<String>,
-    OptionalJson(request): OptionalJson<RetryRequest>,
+    context: &Arc<Context>,
+    caller: &Caller,
+    job_id: &str,
+    request: &RetryRequest,
+    request_id: Option<&RequestId>,
 ) -> Result<Response, Problem> {
-    let job_id = parse_id(&job_id)?;
-    let ended = read::read(context, &job_id).await?.state;
+    let ended = &find_current(context, caller, job_id).await?.state;
+    let job_id = &ended.job_id;
     let now = timestamp(SystemTime::now());
-    check(&ended, request.regenerate, now)?;
+    check(ended, request.regenerate, now)?;
+    context.limits.open_job(context.temporal.client()?, caller.tenant()).await?;
     let input = MediaGenerationInput {
         job_id: job_id.clone(),
+        tenant: ended.tenant.clone(),
         request: ended.request.clone(),
-        retry: Some(Retry { ended: ended.clone(), regenerate: request.regenerate }),
+        retry: Some(EarlierRun { ended: ended.clone(), regenerate: request.regenerate }),
     };
-    create::start(context, input, WorkflowIdReusePolicy::AllowDuplicate).await?;
+    create::start(context, input, WorkflowIdReusePolicy::AllowDuplicate, request_id).await?;
+    context.views.forget(job_id).await;
     tracing::info!(%job_id, regenerate = request.regenerate, "job taken up again");
-    let resource = JobResource::of(context, Snapshot::fresh(ended.retried(now))).await?;
-    Ok(Response::builder()
-        .status(StatusCode::ACCEPTED)
-        .content_type("application/json")
-        .header("Location", format!("/v1/jobs/{job_id}"))
-        .header("Retry-After", 1)
-        .body(resource.to_json()?))
+    let view = View::of(context, Snapshot::fresh(ended.clone().retried(now))).await?;
+    Ok(describe(&view, StatusCode::ACCEPTED)
+        .header(header::LOCATION, format!("/v1/jobs/{job_id}"))
+        .body(view.body.clone()))
 }
 
 /// Whether it makes sense, and costs nothing that was not asked for.
@@ -117,7 +141,7 @@ mod tests {
     fn ended(status: JobStatus, kind: FailureType) -> JobState {
         let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
         let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
-        JobState { status, error: Some(JobError::new(kind, "why")), ..JobState::accepted(id, request, NOW) }
+        JobState { status, error: Some(JobError::new(kind, "why")), ..JobState::accepted(id, None, request, NOW) }
     }
 
     fn partial(expires_in: i64) -> JobState {

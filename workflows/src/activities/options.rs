@@ -115,6 +115,15 @@ pub fn sweep_options() -> ActivityOptions {
     .build()
 }
 
+/// How one attempt at a webhook runs: the workflow makes the next one.
+#[must_use]
+pub fn deliver_webhook_options(attempt: usize) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(Duration::from_secs(20)))
+        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .summary(format!("attempt {attempt}"))
+        .build()
+}
+
 fn short_options(patience: Duration, scope: WorkflowCancellationToken, summary: &str) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: patience,

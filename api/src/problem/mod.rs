@@ -1,81 +1,14 @@
 //! Errors over HTTP: `application/problem+json` as [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) has it. Every error
 //! leaves through here, so that callers see one shape.
 
+mod kind;
+
 use poem::{IntoResponse, Response, error::ResponseError, http::StatusCode};
+use poem_openapi::error::ParseParamError;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The kinds of problem. The URI of each is stable.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// The body is not JSON, or the path not what it should be.
-    Malformed,
-    /// The body is JSON but not a request.
-    InvalidRequest,
-    /// The body is too large.
-    TooLarge,
-    /// The body is not declared as JSON.
-    UnsupportedMediaType,
-    /// There is no such thing.
-    NotFound,
-    /// The method does not go with the path.
-    MethodNotAllowed,
-    /// The caller is not who may do this.
-    Unauthenticated,
-    /// The job has ended.
-    AlreadyEnded,
-    /// The job has not ended.
-    NotEnded,
-    /// There is nothing to retry.
-    NothingToRetry,
-    /// The provider has removed the outputs.
-    SourcesExpired,
-    /// Outputs would have to be made again.
-    GenerationNeeded,
-    /// The output is not stored, yet or ever.
-    MediaNotStored,
-    /// Temporal is away.
-    TemporalUnavailable,
-    /// The store is away.
-    StorageUnavailable,
-    /// Our fault.
-    Internal,
-}
-
-impl Kind {
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
-            Self::InvalidRequest => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request is not acceptable")
-            }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
-            }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such resource"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not know the method")
-            }
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "Who are you?"),
-            Self::AlreadyEnded => (StatusCode::CONFLICT, "already-ended", "The job has ended"),
-            Self::NotEnded => (StatusCode::CONFLICT, "not-ended", "The job has not ended"),
-            Self::NothingToRetry => (StatusCode::CONFLICT, "nothing-to-retry", "There is nothing to retry"),
-            Self::SourcesExpired => (StatusCode::CONFLICT, "sources-expired", "The provider has removed the outputs"),
-            Self::GenerationNeeded => {
-                (StatusCode::CONFLICT, "generation-needed", "The outputs would have to be made again")
-            }
-            Self::MediaNotStored => (StatusCode::CONFLICT, "media-not-stored", "The output is not stored"),
-            Self::TemporalUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "temporal-unavailable", "Temporal is unavailable")
-            }
-            Self::StorageUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "storage-unavailable", "The store is unavailable")
-            }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
-        }
-    }
-}
+pub use self::kind::Kind;
 
 /// A problem and what a caller can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -84,6 +17,7 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     instance: Option<String>,
+    request_id: Option<String>,
     errors: Vec<FieldError>,
     retry_after: Option<u32>,
 }
@@ -101,7 +35,7 @@ impl Problem {
     /// A problem of this kind, in words for the caller.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), instance: None, errors: Vec::new(), retry_after: None }
+        Self { kind, detail: detail.into(), instance: None, request_id: None, errors: Vec::new(), retry_after: None }
     }
 
     /// Which kind it is.
@@ -143,16 +77,25 @@ impl Problem {
         self
     }
 
+    /// The id of the request that met it.
+    #[must_use]
+    pub fn of_request(mut self, id: &str) -> Self {
+        self.request_id = Some(id.to_owned());
+        self
+    }
+
     fn body(&self) -> Value {
-        let (status, name, title) = self.kind.parts();
         let mut body = json!({
-            "type": format!("urn:darkroom:problem:{name}"),
-            "title": title,
-            "status": status.as_u16(),
+            "type": self.kind.uri(),
+            "title": self.kind.title(),
+            "status": self.kind.status().as_u16(),
             "detail": self.detail,
         });
         if let Some(instance) = &self.instance {
             body["instance"] = instance.as_str().into();
+        }
+        if let Some(request_id) = &self.request_id {
+            body["request_id"] = request_id.as_str().into();
         }
         if !self.errors.is_empty() {
             body["errors"] = json!(self.errors);
@@ -163,7 +106,7 @@ impl Problem {
 
 impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
-        self.kind.parts().0
+        self.kind.status()
     }
 }
 
@@ -173,6 +116,10 @@ impl IntoResponse for Problem {
         let response = match self.retry_after {
             Some(seconds) => response.header("Retry-After", seconds),
             None => response,
+        };
+        let response = match self.kind {
+            Kind::Unauthenticated => response.header("WWW-Authenticate", "Bearer"),
+            _ => response,
         };
         response.body(self.body().to_string())
     }
@@ -188,6 +135,7 @@ impl From<poem::Error> for Problem {
             Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(Kind::MethodNotAllowed, "this path does not know the method")
             }
+            Err(error) if error.is::<ParseParamError>() => Self::new(Kind::InvalidParameter, error.to_string()),
             Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),
             Err(error) => {
                 tracing::error!(%error, "a request failed");

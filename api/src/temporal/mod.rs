@@ -1,4 +1,10 @@
 //! The connection to Temporal. The api serves without one, says so, and has one as soon as there is a server.
+//!
+//! - [`changes`]: waiting until something happens to a workflow
+//! - [`visibility`]: looking jobs up
+
+pub(crate) mod changes;
+pub(crate) mod visibility;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -8,6 +14,7 @@ use std::{
 use darkroom_config::temporal::TemporalConfig;
 use temporalio_client::{
     Client, RpcOptions,
+    errors::WorkflowInteractionError,
     tonic::{Code, Status},
 };
 use tokio_util::sync::CancellationToken;
@@ -19,16 +26,21 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How long Temporal may take to answer one call.
 const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a worker may take to answer a query.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a workflow may take to close once its work is done.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// A connection that is made in the background.
 #[derive(Clone)]
-pub struct Temporal {
+pub(crate) struct Temporal {
     client: Arc<OnceLock<Client>>,
 }
 
 impl Temporal {
     /// Starts to connect, for as long as it takes.
-    #[must_use]
-    pub fn connect(config: TemporalConfig, shutdown: CancellationToken) -> Self {
+    pub(crate) fn connect(config: TemporalConfig, shutdown: CancellationToken) -> Self {
         let client = Arc::new(OnceLock::new());
         let connected = Arc::clone(&client);
         tokio::spawn(async move {
@@ -52,20 +64,40 @@ impl Temporal {
     ///
     /// # Errors
     /// A problem for the caller if there is none yet.
-    pub fn client(&self) -> Result<&Client, Problem> {
+    pub(crate) fn client(&self) -> Result<&Client, Problem> {
         self.client.get().ok_or_else(away)
     }
 }
 
 /// Options for a call that a caller waits for.
-#[must_use]
-pub fn rpc_options() -> RpcOptions {
+pub(crate) fn rpc_options() -> RpcOptions {
     RpcOptions::builder().timeout(RPC_TIMEOUT).build()
 }
 
+/// Options for a query: a worker answers soon or is not there.
+pub(crate) fn query_options() -> RpcOptions {
+    RpcOptions::builder().timeout(QUERY_TIMEOUT).build()
+}
+
+/// Waits for what a workflow leaves when it closes, which it is about to do if it has not.
+pub(crate) async fn closing<T>(result: impl Future<Output = T>) -> Result<T, Problem> {
+    tokio::time::timeout(CLOSE_TIMEOUT, result).await.map_err(|_| away())
+}
+
+/// What a caller is told of a workflow that cannot be read or written.
+pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
+    match error {
+        WorkflowInteractionError::NotFound(_) => Problem::not_found("job"),
+        WorkflowInteractionError::Rpc(status) => problem(&status),
+        error => {
+            tracing::error!(%error, "cannot read a workflow");
+            Problem::internal()
+        }
+    }
+}
+
 /// What a caller is told of a failed call to Temporal.
-#[must_use]
-pub fn problem(status: &Status) -> Problem {
+pub(crate) fn problem(status: &Status) -> Problem {
     if is_away(status) {
         return away();
     }
@@ -74,8 +106,7 @@ pub fn problem(status: &Status) -> Problem {
 }
 
 /// Whether a call failed for want of a server that answers.
-#[must_use]
-pub fn is_away(status: &Status) -> bool {
+pub(crate) fn is_away(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted | Code::Aborted => true,
         // The transport's own errors come without a code of their own.
@@ -84,6 +115,7 @@ pub fn is_away(status: &Status) -> bool {
     }
 }
 
-fn away() -> Problem {
+/// What a caller is told while there is no Temporal.
+pub(crate) fn away() -> Problem {
     Problem::new(Kind::TemporalUnavailable, "Temporal cannot be reached; try again").retry_after(2)
 }

@@ -1,0 +1,122 @@
+//! `deliver_webhook`: one attempt at sending a message to a caller, signed as
+//! [Standard Webhooks](https://www.standardwebhooks.com) has it. When to try again is the workflow's decision.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use darkroom_config::WebhookSecret;
+use darkroom_workflows::{
+    activities::{DeliverWebhookInput, Delivery, Verdict},
+    job::timestamp,
+    tenant::Tenant,
+    webhook_delivery::DeliveryAttempt,
+};
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use crate::{
+    failure::chain,
+    guard::{self, Guard, Passage},
+};
+
+/// How long a receiver may take to answer: it should take the message and work on it later.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Sends messages to callers.
+#[derive(Clone)]
+pub struct Courier {
+    guard: Guard,
+    secret: Option<WebhookSecret>,
+    /// Connects to public addresses only.
+    public: Client,
+    /// Connects to what the operator has named.
+    allowed: Client,
+}
+
+impl Courier {
+    /// Sets up the clients. Without a secret, nothing is sent: an unsigned message is worth nothing to a receiver.
+    ///
+    /// # Errors
+    /// If they cannot be.
+    pub fn new(guard: Guard, secret: Option<WebhookSecret>) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(TIMEOUT)
+                .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
+        };
+        let allowed = builder().redirect(reqwest::redirect::Policy::none()).referer(false).no_proxy().build()?;
+        let public = guard.bind(builder()).build()?;
+        Ok(Self { guard, secret, public, allowed })
+    }
+
+    /// Sends a message once.
+    pub async fn deliver(&self, input: DeliverWebhookInput) -> Delivery {
+        let (at, began) = (timestamp(SystemTime::now()), Instant::now());
+        let Outcome { verdict, response_status, error, retry_after_seconds } = self.send(&input).await;
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        Delivery { verdict, retry_after_seconds, attempt: DeliveryAttempt { at, duration_ms, response_status, error } }
+    }
+
+    async fn send(&self, input: &DeliverWebhookInput) -> Outcome {
+        let Some(secret) = &self.secret else {
+            return Outcome::failed("the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set");
+        };
+        let url = input.url.as_url();
+        let client = match self.guard.judge(url) {
+            Ok(Passage::Public) => &self.public,
+            Ok(Passage::Allowed) => &self.allowed,
+            Err(forbidden) => return Outcome::refused(forbidden.to_string()),
+        };
+        let sent_at = timestamp(SystemTime::now()).as_second().to_string();
+        let secret = secret.of(input.tenant.as_ref().map(Tenant::as_str));
+        let request = client
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", &input.message_id)
+            .header("webhook-signature", secret.sign(&input.message_id, &sent_at, input.body.as_bytes()))
+            .header("webhook-timestamp", sent_at)
+            .body(input.body.clone());
+        match request.send().await {
+            Ok(response) => Outcome::of(&response),
+            Err(error) => match guard::verdict(&error) {
+                Some(forbidden) => Outcome::refused(forbidden.to_string()),
+                None => Outcome::failed(chain(&error.without_url())),
+            },
+        }
+    }
+}
+
+/// What came of it.
+struct Outcome {
+    verdict: Verdict,
+    response_status: Option<u16>,
+    error: Option<String>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl Outcome {
+    fn failed(error: impl Into<String>) -> Self {
+        let error = Some(error.into());
+        Self { verdict: Verdict::Failed, response_status: None, error, retry_after_seconds: None }
+    }
+
+    fn refused(error: String) -> Self {
+        Self { verdict: Verdict::Refused, ..Self::failed(error) }
+    }
+
+    fn of(response: &Response) -> Self {
+        let status = response.status();
+        let (verdict, error) = match status {
+            _ if status.is_success() => (Verdict::Delivered, None),
+            StatusCode::GONE => (Verdict::Refused, Some("the receiver wants no more: it answered 410".to_owned())),
+            _ if status.is_redirection() => {
+                (Verdict::Failed, Some(format!("the receiver answered {status}, and redirects are not followed")))
+            }
+            _ => (Verdict::Failed, Some(format!("the receiver answered {status}"))),
+        };
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        Self { verdict, response_status: Some(status.as_u16()), error, retry_after_seconds: retry_after }
+    }
+}

@@ -1,0 +1,84 @@
+//! API keys as the operator lists them: never the keys themselves, only their SHA-256, each with the tenant that it speaks for.
+
+use std::str::FromStr;
+
+use darkroom_workflows::tenant::Tenant;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// `tenant:sha256hex`, with commas between. A tenant may have several, so that keys can be rotated.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeys(Vec<ApiKey>);
+
+#[derive(Clone, Debug)]
+struct ApiKey {
+    tenant: Tenant,
+    sha256: [u8; 32],
+}
+
+impl ApiKeys {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whose key this is, and its place in the list. Takes the same time whichever it is, and whether it is one.
+    pub(super) fn find(&self, key: &str) -> Option<(usize, &Tenant)> {
+        let sha256 = Sha256::digest(key.as_bytes());
+        let mut found = None;
+        for (place, candidate) in self.0.iter().enumerate() {
+            if bool::from(candidate.sha256.ct_eq(&sha256)) {
+                found = Some((place, &candidate.tenant));
+            }
+        }
+        found
+    }
+}
+
+impl FromStr for ApiKeys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(|entry| entry.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for ApiKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tenant, digest) = text.split_once(':').ok_or("must be tenant:sha256hex with commas between")?;
+        let tenant = tenant.parse().map_err(|error| format!("{tenant:?}: {error}"))?;
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(digest, &mut sha256)
+            .map_err(|_| format!("the key of {tenant} must be the SHA-256 of the key in 64 hexadecimal digits"))?;
+        Ok(Self { tenant, sha256 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(tenant: &str, key: &str) -> String {
+        format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
+    }
+
+    #[test]
+    fn a_key_leads_to_its_tenant() {
+        let keys: ApiKeys =
+            [entry("acme", "one"), entry("other", "two"), entry("acme", "three")].join(", ").parse().unwrap();
+        let tenant = |key| keys.find(key).map(|(place, tenant)| (place, tenant.as_str()));
+        assert_eq!(tenant("one"), Some((0, "acme")));
+        assert_eq!(tenant("two"), Some((1, "other")));
+        assert_eq!(tenant("three"), Some((2, "acme")));
+        assert_eq!(tenant(""), None);
+        assert_eq!(tenant(&hex::encode(Sha256::digest("one"))), None, "what is listed is no key");
+    }
+
+    #[test]
+    fn a_list_of_keys_says_what_is_wrong_with_it() {
+        for text in ["acme", "acme:", "acme:abc", "Acme:00", &format!("{},", entry("acme", "one"))] {
+            assert!(text.parse::<ApiKeys>().is_err(), "{text}");
+        }
+    }
+}

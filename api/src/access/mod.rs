@@ -1,0 +1,90 @@
+//! Who calls, and how much they may ask for.
+//!
+//! - `keys`: API keys and the tenants that they speak for
+//! - `limits`: requests a second, open jobs
+
+mod keys;
+mod limits;
+
+use std::sync::Arc;
+
+use darkroom_workflows::tenant::Tenant;
+use poem::{Request, RequestBody, http::header::AUTHORIZATION};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+};
+
+pub use self::keys::ApiKeys;
+pub(crate) use self::limits::Limits;
+use crate::{
+    Context,
+    problem::{Kind, Problem},
+};
+
+/// The name of the security scheme in the documentation.
+const SCHEME: &str = "api_key";
+
+/// Whoever calls: the tenant of the key that came along, or nobody in particular where there are no keys.
+pub(crate) struct Caller {
+    tenant: Option<Tenant>,
+}
+
+impl Caller {
+    /// Whose jobs the caller sees.
+    pub(crate) fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
+    }
+
+    fn of(context: &Context, request: &Request) -> Result<Self, Problem> {
+        if context.keys.is_empty() {
+            return Ok(Self { tenant: None });
+        }
+        let key = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).and_then(bearer);
+        let (place, tenant) = key
+            .and_then(|key| context.keys.find(key))
+            .ok_or_else(|| Problem::new(Kind::Unauthenticated, "send your API key as Authorization: Bearer …"))?;
+        context.limits.request(place)?;
+        Ok(Self { tenant: Some(tenant.clone()) })
+    }
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, key) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let scheme = MetaSecurityScheme {
+            ty: "http",
+            description: Some("An API key, where the operator has given out any."),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(SCHEME, scheme);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![SCHEME]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let context = request.data::<Arc<Context>>().ok_or_else(Problem::internal)?;
+        Ok(Self::of(context, request)?)
+    }
+}

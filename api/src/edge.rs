@@ -1,0 +1,98 @@
+//! What every answer goes through on its way out: the headers that browsers go by, and cross-origin access for the origins
+//! that the operator names.
+
+use poem::{
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::{Cors, SetHeader},
+};
+use url::{Origin, Url};
+
+/// Answers are data: nothing in them is to be run, shown in a frame, guessed at or kept by a proxy.
+pub(crate) fn security_headers(public_url: &Url) -> SetHeader {
+    let headers = SetHeader::new()
+        .appending(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .appending(header::REFERRER_POLICY, "no-referrer");
+    if public_url.scheme() == "https" {
+        headers.appending(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")
+    } else {
+        headers
+    }
+}
+
+/// The headers of answers that do not say otherwise.
+pub(crate) fn default_headers(headers: &mut poem::http::HeaderMap) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// Origins whose pages may call: exactly these.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Vec<String>);
+
+impl std::str::FromStr for Origins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let origin = |entry: &str| {
+            let url: Url = entry.trim().parse().map_err(|error| format!("{entry:?}: {error}"))?;
+            match url.origin() {
+                origin @ Origin::Tuple(..) if origin.ascii_serialization() == entry.trim() => {
+                    Ok(entry.trim().to_owned())
+                }
+                _ => Err(format!("{entry:?} must be an origin such as https://app.example.com")),
+            }
+        };
+        text.split(',').map(origin).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Origins {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Answers their pages, and tells browsers to let them see what matters.
+    pub(crate) fn cors(&self) -> Cors {
+        const EXPOSED: [&str; 7] = [
+            "etag",
+            "idempotent-replayed",
+            "location",
+            "preference-applied",
+            "retry-after",
+            "www-authenticate",
+            "x-request-id",
+        ];
+        Cors::new()
+            .allow_origins(&self.0)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "if-none-match",
+                "last-event-id",
+                "prefer",
+                "x-request-id",
+            ])
+            .expose_headers(EXPOSED.map(HeaderName::from_static))
+            .allow_credentials(false)
+            .max_age(3600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_exact() {
+        assert_eq!("https://a.example, http://localhost:3000".parse::<Origins>().unwrap().0.len(), 2);
+        for text in ["*", "https://a.example/", "https://a.example/app", "a.example", "null", "https://A.example", ""] {
+            assert!(text.parse::<Origins>().is_err(), "{text}");
+        }
+    }
+}

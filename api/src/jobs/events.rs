@@ -1,0 +1,67 @@
+//! `GET /v1/jobs/{id}/events`: the job in each of its states, as server-sent events.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, future::Either, stream};
+use poem::{
+    IntoResponse, Response,
+    http::StatusCode,
+    web::sse::{Event, SSE},
+};
+
+use super::{view::View, watch};
+use crate::{
+    Context,
+    openapi::operation::{Content, Operation, Success},
+    problem::Kind,
+};
+
+/// How often a stream shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Following a job.
+pub(super) struct Events;
+
+impl Operation for Events {
+    const SUCCESSES: &'static [Success] = &[
+        Success { status: 200, description: "The states of the job.", content: Content::Events, headers: &[] },
+        Success {
+            status: 204,
+            description: "The job has ended, and you have its last state.",
+            content: Content::None,
+            headers: &[],
+        },
+    ];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+}
+
+/// The states from the present one on, but for the one that the caller has.
+pub(super) fn events(context: &Arc<Context>, view: Arc<View>, last_event_id: Option<String>) -> Response {
+    if view.has_ended() && last_event_id.as_ref() == Some(&view.etag) {
+        // This also keeps an `EventSource` from coming back.
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let states =
+        if view.has_ended() { Either::Left(stream::iter([view])) } else { Either::Right(states(context, &view)) };
+    let shutdown = context.shutdown.clone();
+    let events = states
+        .skip_while(move |view| {
+            let is_known = last_event_id.as_ref() == Some(&view.etag);
+            async move { is_known }
+        })
+        .map(|view| event(&view))
+        .take_until(async move { shutdown.cancelled().await });
+    SSE::new(events).keep_alive(HEARTBEAT).with_header("Cache-Control", "no-store").into_response()
+}
+
+fn states(context: &Arc<Context>, view: &View) -> impl Stream<Item = Arc<View>> + Send + use<> {
+    let follower = watch::follow(context, &view.state.job_id);
+    stream::unfold(follower, async |mut follower| follower.next().await.map(|view| (view, follower)))
+}
+
+fn event(view: &View) -> Event {
+    // JSON that serde_json writes has no line breaks, and is UTF-8.
+    let job = String::from_utf8_lossy(&view.body).into_owned();
+    Event::message(job).event_type("job").id(view.etag.clone())
+}

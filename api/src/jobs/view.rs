@@ -1,0 +1,107 @@
+//! A job as it was read, once: what handlers decide by, and the body as callers get it. Views are shared: however many
+//! callers read a job, Temporal is asked once in a while, and never twice at a time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use darkroom_workflows::job::{JobId, JobState, JobStatus};
+use futures::{FutureExt, future::BoxFuture};
+use moka::{Expiry, future::Cache};
+use sha2::{Digest, Sha256};
+
+use super::{
+    read::{self, Snapshot},
+    resource::JobResource,
+};
+use crate::{Context, problem::Problem};
+
+/// How much the views that are kept may take, in bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long a job that is under way counts as just read.
+const BLINK: Duration = Duration::from_millis(200);
+
+/// The same for one that has ended but may be taken up again through another process.
+const ENDED: Duration = Duration::from_secs(1);
+
+/// The same for one that never changes any more.
+const SETTLED: Duration = Duration::from_mins(1);
+
+/// A job as it was read.
+pub(crate) struct View {
+    pub(crate) state: JobState,
+    /// The job resource as JSON.
+    pub(crate) body: Bytes,
+    /// Changes with the body.
+    pub(crate) etag: String,
+}
+
+impl View {
+    pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
+        let state = snapshot.state.clone();
+        let body = JobResource::of(context, snapshot).await?.to_json()?;
+        let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
+        Ok(Self { state, body: body.into(), etag })
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.status.is_terminal()
+    }
+
+    fn validity(&self) -> Duration {
+        match self.state.status {
+            JobStatus::Pending | JobStatus::Processing => BLINK,
+            JobStatus::Partial | JobStatus::Failed => ENDED,
+            JobStatus::Completed | JobStatus::Canceled => SETTLED,
+        }
+    }
+}
+
+/// The views that were made lately.
+pub(crate) struct Views(Cache<JobId, Arc<View>>);
+
+impl Views {
+    pub(crate) fn new() -> Self {
+        // The state takes about as much as its JSON.
+        let weigh = |_: &JobId, view: &Arc<View>| u32::try_from(2 * view.body.len() + 256).unwrap_or(u32::MAX);
+        Self(Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).expire_after(Validity).build())
+    }
+
+    /// A job as it was a moment ago.
+    pub(crate) async fn recent(&self, context: &Context, job_id: &JobId) -> Result<Arc<View>, Problem> {
+        let view = self.0.try_get_with_by_ref(job_id, load(context, job_id));
+        view.await.map_err(|problem| Problem::clone(&problem))
+    }
+
+    /// A job as it is now.
+    pub(crate) async fn current(&self, context: &Context, job_id: &JobId) -> Result<Arc<View>, Problem> {
+        let view = load(context, job_id).await?;
+        self.0.insert(job_id.clone(), Arc::clone(&view)).await;
+        Ok(view)
+    }
+
+    /// Forgets a job that was just changed.
+    pub(crate) async fn forget(&self, job_id: &JobId) {
+        self.0.invalidate(job_id).await;
+    }
+}
+
+/// On the heap, as it has many ways to go and so takes much room.
+fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc<View>, Problem>> {
+    async move { View::of(context, read::read(context, job_id).await?).await.map(Arc::new) }.boxed()
+}
+
+struct Validity;
+
+impl Expiry<JobId, Arc<View>> for Validity {
+    fn expire_after_create(&self, _: &JobId, view: &Arc<View>, _: Instant) -> Option<Duration> {
+        Some(view.validity())
+    }
+
+    fn expire_after_update(&self, _: &JobId, view: &Arc<View>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(view.validity())
+    }
+}

@@ -1,0 +1,191 @@
+//! Following a job as it changes: one watch for each job that somebody follows, however many do. It rides on Temporal's
+//! long poll for new events of a history, and reads the job whenever there are any.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use darkroom_workflows::job::{JobId, MediaStatus, Stage};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::view::View;
+use crate::{Context, prefer::Wait, temporal::changes::Changes};
+
+/// How far a follower may fall behind before it misses a state.
+const BACKLOG: usize = 256;
+
+/// How often to look at outputs that are on their way: the history says nothing of their bytes.
+const MOVING: Duration = Duration::from_secs(1);
+
+/// How long to wait when a job cannot be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The jobs that are followed.
+#[derive(Default)]
+pub(crate) struct Watches(Mutex<HashMap<JobId, Weak<Watch>>>);
+
+/// A job that is followed. It is looked at for as long as somebody holds this.
+struct Watch {
+    latest: Mutex<Latest>,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+#[derive(Default)]
+struct Latest {
+    view: Option<Arc<View>>,
+    /// Gone when there is nothing more to come.
+    sender: Option<broadcast::Sender<Arc<View>>>,
+}
+
+/// One follower of a job.
+pub(crate) struct Follower {
+    first: Option<Arc<View>>,
+    updates: Option<broadcast::Receiver<Arc<View>>>,
+    _watch: Arc<Watch>,
+}
+
+impl Follower {
+    /// The job as it stands, and then each time that it has changed; `None` when it has ended.
+    pub(crate) async fn next(&mut self) -> Option<Arc<View>> {
+        if let Some(view) = self.first.take() {
+            return Some(view);
+        }
+        loop {
+            match self.updates.as_mut()?.recv().await {
+                Ok(view) => return Some(view),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Follows a job.
+pub(crate) fn follow(context: &Arc<Context>, job_id: &JobId) -> Follower {
+    let mut watches = context.watches.lock();
+    let running = watches.get(job_id).and_then(Weak::upgrade).filter(|watch| watch.lock().sender.is_some());
+    let watch = running.unwrap_or_else(|| {
+        let watch = Arc::new(Watch::new());
+        watches.insert(job_id.clone(), Arc::downgrade(&watch));
+        tokio::spawn(run(Arc::clone(context), job_id.clone(), Arc::downgrade(&watch), watch.stop.clone()));
+        watch
+    });
+    let (first, updates) = {
+        let latest = watch.lock();
+        (latest.view.clone(), latest.sender.as_ref().map(broadcast::Sender::subscribe))
+    };
+    Follower { first, updates, _watch: watch }
+}
+
+/// Waits until a job that was read is more to the caller's liking, or the time is over.
+pub(crate) async fn until(
+    context: &Arc<Context>,
+    view: Arc<View>,
+    wait: Wait,
+    is_enough: impl Fn(&View) -> bool,
+) -> Arc<View> {
+    if is_enough(&view) {
+        return view;
+    }
+    let mut latest = Arc::clone(&view);
+    let waiting = async {
+        let mut follower = follow(context, &view.state.job_id);
+        while let Some(view) = follower.next().await {
+            latest = view;
+            if is_enough(&latest) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = waiting => {}
+        () = tokio::time::sleep(wait.duration()) => {}
+        () = context.shutdown.cancelled() => {}
+    }
+    latest
+}
+
+impl Watches {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Weak<Watch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_idle(&self) {
+        self.lock().retain(|_, watch| watch.strong_count() > 0);
+    }
+}
+
+impl Watch {
+    fn new() -> Self {
+        let stop = CancellationToken::new();
+        let sender = Some(broadcast::Sender::new(BACKLOG));
+        Self {
+            latest: Mutex::new(Latest { view: None, sender }),
+            stop: stop.clone(),
+            _stop_when_dropped: stop.drop_guard(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the followers of a state that they do not know yet.
+    fn publish(&self, view: Arc<View>) {
+        let mut latest = self.lock();
+        let has_ended = view.has_ended();
+        if latest.view.as_ref().is_none_or(|known| known.etag != view.etag) {
+            if let Some(sender) = &latest.sender {
+                // That nobody listens just now is no error.
+                let _ = sender.send(Arc::clone(&view));
+            }
+            latest.view = Some(view);
+        }
+        if has_ended {
+            latest.sender = None;
+        }
+    }
+}
+
+/// Looks at a job until it has ended or nobody follows it any more.
+async fn run(context: Arc<Context>, job_id: JobId, watch: Weak<Watch>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = look(&context, &job_id, &watch) => {}
+    }
+    context.watches.forget_idle();
+}
+
+async fn look(context: &Context, job_id: &JobId, watch: &Weak<Watch>) {
+    let mut changes = Changes::of(job_id.as_str());
+    loop {
+        // The place in the history is taken before the job is read, so that no change falls between.
+        let changed = changes.next(&context.temporal).await;
+        let Ok(view) = context.views.current(context, job_id).await else {
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        let (has_ended, is_moving) = (view.has_ended(), is_moving(&view));
+        let Some(watch) = watch.upgrade() else { return };
+        watch.publish(view);
+        drop(watch);
+        if has_ended {
+            return;
+        }
+        if changed.is_err() {
+            tokio::time::sleep(RETRY).await;
+        }
+        if is_moving {
+            changes.at_most(MOVING);
+        }
+    }
+}
+
+/// Whether outputs are on their way.
+fn is_moving(view: &View) -> bool {
+    view.state.stage == Some(Stage::Persisting) && view.state.count(MediaStatus::Pending) > 0
+}

@@ -1,0 +1,62 @@
+//! `Prefer: wait=n` of [RFC 7240](https://www.rfc-editor.org/rfc/rfc7240): how long a caller would like to wait for an answer
+//! that is worth more. What is not understood of the header is ignored, as the RFC has it.
+
+use std::time::Duration;
+
+use poem::Request;
+
+/// The longest that a caller can wait.
+const MAX: u64 = 60;
+
+/// How long the caller wants to wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Wait(u64);
+
+impl Wait {
+    /// What the request prefers.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let headers = request.headers().get_all("prefer").iter();
+        headers.filter_map(|header| header.to_str().ok()).find_map(Self::parse)
+    }
+
+    fn parse(header: &str) -> Option<Self> {
+        let seconds = header.split([',', ';']).find_map(|preference| {
+            let (name, value) = preference.split_once('=')?;
+            let is_wait = name.trim().eq_ignore_ascii_case("wait");
+            is_wait.then(|| value.trim().trim_matches('"').parse::<u64>().ok()).flatten()
+        })?;
+        (seconds > 0).then_some(Self(seconds.min(MAX)))
+    }
+
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+
+    /// The `Preference-Applied` that tells what was made of it.
+    pub(crate) fn applied(self) -> String {
+        format!("wait={}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_is_understood_or_ignored() {
+        for (header, seconds) in [
+            ("wait=5", Some(5)),
+            ("respond-async, wait=10", Some(10)),
+            ("WAIT = \"7\"", Some(7)),
+            ("handling=lenient; wait=3", Some(3)),
+            ("wait=3600", Some(60)),
+            ("wait=0", None),
+            ("wait", None),
+            ("wait=soon", None),
+            ("wait=-1", None),
+            ("", None),
+        ] {
+            assert_eq!(Wait::parse(header).map(|wait| wait.0), seconds, "{header}");
+        }
+    }
+}

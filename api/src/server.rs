@@ -1,0 +1,101 @@
+//! The listener: accepts what it can hold, serves HTTP/1.1 and HTTP/2 without TLS, gives up on those who keep it waiting, and
+//! lets requests under way finish when it is to stop.
+//!
+//! - `patience`: a connection that does not wait for ever
+
+mod patience;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+};
+use poem::{
+    Addr, Endpoint, Response,
+    http::{Request, uri::Scheme},
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use self::patience::Patient;
+
+/// How long the head of a request may take to come.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests under way may take once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How many requests a caller may have under way on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 250;
+
+/// How long to wait after a connection could not be accepted: for want of file descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown`, then drains.
+pub(crate) async fn serve<E>(listener: TcpListener, endpoint: E, max_connections: usize, shutdown: CancellationToken)
+where
+    E: Endpoint<Output = Response> + 'static,
+{
+    let endpoint = Arc::new(endpoint);
+    let places = Arc::new(Semaphore::new(max_connections));
+    let builder = builder();
+    let graceful = GracefulShutdown::new();
+    loop {
+        // Those who find no place wait in the kernel's queue.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(local) = stream.local_addr() else { continue };
+        let _ = stream.set_nodelay(true);
+        let endpoint = Arc::clone(&endpoint);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let endpoint = Arc::clone(&endpoint);
+            let (local, remote) = (LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(peer)));
+            async move {
+                let response = endpoint.get_response((request, local, remote, Scheme::HTTP).into()).await;
+                Ok::<_, Infallible>(poem::http::Response::from(response))
+            }
+        });
+        let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "a connection broke off");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were not done after {DRAIN:?}");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(HEAD_TIMEOUT);
+    builder
+}

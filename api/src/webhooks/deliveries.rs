@@ -1,0 +1,153 @@
+//! `/v1/jobs/{id}/webhooks`: what was told of a job, and telling it again.
+
+use darkroom_workflows::{
+    GENERATE_QUEUE, WebhookDelivery, WebhookDeliveryInput,
+    job::{JobId, JobState},
+    webhook_delivery::{DeliveryState, DeliveryStatus, workflow_id},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use poem::{Response, http::StatusCode};
+use serde::Serialize;
+use temporalio_client::{
+    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    errors::{WorkflowGetResultError, WorkflowQueryError, WorkflowStartError},
+};
+use temporalio_common::error::IncomingError;
+
+use crate::{
+    Context,
+    openapi::operation::{Content, Operation, Success},
+    problem::{Kind, Problem},
+    temporal,
+};
+
+/// How many ends of a job are listed: the latest.
+const MAX_LISTED: u32 = 10;
+
+/// Listing what was told.
+pub(super) struct Deliveries;
+
+impl Operation for Deliveries {
+    const SUCCESSES: &'static [Success] =
+        &[Success { status: 200, description: "What was told.", content: Content::Deliveries, headers: &[] }];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+}
+
+/// Telling it again.
+pub(super) struct Redeliver;
+
+impl Operation for Redeliver {
+    const SUCCESSES: &'static [Success] =
+        &[Success { status: 202, description: "An attempt is made.", content: Content::Delivery, headers: &[] }];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::NotEnded, Kind::NoWebhook, Kind::StorageUnavailable];
+}
+
+type Handle = WorkflowHandle<Client, WebhookDelivery>;
+
+pub(super) async fn list(context: &Context, job: &JobState) -> Result<Response, Problem> {
+    let client = context.temporal.client()?;
+    let ends = (0..=job.retry_count).rev().take(MAX_LISTED as usize);
+    let read = stream::iter(ends)
+        .map(|retry_count| async move { delivery(&handle(client, &job.job_id, retry_count), job).await });
+    let deliveries: Vec<Option<DeliveryState>> = read.buffered(4).try_collect().await?;
+    let deliveries: Vec<DeliveryState> = deliveries.into_iter().flatten().collect();
+    answer(StatusCode::OK, &serde_json::json!({ "deliveries": deliveries }))
+}
+
+pub(super) async fn redeliver(context: &Context, job: &JobState) -> Result<Response, Problem> {
+    if !job.status.is_terminal() {
+        return Err(Problem::new(Kind::NotEnded, "the job has not ended; its end is told when it comes"));
+    }
+    let nothing = || {
+        let detail = "the job has no webhook_url, or its webhook_events do not name how it ended";
+        Problem::new(Kind::NoWebhook, detail)
+    };
+    let input = WebhookDeliveryInput::of(job).ok_or_else(nothing)?;
+    let client = context.temporal.client()?;
+    let handle = handle(client, &job.job_id, job.retry_count);
+    let attempts = delivery(&handle, job).await?.map(|delivery| delivery.attempts).unwrap_or_default();
+    let input = WebhookDeliveryInput { attempts: attempts.clone(), ..input };
+    let pending = DeliveryState {
+        message_id: input.message.id.clone(),
+        event: input.message.event,
+        url: input.url.clone(),
+        status: DeliveryStatus::Pending,
+        attempts,
+        next_attempt_at: None,
+    };
+    let options = WorkflowStartOptions::new(GENERATE_QUEUE, workflow_id(&job.job_id, job.retry_count))
+        .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+        .static_summary(format!("{} of {}, again", input.message.event, job.job_id))
+        .rpc_options(temporal::rpc_options())
+        .build();
+    match client.start_workflow(WebhookDelivery::run, input, options).await {
+        Ok(_) => {}
+        Err(WorkflowStartError::AlreadyStarted { .. }) => urge(&handle).await?,
+        Err(WorkflowStartError::Rpc(status)) => return Err(temporal::problem(&status)),
+        Err(error) => {
+            tracing::error!(job_id = %job.job_id, %error, "cannot start a delivery");
+            return Err(Problem::internal());
+        }
+    }
+    answer(StatusCode::ACCEPTED, &pending)
+}
+
+/// Has a delivery that waits make its next attempt now.
+async fn urge(handle: &Handle) -> Result<(), Problem> {
+    let options = WorkflowSignalOptions::builder().rpc_options(temporal::rpc_options()).build();
+    handle.signal(WebhookDelivery::redeliver, (), options).await.map_err(temporal::interaction_problem)
+}
+
+fn handle(client: &Client, job_id: &JobId, retry_count: u32) -> Handle {
+    client.get_workflow_handle(workflow_id(job_id, retry_count))
+}
+
+/// How a delivery stands; `None` if there is none, or Temporal has forgotten it.
+async fn delivery(handle: &Handle, job: &JobState) -> Result<Option<DeliveryState>, Problem> {
+    let options = WorkflowQueryOptions::builder()
+        .reject_condition(temporalio_client::QueryRejectCondition::NotOpen)
+        .rpc_options(temporal::query_options())
+        .build();
+    match handle.query(WebhookDelivery::delivery, (), options).await {
+        Ok(state) => Ok(Some(state)),
+        Err(WorkflowQueryError::NotFound(_)) => Ok(None),
+        Err(WorkflowQueryError::Rejected { .. }) => closed(handle).await,
+        // No worker can be asked. That there is a delivery is known, and what it is to tell.
+        Err(error) => {
+            tracing::debug!(job_id = %job.job_id, %error, "a delivery did not answer");
+            Ok(WebhookDeliveryInput::of(job).map(|WebhookDeliveryInput { url, message, attempts, .. }| DeliveryState {
+                message_id: message.id,
+                event: message.event,
+                url,
+                status: DeliveryStatus::Pending,
+                attempts,
+                next_attempt_at: None,
+            }))
+        }
+    }
+}
+
+/// What a delivery recorded when it ended.
+async fn closed(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
+    let options = WorkflowGetResultOptions::builder().rpc_options(temporal::rpc_options()).build();
+    match temporal::closing(handle.get_result(options)).await? {
+        Ok(state) => Ok(Some(state)),
+        Err(WorkflowGetResultError::Failed(failure)) => Ok(match *failure {
+            IncomingError::Application(failure) => failure.details().ok().flatten(),
+            _ => None,
+        }),
+        Err(WorkflowGetResultError::Cancelled { details }) => Ok(details.deserialize().ok()),
+        Err(WorkflowGetResultError::Rpc(status)) => Err(temporal::problem(&status)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_string(body).map_err(|error| {
+        tracing::error!(%error, "cannot write deliveries as JSON");
+        Problem::internal()
+    })?;
+    Ok(Response::builder().status(status).content_type("application/json").body(body))
+}

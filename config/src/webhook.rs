@@ -1,0 +1,146 @@
+//! Signing and verifying webhooks as [Standard Webhooks](https://www.standardwebhooks.com) has it: those that the provider
+//! sends us, and those that we send to callers.
+
+use std::str::FromStr;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::{SignedDuration, Timestamp};
+use sha2::Sha256;
+
+/// How far a message's time may be from ours.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What signs messages: `whsec_` and a key in base64. It shows itself to nobody who does not ask for its text.
+#[derive(Clone)]
+pub struct WebhookSecret(Vec<u8>);
+
+/// What vouches for a message: its headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// `webhook-id`: the same however often the message is sent.
+    pub id: &'a str,
+    /// `webhook-timestamp`: when it was sent, in seconds of Unix time.
+    pub timestamp: &'a str,
+    /// `webhook-signature`: signatures with spaces between.
+    pub signature: &'a str,
+}
+
+impl WebhookSecret {
+    /// The secret of one tenant, made of this one: whoever knows it can forge no message to another.
+    #[must_use]
+    pub fn of(&self, tenant: Option<&str>) -> Self {
+        let Some(tenant) = tenant else { return self.clone() };
+        Self(self.mac(&[b"darkroom webhooks to ", tenant.as_bytes()]).finalize().into_bytes().to_vec())
+    }
+
+    /// The secret as a receiver configures it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("whsec_{}", BASE64_STANDARD.encode(&self.0))
+    }
+
+    /// The signature of a message.
+    #[must_use]
+    pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
+        let signature = self.message(id, timestamp, body).finalize().into_bytes();
+        format!("v1,{}", BASE64_STANDARD.encode(signature))
+    }
+
+    /// Whether a message was signed with this secret just before `now`. Signatures are compared in constant time.
+    #[must_use]
+    pub fn verifies(&self, message: Signed<'_>, body: &[u8], now: Timestamp) -> bool {
+        let sent = message.timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let is_recent = sent.is_some_and(|sent| now.duration_since(sent).abs() <= TOLERANCE);
+        let mac = self.message(message.id, message.timestamp, body);
+        let matches = |signature: &str| {
+            let decoded = signature.strip_prefix("v1,").and_then(|signature| BASE64_STANDARD.decode(signature).ok());
+            decoded.is_some_and(|signature| mac.clone().verify_slice(&signature).is_ok())
+        };
+        !message.id.is_empty() && is_recent && message.signature.split(' ').any(matches)
+    }
+
+    fn message(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
+        self.mac(&[id.as_bytes(), b".", timestamp.as_bytes(), b".", body])
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key");
+        for part in parts {
+            mac.update(part);
+        }
+        mac
+    }
+}
+
+impl FromStr for WebhookSecret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let key = text.strip_prefix("whsec_").and_then(|key| BASE64_STANDARD.decode(key).ok());
+        key.filter(|key| !key.is_empty()).map(Self).ok_or("must be whsec_ and a key in base64")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Standard Webhooks specification's reference libraries.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const BODY: &[u8] = b"{\"test\": 2432232314}";
+    const GENUINE: Signed<'static> = Signed {
+        id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        timestamp: "1614265330",
+        signature: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn only_what_was_signed_just_now_is_genuine() {
+        let secret: WebhookSecret = SECRET.parse().unwrap();
+        let now = at(1_614_265_330);
+        let genuine = |message, body, now| secret.verifies(message, body, now);
+        assert!(genuine(GENUINE, BODY, now));
+        let rotated = format!("v1,AAAA v2,{0} {0}", GENUINE.signature);
+        assert!(genuine(Signed { signature: &rotated, ..GENUINE }, BODY, now), "any of several signatures will do");
+        assert!(genuine(GENUINE, BODY, at(1_614_265_330 + 299)));
+
+        assert!(!genuine(GENUINE, BODY, at(1_614_265_330 + 301)), "too old");
+        assert!(!genuine(GENUINE, BODY, at(1_614_265_330 - 301)), "from the future");
+        assert!(!genuine(GENUINE, b"{\"test\": 2432232315}", now), "another body");
+        assert!(!genuine(Signed { id: "msg_other", ..GENUINE }, BODY, now), "another id");
+        assert!(!genuine(Signed { timestamp: "1614265331", ..GENUINE }, BODY, now), "another time");
+        assert!(!genuine(Signed { signature: "", ..GENUINE }, BODY, now), "no signature");
+        assert!(!genuine(Signed { signature: "v1,", ..GENUINE }, BODY, now), "an empty signature");
+        assert!(!genuine(Signed { signature: "v1,AAAA", ..GENUINE }, BODY, now), "a short signature");
+    }
+
+    #[test]
+    fn signing_makes_the_signature_of_the_specification() {
+        let secret: WebhookSecret = SECRET.parse().unwrap();
+        assert_eq!(secret.sign(GENUINE.id, GENUINE.timestamp, BODY), GENUINE.signature);
+        assert_eq!(secret.to_text(), SECRET);
+    }
+
+    #[test]
+    fn tenants_have_secrets_of_their_own() {
+        let secret: WebhookSecret = SECRET.parse().unwrap();
+        let of = |name: &str| secret.of(Some(name)).to_text();
+        assert_eq!(of("acme"), of("acme"));
+        assert_ne!(of("acme"), of("other"));
+        assert_ne!(of("acme"), SECRET);
+        assert_eq!(secret.of(None).to_text(), SECRET);
+    }
+
+    #[test]
+    fn secrets_parse() {
+        assert!("whsec_".parse::<WebhookSecret>().is_err());
+        assert!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse::<WebhookSecret>().is_err());
+        assert!("whsec_***".parse::<WebhookSecret>().is_err());
+    }
+}

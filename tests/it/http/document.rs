@@ -1,0 +1,90 @@
+//! The description of the api: whole, true and of one piece.
+
+use std::collections::BTreeSet;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, job, shared};
+
+pub(super) async fn fetch(api: &Api) -> Value {
+    let answer = api.http.get(format!("{}/openapi.json", api.url)).send().await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.headers()["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "application/json")
+    );
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_route_is_described() {
+    let document = fetch(&Api::of(shared())).await;
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().cloned().collect();
+            let name = operation["operationId"].as_str().unwrap();
+            routes.push(format!("{} {path} {name}: {}", method.to_uppercase(), statuses.join(" ")));
+        }
+    }
+    insta::assert_snapshot!(routes.join("\n"));
+}
+
+#[tokio::test]
+async fn jobs_are_as_they_are_described() {
+    let api = Api::of(shared());
+    let document = fetch(&api).await;
+    for dev in [json!({}), json!({"missing": [1]}), json!({"fail": "no"})] {
+        let job = api.run(&job(2, dev)).await;
+        check(&document, &document["components"]["schemas"]["Job"], &job, "");
+    }
+    let example = &document["components"]["schemas"]["Job"]["example"];
+    check(&document, &document["components"]["schemas"]["Job"], example, "");
+}
+
+/// Every property that is described is there, and every property that is there is described.
+fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = match (&schema["$ref"], &schema["allOf"][0]["$ref"]) {
+        (Value::String(reference), _) | (_, Value::String(reference)) => {
+            document.pointer(reference.trim_start_matches('#')).unwrap()
+        }
+        _ => schema,
+    };
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    match value {
+        Value::Object(_) if schema["properties"].is_object() && place != "/provider" => {
+            assert_eq!(names(value), names(&schema["properties"]), "{place}");
+            for (name, value) in value.as_object().unwrap() {
+                check(document, &schema["properties"][name], value, &format!("{place}/{name}"));
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                check(document, &schema["items"], value, &format!("{place}/-"));
+            }
+        }
+        Value::String(text) if schema["enum"].is_array() => {
+            assert!(schema["enum"].as_array().unwrap().contains(&json!(text)), "{place}: {text}");
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let api = Api::of(shared());
+    let answer = api.http.get(format!("{}/docs", api.url)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{policy}");
+    let page = answer.text().await.unwrap();
+    assert!(page.contains("urn:darkroom:problem:idempotency-mismatch"), "the kinds of problem are listed");
+    for foreign in ["<script src", "<link ", "@import"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let root = api.http.get(&api.url).send().await.unwrap();
+    assert_eq!(
+        (root.status(), root.headers()["location"].to_str().unwrap()),
+        (StatusCode::TEMPORARY_REDIRECT, "/docs")
+    );
+}

@@ -1,0 +1,97 @@
+//! One job for one `Idempotency-Key`.
+
+use futures::future::join_all;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, job, options, shared, start};
+
+async fn post(api: &Api, key: &str, body: &Value) -> Response {
+    api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", key).json(body).send().await.unwrap()
+}
+
+async fn id_of(response: Response) -> String {
+    let job: Value = response.json().await.unwrap();
+    job["job_id"].as_str().unwrap_or_else(|| panic!("{job:#}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_key_leads_to_one_job() {
+    let api = Api::of(shared());
+    let request = job(1, json!({}));
+    let first = post(&api, "one-job", &request).await;
+    assert_eq!(first.status(), StatusCode::ACCEPTED);
+    assert!(!first.headers().contains_key("idempotent-replayed"));
+    let location = first.headers()["location"].to_str().unwrap().to_owned();
+    let id = id_of(first).await;
+    assert_eq!(location, format!("/v1/jobs/{id}"));
+
+    let again = post(&api, "one-job", &request).await;
+    assert!(again.status().is_success());
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
+    assert_eq!(id_of(again).await, id);
+
+    api.ended(&id).await;
+    let ended = post(&api, "one-job", &request).await;
+    assert_eq!((ended.status(), &ended.headers()["idempotent-replayed"].to_str().unwrap()), (StatusCode::OK, &"true"));
+    let ended: Value = ended.json().await.unwrap();
+    assert_eq!((&ended["job_id"], &ended["status"]), (&json!(id), &json!("completed")));
+
+    let other = post(&api, "one-job", &job(2, json!({}))).await;
+    assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let problem: Value = other.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:darkroom:problem:idempotency-mismatch");
+
+    let another = id_of(post(&api, "another-job", &request).await).await;
+    assert_ne!(another, id);
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_through_two_processes_make_one_job() {
+    let stack = start(&options("idempotency")).await;
+    let api = Api::of(&stack);
+    let (_second, address) = stack.spawn_another_api().await.unwrap();
+    let second = Api { url: format!("http://{address}"), http: api.http.clone() };
+    let request = job(1, json!({"latency_ms": 500}));
+    let answers = join_all((0..100).map(|number| post(if number % 2 == 0 { &api } else { &second }, "same", &request)));
+    let mut fresh = 0;
+    let mut ids = Vec::new();
+    for response in answers.await {
+        assert!(response.status().is_success(), "{}", response.status());
+        fresh += u32::from(!response.headers().contains_key("idempotent-replayed"));
+        ids.push(id_of(response).await);
+    }
+    ids.dedup();
+    assert_eq!((ids.len(), fresh), (1, 1));
+    assert_eq!(api.ended(&ids[0]).await["status"], "completed");
+    assert_eq!(second.get(&ids[0]).await, api.get(&ids[0]).await, "both processes agree");
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgotten() {
+    let options = options("idempotency-kept");
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let request = job(1, json!({}));
+    let id = id_of(post(&api, "kept", &request).await).await;
+    stack.api.kill();
+    stack.api = stack.spawn("api").unwrap();
+    stack.until_ready().await.unwrap();
+    assert_eq!(id_of(post(&api, "kept", &request).await).await, id);
+    api.ended(&id).await;
+
+    stack.temporal.kill();
+    for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
+        std::fs::remove_file(options.directory.join(file)).unwrap();
+    }
+    drop(stack);
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let again = post(&api, "kept", &request).await;
+    assert_eq!((again.status(), again.headers().contains_key("idempotent-replayed")), (StatusCode::OK, true));
+    assert_eq!(id_of(again).await, id);
+    let other = post(&api, "kept", &job(2, json!({}))).await;
+    assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1, "nothing is paid for again");
+}

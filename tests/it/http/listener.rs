@@ -1,0 +1,109 @@
+//! The listener: callers that dawdle, that say nothing, that speak HTTP/2, and those who are there when it stops.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use reqwest::{Client, StatusCode, Version};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{Api, DEADLINE, job, options, shared, start};
+
+async fn connect(api: &Api, said: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    stream
+}
+
+async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    // A reset is as good an end as any.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await.unwrap();
+    said
+}
+
+#[tokio::test]
+async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
+    let api = Api::of(shared());
+    let beginnings: [&[u8]; 5] = [
+        b"",
+        b"G",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    let dawdlers = join_all((0..500).map(|number| connect(&api, beginnings[number % 4]))).await;
+    for _ in 0..50 {
+        let answer = api.http.get(format!("{}/healthz", api.url)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    join_all(dawdlers.into_iter().map(until_closed)).await;
+    drop(connect(&api, beginnings[4]).await);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let api = Api::of(shared());
+    let head =
+        "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
+    let mut stream = connect(&api, head.as_bytes()).await;
+    let mut answer = [0; 1024];
+    let length = tokio::time::timeout(DEADLINE, stream.read(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("urn:darkroom:problem:request-timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused() {
+    let api = Api::of(shared());
+    let header = format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: a\r\n".repeat(100));
+    for said in ["\0\x01\x02\x03\r\n\r\n".as_bytes(), b"GET /healthz HTTP/9.9\r\n\r\n", header.as_bytes()] {
+        let answer = until_closed(connect(&api, said).await).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_without_tls() {
+    let api = Api::of(shared());
+    let http = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let answers = join_all((0..20).map(|_| http.get(format!("{}/healthz", api.url)).send())).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().version(), Version::HTTP_2);
+    }
+}
+
+#[tokio::test]
+async fn requests_under_way_are_answered_when_the_api_stops() {
+    let mut stack = start(&options("drain")).await;
+    let api = Api::of(&stack);
+    let id = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
+    let settled = loop {
+        let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send().await.unwrap();
+        let etag = read.headers()["etag"].clone();
+        if read.json::<Value>().await.unwrap()["stage"] == "generating" {
+            break etag;
+        }
+    };
+    let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).header("Prefer", "wait=60");
+    let waiting = tokio::spawn(read.header("If-None-Match", settled).send());
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let told = std::process::Command::new("kill").args(["-TERM", &stack.api.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    if let Ok(answer) = waiting.await.unwrap() {
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "nothing has changed, and that is an answer");
+    }
+    while stack.api.is_running() {
+        assert!(began.elapsed() < Duration::from_secs(25), "it stops");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stack.api = stack.spawn("api").unwrap();
+    stack.until_ready().await.unwrap();
+    assert_eq!(api.get(&id).await["stage"], "generating");
+}

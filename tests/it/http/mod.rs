@@ -1,0 +1,11 @@
+//! The HTTP facade as callers meet it.
+
+mod access;
+mod bad_requests;
+mod document;
+mod events;
+mod idempotency;
+mod listener;
+mod listing;
+mod reading;
+mod webhooks;

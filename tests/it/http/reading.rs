@@ -1,0 +1,102 @@
+//! Reading a job: conditionally, patiently, and whoever is away.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, job, options, shared, start};
+
+async fn get(api: &Api, id: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = api.http.get(format!("{}/v1/jobs/{id}", api.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_job_that_is_known_is_not_sent_again() {
+    let api = Api::of(shared());
+    let id = api.accepted(&job(1, json!({}))).await;
+    api.ended(&id).await;
+    let first = get(&api, &id, &[]).await;
+    let etag = header(&first, "etag").to_owned();
+    assert!(!first.headers().contains_key("retry-after"), "there is nothing to wait for");
+    let again = get(&api, &id, &[("If-None-Match", &etag)]).await;
+    assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, etag.as_str()));
+    assert!(again.bytes().await.unwrap().is_empty());
+    let other = get(&api, &id, &[("If-None-Match", "\"other\"")]).await;
+    assert_eq!(other.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn creating_can_wait_for_the_end() {
+    let api = Api::of(shared());
+    let url = format!("{}/v1/jobs", api.url);
+    let request = job(1, json!({"latency_ms": 700}));
+    let waited = api.http.post(&url).header("Prefer", "wait=30").json(&request).send().await.unwrap();
+    assert_eq!((waited.status(), header(&waited, "preference-applied")), (StatusCode::OK, "wait=30"));
+    assert_eq!(waited.json::<Value>().await.unwrap()["status"], "completed");
+
+    let began = Instant::now();
+    let slow = job(1, json!({"latency_ms": 4000}));
+    let waited = api.http.post(&url).header("Prefer", "wait=1").json(&slow).send().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!((waited.status(), header(&waited, "preference-applied")), (StatusCode::ACCEPTED, "wait=1"));
+    assert!(!header(&waited, "retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn reading_can_wait_for_a_change() {
+    let api = Api::of(shared());
+    let id = api.accepted(&job(1, json!({"latency_ms": 1500}))).await;
+    let first = get(&api, &id, &[]).await;
+    let mut seen = vec![(header(&first, "etag").to_owned(), first.json::<Value>().await.unwrap())];
+    loop {
+        let etag = seen.last().unwrap().0.clone();
+        let response = get(&api, &id, &[("Prefer", "wait=20"), ("If-None-Match", &etag)]).await;
+        assert_eq!(response.status(), StatusCode::OK, "a change came before the time was over");
+        let etag = header(&response, "etag").to_owned();
+        let job: Value = response.json().await.unwrap();
+        let ended = job["status"] == "completed";
+        seen.push((etag, job));
+        if ended {
+            break;
+        }
+    }
+    let stages: Vec<_> = seen.iter().map(|(_, job)| job["stage"].as_str()).collect();
+    assert!(stages.contains(&Some("generating")), "{stages:?}");
+    assert_eq!(stages.last(), Some(&None));
+}
+
+#[tokio::test]
+async fn two_processes_agree_and_workers_may_be_away() {
+    let mut stack = start(&options("reading")).await;
+    let api = Api::of(&stack);
+    let (_second, address) = stack.spawn_another_api().await.unwrap();
+    let second = Api { url: format!("http://{address}"), http: api.http.clone() };
+    let partial = api.run(&job(2, json!({"missing": [1]}))).await;
+    let id = partial["job_id"].as_str().unwrap();
+    assert_eq!(second.get(id).await, partial);
+    let tags = (get(&api, id, &[]).await, get(&second, id, &[]).await);
+    assert_eq!(header(&tags.0, "etag"), header(&tags.1, "etag"));
+
+    stack.worker.kill();
+    let waiting = api.accepted(&job(1, json!({}))).await;
+    for api in [&api, &second] {
+        let read = api.get(&waiting).await;
+        assert_eq!((&read["status"], &read["stale"]), (&json!("pending"), &json!(true)));
+        assert_eq!(api.get(id).await["status"], "partial");
+    }
+    stack.worker = stack.spawn("worker").unwrap();
+    assert_eq!(second.ended(&waiting).await["status"], "completed");
+    stack.api.kill();
+    stack.api = stack.spawn("api").unwrap();
+    stack.until_ready().await.unwrap();
+    assert_eq!(api.get(&waiting).await["status"], "completed");
+}

@@ -1,0 +1,201 @@
+//! Telling callers how their jobs ended, to a receiver that verifies messages with the library of the specification's authors.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use darkroom::dev::{Options, Stack, WEBHOOK_SECRET};
+use poem::{
+    Body, EndpointExt, Response, Route, Server, handler,
+    http::{HeaderMap, StatusCode},
+    listener::TcpAcceptor,
+    post,
+    web::Data,
+};
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+use tokio::net::TcpListener;
+
+use crate::harness::{Api, job, options, start, until};
+
+/// A message as it came: headers and body.
+type Received = (HeaderMap, Vec<u8>);
+
+/// A receiver that answers as it is told, with 204 when it is told nothing.
+#[derive(Clone)]
+struct Receiver {
+    address: SocketAddr,
+    received: Arc<Mutex<Vec<Received>>>,
+    answers: Arc<Mutex<VecDeque<u16>>>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let receiver = Self { address, received: Arc::default(), answers: Arc::default() };
+        let acceptor = TcpAcceptor::from_tokio(listener).unwrap();
+        let route = Route::new().at("/hook", post(receive)).data(receiver.clone());
+        tokio::spawn(async move { Server::new_with_acceptor(acceptor).run(route).await });
+        receiver
+    }
+
+    fn answer(&self, statuses: &[u16]) {
+        self.answers.lock().unwrap().extend(statuses);
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
+    }
+
+    /// The messages so far, each verified.
+    fn messages(&self, secret: &str) -> Vec<(String, Value)> {
+        let webhook = Webhook::new(secret).unwrap();
+        let received = self.received.lock().unwrap();
+        let verified = received.iter().map(|(headers, body)| {
+            webhook.verify(body, headers).unwrap();
+            let id = headers["webhook-id"].to_str().unwrap().to_owned();
+            (id, serde_json::from_slice(body).unwrap())
+        });
+        verified.collect()
+    }
+}
+
+#[handler]
+async fn receive(Data(receiver): Data<&Receiver>, headers: &HeaderMap, body: Body) -> Response {
+    let body = body.into_vec().await.unwrap();
+    receiver.received.lock().unwrap().push((headers.clone(), body));
+    let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(204);
+    Response::builder().status(StatusCode::from_u16(status).unwrap()).finish()
+}
+
+async fn world(name: &str) -> (Stack, Api, Receiver) {
+    let receiver = Receiver::start().await;
+    let options = Options { variables: vec![("WEBHOOK_ALLOW", receiver.address.to_string())], ..options(name) };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    (stack, api, receiver)
+}
+
+fn told(receiver: &Receiver, mut job: Value) -> Value {
+    job["webhook_url"] = receiver.url().into();
+    job
+}
+
+async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
+    let answer = api.http.get(format!("{}/v1/jobs/{id}/webhooks", api.url)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body: Value = answer.json().await.unwrap();
+    body["deliveries"].as_array().unwrap().clone()
+}
+
+async fn delivery_is(api: &Api, id: &str, status: &str) -> Value {
+    until(&format!("delivery that is {status}"), async || {
+        deliveries(api, id).await.into_iter().find(|delivery| delivery["status"] == status)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_end_is_told_to_whoever_asked_for_it() {
+    let (_stack, api, receiver) = world("webhooks").await;
+    let completed = api.run(&told(&receiver, job(2, json!({})))).await;
+    let partial = api.run(&told(&receiver, job(2, json!({"missing": [1]})))).await;
+    let failed = api.run(&told(&receiver, job(1, json!({"fail": "no"})))).await;
+    let slow = api.accepted(&told(&receiver, job(1, json!({"latency_ms": 60_000})))).await;
+    until("generation", async || (api.get(&slow).await["stage"] == "generating").then_some(())).await;
+    assert_eq!(api.act(&slow, "cancel").await.status(), 202);
+    let canceled = api.ended(&slow).await;
+    let mut picky = told(&receiver, job(1, json!({})));
+    picky["webhook_events"] = json!(["job.failed"]);
+    let unasked = api.run(&picky).await;
+
+    until("four messages", async || (receiver.count() == 4).then_some(())).await;
+    let messages = receiver.messages(WEBHOOK_SECRET);
+    for (job, event) in
+        [(&completed, "job.completed"), (&partial, "job.partial"), (&failed, "job.failed"), (&canceled, "job.canceled")]
+    {
+        let id = job["job_id"].as_str().unwrap();
+        let (message_id, message) =
+            messages.iter().find(|(_, message)| message["data"]["job_id"] == id).unwrap_or_else(|| panic!("{event}"));
+        assert_eq!((message["type"].as_str(), message_id), (Some(event), &format!("msg_{id}_0")));
+        assert_eq!(message["data"]["status"], job["status"]);
+        assert_eq!(message["timestamp"], job["completed_at"]);
+        let delivery = delivery_is(&api, id, "delivered").await;
+        assert_eq!(
+            (&delivery["message_id"], &delivery["attempts"][0]["response_status"]),
+            (&json!(message_id), &json!(204))
+        );
+    }
+    assert!(deliveries(&api, unasked["job_id"].as_str().unwrap()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
+    let (mut stack, api, receiver) = world("webhooks-again").await;
+    receiver.answer(&[503]);
+    let first = api.run(&told(&receiver, job(1, json!({})))).await;
+    let id = first["job_id"].as_str().unwrap();
+    // The next attempt is due in five seconds, whatever happens to the worker meanwhile.
+    until("first attempt", async || (receiver.count() == 1).then_some(())).await;
+    stack.worker.kill();
+    stack.worker = stack.spawn("worker").unwrap();
+    let delivery = delivery_is(&api, id, "delivered").await;
+    let statuses: Vec<_> =
+        delivery["attempts"].as_array().unwrap().iter().map(|attempt| attempt["response_status"].clone()).collect();
+    assert_eq!(statuses, [503, 204]);
+    let messages = receiver.messages(WEBHOOK_SECRET);
+    assert_eq!(messages[0], messages[1], "the same message, byte for byte and by its id");
+
+    // Asked for again, a delivery that is over begins anew and keeps its log.
+    assert_eq!(api.act(id, "webhooks").await.status(), 202);
+    until("a third attempt", async || {
+        let delivery = delivery_is(&api, id, "delivered").await;
+        (delivery["attempts"].as_array().unwrap().len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.count(), 3);
+
+    // And one that waits makes its attempt at once.
+    receiver.answer(&[500, 500]);
+    let waiting = api.run(&told(&receiver, job(1, json!({})))).await;
+    let waiting = waiting["job_id"].as_str().unwrap();
+    until("a delivery that waits for minutes", async || {
+        let delivery = deliveries(&api, waiting).await.into_iter().next()?;
+        let attempts = delivery["attempts"].as_array().unwrap().len();
+        (attempts == 2 && !delivery["next_attempt_at"].is_null()).then_some(())
+    })
+    .await;
+    assert_eq!(api.act(waiting, "webhooks").await.status(), 202);
+    delivery_is(&api, waiting, "delivered").await;
+
+    receiver.answer(&[410]);
+    let gone = api.run(&told(&receiver, job(1, json!({})))).await;
+    let refused = delivery_is(&api, gone["job_id"].as_str().unwrap(), "refused").await;
+    assert_eq!(refused["attempts"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_told_at_a_private_address() {
+    let (_stack, api, receiver) = world("webhooks-guard").await;
+    let port = receiver.address.port();
+    for url in [
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        format!("http://localhost:{port}/hook"),
+        format!("http://[::ffff:127.0.0.1]:{port}/hook"),
+        "http://10.0.0.1/hook".to_owned(),
+    ] {
+        let mut request = job(1, json!({}));
+        request["webhook_url"] = url.clone().into();
+        let job = api.run(&request).await;
+        let refused = delivery_is(&api, job["job_id"].as_str().unwrap(), "refused").await;
+        assert!(refused["attempts"][0]["error"].as_str().unwrap().contains("not"), "{url}: {refused:#}");
+    }
+    assert_eq!(receiver.count(), 0);
+}

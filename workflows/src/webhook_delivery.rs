@@ -1,0 +1,280 @@
+//! The workflow that tells a caller how a job ended. It outlives the job: a receiver that is down is told later, for up to
+//! three days. What it sends is made up here, once; how it is sent is an activity.
+
+#![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+
+mod schedule;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    ActivityExecutionError, CancellableFuture, SyncWorkflowContext, TimerOptions, TimerResult, WorkflowContext,
+    WorkflowContextView, WorkflowResult, WorkflowTermination, common::error::ApplicationFailure, select,
+};
+
+use crate::{
+    activities::{Activities, DeliverWebhookInput, Delivery, Verdict, deliver_webhook_options},
+    failure::read_activity_failure,
+    job::{JobId, JobState, MediaStatus, timestamp},
+    request::{WebhookEvent, WebhookUrl},
+    tenant::Tenant,
+};
+
+/// How many attempts are kept in the log: the latest.
+const MAX_LOGGED: usize = 100;
+
+/// What starts a delivery.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WebhookDeliveryInput {
+    /// Whose job it tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+    /// Where to.
+    pub url: WebhookUrl,
+    /// The message.
+    pub message: WebhookMessage,
+    /// What earlier runs tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<DeliveryAttempt>,
+}
+
+/// What a caller is told. The message says enough to decide whether to read the job, and no more.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WebhookMessage {
+    /// The same however often it is sent, so that a receiver can tell a repetition.
+    pub id: String,
+    /// What happened.
+    pub event: WebhookEvent,
+    /// The body as it is sent, signed and sent again: the bytes never change.
+    pub body: String,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DeliveryState {
+    /// The message's id.
+    pub message_id: String,
+    /// What it tells.
+    pub event: WebhookEvent,
+    /// Where to.
+    pub url: WebhookUrl,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// The attempts so far, the latest last.
+    pub attempts: Vec<DeliveryAttempt>,
+    /// When the next one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// There will be another attempt.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// The receiver says that it wants no more, or the address is not one that is connected to.
+    Refused,
+    /// Three days of attempts were in vain.
+    Exhausted,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeliveryAttempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The status of the answer, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_status: Option<u16>,
+    /// Why it was in vain, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl WebhookDeliveryInput {
+    /// What is to be told of a job that has ended; `None` if its caller did not ask for it.
+    #[must_use]
+    pub fn of(job: &JobState) -> Option<Self> {
+        let event = WebhookEvent::of(job.status).filter(|event| job.request.webhook_events.contains(*event))?;
+        let url = job.request.webhook_url.clone()?;
+        let id = format!("msg_{}_{}", job.job_id, job.retry_count);
+        let body = serde_json::json!({
+            "type": event,
+            "timestamp": job.completed_at,
+            "data": {
+                "job_id": job.job_id,
+                "status": job.status,
+                "model": job.request.model,
+                "metadata": job.request.metadata,
+                "media": {
+                    "completed": job.count(MediaStatus::Completed),
+                    "failed": job.count(MediaStatus::Failed),
+                    "canceled": job.count(MediaStatus::Canceled),
+                },
+                "error": job.error,
+                "retry_count": job.retry_count,
+                "created_at": job.created_at,
+                "completed_at": job.completed_at,
+            },
+        });
+        let message = WebhookMessage { id, event, body: body.to_string() };
+        Some(Self { tenant: job.tenant.clone(), url, message, attempts: Vec::new() })
+    }
+}
+
+/// The id of the workflow that tells of this ending of a job: each time that a job is taken up again has an ending of its own.
+#[must_use]
+pub fn workflow_id(job_id: &JobId, retry_count: u32) -> String {
+    format!("webhook-{job_id}-{retry_count}")
+}
+
+/// One message to one receiver.
+#[workflow]
+pub struct WebhookDelivery {
+    state: DeliveryState,
+    tenant: Option<Tenant>,
+    message: WebhookMessage,
+    /// Whether somebody wants the next attempt now.
+    is_urged: bool,
+}
+
+#[workflow_methods]
+impl WebhookDelivery {
+    #[init]
+    fn new(_context: &WorkflowContextView, input: WebhookDeliveryInput) -> Self {
+        let WebhookDeliveryInput { tenant, url, message, attempts } = input;
+        let state = DeliveryState {
+            message_id: message.id.clone(),
+            event: message.event,
+            url,
+            status: DeliveryStatus::Pending,
+            attempts,
+            next_attempt_at: None,
+        };
+        Self { state, tenant, message, is_urged: false }
+    }
+
+    /// Ends as `Completed` once the receiver has the message, as `Failed` with the log of attempts when it never will.
+    ///
+    /// # Errors
+    /// It was not delivered, or the delivery was canceled.
+    #[run(name = "WebhookDelivery")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<DeliveryState> {
+        let mut schedule = schedule::delays();
+        loop {
+            let (verdict, retry_after) = attempt(ctx).await;
+            let status = match verdict {
+                Verdict::Delivered => DeliveryStatus::Delivered,
+                Verdict::Refused => DeliveryStatus::Refused,
+                Verdict::Failed => match schedule.next() {
+                    Some(delay) => {
+                        wait(ctx, schedule::with_retry_after(delay, retry_after)).await?;
+                        continue;
+                    }
+                    None => DeliveryStatus::Exhausted,
+                },
+            };
+            let state = ctx.state_mut(|workflow| {
+                workflow.state.status = status;
+                workflow.state.clone()
+            });
+            ctx.set_current_details(format!("**{status:?}** after {} attempts", state.attempts.len()));
+            return if status == DeliveryStatus::Delivered { Ok(state) } else { Err(undelivered(state)) };
+        }
+    }
+
+    /// Makes the next attempt now.
+    #[signal(name = "redeliver")]
+    pub fn redeliver(&mut self, _context: &mut SyncWorkflowContext<Self>) {
+        self.is_urged = true;
+    }
+
+    /// The delivery as it stands.
+    #[query(name = "delivery")]
+    #[must_use]
+    pub fn delivery(&self, _context: &WorkflowContextView) -> DeliveryState {
+        self.state.clone()
+    }
+}
+
+async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Duration>) {
+    let now = ctx.workflow_time().map(timestamp).unwrap_or_default();
+    let input = ctx.state_mut(|workflow| {
+        workflow.is_urged = false;
+        workflow.state.next_attempt_at = None;
+        DeliverWebhookInput {
+            tenant: workflow.tenant.clone(),
+            url: workflow.state.url.clone(),
+            message_id: workflow.message.id.clone(),
+            body: workflow.message.body.clone(),
+        }
+    });
+    let number = ctx.state(|workflow| workflow.state.attempts.len() + 1);
+    let delivered = ctx.execute_activity(Activities::deliver_webhook, input, deliver_webhook_options(number)).await;
+    let (verdict, retry_after, attempt) = judge(delivered, now);
+    ctx.state_mut(|workflow| {
+        let attempts = &mut workflow.state.attempts;
+        attempts.push(attempt);
+        let too_many = attempts.len().saturating_sub(MAX_LOGGED);
+        attempts.drain(..too_many);
+    });
+    (verdict, retry_after)
+}
+
+fn judge(
+    delivered: Result<Delivery, ActivityExecutionError>,
+    now: Timestamp,
+) -> (Verdict, Option<Duration>, DeliveryAttempt) {
+    match delivered {
+        Ok(Delivery { verdict, retry_after_seconds, attempt }) => {
+            (verdict, retry_after_seconds.map(Duration::from_secs), attempt)
+        }
+        // Its worker is gone: the receiver may have the message, and will know it by its id if so.
+        Err(failure) => {
+            let error = Some(read_activity_failure(&failure).0.detail);
+            (Verdict::Failed, None, DeliveryAttempt { at: now, duration_ms: None, response_status: None, error })
+        }
+    }
+}
+
+/// Until the next attempt is due, or wanted.
+async fn wait(ctx: &WorkflowContext<WebhookDelivery>, delay: Duration) -> Result<(), WorkflowTermination> {
+    let due = ctx.workflow_time().map(timestamp).unwrap_or_default() + delay;
+    let attempts = ctx.state_mut(|workflow| {
+        workflow.state.next_attempt_at = Some(due);
+        workflow.state.attempts.len()
+    });
+    ctx.set_current_details(format!("**pending** after {attempts} attempts; the next is due at {due}"));
+    let mut timer = ctx.timer(TimerOptions::builder(delay).summary("next attempt".to_owned()).build());
+    let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.is_urged));
+    let goes_on = select! {
+        result = timer => matches!(result, TimerResult::Fired),
+        result = urged => {
+            timer.cancel();
+            result.is_ok()
+        }
+    };
+    if goes_on {
+        return Ok(());
+    }
+    Err(WorkflowTermination::cancelled_with_details(ctx.state(|workflow| workflow.state.clone())))
+}
+
+fn undelivered(state: DeliveryState) -> WorkflowTermination {
+    let last = state.attempts.last().and_then(|attempt| attempt.error.clone()).unwrap_or_default();
+    let failure = ApplicationFailure::builder(format!("not delivered after {} attempts: {last}", state.attempts.len()))
+        .type_name("WebhookUndelivered".to_owned())
+        .non_retryable(true)
+        .details(state)
+        .build();
+    WorkflowTermination::failed_application(failure)
+}

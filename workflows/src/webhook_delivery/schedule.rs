@@ -1,0 +1,49 @@
+//! When an attempt that was in vain is followed by the next: soon at first, then ever more patiently, for three days.
+
+use std::time::Duration;
+
+/// The longest that a receiver may ask us to wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(6);
+
+/// The time from each attempt to the next.
+pub(super) fn delays() -> impl Iterator<Item = Duration> {
+    [
+        Duration::from_secs(5),
+        Duration::from_mins(5),
+        Duration::from_mins(30),
+        Duration::from_hours(2),
+        Duration::from_hours(5),
+        Duration::from_hours(10),
+        Duration::from_hours(14),
+        Duration::from_hours(20),
+        Duration::from_hours(20),
+    ]
+    .into_iter()
+}
+
+/// A receiver that asks for more time gets it, within reason.
+pub(super) fn with_retry_after(delay: Duration, retry_after: Option<Duration>) -> Duration {
+    delay.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_made_for_three_days() {
+        let total: Duration = delays().sum();
+        let days = |days: u64| Duration::from_hours(24 * days);
+        assert!(days(3) < total + Duration::from_hours(1) && total < days(3), "{total:?}");
+        assert!(delays().is_sorted());
+    }
+
+    #[test]
+    fn a_receiver_can_ask_for_more_time_but_not_for_ever() {
+        let (short, long) = (Duration::from_secs(5), Duration::from_hours(10));
+        assert_eq!(with_retry_after(short, None), short);
+        assert_eq!(with_retry_after(short, Some(Duration::from_mins(1))), Duration::from_mins(1));
+        assert_eq!(with_retry_after(short, Some(Duration::from_hours(1000))), MAX_RETRY_AFTER);
+        assert_eq!(with_retry_after(long, Some(Duration::from_mins(1))), long);
+    }
+}
