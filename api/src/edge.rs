@@ -56,7 +56,7 @@ impl Origins {
     }
 
     /// Answers their pages, and tells browsers to let them see what matters.
-    pub(crate) fn cors(&self) -> Cors {
+    pub(crate) fn cors(&self, public_url: &Url) -> Cors {
         const EXPOSED: [&str; 7] = [
             "etag",
             "idempotent-replayed",
@@ -68,6 +68,8 @@ impl Origins {
         ];
         Cors::new()
             .allow_origins(&self.0)
+            // Our own page calls as well.
+            .allow_origin(public_url.origin().ascii_serialization())
             .allow_methods([Method::GET, Method::POST])
             .allow_headers([
                 "authorization",

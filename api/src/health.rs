@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use futures::future::join4;
+use moka::future::Cache;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
@@ -43,24 +44,37 @@ impl HealthApi {
     /// Whether Temporal and the store answer too, and workers were seen on both queues in the last minutes.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn ready(&self) -> Ready {
-        let context = &self.0;
-        let checks =
-            join4(temporal(context), storage(context), worker(context, GENERATE_QUEUE), worker(context, PERSIST_QUEUE));
-        let (temporal, storage, generate, persist) = checks.await;
-        let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
-        let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
-        let checks = Checks {
-            temporal: say(temporal),
-            storage: say(storage),
-            worker_generate: say(generate),
-            worker_persist: say(persist),
-        };
+        let (ready, checks) = self.0.readiness.0.get_with((), look(&self.0)).await;
         if ready {
             Ready::Ready(Json(Readiness { status: "ready".to_owned(), checks }))
         } else {
             Ready::NotReady(Json(Readiness { status: "not ready".to_owned(), checks }))
         }
     }
+}
+
+/// How things stood when somebody asked last, for a moment: whoever asks often does not ask Temporal and the store as often.
+pub(crate) struct ReadinessCache(Cache<(), (bool, Checks)>);
+
+impl ReadinessCache {
+    pub(crate) fn new() -> Self {
+        Self(Cache::builder().max_capacity(1).time_to_live(Duration::from_millis(500)).build())
+    }
+}
+
+async fn look(context: &Context) -> (bool, Checks) {
+    let checks =
+        join4(temporal(context), storage(context), worker(context, GENERATE_QUEUE), worker(context, PERSIST_QUEUE));
+    let (temporal, storage, generate, persist) = checks.await;
+    let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
+    let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
+    let checks = Checks {
+        temporal: say(temporal),
+        storage: say(storage),
+        worker_generate: say(generate),
+        worker_persist: say(persist),
+    };
+    (ready, checks)
 }
 
 #[derive(ApiResponse)]
@@ -99,7 +113,7 @@ struct Readiness {
 }
 
 /// `ok`, or what is wrong.
-#[derive(Object)]
+#[derive(Clone, Object)]
 struct Checks {
     temporal: String,
     storage: String,

@@ -35,17 +35,19 @@ use poem::{
     http::{StatusCode, header},
     middleware::CatchPanic,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use config::Config;
 
 use access::{ApiKeys, Limits};
+use health::ReadinessCache;
 use jobs::{Presigned, view::Views, watch::Watches};
 use openapi::Methods;
 use problem::Problem;
 use temporal::Temporal;
+use webhooks::MAX_REPORTS;
 
 /// What every handler works with.
 struct Context {
@@ -71,6 +73,10 @@ struct Context {
     watches: Watches,
     /// URLs that were signed lately.
     presigned: Presigned,
+    /// How things stood lately.
+    readiness: ReadinessCache,
+    /// Turns to read a report of the provider's.
+    reports: Semaphore,
     /// When to end what does not end by itself.
     shutdown: CancellationToken,
 }
@@ -107,39 +113,50 @@ impl Bound {
             temporal_ui: config.temporal_ui,
             replicate_secret: config.replicate_secret,
             webhook_secret: config.webhook_secret,
+            limits: Limits::new(&config.keys, config.requests_per_second, config.open_jobs),
             keys: config.keys,
-            limits: Limits::new(config.requests_per_second, config.open_jobs),
             views: Views::new(),
             watches: Watches::default(),
             presigned: Presigned::new(),
+            readiness: ReadinessCache::new(),
+            reports: Semaphore::new(MAX_REPORTS),
             shutdown: shutdown.clone(),
         });
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
         let public_url = context.public_url.clone();
-        let identified = Identified { inner: Arc::new(routes.data(context)), methods };
-        let secured = identified
-            .with_if(!config.origins.is_empty(), config.origins.cors())
-            .with(edge::security_headers(&public_url))
-            .with(CatchPanic::new().with_handler(|_| Problem::internal()))
-            .map_to_response();
+        let answering = Problems(routes.data(context).with(CatchPanic::new().with_handler(|_| Problem::internal())));
+        let shared = answering.with_if(!config.origins.is_empty(), config.origins.cors(&public_url));
+        let identified = Identified { inner: shared, methods };
+        let secured = identified.with(edge::security_headers(&public_url)).map_to_response().boxed();
         server::serve(listener, secured, max_connections, shutdown).await;
         tracing::info!("api stopped");
     }
 }
 
-/// Gives each request an id, and makes every error a problem.
+/// Makes every error a problem: what comes after knows answers only.
+struct Problems<E>(E);
+
+impl<E: Endpoint> Endpoint for Problems<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        Ok(request_id::with_problems(&self.0, request).await)
+    }
+}
+
+/// Gives each request an id, and each answer the headers that it should have.
 struct Identified<E> {
-    inner: Arc<E>,
+    inner: E,
     methods: Methods,
 }
 
-impl<E: Endpoint + 'static> Endpoint for Identified<E> {
+impl<E: Endpoint> Endpoint for Identified<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path().to_owned();
-        let mut response = request_id::identified(Arc::clone(&self.inner), request).await?;
+        let mut response = request_id::identified(&self.inner, request).await;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
             && let Some(allowed) = self.methods.allowed(&path).and_then(|allowed| allowed.parse().ok())
         {

@@ -1,7 +1,7 @@
 //! `X-Request-Id`: taken from the caller or made here, and found again in the answer, in problems, in the log and in the memo
 //! of a workflow that the request started.
 
-use poem::{Endpoint, IntoResponse, Request, Response, Result};
+use poem::{Endpoint, IntoResponse, Request, Response};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -33,22 +33,32 @@ impl RequestId {
     }
 }
 
-/// Answers through the endpoint, with the request's id throughout. Every error becomes a problem here.
-pub(crate) async fn identified<E: Endpoint>(endpoint: std::sync::Arc<E>, mut request: Request) -> Result<Response> {
+/// Answers through the endpoint, with the request's id throughout.
+pub(crate) async fn identified<E: Endpoint>(endpoint: &E, mut request: Request) -> Response {
     let id = RequestId::of(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", request_id = id.as_str(), %method, path);
     request.extensions_mut().insert(id.clone());
-    let mut response = async {
-        match endpoint.call(request).await {
-            Ok(response) => response.into_response(),
-            Err(error) => Problem::from(error).at(path).of_request(id.as_str()).into_response(),
-        }
-    }
-    .instrument(span)
-    .await;
+    let mut response = with_problems(endpoint, request).instrument(span).await;
     if let Ok(value) = id.as_str().parse() {
         response.headers_mut().insert(HEADER, value);
     }
-    Ok(response)
+    response
+}
+
+/// Answers through the endpoint, and makes every error a problem.
+pub(crate) async fn with_problems<E: Endpoint>(endpoint: &E, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
+    match endpoint.call(request).await {
+        Ok(response) => response.into_response(),
+        Err(error) => {
+            let problem = Problem::from(error).at(path);
+            match id {
+                Some(id) => problem.of_request(&id),
+                None => problem,
+            }
+            .into_response()
+        }
+    }
 }

@@ -5,8 +5,16 @@
 
 mod patience;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -14,6 +22,7 @@ use hyper_util::{
 };
 use poem::{
     Addr, Endpoint, Response,
+    endpoint::BoxEndpoint,
     http::{Request, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
@@ -31,14 +40,21 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How many requests a caller may have under way on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 250;
 
+/// How long a connection may be held without a request: twice this at most.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// How long to wait after a connection could not be accepted: for want of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then drains.
-pub(crate) async fn serve<E>(listener: TcpListener, endpoint: E, max_connections: usize, shutdown: CancellationToken)
-where
-    E: Endpoint<Output = Response> + 'static,
-{
+///
+/// The endpoint is boxed: what a request takes is given back when it is answered, not when its connection ends.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    endpoint: BoxEndpoint<'static, Response>,
+    max_connections: usize,
+    shutdown: CancellationToken,
+) {
     let endpoint = Arc::new(endpoint);
     let places = Arc::new(Semaphore::new(max_connections));
     let builder = builder();
@@ -64,19 +80,26 @@ where
         let Ok(local) = stream.local_addr() else { continue };
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
+        let use_of = Use::default();
+        let requests = use_of.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let endpoint = Arc::clone(&endpoint);
+            let (endpoint, request_of) = (Arc::clone(&endpoint), requests.begin());
             let (local, remote) = (LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(peer)));
             async move {
                 let response = endpoint.get_response((request, local, remote, Scheme::HTTP).into()).await;
-                Ok::<_, Infallible>(poem::http::Response::from(response))
+                let response = poem::http::Response::from(response);
+                // Under way until its body is gone.
+                Ok::<_, Infallible>(response.map(|body| body.map_err(move |error| holding(&request_of, error))))
             }
         });
         let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "a connection broke off");
+            tokio::select! {
+                served = connection => if let Err(error) = served {
+                    tracing::debug!(%peer, %error, "a connection broke off");
+                },
+                () = use_of.until_idle() => {}
             }
             drop(place);
         });
@@ -89,7 +112,7 @@ where
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -98,4 +121,39 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(HEAD_TIMEOUT);
     builder
+}
+
+/// What a connection is used for. One of HTTP/2 is kept alive by its caller without a single request.
+#[derive(Clone, Default)]
+struct Use {
+    begun: Arc<AtomicU64>,
+    under_way: Arc<()>,
+}
+
+impl Use {
+    /// A request begins; it is under way for as long as this is held.
+    fn begin(&self) -> Arc<()> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.under_way)
+    }
+
+    /// Returns when no request has been under way for a while.
+    async fn until_idle(&self) {
+        // Ours and the service's.
+        const IDLE: usize = 2;
+        let mut before = None;
+        loop {
+            tokio::time::sleep(IDLE_TIMEOUT).await;
+            let begun = self.begun.load(Ordering::Relaxed);
+            if before == Some(begun) && Arc::strong_count(&self.under_way) == IDLE {
+                return;
+            }
+            before = Some(begun);
+        }
+    }
+}
+
+/// The value; whoever asks for it holds the other.
+fn holding<T>(_under_way: &Arc<()>, value: T) -> T {
+    value
 }

@@ -45,6 +45,12 @@ impl TemporalServer {
         Ok(server)
     }
 
+    /// The id of the process that supervises it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it on the spot. Started again with the same options, it has the same port and data.
     pub fn kill(&self) {
         // Our process is the one that supervises it, and kills it when its pipe closes.

@@ -162,6 +162,29 @@ mod tests {
         assert_eq!(parse(json).unwrap(), request);
     }
 
+    /// A list within a list, and so on.
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |value, _| json!([value]))
+    }
+
+    #[test]
+    fn whatever_is_accepted_reads_back_from_what_carries_it() {
+        let body = json!({
+            "model": "acme/photo",
+            "prompt": "a fox",
+            "input": {"x": nested(32), "y": 1e-30},
+            "webhook_url": format!("https://example.com/{}", "é".repeat(300)),
+        });
+        let carried = nested(40).to_string().replacen('1', &serde_json::to_string(&parse(body).unwrap()).unwrap(), 1);
+        let mut read: Value = serde_json::from_str(&carried).unwrap();
+        while let Value::Array(values) = read {
+            read = values.into_iter().next().unwrap();
+        }
+        assert!(parse(read).is_ok());
+        let too_deep = json!({"model": "acme/photo", "prompt": "a fox", "input": {"x": nested(33)}});
+        assert!(parse(too_deep).unwrap_err().contains("nested at most 32 times"));
+    }
+
     #[test]
     fn bad_values_are_refused_with_their_rule() {
         let long_key = "k".repeat(41);
@@ -190,6 +213,7 @@ mod tests {
             ("webhook_url", json!("ftp://example.com/"), "http or https, not ftp"),
             ("webhook_url", json!("https://a:b@example.com/"), "no user name"),
             ("webhook_url", json!(format!("https://example.com/{}", "a".repeat(2048))), "at most 2048 characters"),
+            ("webhook_url", json!(format!("https://example.com/{}", "é".repeat(600))), "at most 2048 characters"),
             ("webhook_events", json!([]), "one event at least"),
             ("webhook_events", json!(["job.started"]), "unknown variant"),
             ("promt", json!("typo"), "unknown field"),

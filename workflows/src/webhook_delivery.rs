@@ -170,18 +170,26 @@ impl WebhookDelivery {
     #[run(name = "WebhookDelivery")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<DeliveryState> {
         let mut schedule = schedule::delays();
+        let mut due = None;
         loop {
             let (verdict, retry_after) = attempt(ctx).await;
             let status = match verdict {
                 Verdict::Delivered => DeliveryStatus::Delivered,
                 Verdict::Refused => DeliveryStatus::Refused,
-                Verdict::Failed => match schedule.next() {
-                    Some(delay) => {
-                        wait(ctx, schedule::with_retry_after(delay, retry_after)).await?;
-                        continue;
+                Verdict::Failed => {
+                    // An attempt between takes no place in the schedule.
+                    let next = due.take().or_else(|| {
+                        let delay = schedule.next()?;
+                        Some(now(ctx) + schedule::with_retry_after(delay, retry_after))
+                    });
+                    match next {
+                        Some(next) => {
+                            due = wait(ctx, next).await?;
+                            continue;
+                        }
+                        None => DeliveryStatus::Exhausted,
                     }
-                    None => DeliveryStatus::Exhausted,
-                },
+                }
             };
             let state = ctx.state_mut(|workflow| {
                 workflow.state.status = status;
@@ -207,7 +215,7 @@ impl WebhookDelivery {
 }
 
 async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Duration>) {
-    let now = ctx.workflow_time().map(timestamp).unwrap_or_default();
+    let now = now(ctx);
     let input = ctx.state_mut(|workflow| {
         workflow.is_urged = false;
         workflow.state.next_attempt_at = None;
@@ -246,9 +254,16 @@ fn judge(
     }
 }
 
-/// Until the next attempt is due, or wanted.
-async fn wait(ctx: &WorkflowContext<WebhookDelivery>, delay: Duration) -> Result<(), WorkflowTermination> {
-    let due = ctx.workflow_time().map(timestamp).unwrap_or_default() + delay;
+fn now(ctx: &WorkflowContext<WebhookDelivery>) -> Timestamp {
+    ctx.workflow_time().map(timestamp).unwrap_or_default()
+}
+
+/// Until the next attempt is due; or wanted before, in which case it says when the one that was due still is.
+async fn wait(
+    ctx: &WorkflowContext<WebhookDelivery>,
+    due: Timestamp,
+) -> Result<Option<Timestamp>, WorkflowTermination> {
+    let delay = Duration::try_from(due.duration_since(now(ctx))).unwrap_or_default().max(Duration::from_millis(1));
     let attempts = ctx.state_mut(|workflow| {
         workflow.state.next_attempt_at = Some(due);
         workflow.state.attempts.len()
@@ -256,15 +271,16 @@ async fn wait(ctx: &WorkflowContext<WebhookDelivery>, delay: Duration) -> Result
     ctx.set_current_details(format!("**pending** after {attempts} attempts; the next is due at {due}"));
     let mut timer = ctx.timer(TimerOptions::builder(delay).summary("next attempt".to_owned()).build());
     let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.is_urged));
-    let goes_on = select! {
-        result = timer => matches!(result, TimerResult::Fired),
+    select! {
+        result = timer => if matches!(result, TimerResult::Fired) {
+            return Ok(None);
+        },
         result = urged => {
             timer.cancel();
-            result.is_ok()
+            if result.is_ok() {
+                return Ok(Some(due));
+            }
         }
-    };
-    if goes_on {
-        return Ok(());
     }
     Err(WorkflowTermination::cancelled_with_details(ctx.state(|workflow| workflow.state.clone())))
 }

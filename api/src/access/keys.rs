@@ -21,6 +21,10 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
+    pub(super) fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.0.iter().map(|key| &key.tenant)
+    }
+
     /// Whose key this is, and its place in the list. Takes the same time whichever it is, and whether it is one.
     pub(super) fn find(&self, key: &str) -> Option<(usize, &Tenant)> {
         let sha256 = Sha256::digest(key.as_bytes());

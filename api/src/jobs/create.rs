@@ -70,6 +70,7 @@ impl Operation for Create {
         Kind::InvalidRequest,
         Kind::IdempotencyMismatch,
         Kind::TooManyOpenJobs,
+        Kind::TooManyFollowers,
         Kind::StorageUnavailable,
     ];
 }
@@ -82,12 +83,18 @@ pub(super) async fn create(
     wait: Option<Wait>,
     request_id: Option<&RequestId>,
 ) -> Result<Response, Problem> {
+    if request.webhook_url.is_some() && context.webhook_secret.is_none() {
+        let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
+        let problem =
+            Problem::new(Kind::InvalidRequest, format!("the body is not acceptable at \"/webhook_url\": {detail}"));
+        return Err(problem.with_field("/webhook_url".to_owned(), detail.to_owned()));
+    }
     let (view, is_replayed) = match key {
         Some(key) => once(context, caller, key, request, request_id).await?,
         None => (accept(context, caller, job_id(Uuid::now_v7()), request, request_id).await?, false),
     };
     let view = match wait {
-        Some(wait) => watch::until(context, view, wait, View::has_ended).await,
+        Some(wait) => watch::until(context, caller, view, wait, View::has_ended).await?,
         None => view,
     };
     let response =

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future::Either, stream};
+use futures::{Stream, StreamExt, stream};
 use poem::{
     IntoResponse, Response,
     http::StatusCode,
@@ -13,8 +13,9 @@ use poem::{
 use super::{view::View, watch};
 use crate::{
     Context,
+    access::Caller,
     openapi::operation::{Content, Operation, Success},
-    problem::Kind,
+    problem::{Kind, Problem},
 };
 
 /// How often a stream shows that it is alive.
@@ -33,31 +34,38 @@ impl Operation for Events {
             headers: &[],
         },
     ];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::TooManyFollowers, Kind::StorageUnavailable];
 }
 
 /// The states from the present one on, but for the one that the caller has.
-pub(super) fn events(context: &Arc<Context>, view: Arc<View>, last_event_id: Option<String>) -> Response {
-    if view.has_ended() && last_event_id.as_ref() == Some(&view.etag) {
+pub(super) fn events(
+    context: &Arc<Context>,
+    caller: &Caller,
+    view: Arc<View>,
+    last_event_id: Option<&str>,
+) -> Result<Response, Problem> {
+    let is_known = last_event_id == Some(view.etag.as_str());
+    if view.has_ended() && is_known {
         // This also keeps an `EventSource` from coming back.
-        return StatusCode::NO_CONTENT.into_response();
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let states =
-        if view.has_ended() { Either::Left(stream::iter([view])) } else { Either::Right(states(context, &view)) };
+    let changes = if view.has_ended() { None } else { Some(changes(context, caller, &view)?) };
+    let present = stream::iter((!is_known).then_some(view));
     let shutdown = context.shutdown.clone();
-    let events = states
-        .skip_while(move |view| {
-            let is_known = last_event_id.as_ref() == Some(&view.etag);
-            async move { is_known }
-        })
+    let events = present
+        .chain(stream::iter(changes).flatten())
         .map(|view| event(&view))
         .take_until(async move { shutdown.cancelled().await });
-    SSE::new(events).keep_alive(HEARTBEAT).with_header("Cache-Control", "no-store").into_response()
+    Ok(SSE::new(events).keep_alive(HEARTBEAT).with_header("Cache-Control", "no-store").into_response())
 }
 
-fn states(context: &Arc<Context>, view: &View) -> impl Stream<Item = Arc<View>> + Send + use<> {
-    let follower = watch::follow(context, &view.state.job_id);
-    stream::unfold(follower, async |mut follower| follower.next().await.map(|view| (view, follower)))
+fn changes(
+    context: &Arc<Context>,
+    caller: &Caller,
+    view: &Arc<View>,
+) -> Result<impl Stream<Item = Arc<View>> + Send + use<>, Problem> {
+    let follower = watch::follow(context, caller, view)?;
+    Ok(stream::unfold(follower, async |mut follower| follower.next().await.map(|view| (view, follower))))
 }
 
 fn event(view: &View) -> Event {

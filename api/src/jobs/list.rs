@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use poem::Response;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use temporalio_client::{Client, tonic::Code};
+use temporalio_client::Client;
 use temporalio_common::{
     protos::temporal::api::{enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo},
     search_attributes::SearchAttributes,
@@ -91,10 +91,12 @@ pub(super) async fn list(context: &Context, caller: &Caller, parameters: Paramet
         created_after: parse("created_after", parameters.created_after, parse_time)?,
         created_before: parse("created_before", parameters.created_before, parse_time)?,
     };
+    let has_cursor = parameters.cursor.is_some();
     let place = parse("cursor", parameters.cursor, |text| Cursor::read(text, &filter))?.unwrap_or_default();
     let client = context.temporal.client()?;
     let (runs, next_place) = visibility::list(client, &filter, limit, place).await.map_err(|status| {
-        if status.code() == Code::InvalidArgument {
+        // The server has no one word for a place that it cannot read.
+        if has_cursor && !temporal::is_away(&status) {
             return Problem::new(Kind::InvalidParameter, "the cursor makes no sense; begin without one");
         }
         temporal::problem(&status)

@@ -80,6 +80,6 @@ async fn presign(context: &Context, s3_key: &str, period: u64) -> Result<Url, Pr
     let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
     context.storage.presign(s3_key, from, VALIDITY).await.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
-        Problem::internal()
+        Problem::new(Kind::StorageUnavailable, "there are no credentials to sign URLs with; try again").retry_after(5)
     })
 }

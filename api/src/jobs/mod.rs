@@ -2,7 +2,8 @@
 //!
 //! - `create`, `cancel`, `retry`: what a caller can have done
 //! - `events`, `list`, `media`: what a caller can look at beside the job itself
-//! - [`view`]: a job as it was read, shared by all who read it; `read` does the reading, `resource` the writing
+//! - [`view`]: a job as it was read, shared by all who read it; `read` does the reading (and `reconstruct` where
+//!   there is no worker to ask), `resource` the writing
 //! - [`watch`]: following a job as it changes
 //! - `idempotency`: one job for one key
 
@@ -13,6 +14,7 @@ mod idempotency;
 mod list;
 mod media;
 mod read;
+mod reconstruct;
 mod resource;
 mod retry;
 
@@ -148,7 +150,7 @@ impl JobsApi {
             Some(wait) if !view.has_ended() => {
                 let etag = view.etag.clone();
                 let is_news = |view: &View| !is_known(&known, view) && (!known.is_empty() || view.etag != etag);
-                watch::until(&self.0, view, wait, is_news).await
+                watch::until(&self.0, &caller, view, wait, is_news).await?
             }
             _ => view,
         };
@@ -173,7 +175,10 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Outcome<Events> {
         let view = find(&self.0, &caller, &job_id.0).await?;
-        Ok(events::events(&self.0, view, last_event_id.0).into())
+        // It may have been taken up again since.
+        let may_go_on = matches!(view.state.status, JobStatus::Partial | JobStatus::Failed);
+        let view = if may_go_on { find_current(&self.0, &caller, &job_id.0).await? } else { view };
+        Ok(events::events(&self.0, &caller, view, last_event_id.0.as_deref())?.into())
     }
 
     /// Cancel a job
@@ -227,7 +232,7 @@ impl Operation for Read {
             headers: &[operation::ETAG, operation::PREFERENCE_APPLIED],
         },
     ];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::TooManyFollowers, Kind::StorageUnavailable];
 }
 
 /// A job of the caller's as it was a moment ago. One of another tenant does not exist.
@@ -304,7 +309,7 @@ mod tests {
         let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
         let accepted = JobState::accepted(id, None, request, Timestamp::UNIX_EPOCH);
         let state = JobState { status, stage, ..accepted };
-        View { state, body: bytes::Bytes::new(), etag: "\"a\"".to_owned() }
+        View { state, body: bytes::Bytes::new(), etag: "\"a\"".to_owned(), read_at: std::time::Instant::now() }
     }
 
     #[test]

@@ -37,14 +37,21 @@ pub(crate) struct View {
     pub(crate) body: Bytes,
     /// Changes with the body.
     pub(crate) etag: String,
+    /// When the reading of it began: what was read later is no older.
+    pub(super) read_at: Instant,
 }
 
 impl View {
+    /// A job that was just written, as it is now.
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
+        Self::read_at(context, snapshot, Instant::now()).await
+    }
+
+    async fn read_at(context: &Context, snapshot: Snapshot, read_at: Instant) -> Result<Self, Problem> {
         let state = snapshot.state.clone();
         let body = JobResource::of(context, snapshot).await?.to_json()?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
-        Ok(Self { state, body: body.into(), etag })
+        Ok(Self { state, body: body.into(), etag, read_at })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -91,7 +98,11 @@ impl Views {
 
 /// On the heap, as it has many ways to go and so takes much room.
 fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc<View>, Problem>> {
-    async move { View::of(context, read::read(context, job_id).await?).await.map(Arc::new) }.boxed()
+    async move {
+        let read_at = Instant::now();
+        View::read_at(context, read::read(context, job_id).await?, read_at).await.map(Arc::new)
+    }
+    .boxed()
 }
 
 struct Validity;

@@ -8,14 +8,23 @@ use std::{
 };
 
 use darkroom_workflows::job::{JobId, MediaStatus, Stage};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::RecvError},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::view::View;
-use crate::{Context, prefer::Wait, temporal::changes::Changes};
+use crate::{
+    Context,
+    access::Caller,
+    prefer::Wait,
+    problem::{Kind, Problem},
+    temporal::changes::Changes,
+};
 
 /// How far a follower may fall behind before it misses a state.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 64;
 
 /// How often to look at outputs that are on their way: the history says nothing of their bytes.
 const MOVING: Duration = Duration::from_secs(1);
@@ -43,29 +52,39 @@ struct Latest {
 
 /// One follower of a job.
 pub(crate) struct Follower {
+    /// The last state that it has seen.
+    known: Arc<View>,
     first: Option<Arc<View>>,
     updates: Option<broadcast::Receiver<Arc<View>>>,
     _watch: Arc<Watch>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    /// The job as it stands, and then each time that it has changed; `None` when it has ended.
+    /// The job each time that it has changed; `None` when it has ended.
     pub(crate) async fn next(&mut self) -> Option<Arc<View>> {
-        if let Some(view) = self.first.take() {
-            return Some(view);
-        }
         loop {
-            match self.updates.as_mut()?.recv().await {
-                Ok(view) => return Some(view),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
+            let view = match self.first.take() {
+                Some(view) => view,
+                None => match self.updates.as_mut()?.recv().await {
+                    Ok(view) => view,
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return None,
+                },
+            };
+            // What was read before is no news, even if it differs.
+            if view.read_at > self.known.read_at && view.etag != self.known.etag {
+                self.known = Arc::clone(&view);
+                return Some(view);
             }
         }
     }
 }
 
-/// Follows a job.
-pub(crate) fn follow(context: &Arc<Context>, job_id: &JobId) -> Follower {
+/// Follows a job from a state on.
+pub(crate) fn follow(context: &Arc<Context>, caller: &Caller, known: &Arc<View>) -> Result<Follower, Problem> {
+    let place = context.limits.follower(caller)?;
+    let job_id = &known.state.job_id;
     let mut watches = context.watches.lock();
     let running = watches.get(job_id).and_then(Weak::upgrade).filter(|watch| watch.lock().sender.is_some());
     let watch = running.unwrap_or_else(|| {
@@ -78,22 +97,23 @@ pub(crate) fn follow(context: &Arc<Context>, job_id: &JobId) -> Follower {
         let latest = watch.lock();
         (latest.view.clone(), latest.sender.as_ref().map(broadcast::Sender::subscribe))
     };
-    Follower { first, updates, _watch: watch }
+    Ok(Follower { known: Arc::clone(known), first, updates, _watch: watch, _place: place })
 }
 
 /// Waits until a job that was read is more to the caller's liking, or the time is over.
 pub(crate) async fn until(
     context: &Arc<Context>,
+    caller: &Caller,
     view: Arc<View>,
     wait: Wait,
     is_enough: impl Fn(&View) -> bool,
-) -> Arc<View> {
+) -> Result<Arc<View>, Problem> {
     if is_enough(&view) {
-        return view;
+        return Ok(view);
     }
-    let mut latest = Arc::clone(&view);
+    let mut follower = follow(context, caller, &view)?;
+    let mut latest = view;
     let waiting = async {
-        let mut follower = follow(context, &view.state.job_id);
         while let Some(view) = follower.next().await {
             latest = view;
             if is_enough(&latest) {
@@ -106,7 +126,7 @@ pub(crate) async fn until(
         () = tokio::time::sleep(wait.duration()) => {}
         () = context.shutdown.cancelled() => {}
     }
-    latest
+    Ok(latest)
 }
 
 impl Watches {
@@ -165,9 +185,19 @@ async fn look(context: &Context, job_id: &JobId, watch: &Weak<Watch>) {
     loop {
         // The place in the history is taken before the job is read, so that no change falls between.
         let changed = changes.next(&context.temporal).await;
-        let Ok(view) = context.views.current(context, job_id).await else {
-            tokio::time::sleep(RETRY).await;
-            continue;
+        let view = match context.views.current(context, job_id).await {
+            Ok(view) => view,
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                // It was deleted.
+                if let Some(watch) = watch.upgrade() {
+                    watch.lock().sender = None;
+                }
+                return;
+            }
+            Err(_) => {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
         };
         let (has_ended, is_moving) = (view.has_ended(), is_moving(&view));
         let Some(watch) = watch.upgrade() else { return };

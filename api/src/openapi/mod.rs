@@ -85,11 +85,14 @@ impl Methods {
         let document: Value = serde_json::from_str(specification).unwrap_or_default();
         let paths = document["paths"].as_object().into_iter().flatten();
         let methods = |operations: &Value| {
-            let names: Vec<_> =
-                operations.as_object().into_iter().flat_map(Map::keys).map(|name| name.to_uppercase()).collect();
-            names.join(", ")
+            let names = operations.as_object().into_iter().flat_map(Map::keys).map(|name| name.to_uppercase());
+            // Whatever can be got has a head.
+            let names = names.map(|name| if name == "GET" { "GET, HEAD".to_owned() } else { name });
+            names.collect::<Vec<_>>().join(", ")
         };
-        Self(paths.map(|(path, operations)| (path.clone(), methods(operations))).collect())
+        let described = paths.map(|(path, operations)| (path.clone(), methods(operations)));
+        let others = ["/", "/docs", "/openapi.json"].map(|path| (path.to_owned(), methods(&json!({"get": {}}))));
+        Self(described.chain(others).collect())
     }
 
     /// What to say in `Allow` of a path: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6>

@@ -39,6 +39,7 @@ kinds! {
     Malformed BAD_REQUEST "malformed" "The request cannot be read";
     InvalidParameter BAD_REQUEST "invalid-parameter" "A parameter or a header is not acceptable";
     Unauthenticated UNAUTHORIZED "unauthenticated" "An API key is needed";
+    OriginNotAllowed FORBIDDEN "origin-not-allowed" "Pages of this origin may not call";
     NotFound NOT_FOUND "not-found" "There is no such resource";
     MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "The resource does not know the method";
     RequestTimeout REQUEST_TIMEOUT "request-timeout" "The body did not come in time";
@@ -55,6 +56,7 @@ kinds! {
     IdempotencyMismatch UNPROCESSABLE_ENTITY "idempotency-mismatch" "The key was used for another request";
     RateLimited TOO_MANY_REQUESTS "rate-limited" "There were too many requests";
     TooManyOpenJobs TOO_MANY_REQUESTS "too-many-open-jobs" "Too many jobs are open";
+    TooManyFollowers TOO_MANY_REQUESTS "too-many-followers" "Too many callers wait or follow";
     Internal INTERNAL_SERVER_ERROR "internal" "Something went wrong on our side";
     TemporalUnavailable SERVICE_UNAVAILABLE "temporal-unavailable" "Temporal is unavailable";
     StorageUnavailable SERVICE_UNAVAILABLE "storage-unavailable" "The store is unavailable";

@@ -3,8 +3,12 @@
 
 mod kind;
 
-use poem::{IntoResponse, Response, error::ResponseError, http::StatusCode};
-use poem_openapi::error::ParseParamError;
+use poem::{
+    IntoResponse, Response,
+    error::{CorsError, ResponseError},
+    http::StatusCode,
+};
+use poem_openapi::error::{ParseParamError, ParsePathError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -54,6 +58,12 @@ impl Problem {
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("there is no such {what}"))
+    }
+
+    /// A page of an origin that may not call.
+    #[must_use]
+    pub fn origin_not_allowed() -> Self {
+        Self::new(Kind::OriginNotAllowed, "the operator has not named the origin of this page (DARKROOM_CORS_ORIGINS)")
     }
 
     /// The problem lies at this place of the body.
@@ -135,6 +145,8 @@ impl From<poem::Error> for Problem {
             Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(Kind::MethodNotAllowed, "this path does not know the method")
             }
+            Err(error) if error.is::<CorsError>() => Self::origin_not_allowed(),
+            Err(error) if error.is::<ParsePathError>() => Self::not_found("path"),
             Err(error) if error.is::<ParseParamError>() => Self::new(Kind::InvalidParameter, error.to_string()),
             Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),
             Err(error) => {

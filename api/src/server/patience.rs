@@ -16,8 +16,11 @@ use tokio::{
 /// How long a connection may say nothing at first. Enough of it to tell HTTP/1 from HTTP/2 must come in this time.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// How many bytes tell HTTP/1 from HTTP/2.
-const GREETING_BYTES: usize = 24;
+/// How many bytes show that somebody speaks HTTP/1: the least that a request has.
+const HTTP1_GREETING: usize = 18;
+
+/// The same for HTTP/2: its preface, and more than that.
+const HTTP2_GREETING: usize = 25;
 
 /// How long nothing may move after that: longer than a caller may wait for an answer, or than streams of events are silent.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -26,16 +29,17 @@ const SILENCE: Duration = Duration::from_secs(75);
 pub(super) struct Patient<T> {
     inner: T,
     received: usize,
+    greeting: usize,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T) -> Self {
-        Self { inner, received: 0, alarm: Box::pin(sleep(GREETING)) }
+        Self { inner, received: 0, greeting: HTTP1_GREETING, alarm: Box::pin(sleep(GREETING)) }
     }
 
     fn moved(&mut self) {
-        if self.received >= GREETING_BYTES {
+        if self.received >= self.greeting {
             self.alarm.as_mut().reset(Instant::now() + SILENCE);
         }
     }
@@ -52,6 +56,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Ready(result) => {
+                if self.received == 0 && buffer.filled()[before..].starts_with(b"PRI") {
+                    self.greeting = HTTP2_GREETING;
+                }
                 self.received = self.received.saturating_add(buffer.filled().len() - before);
                 self.moved();
                 Poll::Ready(result)
@@ -107,21 +114,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_go_on_is_given_up() {
-        let (mut caller, served) = duplex(64);
-        let mut served = Patient::new(served);
-        let began = Instant::now();
-        caller.write_all(b"GET /").await.unwrap();
-        let mut received = Vec::new();
-        let error = served.read_to_end(&mut received).await.unwrap_err();
-        assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, GREETING));
+        for said in [b"GET /".as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (mut caller, served) = duplex(64);
+            let mut served = Patient::new(served);
+            let began = Instant::now();
+            caller.write_all(said).await.unwrap();
+            let mut received = Vec::new();
+            let error = served.read_to_end(&mut received).await.unwrap_err();
+            assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, GREETING));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_take_what_it_asked_for_is_given_up() {
         let (mut caller, served) = duplex(64);
         let mut served = Patient::new(served);
-        caller.write_all(&[b'a'; GREETING_BYTES]).await.unwrap();
-        served.read_exact(&mut [0; GREETING_BYTES]).await.unwrap();
+        caller.write_all(&[b'a'; HTTP1_GREETING]).await.unwrap();
+        served.read_exact(&mut [0; HTTP1_GREETING]).await.unwrap();
         let began = Instant::now();
         let error = served.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, SILENCE));
@@ -131,8 +140,8 @@ mod tests {
     async fn whatever_moves_is_kept() {
         let (mut caller, served) = duplex(64);
         let mut served = Patient::new(served);
-        caller.write_all(&[b'a'; GREETING_BYTES]).await.unwrap();
-        served.read_exact(&mut [0; GREETING_BYTES]).await.unwrap();
+        caller.write_all(&[b'a'; HTTP1_GREETING]).await.unwrap();
+        served.read_exact(&mut [0; HTTP1_GREETING]).await.unwrap();
         for _ in 0..3 {
             tokio::time::sleep(SILENCE / 2).await;
             served.write_all(b": \n").await.unwrap();

@@ -1,9 +1,11 @@
 //! The connection to Temporal. The api serves without one, says so, and has one as soon as there is a server.
 //!
 //! - [`changes`]: waiting until something happens to a workflow
+//! - [`history`]: reading what has happened to one
 //! - [`visibility`]: looking jobs up
 
 pub(crate) mod changes;
+pub(crate) mod history;
 pub(crate) mod visibility;
 
 use std::{
@@ -30,7 +32,7 @@ const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a workflow may take to close once its work is done.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A connection that is made in the background.
 #[derive(Clone)]
@@ -80,8 +82,9 @@ pub(crate) fn query_options() -> RpcOptions {
 }
 
 /// Waits for what a workflow leaves when it closes, which it is about to do if it has not.
-pub(crate) async fn closing<T>(result: impl Future<Output = T>) -> Result<T, Problem> {
-    tokio::time::timeout(CLOSE_TIMEOUT, result).await.map_err(|_| away())
+/// `None` if it does not close.
+pub(crate) async fn closing<T>(result: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(CLOSE_TIMEOUT, result).await.ok()
 }
 
 /// What a caller is told of a workflow that cannot be read or written.

@@ -9,9 +9,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use poem::{Response, http::StatusCode};
 use serde::Serialize;
 use temporalio_client::{
-    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
-    errors::{WorkflowGetResultError, WorkflowQueryError, WorkflowStartError},
+    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowHandle,
+    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
+    errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowQueryError, WorkflowStartError},
 };
 use temporalio_common::error::IncomingError;
 
@@ -19,7 +19,7 @@ use crate::{
     Context,
     openapi::operation::{Content, Operation, Success},
     problem::{Kind, Problem},
-    temporal,
+    temporal::{self, history},
 };
 
 /// How many ends of a job are listed: the latest.
@@ -48,8 +48,8 @@ type Handle = WorkflowHandle<Client, WebhookDelivery>;
 pub(super) async fn list(context: &Context, job: &JobState) -> Result<Response, Problem> {
     let client = context.temporal.client()?;
     let ends = (0..=job.retry_count).rev().take(MAX_LISTED as usize);
-    let read = stream::iter(ends)
-        .map(|retry_count| async move { delivery(&handle(client, &job.job_id, retry_count), job).await });
+    let read =
+        stream::iter(ends).map(|retry_count| async move { delivery(&handle(client, &job.job_id, retry_count)).await });
     let deliveries: Vec<Option<DeliveryState>> = read.buffered(4).try_collect().await?;
     let deliveries: Vec<DeliveryState> = deliveries.into_iter().flatten().collect();
     answer(StatusCode::OK, &serde_json::json!({ "deliveries": deliveries }))
@@ -66,16 +66,18 @@ pub(super) async fn redeliver(context: &Context, job: &JobState) -> Result<Respo
     let input = WebhookDeliveryInput::of(job).ok_or_else(nothing)?;
     let client = context.temporal.client()?;
     let handle = handle(client, &job.job_id, job.retry_count);
-    let attempts = delivery(&handle, job).await?.map(|delivery| delivery.attempts).unwrap_or_default();
-    let input = WebhookDeliveryInput { attempts: attempts.clone(), ..input };
-    let pending = DeliveryState {
-        message_id: input.message.id.clone(),
-        event: input.message.event,
-        url: input.url.clone(),
-        status: DeliveryStatus::Pending,
-        attempts,
-        next_attempt_at: None,
-    };
+    let attempts = delivery(&handle).await?.map(|delivery| delivery.attempts).unwrap_or_default();
+    let input = WebhookDeliveryInput { attempts, ..input };
+    let begun = begin(client, job, input.clone()).await?;
+    // A delivery that ends between the two is begun anew.
+    if !begun && !urge(&handle).await? {
+        begin(client, job, input.clone()).await?;
+    }
+    answer(StatusCode::ACCEPTED, &pending(&input))
+}
+
+/// Starts a delivery; `false` if there is one under way.
+async fn begin(client: &Client, job: &JobState, input: WebhookDeliveryInput) -> Result<bool, Problem> {
     let options = WorkflowStartOptions::new(GENERATE_QUEUE, workflow_id(&job.job_id, job.retry_count))
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
@@ -83,21 +85,24 @@ pub(super) async fn redeliver(context: &Context, job: &JobState) -> Result<Respo
         .rpc_options(temporal::rpc_options())
         .build();
     match client.start_workflow(WebhookDelivery::run, input, options).await {
-        Ok(_) => {}
-        Err(WorkflowStartError::AlreadyStarted { .. }) => urge(&handle).await?,
-        Err(WorkflowStartError::Rpc(status)) => return Err(temporal::problem(&status)),
+        Ok(_) => Ok(true),
+        Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
+        Err(WorkflowStartError::Rpc(status)) => Err(temporal::problem(&status)),
         Err(error) => {
             tracing::error!(job_id = %job.job_id, %error, "cannot start a delivery");
-            return Err(Problem::internal());
+            Err(Problem::internal())
         }
     }
-    answer(StatusCode::ACCEPTED, &pending)
 }
 
-/// Has a delivery that waits make its next attempt now.
-async fn urge(handle: &Handle) -> Result<(), Problem> {
+/// Has a delivery that waits make its next attempt now; `false` if it has ended.
+async fn urge(handle: &Handle) -> Result<bool, Problem> {
     let options = WorkflowSignalOptions::builder().rpc_options(temporal::rpc_options()).build();
-    handle.signal(WebhookDelivery::redeliver, (), options).await.map_err(temporal::interaction_problem)
+    match handle.signal(WebhookDelivery::redeliver, (), options).await {
+        Ok(()) => Ok(true),
+        Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+        Err(error) => Err(temporal::interaction_problem(error)),
+    }
 }
 
 fn handle(client: &Client, job_id: &JobId, retry_count: u32) -> Handle {
@@ -105,7 +110,7 @@ fn handle(client: &Client, job_id: &JobId, retry_count: u32) -> Handle {
 }
 
 /// How a delivery stands; `None` if there is none, or Temporal has forgotten it.
-async fn delivery(handle: &Handle, job: &JobState) -> Result<Option<DeliveryState>, Problem> {
+async fn delivery(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
     let options = WorkflowQueryOptions::builder()
         .reject_condition(temporalio_client::QueryRejectCondition::NotOpen)
         .rpc_options(temporal::query_options())
@@ -114,25 +119,44 @@ async fn delivery(handle: &Handle, job: &JobState) -> Result<Option<DeliveryStat
         Ok(state) => Ok(Some(state)),
         Err(WorkflowQueryError::NotFound(_)) => Ok(None),
         Err(WorkflowQueryError::Rejected { .. }) => closed(handle).await,
-        // No worker can be asked. That there is a delivery is known, and what it is to tell.
+        // No worker can be asked.
         Err(error) => {
-            tracing::debug!(job_id = %job.job_id, %error, "a delivery did not answer");
-            Ok(WebhookDeliveryInput::of(job).map(|WebhookDeliveryInput { url, message, attempts, .. }| DeliveryState {
-                message_id: message.id,
-                event: message.event,
-                url,
-                status: DeliveryStatus::Pending,
-                attempts,
-                next_attempt_at: None,
-            }))
+            tracing::debug!(%error, "a delivery did not answer");
+            unanswered(handle).await
         }
+    }
+}
+
+/// What can be told of a delivery that does not answer: that it is there, and what it is to tell.
+async fn unanswered(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
+    let options = WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build();
+    match handle.describe(options).await {
+        Ok(description) if description.status() == WorkflowExecutionStatus::Running => {}
+        Ok(_) => return closed(handle).await,
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(temporal::interaction_problem(error)),
+    }
+    let input: WebhookDeliveryInput = history::input(handle).await?;
+    Ok(Some(pending(&input)))
+}
+
+fn pending(input: &WebhookDeliveryInput) -> DeliveryState {
+    DeliveryState {
+        message_id: input.message.id.clone(),
+        event: input.message.event,
+        url: input.url.clone(),
+        status: DeliveryStatus::Pending,
+        attempts: input.attempts.clone(),
+        next_attempt_at: None,
     }
 }
 
 /// What a delivery recorded when it ended.
 async fn closed(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
     let options = WorkflowGetResultOptions::builder().rpc_options(temporal::rpc_options()).build();
-    match temporal::closing(handle.get_result(options)).await? {
+    // It was begun anew just then.
+    let Some(result) = temporal::closing(handle.get_result(options)).await else { return Ok(None) };
+    match result {
         Ok(state) => Ok(Some(state)),
         Err(WorkflowGetResultError::Failed(failure)) => Ok(match *failure {
             IncomingError::Application(failure) => failure.details().ok().flatten(),

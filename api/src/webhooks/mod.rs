@@ -6,6 +6,8 @@
 mod deliveries;
 mod replicate;
 
+pub(crate) use self::replicate::MAX_REPORTS;
+
 use std::sync::Arc;
 
 use darkroom_workflows::tenant::Tenant;

@@ -24,6 +24,9 @@ use crate::{
 /// The largest report that is read: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
+/// How many reports are read at a time.
+pub(crate) const MAX_REPORTS: usize = 8;
+
 /// How long it may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -42,18 +45,23 @@ pub(super) async fn report(
     job_id: &str,
     body: Body,
 ) -> Result<Response, Problem> {
-    let body = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Kind::RequestTimeout, format!("the report took longer than {BODY_TIMEOUT:?}")))?
-        .map_err(|_| Problem::new(Kind::TooLarge, format!("a report has at most {MAX_BODY} bytes")))?;
     let signed = Signed {
         id: request.header("webhook-id").unwrap_or_default(),
         timestamp: request.header("webhook-timestamp").unwrap_or_default(),
         signature: request.header("webhook-signature").unwrap_or_default(),
     };
-    let secret = context.replicate_secret.as_ref();
-    if !secret.is_some_and(|secret| secret.verifies(signed, &body, Timestamp::now())) {
-        return Err(Problem::new(Kind::Unauthenticated, "the report is not signed by the provider, or not just now"));
+    let not_genuine =
+        || Problem::new(Kind::Unauthenticated, "the report is not signed by the provider, or not just now");
+    let secret = context.replicate_secret.as_ref().filter(|_| signed.is_plausible(Timestamp::now()));
+    let secret = secret.ok_or_else(not_genuine)?;
+    // Whoever reports is unknown until the body is read, so few are read at a time.
+    let _turn = context.reports.acquire().await;
+    let body = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(MAX_BODY))
+        .await
+        .map_err(|_| Problem::new(Kind::RequestTimeout, format!("the report took longer than {BODY_TIMEOUT:?}")))?
+        .map_err(|_| Problem::new(Kind::TooLarge, format!("a report has at most {MAX_BODY} bytes")))?;
+    if !secret.verifies(signed, &body, Timestamp::now()) {
+        return Err(not_genuine());
     }
     let prediction: Prediction = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(Kind::Malformed, format!("the report makes no sense: {error}")))?;

@@ -150,7 +150,9 @@ async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
     for origin in ["https://evil.example.com", "null", "https://app.example.com.evil.example"] {
         let refused = preflight(origin).await.unwrap();
         assert!(!refused.headers().contains_key("access-control-allow-origin"), "{origin}");
-        assert!(refused.status().is_client_error(), "{origin}: {}", refused.status());
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{origin}");
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["type"], "urn:darkroom:problem:origin-not-allowed");
     }
     let answer = call(&api, Method::GET, "/v1/jobs/nothing", ACME)
         .header("Origin", "https://app.example.com")

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use darkroom::dev::{Options, source::SourceServer};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, options, shared, start};
+use crate::harness::{Api, count, job, options, shared, start, until};
 
 async fn get(api: &Api, id: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}", api.url));
@@ -99,4 +100,38 @@ async fn two_processes_agree_and_workers_may_be_away() {
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
     assert_eq!(api.get(&waiting).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn what_is_stored_stays_known_while_workers_are_away() {
+    let source = SourceServer::start().await.unwrap();
+    let allow = vec![("SOURCE_ALLOW", source.address.to_string())];
+    let stack = start(&Options { variables: allow, ..options("reading-away") }).await;
+    let api = Api::of(&stack);
+    let url = |name: &str| format!("http://{}/{name}", source.address);
+    let urls = [
+        url("a?bytes=1000"),
+        url("b?bytes=2000"),
+        url("c?bytes=1000000&rate=20000"),
+        url("d?bytes=1000000&rate=20000"),
+    ];
+    let id = api.accepted(&job(4, json!({"urls": urls}))).await;
+    let stored = until("two stored outputs", async || {
+        let job = api.get(&id).await;
+        (count(&job, "completed") == 2).then_some(job)
+    })
+    .await;
+    stack.worker.kill();
+    let away = until("a read without a worker", async || {
+        let job = api.get(&id).await;
+        (job["stale"] == true).then_some(job)
+    })
+    .await;
+    assert_eq!(away["stage"], stored["stage"]);
+    assert_eq!(away["provider"], stored["provider"]);
+    for (media, before) in away["media"].as_array().unwrap().iter().zip(stored["media"].as_array().unwrap()) {
+        assert_eq!((&media["status"], &media["sha256"]), (&before["status"], &before["sha256"]));
+    }
+    let lead = api.http.get(format!("{}/v1/jobs/{id}/media/0", api.url)).send().await.unwrap();
+    assert_eq!(lead.status(), StatusCode::FOUND);
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use darkroom::dev::{Options, Stack, WEBHOOK_SECRET};
+use darkroom::dev::{Options, Stack};
 use poem::{
     Body, EndpointExt, Response, Route, Server, handler,
     http::{HeaderMap, StatusCode},
@@ -88,6 +88,12 @@ fn told(receiver: &Receiver, mut job: Value) -> Value {
     job
 }
 
+async fn secret(api: &Api) -> String {
+    let answer = api.http.get(format!("{}/v1/webhooks/secret", api.url)).send().await.unwrap();
+    let body: Value = answer.json().await.unwrap();
+    body["key"].as_str().unwrap().to_owned()
+}
+
 async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
     let answer = api.http.get(format!("{}/v1/jobs/{id}/webhooks", api.url)).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -117,7 +123,7 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
     let unasked = api.run(&picky).await;
 
     until("four messages", async || (receiver.count() == 4).then_some(())).await;
-    let messages = receiver.messages(WEBHOOK_SECRET);
+    let messages = receiver.messages(&secret(&api).await);
     for (job, event) in
         [(&completed, "job.completed"), (&partial, "job.partial"), (&failed, "job.failed"), (&canceled, "job.canceled")]
     {
@@ -150,7 +156,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     let statuses: Vec<_> =
         delivery["attempts"].as_array().unwrap().iter().map(|attempt| attempt["response_status"].clone()).collect();
     assert_eq!(statuses, [503, 204]);
-    let messages = receiver.messages(WEBHOOK_SECRET);
+    let messages = receiver.messages(&secret(&api).await);
     assert_eq!(messages[0], messages[1], "the same message, byte for byte and by its id");
 
     // Asked for again, a delivery that is over begins anew and keeps its log.
@@ -175,10 +181,20 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     assert_eq!(api.act(waiting, "webhooks").await.status(), 202);
     delivery_is(&api, waiting, "delivered").await;
 
+    // While nobody can be asked, what is known is said, and no more.
+    stack.worker.kill();
+    assert_eq!(deliveries(&api, waiting).await[0]["status"], "delivered", "it has ended");
+    stack.worker = stack.spawn("worker").unwrap();
+
     receiver.answer(&[410]);
     let gone = api.run(&told(&receiver, job(1, json!({})))).await;
-    let refused = delivery_is(&api, gone["job_id"].as_str().unwrap(), "refused").await;
+    let gone = gone["job_id"].as_str().unwrap();
+    let refused = delivery_is(&api, gone, "refused").await;
     assert_eq!(refused["attempts"].as_array().unwrap().len(), 1);
+
+    stack.temporal.kill();
+    let answer = api.http.get(format!("{}/v1/jobs/{gone}/webhooks", api.url)).send().await.unwrap();
+    assert_eq!(answer.status(), 503, "nothing is made up");
 }
 
 #[tokio::test]

@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 
 use super::Invalid;
 
-/// Inputs for the model beside the named ones: at most 64 KiB as JSON, so that a job's history stays small.
+/// Inputs for the model beside the named ones: at most 64 KiB as JSON, so that a job's history stays small, and nested 32
+/// times at most, as what carries them is nested itself and must be read back.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
 pub struct ModelInput(Map<String, Value>);
 
 impl ModelInput {
     const MAX_BYTES: usize = 64 * 1024;
+    const MAX_DEPTH: usize = 32;
 
     /// The inputs by name.
     #[must_use]
@@ -30,11 +32,22 @@ impl TryFrom<Map<String, Value>> for ModelInput {
     type Error = Invalid;
 
     fn try_from(map: Map<String, Value>) -> Result<Self, Invalid> {
+        if map.values().any(|value| is_deeper(value, Self::MAX_DEPTH)) {
+            return Err(Invalid(format!("must be nested at most {} times", Self::MAX_DEPTH)));
+        }
         let bytes = Value::Object(map.clone()).to_string().len();
         if bytes > Self::MAX_BYTES {
             return Err(Invalid(format!("must take at most {} bytes as JSON, not {bytes}", Self::MAX_BYTES)));
         }
         Ok(Self(map))
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(values) => levels == 0 || values.iter().any(|value| is_deeper(value, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|value| is_deeper(value, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -28,10 +28,11 @@ impl TryFrom<String> for WebhookUrl {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
-        if text.len() > Self::MAX {
-            return Err(Invalid(format!("must have at most {} characters", Self::MAX)));
-        }
         let url: Url = text.parse().map_err(|error| Invalid(format!("must be an absolute URL: {error}")))?;
+        // As it is kept: what is accepted once must be acceptable for ever.
+        if url.as_str().len() > Self::MAX {
+            return Err(Invalid(format!("must have at most {} characters, encoded", Self::MAX)));
+        }
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Invalid(format!("must be http or https, not {}", url.scheme())));
         }

@@ -1,0 +1,267 @@
+//! The facade under load, on the embedded stack: reads by `wrk` (install the Debian package of this name), what a create costs beside a bare start
+//! of a workflow, a thousand followers, and a healthy caller among many that dawdle. Figures of one run compare with each
+//! other, not with those of another machine or hour.
+//!
+//! `cargo bench --bench http`
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, MediaGenerationInput};
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use jiff::Timestamp;
+use reqwest::Client as Http;
+use serde_json::{Value, json};
+use temporalio_client::WorkflowStartOptions;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+/// How long `wrk` runs, in seconds.
+const SECONDS: u64 = 10;
+
+const CONNECTIONS: u32 = 16;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    rlimit::increase_nofile_limit(8192).unwrap();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-http");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    let options = Options {
+        directory: directory.clone(),
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables: vec![("RUST_LOG", "warn".to_owned())],
+    };
+    let mut stack = Stack::start(options, |_| {}).await.unwrap();
+    let bench = Bench { api: stack.api_url(), http: Http::builder().no_proxy().build().unwrap(), directory };
+    println!("{:44} {:>9} {:>9} {:>26}", "", "reads/s", "p99 ms", "CPU s of api/worker/Temporal");
+    bench.finished(&stack).await;
+    bench.running(&stack).await;
+    bench.followers(&mut stack).await;
+    bench.dawdlers().await;
+    bench.creates(&mut stack).await;
+}
+
+struct Bench {
+    api: String,
+    http: Http,
+    directory: PathBuf,
+}
+
+impl Bench {
+    async fn accept(&self, latency_ms: u64) -> String {
+        let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": latency_ms}}});
+        let response = self.http.post(format!("{}/v1/jobs", self.api)).json(&body).send().await.unwrap();
+        let job: Value = response.error_for_status().unwrap().json().await.unwrap();
+        job["job_id"].as_str().unwrap().to_owned()
+    }
+
+    async fn read(&self, id: &str) -> Value {
+        let response = self.http.get(format!("{}/v1/jobs/{id}", self.api)).send().await.unwrap();
+        response.error_for_status().unwrap().json().await.unwrap()
+    }
+
+    async fn ended(&self, id: &str) {
+        while ["pending", "processing"].contains(&self.read(id).await["status"].as_str().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn finished(&self, stack: &Stack) {
+        let ids: Vec<String> = stream::iter(0..1000)
+            .map(|_| async {
+                let id = self.accept(0).await;
+                self.ended(&id).await;
+                id
+            })
+            .buffer_unordered(32)
+            .collect()
+            .await;
+        let url = format!("{}/v1/jobs/{}", self.api, ids[0]);
+        self.wrk("one finished job", stack, &url, None).await;
+        let script = self.directory.join("each.lua");
+        let list: Vec<String> = ids.iter().map(|id| format!("\"/v1/jobs/{id}\"")).collect();
+        let lua = format!(
+            "local paths = {{{}}}\nlocal next = 0\nrequest = function()\n  next = next % #paths + 1\n  return wrk.format(\"GET\", paths[next])\nend\n",
+            list.join(",")
+        );
+        std::fs::File::create(&script).unwrap().write_all(lua.as_bytes()).unwrap();
+        self.wrk("1,000 finished jobs", stack, &self.api, Some(&script)).await;
+    }
+
+    /// Reads of one running job, while somebody looks how far behind its states are when they are first seen.
+    async fn running(&self, stack: &Stack) {
+        let id = self.accept(SECONDS * 500).await;
+        let url = format!("{}/v1/jobs/{id}", self.api);
+        let lag = async {
+            let (mut worst, mut known) = (0, Value::Null);
+            loop {
+                let job = self.read(&id).await;
+                if job["updated_at"] != known {
+                    known = job["updated_at"].clone();
+                    let updated: Timestamp = known.as_str().unwrap().parse().unwrap();
+                    worst = worst.max(Timestamp::now().duration_since(updated).as_millis());
+                }
+                if job["status"] == "completed" {
+                    return worst;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let (worst, ()) = join(lag, self.wrk("one job that runs and ends", stack, &url, None)).await;
+        println!("  its states were seen {worst} ms after they came about, at most");
+    }
+
+    async fn wrk(&self, what: &str, stack: &Stack, url: &str, script: Option<&Path>) {
+        let before = Cpu::of(stack);
+        let mut command = tokio::process::Command::new("wrk");
+        command.args(["-t2", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s"), "--latency"]);
+        if let Some(script) = script {
+            command.arg("-s").arg(script);
+        }
+        let output = command.arg(url).stderr(Stdio::inherit()).output().await;
+        let said = String::from_utf8(output.unwrap().stdout).unwrap();
+        let figure = |name: &str| {
+            said.lines().find_map(|line| line.trim().strip_prefix(name)).map(|rest| rest.trim().to_owned()).unwrap()
+        };
+        assert!(!said.contains("Non-2xx"), "{said}");
+        let cpu = Cpu::of(stack).since(&before);
+        println!("{what:44} {:>9} {:>9} {cpu:>26}", figure("Requests/sec:"), figure("99%"));
+    }
+
+    /// A thousand streams over a hundred jobs.
+    async fn followers(&self, stack: &mut Stack) {
+        // What was read before is not to count.
+        stack.api.kill();
+        stack.api = stack.spawn("api").unwrap();
+        stack.until_ready().await.unwrap();
+        let before = peak(stack.api.id());
+        let ids: Vec<String> = stream::iter(0..100).map(|_| self.accept(3000)).buffered(32).collect().await;
+        let followers = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10)).map(async |id| {
+            let stream = self.http.get(format!("{}/v1/jobs/{id}/events", self.api)).send().await.unwrap();
+            let text = stream.text().await.unwrap();
+            assert!(text.contains("\"status\":\"completed\""), "{id}");
+            text.matches("event: job").count()
+        });
+        let events: usize = join_all(followers).await.into_iter().sum();
+        println!(
+            "1,000 streams over 100 jobs: {events} events, the api's peak {} MiB, {before} MiB of it before",
+            peak(stack.api.id())
+        );
+    }
+
+    /// How long a healthy caller waits among 500 that begin and do not go on and 100 that do not take what they asked for.
+    async fn dawdlers(&self) {
+        let address = self.api.strip_prefix("http://").unwrap();
+        let dawdlers = (0..600).map(async |number| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let docs = "GET /docs HTTP/1.1\r\nHost: a\r\n\r\n";
+            let said = if number < 500 { "GET /healthz HT".to_owned() } else { docs.repeat(4) };
+            stream.write_all(said.as_bytes()).await.unwrap();
+            stream
+        });
+        let dawdlers = join_all(dawdlers).await;
+        let mut waits = Vec::new();
+        for _ in 0..1000 {
+            let began = Instant::now();
+            let answer = self.http.get(format!("{}/healthz", self.api)).send().await.unwrap();
+            answer.error_for_status().unwrap();
+            waits.push(began.elapsed());
+        }
+        drop(dawdlers);
+        waits.sort();
+        println!("health among 600 dawdlers: p50 {:.2?}, p99 {:.2?}", waits[500], waits[990]);
+    }
+
+    /// What a create costs beside a bare start of the workflow, in turns; nobody works on either.
+    async fn creates(&self, stack: &mut Stack) {
+        stack.worker.kill();
+        let temporal = stack.temporal.client().await.unwrap();
+        let (mut created, mut started) = (Vec::new(), Vec::new());
+        for _ in 0..400 {
+            let began = Instant::now();
+            self.accept(0).await;
+            created.push(began.elapsed());
+
+            let job_id = uuid::Uuid::now_v7().to_string().parse().unwrap();
+            let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
+            let input = MediaGenerationInput { job_id, tenant: None, request, retry: None };
+            let options = WorkflowStartOptions::new(GENERATE_QUEUE, input.job_id.to_string()).build();
+            let began = Instant::now();
+            temporal.start_workflow(MediaGeneration::run, input, options).await.unwrap();
+            started.push(began.elapsed());
+        }
+        created.sort();
+        started.sort();
+        println!(
+            "create p50 {:.2?}, p99 {:.2?}; bare start p50 {:.2?}, p99 {:.2?}",
+            created[200], created[396], started[200], started[396]
+        );
+    }
+}
+
+/// The CPU time that processes have used, in seconds.
+struct Cpu {
+    api: f64,
+    worker: f64,
+    temporal: f64,
+}
+
+impl Cpu {
+    fn of(stack: &Stack) -> Self {
+        // The server is the child of the process that supervises it.
+        let temporal = children(stack.temporal.id()).into_iter().map(cpu).sum();
+        Self { api: cpu(stack.api.id()), worker: cpu(stack.worker.id()), temporal }
+    }
+
+    fn since(&self, before: &Self) -> String {
+        let Self { api, worker, temporal } = before;
+        format!("{:.1} / {:.1} / {:.1}", self.api - api, self.worker - worker, self.temporal - temporal)
+    }
+}
+
+fn stat(id: u32) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    text.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect()
+}
+
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn cpu(id: u32) -> f64 {
+    let fields = stat(id);
+    let ticks = |field: usize| fields[field - 3].parse::<f64>().unwrap();
+    (ticks(14) + ticks(15)) / 100.0
+}
+
+fn children(id: u32) -> Vec<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    processes.filter(|process| stat(*process).get(1) == Some(&id.to_string())).collect()
+}
+
+fn peak(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
