@@ -69,8 +69,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
         }),
         Some(Command::Api(service)) => serve(&service, async |shutdown| {
-            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await;
-            Ok(())
+            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await
         }),
         #[cfg(feature = "dev")]
         Some(Command::Supervise { command }) => {

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use futures::future::join4;
 use moka::future::Cache;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    payload::{Json, PlainText},
+};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
     enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
@@ -37,6 +40,15 @@ impl HealthApi {
     #[expect(clippy::unused_async, reason = "operations are asynchronous")]
     async fn live(&self) -> Live {
         Live::Alive(Json(Health { status: "ok".to_owned() }))
+    }
+
+    /// What was counted?
+    ///
+    /// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers.
+    #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
+    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
+    async fn metrics(&self) -> PlainText<String> {
+        PlainText(self.0.metrics.render())
     }
 
     /// Is it ready?

@@ -9,6 +9,7 @@
 //! - [`openapi`]: the description of it all
 //! - [`problem`]: errors as RFC 9457 has them
 //! - [`json`], [`prefer`], [`request_id`], [`edge`]: what requests and answers have in common
+//! - [`metrics`]: what there is to count
 //! - [`temporal`]: the connection, which may come and go
 
 pub mod access;
@@ -19,6 +20,7 @@ pub mod problem;
 mod health;
 mod jobs;
 mod json;
+mod metrics;
 mod openapi;
 mod prefer;
 mod request_id;
@@ -26,13 +28,18 @@ mod server;
 mod temporal;
 mod webhooks;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use darkroom_config::{Storage, WebhookSecret};
+use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{
     Endpoint, EndpointExt, Request, Response,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::CatchPanic,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -48,6 +55,9 @@ use openapi::Methods;
 use problem::Problem;
 use temporal::Temporal;
 use webhooks::MAX_REPORTS;
+
+/// How often what was counted is put in order.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// What every handler works with.
 struct Context {
@@ -75,6 +85,8 @@ struct Context {
     presigned: Presigned,
     /// How things stood lately.
     readiness: ReadinessCache,
+    /// What was counted.
+    metrics: PrometheusHandle,
     /// Turns to read a report of the provider's.
     reports: Semaphore,
     /// When to end what does not end by itself.
@@ -103,7 +115,11 @@ impl Bound {
     }
 
     /// Serves until `shutdown`, then lets requests under way finish.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// If the process has an api already: metrics are the process's.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let metrics = metrics::install()?;
         let Self { listener, config, address } = self;
         let max_connections = config.connections();
         let context = Arc::new(Context {
@@ -119,6 +135,7 @@ impl Bound {
             watches: Watches::default(),
             presigned: Presigned::new(),
             readiness: ReadinessCache::new(),
+            metrics: metrics.clone(),
             reports: Semaphore::new(MAX_REPORTS),
             shutdown: shutdown.clone(),
         });
@@ -129,8 +146,15 @@ impl Bound {
         let shared = answering.with_if(!config.origins.is_empty(), config.origins.cors(&public_url));
         let identified = Identified { inner: shared, methods };
         let secured = identified.with(edge::security_headers(&public_url)).map_to_response().boxed();
+        let stopping = shutdown.clone();
+        tokio::spawn(async move {
+            while stopping.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
+                metrics.run_upkeep();
+            }
+        });
         server::serve(listener, secured, max_connections, shutdown).await;
         tracing::info!("api stopped");
+        Ok(())
     }
 }
 
@@ -155,8 +179,10 @@ impl<E: Endpoint> Endpoint for Identified<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path().to_owned();
+        let (path, method, began) = (request.uri().path().to_owned(), method(request.method()), Instant::now());
         let mut response = request_id::identified(&self.inner, request).await;
+        let route = self.methods.route(&path).unwrap_or("other");
+        metrics::answered(method, route.to_owned(), response.status().as_u16(), began.elapsed());
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
             && let Some(allowed) = self.methods.allowed(&path).and_then(|allowed| allowed.parse().ok())
         {
@@ -164,5 +190,15 @@ impl<E: Endpoint> Endpoint for Identified<E> {
         }
         edge::default_headers(response.headers_mut());
         Ok(response)
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
     }
 }

@@ -30,6 +30,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::patience::Patient;
+use crate::metrics::Held;
 
 /// How long the head of a request may take to come.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,6 +96,7 @@ pub(crate) async fn serve(
         let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
+            let _counted = Held::connection();
             tokio::select! {
                 served = connection => if let Err(error) = served {
                     tracing::debug!(%peer, %error, "a connection broke off");

@@ -2,23 +2,30 @@
 
 use std::path::{Path, PathBuf};
 
-use darkroom::dev::Stack;
-use darkroom_workflows::MediaGeneration;
+use darkroom::dev::{Options, Stack};
+use darkroom_workflows::{MediaGeneration, WebhookDelivery};
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
-use crate::harness::{Api, job, options, shared, start, until};
+use crate::{
+    harness::{Api, job, options, shared, start, until},
+    receiver::Receiver,
+};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
 }
 
 fn replayer() -> WorkflowReplayer {
-    let options = WorkflowReplayerOptions::new().register_workflow::<MediaGeneration>().unwrap().build();
-    WorkflowReplayer::new(options).unwrap()
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<MediaGeneration>()
+        .unwrap()
+        .register_workflow::<WebhookDelivery>()
+        .unwrap();
+    WorkflowReplayer::new(options.build()).unwrap()
 }
 
 #[tokio::test]
@@ -31,7 +38,7 @@ async fn every_recorded_history_replays() {
         assert!(result.is_ok(), "{}: {result:?}", path.display());
         replayed += 1;
     }
-    assert!(replayed >= 3, "histories are missing: only {replayed} are there");
+    assert!(replayed >= 14, "histories are missing: only {replayed} are there");
 }
 
 #[tokio::test]
@@ -65,6 +72,54 @@ async fn record_histories() {
     record("retried", &retried(&api).await).await;
     record("reported", &reported(&api).await).await;
     parked().await;
+    told().await;
+}
+
+/// Jobs that tell of their ends, and how that went: at the second attempt, at one that was asked for, never.
+async fn told() {
+    let receiver = Receiver::start().await;
+    let allow = vec![("WEBHOOK_ALLOW", receiver.address.to_string())];
+    let stack = start(&Options { variables: allow, ..options("record-told") }).await;
+    let api = Api::of(&stack);
+    let request = |mut job: Value| {
+        job["webhook_url"] = receiver.url().into();
+        job
+    };
+    let delivery_ended = async |id: &str| {
+        let url = format!("{}/v1/jobs/{id}/webhooks", api.url);
+        until("the end of a delivery", async || {
+            let body: Value = api.http.get(&url).send().await.unwrap().json().await.unwrap();
+            let status = body["deliveries"][0]["status"].as_str()?.to_owned();
+            (status != "pending").then_some(())
+        })
+        .await;
+    };
+    receiver.answer(&[503]);
+    let told = api.run(&request(job(2, json!({"webhooks": 0})))).await;
+    let told = told["job_id"].as_str().unwrap();
+    delivery_ended(told).await;
+    write("told", &stack, told).await;
+    write("webhook-delivered", &stack, &format!("webhook-{told}-0")).await;
+
+    receiver.answer(&[500, 500, 500]);
+    let urged = api.run(&request(job(1, json!({"fail": "no", "webhooks": 0})))).await;
+    let urged = urged["job_id"].as_str().unwrap();
+    for attempts in [5, 6] {
+        until("an attempt", async || (receiver.count() == attempts - 1).then_some(())).await;
+        assert_eq!(api.act(urged, "webhooks").await.status(), 202);
+    }
+    delivery_ended(urged).await;
+    write("told-of-failure", &stack, urged).await;
+    write("webhook-urged", &stack, &format!("webhook-{urged}-0")).await;
+
+    receiver.answer(&[410]);
+    let id = api.accepted(&request(job(2, json!({"latency_ms": 600_000})))).await;
+    until("generation", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    api.act(&id, "cancel").await;
+    api.ended(&id).await;
+    delivery_ended(&id).await;
+    write("told-of-cancellation", &stack, &id).await;
+    write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
 async fn canceled(api: &Api) -> String {

@@ -16,5 +16,6 @@ mod jobs;
 mod outages;
 mod paid_once;
 mod proxy;
+mod receiver;
 mod uploads;
 mod world;

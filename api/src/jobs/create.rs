@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Context,
     access::Caller,
+    metrics,
     openapi::operation::{self, Content, Operation, Success},
     prefer::Wait,
     problem::{Kind, Problem},
@@ -164,6 +165,7 @@ async fn accept(
         MediaGenerationInput { job_id: job_id.clone(), tenant: tenant.clone(), request: request.clone(), retry: None };
     start(context, input, WorkflowIdReusePolicy::RejectDuplicate, request_id).await?;
     tracing::info!(%job_id, "job accepted");
+    metrics::accepted();
     let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
     View::of(context, Snapshot::fresh(state)).await.map(Arc::new)
 }

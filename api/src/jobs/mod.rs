@@ -163,8 +163,9 @@ impl JobsApi {
 
     /// Follow a job
     ///
-    /// Server-sent events: `event: job` with the job as `data` for each state, from the present one on; the `id` is its
-    /// `ETag`. Ends when the job does. An `EventSource` that was cut off goes on where it was by itself.
+    /// Server-sent events: `event: job` with the job as `data` for each state that it is found in, from the present one on;
+    /// the `id` is its `ETag`. Everybody who follows a job sees the same states in the same order; one that passes while the
+    /// job is being read is not among them. Ends when the job does. An `EventSource` that was cut off goes on by itself.
     #[oai(path = "/:job_id/events", method = "get", operation_id = "followJob")]
     async fn events(
         &self,

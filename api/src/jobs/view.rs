@@ -16,7 +16,7 @@ use super::{
     read::{self, Snapshot},
     resource::JobResource,
 };
-use crate::{Context, problem::Problem};
+use crate::{Context, metrics, problem::Problem};
 
 /// How much the views that are kept may take, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -79,6 +79,7 @@ impl Views {
 
     /// A job as it was a moment ago.
     pub(crate) async fn recent(&self, context: &Context, job_id: &JobId) -> Result<Arc<View>, Problem> {
+        metrics::read();
         let view = self.0.try_get_with_by_ref(job_id, load(context, job_id));
         view.await.map_err(|problem| Problem::clone(&problem))
     }
@@ -98,6 +99,7 @@ impl Views {
 
 /// On the heap, as it has many ways to go and so takes much room.
 fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc<View>, Problem>> {
+    metrics::loaded();
     async move {
         let read_at = Instant::now();
         View::read_at(context, read::read(context, job_id).await?, read_at).await.map(Arc::new)

@@ -18,6 +18,7 @@ use super::view::View;
 use crate::{
     Context,
     access::Caller,
+    metrics::Held,
     prefer::Wait,
     problem::{Kind, Problem},
     temporal::changes::Changes,
@@ -58,6 +59,7 @@ pub(crate) struct Follower {
     updates: Option<broadcast::Receiver<Arc<View>>>,
     _watch: Arc<Watch>,
     _place: OwnedSemaphorePermit,
+    _counted: Held,
 }
 
 impl Follower {
@@ -97,7 +99,7 @@ pub(crate) fn follow(context: &Arc<Context>, caller: &Caller, known: &Arc<View>)
         let latest = watch.lock();
         (latest.view.clone(), latest.sender.as_ref().map(broadcast::Sender::subscribe))
     };
-    Ok(Follower { known: Arc::clone(known), first, updates, _watch: watch, _place: place })
+    Ok(Follower { known: Arc::clone(known), first, updates, _watch: watch, _place: place, _counted: Held::follower() })
 }
 
 /// Waits until a job that was read is more to the caller's liking, or the time is over.

@@ -77,7 +77,7 @@ fn with_nulls(specification: &str) -> String {
     document.to_string()
 }
 
-/// Which methods each path knows.
+/// The paths that there are, and which methods each knows.
 pub(crate) struct Methods(Vec<(String, String)>);
 
 impl Methods {
@@ -97,12 +97,21 @@ impl Methods {
 
     /// What to say in `Allow` of a path: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6>
     pub(crate) fn allowed(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(_, methods)| methods.as_str())
+    }
+
+    /// The path as it is described.
+    pub(crate) fn route(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(route, _)| route.as_str())
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, String)> {
         let is_like = |pattern: &str| {
             let (pattern, path) = (pattern.split('/'), path.trim_end_matches('/').split('/'));
             pattern.clone().count() == path.clone().count()
                 && pattern.zip(path).all(|(expected, part)| expected.starts_with('{') || expected == part)
         };
-        self.0.iter().find(|(pattern, _)| is_like(pattern)).map(|(_, methods)| methods.as_str())
+        self.0.iter().find(|(pattern, _)| is_like(pattern))
     }
 }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse,
-    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry},
     types::Type,
 };
 
@@ -162,16 +162,16 @@ impl Content {
             Self::Deliveries => json(schema::WebhookDeliveries::schema_ref()),
             Self::Delivery => json(schema::WebhookDelivery::schema_ref()),
             Self::WebhookSecret => json(schema::WebhookSecret::schema_ref()),
-            Self::Events => Some(MetaMediaType {
-                content_type: "text/event-stream",
-                schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
-            }),
+            Self::Events => {
+                Some(MetaMediaType { content_type: "text/event-stream", schema: schema::JobEvent::schema_ref() })
+            }
         }
     }
 
     fn register(self, registry: &mut Registry) {
         match self {
-            Self::None | Self::Events => {}
+            Self::None => {}
+            Self::Events => schema::JobEvent::register(registry),
             Self::Job => schema::Job::register(registry),
             Self::JobPage => schema::JobPage::register(registry),
             Self::Deliveries => schema::WebhookDeliveries::register(registry),

@@ -235,6 +235,17 @@ pub(crate) struct Links {
     temporal: Option<String>,
 }
 
+/// One event of a stream.
+#[derive(Object)]
+pub(crate) struct JobEvent {
+    /// The `ETag` of the job in this state: what to send as `Last-Event-ID`.
+    id: String,
+    /// `job`.
+    event: String,
+    /// The job, as JSON.
+    data: String,
+}
+
 /// Some jobs, and where there are more.
 #[derive(Object)]
 #[oai(example)]

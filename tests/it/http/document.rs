@@ -88,3 +88,25 @@ async fn the_page_needs_nothing_from_elsewhere() {
         (StatusCode::TEMPORARY_REDIRECT, "/docs")
     );
 }
+
+#[tokio::test]
+async fn what_is_counted_can_be_scraped() {
+    let api = Api::of(shared());
+    let id = api.run(&job(1, json!({}))).await["job_id"].as_str().unwrap().to_owned();
+    let answer = api.http.get(format!("{}/v1/made/up", api.url)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    let text = api.http.get(format!("{}/metrics", api.url)).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "darkroom_http_requests_total{method=\"POST\",route=\"/v1/jobs\",status=\"202\"}",
+        "darkroom_http_requests_total{method=\"GET\",route=\"/v1/jobs/{job_id}\",status=\"200\"}",
+        "darkroom_http_requests_total{method=\"GET\",route=\"other\",status=\"404\"}",
+        "darkroom_http_request_duration_seconds_bucket{method=\"POST\",route=\"/v1/jobs\",le=\"5\"}",
+        "darkroom_job_reads_total",
+        "darkroom_job_loads_total",
+        "darkroom_jobs_accepted_total",
+        "darkroom_http_connections",
+    ] {
+        assert!(text.lines().any(|text| text.starts_with(line)), "{line}\n{text}");
+    }
+    assert!(!text.contains(&id), "there are as many jobs as there are");
+}

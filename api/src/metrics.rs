@@ -1,0 +1,77 @@
+//! What there is to count: requests, reads and how many of them were spared Temporal, jobs accepted, connections.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+const REQUESTS: &str = "darkroom_http_requests_total";
+const DURATION: &str = "darkroom_http_request_duration_seconds";
+const CONNECTIONS: &str = "darkroom_http_connections";
+const READS: &str = "darkroom_job_reads_total";
+const LOADS: &str = "darkroom_job_loads_total";
+const ACCEPTED: &str = "darkroom_jobs_accepted_total";
+const FOLLOWERS: &str = "darkroom_job_followers";
+
+/// The upper bounds of durations, in seconds: answers from memory, from Temporal, and those that wait.
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 20.0, 60.0];
+
+/// Begins to count. What is counted is rendered by what this returns.
+pub(crate) fn install() -> Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("cannot set up metrics")?;
+    let handle = builder.install_recorder().context("cannot set up metrics")?;
+    describe_counter!(REQUESTS, "Requests that were answered, by method, route and status.");
+    describe_histogram!(DURATION, "How long answers took, by method and route; those of streams, until they began.");
+    describe_gauge!(CONNECTIONS, "Connections that are open.");
+    describe_counter!(READS, "Reads of jobs.");
+    describe_counter!(LOADS, "Reads of jobs for which Temporal or the store was asked.");
+    describe_counter!(ACCEPTED, "Jobs that were accepted.");
+    describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
+    Ok(handle)
+}
+
+/// A request was answered. An unknown route or method is called `other`: whoever calls could make up any number of them.
+pub(crate) fn answered(method: &'static str, route: String, status: u16, took: Duration) {
+    counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status.to_string()).increment(1);
+    histogram!(DURATION, "method" => method, "route" => route).record(took.as_secs_f64());
+}
+
+/// A job was read.
+pub(crate) fn read() {
+    counter!(READS).increment(1);
+}
+
+/// Somebody was asked for a job.
+pub(crate) fn loaded() {
+    counter!(LOADS).increment(1);
+}
+
+/// A job was accepted.
+pub(crate) fn accepted() {
+    counter!(ACCEPTED).increment(1);
+}
+
+/// One more for as long as this is held.
+pub(crate) struct Held(&'static str);
+
+impl Held {
+    pub(crate) fn connection() -> Self {
+        Self::new(CONNECTIONS)
+    }
+
+    pub(crate) fn follower() -> Self {
+        Self::new(FOLLOWERS)
+    }
+
+    fn new(name: &'static str) -> Self {
+        gauge!(name).increment(1.0);
+        Self(name)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        gauge!(self.0).decrement(1.0);
+    }
+}
