@@ -29,6 +29,7 @@ use reqwest::Client as Http;
 use serde_json::{Value, json};
 use temporalio_client::WorkflowStartOptions;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_util::sync::CancellationToken;
 
 /// How long `wrk` runs, in seconds.
 const SECONDS: u64 = 10;
@@ -157,7 +158,9 @@ impl Bench {
         stack.api.kill();
         stack.api = stack.spawn("api").unwrap();
         stack.until_ready().await.unwrap();
-        let before = peak(stack.api.id());
+        let followers_are_done = CancellationToken::new();
+        let id = stack.api.id();
+        let before = memory(id);
         let ids: Vec<String> = stream::iter(0..100).map(|_| self.accept(3000)).buffered(32).collect().await;
         let followers = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10)).map(async |id| {
             let stream = self.http.get(format!("{}/v1/jobs/{id}/events", self.api)).send().await.unwrap();
@@ -165,10 +168,24 @@ impl Bench {
             assert!(text.contains("\"status\":\"completed\""), "{id}");
             text.matches("event: job").count()
         });
-        let events: usize = join_all(followers).await.into_iter().sum();
+        let most = async {
+            let mut most = before;
+            loop {
+                most = most.max(memory(id));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if followers_are_done.is_cancelled() {
+                    return most;
+                }
+            }
+        };
+        let all = async {
+            let events: usize = join_all(followers).await.into_iter().sum();
+            followers_are_done.cancel();
+            events
+        };
+        let (most, events) = join(most, all).await;
         println!(
-            "1,000 streams over 100 jobs: {events} events, the api's peak {} MiB, {before} MiB of it before",
-            peak(stack.api.id())
+            "1,000 streams over 100 jobs: {events} events, the api's memory {before} MiB before and {most} MiB at most"
         );
     }
 
@@ -260,8 +277,9 @@ fn children(id: u32) -> Vec<u32> {
     processes.filter(|process| stat(*process).get(1) == Some(&id.to_string())).collect()
 }
 
-fn peak(id: u32) -> u64 {
+/// The memory that a process has to itself, in MiB: without the pages of its program, which are the file's.
+fn memory(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }

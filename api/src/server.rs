@@ -48,8 +48,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then drains.
-///
-/// The endpoint is boxed: what a request takes is given back when it is answered, not when its connection ends.
 pub(crate) async fn serve(
     listener: TcpListener,
     endpoint: BoxEndpoint<'static, Response>,
@@ -86,12 +84,13 @@ pub(crate) async fn serve(
         let service = service_fn(move |request: Request<Incoming>| {
             let (endpoint, request_of) = (Arc::clone(&endpoint), requests.begin());
             let (local, remote) = (LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(peer)));
-            async move {
+            // Boxed, so that what a request takes is given back when it is answered, not when its connection ends.
+            Box::pin(async move {
                 let response = endpoint.get_response((request, local, remote, Scheme::HTTP).into()).await;
                 let response = poem::http::Response::from(response);
                 // Under way until its body is gone.
                 Ok::<_, Infallible>(response.map(|body| body.map_err(move |error| holding(&request_of, error))))
-            }
+            })
         });
         let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
