@@ -9,6 +9,7 @@ use moka::future::Cache;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     payload::{Json, PlainText},
+    types::Example,
 };
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
@@ -114,14 +115,31 @@ enum Ready {
 }
 
 #[derive(Object)]
+#[oai(example)]
 struct Health {
     status: String,
 }
 
+impl Example for Health {
+    fn example() -> Self {
+        Self { status: "ok".to_owned() }
+    }
+}
+
 #[derive(Object)]
+#[oai(example)]
 struct Readiness {
     status: String,
     checks: Checks,
+}
+
+impl Example for Readiness {
+    fn example() -> Self {
+        let ok = || "ok".to_owned();
+        let worker_persist = "no worker polls media-persist".to_owned();
+        let checks = Checks { temporal: ok(), storage: ok(), worker_generate: ok(), worker_persist };
+        Self { status: "not ready".to_owned(), checks }
+    }
 }
 
 /// `ok`, or what is wrong.

@@ -1,16 +1,16 @@
 //! The HTTP facade: starts `MediaGeneration` workflows and reads their state. It knows the contract in `workflows` and
 //! nothing of how activities do their work.
 //!
-//! - [`server`]: the listener
+//! - `server`: the listener
 //! - [`access`]: who calls, and how much they may ask for
-//! - [`jobs`]: the job resource and its routes
-//! - [`webhooks`]: what the provider reports, and what we tell callers
-//! - [`health`]: liveness and readiness
-//! - [`openapi`]: the description of it all
+//! - `jobs`: the job resource and its routes
+//! - `webhooks`: what the provider reports, and what we tell callers
+//! - `health`: liveness and readiness
+//! - `openapi`: the description of it all
 //! - [`problem`]: errors as RFC 9457 has them
-//! - [`json`], [`prefer`], [`request_id`], [`edge`]: what requests and answers have in common
-//! - [`metrics`]: what there is to count
-//! - [`temporal`]: the connection, which may come and go
+//! - `json`, `prefer`, `request_id`, [`edge`]: what requests and answers have in common
+//! - `metrics`: what there is to count
+//! - `temporal`: the connection, which may come and go
 
 pub mod access;
 pub mod config;

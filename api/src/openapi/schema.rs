@@ -237,6 +237,7 @@ pub(crate) struct Links {
 
 /// One event of a stream.
 #[derive(Object)]
+#[oai(example)]
 pub(crate) struct JobEvent {
     /// The `ETag` of the job in this state: what to send as `Last-Event-ID`.
     id: String,
@@ -294,6 +295,7 @@ pub(crate) struct WebhookDeliveries {
 
 /// One message, and what came of it.
 #[derive(Object)]
+#[oai(example)]
 pub(crate) struct WebhookDelivery {
     /// The message's id: `webhook-id`.
     message_id: String,
@@ -332,6 +334,7 @@ pub(crate) struct DeliveryAttempt {
 
 /// What signs webhooks to you.
 #[derive(Object)]
+#[oai(example)]
 pub(crate) struct WebhookSecret {
     /// `whsec_` and a key in base64, as the Standard Webhooks libraries take it.
     key: String,
@@ -383,5 +386,8 @@ example!(JobRequest "job_request.json");
 example!(Job "job.json");
 example!(JobPage "job_page.json");
 example!(RetryRequest "retry_request.json");
+example!(JobEvent "job_event.json");
 example!(WebhookDeliveries "webhook_deliveries.json");
+example!(WebhookDelivery "webhook_delivery.json");
+example!(WebhookSecret "webhook_secret.json");
 example!(Problem "problem.json");

@@ -110,3 +110,23 @@ async fn what_is_counted_can_be_scraped() {
     }
     assert!(!text.contains(&id), "there are as many jobs as there are");
 }
+
+#[tokio::test]
+async fn every_body_has_an_example() {
+    let document = fetch(&Api::of(shared())).await;
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let mut bodies = BTreeSet::new();
+    for operation in operations {
+        let responses = operation["responses"].as_object().unwrap().values();
+        let contents = responses.chain([&operation["requestBody"]]).filter_map(|body| body["content"].as_object());
+        for content in contents.flat_map(|content| content.values()) {
+            bodies.extend(content["schema"]["$ref"].as_str());
+        }
+    }
+    assert!(bodies.len() >= 10, "{bodies:?}");
+    for reference in bodies {
+        let schema = document.pointer(reference.trim_start_matches('#')).unwrap();
+        assert!(schema["example"].is_object(), "{reference}");
+    }
+}
