@@ -6,7 +6,7 @@ use darkroom_workflows::{MediaGeneration, job::JobStatus};
 use poem::{Response, http::StatusCode};
 use temporalio_client::{WorkflowCancelOptions, errors::WorkflowInteractionError};
 
-use super::{describe, find_current};
+use super::{answer::describe, find_current};
 use crate::{
     Context,
     access::Caller,

@@ -16,7 +16,7 @@ use temporalio_common::{MemoValues, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
 use super::{
-    accepted_or_ended, applied, describe,
+    answer::{accepted_or_ended, applied, describe},
     idempotency::IdempotencyKey,
     job_id,
     read::{self, Snapshot},

@@ -6,7 +6,9 @@
 //!   there is no worker to ask), `resource` the writing
 //! - [`watch`]: following a job as it changes
 //! - `idempotency`: one job for one key
+//! - `answer`: what answers about a job have in common
 
+mod answer;
 mod cancel;
 mod create;
 mod events;
@@ -24,12 +26,11 @@ pub(crate) mod watch;
 use std::sync::Arc;
 
 use darkroom_workflows::{
-    job::{JobId, JobStatus, Stage, timestamp},
+    job::{JobId, JobStatus},
     request::JobRequest,
 };
-use jiff::Timestamp;
 use poem::{
-    Request, Response, ResponseBuilder,
+    Request, Response,
     http::{StatusCode, header},
 };
 use poem_openapi::{
@@ -40,6 +41,7 @@ use uuid::Uuid;
 
 pub(crate) use self::media::Presigned;
 use self::{
+    answer::{applied, describe, is_known},
     cancel::Cancel,
     create::Create,
     events::Events,
@@ -255,83 +257,4 @@ fn job_id(uuid: Uuid) -> JobId {
 
 fn parse_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map_err(|_| Problem::not_found("job"))
-}
-
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
-fn is_known(if_none_match: &str, view: &View) -> bool {
-    let mut tags = if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.any(|tag| tag == "*" || tag == view.etag)
-}
-
-/// An answer about a job: its type, its `ETag`, and when to look again if it has not ended.
-fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
-    let response = Response::builder().status(status).content_type("application/json").header(header::ETAG, &view.etag);
-    match look_again(view, timestamp(std::time::SystemTime::now())) {
-        Some(seconds) => response.header(header::RETRY_AFTER, seconds),
-        None => response,
-    }
-}
-
-/// `202` for a job that is under way, `200` for one that has ended.
-fn accepted_or_ended(view: &View) -> StatusCode {
-    if view.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED }
-}
-
-fn applied(response: ResponseBuilder, wait: Option<Wait>) -> ResponseBuilder {
-    match wait {
-        Some(wait) => response.header("Preference-Applied", wait.applied()),
-        None => response,
-    }
-}
-
-/// After how many seconds another look at a job is worth it. Providers take a second or many minutes, and what has taken
-/// long is likely to take a while longer.
-fn look_again(view: &View, now: Timestamp) -> Option<i64> {
-    match (view.state.status, view.state.stage) {
-        (JobStatus::Pending | JobStatus::Processing, Some(Stage::Generating)) => {
-            let age = now.duration_since(view.state.started_at.unwrap_or(view.state.created_at)).as_secs();
-            Some((age / 10).clamp(1, 15))
-        }
-        (JobStatus::Pending | JobStatus::Processing, _) => Some(1),
-        (JobStatus::Completed | JobStatus::Partial | JobStatus::Failed | JobStatus::Canceled, _) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use darkroom_workflows::job::JobState;
-    use jiff::SignedDuration;
-    use serde_json::json;
-
-    use super::*;
-
-    fn view(status: JobStatus, stage: Option<Stage>) -> View {
-        let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
-        let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
-        let accepted = JobState::accepted(id, None, request, Timestamp::UNIX_EPOCH);
-        let state = JobState { status, stage, ..accepted };
-        View { state, body: bytes::Bytes::new(), etag: "\"a\"".to_owned(), read_at: std::time::Instant::now() }
-    }
-
-    #[test]
-    fn callers_are_told_to_look_less_often_at_what_takes_long() {
-        let after = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
-        let generating = view(JobStatus::Processing, Some(Stage::Generating));
-        assert_eq!(look_again(&generating, after(2)), Some(1));
-        assert_eq!(look_again(&generating, after(60)), Some(6));
-        assert_eq!(look_again(&generating, after(3600)), Some(15));
-        assert_eq!(look_again(&view(JobStatus::Processing, Some(Stage::Persisting)), after(3600)), Some(1));
-        assert_eq!(look_again(&view(JobStatus::Completed, None), after(3600)), None);
-    }
-
-    #[test]
-    fn tags_are_compared_weakly() {
-        let view = view(JobStatus::Completed, None);
-        for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
-            assert!(is_known(known, &view), "{known}");
-        }
-        for other in ["", "a", "\"b\"", "\"b\", \"c\""] {
-            assert!(!is_known(other, &view), "{other}");
-        }
-    }
 }

@@ -17,7 +17,7 @@ use poem::{
 use serde::Deserialize;
 use temporalio_client::WorkflowIdReusePolicy;
 
-use super::{create, describe, find_current, read::Snapshot, view::View};
+use super::{answer::describe, create, find_current, read::Snapshot, view::View};
 use crate::{
     Context,
     access::Caller,
