@@ -2,17 +2,12 @@
 //! lets requests under way finish when it is to stop.
 //!
 //! - `patience`: a connection that does not wait for ever
+//! - `usage`: what a connection is used for
 
 mod patience;
+mod usage;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -29,20 +24,20 @@ use poem::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::patience::Patient;
+use self::{
+    patience::Patient,
+    usage::{UnderWay, Usage},
+};
 use crate::metrics::Held;
 
-/// How long the head of a request may take to come.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller of HTTP/2 may take to answer whether it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests under way may take once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// How many requests a caller may have under way on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 250;
-
-/// How long a connection may be held without a request: twice this at most.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long to wait after a connection could not be accepted: for want of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -79,20 +74,23 @@ pub(crate) async fn serve(
         let Ok(local) = stream.local_addr() else { continue };
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
-        let use_of = Use::default();
-        let requests = use_of.clone();
+        let usage = Usage::default();
+        let requests = usage.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (endpoint, request_of) = (Arc::clone(&endpoint), requests.begin());
+            let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
             let (local, remote) = (LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(peer)));
             // Boxed, so that what a request takes is given back when it is answered, not when its connection ends.
             Box::pin(async move {
                 let response = endpoint.get_response((request, local, remote, Scheme::HTTP).into()).await;
                 let response = poem::http::Response::from(response);
                 // Under way until its body is gone.
-                Ok::<_, Infallible>(response.map(|body| body.map_err(move |error| holding(&request_of, error))))
+                Ok::<_, Infallible>(
+                    response.map(|body| body.map_err(move |error| UnderWay::holding(&under_way, error))),
+                )
             })
         });
-        let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service).into_owned();
+        let connection =
+            builder.serve_connection(TokioIo::new(Patient::new(stream, usage.clone())), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _counted = Held::connection();
@@ -100,7 +98,7 @@ pub(crate) async fn serve(
                 served = connection => if let Err(error) = served {
                     tracing::debug!(%peer, %error, "a connection broke off");
                 },
-                () = use_of.until_idle() => {}
+                () = usage.until_idle() => {}
             }
             drop(place);
         });
@@ -113,48 +111,14 @@ pub(crate) async fn serve(
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(64).max_buf_size(64 * 1024);
+    // Its own limit for heads is one for connections at rest as well; ours tells them apart.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(64).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(16 * 1024)
         .keep_alive_interval(Some(Duration::from_secs(20)))
-        .keep_alive_timeout(HEAD_TIMEOUT);
+        .keep_alive_timeout(PING_TIMEOUT);
     builder
-}
-
-/// What a connection is used for. One of HTTP/2 is kept alive by its caller without a single request.
-#[derive(Clone, Default)]
-struct Use {
-    begun: Arc<AtomicU64>,
-    under_way: Arc<()>,
-}
-
-impl Use {
-    /// A request begins; it is under way for as long as this is held.
-    fn begin(&self) -> Arc<()> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(&self.under_way)
-    }
-
-    /// Returns when no request has been under way for a while.
-    async fn until_idle(&self) {
-        // Ours and the service's.
-        const IDLE: usize = 2;
-        let mut before = None;
-        loop {
-            tokio::time::sleep(IDLE_TIMEOUT).await;
-            let begun = self.begun.load(Ordering::Relaxed);
-            if before == Some(begun) && Arc::strong_count(&self.under_way) == IDLE {
-                return;
-            }
-            before = Some(begun);
-        }
-    }
-}
-
-/// The value; whoever asks for it holds the other.
-fn holding<T>(_under_way: &Arc<()>, value: T) -> T {
-    value
 }

@@ -1,5 +1,5 @@
-//! A connection that is given up when nothing moves on it: a caller that begins and does not go on, or that does not take what
-//! it asked for.
+//! A connection that is given up when nothing moves on it: a caller that begins a request and does not go on, or that does not
+//! take what it asked for. One that is kept open between requests may rest for longer than load balancers keep theirs.
 
 use std::{
     io,
@@ -13,40 +13,59 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// How long a connection may say nothing at first. Enough of it to tell HTTP/1 from HTTP/2 must come in this time.
-const GREETING: Duration = Duration::from_secs(10);
+use super::usage::Usage;
 
-/// How many bytes show that somebody speaks HTTP/1: the least that a request has.
-const HTTP1_GREETING: usize = 18;
+/// How long the head of a request may take to come, and the first one from the beginning of the connection.
+const HEAD: Duration = Duration::from_secs(10);
 
-/// The same for HTTP/2: its preface, and more than that.
-const HTTP2_GREETING: usize = 25;
-
-/// How long nothing may move after that: longer than a caller may wait for an answer, or than streams of events are silent.
+/// How long nothing may move otherwise: longer than a caller may wait for an answer, or than streams of events are silent.
 const SILENCE: Duration = Duration::from_secs(75);
+
+/// What HTTP/2 begins with: <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
+const HTTP2: &[u8] = b"PRI";
 
 /// A stream that fails when it stands still.
 pub(super) struct Patient<T> {
     inner: T,
-    received: usize,
-    greeting: usize,
+    usage: Usage,
+    /// While a head is on its way: how many requests had begun before it.
+    head: Option<u64>,
+    /// Not known before the first bytes. On HTTP/2, what comes between requests is no head.
+    is_http2: Option<bool>,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(inner: T) -> Self {
-        Self { inner, received: 0, greeting: HTTP1_GREETING, alarm: Box::pin(sleep(GREETING)) }
+    pub(super) fn new(inner: T, usage: Usage) -> Self {
+        Self { inner, usage, head: Some(0), is_http2: None, alarm: Box::pin(sleep(HEAD)) }
     }
 
+    /// Something moved. A head has its time from its first byte on, however it drips.
     fn moved(&mut self) {
-        if self.received >= self.greeting {
+        self.head = self.head.filter(|begun| *begun == self.usage.begun());
+        if self.head.is_none() {
             self.alarm.as_mut().reset(Instant::now() + SILENCE);
+        }
+    }
+
+    /// Bytes came: the beginning of a head, if no request is under way.
+    fn received(&mut self, bytes: &[u8]) {
+        let is_http2 = *self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
+        self.moved();
+        if self.head.is_none() && !is_http2 && !self.usage.is_under_way() {
+            self.head = Some(self.usage.begun());
+            self.alarm.as_mut().reset(Instant::now() + HEAD);
         }
     }
 
     /// What there is to say of a side on which nothing moves just now.
     fn wait<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         ready!(self.alarm.as_mut().poll(cx));
+        if self.head.is_some_and(|begun| begun != self.usage.begun()) {
+            // The head came in time, and the request takes longer than it.
+            self.moved();
+            ready!(self.alarm.as_mut().poll(cx));
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -56,11 +75,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Ready(result) => {
-                if self.received == 0 && buffer.filled()[before..].starts_with(b"PRI") {
-                    self.greeting = HTTP2_GREETING;
-                }
-                self.received = self.received.saturating_add(buffer.filled().len() - before);
-                self.moved();
+                self.received(&buffer.filled()[before..]);
                 Poll::Ready(result)
             }
             Poll::Pending => self.wait(cx),
@@ -108,29 +123,65 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
 
+    fn connection() -> (DuplexStream, Patient<DuplexStream>, Usage) {
+        let (caller, served) = duplex(64);
+        let usage = Usage::default();
+        (caller, Patient::new(served, usage.clone()), usage)
+    }
+
+    async fn fails_after(served: &mut Patient<DuplexStream>) -> Duration {
+        let began = Instant::now();
+        let error = served.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        began.elapsed()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn whoever_does_not_go_on_is_given_up() {
-        for said in [b"GET /".as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-            let (mut caller, served) = duplex(64);
-            let mut served = Patient::new(served);
-            let began = Instant::now();
-            caller.write_all(said).await.unwrap();
-            let mut received = Vec::new();
-            let error = served.read_to_end(&mut received).await.unwrap_err();
-            assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, GREETING));
+    async fn whoever_does_not_begin_a_request_is_given_up() {
+        for said in ["", "GET /", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (mut caller, mut served, _usage) = connection();
+            caller.write_all(said.as_bytes()).await.unwrap();
+            assert_eq!(fails_after(&mut served).await, HEAD, "{said}");
         }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_has_no_more_time() {
+        let (mut caller, mut served, usage) = connection();
+        drop(usage.begin());
+        tokio::spawn(async move {
+            // At rest for a minute, as connections of load balancers are, and then byte by byte.
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            while caller.write_all(b"a").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert_eq!(fails_after(&mut served).await, Duration::from_mins(1) + HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_longer_than_a_head() {
+        let (mut caller, mut served, usage) = connection();
+        caller.write_all(b"GET").await.unwrap();
+        served.read_exact(&mut [0; 3]).await.unwrap();
+        let _under_way = usage.begin();
+        let began = Instant::now();
+        let answer = async {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            caller.write_all(b"more").await.unwrap();
+        };
+        let (read, ()) = tokio::join!(served.read_u8(), answer);
+        assert_eq!((read.unwrap(), began.elapsed()), (b'm', Duration::from_mins(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whoever_does_not_take_what_it_asked_for_is_given_up() {
-        let (mut caller, served) = duplex(64);
-        let mut served = Patient::new(served);
-        caller.write_all(&[b'a'; HTTP1_GREETING]).await.unwrap();
-        served.read_exact(&mut [0; HTTP1_GREETING]).await.unwrap();
+        let (_caller, mut served, usage) = connection();
+        let _under_way = usage.begin();
         let began = Instant::now();
         let error = served.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, SILENCE));
@@ -138,10 +189,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whatever_moves_is_kept() {
-        let (mut caller, served) = duplex(64);
-        let mut served = Patient::new(served);
-        caller.write_all(&[b'a'; HTTP1_GREETING]).await.unwrap();
-        served.read_exact(&mut [0; HTTP1_GREETING]).await.unwrap();
+        let (mut caller, mut served, usage) = connection();
+        let _under_way = usage.begin();
         for _ in 0..3 {
             tokio::time::sleep(SILENCE / 2).await;
             served.write_all(b": \n").await.unwrap();

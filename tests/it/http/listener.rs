@@ -44,6 +44,23 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
+    const REST: Duration = Duration::from_secs(12);
+    let api = Api::of(shared());
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = connect(&api, request).await;
+    let mut answer = [0; 2048];
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    // Resting is what is tested.
+    tokio::time::sleep(REST).await;
+    stream.write_all(request).await.unwrap();
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    stream.write_all(b"GET /healthz HT").await.unwrap();
+    until_closed(stream).await;
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let api = Api::of(shared());
     let head =
