@@ -185,7 +185,7 @@ fn show(stack: &Stack, job: &Job) {
     }
     say!(
         "\nAnother one:\n  curl -s {api}/v1/jobs -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"model\": \"{SAMPLE_MODEL}\", \"prompt\": \"a lighthouse in fog\", \"num_outputs\": 2}}'\n"
+         -d '{{\"model\": \"{SAMPLE_MODEL}\", \"prompt\": \"a lighthouse in fog\", \"num_outputs\": 2}}'\n\nAll that the api does:\n  {api}/docs\n"
     );
 }
 

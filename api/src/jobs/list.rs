@@ -9,7 +9,7 @@ use darkroom_workflows::{
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use poem::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use temporalio_client::Client;
 use temporalio_common::{
@@ -30,6 +30,9 @@ use crate::{
 
 const DEFAULT_LIMIT: u8 = 20;
 const MAX_LIMIT: u8 = 100;
+
+/// How many bytes of a cursor say what it is a list of.
+const DIGEST: usize = 8;
 
 /// How many jobs of a page are looked at more closely at a time.
 const CONCURRENCY: usize = 8;
@@ -75,13 +78,6 @@ struct Links {
     this: String,
 }
 
-/// Where a list goes on: Temporal's own token, and what it was a list of.
-#[derive(Deserialize, Serialize)]
-struct Cursor {
-    place: Vec<u8>,
-    filter: Vec<u8>,
-}
-
 pub(super) async fn list(context: &Context, caller: &Caller, parameters: Parameters) -> Result<Response, Problem> {
     let limit = parse("limit", parameters.limit, parse_limit)?.unwrap_or(DEFAULT_LIMIT);
     let filter = Filter {
@@ -92,7 +88,7 @@ pub(super) async fn list(context: &Context, caller: &Caller, parameters: Paramet
         created_before: parse("created_before", parameters.created_before, parse_time)?,
     };
     let has_cursor = parameters.cursor.is_some();
-    let place = parse("cursor", parameters.cursor, |text| Cursor::read(text, &filter))?.unwrap_or_default();
+    let place = parse("cursor", parameters.cursor, |text| read_cursor(text, &filter))?.unwrap_or_default();
     let client = context.temporal.client()?;
     let (runs, next_place) = visibility::list(client, &filter, limit, place).await.map_err(|status| {
         // The server has no one word for a place that it cannot read.
@@ -103,7 +99,7 @@ pub(super) async fn list(context: &Context, caller: &Caller, parameters: Paramet
     })?;
     let jobs = stream::iter(runs).map(|run| summarize(context, client, run)).buffered(CONCURRENCY);
     let jobs: Vec<Option<Summary>> = jobs.try_collect().await?;
-    let next_cursor = (!next_place.is_empty()).then(|| Cursor::write(next_place, &filter)).transpose()?;
+    let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
     let page = Page { jobs: jobs.into_iter().flatten().collect(), next_cursor };
     let body = serde_json::to_string(&page).map_err(|error| {
         tracing::error!(%error, "cannot write a page of jobs as JSON");
@@ -169,24 +165,22 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| "must be a time such as 2026-11-24T10:00:00Z".to_owned())
 }
 
-impl Cursor {
-    fn read(text: &str, filter: &Filter) -> Result<Vec<u8>, String> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
-        let cursor: Self = bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .ok_or("is none that was given out; begin without one")?;
-        if cursor.filter != digest(filter) {
-            return Err("is one of a list with other filters; keep them as they were".to_owned());
-        }
-        Ok(cursor.place)
+/// Where a list goes on: what it is a list of, and Temporal's own token.
+fn read_cursor(text: &str, filter: &Filter) -> Result<Vec<u8>, String> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+    let (of, place) = bytes.split_first_chunk::<DIGEST>().ok_or("is none that was given out; begin without one")?;
+    if *of != digest(filter) {
+        return Err("is one of a list with other filters; keep them as they were".to_owned());
     }
-
-    fn write(place: Vec<u8>, filter: &Filter) -> Result<String, Problem> {
-        let bytes = serde_json::to_vec(&Self { place, filter: digest(filter) }).map_err(|_| Problem::internal())?;
-        Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-    }
+    Ok(place.to_vec())
 }
 
-fn digest(filter: &Filter) -> Vec<u8> {
-    Sha256::digest(filter.to_query())[..8].to_vec()
+fn write_cursor(place: &[u8], filter: &Filter) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([&digest(filter), place].concat())
+}
+
+fn digest(filter: &Filter) -> [u8; DIGEST] {
+    let mut digest = [0; DIGEST];
+    digest.copy_from_slice(&Sha256::digest(filter.to_query())[..DIGEST]);
+    digest
 }
