@@ -17,7 +17,7 @@ use reqwest::{
 
 use crate::{
     failure::chain,
-    guard::{self, Guard, Passage},
+    guard::{self, Clients, Guard},
 };
 
 /// How long a receiver may take to answer: it should take the message and work on it later.
@@ -26,12 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Sends messages to callers.
 #[derive(Clone)]
 pub struct Courier {
-    guard: Guard,
+    clients: Clients,
     secret: Option<WebhookSecret>,
-    /// Connects to public addresses only.
-    public: Client,
-    /// Connects to what the operator has named.
-    allowed: Client,
 }
 
 impl Courier {
@@ -46,9 +42,7 @@ impl Courier {
                 .timeout(TIMEOUT)
                 .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
-        let allowed = builder().redirect(reqwest::redirect::Policy::none()).referer(false).no_proxy().build()?;
-        let public = guard.bind(builder()).build()?;
-        Ok(Self { guard, secret, public, allowed })
+        Ok(Self { clients: Clients::new(guard, builder)?, secret })
     }
 
     /// Sends a message once.
@@ -64,9 +58,8 @@ impl Courier {
             return Outcome::failed("the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set");
         };
         let url = input.url.as_url();
-        let client = match self.guard.judge(url) {
-            Ok(Passage::Public) => &self.public,
-            Ok(Passage::Allowed) => &self.allowed,
+        let client = match self.clients.client(url) {
+            Ok(client) => client,
             Err(forbidden) => return Outcome::refused(forbidden.to_string()),
         };
         let sent_at = timestamp(SystemTime::now()).as_second().to_string();

@@ -126,7 +126,9 @@ impl FailureType {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The type of this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
 }

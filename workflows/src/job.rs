@@ -15,7 +15,11 @@ pub use self::{
     media::{Media, MediaOutcome, MediaStatus, StoredMedia},
     prediction::{CancelOutcome, PredictionStatus, ProviderState},
 };
-use crate::{failure::JobError, request::JobRequest, tenant::Tenant};
+use crate::{
+    failure::{FailureType, JobError},
+    request::JobRequest,
+    tenant::Tenant,
+};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -148,6 +152,19 @@ impl JobState {
             completed_at: None,
             ..self
         }
+    }
+
+    /// The provider has made this many outputs: what an earlier run stored stays, and what was not made will never come.
+    pub fn made(&mut self, outputs: usize, provider: ProviderState) {
+        for index in (0..).take(outputs).skip(self.media.len()) {
+            self.media.push(Media { index, outcome: MediaOutcome::Pending });
+        }
+        for media in self.media.iter_mut().skip(outputs).filter(|media| media.status() == MediaStatus::Pending) {
+            let detail = format!("prediction {} made {outputs} files", provider.prediction_id);
+            let error = JobError::new(FailureType::NoOutputs, detail);
+            media.outcome = MediaOutcome::Failed { error, attempts: None };
+        }
+        self.provider = Some(provider);
     }
 
     /// How many outputs are in this state.

@@ -14,7 +14,7 @@ mod resolver;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
-use reqwest::{ClientBuilder, redirect};
+use reqwest::{Client, ClientBuilder, redirect};
 use url::{Host, Url};
 
 pub use self::resolver::Resolver;
@@ -92,14 +92,38 @@ impl Guard {
             Some(_) | None => Ok(Passage::Public),
         }
     }
+}
 
-    /// Makes an HTTP client connect by this guard: only to public addresses, directly, one hop at a time.
-    pub fn bind(&self, builder: ClientBuilder) -> ClientBuilder {
-        builder
-            .dns_resolver(Arc::new(self.resolver.clone()))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
+/// HTTP clients behind a guard: each connects directly, one hop at a time.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    guard: Guard,
+    /// Connects to public addresses only.
+    public: Client,
+    /// Connects to what the operator has named.
+    allowed: Client,
+}
+
+impl Clients {
+    /// Sets them up, each from a builder of the caller's.
+    ///
+    /// # Errors
+    /// If they cannot be.
+    pub fn new(guard: Guard, builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+        let direct = || builder().redirect(redirect::Policy::none()).referer(false).no_proxy();
+        let public = direct().dns_resolver(Arc::new(guard.resolver.clone())).build()?;
+        Ok(Self { public, allowed: direct().build()?, guard })
+    }
+
+    /// The client by which a URL may be asked for.
+    ///
+    /// # Errors
+    /// If it may not be.
+    pub fn client(&self, url: &Url) -> Result<&Client, Forbidden> {
+        Ok(match self.guard.judge(url)? {
+            Passage::Public => &self.public,
+            Passage::Allowed => &self.allowed,
+        })
     }
 }
 

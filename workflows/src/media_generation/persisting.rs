@@ -27,15 +27,8 @@ impl Work {
         let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
         let replace = ctx.state(|workflow| workflow.replaces);
         update(ctx, |state| {
-            let made = outputs.len();
-            for index in (0..).take(made).skip(state.media.len()) {
-                state.media.push(Media { index, outcome: MediaOutcome::Pending });
-            }
-            for media in state.media.iter_mut().skip(made).filter(|media| media.status() == MediaStatus::Pending) {
-                let detail = format!("prediction {prediction_id} made {made} files");
-                let error = JobError::new(FailureType::NoOutputs, detail);
-                media.outcome = MediaOutcome::Failed { error, attempts: None };
-            }
+            let provider = ProviderState::new(provider, prediction_id.clone(), PredictionStatus::Succeeded);
+            state.made(outputs.len(), ProviderState { expires_at, metrics, ..provider });
             let job_id = &state.job_id;
             let to_do = state.media.iter().zip(outputs).filter(|(media, _)| media.status() == MediaStatus::Pending);
             let inputs = to_do
@@ -47,8 +40,6 @@ impl Work {
                     replace,
                 })
                 .collect();
-            let provider = ProviderState::new(provider, prediction_id.clone(), PredictionStatus::Succeeded);
-            state.provider = Some(ProviderState { expires_at, metrics, ..provider });
             Self { inputs, expires_at }
         })
     }

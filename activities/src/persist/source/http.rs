@@ -88,8 +88,8 @@ pub(super) async fn request(sources: &Sources, url: &str, mut range: Option<Rang
 }
 
 async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<Response, Failure> {
-    let passage = sources.guard.judge(url).map_err(|verdict| forbidden(&verdict))?;
-    let mut request = sources.client(passage).get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
+    let client = sources.clients.client(url).map_err(|verdict| forbidden(&verdict))?;
+    let mut request = client.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
     if let Some(Range { position, validator }) = range {
         request = request.header(header::RANGE, format!("bytes={position}-")).header(header::IF_RANGE, &validator.0);
     }

@@ -16,7 +16,7 @@ pub use self::http::Validator;
 use self::http::{Answer, Range};
 use crate::{
     failure::Failure,
-    guard::{Guard, Passage},
+    guard::{Clients, Guard},
 };
 
 /// What a source may cost us.
@@ -44,12 +44,8 @@ impl Limits {
 /// Fetches outputs.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    guard: Guard,
+    clients: Clients,
     limits: Limits,
-    /// Connects to public addresses only.
-    public: Client,
-    /// Connects to what the operator has named.
-    allowed: Client,
 }
 
 /// A file on its way.
@@ -82,9 +78,7 @@ impl Sources {
                 .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
                 .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
-        let allowed = builder().redirect(reqwest::redirect::Policy::none()).referer(false).no_proxy().build()?;
-        let public = guard.bind(builder()).build()?;
-        Ok(Self { guard, limits, public, allowed })
+        Ok(Self { clients: Clients::new(guard, builder)?, limits })
     }
 
     /// Opens an `http:`, `https:` or `data:` URL.
@@ -126,13 +120,6 @@ impl Sources {
             rate: Rate::default(),
             limits: self.limits,
         })
-    }
-
-    fn client(&self, passage: Passage) -> &Client {
-        match passage {
-            Passage::Public => &self.public,
-            Passage::Allowed => &self.allowed,
-        }
     }
 
     fn decode(&self, url: &str) -> Result<Source, Failure> {
