@@ -2,30 +2,33 @@
 //! that the operator names.
 
 use poem::{
-    http::{HeaderName, HeaderValue, Method, header},
-    middleware::{Cors, SetHeader},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::Cors,
 };
 use url::{Origin, Url};
 
-/// Answers are data: nothing in them is to be run, shown in a frame, guessed at or kept by a proxy.
-pub(crate) fn security_headers(public_url: &Url) -> SetHeader {
-    let headers = SetHeader::new()
-        .appending(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .appending(header::REFERRER_POLICY, "no-referrer");
-    if public_url.scheme() == "https" {
-        headers.appending(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")
-    } else {
-        headers
-    }
-}
+/// The headers of every answer that does not say otherwise: answers are data, of which nothing is to be run, shown in a
+/// frame, guessed at or kept by a proxy.
+pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
 
-/// The headers of answers that do not say otherwise.
-pub(crate) fn default_headers(headers: &mut poem::http::HeaderMap) {
-    for (name, value) in [
-        (header::CACHE_CONTROL, "private, no-cache"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+impl Headers {
+    pub(crate) fn of(public_url: &Url) -> Self {
+        let mut headers = vec![
+            (header::CACHE_CONTROL, "private, no-cache"),
+            (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ];
+        if public_url.scheme() == "https" {
+            headers.push((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
+        }
+        Self(headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect())
+    }
+
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
     }
 }
 

@@ -1,22 +1,23 @@
-//! Request bodies, read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and an error that points at
+//! Bodies of JSON. Those of requests are read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and an error that points at
 //! the place.
 
 use std::time::Duration;
 
-use poem::{Request, RequestBody, error::ReadBodyError};
+use bytes::Bytes;
+use poem::{Body, Request, RequestBody, error::ReadBodyError};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, Registry},
     types::Type,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
 use crate::problem::{Kind, Problem};
 
 /// The largest body that is read.
-pub(crate) const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -84,23 +85,30 @@ fn request_meta<D: Type>(required: bool) -> MetaRequest {
     MetaRequest { description: None, content, required }
 }
 
-async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Vec<u8>> {
+/// A body of JSON to answer with.
+pub(crate) fn write(body: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(body).map_err(|error| {
+        tracing::error!(%error, "cannot write an answer as JSON");
+        Problem::internal()
+    })
+}
+
+async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Bytes> {
     if !request.content_type().is_some_and(is_json) {
         let detail = "send the body with Content-Type: application/json";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail).into());
     }
-    read_bytes(body, MAX_BODY).await
+    Ok(read_bytes(body.take()?, MAX_BODY).await?)
 }
 
 /// Reads a body of at most this many bytes, whatever it is.
-pub(crate) async fn read_bytes(body: &mut RequestBody, most: usize) -> poem::Result<Vec<u8>> {
+pub(crate) async fn read_bytes(body: Body, most: usize) -> Result<Bytes, Problem> {
     let too_late = || Problem::new(Kind::RequestTimeout, format!("the body took longer than {BODY_TIMEOUT:?}"));
-    let bytes =
-        tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(most)).await.map_err(|_| too_late())?;
-    Ok(bytes.map(Into::into).map_err(|error| match error {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(most)).await.map_err(|_| too_late())?;
+    bytes.map_err(|error| match error {
         ReadBodyError::PayloadTooLarge => Problem::new(Kind::TooLarge, format!("a body has at most {most} bytes")),
         error => Problem::new(Kind::Malformed, format!("the body broke off: {error}")),
-    })?)
+    })
 }
 
 fn is_json(content_type: &str) -> bool {

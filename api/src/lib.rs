@@ -93,6 +93,13 @@ struct Context {
     shutdown: CancellationToken,
 }
 
+impl Context {
+    /// The URL of one of our paths, which begins with a slash.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
 /// The facade with its socket bound: from here on, callers can connect.
 pub struct Bound {
     listener: TcpListener,
@@ -141,18 +148,18 @@ impl Bound {
         });
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
-        let public_url = context.public_url.clone();
+        let headers = edge::Headers::of(&context.public_url);
+        let cors = config.origins.cors(&context.public_url);
         let answering = Problems(routes.data(context).with(CatchPanic::new().with_handler(|_| Problem::internal())));
-        let shared = answering.with_if(!config.origins.is_empty(), config.origins.cors(&public_url));
-        let identified = Identified { inner: shared, methods };
-        let secured = identified.with(edge::security_headers(&public_url)).map_to_response().boxed();
+        let shared = answering.with_if(!config.origins.is_empty(), cors);
+        let identified = Identified { inner: shared, methods, headers }.boxed();
         let stopping = shutdown.clone();
         tokio::spawn(async move {
             while stopping.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
                 metrics.run_upkeep();
             }
         });
-        server::serve(listener, secured, max_connections, shutdown).await;
+        server::serve(listener, identified, max_connections, shutdown).await;
         tracing::info!("api stopped");
         Ok(())
     }
@@ -173,6 +180,7 @@ impl<E: Endpoint> Endpoint for Problems<E> {
 struct Identified<E> {
     inner: E,
     methods: Methods,
+    headers: edge::Headers,
 }
 
 impl<E: Endpoint> Endpoint for Identified<E> {
@@ -188,7 +196,7 @@ impl<E: Endpoint> Endpoint for Identified<E> {
         {
             response.headers_mut().insert(header::ALLOW, allowed);
         }
-        edge::default_headers(response.headers_mut());
+        self.headers.add_to(response.headers_mut());
         Ok(response)
     }
 }

@@ -146,11 +146,7 @@ impl Stack {
         // Links are the same, whichever process makes them.
         options.variables.push(("DARKROOM_PUBLIC_URL", self.api_url()));
         let process = environment.spawn("api", &options)?;
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let answers = async || {
-            http.get(format!("http://{address}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success())
-        };
-        process::until("another api that is ready", Duration::from_mins(1), &[&process], answers).await?;
+        until_ready("another api that is ready", &format!("http://{address}"), &[&process]).await?;
         Ok((process, address))
     }
 
@@ -159,15 +155,16 @@ impl Stack {
     /// # Errors
     /// If a process ends or a minute passes first.
     pub async fn until_ready(&self) -> Result<()> {
-        let url = format!("{}/readyz", self.api_url());
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let ready = async || match http.get(&url).send().await {
-            Ok(response) => response.status().is_success(),
-            Err(_) => false,
-        };
-        process::until("a worker and an api that are ready", Duration::from_mins(1), &[&self.worker, &self.api], ready)
-            .await
+        until_ready("a worker and an api that are ready", &self.api_url(), &[&self.worker, &self.api]).await
     }
+}
+
+/// Waits until an api reports that it is ready.
+async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
+    let url = format!("{api_url}/readyz");
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let ready = async || http.get(&url).send().await.is_ok_and(|response| response.status().is_success());
+    process::until(what, Duration::from_mins(1), processes, ready).await
 }
 
 /// What the processes of a stack are told.

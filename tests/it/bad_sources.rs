@@ -237,9 +237,10 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         assert_eq!(proxy.left(&format!("{id}/0")), 0, "{name}: a planned fault did not happen");
     }
     assert_eq!(world.source.requests("cut-once-and-resumed"), 2);
-    // The first part was there when the second one broke off. From the beginning, it would have been 240 MB.
+    // The first part was there when the second one broke off, after 30 MB at least: the whole file and what the second part had
+    // got to is 213 MB at most, and once more from the beginning would be 237 MB at least.
     let fetched = world.source.bytes_sent("large-part-cut");
-    assert!((140_000_000..200_000_000).contains(&fetched), "{fetched} bytes were fetched");
+    assert!((170_000_000..220_000_000).contains(&fetched), "{fetched} bytes were fetched");
     for name in [
         "answer-lost",
         "streamed-head-broken",

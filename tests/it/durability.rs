@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Api, count, job, options, start, until};
+use crate::harness::{Api, count, job, options, start, start_without_memory, terminate, until};
 
 #[tokio::test]
 async fn a_job_outlives_its_worker_and_is_paid_for_once() {
@@ -41,15 +41,9 @@ async fn a_job_that_was_accepted_without_a_worker_waits_for_one() {
 #[tokio::test]
 async fn an_ended_job_outlives_temporals_memory() {
     let options = options("manifest");
-    let mut stack = start(&options).await;
+    let stack = start(&options).await;
     let job = Api::of(&stack).run(&job(2, json!({"missing": [1]}))).await;
-    // Another Temporal that never heard of the job stands in for one whose retention has passed.
-    stack.temporal.kill();
-    for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
-        std::fs::remove_file(options.directory.join(file)).unwrap();
-    }
-    drop(stack);
-    stack = start(&options).await;
+    let stack = start_without_memory(stack, &options).await;
     let mut remembered = Api::of(&stack).get(job["job_id"].as_str().unwrap()).await;
     for (media, before) in remembered["media"].as_array_mut().unwrap().iter_mut().zip(job["media"].as_array().unwrap())
     {
@@ -64,8 +58,7 @@ async fn a_worker_that_is_told_to_stop_stops() {
     let api = Api::of(&stack);
     let id = api.accepted(&job(2, json!({"latency_ms": 4000}))).await;
     until("generation", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
-    let told = std::process::Command::new("kill").args(["-TERM", &stack.worker.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    terminate(&stack.worker);
     until("end of the worker", async || (!stack.worker.is_running()).then_some(())).await;
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");

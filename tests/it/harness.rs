@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom::dev::{Options, ProviderChoice, Stack, process::Process};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -56,6 +56,22 @@ pub(crate) fn fresh_directory(name: &str) -> PathBuf {
 /// Starts a stack.
 pub(crate) async fn start(options: &Options) -> Stack {
     Stack::start(options.clone(), |_| {}).await.unwrap()
+}
+
+/// Starts a stack again with another Temporal that never heard of its jobs: it stands in for one whose retention has passed.
+pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Stack {
+    stack.temporal.kill();
+    for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
+        std::fs::remove_file(options.directory.join(file)).unwrap();
+    }
+    drop(stack);
+    start(options).await
+}
+
+/// Tells a process to stop, as an orchestrator does.
+pub(crate) fn terminate(process: &Process) {
+    let told = std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(told.success());
 }
 
 /// A caller of an api.

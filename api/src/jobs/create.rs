@@ -9,9 +9,7 @@ use darkroom_workflows::{
     search_attributes::{JOB_STATUS, MODEL, TENANT},
 };
 use poem::{Response, http::header};
-use temporalio_client::{
-    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions, errors::WorkflowStartError,
-};
+use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_common::{MemoValues, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
@@ -114,33 +112,24 @@ async fn once(
     request_id: Option<&RequestId>,
 ) -> Result<(Arc<View>, bool), Problem> {
     let job_id = key.job_id(caller.tenant());
-    let refused = match read::manifest(context, &job_id).await {
-        Ok(state) => {
-            // It may have been taken up again since.
-            let earlier = context.views.recent(context, &job_id).await;
-            let recorded = async || View::of(context, Snapshot::fresh(state.clone())).await.map(Arc::new);
-            return match earlier {
-                Ok(view) => replay(view, &request),
-                Err(problem) if problem.kind() == Kind::NotFound => replay(recorded().await?, &request),
-                Err(problem) => Err(problem),
-            };
-        }
-        Err(problem) if problem.kind() == Kind::NotFound => {
-            match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
-                Ok(view) => return Ok((view, false)),
-                Err(problem) => problem,
-            }
-        }
+    let is_recorded = match read::manifest(context, &job_id).await {
+        Ok(_) => true,
+        Err(problem) if problem.kind() == Kind::NotFound => false,
         Err(problem) => return Err(problem),
     };
-    match refused.kind() {
-        // Whoever only asks again opens no further job.
-        Kind::NotEnded | Kind::TooManyOpenJobs => match context.views.recent(context, &job_id).await {
-            Ok(view) => replay(view, &request),
-            Err(problem) if problem.kind() == Kind::NotFound => Err(refused),
-            Err(problem) => Err(problem),
-        },
-        _ => Err(refused),
+    let mut refused = None;
+    if !is_recorded {
+        match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
+            Ok(view) => return Ok((view, false)),
+            // Whoever only asks again opens no further job.
+            Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => refused = Some(problem),
+            Err(problem) => return Err(problem),
+        }
+    }
+    match (context.views.recent(context, &job_id).await, refused) {
+        (Ok(view), _) => replay(view, &request),
+        (Err(problem), Some(refused)) if problem.kind() == Kind::NotFound => Err(refused),
+        (Err(problem), _) => Err(problem),
     }
 }
 
@@ -178,7 +167,6 @@ pub(super) async fn start(
     request_id: Option<&RequestId>,
 ) -> Result<(), Problem> {
     let MediaGenerationInput { job_id, tenant, request, .. } = &input;
-    let job_id = job_id.clone();
     let mut attributes =
         vec![JOB_STATUS.value_set(JobStatus::Processing.to_string()), MODEL.value_set(request.model.to_string())];
     attributes.extend(tenant.as_ref().map(|tenant| TENANT.value_set(tenant.to_string())));
@@ -195,15 +183,9 @@ pub(super) async fn start(
         .maybe_memo(memo)
         .rpc_options(temporal::rpc_options())
         .build();
-    match context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await {
-        Ok(_) => Ok(()),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {
-            Err(Problem::new(Kind::NotEnded, "the job is under way already"))
-        }
-        Err(WorkflowStartError::Rpc(status)) => Err(temporal::problem(&status)),
-        Err(error) => {
-            tracing::error!(%job_id, %error, "cannot start a workflow");
-            Err(Problem::internal())
-        }
+    if temporal::started(context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await)? {
+        Ok(())
+    } else {
+        Err(Problem::new(Kind::NotEnded, "the job is under way already"))
     }
 }

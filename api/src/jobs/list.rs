@@ -20,6 +20,7 @@ use temporalio_common::{
 use crate::{
     Context,
     access::Caller,
+    json,
     openapi::operation::{Content, Operation, Success},
     problem::{Kind, Problem},
     temporal::{
@@ -101,11 +102,7 @@ pub(super) async fn list(context: &Context, caller: &Caller, parameters: Paramet
     let jobs: Vec<Option<Summary>> = jobs.try_collect().await?;
     let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
     let page = Page { jobs: jobs.into_iter().flatten().collect(), next_cursor };
-    let body = serde_json::to_string(&page).map_err(|error| {
-        tracing::error!(%error, "cannot write a page of jobs as JSON");
-        Problem::internal()
-    })?;
-    Ok(Response::builder().content_type("application/json").body(body))
+    Ok(Response::builder().content_type("application/json").body(json::write(&page)?))
 }
 
 /// A run as a job; `None` if a later run of the job has taken its place.
@@ -129,7 +126,7 @@ async fn summarize(context: &Context, client: &Client, run: WorkflowExecutionInf
         return Ok(None);
     }
     let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
-    let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
+    let this = context.url(&format!("/v1/jobs/{job_id}"));
     Ok(Some(Summary {
         job_id,
         status,

@@ -240,13 +240,15 @@ impl Operation for Read {
 
 /// A job of the caller's as it was a moment ago. One of another tenant does not exist.
 pub(crate) async fn find(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
-    let view = context.views.recent(context, &parse_id(job_id)?).await?;
-    if view.state.tenant.as_ref() == caller.tenant() { Ok(view) } else { Err(Problem::not_found("job")) }
+    owned(caller, context.views.recent(context, &parse_id(job_id)?).await?)
 }
 
 /// The same as it is now.
 async fn find_current(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
-    let view = context.views.current(context, &parse_id(job_id)?).await?;
+    owned(caller, context.views.current(context, &parse_id(job_id)?).await?)
+}
+
+fn owned(caller: &Caller, view: Arc<View>) -> Result<Arc<View>, Problem> {
     if view.state.tenant.as_ref() == caller.tenant() { Ok(view) } else { Err(Problem::not_found("job")) }
 }
 

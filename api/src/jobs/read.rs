@@ -11,17 +11,15 @@ use darkroom_workflows::{
     job::{JobId, JobState, JobStatus, Stage, timestamp},
 };
 use temporalio_client::{
-    Client, QueryRejectCondition, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
-    WorkflowGetResultOptions, WorkflowHandle, WorkflowQueryOptions,
-    errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowQueryError},
+    Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle,
+    errors::{WorkflowInteractionError, WorkflowQueryError},
 };
-use temporalio_common::error::IncomingError;
 
 use super::reconstruct::reconstruct;
 use crate::{
     Context,
     problem::{Kind, Problem},
-    temporal::{self, history},
+    temporal::{self, Ending, history},
 };
 
 /// How long the store may take to answer while a caller waits.
@@ -55,16 +53,12 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
 /// Reads a job, unless it changes from one run to the next meanwhile.
 async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
     let handle: Handle = context.temporal.client()?.get_workflow_handle(job_id.as_str());
-    let options = WorkflowQueryOptions::builder()
-        .reject_condition(QueryRejectCondition::NotOpen)
-        .rpc_options(temporal::query_options())
-        .build();
-    match handle.query(MediaGeneration::state, (), options).await {
+    match handle.query(MediaGeneration::state, (), temporal::query_options()).await {
         // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
         Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await,
         Ok(state) if state.stage == Some(Stage::Persisting) => {
             // The bytes of an output are known to its activity alone. A job is no less readable without them.
-            let progress = match handle.describe(describe_options()).await {
+            let progress = match handle.describe(temporal::describe_options()).await {
                 Ok(description) => progress(&handle, &description).await,
                 Err(_) => Vec::new(),
             };
@@ -87,7 +81,7 @@ async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>
 
 /// The state of a job whose workflow does not answer.
 async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
-    let description = match handle.describe(describe_options()).await {
+    let description = match handle.describe(temporal::describe_options()).await {
         Ok(description) => description,
         Err(WorkflowInteractionError::NotFound(_)) => {
             return manifest(context, job_id).await.map(Snapshot::fresh).map(Some);
@@ -106,31 +100,18 @@ async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Resul
 /// What a closed workflow recorded: its result, or the details of its failure or cancellation.
 /// `None` if it is not closed after all.
 async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
-    let options = WorkflowGetResultOptions::builder().rpc_options(temporal::rpc_options()).build();
-    let Some(result) = temporal::closing(handle.get_result(options)).await else { return Ok(None) };
-    let recorded = match result {
-        Ok(state) => Some(state),
-        Err(WorkflowGetResultError::Failed(failure)) => match *failure {
-            IncomingError::Application(failure) => failure.details::<JobState>().ok().flatten(),
-            _ => None,
-        },
-        Err(WorkflowGetResultError::Cancelled { details }) => details.deserialize::<JobState>().ok(),
-        Err(WorkflowGetResultError::NotFound(_)) => {
-            return manifest(context, job_id).await.map(Snapshot::fresh).map(Some);
-        }
-        Err(WorkflowGetResultError::Rpc(status)) => return Err(temporal::problem(&status)),
-        Err(_) => None,
-    };
-    let state = match recorded {
-        Some(state) => state,
-        None => ended_from_outside(handle).await?,
+    let state = match temporal::ending(handle.get_result(temporal::result_options())).await? {
+        Ending::Recorded(state) => state,
+        Ending::Unrecorded => ended_from_outside(handle).await?,
+        Ending::Forgotten => manifest(context, job_id).await?,
+        Ending::Open => return Ok(None),
     };
     Ok(Some(Snapshot::fresh(state)))
 }
 
 /// The state of a job whose workflow was terminated or timed out: it could not record anything itself.
 async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
-    let description = handle.describe(describe_options()).await.map_err(temporal::interaction_problem)?;
+    let description = handle.describe(temporal::describe_options()).await.map_err(temporal::interaction_problem)?;
     let mut state = reconstruct(handle, &description).await?;
     state.status = JobStatus::Failed;
     state.stage = None;
@@ -151,10 +132,6 @@ async fn progress(handle: &Handle, description: &WorkflowExecutionDescription) -
         }
     }
     progress
-}
-
-fn describe_options() -> WorkflowDescribeOptions {
-    WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build()
 }
 
 /// The record of a job that Temporal no longer knows.

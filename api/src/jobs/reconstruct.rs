@@ -7,7 +7,7 @@ use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
     activities::{GenerateOutcome, Generation, PersistInput},
     failure::{FailureType, JobError},
-    job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage, timestamp},
+    job::{JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage, timestamp},
 };
 use futures::StreamExt;
 use temporalio_client::{Client, WorkflowExecutionDescription, WorkflowHandle};
@@ -26,14 +26,14 @@ pub(super) async fn reconstruct(
     handle: &WorkflowHandle<Client, MediaGeneration>,
     description: &WorkflowExecutionDescription,
 ) -> Result<JobState, Problem> {
-    let input: MediaGenerationInput = history::input(handle).await?;
+    let mut events = history::events(handle);
+    let input: MediaGenerationInput = history::input(handle.client(), &mut events).await?;
     let created_at = description.start_time().map(timestamp).unwrap_or_default();
     let state = match input.retry {
         Some(retry) => retry.ended.retried(created_at),
         None => JobState::accepted(input.job_id, input.tenant, input.request, created_at),
     };
     let mut told = Told { client: handle.client(), state, scheduled: HashMap::new() };
-    let mut events = history::events(handle);
     while let Some(event) = events.next().await {
         let event = event.map_err(temporal::interaction_problem)?;
         if let Some(attributes) = event.attributes {
@@ -120,11 +120,8 @@ impl Told<'_> {
 
     fn generated(&mut self, generation: Generation) {
         let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
-        for index in (0..).take(outputs.len()).skip(self.state.media.len()) {
-            self.state.media.push(Media { index, outcome: MediaOutcome::Pending });
-        }
         let provider = ProviderState::new(provider, prediction_id, PredictionStatus::Succeeded);
-        self.state.provider = Some(ProviderState { expires_at, metrics, ..provider });
+        self.state.made(outputs.len(), ProviderState { expires_at, metrics, ..provider });
     }
 
     async fn settled(
@@ -143,7 +140,7 @@ impl Told<'_> {
 fn outcome(failure: Option<Failure>) -> MediaOutcome {
     let failure = failure.unwrap_or_default();
     let kind = match &failure.failure_info {
-        Some(FailureInfo::ApplicationFailureInfo(info)) => serde_json::from_value(info.r#type.clone().into()).ok(),
+        Some(FailureInfo::ApplicationFailureInfo(info)) => FailureType::from_name(&info.r#type),
         _ => None,
     };
     let error = JobError::new(kind.unwrap_or(FailureType::Internal), failure.message);

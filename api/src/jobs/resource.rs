@@ -101,7 +101,7 @@ impl JobResource {
             webhook_url,
             webhook_events,
         } = request;
-        let this = format!("{}/v1/jobs/{job_id}", context.public_url.as_str().trim_end_matches('/'));
+        let this = context.url(&format!("/v1/jobs/{job_id}"));
         let media =
             try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, &progress, media))).await?;
         let namespace = context.temporal.client().map(|client| client.options().namespace.clone());
@@ -140,13 +140,6 @@ impl JobResource {
                 this,
                 temporal,
             },
-        })
-    }
-
-    pub(super) fn to_json(&self) -> Result<String, Problem> {
-        serde_json::to_string(self).map_err(|error| {
-            tracing::error!(%error, "cannot write a job as JSON");
-            Problem::internal()
         })
     }
 }

@@ -16,7 +16,7 @@ use super::{
     read::{self, Snapshot},
     resource::JobResource,
 };
-use crate::{Context, metrics, problem::Problem};
+use crate::{Context, json, metrics, problem::Problem};
 
 /// How much the views that are kept may take, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -49,7 +49,7 @@ impl View {
 
     async fn read_at(context: &Context, snapshot: Snapshot, read_at: Instant) -> Result<Self, Problem> {
         let state = snapshot.state.clone();
-        let body = JobResource::of(context, snapshot).await?.to_json()?;
+        let body = json::write(&JobResource::of(context, snapshot).await?)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
         Ok(Self { state, body: body.into(), etag, read_at })
     }

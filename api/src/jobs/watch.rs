@@ -40,11 +40,9 @@ pub(crate) struct Watches(Mutex<HashMap<JobId, Weak<Watch>>>);
 /// A job that is followed. It is looked at for as long as somebody holds this.
 struct Watch {
     latest: Mutex<Latest>,
-    stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
 
-#[derive(Default)]
 struct Latest {
     view: Option<Arc<View>>,
     /// Gone when there is nothing more to come.
@@ -90,9 +88,10 @@ pub(crate) fn follow(context: &Arc<Context>, caller: &Caller, known: &Arc<View>)
     let mut watches = context.watches.lock();
     let running = watches.get(job_id).and_then(Weak::upgrade).filter(|watch| watch.lock().sender.is_some());
     let watch = running.unwrap_or_else(|| {
-        let watch = Arc::new(Watch::new());
+        let stop = CancellationToken::new();
+        let watch = Arc::new(Watch::new(stop.clone()));
         watches.insert(job_id.clone(), Arc::downgrade(&watch));
-        tokio::spawn(run(Arc::clone(context), job_id.clone(), Arc::downgrade(&watch), watch.stop.clone()));
+        tokio::spawn(run(Arc::clone(context), job_id.clone(), Arc::downgrade(&watch), stop));
         watch
     });
     let (first, updates) = {
@@ -114,11 +113,9 @@ pub(crate) async fn until(
         return Ok(view);
     }
     let mut follower = follow(context, caller, &view)?;
-    let mut latest = view;
     let waiting = async {
         while let Some(view) = follower.next().await {
-            latest = view;
-            if is_enough(&latest) {
+            if is_enough(&view) {
                 return;
             }
         }
@@ -128,7 +125,7 @@ pub(crate) async fn until(
         () = tokio::time::sleep(wait.duration()) => {}
         () = context.shutdown.cancelled() => {}
     }
-    Ok(latest)
+    Ok(Arc::clone(&follower.known))
 }
 
 impl Watches {
@@ -142,14 +139,9 @@ impl Watches {
 }
 
 impl Watch {
-    fn new() -> Self {
-        let stop = CancellationToken::new();
+    fn new(stop: CancellationToken) -> Self {
         let sender = Some(broadcast::Sender::new(BACKLOG));
-        Self {
-            latest: Mutex::new(Latest { view: None, sender }),
-            stop: stop.clone(),
-            _stop_when_dropped: stop.drop_guard(),
-        }
+        Self { latest: Mutex::new(Latest { view: None, sender }), _stop_when_dropped: stop.drop_guard() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Latest> {

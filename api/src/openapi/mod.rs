@@ -37,10 +37,11 @@ pub(crate) fn routes(context: &Arc<Context>) -> (impl Endpoint<Output = Response
     let service = OpenApiService::new(apis, "Darkroom", env!("CARGO_PKG_VERSION"))
         .description(description())
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
-        .server(context.public_url.as_str().trim_end_matches('/'));
-    let specification = with_nulls(&service.spec());
+        .server(context.url(""));
+    let described = service.spec();
+    let specification = with_nulls(&described);
     let methods = Methods::of(&specification);
-    let page = service.swagger_ui_html().replace(&service.spec(), &specification);
+    let page = service.swagger_ui_html().replace(&described, &specification);
     let document = move |content_type: &'static str, body: String| {
         let body = Bytes::from(body);
         get(poem::endpoint::make_sync(move |_| {

@@ -24,18 +24,20 @@ where
     handle.fetch_history(WorkflowFetchHistoryOptions::builder().rpc_options(rpc_options()).build())
 }
 
-/// What a workflow was started with.
-pub(crate) async fn input<W, T>(handle: &WorkflowHandle<Client, W>) -> Result<T, Problem>
+/// What a workflow was started with: the first of its events.
+pub(crate) async fn input<T>(
+    client: &Client,
+    events: &mut (impl Stream<Item = Result<HistoryEvent, WorkflowInteractionError>> + Unpin),
+) -> Result<T, Problem>
 where
-    W: HasWorkflowDefinition,
     T: TemporalDeserializable + 'static,
 {
-    let first = events(handle).next().await;
+    let first = events.next().await;
     let event = first.ok_or_else(Problem::internal)?.map_err(interaction_problem)?;
     let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) = event.attributes else {
         return Err(Problem::internal());
     };
-    read(handle.client(), started.input).await
+    read(client, started.input).await
 }
 
 /// What events and heartbeats carry.

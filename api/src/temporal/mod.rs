@@ -15,10 +15,11 @@ use std::{
 
 use darkroom_config::temporal::TemporalConfig;
 use temporalio_client::{
-    Client, RpcOptions,
-    errors::WorkflowInteractionError,
+    Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowGetResultOptions, WorkflowQueryOptions,
+    errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
     tonic::{Code, Status},
 };
+use temporalio_common::{data_converters::TemporalDeserializable, error::IncomingError};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Kind, Problem};
@@ -76,15 +77,69 @@ pub(crate) fn rpc_options() -> RpcOptions {
     RpcOptions::builder().timeout(RPC_TIMEOUT).build()
 }
 
-/// Options for a query: a worker answers soon or is not there.
-pub(crate) fn query_options() -> RpcOptions {
-    RpcOptions::builder().timeout(QUERY_TIMEOUT).build()
+/// Options for a query: a worker answers soon or is not there, and what a closed workflow left is read without one.
+pub(crate) fn query_options() -> WorkflowQueryOptions {
+    WorkflowQueryOptions::builder()
+        .reject_condition(QueryRejectCondition::NotOpen)
+        .rpc_options(RpcOptions::builder().timeout(QUERY_TIMEOUT).build())
+        .build()
+}
+
+/// Options for a description.
+pub(crate) fn describe_options() -> WorkflowDescribeOptions {
+    WorkflowDescribeOptions::builder().rpc_options(rpc_options()).build()
+}
+
+/// Options for the result that [`ending`] waits for.
+pub(crate) fn result_options() -> WorkflowGetResultOptions {
+    WorkflowGetResultOptions::builder().rpc_options(rpc_options()).build()
+}
+
+/// What a workflow left when it closed.
+pub(crate) enum Ending<T> {
+    /// Its state: as its result, or in the details of its failure or cancellation.
+    Recorded(T),
+    /// Nothing: it was ended from outside.
+    Unrecorded,
+    /// Temporal knows nothing of it any more.
+    Forgotten,
+    /// It has not closed after all.
+    Open,
 }
 
 /// Waits for what a workflow leaves when it closes, which it is about to do if it has not.
-/// `None` if it does not close.
-pub(crate) async fn closing<T>(result: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(CLOSE_TIMEOUT, result).await.ok()
+pub(crate) async fn ending<T>(
+    result: impl Future<Output = Result<T, WorkflowGetResultError>>,
+) -> Result<Ending<T>, Problem>
+where
+    T: TemporalDeserializable + 'static,
+{
+    let Ok(result) = tokio::time::timeout(CLOSE_TIMEOUT, result).await else { return Ok(Ending::Open) };
+    let recorded = match result {
+        Ok(state) => Some(state),
+        Err(WorkflowGetResultError::Failed(failure)) => match *failure {
+            IncomingError::Application(failure) => failure.details().ok().flatten(),
+            _ => None,
+        },
+        Err(WorkflowGetResultError::Cancelled { details }) => details.deserialize().ok(),
+        Err(WorkflowGetResultError::NotFound(_)) => return Ok(Ending::Forgotten),
+        Err(WorkflowGetResultError::Rpc(status)) => return Err(problem(&status)),
+        Err(_) => None,
+    };
+    Ok(recorded.map_or(Ending::Unrecorded, Ending::Recorded))
+}
+
+/// Whether a workflow was started; `false` if its id is taken.
+pub(crate) fn started<H>(result: Result<H, WorkflowStartError>) -> Result<bool, Problem> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
+        Err(WorkflowStartError::Rpc(status)) => Err(problem(&status)),
+        Err(error) => {
+            tracing::error!(%error, "cannot start a workflow");
+            Err(Problem::internal())
+        }
+    }
 }
 
 /// What a caller is told of a workflow that cannot be read or written.

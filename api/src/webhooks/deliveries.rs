@@ -9,17 +9,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 use poem::{Response, http::StatusCode};
 use serde::Serialize;
 use temporalio_client::{
-    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowHandle,
-    WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
-    errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowQueryError, WorkflowStartError},
+    Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowSignalOptions, WorkflowStartOptions,
+    errors::{WorkflowInteractionError, WorkflowQueryError},
 };
-use temporalio_common::error::IncomingError;
 
 use crate::{
-    Context,
+    Context, json,
     openapi::operation::{Content, Operation, Success},
     problem::{Kind, Problem},
-    temporal::{self, history},
+    temporal::{self, Ending, history},
 };
 
 /// How many ends of a job are listed: the latest.
@@ -84,15 +83,7 @@ async fn begin(client: &Client, job: &JobState, input: WebhookDeliveryInput) -> 
         .static_summary(format!("{} of {}, again", input.message.event, job.job_id))
         .rpc_options(temporal::rpc_options())
         .build();
-    match client.start_workflow(WebhookDelivery::run, input, options).await {
-        Ok(_) => Ok(true),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
-        Err(WorkflowStartError::Rpc(status)) => Err(temporal::problem(&status)),
-        Err(error) => {
-            tracing::error!(job_id = %job.job_id, %error, "cannot start a delivery");
-            Err(Problem::internal())
-        }
-    }
+    temporal::started(client.start_workflow(WebhookDelivery::run, input, options).await)
 }
 
 /// Has a delivery that waits make its next attempt now; `false` if it has ended.
@@ -111,11 +102,7 @@ fn handle(client: &Client, job_id: &JobId, retry_count: u32) -> Handle {
 
 /// How a delivery stands; `None` if there is none, or Temporal has forgotten it.
 async fn delivery(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
-    let options = WorkflowQueryOptions::builder()
-        .reject_condition(temporalio_client::QueryRejectCondition::NotOpen)
-        .rpc_options(temporal::query_options())
-        .build();
-    match handle.query(WebhookDelivery::delivery, (), options).await {
+    match handle.query(WebhookDelivery::delivery, (), temporal::query_options()).await {
         Ok(state) => Ok(Some(state)),
         Err(WorkflowQueryError::NotFound(_)) => Ok(None),
         Err(WorkflowQueryError::Rejected { .. }) => closed(handle).await,
@@ -129,14 +116,13 @@ async fn delivery(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
 
 /// What can be told of a delivery that does not answer: that it is there, and what it is to tell.
 async fn unanswered(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
-    let options = WorkflowDescribeOptions::builder().rpc_options(temporal::rpc_options()).build();
-    match handle.describe(options).await {
+    match handle.describe(temporal::describe_options()).await {
         Ok(description) if description.status() == WorkflowExecutionStatus::Running => {}
         Ok(_) => return closed(handle).await,
         Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(temporal::interaction_problem(error)),
     }
-    let input: WebhookDeliveryInput = history::input(handle).await?;
+    let input: WebhookDeliveryInput = history::input(handle.client(), &mut history::events(handle)).await?;
     Ok(Some(pending(&input)))
 }
 
@@ -151,27 +137,14 @@ fn pending(input: &WebhookDeliveryInput) -> DeliveryState {
     }
 }
 
-/// What a delivery recorded when it ended.
+/// What a delivery recorded when it ended; nothing if it was begun anew just then.
 async fn closed(handle: &Handle) -> Result<Option<DeliveryState>, Problem> {
-    let options = WorkflowGetResultOptions::builder().rpc_options(temporal::rpc_options()).build();
-    // It was begun anew just then.
-    let Some(result) = temporal::closing(handle.get_result(options)).await else { return Ok(None) };
-    match result {
-        Ok(state) => Ok(Some(state)),
-        Err(WorkflowGetResultError::Failed(failure)) => Ok(match *failure {
-            IncomingError::Application(failure) => failure.details().ok().flatten(),
-            _ => None,
-        }),
-        Err(WorkflowGetResultError::Cancelled { details }) => Ok(details.deserialize().ok()),
-        Err(WorkflowGetResultError::Rpc(status)) => Err(temporal::problem(&status)),
-        Err(_) => Ok(None),
-    }
+    Ok(match temporal::ending(handle.get_result(temporal::result_options())).await? {
+        Ending::Recorded(state) => Some(state),
+        Ending::Unrecorded | Ending::Forgotten | Ending::Open => None,
+    })
 }
 
 fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_string(body).map_err(|error| {
-        tracing::error!(%error, "cannot write deliveries as JSON");
-        Problem::internal()
-    })?;
-    Ok(Response::builder().status(status).content_type("application/json").body(body))
+    Ok(Response::builder().status(status).content_type("application/json").body(json::write(body)?))
 }

@@ -1,8 +1,6 @@
 //! `POST /v1/webhooks/replicate/{job_id}`: the provider's own word that a prediction has ended. It only says when to look:
 //! the outputs are read from the provider itself.
 
-use std::time::Duration;
-
 use darkroom_config::webhook::Signed;
 use darkroom_workflows::{
     MediaGeneration,
@@ -15,7 +13,7 @@ use serde::Deserialize;
 use temporalio_client::{WorkflowSignalOptions, errors::WorkflowInteractionError};
 
 use crate::{
-    Context,
+    Context, json,
     openapi::operation::{Content, Operation, Success},
     problem::{Kind, Problem},
     temporal,
@@ -26,9 +24,6 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 
 /// How many reports are read at a time.
 pub(crate) const MAX_REPORTS: usize = 8;
-
-/// How long it may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Taking a report.
 pub(super) struct Report;
@@ -56,10 +51,7 @@ pub(super) async fn report(
     let secret = secret.ok_or_else(not_genuine)?;
     // Whoever reports is unknown until the body is read, so few are read at a time.
     let _turn = context.reports.acquire().await;
-    let body = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(MAX_BODY))
-        .await
-        .map_err(|_| Problem::new(Kind::RequestTimeout, format!("the report took longer than {BODY_TIMEOUT:?}")))?
-        .map_err(|_| Problem::new(Kind::TooLarge, format!("a report has at most {MAX_BODY} bytes")))?;
+    let body = json::read_bytes(body, MAX_BODY).await?;
     if !secret.verifies(signed, &body, Timestamp::now()) {
         return Err(not_genuine());
     }

@@ -6,7 +6,7 @@ use futures::{StreamExt, future::join_all};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, DEADLINE, job, options, shared, start};
+use crate::harness::{Api, DEADLINE, job, options, shared, start, terminate};
 
 /// An event as it came.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +99,7 @@ async fn streams_end_when_the_api_stops() {
     let api = Api::of(&stack);
     let id = api.accepted(&job(1, json!({"latency_ms": 6000}))).await;
     let stream = follow(&api, &id, None).await;
-    let told = std::process::Command::new("kill").args(["-TERM", &stack.api.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    terminate(&stack.api);
     let events = tokio::time::timeout(Duration::from_secs(10), all(stream)).await.unwrap();
     assert!(events.iter().all(|event| event.job["status"] != "completed"));
     stack.api = stack.spawn("api").unwrap();

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, options, shared, start};
+use crate::harness::{Api, job, options, shared, start, start_without_memory};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
     api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", key).json(body).send().await.unwrap()
@@ -81,12 +81,7 @@ async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgot
     assert_eq!(id_of(post(&api, "kept", &request).await).await, id);
     api.ended(&id).await;
 
-    stack.temporal.kill();
-    for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
-        std::fs::remove_file(options.directory.join(file)).unwrap();
-    }
-    drop(stack);
-    let stack = start(&options).await;
+    let stack = start_without_memory(stack, &options).await;
     let api = Api::of(&stack);
     let again = post(&api, "kept", &request).await;
     assert_eq!((again.status(), again.headers().contains_key("idempotent-replayed")), (StatusCode::OK, true));

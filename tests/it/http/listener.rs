@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Api, DEADLINE, job, options, shared, start};
+use crate::harness::{Api, DEADLINE, job, options, shared, start, terminate};
 
 async fn connect(api: &Api, said: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap()).await.unwrap();
@@ -110,8 +110,7 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
     let waiting = tokio::spawn(read.header("If-None-Match", settled).send());
     tokio::task::yield_now().await;
     let began = Instant::now();
-    let told = std::process::Command::new("kill").args(["-TERM", &stack.api.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    terminate(&stack.api);
     if let Ok(answer) = waiting.await.unwrap() {
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "nothing has changed, and that is an answer");
     }
