@@ -1,14 +1,15 @@
 //! The command line of `darkroom`: the embedded stack by default, the production processes by name.
 
-mod telemetry;
-
 #[cfg(feature = "dev")]
 mod first_look;
+#[cfg(feature = "dev")]
+mod production;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use darkroom_telemetry::Telemetry;
 use tokio_util::sync::CancellationToken;
 
 /// Durable media generation on Temporal.
@@ -31,10 +32,22 @@ enum Command {
     Worker(Service),
     /// Run the HTTP facade, configured by environment variables.
     Api(Service),
+    /// Ask a process whether it is ready, for health checks of images that have no other client.
+    Probe {
+        /// What to ask, such as `http://127.0.0.1:9464/readyz`.
+        url: reqwest::Url,
+    },
+    /// Start the production stack on this machine, without Docker: Temporal on PostgreSQL, an S3 gateway, several workers, the
+    /// api. For rehearsals and measurements.
+    #[cfg(feature = "dev")]
+    Production(production::Arguments),
     /// Run a command and stop it when standard input closes.
     #[cfg(feature = "dev")]
     #[command(hide = true)]
     Supervise {
+        /// The signal that stops the command; without one it is killed.
+        #[arg(long)]
+        signal: Option<String>,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
@@ -65,18 +78,21 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Some(Command::Worker(service)) => serve(&service, async |shutdown| {
+        Some(Command::Worker(service)) => serve(&service, "darkroom-worker", async |shutdown| {
             darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
         }),
-        Some(Command::Api(service)) => serve(&service, async |shutdown| {
+        Some(Command::Api(service)) => serve(&service, "darkroom-api", async |shutdown| {
             darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await
         }),
+        Some(Command::Probe { url }) => runtime()?.block_on(probe(url)),
         #[cfg(feature = "dev")]
-        Some(Command::Supervise { command }) => {
+        Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),
+        #[cfg(feature = "dev")]
+        Some(Command::Supervise { signal, command }) => {
             let (program, arguments) = command.split_first().unwrap_or_else(|| unreachable!("clap requires one"));
             let mut command = std::process::Command::new(program);
             command.args(arguments);
-            let code = darkroom::dev::process::supervise(command)?;
+            let code = darkroom::dev::process::supervise(command, signal.as_deref())?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         #[cfg(feature = "dev")]
@@ -90,8 +106,21 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-fn serve(service: &Service, run: impl AsyncFnOnce(CancellationToken) -> Result<()>) -> Result<ExitCode> {
-    telemetry::init();
+async fn probe(url: reqwest::Url) -> Result<ExitCode> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
+    let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let answer = http.get(url).send().await?;
+    anyhow::ensure!(answer.status().is_success(), "{}", answer.text().await?.trim());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(
+    service: &Service,
+    name: &'static str,
+    run: impl AsyncFnOnce(CancellationToken) -> Result<()>,
+) -> Result<ExitCode> {
+    // It outlives the runtime: what it has not sent yet is sent at the end.
+    let _telemetry = Telemetry::start(name)?;
     let shutdown = CancellationToken::new();
     #[cfg(feature = "dev")]
     if service.stop_with_stdin {

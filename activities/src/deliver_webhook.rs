@@ -18,6 +18,7 @@ use reqwest::{
 use crate::{
     failure::chain,
     guard::{self, Clients, Guard},
+    metrics,
 };
 
 /// How long a receiver may take to answer: it should take the message and work on it later.
@@ -49,6 +50,7 @@ impl Courier {
     pub async fn deliver(&self, input: DeliverWebhookInput) -> Delivery {
         let (at, began) = (timestamp(SystemTime::now()), Instant::now());
         let Outcome { verdict, response_status, error, retry_after_seconds } = self.send(&input).await;
+        metrics::told(verdict);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         Delivery { verdict, retry_after_seconds, attempt: DeliveryAttempt { at, duration_ms, response_status, error } }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use crate::metrics;
+
 /// Why an attempt at an activity ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -68,6 +70,7 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
                 detail = error.detail,
                 "attempt failed"
             );
+            metrics::attempt_failed(&info.activity_type, error.kind);
             application_failure(&error, retry_after, FailureDetails { attempts: info.attempt }).into()
         }
     })

@@ -5,7 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use darkroom_config::Storage;
 use darkroom_workflows::{failure::FailureType, job::JobState};
 
-use crate::{failure::Failure, persist::storage_failure};
+use crate::{failure::Failure, metrics, persist::storage_failure};
 
 /// Writes `jobs/{job_id}/job.json`.
 ///
@@ -24,6 +24,7 @@ pub async fn finalize(storage: &Storage, job: &JobState) -> Result<(), Failure> 
         .send()
         .await
         .map_err(|error| storage_failure(&error.into()))?;
+    metrics::ended(job);
     tracing::info!(job_id = %job.job_id, status = %job.status, "manifest written");
     Ok(())
 }

@@ -18,7 +18,7 @@ use temporalio_client::{ActivityIdentifier, AsyncActivityHandle, Client, RpcOpti
 use temporalio_common::protos::TaskToken;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::{Mutex, watch};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::failure::Failure;
 
@@ -34,6 +34,26 @@ const HEAD_START: Duration = Duration::from_millis(50);
 
 /// How long to wait for the server's acknowledgement of a heartbeat.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What an attempt does about a worker that stops: the SDK tells nobody until its grace is over.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    stopping: CancellationToken,
+    after: Duration,
+}
+
+impl Handover {
+    /// Makes room this long after the worker has begun to stop. Attempts that only wait need not be let wait.
+    #[must_use]
+    pub fn new(stopping: &CancellationToken, after: Duration) -> Self {
+        Self { stopping: stopping.clone(), after }
+    }
+
+    async fn due(&self) {
+        self.stopping.cancelled().await;
+        tokio::time::sleep(self.after).await;
+    }
+}
 
 /// Why an attempt should stop before it is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,12 +89,12 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Starts to beat. Details of an earlier attempt stay what they are until the first [`Heartbeat::record`].
     #[must_use]
-    pub fn start(ctx: &ActivityContext) -> Self {
+    pub fn start(ctx: &ActivityContext, handover: Handover) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
         let handle = AsyncActivityHandle::new(ctx.client(), ActivityIdentifier::from_task_token(token));
         let earlier = ctx.heartbeat_details().deserialize::<Value>().ok().flatten();
         let line = Arc::new(Line { handle, details: Mutex::new(earlier), interruption: watch::Sender::new(None) });
-        let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone()));
+        let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone(), handover));
         Self { line, ctx: ctx.clone(), _beating: AbortOnDropHandle::new(beating) }
     }
 
@@ -177,7 +197,8 @@ impl Line {
     }
 }
 
-async fn beat(line: Arc<Line>, ctx: ActivityContext) {
+async fn beat(line: Arc<Line>, ctx: ActivityContext, handover: Handover) {
+    let mut due = std::pin::pin!(handover.due());
     // An attempt that comes again may be wanted no more: it hears so at once.
     let mut wait = if ctx.info().attempt > 1 { Duration::ZERO } else { INTERVAL };
     let mut sdk_beat: Option<Instant> = None;
@@ -185,6 +206,7 @@ async fn beat(line: Arc<Line>, ctx: ActivityContext) {
         let stops = tokio::select! {
             () = tokio::time::sleep(wait) => false,
             () = ctx.cancelled() => true,
+            () = &mut due => true,
         };
         wait = INTERVAL;
         let details = line.details.lock().await;

@@ -10,6 +10,7 @@
 //! - [`finalize`]: writes the manifest
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
+//! - [`metrics`]: what is counted
 
 pub mod deliver_webhook;
 pub mod failure;
@@ -17,6 +18,7 @@ pub mod finalize;
 pub mod generate;
 pub mod guard;
 pub mod heartbeat;
+pub mod metrics;
 pub mod persist;
 pub mod registered;
 pub mod sweep;

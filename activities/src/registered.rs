@@ -2,7 +2,7 @@
 
 #![expect(missing_docs, reason = "the macro makes constants that cannot carry documentation")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use darkroom_workflows::{
     activities::{
@@ -12,19 +12,25 @@ use darkroom_workflows::{
     job::{JobState, StoredMedia},
 };
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     deliver_webhook::Courier,
     failure::attempted,
     finalize,
     generate::{self, SubmissionPolicy, provider::Provider},
+    heartbeat::Handover,
     persist::{self, Engine, Sources},
     sweep,
 };
 
 pub use self::activities::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep};
 
+/// How long outputs on their way may go on when the worker stops: most arrive, and the others leave time to hand over.
+const PERSIST_GRACE: Duration = Duration::from_secs(14);
+
 /// The activities and the clients that they work with.
+#[derive(Clone)]
 pub struct Activities {
     /// Who makes the outputs.
     pub provider: Arc<dyn Provider>,
@@ -36,6 +42,8 @@ pub struct Activities {
     pub engine: Engine,
     /// What tells callers.
     pub courier: Courier,
+    /// Cancelled when the worker begins to stop.
+    pub stopping: CancellationToken,
 }
 
 #[activities]
@@ -50,7 +58,8 @@ impl Activities {
         ctx: ActivityContext,
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
-        attempted(&ctx, generate::generate(&*self.provider, self.submission_policy, &ctx, input).await)
+        let handover = Handover::new(&self.stopping, Duration::ZERO);
+        attempted(&ctx, generate::generate(&*self.provider, self.submission_policy, &ctx, handover, input).await)
     }
 
     /// See [`generate::collect`].
@@ -98,7 +107,8 @@ impl Activities {
         ctx: ActivityContext,
         input: PersistInput,
     ) -> Result<StoredMedia, ActivityError> {
-        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.engine, &ctx, input).await)
+        let handover = Handover::new(&self.stopping, PERSIST_GRACE);
+        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.engine, &ctx, handover, input).await)
     }
 
     /// See [`sweep::sweep`].

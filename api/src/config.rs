@@ -22,6 +22,7 @@ const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "40
 const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const DARKROOM_TEMPORAL_UI: Variable = Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
+const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
 
 /// How long a call to Temporal is tried again before the caller is told to come back.
@@ -60,6 +61,8 @@ pub struct Config {
     pub requests_per_second: NonZeroU32,
     /// How many jobs of a tenant may be open.
     pub open_jobs: u64,
+    /// Where Prometheus and an orchestrator ask, apart from callers.
+    pub metrics_listen: Option<SocketAddr>,
     connections: NonZeroUsize,
 }
 
@@ -83,6 +86,7 @@ impl Config {
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
             open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
+            metrics_listen: METRICS_LISTEN.optional()?,
             connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage: Storage::from_env().await?,

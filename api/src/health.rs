@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use darkroom_telemetry::listener;
 use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use futures::future::join4;
 use moka::future::Cache;
@@ -73,6 +74,19 @@ impl ReadinessCache {
     pub(crate) fn new() -> Self {
         Self(Cache::builder().max_capacity(1).time_to_live(Duration::from_millis(500)).build())
     }
+}
+
+/// The same for an orchestrator, in words.
+pub(crate) fn readiness(context: &Arc<Context>) -> listener::Readiness {
+    let context = Arc::clone(context);
+    Arc::new(move || {
+        let context = Arc::clone(&context);
+        Box::pin(async move {
+            let (ready, checks) = context.readiness.0.get_with((), look(&context)).await;
+            let Checks { temporal, storage, worker_generate, worker_persist } = checks;
+            if ready { Ok(()) } else { Err([temporal, storage, worker_generate, worker_persist].join(", ")) }
+        })
+    })
 }
 
 async fn look(context: &Context) -> (bool, Checks) {

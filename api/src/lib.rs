@@ -28,15 +28,11 @@ mod server;
 mod temporal;
 mod webhooks;
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use darkroom_config::{Storage, WebhookSecret};
-use metrics_exporter_prometheus::PrometheusHandle;
+use darkroom_telemetry::{listener, metrics::Metrics};
 use poem::{
     Endpoint, EndpointExt, Request, Response,
     http::{Method, StatusCode, header},
@@ -55,9 +51,6 @@ use openapi::Methods;
 use problem::Problem;
 use temporal::Temporal;
 use webhooks::MAX_REPORTS;
-
-/// How often what was counted is put in order.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// What every handler works with.
 struct Context {
@@ -86,7 +79,7 @@ struct Context {
     /// How things stood lately.
     readiness: ReadinessCache,
     /// What was counted.
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     /// Turns to read a report of the provider's.
     reports: Semaphore,
     /// When to end what does not end by itself.
@@ -124,9 +117,10 @@ impl Bound {
     /// Serves until `shutdown`, then lets requests under way finish.
     ///
     /// # Errors
-    /// If the process has an api already: metrics are the process's.
+    /// If the process has an api already, as metrics are the process's, or if `METRICS_LISTEN` cannot be had.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let metrics = metrics::install()?;
+        let metrics = Metrics::install(shutdown.clone())?;
+        metrics::describe();
         let Self { listener, config, address } = self;
         let max_connections = config.connections();
         let context = Arc::new(Context {
@@ -146,6 +140,10 @@ impl Bound {
             reports: Semaphore::new(MAX_REPORTS),
             shutdown: shutdown.clone(),
         });
+        if let Some(address) = config.metrics_listen {
+            listener::serve(address, metrics, health::readiness(&context), shutdown.clone()).await?;
+        }
+        tokio::spawn(metrics::watch_open_jobs(context.temporal.clone(), shutdown.clone()));
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
         let headers = edge::Headers::of(&context.public_url);
@@ -153,12 +151,6 @@ impl Bound {
         let answering = Problems(routes.data(context).with(CatchPanic::new().with_handler(|_| Problem::internal())));
         let shared = answering.with_if(!config.origins.is_empty(), cors);
         let identified = Identified { inner: shared, methods, headers }.boxed();
-        let stopping = shutdown.clone();
-        tokio::spawn(async move {
-            while stopping.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
-                metrics.run_upkeep();
-            }
-        });
         server::serve(listener, identified, max_connections, shutdown).await;
         tracing::info!("api stopped");
         Ok(())
@@ -188,8 +180,8 @@ impl<E: Endpoint> Endpoint for Identified<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let (path, method, began) = (request.uri().path().to_owned(), method(request.method()), Instant::now());
-        let mut response = request_id::identified(&self.inner, request).await;
         let route = self.methods.route(&path).unwrap_or("other");
+        let mut response = request_id::identified(&self.inner, route, request).await;
         metrics::answered(method, route.to_owned(), response.status().as_u16(), began.elapsed());
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
             && let Some(allowed) = self.methods.allowed(&path).and_then(|allowed| allowed.parse().ok())

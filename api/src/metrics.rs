@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::temporal::{Temporal, visibility};
 
 const REQUESTS: &str = "darkroom_http_requests_total";
 const DURATION: &str = "darkroom_http_request_duration_seconds";
@@ -13,22 +14,36 @@ const READS: &str = "darkroom_job_reads_total";
 const LOADS: &str = "darkroom_job_loads_total";
 const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
+const OPEN: &str = "darkroom_open_jobs";
 
-/// The upper bounds of durations, in seconds: answers from memory, from Temporal, and those that wait.
-const BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 20.0, 60.0];
+/// How often jobs that are open are counted.
+const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Begins to count. What is counted is rendered by what this returns.
-pub(crate) fn install() -> Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("cannot set up metrics")?;
-    let handle = builder.install_recorder().context("cannot set up metrics")?;
+/// Says what is counted. To be called once metrics are installed.
+pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests that were answered, by method, route and status.");
     describe_histogram!(DURATION, "How long answers took, by method and route; those of streams, until they began.");
     describe_gauge!(CONNECTIONS, "Connections that are open.");
     describe_counter!(READS, "Reads of jobs.");
-    describe_counter!(LOADS, "Reads of jobs for which Temporal or the store was asked.");
+    describe_counter!(LOADS, "Reads of jobs for which Temporal or the store was asked; the others came from memory.");
     describe_counter!(ACCEPTED, "Jobs that were accepted.");
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
-    Ok(handle)
+    describe_gauge!(OPEN, "Jobs that have not ended, of all tenants; each api counts the same ones.");
+}
+
+/// Counts the jobs that are open, now and then, until `shutdown`.
+pub(crate) async fn watch_open_jobs(temporal: Temporal, shutdown: CancellationToken) {
+    loop {
+        if let Ok(client) = temporal.client()
+            && let Ok(open) = visibility::count_all_open(client).await
+        {
+            #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
+            gauge!(OPEN).set(open as f64);
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// A request was answered. An unknown route or method is called `other`: whoever calls could make up any number of them.

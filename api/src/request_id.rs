@@ -1,8 +1,9 @@
 //! `X-Request-Id`: taken from the caller or made here, and found again in the answer, in problems, in the log and in the memo
 //! of a workflow that the request started.
 
+use darkroom_telemetry::traces;
 use poem::{Endpoint, IntoResponse, Request, Response};
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -33,13 +34,26 @@ impl RequestId {
     }
 }
 
-/// Answers through the endpoint, with the request's id throughout.
-pub(crate) async fn identified<E: Endpoint>(endpoint: &E, mut request: Request) -> Response {
+/// Answers through the endpoint, with the request's id throughout, within a span of that request.
+pub(crate) async fn identified<E: Endpoint>(endpoint: &E, route: &str, mut request: Request) -> Response {
     let id = RequestId::of(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", request_id = id.as_str(), %method, path);
+    let span = tracing::info_span!(
+        "request",
+        otel.name = %method,
+        otel.kind = "server",
+        request_id = id.as_str(),
+        %method,
+        path,
+        http.route = Empty,
+        http.response.status_code = Empty,
+    );
+    traces::continue_request(&span, request.headers());
     request.extensions_mut().insert(id.clone());
-    let mut response = with_problems(endpoint, request).instrument(span).await;
+    let mut response = with_problems(endpoint, request).instrument(span.clone()).await;
+    span.record("otel.name", format!("{method} {route}"));
+    span.record("http.route", route);
+    span.record("http.response.status_code", response.status().as_u16());
     if let Ok(value) = id.as_str().parse() {
         response.headers_mut().insert(HEADER, value);
     }

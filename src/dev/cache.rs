@@ -60,6 +60,23 @@ pub(super) fn check_go() -> Result<()> {
     Ok(())
 }
 
+/// Builds a package of those that `tools/go.mod` pins.
+pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<()> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    ensure!(tools.join("go.mod").is_file(), "the sources are not at {}", tools.display());
+    check_go()?;
+    let unfinished = to.with_extension("unfinished");
+    let mut command = Command::new("go");
+    command.env("CGO_ENABLED", "0").arg("build").arg("-C").arg(tools).args([
+        "-ldflags",
+        &format!("-s -w {link_flags}"),
+        "-o",
+    ]);
+    go(command.arg(&unfinished).arg(package))?;
+    std::fs::rename(unfinished, to)?;
+    Ok(())
+}
+
 /// Runs a Go command; its last line says what went wrong.
 pub(super) fn go(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;

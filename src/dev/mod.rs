@@ -5,12 +5,15 @@
 //! - [`s3`]: an S3 server; [`versitygw`]: another one, for tests and benchmarks
 //! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
 //! - [`source`]: a host of outputs that behaves as badly as it is told
+//! - [`production`]: the production stack without Docker
 //! - `cache`: programs that are not ours
+//! - `environment`: what our processes are told
 //! - [`process`]: child processes that never outlive us
 //! - [`ports`]: the port that it had before, the usual one or a free one
 
 pub mod ports;
 pub mod process;
+pub mod production;
 pub mod provider;
 pub mod s3;
 pub mod source;
@@ -19,6 +22,7 @@ pub mod temporal_cli;
 pub mod versitygw;
 
 mod cache;
+mod environment;
 
 use std::{
     net::SocketAddr,
@@ -107,9 +111,9 @@ impl Stack {
             None => "provider    Replicate, for money (REPLICATE_API_TOKEN is set)".to_owned(),
         });
         let api_address = ports::pick(&options, "api", 8080).await?;
-        let environment = Environment { temporal: &temporal, s3: &s3, provider: provider.as_ref(), api_address };
-        let api = environment.spawn("api", &options)?;
-        let worker = environment.spawn("worker", &options)?;
+        let variables = variables(&temporal, &s3, provider.as_ref(), api_address);
+        let api = environment::spawn("api", "api", &variables, &options)?;
+        let worker = environment::spawn("worker", "worker", &variables, &options)?;
         let stack = Self { temporal, s3, provider, worker, api, api_address, options };
         stack.until_ready().await?;
         progress("worker      polls both queues");
@@ -129,9 +133,7 @@ impl Stack {
     /// # Errors
     /// If it cannot be started.
     pub fn spawn(&self, subcommand: &'static str) -> Result<Process> {
-        let Self { temporal, s3, provider, api_address, options, .. } = self;
-        let environment = Environment { temporal, s3, provider: provider.as_ref(), api_address: *api_address };
-        environment.spawn(subcommand, options)
+        environment::spawn(subcommand, subcommand, &self.variables(self.api_address), &self.options)
     }
 
     /// Starts a second api beside the first, and waits until it answers.
@@ -139,15 +141,17 @@ impl Stack {
     /// # Errors
     /// If it cannot be started.
     pub async fn spawn_another_api(&self) -> Result<(Process, SocketAddr)> {
-        let Self { temporal, s3, provider, options, .. } = self;
-        let address = ports::pick(&Options { usual_ports: false, ..options.clone() }, "another-api", 0).await?;
-        let environment = Environment { temporal, s3, provider: provider.as_ref(), api_address: address };
-        let mut options = options.clone();
+        let mut options = Options { usual_ports: false, ..self.options.clone() };
+        let address = ports::pick(&options, "another-api", 0).await?;
         // Links are the same, whichever process makes them.
         options.variables.push(("DARKROOM_PUBLIC_URL", self.api_url()));
-        let process = environment.spawn("api", &options)?;
+        let process = environment::spawn("another-api", "api", &self.variables(address), &options)?;
         until_ready("another api that is ready", &format!("http://{address}"), &[&process]).await?;
         Ok((process, address))
+    }
+
+    fn variables(&self, api_address: SocketAddr) -> Vec<(&'static str, String)> {
+        variables(&self.temporal, &self.s3, self.provider.as_ref(), api_address)
     }
 
     /// Waits until the api reports that it is ready.
@@ -159,64 +163,39 @@ impl Stack {
     }
 }
 
+/// What worker and api of the embedded stack are told.
+fn variables(
+    temporal: &TemporalServer,
+    s3: &S3Server,
+    provider: Option<&ProviderServer>,
+    api_address: SocketAddr,
+) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("TEMPORAL_ADDRESS", temporal.address.clone()),
+        ("TEMPORAL_NAMESPACE", "default".to_owned()),
+        ("AWS_ENDPOINT_URL_S3", s3.endpoint.clone()),
+        ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("S3_BUCKET", s3::BUCKET.to_owned()),
+        ("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("DARKROOM_LISTEN", api_address.to_string()),
+    ];
+    variables.extend(temporal.ui.as_ref().map(|ui| ("DARKROOM_TEMPORAL_UI", ui.clone())));
+    // Replicate calls back over https only, and cannot reach loopback.
+    if let Some(provider) = provider {
+        variables.extend(environment::of_provider(provider));
+        variables.push(("DARKROOM_PUBLIC_URL", format!("http://{api_address}")));
+    }
+    variables
+}
+
 /// Waits until an api reports that it is ready.
-async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
+pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
     let url = format!("{api_url}/readyz");
     let http = reqwest::Client::builder().no_proxy().build()?;
     let ready = async || http.get(&url).send().await.is_ok_and(|response| response.status().is_success());
     process::until(what, Duration::from_mins(1), processes, ready).await
-}
-
-/// What the processes of a stack are told.
-struct Environment<'a> {
-    temporal: &'a TemporalServer,
-    s3: &'a S3Server,
-    provider: Option<&'a ProviderServer>,
-    api_address: SocketAddr,
-}
-
-impl Environment<'_> {
-    fn spawn(&self, subcommand: &'static str, options: &Options) -> Result<Process> {
-        let mut command = std::process::Command::new(&options.binary);
-        command.args([subcommand, "--stop-with-stdin"]);
-        self.tell(&mut command);
-        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
-        Process::spawn(subcommand, command, &log_directory(&options.directory))
-    }
-
-    fn tell(&self, command: &mut std::process::Command) {
-        // What our own environment says of other stacks must not reach into this one.
-        let foreign = |name: &str| {
-            ["AWS_", "DARKROOM_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WEBHOOK_", "WORKER_"]
-                .iter()
-                .any(|of| name.starts_with(of))
-        };
-        for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
-            command.env_remove(name);
-        }
-        command
-            .env("TEMPORAL_ADDRESS", &self.temporal.address)
-            .env("TEMPORAL_NAMESPACE", "default")
-            .env("AWS_ENDPOINT_URL_S3", &self.s3.endpoint)
-            .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY)
-            .env("AWS_REGION", "us-east-1")
-            .env("S3_BUCKET", s3::BUCKET)
-            .env("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET)
-            .env("DARKROOM_LISTEN", self.api_address.to_string());
-        if let Some(ui) = &self.temporal.ui {
-            command.env("DARKROOM_TEMPORAL_UI", ui);
-        }
-        // Replicate calls back over https only, and cannot reach loopback.
-        if let Some(provider) = self.provider {
-            command
-                .env("REPLICATE_BASE_URL", &provider.base_url)
-                .env("REPLICATE_API_TOKEN", provider::TOKEN)
-                .env("REPLICATE_WEBHOOK_SECRET", provider::WEBHOOK_SECRET)
-                .env("SOURCE_ALLOW", provider.address.to_string())
-                .env("DARKROOM_PUBLIC_URL", format!("http://{}", self.api_address));
-        }
-    }
 }
 
 fn log_directory(directory: &Path) -> PathBuf {

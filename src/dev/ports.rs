@@ -15,10 +15,19 @@ use super::Options;
 /// # Errors
 /// If there is none.
 pub async fn bind(options: &Options, component: &str, usual: u16) -> Result<TcpListener> {
+    bind_one_of(options, component, usual, [0]).await
+}
+
+async fn bind_one_of(
+    options: &Options,
+    component: &str,
+    usual: u16,
+    others: impl IntoIterator<Item = u16>,
+) -> Result<TcpListener> {
     let memory = memory(options, component);
     let before = std::fs::read_to_string(&memory).ok().and_then(|text| text.trim().parse().ok());
     let usual = options.usual_ports.then_some(usual);
-    for port in [before, usual, Some(0)].into_iter().flatten() {
+    for port in before.into_iter().chain(usual).chain(others) {
         if let Ok(listener) = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
             std::fs::create_dir_all(memory.with_file_name(""))?;
             std::fs::write(&memory, listener.local_addr()?.port().to_string())?;
@@ -34,6 +43,24 @@ pub async fn bind(options: &Options, component: &str, usual: u16) -> Result<TcpL
 /// If there is none.
 pub async fn pick(options: &Options, component: &str, usual: u16) -> Result<SocketAddr> {
     Ok(bind(options, component, usual).await?.local_addr()?)
+}
+
+/// Picks ports for a process that binds them itself and cannot name one above 32767: Temporal keeps its own in a column of two
+/// bytes with a sign.
+///
+/// # Errors
+/// If there are none.
+pub async fn pick_low(options: &Options, components: &[(String, u16)]) -> Result<Vec<SocketAddr>> {
+    /// Below what systems give out themselves, and above what services are usually found at.
+    const LOW: std::ops::Range<u16> = 20_000..32_000;
+    // Each process begins elsewhere, so that two that start at once seldom meet.
+    let spread = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 12;
+    let mut held = Vec::new();
+    for (component, usual) in components {
+        let others = (LOW.start + spread..LOW.end).chain(LOW);
+        held.push(bind_one_of(options, component, *usual, others).await?);
+    }
+    held.iter().map(|listener| Ok(listener.local_addr()?)).collect()
 }
 
 fn memory(options: &Options, component: &str) -> PathBuf {

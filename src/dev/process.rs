@@ -18,9 +18,12 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// How long a child may take to stop once its pipe is closed.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// How long of that a supervised command may take after a signal.
+const ORDERLY: Duration = Duration::from_secs(7);
+
 /// A running child process. Dropping it stops it.
 pub struct Process {
-    name: &'static str,
+    name: String,
     child: Mutex<Child>,
     log: PathBuf,
 }
@@ -30,7 +33,7 @@ impl Process {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn(name: &'static str, mut command: Command, log_directory: &Path) -> Result<Self> {
+    pub fn spawn(name: &str, mut command: Command, log_directory: &Path) -> Result<Self> {
         let log = log_directory.join(format!("{name}.log"));
         std::fs::create_dir_all(log_directory).with_context(|| format!("cannot create {}", log_directory.display()))?;
         let file = File::options().create(true).append(true).open(&log);
@@ -40,7 +43,7 @@ impl Process {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child: Mutex::new(child), log })
+        Ok(Self { name: name.to_owned(), child: Mutex::new(child), log })
     }
 
     /// Its process id.
@@ -108,11 +111,12 @@ pub async fn until(
     Ok(())
 }
 
-/// Runs a command that knows nothing of our pipe and stops it when the pipe closes. Returns the command's exit code.
+/// Runs a command that knows nothing of our pipe and stops it when the pipe closes: by a signal, and if that does not do, or
+/// there is none, by killing it. Returns the command's exit code.
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn supervise(mut command: Command) -> Result<i32> {
+pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
     let mut child = command.stdin(Stdio::null()).spawn().context("cannot start the command")?;
     let (closed, pipe) = std::sync::mpsc::channel();
     when_stdin_closes(move || {
@@ -124,11 +128,23 @@ pub fn supervise(mut command: Command) -> Result<i32> {
             return Ok(status.code().unwrap_or(1));
         }
         if pipe.recv_timeout(INTERVAL).is_ok() {
+            if let Some(signal) = signal {
+                stop_in_order(&mut child, signal)?;
+            }
             child.kill()?;
             child.wait()?;
             return Ok(0);
         }
     }
+}
+
+fn stop_in_order(child: &mut Child, signal: &str) -> Result<()> {
+    Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status()?;
+    let deadline = Instant::now() + ORDERLY;
+    while child.try_wait()?.is_none() && Instant::now() < deadline {
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
 }
 
 /// Calls back once standard input is closed.
@@ -142,5 +158,5 @@ pub fn when_stdin_closes(then: impl FnOnce() + Send + 'static) {
 
 fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("without a word").to_owned()
+    text.lines().last().unwrap_or("without a word").chars().take(300).collect()
 }

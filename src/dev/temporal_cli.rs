@@ -38,17 +38,10 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
 }
 
 fn build(cached: &Path, progress: &impl Fn(&str)) -> Result<()> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
-    ensure!(tools.join("go.mod").is_file(), "the sources are not at {}", tools.display());
     cache::check_go()?;
     progress(&format!("building the Temporal CLI {VERSION} with Go, once: about 4 minutes on 2 cores"));
-    let unfinished = cached.with_extension("unfinished");
-    let flags = format!("-s -w -X github.com/temporalio/cli/internal/temporalcli.Version={VERSION}");
-    let mut command = Command::new("go");
-    command.env("CGO_ENABLED", "0").arg("build").arg("-C").arg(tools).args(["-ldflags", &flags, "-o"]);
-    cache::go(command.arg(&unfinished).arg("github.com/temporalio/cli/cmd/temporal"))?;
-    std::fs::rename(unfinished, cached)?;
-    Ok(())
+    let version = format!("-X github.com/temporalio/cli/internal/temporalcli.Version={VERSION}");
+    cache::build_tool("github.com/temporalio/cli/cmd/temporal", &version, cached)
 }
 
 async fn download(cached: &Cached) -> Result<()> {

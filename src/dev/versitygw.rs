@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The version that is built.
-const VERSION: &str = "1.8.0";
+pub const VERSION: &str = "1.8.0";
 
 /// A running gateway. Dropping it stops it.
 pub struct VersityGateway {
@@ -24,20 +24,33 @@ pub struct VersityGateway {
 }
 
 impl VersityGateway {
-    /// Starts a gateway and waits until it answers.
+    /// Starts a gateway that has a bucket, and waits until it answers.
     ///
     /// # Errors
     /// If there is none and none can be built, or if it does not come up.
     pub async fn start(options: &Options, progress: &impl Fn(&str)) -> Result<Self> {
-        let program = locate(progress)?;
-        let address = ports::pick(options, "versitygw", 9000).await?;
-        let root = options.directory.join("versitygw");
-        let bucket = root.join(BUCKET);
+        let bucket = root(options).join(BUCKET);
         std::fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
+        Self::start_with_keys(options, (ACCESS_KEY, SECRET_KEY), progress).await
+    }
+
+    /// Starts a gateway with an access key and a secret key of its own.
+    ///
+    /// # Errors
+    /// As [`VersityGateway::start`].
+    pub async fn start_with_keys(
+        options: &Options,
+        (access_key, secret_key): (&str, &str),
+        progress: &impl Fn(&str),
+    ) -> Result<Self> {
+        let program = locate(progress)?;
+        let address = ports::pick(options, "versitygw", 7070).await?;
+        let root = root(options);
+        std::fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
         let mut command = Command::new(&options.binary);
         command.args(["supervise", "--"]).arg(program);
         command.args(["--port", &address.to_string(), "--health", "/health", "posix"]).arg(root);
-        command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
+        command.env("ROOT_ACCESS_KEY", access_key).env("ROOT_SECRET_KEY", secret_key);
         let process = Process::spawn("versitygw", command, &log_directory(&options.directory))?;
         let gateway = Self { endpoint: format!("http://{address}"), process };
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -46,6 +59,10 @@ impl VersityGateway {
         process::until("S3 gateway", Duration::from_secs(30), &[&gateway.process], ready).await?;
         Ok(gateway)
     }
+}
+
+fn root(options: &Options) -> PathBuf {
+    options.directory.join("versitygw")
 }
 
 /// Finds the gateway: `VERSITYGW`, then `versitygw` on the `PATH`, then our cache, then a build with Go.

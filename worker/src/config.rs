@@ -1,6 +1,10 @@
 //! What the worker is told by its environment.
 
-use std::{num::NonZeroUsize, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
+    str::FromStr,
+};
 
 use anyhow::{Result, ensure};
 use bytesize::ByteSize;
@@ -26,6 +30,10 @@ const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail")
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
 const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
 const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
+const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
+const WORKER_DEPLOYMENT: Variable = Variable::new("WORKER_DEPLOYMENT", "darkroom");
+const WORKER_BUILD_ID: Variable = Variable::new("WORKER_BUILD_ID", "0.1.0+3f2a9c1");
+const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "200000");
 
 /// Replicate's own API.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -33,9 +41,7 @@ const REPLICATE: &str = "https://api.replicate.com/v1";
 // Neither can be zero, which the compiler checks.
 const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
-
-/// How long a call to Temporal is tried again: as long as an outage may last without losing the result of an activity.
-const TEMPORAL_PATIENCE: Duration = Duration::from_mins(5);
+const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(200_000).unwrap();
 
 /// The worker's configuration.
 pub struct Config {
@@ -55,7 +61,30 @@ pub struct Config {
     pub persist: PersistConfig,
     /// How callers are told.
     pub webhooks: WebhookConfig,
+    /// Where Prometheus and an orchestrator ask.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Which code this is.
+    pub build: Build,
+    /// How many activities the SDK's worker runs before another takes its place: it keeps some bytes of each for ever.
+    pub renew_after: NonZeroU64,
 }
+
+/// Which code a worker runs, for [Worker Versioning](https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning).
+pub struct Build {
+    /// The deployment that decides which build gets work; without one, every worker gets any.
+    pub deployment: Option<DeploymentName>,
+    /// What the build is called.
+    pub id: BuildId,
+}
+
+/// The name of a worker deployment: 1 to 100 characters without `.` and `:`, as
+/// [Temporal](https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning) has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeploymentName(String);
+
+/// What a build is called: 1 to 100 characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BuildId(String);
 
 /// What moving outputs may take, and from where.
 pub struct PersistConfig {
@@ -127,8 +156,14 @@ impl Config {
                 public_url: DARKROOM_PUBLIC_URL.optional()?,
                 submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
             },
-            temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
+            temporal: TemporalConfig::from_env()?,
             storage: Storage::from_env().await?,
+            metrics_listen: METRICS_LISTEN.optional()?,
+            build: Build {
+                deployment: WORKER_DEPLOYMENT.optional()?,
+                id: WORKER_BUILD_ID.or(BuildId(env!("CARGO_PKG_VERSION").to_owned()))?,
+            },
+            renew_after: WORKER_RENEW_AFTER.or(DEFAULT_RENEW_AFTER)?,
         })
     }
 }
@@ -153,6 +188,41 @@ impl PersistConfig {
     }
 }
 
+impl DeploymentName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DeploymentName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        BuildId::from_str(text)?;
+        if text.contains(['.', ':']) {
+            return Err("must be without . and :");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl BuildId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BuildId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("__") || text.len() > 100 || text.contains(char::is_whitespace) {
+            return Err("must be up to 100 characters without spaces, and not begin with __");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl FromStr for Queues {
     type Err = &'static str;
 
@@ -172,6 +242,15 @@ impl FromStr for Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deployments_are_named_as_temporal_has_it() {
+        assert!("darkroom".parse::<DeploymentName>().is_ok());
+        for bad in ["a.b", "a:b", "__a", "a b"] {
+            assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
+        }
+        assert!("0.1.0+3f2a9c1".parse::<BuildId>().is_ok());
+    }
 
     #[test]
     fn queues_parse() {

@@ -4,10 +4,11 @@
 //! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
 //! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
 //!
-//! - [`provider`]: what we need of a provider; [`replicate`] is one
+//! - [`provider`]: what we need of a provider; [`replicate`] is one, [`counted`] counts its calls
 //! - `submission`: getting hold of the job's one prediction
 //! - `cancellation`: stopping it
 
+pub mod counted;
 pub mod provider;
 pub mod replicate;
 
@@ -34,7 +35,7 @@ use self::{
 };
 use crate::{
     failure::Failure,
-    heartbeat::{Heartbeat, Interruption},
+    heartbeat::{Handover, Heartbeat, Interruption},
 };
 
 /// The most outputs that a job carries: each is an activity and a few events in one workflow's history.
@@ -51,9 +52,10 @@ pub async fn generate(
     provider: &dyn Provider,
     policy: SubmissionPolicy,
     ctx: &ActivityContext,
+    handover: Handover,
     input: GenerateInput,
 ) -> Result<GenerateOutcome, Failure> {
-    let heartbeat = Heartbeat::start(ctx);
+    let heartbeat = Heartbeat::start(ctx, handover);
     let result = obtain(provider, policy, ctx, &input, &heartbeat).await;
     heartbeat.end(result).await
 }

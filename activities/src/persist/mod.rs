@@ -43,7 +43,8 @@ pub(crate) use self::{multipart::abort, store::storage_failure};
 use crate::{
     failure::Failure,
     generate::{provider::Provider, watching},
-    heartbeat::Heartbeat,
+    heartbeat::{Handover, Heartbeat},
+    metrics,
 };
 
 /// Moves the output. What an interrupted attempt leaves is what the next one goes on with, or nothing.
@@ -55,12 +56,13 @@ pub async fn persist(
     provider: &dyn Provider,
     engine: &Engine,
     ctx: &ActivityContext,
+    handover: Handover,
     input: PersistInput,
 ) -> Result<StoredMedia, Failure> {
     let attempts = ctx.info().attempt;
     let started_at = timestamp(SystemTime::now());
     let earlier: PersistCheckpoint = ctx.heartbeat_details().deserialize().ok().flatten().unwrap_or_default();
-    let heartbeat = Heartbeat::start(ctx);
+    let heartbeat = Heartbeat::start(ctx, handover);
     let result = {
         let journal = Journal::new(input.index, &heartbeat);
         let attempt = Attempt { sources, provider, engine, input: &input, journal: &journal };
@@ -74,14 +76,10 @@ pub async fn persist(
         result
     };
     let result = heartbeat.end(result).await;
-    result.map(|Sent { s3_key, content_type, size, sha256, .. }| StoredMedia {
-        s3_key,
-        content_type,
-        size,
-        sha256,
-        attempts,
-        started_at,
-        completed_at: timestamp(SystemTime::now()),
+    result.map(|Sent { s3_key, content_type, size, sha256, .. }| {
+        metrics::stored(size);
+        let completed_at = timestamp(SystemTime::now());
+        StoredMedia { s3_key, content_type, size, sha256, attempts, started_at, completed_at }
     })
 }
 
@@ -116,7 +114,11 @@ impl Attempt<'_> {
         // A prediction with files in it is large, and has to be read as a whole.
         let inline = self.input.source == OutputSource::Prediction;
         let _turn = if inline { Some(self.engine.memory.turn().await) } else { None };
-        let (source, upload) = self.open(upload).await?;
+        let (source, upload) = match self.open(upload).await {
+            // Temporal may have been away when an attempt was done. What it stored outlasts its source.
+            Err(failure) if attempt > 1 && may_have_moved(&failure) => return self.recovered().await?.ok_or(failure),
+            opened => opened?,
+        };
         let PersistInput { job_id, prediction_id, index, replace, .. } = self.input;
         let (job_id, prediction_id) = (job_id.clone(), prediction_id.clone());
         let to = Destination { job_id, prediction_id, index: *index, replace: *replace };
@@ -125,18 +127,29 @@ impl Attempt<'_> {
 
     /// What an attempt before this one has stored already, if it could not tell.
     async fn done(&self, sent: Option<Sent>) -> Result<Option<Sent>, Failure> {
-        let storage = &self.engine.storage;
         if let Some(sent) = sent {
-            let present = store::head(storage, &sent.s3_key).await?;
+            let present = store::head(&self.engine.storage, &sent.s3_key).await?;
             return Ok(present.is_some_and(|present| self.is_ours(&present) && present.may_be(&sent)).then_some(sent));
         }
+        let Some((s3_key, Present { content_type, size, sha256, .. })) = self.present().await? else { return Ok(None) };
+        Ok(sha256.map(|sha256| Sent { s3_key, content_type, size, sha256, checksum: None }))
+    }
+
+    /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: the store takes
+    /// nothing by halves.
+    async fn recovered(&self) -> Result<Option<Sent>, Failure> {
+        let Some((s3_key, Present { content_type, .. })) = self.present().await? else { return Ok(None) };
+        let digest = store::read_back(&self.engine.storage, &s3_key).await?;
+        Ok(Some(Sent { s3_key, content_type, size: digest.size(), sha256: digest.sha256(), checksum: None }))
+    }
+
+    /// What is stored of this very output.
+    async fn present(&self) -> Result<Option<(String, Present)>, Failure> {
+        let storage = &self.engine.storage;
         let prefix = self.input.job_id.media_key(self.input.index, "");
         let Some(s3_key) = store::find(storage, &prefix).await? else { return Ok(None) };
-        let Some(present) = store::head(storage, &s3_key).await?.filter(|present| self.is_ours(present)) else {
-            return Ok(None);
-        };
-        let Present { content_type, size, sha256, .. } = present;
-        Ok(sha256.map(|sha256| Sent { s3_key, content_type, size, sha256, checksum: None }))
+        let present = store::head(storage, &s3_key).await?.filter(|present| self.is_ours(present));
+        Ok(present.map(|present| (s3_key, present)))
     }
 
     /// Whether an object is of this very prediction: there may be one of an earlier generation.

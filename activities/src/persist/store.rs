@@ -230,7 +230,7 @@ pub(super) async fn find(storage: &Storage, prefix: &str) -> Result<Option<Strin
 }
 
 /// Hashes what the store has.
-async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
+pub(super) async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
     let request = storage.streaming.get_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
     let silent = |_| Failure::new(FailureType::StorageUnavailable, "the store was silent for a minute");
     let answer = timeout(SILENCE, request.send()).await.map_err(silent)?;

@@ -73,10 +73,21 @@ pub(crate) async fn list(
     Ok((listed.executions, listed.next_page_token))
 }
 
+/// What is true of jobs that are open.
+const OPEN: &str = "WorkflowType = 'MediaGeneration' AND ExecutionStatus = 'Running'";
+
 /// How many jobs of a tenant are open.
 pub(crate) async fn count_open(client: &Client, tenant: Option<&Tenant>) -> Result<u64, Status> {
+    count(client, format!("{OPEN} AND {}", tenant_is(tenant))).await
+}
+
+/// How many jobs of all tenants are open.
+pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
+    count(client, OPEN.to_owned()).await
+}
+
+async fn count(client: &Client, query: String) -> Result<u64, Status> {
     let mut client = client.clone();
-    let query = format!("WorkflowType = 'MediaGeneration' AND ExecutionStatus = 'Running' AND {}", tenant_is(tenant));
     let request = CountWorkflowExecutionsRequest { namespace: client.namespace(), query };
     let counted = WorkflowService::count_workflow_executions(&mut client, limited(request)).await?;
     Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())

@@ -1,0 +1,126 @@
+//! What is counted on behalf of jobs, with names that dashboards and alerts hold to. What Temporal's SDK counts of activities
+//! (attempts, latencies, slots) is not here.
+
+use darkroom_telemetry::metrics::Names;
+use darkroom_workflows::{
+    activities::Verdict,
+    failure::FailureType,
+    job::{JobState, MediaOutcome},
+};
+use jiff::Timestamp;
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+const ENDED: &str = "darkroom_jobs_ended_total";
+const FAILURES: &str = "darkroom_job_failures_total";
+const STAGE: &str = "darkroom_job_stage_seconds";
+const OUTPUTS: &str = "darkroom_outputs_total";
+const MARGIN: &str = "darkroom_source_margin_seconds";
+const COST: &str = "darkroom_provider_predict_seconds_total";
+const BYTES: &str = "darkroom_output_bytes_total";
+const ATTEMPTS: &str = "darkroom_attempts_failed_total";
+const CALLS: &str = "darkroom_provider_calls_total";
+const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
+
+/// Models are the callers' choice.
+static MODELS: Names = Names::new();
+
+/// Says what is counted. To be called once metrics are installed.
+pub fn describe() {
+    describe_counter!(ENDED, "Jobs that ended, by status. A manifest that is written again counts again.");
+    describe_counter!(FAILURES, "Jobs that did not complete, by the type of the failure.");
+    describe_histogram!(STAGE, Unit::Seconds, "How long jobs were queued, generating, persisting and in all.");
+    describe_counter!(OUTPUTS, "Outputs of jobs that ended, by what came of them.");
+    describe_histogram!(
+        MARGIN,
+        Unit::Seconds,
+        "How long before the provider removes them a job's outputs were stored."
+    );
+    describe_counter!(COST, Unit::Seconds, "What providers measured of the work that they charge for, by model.");
+    describe_counter!(BYTES, Unit::Bytes, "Bytes of outputs that were stored.");
+    describe_counter!(ATTEMPTS, "Attempts at activities that failed, by activity and the type of the failure.");
+    describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
+    describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
+}
+
+/// A job ended.
+pub(crate) fn ended(job: &JobState) {
+    counter!(ENDED, "status" => job.status.to_string()).increment(1);
+    if let Some(error) = &job.error {
+        counter!(FAILURES, "type" => error.kind.to_string()).increment(1);
+    }
+    for media in &job.media {
+        let outcome = match &media.outcome {
+            MediaOutcome::Completed(_) => "stored",
+            MediaOutcome::Pending => "pending",
+            _ => "failed",
+        };
+        counter!(OUTPUTS, "outcome" => outcome).increment(1);
+    }
+    stages(job);
+    if let Some(provider) = &job.provider
+        && let Some(seconds) = provider.metrics.get("predict_time").and_then(serde_json::Value::as_f64)
+        && seconds >= 0.0
+    {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole, positive and saturates"
+        )]
+        counter!(COST, "model" => MODELS.label(&job.request.model.to_string())).increment(seconds.ceil() as u64);
+    }
+}
+
+fn stages(job: &JobState) {
+    let stored = || {
+        job.media.iter().filter_map(|media| match &media.outcome {
+            MediaOutcome::Completed(stored) => Some(stored),
+            _ => None,
+        })
+    };
+    let first = stored().map(|stored| stored.started_at).min();
+    let last = stored().map(|stored| stored.completed_at).max();
+    let stages = [
+        ("queued", Some(job.created_at), job.started_at),
+        ("generating", job.started_at, first),
+        ("persisting", first, last),
+        ("all", Some(job.created_at), job.completed_at),
+    ];
+    for (stage, from, to) in stages {
+        if let (Some(from), Some(to)) = (from, to) {
+            histogram!(STAGE, "stage" => stage).record(seconds(from, to));
+        }
+    }
+    let expires_at = job.provider.as_ref().and_then(|provider| provider.expires_at);
+    if let (Some(last), Some(expires_at)) = (last, expires_at) {
+        histogram!(MARGIN).record(seconds(last, expires_at));
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+/// An output was stored.
+pub(crate) fn stored(bytes: u64) {
+    counter!(BYTES).increment(bytes);
+}
+
+/// An attempt failed.
+pub(crate) fn attempt_failed(activity: &str, kind: FailureType) {
+    counter!(ATTEMPTS, "activity" => activity.to_owned(), "type" => kind.to_string()).increment(1);
+}
+
+/// The provider was called.
+pub(crate) fn called(operation: &'static str, outcome: &'static str) {
+    counter!(CALLS, "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// A caller was told of an end, or not.
+pub(crate) fn told(verdict: Verdict) {
+    let verdict = match verdict {
+        Verdict::Delivered => "delivered",
+        Verdict::Failed => "failed",
+        Verdict::Refused => "refused",
+    };
+    counter!(WEBHOOKS, "verdict" => verdict).increment(1);
+}

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes the bucket and gives it the lifecycle rule that aborts unfinished uploads. Can be repeated.
+#
+# Needs curl 7.88 or later, and AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET.
+set -eu
+
+rule=$(dirname "$0")/lifecycle.xml
+answer=$(mktemp)
+trap 'rm -f "$answer"' EXIT
+
+# Sends a file to a path of the bucket and prints the status; what was answered is in $answer. Keys stay out of the arguments,
+# which others can see.
+put() {
+  printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
+    curl --config - --silent --show-error --max-time 30 --retry 30 --retry-connrefused --retry-delay 1 \
+      --aws-sigv4 "aws:amz:$AWS_REGION:s3" --request PUT --data-binary "@$1" --header 'Content-Type:' \
+      --header "x-amz-content-sha256: $(sha256sum <"$1" | cut -c1-64)" --header "Content-MD5: $(md5 "$1")" \
+      --output "$answer" --write-out '%{http_code}' "$AWS_ENDPOINT_URL_S3/$S3_BUCKET$2"
+}
+
+# The MD5 of a file in base64, without tools that small images lack.
+md5() {
+  for byte in $(md5sum <"$1" | cut -c1-32 | sed 's/../0x& /g'); do
+    # shellcheck disable=SC2059 # The format is the byte.
+    printf "\\$(printf %03o "$byte")"
+  done | base64
+}
+
+fail() {
+  echo "$1: $(sed -n 's/.*<Message>\(.*\)<\/Message>.*/\1/p' "$answer")" >&2
+  exit 1
+}
+
+status=$(put /dev/null "")
+case $status in
+  200) echo "bucket $S3_BUCKET made" ;;
+  409) grep -q BucketAlreadyOwnedByYou "$answer" || fail "bucket $S3_BUCKET belongs to somebody else" ;;
+  *) fail "cannot make bucket $S3_BUCKET ($status)" ;;
+esac
+
+status=$(put "$rule" "?lifecycle=")
+case $status in
+  200) echo "bucket $S3_BUCKET aborts unfinished uploads" ;;
+  # The Versity gateway has no lifecycle rules.
+  501) echo "this store has no lifecycle rules: unfinished uploads are left to the workers' sweep" ;;
+  *) fail "cannot set the lifecycle rule of bucket $S3_BUCKET ($status)" ;;
+esac

@@ -1,0 +1,44 @@
+//! What our processes are told: only what the stack says, nothing of what our own environment says of other stacks.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{
+    Options, log_directory,
+    process::Process,
+    provider::{self, ProviderServer},
+};
+
+/// Starts a process of our binary under a name of its own. What the options say wins over `variables`.
+pub(super) fn spawn(
+    name: &str,
+    subcommand: &str,
+    variables: &[(&'static str, String)],
+    options: &Options,
+) -> Result<Process> {
+    let mut command = Command::new(&options.binary);
+    command.args([subcommand, "--stop-with-stdin"]);
+    for (name, _) in std::env::vars().filter(|(name, _)| is_of_a_stack(name)) {
+        command.env_remove(name);
+    }
+    let variables = variables.iter().chain(&options.variables);
+    command.envs(variables.map(|(name, value)| (name, value)));
+    Process::spawn(name, command, &log_directory(&options.directory))
+}
+
+/// How worker and api find the embedded provider.
+pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String); 4] {
+    [
+        ("REPLICATE_BASE_URL", provider.base_url.clone()),
+        ("REPLICATE_API_TOKEN", provider::TOKEN.to_owned()),
+        ("REPLICATE_WEBHOOK_SECRET", provider::WEBHOOK_SECRET.to_owned()),
+        ("SOURCE_ALLOW", provider.address.to_string()),
+    ]
+}
+
+fn is_of_a_stack(name: &str) -> bool {
+    const OURS: [&str; 9] =
+        ["AWS_", "DARKROOM_", "METRICS_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WEBHOOK_", "WORKER_"];
+    OURS.iter().any(|of| name.starts_with(of))
+}

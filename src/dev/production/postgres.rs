@@ -1,0 +1,167 @@
+//! PostgreSQL from the system, with data of our own. It refuses to run as root: for root, it runs as the system's `postgres`.
+
+use std::{
+    net::SocketAddr,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::super::{
+    Options, log_directory, ports,
+    process::{self, Process},
+};
+
+/// The database's one role.
+pub(super) const ROLE: &str = "temporal";
+
+/// How long the server of a stack that was killed may still be there, which it is until it has written everything down.
+const PREDECESSOR: Duration = Duration::from_secs(20);
+
+/// A running server. Dropping it stops it in order.
+pub struct Postgres {
+    /// Where it listens.
+    pub address: SocketAddr,
+    programs: PathBuf,
+    home: PathBuf,
+    options: Options,
+    process: Process,
+}
+
+impl Postgres {
+    /// Starts a server and waits until it answers. The first time, its data are made.
+    ///
+    /// # Errors
+    /// If there is no PostgreSQL on this machine, or it does not come up.
+    pub(super) async fn start(options: &Options, password: &str) -> Result<Self> {
+        let programs = locate()?;
+        let home = options.directory.join("postgres");
+        if !home.join("data/PG_VERSION").exists() {
+            initialize(&programs, &home, password)?;
+        }
+        let address = ports::pick(options, "postgres", 5432).await?;
+        let process = spawn(&programs, &home, address, options)?;
+        let mut postgres = Self { address, programs, home, options: options.clone(), process };
+        let began = Instant::now();
+        while let Err(error) = postgres.until_ready().await {
+            if postgres.process.is_running() || began.elapsed() > PREDECESSOR {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            postgres.process = spawn(&postgres.programs, &postgres.home, address, options)?;
+        }
+        Ok(postgres)
+    }
+
+    /// Stops it in order and starts it again: whoever is connected is cut off.
+    ///
+    /// # Errors
+    /// If it does not come up again.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.stop();
+        self.process = spawn(&self.programs, &self.home, self.address, &self.options)?;
+        self.until_ready().await
+    }
+
+    /// The id of the process that supervises it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let ready = async || {
+            let mut command = Command::new(self.programs.join("pg_isready"));
+            command.args(["--host", &host, "--port", &port]).stdout(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        process::until("PostgreSQL", Duration::from_mins(1), &[&self.process], ready).await
+    }
+}
+
+fn spawn(programs: &Path, home: &Path, address: SocketAddr, options: &Options) -> Result<Process> {
+    let mut command = Command::new(&options.binary);
+    command.args(["supervise", "--signal", "INT", "--"]).args(as_its_user()?);
+    command.arg(programs.join("postgres")).arg("-D").arg(home.join("data"));
+    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
+    command.args(["-c", "unix_socket_directories=", "-c", "max_connections=200"]);
+    command.current_dir("/");
+    Process::spawn("postgres", command, &log_directory(&options.directory))
+}
+
+/// Makes a database cluster.
+fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
+    std::fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
+    let password_file = home.join("password");
+    std::fs::write(&password_file, password)?;
+    if is_root()? {
+        run(Command::new("chown").args(["-R", "postgres:postgres"]).arg(home), "chown")?;
+        let reached = as_user("test").arg("-x").arg(home).status().is_ok_and(|status| status.success());
+        ensure!(
+            reached,
+            "the system's user postgres, as whom PostgreSQL runs for root, cannot reach {}; keep the data elsewhere, \
+             such as --data /tmp/darkroom",
+            home.display()
+        );
+    }
+    let mut command = own(&programs.join("initdb"))?;
+    command.arg("-D").arg(home.join("data")).args(["--username", ROLE, "--auth", "scram-sha-256"]);
+    command.args(["--encoding", "UTF8", "--locale", "C"]).arg("--pwfile").arg(&password_file);
+    run(&mut command, "initdb")?;
+    std::fs::remove_file(password_file)?;
+    Ok(())
+}
+
+fn run(command: &mut Command, name: &str) -> Result<()> {
+    let output =
+        command.current_dir("/").stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {}", said.lines().last().unwrap_or_default());
+    Ok(())
+}
+
+/// A program that runs as the user that PostgreSQL can run as.
+fn own(program: &Path) -> Result<Command> {
+    Ok(if is_root()? {
+        let mut command = as_user("--");
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    })
+}
+
+/// What makes a command line run as that user: nothing, unless we are root.
+fn as_its_user() -> Result<&'static [&'static str]> {
+    Ok(if is_root()? { &SETPRIV } else { &[] })
+}
+
+const SETPRIV: [&str; 4] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
+
+fn as_user(program: &str) -> Command {
+    let mut command = Command::new(SETPRIV[0]);
+    command.args(&SETPRIV[1..]).arg(program);
+    command
+}
+
+fn is_root() -> Result<bool> {
+    Ok(std::fs::metadata("/proc/self").context("cannot tell who runs this")?.uid() == 0)
+}
+
+/// Where PostgreSQL's programs are: on the `PATH`, or where Debian has them, the newest.
+fn locate() -> Result<PathBuf> {
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    debian.sort();
+    let is_whole = |path: &PathBuf| ["initdb", "postgres", "pg_isready"].iter().all(|name| path.join(name).is_file());
+    let found = std::env::split_paths(&on_path).chain(debian.into_iter().rev()).find(is_whole);
+    found.context("PostgreSQL is not installed; install it, as by: apt-get install postgresql")
+}

@@ -1,0 +1,46 @@
+//! Temporal's programs: built once from what `tools/go.mod` pins.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::super::{
+    cache::{self, Cached},
+    temporal_cli,
+};
+
+/// The version of the server that `tools/go.mod` pins. Its schema tool is of the same.
+pub const SERVER_VERSION: &str = "1.31.2";
+
+/// The programs.
+pub(super) struct Programs {
+    pub(super) server: PathBuf,
+    pub(super) ui: PathBuf,
+    /// Directories for the `PATH` of scripts: of the schema tool and of the CLI.
+    pub(super) directories: Vec<PathBuf>,
+}
+
+/// Finds the programs, or builds them.
+///
+/// # Errors
+/// If there is no Go, or it fails.
+pub(super) async fn locate(progress: &impl Fn(&str)) -> Result<Programs> {
+    let cli = temporal_cli::locate(progress).await?;
+    let cached = Cached::lock("temporal-server", SERVER_VERSION)?;
+    let directory = cached.directory().to_owned();
+    let server = "go.temporal.io/server/cmd";
+    let packages = [
+        ("temporal-server", format!("{server}/server")),
+        ("temporal-sql-tool", format!("{server}/tools/sql")),
+        ("temporal-ui", "github.com/temporalio/ui-server/v2/cmd/server".to_owned()),
+    ];
+    if !packages.iter().all(|(name, _)| cache::runs(&directory.join(name))) {
+        progress(&format!("building Temporal {SERVER_VERSION} with Go, once: about 3 minutes on 2 cores"));
+        for (name, package) in packages {
+            cache::build_tool(&package, "", &directory.join(name))?;
+        }
+    }
+    let (server, ui) = (directory.join("temporal-server"), directory.join("temporal-ui"));
+    let cli_directory = cli.parent().map(Path::to_owned).filter(|directory| !directory.as_os_str().is_empty());
+    Ok(Programs { server, ui, directories: [directory].into_iter().chain(cli_directory).collect() })
+}

@@ -1,0 +1,96 @@
+//! The steps that `deploy/` has scripts for.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    NAMESPACE,
+    postgres::{self, Postgres},
+    programs::Programs,
+};
+use crate::dev::s3::BUCKET;
+
+/// What `deploy/new-env.sh` has written.
+pub(super) struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    pub(super) fn get(&self, name: &str) -> Result<&str> {
+        self.0.get(name).map(String::as_str).with_context(|| format!("{name} is not among the secrets of the stack"))
+    }
+}
+
+/// The directory of what is deployed.
+pub(super) fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+}
+
+/// The secrets of the stack in this directory, and the API key of its one tenant. The first time, they are made.
+pub(super) fn secrets(directory: &Path) -> Result<(Secrets, String)> {
+    let (file, key_file) = (directory.join("env"), directory.join("api-key"));
+    if !key_file.exists() {
+        // What is left of a first time that was cut short.
+        if file.exists() {
+            std::fs::remove_file(&file)?;
+        }
+        let key = run(Command::new(deploy().join("new-env.sh")).arg(&file))?;
+        std::fs::write(&key_file, key)?;
+    }
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    let secrets = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok((Secrets(secrets), std::fs::read_to_string(key_file)?.trim().to_owned()))
+}
+
+/// Makes Temporal's databases, or brings them up to date.
+pub(super) fn schema(programs: &Programs, postgres: &Postgres, secrets: &Secrets) -> Result<()> {
+    let mut command = script(programs, "temporal/schema.sh")?;
+    command
+        .env("SQL_HOST", postgres.address.ip().to_string())
+        .env("SQL_PORT", postgres.address.port().to_string())
+        .env("SQL_USER", postgres::ROLE)
+        .env("SQL_PASSWORD", secrets.get("POSTGRES_PASSWORD")?);
+    run(&mut command).map(|_| ())
+}
+
+/// Makes the namespace and its search attributes.
+pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
+    let mut command = script(programs, "temporal/namespace.sh")?;
+    command.env("TEMPORAL_ADDRESS", address).env("TEMPORAL_NAMESPACE", NAMESPACE).env("TEMPORAL_RETENTION", "7d");
+    run(&mut command).map(|_| ())
+}
+
+/// Makes the bucket.
+pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
+    let mut command = Command::new(deploy().join("s3/bucket.sh"));
+    command
+        .env("AWS_ENDPOINT_URL_S3", endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", secrets.get("AWS_ACCESS_KEY_ID")?)
+        .env("AWS_SECRET_ACCESS_KEY", secrets.get("AWS_SECRET_ACCESS_KEY")?)
+        .env("S3_BUCKET", BUCKET);
+    run(&mut command).map(|_| ())
+}
+
+/// A script that finds our programs before any other.
+fn script(programs: &Programs, name: &str) -> Result<Command> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(programs.directories.iter().cloned().chain(env::split_paths(&path)))?;
+    let mut command = Command::new(deploy().join(name));
+    command.env("PATH", path);
+    Ok(command)
+}
+
+/// Runs a script and returns what it printed.
+fn run(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {}", said.lines().last().unwrap_or_default());
+    Ok(String::from_utf8(output.stdout)?)
+}

@@ -1,0 +1,104 @@
+//! The metrics of Temporal's SDK, counted with our own: the SDK asks for instruments, and gets those of the `metrics` crate.
+
+use std::{borrow::Cow, collections::HashMap, error::Error, sync::Arc, time::Duration};
+
+use metrics::Label;
+use temporalio_common::telemetry::metrics::{
+    CoreMeter, Counter, CounterBase, Gauge, GaugeBase, GaugeF64, GaugeF64Base, Histogram, HistogramBase,
+    HistogramDuration, HistogramDurationBase, HistogramF64, HistogramF64Base, MetricAttributable, MetricAttributes,
+    MetricParameters, NewAttributes, UpDownCounter, UpDownCounterBase,
+};
+
+/// Makes instruments. Durations are in seconds.
+#[derive(Debug)]
+pub(crate) struct Meter;
+
+impl CoreMeter for Meter {
+    fn new_attributes(&self, attributes: NewAttributes) -> MetricAttributes {
+        MetricAttributes::NoOp(Arc::new(attributes.into()))
+    }
+
+    fn extend_attributes(&self, existing: MetricAttributes, attributes: NewAttributes) -> MetricAttributes {
+        let mut labels = match existing {
+            MetricAttributes::NoOp(labels) => Arc::unwrap_or_clone(labels),
+            _ => HashMap::new(),
+        };
+        labels.extend(HashMap::<String, String>::from(attributes));
+        MetricAttributes::NoOp(Arc::new(labels))
+    }
+
+    fn counter(&self, parameters: MetricParameters) -> Counter {
+        Counter::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn histogram(&self, parameters: MetricParameters) -> Histogram {
+        Histogram::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn histogram_f64(&self, parameters: MetricParameters) -> HistogramF64 {
+        HistogramF64::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn histogram_duration(&self, parameters: MetricParameters) -> HistogramDuration {
+        HistogramDuration::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn gauge(&self, parameters: MetricParameters) -> Gauge {
+        Gauge::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn gauge_f64(&self, parameters: MetricParameters) -> GaugeF64 {
+        GaugeF64::new(Arc::new(Named(parameters.name)))
+    }
+
+    fn up_down_counter(&self, parameters: MetricParameters) -> UpDownCounter {
+        UpDownCounter::new(Arc::new(Named(parameters.name)))
+    }
+}
+
+/// An instrument that has no labels yet.
+struct Named(Cow<'static, str>);
+
+/// An instrument with its labels.
+struct Labeled<T>(T);
+
+fn labels(attributes: &MetricAttributes) -> Vec<Label> {
+    let MetricAttributes::NoOp(labels) = attributes else { return Vec::new() };
+    labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())).collect()
+}
+
+/// One of the SDK's instruments: which of ours it is, and how a value is put into it.
+macro_rules! instrument {
+    ($base:ident, $method:ident($value:ident: $type:ty), $instrument:ident!, $ours:ty => $record:expr) => {
+        impl MetricAttributable<Box<dyn $base>> for Named {
+            fn with_attributes(&self, attributes: &MetricAttributes) -> Result<Box<dyn $base>, Box<dyn Error>> {
+                Ok(Box::new(Labeled(metrics::$instrument!(self.0.clone(), labels(attributes)))))
+            }
+        }
+
+        impl $base for Labeled<$ours> {
+            fn $method(&self, $value: $type) {
+                let record: fn(&$ours, $type) = $record;
+                record(&self.0, $value);
+            }
+        }
+    };
+}
+
+instrument!(CounterBase, adds(value: u64), counter!, metrics::Counter => metrics::Counter::increment);
+instrument!(HistogramF64Base, records(value: f64), histogram!, metrics::Histogram => |ours, value| ours.record(value));
+instrument!(HistogramBase, records(value: u64), histogram!, metrics::Histogram => |ours, value| ours.record(float(value)));
+instrument!(HistogramDurationBase, records(value: Duration), histogram!, metrics::Histogram => |ours, value| ours.record(value));
+instrument!(GaugeBase, records(value: u64), gauge!, metrics::Gauge => |ours, value| ours.set(float(value)));
+instrument!(GaugeF64Base, records(value: f64), gauge!, metrics::Gauge => |ours, value| ours.set(value));
+instrument!(UpDownCounterBase, adds(value: i64), gauge!, metrics::Gauge => |ours, value| ours.increment(signed(value)));
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is an estimate above 2^53")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is an estimate above 2^53")]
+fn signed(value: i64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,108 @@
+//! Metrics for Prometheus. Whoever counts uses the `metrics` crate; here is what becomes of it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use temporalio_common::telemetry::{
+    TelemetryOptions,
+    metrics::{CoreMeter, TemporalMeter},
+    telemetry_init,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::meter::Meter;
+
+/// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait, work.
+const BUCKETS: [f64; 14] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0];
+
+/// How often what was recorded is put into its buckets, so that memory stays bounded when nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How many values a label takes that callers choose; the others are one.
+const MOST_NAMES: usize = 100;
+
+/// What was counted.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Begins to count. To be called before anything is counted, within a runtime.
+    ///
+    /// # Errors
+    /// If the process counts already.
+    pub fn install(shutdown: CancellationToken) -> Result<Self> {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("cannot set up metrics")?;
+        let handle = builder.install_recorder().context("cannot set up metrics")?;
+        let upkept = handle.clone();
+        tokio::spawn(async move {
+            while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+                upkept.run_upkeep();
+            }
+        });
+        Ok(Self(handle))
+    }
+
+    /// All of it, as Prometheus reads it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+}
+
+/// How Temporal's SDK counts: into the same metrics, in seconds.
+#[must_use]
+pub fn of_temporal() -> TelemetryOptions {
+    TelemetryOptions::builder().metrics(Arc::new(Meter) as Arc<dyn CoreMeter>).attach_service_name(false).build()
+}
+
+/// How a connection to Temporal counts its calls.
+///
+/// # Errors
+/// If the SDK refuses.
+pub fn of_connection() -> Result<Option<TemporalMeter>> {
+    let telemetry =
+        telemetry_init(of_temporal()).map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
+    Ok(telemetry.get_temporal_metric_meter())
+}
+
+/// The values of a label that callers choose. There may be any number of them; only the first hundred are told apart.
+#[derive(Default)]
+pub struct Names(Mutex<Option<HashSet<String>>>);
+
+impl Names {
+    /// None so far.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// The value itself, or `other`.
+    pub fn label(&self, name: &str) -> String {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names.get_or_insert_default();
+        if names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned())) {
+            name.to_owned()
+        } else {
+            "other".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_cannot_make_up_labels_without_end() {
+        let names = Names::new();
+        let labels: HashSet<String> = (0..1000).map(|number| names.label(&format!("acme/{number}"))).collect();
+        assert_eq!(labels.len(), MOST_NAMES + 1);
+        assert_eq!(names.label("acme/0"), "acme/0");
+        assert_eq!(names.label("acme/999"), "other");
+    }
+}

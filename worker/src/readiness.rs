@@ -1,0 +1,61 @@
+//! Whether this process does its work: it serves its queues, and what it stands on answers.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use darkroom_config::Storage;
+use darkroom_telemetry::listener::Readiness;
+use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use tokio_util::sync::CancellationToken;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a process serves, and from when on.
+pub(crate) struct Serving {
+    storage: Storage,
+    begun: OnceLock<(Client, CancellationToken)>,
+}
+
+impl Serving {
+    pub(crate) fn new(storage: Storage) -> Self {
+        Self { storage, begun: OnceLock::new() }
+    }
+
+    /// From now on queues are served, until `shutdown`.
+    pub(crate) fn begins(&self, client: Client, shutdown: CancellationToken) {
+        // It begins once.
+        let _ = self.begun.set((client, shutdown));
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let Some((client, shutdown)) = self.begun.get() else { return Err("not started".to_owned()) };
+        if shutdown.is_cancelled() {
+            return Err("stopping".to_owned());
+        }
+        let mut client = client.clone();
+        let mut request =
+            DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() }.into_request();
+        request.set_timeout(TIMEOUT);
+        let asked = tokio::time::timeout(TIMEOUT, WorkflowService::describe_namespace(&mut client, request)).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            return Err("Temporal cannot be reached".to_owned());
+        }
+        match tokio::time::timeout(TIMEOUT, self.storage.check()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("the bucket cannot be used".to_owned()),
+            Err(_) => Err("the store does not answer".to_owned()),
+        }
+    }
+}
+
+/// What the listener asks.
+pub(crate) fn of(serving: &Arc<Serving>) -> Readiness {
+    let serving = Arc::clone(serving);
+    Arc::new(move || {
+        let serving = Arc::clone(&serving);
+        Box::pin(async move { serving.check().await })
+    })
+}

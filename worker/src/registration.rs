@@ -1,0 +1,136 @@
+//! Which workflows and activities a worker of a queue has, and how many of them run at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use darkroom_activities::{
+    Activities,
+    deliver_webhook::Courier,
+    generate::{counted::Counted, replicate::Replicate},
+    guard::{Guard, Resolver},
+    persist::{Engine, Memory, Sources, source::Limits},
+    registered::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep},
+};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery};
+use temporalio_client::Client;
+use temporalio_common::worker::WorkerDeploymentOptions;
+use temporalio_sdk::{
+    Runtime, Worker, WorkerOptions,
+    runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner},
+    workflow_interceptors::WorkflowInterceptorConstructor,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    deployment,
+    interceptors::{HandOn, Spans, Wear, Wearing},
+};
+
+/// How long a stopping worker lets its activities finish before the SDK asks them to. By then they have made room by themselves.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// How many workflow tasks and local activities run at a time: each is short.
+const WORKFLOW_SLOTS: usize = 200;
+
+/// A task queue.
+#[derive(Clone, Copy)]
+pub(crate) enum Queue {
+    Generate,
+    Persist,
+}
+pub(crate) use Queue::{Generate as GENERATE, Persist as PERSIST};
+
+/// What workers are made of, again and again.
+pub(crate) struct Registration {
+    runtime: Runtime,
+    pub(crate) client: Client,
+    activities: Activities,
+    deployment: WorkerDeploymentOptions,
+    generate_slots: usize,
+    persist_slots: usize,
+    pub(crate) renew_after: u64,
+}
+
+impl Registration {
+    pub(crate) fn new(runtime: Runtime, client: Client, config: &Config) -> Result<Self> {
+        Ok(Self {
+            runtime,
+            client,
+            activities: activities(config)?,
+            deployment: deployment::options(&config.build),
+            generate_slots: config.generate_concurrency.get(),
+            persist_slots: config.persist_concurrency.get(),
+            renew_after: config.renew_after.get(),
+        })
+    }
+
+    /// A worker for a queue. Its attempts make room when `stopping` is cancelled.
+    pub(crate) fn worker(&self, queue: Queue, stopping: CancellationToken, wear: Arc<Wear>) -> Result<Worker> {
+        let activities = Arc::new(Activities { stopping, ..self.activities.clone() });
+        let (name, slots) = match queue {
+            Queue::Generate => (GENERATE_QUEUE, self.generate_slots),
+            Queue::Persist => (PERSIST_QUEUE, self.persist_slots),
+        };
+        let mut options = WorkerOptions::new(name);
+        options = match queue {
+            Queue::Generate => options
+                .register_workflow::<MediaGeneration>()?
+                .register_workflow::<StorageSweep>()?
+                .register_workflow::<WebhookDelivery>()?
+                .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()))
+                .register_activity::<Generate>(Arc::clone(&activities))
+                .register_activity::<Collect>(Arc::clone(&activities))
+                .register_activity::<Inspect>(Arc::clone(&activities))
+                .register_activity::<CancelGeneration>(Arc::clone(&activities))
+                .register_activity::<DeliverWebhook>(Arc::clone(&activities)),
+            Queue::Persist => options
+                .register_activity::<Persist>(Arc::clone(&activities))
+                .register_activity::<Sweep>(Arc::clone(&activities)),
+        };
+        let options = options
+            .register_activity::<Finalize>(activities)
+            .activity_inbound_interceptor(Wearing(wear))
+            .activity_inbound_interceptor(Spans)
+            .deployment_options(self.deployment.clone())
+            .graceful_shutdown_period(GRACE)
+            .tuner(tuner(slots))
+            .build();
+        Worker::new(&self.runtime, self.client.clone(), options).with_context(|| format!("cannot serve {name}"))
+    }
+}
+
+fn activities(config: &Config) -> Result<Activities> {
+    let provider = &config.provider;
+    let replicate = Replicate::new(provider.base_url.clone(), provider.token.clone(), provider.public_url.clone())
+        .context("cannot set up the provider's client")?;
+    let persist = &config.persist;
+    let resolver = Resolver::from_system().context("cannot set up the resolver of names")?;
+    let guard = Guard::new(persist.ports.clone(), persist.allowed_hosts.clone(), resolver.clone());
+    let webhooks = &config.webhooks;
+    let webhook_guard = Guard::new(webhooks.ports.clone(), webhooks.allowed_hosts.clone(), resolver);
+    let limits = Limits::of(persist.max_output.as_u64());
+    Ok(Activities {
+        provider: Arc::new(Counted(replicate)),
+        submission_policy: provider.submission_policy,
+        sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
+        engine: Engine {
+            storage: config.storage.clone(),
+            memory: Memory::new(usize::try_from(persist.memory.as_u64()).unwrap_or(usize::MAX)),
+            stream_max: persist.stream_max.as_u64(),
+        },
+        courier: Courier::new(webhook_guard, webhooks.secret.clone())
+            .context("cannot set up the client for webhooks")?,
+        stopping: CancellationToken::new(),
+    })
+}
+
+fn tuner(activity_slots: usize) -> WorkerTuner {
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
+        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activity_slots))
+        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
+        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .build()
+        .into()
+}

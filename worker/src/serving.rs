@@ -1,0 +1,74 @@
+//! Serving a queue until told to stop. The SDK's worker remembers every activity that it ever ran, a few hundred bytes each, so
+//! after so many of them another takes its place while it ends in order, and what it remembers goes with it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    interceptors::Wear,
+    registration::{Queue, Registration},
+};
+
+/// How long a stopping worker may take at most. What is not done by then is begun again elsewhere when its heartbeats fail to
+/// come.
+const DEADLINE: Duration = Duration::from_secs(28);
+
+/// Serves a queue until `shutdown`, and cancels that if it fails.
+///
+/// # Errors
+/// If Temporal refuses the worker for good.
+pub(crate) async fn serve(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
+    let result = tokio::select! {
+        result = run(registration, queue, shutdown) => result,
+        () = overdue(shutdown) => {
+            tracing::warn!("some activities do not end: they are left behind");
+            Ok(())
+        }
+    };
+    shutdown.cancel();
+    result
+}
+
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(DEADLINE).await;
+}
+
+async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
+    let mut running = FuturesUnordered::new();
+    loop {
+        let (stopping, wear) = (CancellationToken::new(), Wear::new(registration.renew_after));
+        let mut worker = registration.worker(queue, stopping.clone(), Arc::clone(&wear))?;
+        let stop = worker.shutdown_handle();
+        running.push(async move {
+            let result = worker.run().await.context("the worker cannot go on");
+            // The connection would remember it for ever.
+            let workers = registration.client.connection().workers();
+            if let Err(error) = workers.finalize_unregister(worker.worker_instance_key()) {
+                tracing::debug!(%error, "a worker that ended is still registered");
+            }
+            result
+        });
+        let renew = loop {
+            tokio::select! {
+                Some(ended) = running.next() => ended?,
+                () = shutdown.cancelled() => break false,
+                () = wear.out() => break true,
+            }
+        };
+        // Told before the SDK is: attempts make room, and polls end.
+        stopping.cancel();
+        stop();
+        if !renew {
+            break;
+        }
+        tracing::info!("worker renewed");
+    }
+    while let Some(ended) = running.next().await {
+        ended?;
+    }
+    Ok(())
+}
