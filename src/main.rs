@@ -5,9 +5,9 @@ mod first_look;
 #[cfg(feature = "dev")]
 mod production;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use darkroom_telemetry::Telemetry;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,9 @@ enum Command {
     Worker(Service),
     /// Run the HTTP facade, configured by environment variables.
     Api(Service),
+    /// Record and replay the histories of workflows, to know before a deploy whether new code takes up what is under way.
+    #[command(subcommand)]
+    History(History),
     /// Ask a process whether it is ready, for health checks of images that have no other client.
     Probe {
         /// What to ask, such as `http://127.0.0.1:9464/readyz`.
@@ -51,6 +54,21 @@ enum Command {
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum History {
+    /// Print the history of a workflow as JSON, from the Temporal that `TEMPORAL_*` names.
+    Fetch {
+        /// The id of the workflow, which for jobs is that of the job.
+        workflow_id: String,
+    },
+    /// Replay histories with the code of this binary.
+    Replay {
+        /// Files that `fetch` has printed.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
     },
 }
 
@@ -84,6 +102,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Api(service)) => serve(&service, "darkroom-api", async |shutdown| {
             darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await
         }),
+        Some(Command::History(History::Fetch { workflow_id })) => runtime()?.block_on(async {
+            let history = darkroom_worker::history::fetch(&workflow_id).await?;
+            std::io::stdout().write_all(history.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Some(Command::History(History::Replay { files })) => runtime()?.block_on(replay(&files)),
         Some(Command::Probe { url }) => runtime()?.block_on(probe(url)),
         #[cfg(feature = "dev")]
         Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),
@@ -104,6 +128,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
+    let mut failed = 0;
+    for file in files {
+        let shown = file.display();
+        let history = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        let verdict = match darkroom_worker::history::replay(&history).await {
+            Ok(()) => "replays".to_owned(),
+            Err(error) => {
+                failed += 1;
+                format!("{error:#}")
+            }
+        };
+        writeln!(std::io::stdout(), "{shown}: {verdict}")?;
+    }
+    anyhow::ensure!(failed == 0, "{failed} of {} histories would be stuck with this build", files.len());
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn probe(url: reqwest::Url) -> Result<ExitCode> {

@@ -30,6 +30,8 @@ pub struct Manner {
     pub head: String,
     /// Misbehave for the first so many requests only.
     pub times: u32,
+    /// Be there for so many requests, and gone then.
+    pub serves: Option<u32>,
     /// Answer with this status and no file.
     pub status: Option<u16>,
     /// Say when to come again.
@@ -74,6 +76,7 @@ impl Default for Manner {
             bytes: 1024,
             head: hex::encode(b"\x89PNG\r\n\x1a\n"),
             times: u32::MAX,
+            serves: None,
             status: None,
             retry_after: None,
             location: None,
@@ -210,7 +213,8 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
     let Manner { bytes, framing, overstate, ranges, .. } = request.manner;
     let misbehaves = count <= request.manner.times;
     let manner = &request.manner;
-    if let Some(status) = manner.status.filter(|_| misbehaves) {
+    let is_gone = manner.serves.is_some_and(|most| count > most);
+    if let Some(status) = manner.status.filter(|_| misbehaves).or(is_gone.then_some(404)) {
         let retry = manner.retry_after.map_or(String::new(), |seconds| format!("Retry-After: {seconds}\r\n"));
         let location = manner.location.as_ref().map_or(String::new(), |to| format!("Location: {to}\r\n"));
         let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\n{retry}{location}\r\n");

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use temporalio_common::telemetry::{
     TelemetryOptions,
     metrics::{CoreMeter, TemporalMeter},
@@ -28,7 +29,10 @@ const MOST_NAMES: usize = 100;
 
 /// What was counted.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    counted: PrometheusHandle,
+    process: Collector,
+}
 
 impl Metrics {
     /// Begins to count. To be called before anything is counted, within a runtime.
@@ -44,13 +48,16 @@ impl Metrics {
                 upkept.run_upkeep();
             }
         });
-        Ok(Self(handle))
+        let process = Collector::default();
+        process.describe();
+        Ok(Self { counted: handle, process })
     }
 
-    /// All of it, as Prometheus reads it.
+    /// All of it, as Prometheus reads it, with what the process takes of its machine right now.
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.render()
+        self.process.collect();
+        self.counted.render()
     }
 }
 

@@ -1,10 +1,15 @@
 //! What is killed, comes back and goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::harness::{Api, count, job, options, start, start_without_memory, terminate, until};
+use crate::{
+    faults::report,
+    harness::{Api, count, job, options, start, start_without_memory, terminate, until},
+    world::World,
+};
 
 #[tokio::test]
 async fn a_job_outlives_its_worker_and_is_paid_for_once() {
@@ -64,4 +69,59 @@ async fn a_worker_that_is_told_to_stop_stops() {
     assert_eq!(api.ended(&id).await["status"], "completed");
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
     tokio::time::timeout(Duration::from_secs(10), async { drop(stack) }).await.unwrap();
+}
+
+/// How long a stopping worker may take, and an output may wait for another one.
+const HANDED_OVER: Duration = Duration::from_secs(25);
+
+#[tokio::test]
+async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop() {
+    const OUTPUTS: u32 = 40;
+    let slots = [("PERSIST_CONCURRENCY", "40"), ("METRICS_LISTEN", "127.0.0.1:0")];
+    let world = World::start(options("hand-over"), &slots, None).await;
+    let other = world.stack.spawn("worker").unwrap();
+    // Half a minute each, so that none is done by the time at which it is handed over.
+    let urls: Vec<_> =
+        (0..OUTPUTS).map(|index| world.source.url(&format!("large-{index}"), "bytes=12000000&rate=400000")).collect();
+    let id = world.api.accepted(&job(OUTPUTS, json!({"urls": urls, "webhooks": 0}))).await;
+    // One that is still generating is handed over as well.
+    let waiting = world
+        .api
+        .accepted(&job(
+            1,
+            json!({"urls": [world.source.url("small", "bytes=1000")], "latency_ms": 8000, "webhooks": 0}),
+        ))
+        .await;
+    until("outputs on their way", async || {
+        let job = world.api.get(&id).await;
+        let moving = job["media"].as_array()?.iter().filter(|media| media["bytes_done"].as_u64() > Some(0)).count();
+        (moving == OUTPUTS as usize).then_some(())
+    })
+    .await;
+
+    let (told, told_at) = (Instant::now(), Timestamp::now());
+    terminate(&world.stack.worker);
+    until("end of the worker", async || (!world.stack.worker.is_running()).then_some(())).await;
+    assert!(told.elapsed() < HANDED_OVER, "the worker took {:?} to stop", told.elapsed());
+
+    let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
+    assert_eq!(count(&job, "completed"), OUTPUTS as usize, "{job:#}");
+    let media = job["media"].as_array().unwrap();
+    let handed_over: Vec<_> = media.iter().filter(|media| media["attempts"].as_u64() > Some(1)).collect();
+    assert!(!handed_over.is_empty(), "both workers had some of them");
+    let mut longest = Duration::ZERO;
+    for media in &handed_over {
+        let again: Timestamp = media["started_at"].as_str().unwrap().parse().unwrap();
+        longest = longest.max(again.duration_since(told_at).unsigned_abs());
+    }
+    report(&format!("{} of {OUTPUTS} outputs were handed over, the last after {longest:?}", handed_over.len()));
+    assert!(longest < HANDED_OVER, "an output waited {longest:?}");
+    assert_eq!(world.api.ended(&waiting).await["status"], "completed");
+    for media in media {
+        world.check_bytes(media).await.unwrap();
+    }
+    let objects = world.objects().await;
+    assert_eq!(objects.iter().filter(|key| key.contains(&id)).count(), OUTPUTS as usize + 1, "{objects:?}");
+    assert_eq!(world.stack.provider.as_ref().unwrap().predictions().len(), 2, "nothing is bought twice");
+    drop(other);
 }

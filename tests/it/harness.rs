@@ -7,7 +7,10 @@ use std::{
 };
 
 use darkroom::dev::{Options, ProviderChoice, Stack, process::Process};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde_json::{Value, json};
 
 /// How long anything may take that should be quick: generous, as the machine may be busy.
@@ -86,6 +89,13 @@ impl Api {
         Self { url: stack.api_url(), http }
     }
 
+    /// A caller with a key.
+    pub(crate) fn with_key(url: String, key: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        Self { url, http: Client::builder().no_proxy().default_headers(headers).build().unwrap() }
+    }
+
     /// Posts a job.
     pub(crate) async fn post(&self, body: &Value) -> Response {
         self.http.post(format!("{}/v1/jobs", self.url)).json(body).send().await.unwrap()
@@ -149,7 +159,7 @@ pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>)
     until_within(what, DEADLINE, condition).await
 }
 
-async fn until_within<T>(what: &str, deadline: Duration, condition: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until_within<T>(what: &str, deadline: Duration, condition: impl AsyncFn() -> Option<T>) -> T {
     let give_up = Instant::now() + deadline;
     loop {
         if let Some(value) = condition().await {

@@ -1,17 +1,19 @@
 //! Histories of released versions still replay: what a workflow did once, it must do again for ever.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use darkroom::dev::{Options, Stack};
-use darkroom_workflows::{MediaGeneration, WebhookDelivery};
+use darkroom_worker::history;
+use darkroom_workflows::MediaGeneration;
 use serde_json::{Value, json};
-use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowHistory};
-use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
-
+use temporalio_client::WorkflowFetchHistoryOptions;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::{
-    harness::{Api, job, options, shared, start, until},
+    harness::{Api, BINARY, fresh_directory, job, options, shared, start, until},
     receiver::Receiver,
 };
 
@@ -19,22 +21,12 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
 }
 
-fn replayer() -> WorkflowReplayer {
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<MediaGeneration>()
-        .unwrap()
-        .register_workflow::<WebhookDelivery>()
-        .unwrap();
-    WorkflowReplayer::new(options.build()).unwrap()
-}
-
 #[tokio::test]
 async fn every_recorded_history_replays() {
     let mut replayed = 0;
     for entry in std::fs::read_dir(directory()).unwrap() {
         let path = entry.unwrap().path();
-        let history = WorkflowHistory::from_json(&std::fs::read(&path).unwrap()).unwrap();
-        let result = replayer().replay_workflow(history).await;
+        let result = history::replay(&std::fs::read(&path).unwrap()).await;
         assert!(result.is_ok(), "{}: {result:?}", path.display());
         replayed += 1;
     }
@@ -44,11 +36,31 @@ async fn every_recorded_history_replays() {
 #[tokio::test]
 async fn a_history_of_another_workflow_does_not_replay() {
     let path = directory().join("0.1.0-completed.json");
-    let mut history: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let renamed = history.to_string().replace("\"persist\"", "\"preserve\"");
-    history = serde_json::from_str(&renamed).unwrap();
-    let history = WorkflowHistory::from_json(history.to_string().as_bytes()).unwrap();
-    assert!(replayer().replay_workflow(history).await.is_err());
+    let history = std::fs::read_to_string(path).unwrap();
+    assert!(history::replay(history.replace("\"persist\"", "\"preserve\"").as_bytes()).await.is_err());
+    for nothing in ["", "{}", r#"{"events": []}"#] {
+        assert!(history::replay(nothing.as_bytes()).await.is_err(), "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_is_recorded_and_replayed_from_the_command_line() {
+    let job = Api::of(shared()).run(&job(2, json!({}))).await;
+    let darkroom = || {
+        let mut command = Command::new(BINARY);
+        command.arg("history").env("TEMPORAL_ADDRESS", &shared().temporal.address);
+        command
+    };
+    let fetched = darkroom().args(["fetch", job["job_id"].as_str().unwrap()]).output().unwrap();
+    assert!(fetched.status.success(), "{fetched:?}");
+    let file = fresh_directory("history").with_extension("json");
+    std::fs::write(&file, fetched.stdout).unwrap();
+    let replayed = darkroom().arg("replay").arg(&file).output().unwrap();
+    assert!(replayed.status.success(), "{replayed:?}");
+
+    let unknown = darkroom().args(["fetch", "nobody"]).output().unwrap();
+    assert!(!unknown.status.success());
+    assert!(String::from_utf8(unknown.stderr).unwrap().starts_with("error: cannot read the history of nobody"));
 }
 
 /// Records a history of each kind from real runs, under the version at hand. Run it before a release:
@@ -184,9 +196,7 @@ async fn record(name: &str, job_id: &str) {
 
 async fn write(name: &str, stack: &Stack, job_id: &str) {
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
-    let history = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await.unwrap();
-    let pretty: Value = serde_json::from_slice(&history).unwrap();
+    let history = history::fetch_from(&client, job_id).await.unwrap();
     let path = directory().join(format!("{}-{name}.json", env!("CARGO_PKG_VERSION")));
-    std::fs::write(path, format!("{pretty:#}\n")).unwrap();
+    std::fs::write(path, history).unwrap();
 }

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_sources;
+mod deployment;
 mod durability;
 mod faults;
 mod first_look;
@@ -15,6 +16,7 @@ mod http2;
 mod jobs;
 mod outages;
 mod paid_once;
+mod production;
 mod proxy;
 mod receiver;
 mod uploads;

@@ -1,11 +1,19 @@
 //! Servers that go away and come back.
 
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use darkroom::dev::{temporal::TemporalServer, temporal_cli};
 
-use crate::harness::{Api, job, options, start, until};
+use crate::{
+    harness::{Api, count, job, options, start, until},
+    world::World,
+};
 
 #[tokio::test]
 async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
@@ -41,4 +49,62 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
     })
     .await;
     assert_eq!(api.ended(&id).await["status"], "completed");
+}
+
+/// How long Temporal is away: longer than the SDK tries to report a result, and than any heartbeat may be late.
+const AWAY: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_for_again() {
+    let options = options("temporal-away-for-long");
+    let mut world = World::start(options.clone(), &[("PERSIST_STREAM_MAX", "32MiB")], None).await;
+    let api = &world.api;
+    // Their predictions end while nobody can be told.
+    let mut generating = Vec::new();
+    for number in 0..5 {
+        let url = world.source.url(&format!("small-{number}"), "bytes=1000");
+        generating.push(api.accepted(&job(1, json!({"urls": [url], "latency_ms": 20_000, "webhooks": 0}))).await);
+    }
+    // Theirs are stored while nobody can be told, and can be had once only: in one request, while they arrive, and in parts.
+    let sizes = [("one-request", 100_000), ("streamed", 20_000_000), ("in-parts", 70_000_000)];
+    let urls: Vec<_> = sizes
+        .iter()
+        .map(|(name, bytes)| world.source.url(name, &format!("bytes={bytes}&serves=1&rate={}", bytes / 10)))
+        .collect();
+    let persisting = api.accepted(&job(3, json!({"urls": urls, "webhooks": 0}))).await;
+    until("outputs on their way", async || {
+        (world.api.get(&persisting).await["media"]
+            .as_array()?
+            .iter()
+            .filter(|media| media["bytes_done"].as_u64() > Some(0))
+            .count()
+            == 3)
+            .then_some(())
+    })
+    .await;
+    let predictions = || world.stack.provider.as_ref().unwrap().predictions();
+    until("predictions", async || (predictions().len() == 6).then_some(())).await;
+
+    world.stack.temporal.kill();
+    let back = Instant::now() + AWAY;
+    until("predictions that have ended", async || {
+        predictions().iter().all(|prediction| prediction.status(Timestamp::now()).is_terminal()).then_some(())
+    })
+    .await;
+    until("outputs that are stored", async || (world.objects().await.len() >= 3).then_some(())).await;
+    tokio::time::sleep_until(back).await;
+    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
+    world.stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
+
+    let patience = Duration::from_mins(2);
+    let ended = join_all(generating.iter().map(|id| world.api.ended_within(id, patience))).await;
+    for job in ended {
+        assert_eq!(job["status"], "completed", "{job:#}");
+    }
+    let job = world.api.ended_within(&persisting, patience).await;
+    assert_eq!(count(&job, "completed"), 3, "{job:#}");
+    for media in job["media"].as_array().unwrap() {
+        world.check_bytes(media).await.unwrap();
+    }
+    assert_eq!(predictions().len(), 6, "nothing is bought twice");
 }

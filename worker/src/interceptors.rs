@@ -25,7 +25,7 @@ use tracing::{Instrument, Span, field::Empty};
 /// Hands the trace of whoever started a workflow on to its activities and children, unread: nothing here may differ when the
 /// workflow is replayed.
 #[derive(Default)]
-pub struct HandOn(RefCell<Option<Payload>>);
+pub(crate) struct HandOn(RefCell<Option<Payload>>);
 
 impl HandOn {
     fn to(&self, headers: &mut std::collections::HashMap<String, Payload>) {

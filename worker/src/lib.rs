@@ -1,6 +1,7 @@
 //! The Temporal worker: what it serves and how it runs. What the activities do is not here.
 //!
 //! - [`config`]: what it is told by its environment
+//! - [`history`]: recording what workflows did, and replaying it
 //! - `connect`: waiting for Temporal and the store
 //! - `registration`: which workflows and activities it has
 //! - `serving`: running them until told to stop, and renewing what wears out
@@ -10,6 +11,7 @@
 //! - `sweeping`: the schedule by which abandoned uploads are swept
 
 pub mod config;
+pub mod history;
 
 mod connect;
 mod deployment;
@@ -30,7 +32,7 @@ use futures::future::{OptionFuture, join};
 use temporalio_sdk::{Runtime, runtime::RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{config::Config, interceptors::HandOn};
+pub use self::config::Config;
 use self::{readiness::Serving, registration::Registration};
 
 /// Serves the configured task queues until `shutdown`. Then it polls no more, lets outputs on their way arrive or hands them

@@ -111,8 +111,7 @@ impl Flow<'_> {
             None => self.send_parts(&multipart, &mut parts, first).await?,
         }
         let sent = self.object.sent(&self.digest, multipart::checksum(&parts));
-        // Whoever comes after need not care whether the answer to this was lost.
-        self.journal.record(|checkpoint| checkpoint.sent = Some(sent.clone())).await?;
+        self.tell_what_is_sent(&sent).await;
         multipart.complete(&parts, &sent).await?;
         self.journal.note(|checkpoint| checkpoint.upload = None);
         Ok(sent)
@@ -228,13 +227,17 @@ impl Flow<'_> {
             self.journal.advance_to(self.digest.size());
         }
         if self.source.length() == Some(self.digest.size()) && self.journal.checkpoint().upload.is_none() {
-            // Whoever comes after finds what was stored although nobody heard of it. If Temporal is away, so be it.
-            let sent = self.object.sent(&self.digest, Some(frames.checksum()));
-            if let Err(failure) = self.journal.record(|checkpoint| checkpoint.sent = Some(sent)).await {
-                tracing::debug!(%failure, "what was sent is not recorded");
-            }
+            self.tell_what_is_sent(&self.object.sent(&self.digest, Some(frames.checksum()))).await;
         }
         Ok(frames.finish().await?)
+    }
+
+    /// Whoever comes after knows what was stored although nobody heard of it. If Temporal is away, so be it: what is stored can be
+    /// found, and its source may be gone by the time that Temporal is back.
+    async fn tell_what_is_sent(&self, sent: &Sent) {
+        if let Err(failure) = self.journal.record(|checkpoint| checkpoint.sent = Some(sent.clone())).await {
+            tracing::debug!(%failure, "what was sent is not recorded");
+        }
     }
 }
 

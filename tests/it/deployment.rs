@@ -1,0 +1,357 @@
+//! What `docker-compose.yml`, the `Dockerfile` and `deploy/` say agrees with each other and with the code. The compose file is read
+//! by the parser of its own specification.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use darkroom::dev::{
+    Options,
+    production::{self, programs, temporal},
+    versitygw,
+};
+use darkroom_workflows::search_attributes;
+use serde_json::{Value, json};
+
+use crate::{
+    faults::report,
+    harness::{Api, job, options, start, until},
+};
+
+/// The parser: <https://github.com/compose-spec/compose-go>.
+const PARSER: &str = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Installs the parser once.
+fn parser() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compose-go");
+    fs::create_dir_all(&directory).unwrap();
+    let lock = File::create(directory.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let program = directory.join("cmd");
+    if !program.exists() {
+        let installed = Command::new("go").env("GOBIN", &directory).args(["install", PARSER]).status().unwrap();
+        assert!(installed.success());
+    }
+    program
+}
+
+/// What a new installation has in its `.env`, by the script that makes it, and a provider's token.
+fn variables() -> BTreeMap<String, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(".env");
+    let made = Command::new(root().join("deploy/new-env.sh")).arg(&file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0, "secrets are nobody else's");
+    let again = Command::new(root().join("deploy/new-env.sh")).arg(&file).output().unwrap();
+    assert!(!again.status.success(), "secrets are never overwritten");
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    let mut variables: BTreeMap<_, _> = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    variables.insert("REPLICATE_API_TOKEN".to_owned(), "r8_token".to_owned());
+    variables
+}
+
+/// Puts variables into a compose file: the parser's own command does not give its environment to itself.
+fn interpolated(text: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut rest = text;
+    let mut whole = String::new();
+    while let Some((before, after)) = rest.split_once("${") {
+        let (expression, after) = after.split_once('}').unwrap();
+        let (name, default) = match expression.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (expression.split_once(":?").map_or(expression, |(name, _)| name), None),
+        };
+        let value = variables.get(name).filter(|value| !value.is_empty()).map(String::as_str).or(default);
+        whole += before;
+        whole += value.unwrap_or_else(|| panic!("{name} has no value in a new installation"));
+        rest = after;
+    }
+    whole + rest
+}
+
+/// The compose file, as the parser understands it.
+fn compose() -> &'static Value {
+    static COMPOSE: OnceLock<Value> = OnceLock::new();
+    COMPOSE.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("docker-compose.yml");
+        fs::write(&file, interpolated(&read("docker-compose.yml"), &variables())).unwrap();
+        let parsed = Command::new(parser()).args(["-format", "json"]).arg(&file).output().unwrap();
+        assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));
+        let text = String::from_utf8(parsed.stdout).unwrap();
+        // Relative paths are those of the file, which is elsewhere for now.
+        let text = text.replace(directory.path().to_str().unwrap(), root().to_str().unwrap());
+        serde_json::from_str(&text).unwrap()
+    })
+}
+
+fn services() -> &'static serde_json::Map<String, Value> {
+    compose()["services"].as_object().unwrap()
+}
+
+fn environment(service: &str) -> BTreeMap<String, String> {
+    let environment = services()[service]["environment"].as_object().unwrap();
+    environment
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect()
+}
+
+/// The port of an address, or of a URL.
+fn port(address: &str) -> &str {
+    let address = address.trim_end_matches('/');
+    let (_, port) = address.rsplit_once(':').unwrap();
+    port.split('/').next().unwrap()
+}
+
+#[test]
+fn images_are_pinned_and_of_the_versions_that_the_tests_run_on() {
+    let version = |service: &str| {
+        let image = services()[service]["image"].as_str().unwrap();
+        let (_, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no version"));
+        assert_ne!(tag, "latest", "{image}");
+        tag.to_owned()
+    };
+    for service in services().keys() {
+        version(service);
+    }
+    assert_eq!(version("temporal"), programs::SERVER_VERSION);
+    assert_eq!(version("temporal-schema"), programs::SERVER_VERSION);
+    assert_eq!(version("s3"), format!("v{}", versitygw::VERSION));
+    let tools = read("tools/go.mod");
+    assert!(tools.contains(&format!("go.temporal.io/server v{}", programs::SERVER_VERSION)));
+    assert!(tools.contains(&format!("github.com/temporalio/ui-server/v2 v{}", version("temporal-ui"))));
+    assert_eq!(version("worker"), env!("CARGO_PKG_VERSION"));
+    assert!(read("Dockerfile").contains(&format!("ARG BUILD_ID={}", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn every_service_is_looked_after() {
+    let jobs = ["temporal-schema", "temporal-namespace", "s3-bucket"];
+    for (name, service) in services() {
+        if jobs.contains(&name.as_str()) {
+            assert!(service.get("restart").is_none(), "{name} runs once");
+            let script = service["entrypoint"][0].as_str().unwrap().trim_start_matches('/');
+            let mode = fs::metadata(root().join(script)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o111, 0o111, "{script} can be run by anybody");
+        } else {
+            assert_eq!(service["restart"], "unless-stopped", "{name}");
+            assert!(service["healthcheck"]["test"].is_array(), "{name} has no health check");
+        }
+        for (other, dependency) in service.get("depends_on").and_then(Value::as_object).into_iter().flatten() {
+            let ran = if jobs.contains(&other.as_str()) { "service_completed_successfully" } else { "service_healthy" };
+            assert_eq!(dependency["condition"], ran, "{name} waits for {other}");
+        }
+        for published in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
+            assert_eq!(published["host_ip"], "127.0.0.1", "{name} is published to others");
+        }
+    }
+    for service in ["worker", "api"] {
+        assert_eq!(services()[service]["read_only"], true);
+        assert_eq!(services()[service]["cap_drop"], json!(["ALL"]));
+    }
+}
+
+#[test]
+fn what_is_mounted_is_there() {
+    let mut volumes = BTreeSet::new();
+    for (name, service) in services() {
+        for mount in service.get("volumes").and_then(Value::as_array).into_iter().flatten() {
+            let source = mount["source"].as_str().unwrap();
+            if mount["type"] == "bind" {
+                assert!(Path::new(source).exists(), "{name} mounts {source}");
+                assert_eq!(mount["read_only"], true, "{name} may write to {source}");
+            } else {
+                volumes.insert(source.to_owned());
+            }
+        }
+    }
+    let named: BTreeSet<_> = compose()["volumes"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(volumes, named);
+    let config = environment("temporal")["DYNAMIC_CONFIG_FILE_PATH"].clone();
+    assert!(root().join(config.trim_start_matches('/')).exists());
+}
+
+#[test]
+fn ports_agree() {
+    let api = environment("api");
+    assert_eq!(services()["api"]["ports"][0]["target"].to_string(), port(&api["DARKROOM_LISTEN"]));
+    let metrics = port(&api["METRICS_LISTEN"]);
+    for service in ["worker", "api"] {
+        assert_eq!(port(&environment(service)["METRICS_LISTEN"]), metrics);
+        assert_eq!(port(services()[service]["healthcheck"]["test"][3].as_str().unwrap()), metrics);
+        let temporal = &environment(service)["TEMPORAL_ADDRESS"];
+        assert_eq!(services()["temporal"]["ports"][0]["target"].to_string(), port(temporal));
+        let s3 = &environment(service)["AWS_ENDPOINT_URL_S3"];
+        assert_eq!(services()["s3"]["ports"][0]["target"].to_string(), port(s3));
+    }
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("METRICS_LISTEN={}", api["METRICS_LISTEN"])));
+    assert!(dockerfile.contains(&format!("DARKROOM_LISTEN={}", api["DARKROOM_LISTEN"])));
+    assert!(dockerfile.contains(&format!("EXPOSE {} {metrics}", port(&api["DARKROOM_LISTEN"]))));
+    let prometheus = read("deploy/prometheus/prometheus.yml");
+    assert_eq!(prometheus.matches(&format!("port: {metrics}\n")).count(), 2);
+    assert!(prometheus.contains(&format!("temporal:{}", port(&environment("temporal")["PROMETHEUS_ENDPOINT"]))));
+}
+
+#[test]
+fn both_stacks_are_told_the_same() {
+    assert_eq!(environment("temporal")["NUM_HISTORY_SHARDS"], temporal::HISTORY_SHARDS.to_string());
+    for service in ["worker", "api", "temporal-namespace", "temporal-ui"] {
+        assert_eq!(environment(service)["TEMPORAL_NAMESPACE"], production::NAMESPACE, "{service}");
+    }
+    let namespace = read("deploy/temporal/namespace.sh");
+    assert!(namespace.contains(&format!("for name in {}; do", search_attributes::NAMES.join(" "))));
+}
+
+/// Every variable that the code reads is in `.env.example` and in the README; those that the image and the compose file set are read.
+#[test]
+fn variables_are_read_and_documented() {
+    let mut named = BTreeSet::new();
+    for directory in ["config/src", "worker/src", "api/src"] {
+        for entry in fs::read_dir(root().join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            // It has examples of its own.
+            if path.ends_with("variable.rs") {
+                continue;
+            }
+            let text = if path.is_file() { fs::read_to_string(path).unwrap() } else { continue };
+            let constants =
+                text.split("Variable::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+            named.extend(constants);
+        }
+    }
+    named.retain(|name| {
+        name.len() > 1
+            && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_' || letter.is_ascii_digit())
+    });
+    assert!(named.len() > 30, "{named:?}");
+    let (example, readme) = (read(".env.example"), read("README.md"));
+    for name in &named {
+        assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
+        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+    }
+    for service in ["worker", "api"] {
+        for name in environment(service).keys() {
+            let is_standard = ["TEMPORAL_", "AWS_", "OTEL_", "RUST_"].iter().any(|of| name.starts_with(of));
+            assert!(is_standard || named.contains(name), "{service} is told {name}, which nothing reads");
+            assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
+        }
+    }
+}
+
+#[test]
+fn the_compose_file_holds_no_secret() {
+    for line in read("docker-compose.yml").lines() {
+        let Some((name, value)) = line.trim().split_once(": ") else { continue };
+        let secret = ["PASSWORD", "PWD", "SECRET", "_KEY", "KEYS", "TOKEN"].iter().any(|part| name.contains(part));
+        let is_reference =
+            value.starts_with("${") || value.starts_with('*') || value.starts_with("&database-password ${");
+        assert!(!secret || is_reference, "{line}");
+        assert!(!secret || !value.contains(":-") || value.contains(":-}"), "a default secret: {line}");
+    }
+}
+
+#[test]
+fn the_image_is_built_of_all_that_the_workspace_needs() {
+    let ignored = read(".dockerignore");
+    let manifest = read("Cargo.toml");
+    let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+    for member in members.split('"').skip(1).step_by(2).filter(|member| *member != ".") {
+        assert!(ignored.contains(&format!("!{member}\n")), "{member} does not get into the image");
+    }
+    let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.split('"').next());
+    for target in targets.chain(["benches/http.rs", "src/main.rs", "Cargo.lock"]) {
+        let known = ignored.lines().filter_map(|line| line.strip_prefix('!')).any(|part| target.starts_with(part));
+        assert!(known, "{target} does not get into the image");
+    }
+}
+
+/// Whatever a dashboard or an alert looks at is counted.
+#[tokio::test]
+async fn what_dashboards_and_alerts_look_at_is_counted() {
+    let variables = vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())];
+    let options = Options { variables, ..options("metrics") };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let mut partial = job(3, json!({"missing": [1]}));
+    partial["webhook_url"] = "http://127.0.0.1:1/".into();
+    api.run(&partial).await;
+    let waited = api.http.post(format!("{}/v1/jobs", api.url)).header("Prefer", "wait=60");
+    let failed: Value = waited.json(&job(1, json!({"fail": "no"}))).send().await.unwrap().json().await.unwrap();
+    assert_eq!(failed["status"], "failed");
+    let counted = async || {
+        let mut all = String::new();
+        for process in ["worker", "api"] {
+            let address = metrics_address(&options.directory, process);
+            for path in ["healthz", "readyz"] {
+                let url = format!("http://{address}/{path}");
+                assert_eq!(api.http.get(url).send().await.unwrap().status(), 200, "{process} {path}");
+            }
+            let answer = api.http.get(format!("http://{address}/metrics")).send().await.unwrap();
+            all += &answer.text().await.unwrap();
+        }
+        all
+    };
+    let in_failure = ["temporal_workflow_task_execution_failed", "temporal_request_failure"];
+    let looked_at = read("deploy/prometheus/alerts.yml") + &read("deploy/grafana/dashboards/darkroom.json");
+    let names: BTreeSet<_> = looked_at
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| ["darkroom_", "temporal_", "process_"].iter().any(|of| word.starts_with(of)))
+        .map(|word| word.trim_end_matches("_bucket"))
+        .filter(|name| !in_failure.contains(name))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    // The webhook is tried, and open jobs are counted, in the background.
+    until("all that is looked at", async || {
+        let counted = counted().await;
+        let types: BTreeSet<_> =
+            counted.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let missing: Vec<_> = names.iter().filter(|name| !types.contains(*name)).collect();
+        if !missing.is_empty() {
+            report(&format!("not counted yet: {missing:?}"));
+        }
+        missing.is_empty().then_some(())
+    })
+    .await;
+    let counted = counted().await;
+    for line in [
+        r#"darkroom_jobs_ended_total{status="partial"} 1"#,
+        r#"darkroom_jobs_ended_total{status="failed"} 1"#,
+        r#"darkroom_job_failures_total{type="GenerationFailed"} 1"#,
+        r#"darkroom_outputs_total{outcome="stored"} 2"#,
+        "darkroom_output_bytes_total 2048",
+        r#"darkroom_provider_calls_total{operation="submit",outcome="ok"} 2"#,
+        "darkroom_jobs_accepted_total 2",
+    ] {
+        assert!(counted.lines().any(|counted| counted == line), "{line}\nis not among\n{counted}");
+    }
+    stack.temporal.kill();
+    let address = metrics_address(&options.directory, "worker");
+    until("a worker that says that it is not ready", async || {
+        let answer = api.http.get(format!("http://{address}/readyz")).send().await.unwrap();
+        (answer.status() == 503 && answer.text().await.unwrap() == "Temporal cannot be reached\n").then_some(())
+    })
+    .await;
+}
+
+/// Where a process serves its metrics, as it says in its log.
+fn metrics_address(directory: &Path, process: &str) -> String {
+    let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = lines.filter(|line| line["message"] == "metrics are served").last().unwrap();
+    said["address"].as_str().unwrap().to_owned()
+}

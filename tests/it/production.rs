@@ -1,0 +1,90 @@
+//! The production stack without Docker: Temporal on PostgreSQL, several workers.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, production::Production};
+use futures::future::{join, join_all};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    faults::report,
+    harness::{Api, job, options, terminate, until},
+};
+
+/// A job may wait out heartbeats of a worker that was killed, a sticky queue, and a database.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A stack of its own. Its data lie where the system's user `postgres` can reach them.
+pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
+    let readable = std::fs::Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
+    let options = Options {
+        directory: directory.path().to_owned(),
+        variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
+        ..options("production")
+    };
+    let stack = Production::start(options, workers, |_| {}).await.unwrap();
+    let api = Api::with_key(stack.api_url(), &stack.api_key);
+    (stack, api, directory)
+}
+
+/// Has a job accepted however often that takes, as a caller does who has an idempotency key.
+async fn accepted(api: &Api, key: &str, body: &Value) -> String {
+    until("an accepted job", async || {
+        let request = api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", key).json(body);
+        let answer = request.send().await.unwrap();
+        match answer.status() {
+            StatusCode::ACCEPTED | StatusCode::OK => {
+                let job: Value = answer.json().await.unwrap();
+                Some(job["job_id"].as_str().unwrap().to_owned())
+            }
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            status => panic!("{status}"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
+    const JOBS: usize = 60;
+    let (mut stack, api, _directory) = start(3).await;
+    let began = Instant::now();
+    let ended = AtomicUsize::new(0);
+    let run = async |number: usize| {
+        let body = job(4, json!({"bytes": 200_000, "latency_ms": 500 + (number % 7) * 700}));
+        let id = accepted(&api, &format!("job-{number}"), &body).await;
+        let job = api.ended_within(&id, PATIENCE).await;
+        ended.fetch_add(1, Ordering::Relaxed);
+        job
+    };
+    let faults = async {
+        until("jobs that have ended", async || (ended.load(Ordering::Relaxed) >= 5).then_some(())).await;
+        stack.workers[0].kill();
+        until("more of them", async || (ended.load(Ordering::Relaxed) >= 15).then_some(())).await;
+        stack.postgres.restart().await.unwrap();
+        stack.add_worker(&[]).unwrap();
+        terminate(&stack.workers[1]);
+    };
+    let (jobs, ()) = join(join_all((0..JOBS).map(run)), faults).await;
+    report(&format!("{JOBS} jobs through a kill, a restart and a stop in {:?}", began.elapsed()));
+
+    for job in &jobs {
+        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job["media"].as_array().unwrap().len(), 4);
+        for media in job["media"].as_array().unwrap() {
+            let stored = api.http.get(media["presigned_media_url"].as_str().unwrap()).send().await.unwrap();
+            let bytes = stored.error_for_status().unwrap().bytes().await.unwrap();
+            assert_eq!(media["sha256"], hex::encode(Sha256::digest(&bytes)), "{media:#}");
+        }
+    }
+    let predictions = stack.provider.as_ref().unwrap().predictions();
+    assert_eq!(predictions.len(), JOBS, "each job is paid for once");
+    assert!(stack.workers[2].is_running() && stack.api.is_running());
+}

@@ -1,0 +1,53 @@
+//! Histories of workflows: recorded from a server, and replayed by the code at hand. A build that cannot replay what is under way
+//! would leave it stuck.
+
+use anyhow::{Context, Result, bail, ensure};
+use darkroom_config::temporal::TemporalConfig;
+use darkroom_workflows::{MediaGeneration, StorageSweep, WebhookDelivery};
+use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
+use temporalio_sdk::{
+    workflow_interceptors::WorkflowInterceptorConstructor,
+    workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions},
+};
+
+use crate::interceptors::HandOn;
+
+/// Fetches the history of a workflow's latest run, as JSON, from the Temporal of the environment.
+///
+/// # Errors
+/// If Temporal cannot be reached, or knows no such workflow.
+pub async fn fetch(workflow_id: &str) -> Result<String> {
+    fetch_from(&TemporalConfig::from_env()?.connect().await?, workflow_id).await
+}
+
+/// The same from another Temporal.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
+    let handle = client.get_workflow_handle::<MediaGeneration>(workflow_id);
+    let fetched = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await;
+    let history = fetched.with_context(|| format!("cannot read the history of {workflow_id}"))?;
+    let pretty: serde_json::Value = serde_json::from_slice(&history)?;
+    Ok(format!("{pretty:#}\n"))
+}
+
+/// Replays a history that was fetched.
+///
+/// # Errors
+/// If it is none, or the code at hand would have done something else.
+pub async fn replay(json: &[u8]) -> Result<()> {
+    let value: serde_json::Value = serde_json::from_slice(json).context("is not JSON")?;
+    // An empty one hangs the SDK's replayer.
+    ensure!(value["events"].as_array().is_some_and(|events| !events.is_empty()), "is no history: it has no events");
+    let history = WorkflowHistory::from_json(json).context("is no history")?;
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<MediaGeneration>()?
+        .register_workflow::<StorageSweep>()?
+        .register_workflow::<WebhookDelivery>()?
+        .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()));
+    match WorkflowReplayer::new(options.build())?.replay_workflow(history).await {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("does not replay: {error}"),
+    }
+}
