@@ -351,7 +351,7 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
 /// Where a process serves its metrics, as it says in its log.
 fn metrics_address(directory: &Path, process: &str) -> String {
     let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines.filter(|line| line["message"] == "metrics are served").last().unwrap();
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = lines.rfind(|line| line["message"] == "metrics are served").unwrap();
     said["address"].as_str().unwrap().to_owned()
 }

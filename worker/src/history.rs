@@ -1,7 +1,7 @@
 //! Histories of workflows: recorded from a server, and replayed by the code at hand. A build that cannot replay what is under way
 //! would leave it stuck.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use darkroom_config::temporal::TemporalConfig;
 use darkroom_workflows::{MediaGeneration, StorageSweep, WebhookDelivery};
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
@@ -46,8 +46,8 @@ pub async fn replay(json: &[u8]) -> Result<()> {
         .register_workflow::<StorageSweep>()?
         .register_workflow::<WebhookDelivery>()?
         .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()));
-    match WorkflowReplayer::new(options.build())?.replay_workflow(history).await {
-        Ok(_) => Ok(()),
-        Err(error) => bail!("does not replay: {error}"),
-    }
+    WorkflowReplayer::new(options.build())?
+        .replay_workflow(history)
+        .await
+        .map_err(|error| anyhow!("does not replay: {error}"))
 }
