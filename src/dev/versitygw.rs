@@ -59,6 +59,12 @@ impl VersityGateway {
         process::until("S3 gateway", Duration::from_secs(30), &[&gateway.process], ready).await?;
         Ok(gateway)
     }
+
+    /// The id of the process that supervises it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
 }
 
 fn root(options: &Options) -> PathBuf {

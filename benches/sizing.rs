@@ -1,0 +1,135 @@
+//! What each component takes, on the embedded stack and on the production stack, with one worker and with three: jobs a second,
+//! CPU a job, memory. Everything runs on this one machine, so that figures compare with each other only.
+//!
+//! `cargo bench --bench sizing`
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+
+mod support;
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, ProviderChoice, Stack, process::Process, production::Production};
+use darkroom_workflows::MediaGeneration;
+use futures::{StreamExt, stream};
+use reqwest::Client as Http;
+use serde_json::{Value, json};
+use support::Usage;
+use temporalio_client::{Client, WorkflowGetResultOptions};
+
+const JOBS: u32 = 300;
+const CALLERS: usize = 32;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    println!("{JOBS} jobs x 4 x 64 KiB, {CALLERS} callers; CPU in ms a job, memory in MiB of their own");
+    println!("{:24} {:>7}   components", "", "jobs/s");
+    for workers in [1, 3] {
+        embedded(workers).await;
+    }
+    for workers in [1, 3] {
+        production(workers).await;
+    }
+}
+
+async fn embedded(workers: usize) {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-sizing");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    let stack = Stack::start(options(directory), |_| {}).await.unwrap();
+    let others: Vec<_> = (1..workers).map(|_| stack.spawn("worker").unwrap()).collect();
+    let mut components = vec![("Temporal", vec![stack.temporal.id()]), ("api", vec![stack.api.id()])];
+    components.push(("workers", [&stack.worker].into_iter().chain(&others).map(Process::id).collect()));
+    let load = Load { api: stack.api_url(), key: None, temporal: stack.temporal.client().await.unwrap() };
+    load.measure(&format!("embedded, {workers} worker(s)"), &components).await;
+}
+
+async fn production(workers: usize) {
+    let readable = std::fs::Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new().permissions(readable).tempdir().unwrap();
+    let stack = Production::start(options(directory.path().to_owned()), workers, |_| {}).await.unwrap();
+    let components = vec![
+        ("PostgreSQL", vec![stack.postgres.id()]),
+        ("Temporal", vec![stack.temporal.id()]),
+        ("S3", vec![stack.s3.id()]),
+        ("api", vec![stack.api.id()]),
+        ("workers", stack.workers.iter().map(Process::id).collect()),
+    ];
+    let key = Some(stack.api_key.clone());
+    let load = Load { api: stack.api_url(), key, temporal: stack.temporal.client().await.unwrap() };
+    load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components).await;
+}
+
+fn options(directory: PathBuf) -> Options {
+    Options {
+        directory,
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables: vec![("RUST_LOG", "warn".to_owned()), ("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
+    }
+}
+
+fn sum(ids: &[u32]) -> Usage {
+    ids.iter()
+        .map(|id| Usage::of(*id))
+        .fold(Usage::default(), |sum, one| Usage { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory })
+}
+
+struct Load {
+    api: String,
+    key: Option<String>,
+    temporal: Client,
+}
+
+impl Load {
+    async fn measure(&self, name: &str, components: &[(&str, Vec<u32>)]) {
+        self.jobs(40).await;
+        let usage = || -> Vec<Usage> { components.iter().map(|(_, ids)| sum(ids)).collect() };
+        let before = usage();
+        let began = Instant::now();
+        self.jobs(JOBS).await;
+        let rate = f64::from(JOBS) / began.elapsed().as_secs_f64();
+        let after = usage();
+        let figures: Vec<_> = components
+            .iter()
+            .zip(before.iter().zip(&after))
+            .map(|((component, _), (before, after))| {
+                let cpu = (after.cpu - before.cpu) * 1e3 / f64::from(JOBS);
+                format!("{component} {cpu:.1} ms {:.0} MiB", after.memory)
+            })
+            .collect();
+        println!("{name:24} {rate:7.1}   {}", figures.join(", "));
+    }
+
+    async fn jobs(&self, count: u32) {
+        let http = Http::builder().no_proxy().build().unwrap();
+        let url = format!("{}/v1/jobs", self.api);
+        stream::iter(0..count)
+            .for_each_concurrent(CALLERS, async |_| {
+                let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": {"dev": {"bytes": 65536, "webhooks": 0}}});
+                let mut request = http.post(&url).json(&body);
+                if let Some(key) = &self.key {
+                    request = request.bearer_auth(key);
+                }
+                let job: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+                let handle = self.temporal.get_workflow_handle::<MediaGeneration>(job["job_id"].as_str().unwrap());
+                handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+            })
+            .await;
+    }
+}

@@ -1,0 +1,117 @@
+//! A long run under steady load: the memory of worker and api, minute by minute. It fails if it grows. 20 minutes, or
+//! `DARKROOM_SOAK_MINUTES`.
+//!
+//! `cargo bench --bench soak`
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use darkroom::dev::{Options, ProviderChoice, Stack};
+use futures::future::{join_all, select};
+use reqwest::Client as Http;
+use serde_json::{Value, json};
+use support::Usage;
+
+/// How many callers there are, each with one job at a time.
+const CALLERS: u64 = 12;
+
+/// What memory may vary by: the allocator keeps some, and jobs are under way.
+const NOISE: f64 = 8.0;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run())
+}
+
+async fn run() -> ExitCode {
+    let minutes: usize = std::env::var("DARKROOM_SOAK_MINUTES").map_or(20, |minutes| minutes.parse().unwrap());
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-soak");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+    let mut variables = vec![("RUST_LOG", "warn".to_owned()), ("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())];
+    if let Ok(after) = std::env::var("WORKER_RENEW_AFTER") {
+        variables.push(("WORKER_RENEW_AFTER", after));
+    }
+    let options = Options {
+        directory,
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables,
+    };
+    let stack = Stack::start(options, |_| {}).await.unwrap();
+    let caller =
+        Caller { jobs: format!("{}/v1/jobs", stack.api_url()), http: Http::builder().no_proxy().build().unwrap() };
+    let done = AtomicU64::new(0);
+    let load = join_all((0..CALLERS).map(|number| caller.run(number, &done)));
+    println!("{:>6} {:>8} {:>11} {:>8}", "minute", "jobs", "worker MiB", "api MiB");
+    let mut curves = [Vec::new(), Vec::new()];
+    let watch = async {
+        for minute in 1..=minutes {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            let (worker, api) = (Usage::of(stack.worker.id()).memory, Usage::of(stack.api.id()).memory);
+            println!("{minute:6} {:8} {worker:11.1} {api:8.1}", done.load(Ordering::Relaxed));
+            curves[0].push(worker);
+            curves[1].push(api);
+        }
+    };
+    select(Box::pin(watch), Box::pin(load)).await;
+
+    // The first quarter fills caches.
+    let mut flat = true;
+    for (name, curve) in ["worker", "api"].into_iter().zip(&curves) {
+        let (middle, end) = (mean(&curve[minutes / 4..minutes * 5 / 8]), mean(&curve[minutes * 5 / 8..]));
+        println!("{name}: {middle:.1} MiB in the middle, {end:.1} MiB at the end");
+        flat &= end <= middle * 1.1 + NOISE;
+    }
+    if flat { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / f64::from(u32::try_from(figures.len().max(1)).unwrap())
+}
+
+struct Caller {
+    jobs: String,
+    http: Http,
+}
+
+impl Caller {
+    /// One job after the other: most complete, some end otherwise; some are waited for, some read, some canceled.
+    async fn run(&self, number: u64, done: &AtomicU64) {
+        for round in number.. {
+            let dev = match round % 20 {
+                3 => json!({"bytes": 65536, "missing": [1]}),
+                7 => json!({"bytes": 65536, "fail": "no"}),
+                11 => json!({"bytes": 65536, "latency_ms": 2000}),
+                _ => json!({"bytes": 65536}),
+            };
+            let body = json!({"model": format!("acme/photo-{}", round % 300), "prompt": "a fox", "num_outputs": 4, "input": {"dev": dev}});
+            let answer = self.http.post(&self.jobs).json(&body).send().await.unwrap();
+            let mut job: Value = answer.error_for_status().unwrap().json().await.unwrap();
+            let url = format!("{}/{}", self.jobs, job["job_id"].as_str().unwrap());
+            if round % 20 == 11 {
+                self.http.post(format!("{url}/cancel")).send().await.unwrap();
+            }
+            while job["completed_at"].is_null() {
+                let read = self.http.get(&url).header("Prefer", "wait=10").send().await.unwrap();
+                job = read.error_for_status().unwrap().json().await.unwrap();
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

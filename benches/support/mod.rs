@@ -1,0 +1,55 @@
+//! What benchmarks share: what processes take of their machine, as Linux tells it.
+
+use std::{collections::BTreeMap, fs};
+
+/// Clock ticks a second, which Linux shows to programs on every machine.
+const TICKS: f64 = 100.0;
+
+/// What a process and its descendants have taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// CPU seconds since they began.
+    pub(crate) cpu: f64,
+    /// Memory of their own, in MiB.
+    pub(crate) memory: f64,
+}
+
+impl Usage {
+    /// Of the process of this id and all below it.
+    pub(crate) fn of(id: u32) -> Self {
+        let parents = parents();
+        let mut all = vec![id];
+        let mut next = 0;
+        while next < all.len() {
+            let of = all[next];
+            all.extend(parents.iter().filter(|(_, parent)| **parent == of).map(|(child, _)| *child));
+            next += 1;
+        }
+        all.into_iter()
+            .map(Self::of_one)
+            .fold(Self::default(), |sum, one| Self { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory })
+    }
+
+    fn of_one(id: u32) -> Self {
+        // A process may end while it is looked at.
+        let Some(fields) = stat(id) else { return Self::default() };
+        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse().unwrap_or(0.0)).sum();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next());
+        let kibibytes: f64 = anonymous.and_then(|kibibytes| kibibytes.parse().ok()).unwrap_or(0.0);
+        Self { cpu: ticks / TICKS, memory: kibibytes / 1024.0 }
+    }
+}
+
+fn parents() -> BTreeMap<u32, u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter_map(|id| Some((id, stat(id)?[1].parse().ok()?))).collect()
+}
+
+/// The fields after the name, which may have anything in it: the state is the first.
+fn stat(id: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
