@@ -100,7 +100,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
         }),
         Some(Command::Api(service)) => serve(&service, "darkroom-api", async |shutdown| {
-            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?).await?.run(shutdown).await
+            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?.run(shutdown).await
         }),
         Some(Command::History(History::Fetch { workflow_id })) => runtime()?.block_on(async {
             let history = darkroom_worker::history::fetch(&workflow_id).await?;

@@ -106,10 +106,10 @@ impl Bound {
     ///
     /// # Errors
     /// If the address is taken or not ours.
-    pub async fn bind(config: Config) -> Result<Self> {
+    pub fn bind(config: Config) -> Result<Self> {
         let listen = config.listen;
         let problem = || format!("cannot listen on {listen} (DARKROOM_LISTEN)");
-        let listener = TcpListener::bind(listen).await.with_context(problem)?;
+        let listener = server::bind(listen).with_context(problem)?;
         let address = listener.local_addr().with_context(problem)?;
         Ok(Self { listener, config, address })
     }

@@ -7,7 +7,7 @@
 mod patience;
 mod usage;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -21,7 +21,10 @@ use poem::{
     http::{Request, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -41,6 +44,18 @@ const MAX_STREAMS: u32 = 250;
 
 /// How long to wait after a connection could not be accepted: for want of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections the kernel holds until we come to accept them, if the system lets it (`net.core.somaxconn`). Beyond
+/// them, callers wait for an answer to what it has dropped.
+const BACKLOG: u32 = 4096;
+
+/// Binds an address. From here on, callers can connect.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `shutdown`, then drains.
 pub(crate) async fn serve(

@@ -19,9 +19,10 @@ async fn connect(api: &Api, said: &[u8]) -> TcpStream {
 }
 
 async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
-    let mut said = Vec::new();
+    let (mut said, port) = (Vec::new(), stream.local_addr().unwrap().port());
     // A reset is as good an end as any.
-    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await.unwrap();
+    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
+    assert!(closed.is_ok(), "the connection from port {port} is still held, which was told {said:?}");
     said
 }
 
