@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, ProviderChoice, Stack, process::Process};
+use darkroom::dev::{
+    Options, ProviderChoice, Stack,
+    process::Process,
+    provider::{ProviderServer, prediction::Prediction},
+};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap},
@@ -104,8 +108,9 @@ impl Api {
     /// Has a job accepted and returns its id.
     pub(crate) async fn accepted(&self, body: &Value) -> String {
         let response = self.post(body).await;
-        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let status = response.status();
         let job: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::ACCEPTED, "{job:#}");
         job["job_id"].as_str().unwrap().to_owned()
     }
 
@@ -147,6 +152,22 @@ pub(crate) fn job(num_outputs: u32, mut dev: Value) -> Value {
         dev["bytes"] = 1024.into();
     }
     json!({"model": "acme/photo", "prompt": "a fox in the snow", "num_outputs": num_outputs, "input": {"dev": dev}})
+}
+
+/// A job whose generation outlasts any test.
+pub(crate) fn endless() -> Value {
+    job(2, json!({"latency_ms": 3_600_000}))
+}
+
+/// The predictions that were bought for a job.
+pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Prediction> {
+    let is_its = |prediction: &Prediction| prediction.webhook.as_ref().is_some_and(|url| url.ends_with(job_id));
+    provider.unwrap().predictions().into_iter().filter(is_its).collect()
+}
+
+/// The one that is under way, as soon as it is.
+pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &str) -> Prediction {
+    until("prediction", async || bought(provider, job_id).pop()).await
 }
 
 /// How many outputs of a job are in a state.

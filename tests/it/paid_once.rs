@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use darkroom::dev::{
-    Stack,
-    provider::{control::Outage, prediction::Prediction, sign_webhook},
-};
+use darkroom::dev::provider::{control::Outage, sign_webhook};
 use darkroom_workflows::{MediaGeneration, job::PredictionStatus};
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
@@ -23,22 +20,7 @@ use temporalio_common::protos::temporal::api::{
     },
 };
 
-use crate::harness::{Api, DEADLINE, count, job, options, shared, start, until};
-
-/// A job whose generation outlasts any test.
-fn endless() -> Value {
-    job(2, json!({"latency_ms": 600_000}))
-}
-
-/// The predictions that were bought for a job.
-fn bought(stack: &Stack, job_id: &str) -> Vec<Prediction> {
-    let all = stack.provider.as_ref().unwrap().predictions();
-    all.into_iter().filter(|prediction| prediction.webhook.as_ref().is_some_and(|url| url.ends_with(job_id))).collect()
-}
-
-async fn bought_one(stack: &Stack, job_id: &str) -> Prediction {
-    until("prediction", async || bought(stack, job_id).pop()).await
-}
+use crate::harness::{Api, DEADLINE, bought, bought_one, count, endless, job, options, shared, start, until};
 
 async fn problem_of(response: Response) -> (StatusCode, String) {
     let status = response.status();
@@ -63,11 +45,11 @@ async fn history(job_id: &str) -> Vec<HistoryEvent> {
 async fn a_job_canceled_over_http_stops_its_prediction_once() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
-    bought_one(shared(), &id).await;
+    bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(&id).await;
     assert_eq!((&job["status"], &job["provider"]["cancel_outcome"]), (&json!("canceled"), &json!("canceled")));
-    let prediction = bought_one(shared(), &id).await;
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!((prediction.status(Timestamp::now()), prediction.cancel_calls), (PredictionStatus::Canceled, 1));
 
     assert_eq!(problem_of(api.act(&id, "cancel").await).await, (StatusCode::CONFLICT, "already-ended".to_owned()));
@@ -86,7 +68,7 @@ async fn a_job_canceled_while_it_persists_keeps_what_is_stored() {
     api.act(&id, "cancel").await;
     let job = api.ended(&id).await;
     assert_eq!((&job["status"], count(&job, "canceled")), (&json!("canceled"), 3), "{job:#}");
-    assert_eq!(bought_one(shared(), &id).await.cancel_calls, 0, "the prediction was done");
+    assert_eq!(bought_one(shared().provider.as_ref(), &id).await.cancel_calls, 0, "the prediction was done");
 }
 
 #[tokio::test]
@@ -95,13 +77,13 @@ async fn a_canceled_job_whose_worker_died_leaves_no_prediction_running() {
     let api = Api::of(&stack);
     let id = api.accepted(&endless()).await;
     until("generating", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
-    bought_one(&stack, &id).await;
+    bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
     stack.worker = stack.spawn("worker").unwrap();
     let job = api.ended(&id).await;
     assert_eq!(job["status"], "canceled", "{job:#}");
-    let prediction = bought_one(&stack, &id).await;
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
     assert_eq!((prediction.status(Timestamp::now()), prediction.cancel_calls), (PredictionStatus::Canceled, 1));
 }
 
@@ -112,7 +94,7 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
     request["deadline_seconds"] = 2.into();
     let generating = api.run(&request).await;
     assert_eq!((&generating["status"], &generating["error"]["type"]), (&json!("failed"), &json!("DeadlineExceeded")));
-    let prediction = bought_one(shared(), generating["job_id"].as_str().unwrap()).await;
+    let prediction = bought_one(shared().provider.as_ref(), generating["job_id"].as_str().unwrap()).await;
     assert_eq!((prediction.status(Timestamp::now()), prediction.cancel_calls), (PredictionStatus::Canceled, 1));
 
     let mut request = job(2, json!({"fail_fetches": 1000}));
@@ -142,7 +124,7 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
         );
     }
     assert_eq!(retried["created_at"], partial["created_at"]);
-    assert_eq!(bought(shared(), id).len(), 1);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
     assert_eq!(problem_of(api.act(id, "retry").await).await, (StatusCode::CONFLICT, "nothing-to-retry".to_owned()));
 }
 
@@ -155,14 +137,14 @@ async fn what_would_cost_again_is_done_only_when_asked_for() {
     let regenerate = api.http.post(format!("{}/v1/jobs/{id}/retry", api.url)).json(&json!({"regenerate": true}));
     assert_eq!(regenerate.send().await.unwrap().status(), StatusCode::ACCEPTED);
     assert_eq!(api.ended(id).await["retry_count"], 1);
-    assert_eq!(bought(shared(), id).len(), 2);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 
     let removed = api.run(&job(2, json!({"missing": [0], "retention_ms": 0}))).await;
     let id = removed["job_id"].as_str().unwrap();
     assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
     let still = api.ended(id).await;
     assert_eq!(
-        (&still["media"][0]["error"]["type"], bought(shared(), id).len()),
+        (&still["media"][0]["error"]["type"], bought(shared().provider.as_ref(), id).len()),
         (&json!("SourceExpired"), 1),
         "{still:#}"
     );
@@ -183,7 +165,7 @@ async fn a_submission_whose_answer_is_lost_is_adopted() {
     for dev in [json!({"drop_answer": true}), json!({"drop_answer": true, "latency_ms": 1500, "webhooks": 0})] {
         let job = api.run(&job(2, dev)).await;
         assert_eq!(job["status"], "completed", "{job:#}");
-        assert_eq!(bought(shared(), job["job_id"].as_str().unwrap()).len(), 1);
+        assert_eq!(bought(shared().provider.as_ref(), job["job_id"].as_str().unwrap()).len(), 1);
     }
 }
 
@@ -195,7 +177,7 @@ async fn a_refusal_is_final_and_costs_nothing() {
     {
         let job = api.run(&job(2, json!({"refuse": status}))).await;
         assert_eq!((&job["status"], &job["error"]["type"]), (&json!("failed"), &json!(kind)));
-        assert_eq!(bought(shared(), job["job_id"].as_str().unwrap()).len(), 0);
+        assert_eq!(bought(shared().provider.as_ref(), job["job_id"].as_str().unwrap()).len(), 0);
     }
 }
 
@@ -205,7 +187,7 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let api = Api::of(&stack);
     let provider = stack.provider.as_ref().unwrap();
     let before = api.accepted(&job(2, json!({"latency_ms": 2000}))).await;
-    bought_one(&stack, &before).await;
+    bought_one(stack.provider.as_ref(), &before).await;
     // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
     let seconds = std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
     let patience = 2 * Duration::from_secs(seconds.into()) + DEADLINE;
@@ -213,12 +195,12 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let during = api.accepted(&job(2, json!({}))).await;
     for id in [&before, &during] {
         let job = api.ended_within(id, patience).await;
-        assert_eq!((&job["status"], bought(&stack, id).len()), (&json!("completed"), 1));
+        assert_eq!((&job["status"], bought(stack.provider.as_ref(), id).len()), (&json!("completed"), 1));
     }
     provider.fail(Outage::new(429, seconds, Some(5)));
     let limited = api.accepted(&job(2, json!({}))).await;
     let job = api.ended_within(&limited, patience).await;
-    assert_eq!((&job["status"], bought(&stack, &limited).len()), (&json!("completed"), 1));
+    assert_eq!((&job["status"], bought(stack.provider.as_ref(), &limited).len()), (&json!("completed"), 1));
 }
 
 #[tokio::test]
@@ -232,14 +214,14 @@ async fn reports_of_the_provider_have_one_effect_or_none() {
     let signals =
         history(&id).await.iter().filter(|event| event.event_type() == EventType::WorkflowExecutionSignaled).count();
     assert!(signals <= 1, "{signals} signals of one report");
-    assert_eq!(bought(shared(), &id).len(), 1);
+    assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
 }
 
 #[tokio::test]
 async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
-    let prediction = bought_one(shared(), &id).await;
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
     let body =
         json!({"id": prediction.id, "status": "succeeded", "output": ["https://evil.example/x.png"]}).to_string();
     let now = Timestamp::now().as_second();
@@ -282,6 +264,41 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
     }
 }
 
+/// Before anybody could tell by the time that passed.
+#[tokio::test]
+async fn a_job_that_is_reset_at_once_is_not_paid_again() {
+    let api = Api::of(shared());
+    let id = api.accepted(&endless()).await;
+    bought_one(shared().provider.as_ref(), &id).await;
+    let first = history(&id).await;
+    let task = first.iter().find(|event| event.event_type() == EventType::WorkflowTaskCompleted).unwrap();
+    reset(&id, task).await;
+    until("another attempt", async || {
+        let started = |event: &HistoryEvent| event.event_type() == EventType::ActivityTaskScheduled;
+        let events = history(&id).await;
+        (events.len() > first.len() && events.last().is_some_and(started)).then_some(())
+    })
+    .await;
+    api.act(&id, "cancel").await;
+    let job = api.ended(&id).await;
+    assert_eq!((&job["status"], &job["provider"]["cancel_outcome"]), (&json!("canceled"), &json!("canceled")));
+    assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
+}
+
+/// Takes a workflow back to a task of its own.
+async fn reset(job_id: &str, task: &HistoryEvent) {
+    let mut client: Client = shared().temporal.client().await.unwrap();
+    let request = ResetWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        workflow_execution: Some(WorkflowExecution { workflow_id: job_id.to_owned(), run_id: String::new() }),
+        reason: "test".to_owned(),
+        workflow_task_finish_event_id: task.event_id,
+        request_id: job_id.to_owned(),
+        ..Default::default()
+    };
+    WorkflowService::reset_workflow_execution(&mut client, request.into_request()).await.unwrap();
+}
+
 async fn reset_before_persists(api: &Api, job: &Value) {
     let id = job["job_id"].as_str().unwrap();
     let events = history(id).await;
@@ -293,22 +310,13 @@ async fn reset_before_persists(api: &Api, job: &Value) {
     });
     let before =
         events[..persist.unwrap()].iter().rfind(|event| event.event_type() == EventType::WorkflowTaskCompleted);
-    let mut client: Client = shared().temporal.client().await.unwrap();
-    let request = ResetWorkflowExecutionRequest {
-        namespace: client.namespace(),
-        workflow_execution: Some(WorkflowExecution { workflow_id: id.to_owned(), run_id: String::new() }),
-        reason: "test".to_owned(),
-        workflow_task_finish_event_id: before.unwrap().event_id,
-        request_id: id.to_owned(),
-        ..Default::default()
-    };
-    WorkflowService::reset_workflow_execution(&mut client, request.into_request()).await.unwrap();
+    reset(id, before.unwrap()).await;
     let again = api.ended(id).await;
     assert_eq!((&again["status"], count(&again, "completed")), (&json!("completed"), 3), "{again:#}");
     for index in 0..3 {
         assert_eq!(again["media"][index]["sha256"], job["media"][index]["sha256"]);
     }
-    assert_eq!(bought(shared(), id).len(), 1);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
 #[tokio::test]
@@ -316,7 +324,7 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
     let api = Api::of(shared());
     for reset_heartbeat in [false, true] {
         let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
-        bought_one(shared(), &id).await;
+        bought_one(shared().provider.as_ref(), &id).await;
         let mut client: Client = shared().temporal.client().await.unwrap();
         let reset = ResetActivityRequest {
             namespace: client.namespace(),
@@ -327,7 +335,13 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
         };
         WorkflowService::reset_activity(&mut client, reset.into_request()).await.unwrap();
         assert_eq!(api.ended(&id).await["status"], "completed");
-        assert_eq!((bought(shared(), &id).len(), bought_one(shared(), &id).await.cancel_calls), (1, 0));
+        assert_eq!(
+            (
+                bought(shared().provider.as_ref(), &id).len(),
+                bought_one(shared().provider.as_ref(), &id).await.cancel_calls
+            ),
+            (1, 0)
+        );
     }
 }
 
@@ -336,7 +350,7 @@ async fn a_generation_that_is_reset_while_it_waits_is_not_paid_again() {
     let stack = start(&options("reset-in-backoff")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(1, json!({"latency_ms": 13_000, "webhooks": 0}))).await;
-    bought_one(&stack, &id).await;
+    bought_one(stack.provider.as_ref(), &id).await;
     stack.provider.as_ref().unwrap().fail(Outage::new(500, 12, None));
     let mut client: Client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<MediaGeneration>(&id);
@@ -357,14 +371,14 @@ async fn a_generation_that_is_reset_while_it_waits_is_not_paid_again() {
     };
     WorkflowService::reset_activity(&mut client, reset.into_request()).await.unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
-    assert_eq!(bought(&stack, &id).len(), 1);
+    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }
 
 #[tokio::test]
 async fn a_paused_generation_is_not_a_canceled_one() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
-    bought_one(shared(), &id).await;
+    bought_one(shared().provider.as_ref(), &id).await;
     let mut client: Client = shared().temporal.client().await.unwrap();
     let execution = Some(WorkflowExecution { workflow_id: id.clone(), run_id: String::new() });
     let pause = PauseActivityRequest {
@@ -389,8 +403,8 @@ async fn a_paused_generation_is_not_a_canceled_one() {
     };
     WorkflowService::unpause_activity(&mut client, unpause.into_request()).await.unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
-    let prediction = bought_one(shared(), &id).await;
-    assert_eq!((bought(shared(), &id).len(), prediction.cancel_calls), (1, 0));
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
+    assert_eq!((bought(shared().provider.as_ref(), &id).len(), prediction.cancel_calls), (1, 0));
 }
 
 /// The SDK reports a failed attempt with the details that it knows, which are not the latest.

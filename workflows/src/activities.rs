@@ -112,6 +112,9 @@ pub struct GenerateInput {
     /// When the job set out to generate: no prediction of it is older.
     #[serde(default)]
     pub since: Timestamp,
+    /// The run that set out. One that is not it came of a reset, and finds what was bought before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
 }
 
 /// What `generate` records, acknowledged, around its one paid call, so that whoever comes after knows what is safe.

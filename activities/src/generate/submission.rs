@@ -78,13 +78,16 @@ impl Submission<'_> {
         }
     }
 
-    /// Whether nobody can have submitted before: a first attempt that was scheduled as soon as the job set out. A reset, of
-    /// the activity or of the workflow, counts attempts anew, and later. Both times are the server's.
+    /// Whether nobody can have submitted before: a first attempt, of the run that set out, that was scheduled as soon as it did.
+    /// A reset of the activity counts attempts anew, and later; one of the workflow makes another run. Both times are the
+    /// server's.
     fn is_fresh(&self, ctx: &ActivityContext) -> bool {
         const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
-        let scheduled = ctx.info().current_attempt_scheduled_time.map(timestamp);
+        let info = ctx.info();
+        let scheduled = info.current_attempt_scheduled_time.map(timestamp);
         let is_prompt = scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
-        ctx.info().attempt == 1 && is_prompt
+        let is_first_run = self.input.run_id.is_none() || self.input.run_id == info.workflow_run_id;
+        info.attempt == 1 && is_prompt && is_first_run
     }
 
     async fn submit(&self) -> Result<Prediction, Failure> {

@@ -25,10 +25,11 @@ pub(super) async fn generate(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
 ) -> Result<Generation, Ending> {
+    let run_id = Some(ctx.info().first_execution_run_id().to_owned());
     let input = update(ctx, |state| {
         state.stage = Some(Stage::Generating);
         let since = state.started_at.unwrap_or(state.created_at);
-        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone(), since }
+        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone(), since, run_id }
     });
     let scope = WorkflowCancellationToken::new();
     let options = activities::generate_options(&input.request, scope.clone());
