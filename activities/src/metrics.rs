@@ -5,7 +5,7 @@ use darkroom_telemetry::metrics::Names;
 use darkroom_workflows::{
     activities::Verdict,
     failure::FailureType,
-    job::{JobState, MediaOutcome},
+    job::{JobState, JobStatus, MediaOutcome},
 };
 use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -40,6 +40,21 @@ pub fn describe() {
     describe_counter!(ATTEMPTS, "Attempts at activities that failed, by activity and the type of the failure.");
     describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
     describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
+    begin();
+}
+
+/// Has what alerts look at stand at zero: for Prometheus, a counter that appears with its first count has not grown.
+fn begin() {
+    for status in [JobStatus::Completed, JobStatus::Partial, JobStatus::Failed, JobStatus::Canceled] {
+        counter!(ENDED, "status" => status.to_string()).increment(0);
+    }
+    counter!(FAILURES, "type" => FailureType::SubmissionUnknown.to_string()).increment(0);
+    for kind in [FailureType::SourceExpired, FailureType::StorageRejected, FailureType::StorageUnavailable] {
+        counter!(ATTEMPTS, "activity" => "persist", "type" => kind.to_string()).increment(0);
+    }
+    for outcome in ["ok", "unauthorized", "insufficient_credit", "unavailable", "unknown"] {
+        counter!(CALLS, "operation" => "submit", "outcome" => outcome).increment(0);
+    }
 }
 
 /// A job ended.

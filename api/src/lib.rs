@@ -143,7 +143,7 @@ impl Bound {
         if let Some(address) = config.metrics_listen {
             listener::serve(address, metrics, health::readiness(&context), shutdown.clone()).await?;
         }
-        tokio::spawn(metrics::watch_open_jobs(context.temporal.clone(), shutdown.clone()));
+        tokio::spawn(metrics::watch_jobs(context.temporal.clone(), shutdown.clone()));
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
         let headers = edge::Headers::of(&context.public_url);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use temporalio_client::tonic::Status;
 use tokio_util::sync::CancellationToken;
 
 use crate::temporal::{Temporal, visibility};
@@ -15,8 +16,9 @@ const LOADS: &str = "darkroom_job_loads_total";
 const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
 const OPEN: &str = "darkroom_open_jobs";
+const STUCK: &str = "darkroom_stuck_workflows";
 
-/// How often jobs that are open are counted.
+/// How often jobs that are open or stuck are counted.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Says what is counted. To be called once metrics are installed.
@@ -29,20 +31,27 @@ pub(crate) fn describe() {
     describe_counter!(ACCEPTED, "Jobs that were accepted.");
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
     describe_gauge!(OPEN, "Jobs that have not ended, of all tenants; each api counts the same ones.");
+    describe_gauge!(STUCK, "Workflows whose task fails again and again; each api counts the same ones.");
 }
 
-/// Counts the jobs that are open, now and then, until `shutdown`.
-pub(crate) async fn watch_open_jobs(temporal: Temporal, shutdown: CancellationToken) {
+/// Counts the jobs that are open and those that are stuck, now and then, until `shutdown`.
+pub(crate) async fn watch_jobs(temporal: Temporal, shutdown: CancellationToken) {
     loop {
-        if let Ok(client) = temporal.client()
-            && let Ok(open) = visibility::count_all_open(client).await
-        {
-            #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
-            gauge!(OPEN).set(open as f64);
+        if let Ok(client) = temporal.client() {
+            show(OPEN, visibility::count_all_open(client).await);
+            show(STUCK, visibility::count_stuck(client).await);
         }
         if shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
             return;
         }
+    }
+}
+
+/// What could not be counted stays what it was.
+fn show(name: &'static str, counted: Result<u64, Status>) {
+    if let Ok(count) = counted {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
+        gauge!(name).set(count as f64);
     }
 }
 

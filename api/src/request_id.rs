@@ -40,19 +40,17 @@ pub(crate) async fn identified<E: Endpoint>(endpoint: &E, route: &str, mut reque
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!(
         "request",
-        otel.name = %method,
+        otel.name = format!("{method} {route}"),
         otel.kind = "server",
         request_id = id.as_str(),
         %method,
         path,
-        http.route = Empty,
+        http.route = route,
         http.response.status_code = Empty,
     );
     traces::continue_request(&span, request.headers());
     request.extensions_mut().insert(id.clone());
     let mut response = with_problems(endpoint, request).instrument(span.clone()).await;
-    span.record("otel.name", format!("{method} {route}"));
-    span.record("http.route", route);
     span.record("http.response.status_code", response.status().as_u16());
     if let Ok(value) = id.as_str().parse() {
         response.headers_mut().insert(HEADER, value);

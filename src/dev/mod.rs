@@ -136,6 +136,16 @@ impl Stack {
         environment::spawn(subcommand, subcommand, &self.variables(self.api_address), &self.options)
     }
 
+    /// Starts a worker of a build, under a name of its own, which is told this as well.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn_worker(&self, name: &str, binary: &Path, further: &[(&'static str, String)]) -> Result<Process> {
+        let mut options = Options { binary: binary.to_owned(), ..self.options.clone() };
+        options.variables.extend_from_slice(further);
+        environment::spawn(name, "worker", &self.variables(self.api_address), &options)
+    }
+
     /// Starts a second api beside the first, and waits until it answers.
     ///
     /// # Errors

@@ -60,6 +60,11 @@ impl VersityGateway {
         Ok(gateway)
     }
 
+    /// Stops it. Started again with the same options, it has the same port and data.
+    pub(super) fn stop(&self) {
+        self.process.stop();
+    }
+
     /// The id of the process that supervises it.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -1,9 +1,12 @@
-//! Logs: structured, to standard error; JSON unless a person looks on. `RUST_LOG` filters. Prompts and inputs of models are
-//! in none of them.
+//! Logs: structured, to standard error; JSON unless a person looks on. `RUST_LOG` filters. Prompts are in none of them unless it
+//! asks for [`PROMPTS`]; inputs of models are in none at all.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+/// The target of lines that tell what was asked for: `RUST_LOG=info,darkroom_prompts=trace`.
+pub const PROMPTS: &str = "darkroom_prompts";
 
 /// Logs of all that `RUST_LOG` lets pass. The spans that a line is within, with job and request, are part of it.
 pub(crate) fn layer() -> Box<dyn Layer<Registry> + Send + Sync> {

@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// A stack of its own. Its data lie where the system's user `postgres` can reach them.
 pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let directory = tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
+    let directory =
+        tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
     let options = Options {
         directory: directory.path().to_owned(),
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
@@ -69,7 +70,7 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
         stack.workers[0].kill();
         until("more of them", async || (ended.load(Ordering::Relaxed) >= 15).then_some(())).await;
         stack.postgres.restart().await.unwrap();
-        stack.add_worker(&[]).unwrap();
+        stack.add_worker(&[]).await.unwrap();
         terminate(&stack.workers[1]);
     };
     let (jobs, ()) = join(join_all((0..JOBS).map(run)), faults).await;

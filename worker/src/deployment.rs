@@ -1,25 +1,40 @@
 //! Which build gets work. Without a deployment, every worker gets any. With one, Temporal sends work to the build that is current,
 //! and jobs under way move to it with their next step (`AutoUpgrade`), never back: their code is patched, not pinned, so that
 //! old workers can go at any time.
+//!
+//! A person decides which build is current, except where jobs would wait for that person: at the very first, and when nobody
+//! of the current build is left.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::WorkflowService,
     tonic::{Code, IntoRequest, Status},
 };
 use temporalio_common::{
-    protos::temporal::api::workflowservice::v1::{
-        DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest,
+    protos::temporal::api::{
+        enums::v1::{TaskQueueType, WorkerVersioningMode},
+        taskqueue::v1::{PollerInfo, TaskQueue},
+        workflowservice::v1::{
+            DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest,
+        },
     },
     worker::{VersioningBehavior, WorkerDeploymentOptions, WorkerDeploymentVersion},
 };
 
-use crate::config::{Build, BuildId, DeploymentName};
+use crate::config::{Build, BuildId, DeploymentName, Queues};
 
-/// How often to look whether Temporal knows this build.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look which build is current.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same while Temporal does not know this build: nobody works yet.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After how long without a poll a worker is taken for gone: a poll takes a minute if nothing comes, and Temporal remembers for five
+/// who polled.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// How a worker introduces itself.
 pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
@@ -39,75 +54,157 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
     }
 }
 
-/// Makes this build the current one if there never was one: a new deployment works at once. Later builds wait until somebody says
-/// `temporal worker deployment set-current-version`; a process that comes back must not undo that.
-pub(crate) async fn first_promotion(client: Client, deployment: DeploymentName, build: BuildId) {
-    let (name, id) = (deployment.as_str(), build.as_str());
+/// Makes this build the current one whenever jobs would wait for a person to do so. It never returns.
+pub(crate) async fn stand_in(client: Client, deployment: DeploymentName, build: BuildId, queues: Queues) {
+    let candidate = Candidate { client, deployment, build, queues };
+    let mut said = None;
     loop {
-        match promote(&client, name, id).await {
-            Ok(Promotion::Unknown) => {}
-            Ok(Promotion::Made) => return tracing::info!(deployment = name, build = id, "the first build is current"),
-            Ok(Promotion::IsCurrent) => return tracing::info!(deployment = name, build = id, "this build is current"),
-            Ok(Promotion::AnotherIs(current)) => {
-                return tracing::warn!(
-                    deployment = name,
-                    build = id,
-                    current,
-                    "this build gets no work until it is current: temporal worker deployment set-current-version \
-                     --deployment-name {name} --build-id {id}"
-                );
-            }
-            Err(status) => tracing::warn!(%status, deployment = name, "cannot tell which build is current"),
+        let standing = candidate.stand().await.unwrap_or_else(|status| {
+            tracing::warn!(%status, "cannot tell which build is current");
+            Standing::Unknown
+        });
+        let wait = if standing == Standing::Unknown { FIRST_INTERVAL } else { INTERVAL };
+        if said.as_ref() != Some(&standing) {
+            candidate.say(&standing);
+            said = Some(standing);
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(wait).await;
     }
 }
 
-enum Promotion {
-    /// Temporal does not know this build yet.
+/// A build that may become current.
+struct Candidate {
+    client: Client,
+    deployment: DeploymentName,
+    build: BuildId,
+    queues: Queues,
+}
+
+/// What a build is to its deployment.
+#[derive(Eq, PartialEq)]
+enum Standing {
+    /// Temporal does not know it yet, or does not tell.
     Unknown,
-    Made,
-    IsCurrent,
-    AnotherIs(String),
+    /// It gets the work.
+    Current,
+    /// Another one does, or workers without a build.
+    Waiting { current: Option<String> },
 }
 
-async fn promote(client: &Client, name: &str, id: &str) -> Result<Promotion, Status> {
-    let mut client = client.clone();
-    let request = DescribeWorkerDeploymentRequest { namespace: client.namespace(), deployment_name: name.to_owned() };
-    let described = match WorkflowService::describe_worker_deployment(&mut client, request.into_request()).await {
-        Ok(described) => described.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Ok(Promotion::Unknown),
-        Err(status) => return Err(status),
-    };
-    let Some(info) = described.worker_deployment_info else { return Ok(Promotion::Unknown) };
-    let is_known = info
-        .version_summaries
-        .iter()
-        .any(|summary| summary.deployment_version.as_ref().is_some_and(|version| version.build_id == id));
-    let routing = info.routing_config.unwrap_or_default();
-    let current = routing.current_deployment_version.map(|version| version.build_id);
-    match current {
-        Some(current) if current == id => return Ok(Promotion::IsCurrent),
-        Some(current) => return Ok(Promotion::AnotherIs(current)),
-        // Somebody has decided that unversioned workers get the work.
-        None if routing.current_version_changed_time.is_some() => {
-            return Ok(Promotion::AnotherIs("unversioned".to_owned()));
+/// What Temporal says of a deployment that knows this build.
+struct Described {
+    current: Option<String>,
+    /// Whether somebody has ever decided.
+    is_decided: bool,
+    conflict_token: Vec<u8>,
+}
+
+impl Candidate {
+    /// Looks, and takes over if need be.
+    async fn stand(&self) -> Result<Standing, Status> {
+        let Some(Described { current, is_decided, conflict_token }) = self.describe().await? else {
+            return Ok(Standing::Unknown);
+        };
+        if current.as_deref() == Some(self.build.as_str()) {
+            return Ok(Standing::Current);
         }
-        None if !is_known => return Ok(Promotion::Unknown),
-        None => {}
+        if is_decided && self.is_served_by(current.as_deref()).await? {
+            return Ok(Standing::Waiting { current });
+        }
+        match self.take_over(conflict_token).await {
+            Ok(()) => Ok(Standing::Current),
+            // Another worker was faster, or this build does not serve every queue yet: look again.
+            Err(status) if status.code() == Code::FailedPrecondition => Ok(Standing::Waiting { current }),
+            Err(status) => Err(status),
+        }
     }
-    let request = SetWorkerDeploymentCurrentVersionRequest {
-        namespace: client.namespace(),
-        deployment_name: name.to_owned(),
-        build_id: id.to_owned(),
-        conflict_token: described.conflict_token,
-        identity: client.identity(),
-        ..Default::default()
-    };
-    match WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request()).await {
-        Ok(_) => Ok(Promotion::Made),
-        // Another worker was first: look again.
-        Err(status) if status.code() == Code::FailedPrecondition => Ok(Promotion::Unknown),
-        Err(status) => Err(status),
+
+    /// Nothing if Temporal does not know this build.
+    async fn describe(&self) -> Result<Option<Described>, Status> {
+        let mut client = self.client.clone();
+        let deployment_name = self.deployment.as_str().to_owned();
+        let request = DescribeWorkerDeploymentRequest { namespace: client.namespace(), deployment_name };
+        let described = match WorkflowService::describe_worker_deployment(&mut client, request.into_request()).await {
+            Ok(described) => described.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status),
+        };
+        let info = described.worker_deployment_info.unwrap_or_default();
+        let mut known = info.version_summaries.iter().filter_map(|summary| summary.deployment_version.as_ref());
+        if !known.any(|version| version.build_id == self.build.as_str()) {
+            return Ok(None);
+        }
+        let routing = info.routing_config.unwrap_or_default();
+        Ok(Some(Described {
+            is_decided: routing.current_version_changed_time.is_some(),
+            current: routing.current_deployment_version.map(|version| version.build_id),
+            conflict_token: described.conflict_token,
+        }))
     }
+
+    async fn take_over(&self, conflict_token: Vec<u8>) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        let request = SetWorkerDeploymentCurrentVersionRequest {
+            namespace: client.namespace(),
+            deployment_name: self.deployment.as_str().to_owned(),
+            build_id: self.build.as_str().to_owned(),
+            conflict_token,
+            identity: client.identity(),
+            ..Default::default()
+        };
+        WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request()).await.map(drop)
+    }
+
+    /// Whether workers of a build, or of none, poll our queues.
+    async fn is_served_by(&self, current: Option<&str>) -> Result<bool, Status> {
+        let queues = [
+            (self.queues.generate, GENERATE_QUEUE, TaskQueueType::Workflow),
+            (self.queues.persist, PERSIST_QUEUE, TaskQueueType::Activity),
+        ];
+        for (_, name, kind) in queues.into_iter().filter(|(is_ours, ..)| *is_ours) {
+            let mut client = self.client.clone();
+            let request = DescribeTaskQueueRequest {
+                namespace: client.namespace(),
+                task_queue: Some(TaskQueue { name: name.to_owned(), ..Default::default() }),
+                task_queue_type: kind.into(),
+                ..Default::default()
+            };
+            let described = WorkflowService::describe_task_queue(&mut client, request.into_request()).await?;
+            let pollers = &described.get_ref().pollers;
+            if !pollers.iter().any(|poller| self.is_of(poller, current) && has_polled_lately(poller)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_of(&self, poller: &PollerInfo, build: Option<&str>) -> bool {
+        let options = poller.deployment_options.as_ref();
+        let versioned = options.filter(|options| {
+            options.worker_versioning_mode() == WorkerVersioningMode::Versioned
+                && options.deployment_name == self.deployment.as_str()
+        });
+        versioned.map(|options| options.build_id.as_str()) == build
+    }
+
+    fn say(&self, standing: &Standing) {
+        let (deployment, build) = (self.deployment.as_str(), self.build.as_str());
+        match standing {
+            Standing::Unknown => {}
+            Standing::Current => tracing::info!(deployment, build, "this build is current"),
+            Standing::Waiting { current } => tracing::warn!(
+                deployment,
+                build,
+                current = current.as_deref().unwrap_or("unversioned"),
+                "this build gets no work until it is current: temporal worker deployment set-current-version \
+                 --deployment-name {deployment} --build-id {build}"
+            ),
+        }
+    }
+}
+
+fn has_polled_lately(poller: &PollerInfo) -> bool {
+    let polled = poller.last_access_time.and_then(|time| SystemTime::try_from(time).ok());
+    // Its clock may be ahead of ours.
+    polled.is_some_and(|polled| polled.elapsed().unwrap_or_default() < SILENCE)
 }

@@ -59,7 +59,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         sweeping::schedule(&client, &config.storage).await;
     }
     if let Some(deployment) = &config.build.deployment {
-        tokio::spawn(deployment::first_promotion(client.clone(), deployment.clone(), config.build.id.clone()));
+        let build = config.build.id.clone();
+        tokio::spawn(deployment::stand_in(client.clone(), deployment.clone(), build, config.queues));
     }
     let generate = config.queues.generate.then(|| serving::serve(&registration, registration::GENERATE, &shutdown));
     let persist = config.queues.persist.then(|| serving::serve(&registration, registration::PERSIST, &shutdown));

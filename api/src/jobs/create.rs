@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, MediaGenerationInput,
     job::{JobId, JobState, JobStatus, timestamp},
@@ -154,6 +155,7 @@ async fn accept(
         MediaGenerationInput { job_id: job_id.clone(), tenant: tenant.clone(), request: request.clone(), retry: None };
     start(context, input, WorkflowIdReusePolicy::RejectDuplicate, request_id).await?;
     tracing::info!(%job_id, "job accepted");
+    tracing::trace!(target: PROMPTS, %job_id, prompt = request.prompt.as_str(), "asked for");
     metrics::accepted();
     let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
     View::of(context, Snapshot::fresh(state)).await.map(Arc::new)

@@ -159,7 +159,7 @@ pub(crate) fn problem(status: &Status) -> Problem {
     if is_away(status) {
         return away();
     }
-    tracing::error!(code = ?status.code(), message = status.message(), "Temporal refused a call");
+    tracing::error!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
     Problem::internal()
 }
 

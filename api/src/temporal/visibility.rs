@@ -86,6 +86,11 @@ pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
     count(client, OPEN.to_owned()).await
 }
 
+/// How many workflows have a task that fails again and again, as far as Temporal tells: since server 1.30.
+pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
+    count(client, "ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL".to_owned()).await
+}
+
 async fn count(client: &Client, query: String) -> Result<u64, Status> {
     let mut client = client.clone();
     let request = CountWorkflowExecutionsRequest { namespace: client.namespace(), query };

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 
-use self::{postgres::Postgres, scripts::Secrets, temporal::Temporal};
+use self::{postgres::Postgres, programs::Programs, scripts::Secrets, temporal::Temporal};
 use super::{
     Options, ProviderChoice, environment, ports, process::Process, provider::ProviderServer, s3::BUCKET, until_ready,
     versitygw::VersityGateway,
@@ -24,6 +24,9 @@ use super::{
 
 /// The namespace.
 pub const NAMESPACE: &str = "darkroom";
+
+/// Where the api serves its metrics, and workers next to it.
+const METRICS_PORT: u16 = 9464;
 
 /// A running production stack. Dropping it stops everything.
 pub struct Production {
@@ -43,6 +46,7 @@ pub struct Production {
     pub temporal: Temporal,
     /// PostgreSQL.
     pub postgres: Postgres,
+    programs: Programs,
     secrets: Secrets,
     options: Options,
 }
@@ -65,8 +69,7 @@ impl Production {
         progress(&format!("Temporal    {}", temporal.address));
         scripts::namespace(&programs, &temporal.address)?;
         progress(&format!("Temporal UI {}", temporal.ui));
-        let keys = (secrets.get("AWS_ACCESS_KEY_ID")?, secrets.get("AWS_SECRET_ACCESS_KEY")?);
-        let s3 = VersityGateway::start_with_keys(&options, keys, &progress).await?;
+        let s3 = start_store(&options, &secrets, &progress).await?;
         scripts::bucket(&s3.endpoint, &secrets)?;
         progress(&format!("S3          {}", s3.endpoint));
         let provider = match options.provider {
@@ -78,14 +81,21 @@ impl Production {
         };
         let api_address = ports::pick(&options, "api", 8080).await?;
         let variables = variables(&temporal, &s3, provider.as_ref(), api_address, &secrets)?;
-        let api = environment::spawn("api", "api", &variables, &options)?;
-        let mut stack =
-            Self { workers: Vec::new(), api, api_address, api_key, provider, s3, temporal, postgres, secrets, options };
-        for _ in 0..workers {
-            stack.add_worker(&[])?;
-        }
-        let processes: Vec<_> = stack.workers.iter().chain([&stack.api]).collect();
-        until_ready("workers and an api that are ready", &stack.api_url(), &processes).await?;
+        let api = start_api(&variables, &options).await?;
+        let mut stack = Self {
+            workers: Vec::new(),
+            api,
+            api_address,
+            api_key,
+            provider,
+            s3,
+            temporal,
+            postgres,
+            programs,
+            secrets,
+            options,
+        };
+        stack.add_workers(workers).await?;
         progress(&format!("workers     {workers}, each on both queues"));
         progress(&format!("api         {}", stack.api_url()));
         Ok(stack)
@@ -97,18 +107,90 @@ impl Production {
         format!("http://{}", self.api_address)
     }
 
+    /// Directories with Temporal's programs, as the beginning of a `PATH`.
+    #[must_use]
+    pub fn tools(&self) -> String {
+        self.programs.directories.iter().map(|directory| format!("{}:", directory.display())).collect()
+    }
+
+    /// The password of the database's role.
+    ///
+    /// # Errors
+    /// If it is not among the secrets.
+    pub fn database_password(&self) -> Result<&str> {
+        self.secrets.get("POSTGRES_PASSWORD")
+    }
+
     /// Starts one more worker, which is told this as well.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn add_worker(&mut self, further: &[(&'static str, String)]) -> Result<()> {
-        let mut variables =
-            variables(&self.temporal, &self.s3, self.provider.as_ref(), self.api_address, &self.secrets)?;
+    pub async fn add_worker(&mut self, further: &[(&'static str, String)]) -> Result<()> {
+        let number = self.workers.len() + 1;
+        let name = format!("worker-{number}");
+        // Next to the api's.
+        let usual = METRICS_PORT.saturating_add(u16::try_from(number).unwrap_or(u16::MAX));
+        let mut variables = self.variables()?;
+        variables.push(metrics_listen(&self.options, &name, usual).await?);
         variables.extend_from_slice(further);
-        let name = format!("worker-{}", self.workers.len() + 1);
         self.workers.push(environment::spawn(&name, "worker", &variables, &self.options)?);
         Ok(())
     }
+
+    /// Stops the store, does something without it, and starts it again.
+    ///
+    /// # Errors
+    /// If it does not come up again.
+    pub async fn restart_store<T>(&mut self, meanwhile: impl AsyncFnOnce() -> T) -> Result<T> {
+        self.s3.stop();
+        let done = meanwhile().await;
+        self.s3 = start_store(&self.options, &self.secrets, &|_: &str| {}).await?;
+        Ok(done)
+    }
+
+    /// Stops whatever writes to the database, does something with it, and starts it all again, with as many workers.
+    ///
+    /// # Errors
+    /// If something does not come up again.
+    pub async fn restart_on_database(&mut self, meanwhile: impl AsyncFnOnce()) -> Result<()> {
+        let workers = std::mem::take(&mut self.workers).len();
+        self.api.stop();
+        self.temporal.stop();
+        meanwhile().await;
+        self.temporal = Temporal::start(&self.programs, &self.options, &self.postgres, &self.secrets).await?;
+        self.api = start_api(&self.variables()?, &self.options).await?;
+        self.add_workers(workers).await
+    }
+
+    /// Starts workers and waits until a job would be worked on.
+    async fn add_workers(&mut self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            self.add_worker(&[]).await?;
+        }
+        let processes: Vec<_> = self.workers.iter().chain([&self.api]).collect();
+        until_ready("workers and an api that are ready", &self.api_url(), &processes).await
+    }
+
+    fn variables(&self) -> Result<Vec<(&'static str, String)>> {
+        variables(&self.temporal, &self.s3, self.provider.as_ref(), self.api_address, &self.secrets)
+    }
+}
+
+async fn start_store(options: &Options, secrets: &Secrets, progress: &impl Fn(&str)) -> Result<VersityGateway> {
+    let keys = (secrets.get("AWS_ACCESS_KEY_ID")?, secrets.get("AWS_SECRET_ACCESS_KEY")?);
+    VersityGateway::start_with_keys(options, keys, progress).await
+}
+
+async fn start_api(variables: &[(&'static str, String)], options: &Options) -> Result<Process> {
+    let mut variables = variables.to_vec();
+    variables.push(metrics_listen(options, "api", METRICS_PORT).await?);
+    environment::spawn("api", "api", &variables, options)
+}
+
+/// Where a process serves its metrics.
+async fn metrics_listen(options: &Options, name: &str, usual: u16) -> Result<(&'static str, String)> {
+    let address = ports::pick(options, &format!("{name}-metrics"), usual).await?;
+    Ok(("METRICS_LISTEN", address.to_string()))
 }
 
 /// What worker and api are told: the variables that `docker-compose.yml` gives them, and how to find the embedded provider.

@@ -99,6 +99,12 @@ impl Temporal {
         self.server.id()
     }
 
+    /// Stops the server and its UI.
+    pub(super) fn stop(&self) {
+        self.server.stop();
+        self.ui_server.stop();
+    }
+
     /// A client of our namespace.
     ///
     /// # Errors

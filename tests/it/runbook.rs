@@ -1,0 +1,133 @@
+//! The lines of `docs/operations.md`, as somebody on call would type them.
+
+use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Mutex};
+
+use darkroom::dev::production::{NAMESPACE, Production};
+use tokio::process::Command;
+
+use crate::harness::{BINARY, until_within};
+
+/// The page, in a shell that has the programs on its `PATH` and knows where the stack is.
+pub(crate) struct Runbook {
+    lines: Vec<Line>,
+    used: Mutex<BTreeSet<usize>>,
+    environment: Vec<(&'static str, String)>,
+    directory: tempfile::TempDir,
+}
+
+/// A command, which may go over several lines of the page.
+struct Line {
+    section: String,
+    text: String,
+}
+
+/// What a command did.
+pub(crate) struct Ran {
+    pub(crate) success: bool,
+    /// All that it printed.
+    pub(crate) text: String,
+}
+
+impl Runbook {
+    pub(crate) fn of(stack: &Production) -> Self {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+        let programs = Path::new(BINARY).parent().unwrap().display().to_string();
+        let mut path = format!("{programs}:{}", stack.tools());
+        path += &std::env::var("PATH").unwrap();
+        let database = stack.postgres.address;
+        let environment = vec![
+            ("PATH", path),
+            ("TEMPORAL_ADDRESS", stack.temporal.address.clone()),
+            ("TEMPORAL_NAMESPACE", NAMESPACE.to_owned()),
+            ("PGHOST", database.ip().to_string()),
+            ("PGPORT", database.port().to_string()),
+            ("PGUSER", "temporal".to_owned()),
+            ("PGPASSWORD", stack.database_password().unwrap().to_owned()),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        Self { lines: lines(&std::fs::read_to_string(page).unwrap()), used: Mutex::default(), environment, directory }
+    }
+
+    /// Runs a line of a section, the one that has these words in it. It must succeed.
+    pub(crate) async fn run(&self, section: &str, words: &str, variables: &[(&str, &str)]) -> String {
+        let ran = self.try_run(section, &[words], variables).await;
+        assert!(ran.success, "{section}: {words}: {}", ran.text);
+        ran.text
+    }
+
+    /// Runs lines of a section in one shell, whatever comes of it.
+    pub(crate) async fn try_run(&self, section: &str, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let script: Vec<_> = words.iter().map(|words| self.line(section, words)).collect();
+        self.shell(&script.join("\n"), variables).await
+    }
+
+    /// Runs a `temporal` command that is not on the page.
+    pub(crate) async fn cli(&self, arguments: &str) -> String {
+        let ran = self.shell(&format!("temporal {arguments}"), &[]).await;
+        assert!(ran.success, "{arguments}: {}", ran.text);
+        ran.text
+    }
+
+    async fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(self.directory.path()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
+        let output = command.output().await.unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        Ran { success: output.status.success(), text }
+    }
+
+    /// Runs a line until what it prints has these words in it.
+    pub(crate) async fn run_until(&self, section: &str, words: &str, variables: &[(&str, &str)], says: &str) -> String {
+        // A workflow task must fail five times to be told of.
+        const PATIENCE: std::time::Duration = std::time::Duration::from_mins(3);
+        until_within(&format!("{says:?} from {words:?}"), PATIENCE, async || {
+            let text = self.run(section, words, variables).await;
+            text.contains(says).then_some(text)
+        })
+        .await
+    }
+
+    /// The lines that were not run.
+    pub(crate) fn unused(&self) -> Vec<&str> {
+        let used = self.used.lock().unwrap();
+        let unused = self.lines.iter().enumerate().filter(|(number, _)| !used.contains(number));
+        unused.map(|(_, line)| line.text.as_str()).collect()
+    }
+
+    fn line(&self, section: &str, words: &str) -> &str {
+        let fits = |line: &Line| line.section == section && line.text.contains(words);
+        let mut found = self.lines.iter().enumerate().filter(|(_, line)| fits(line));
+        let (number, line) = found.next().unwrap_or_else(|| panic!("no line has {words:?} under {section:?}"));
+        assert!(found.next().is_none(), "more than one line has {words:?} under {section:?}");
+        self.used.lock().unwrap().insert(number);
+        &line.text
+    }
+}
+
+/// The commands that can be run here. Those of `tctl`, of compose and of the provider cannot.
+fn lines(page: &str) -> Vec<Line> {
+    const OURS: [&str; 5] = ["temporal ", "EVENT=", "pg_dump ", "dropdb ", "darkroom "];
+    let (mut section, mut in_code, mut text) = (String::new(), false, String::new());
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_code = line == "```sh";
+        } else if let (false, Some((_, title))) = (in_code, line.split_once("# ")) {
+            section = title.to_owned();
+        } else if in_code {
+            text += line;
+            // It goes on.
+            if line.ends_with('|') {
+                text.push('\n');
+                continue;
+            }
+            if OURS.iter().any(|begins| text.starts_with(begins)) {
+                lines.push(Line { section: section.clone(), text: text.clone() });
+            }
+            text.clear();
+        }
+    }
+    assert!(lines.len() > 40, "only {} lines were found", lines.len());
+    lines
+}

@@ -1,0 +1,138 @@
+//! Workers of an old build and of a new one on the same queues, with jobs under way.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use darkroom::dev::{Options, Stack, process::Process};
+use futures::future::join_all;
+use serde_json::json;
+use temporalio_client::WorkflowFetchHistoryOptions;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+
+use crate::{
+    faults::report,
+    harness::{Api, job, options, start, terminate, until, until_within},
+};
+
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The binary of an earlier version of the workflow's code, which `.ci/previous` builds.
+fn previous() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("DARKROOM_PREVIOUS").filter(|path| !path.is_empty())?);
+    assert!(path.is_file(), "DARKROOM_PREVIOUS: {} is not there", path.display());
+    Some(path)
+}
+
+/// Who did the workflow tasks of a job, by process.
+async fn workers_of(stack: &Stack, job_id: &str) -> Vec<u32> {
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(job_id);
+    let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+    let identities = events.iter().filter_map(|event| match event.attributes.as_ref()? {
+        Attributes::WorkflowTaskCompletedEventAttributes(completed) => Some(&completed.identity),
+        _ => None,
+    });
+    identities.map(|identity| identity.split('@').next().unwrap().parse().unwrap()).collect()
+}
+
+async fn until_gone(worker: &Process) {
+    until("the end of a worker", async || (!worker.is_running()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn jobs_move_from_an_old_build_to_a_new_one() {
+    let Some(previous) = previous() else {
+        report("skipped: DARKROOM_PREVIOUS names no binary of an earlier version; .ci/previous builds one");
+        return;
+    };
+    let mut stack = start(&options("upgrade")).await;
+    let api = Api::of(&stack);
+    stack.worker.kill();
+    let old = stack.spawn_worker("worker-old", &previous, &[]).unwrap();
+    let accept = async |number: usize| {
+        let dev = json!({"bytes": 100_000, "latency_ms": 1000 + number % 8 * 1500, "missing": [number % 5]});
+        api.accepted(&job(4, dev)).await
+    };
+    let mut ids = join_all((0..20).map(accept)).await;
+    until("jobs that the old build has ended", async || {
+        let jobs = join_all(ids.iter().map(|id| api.get(id))).await;
+        (jobs.iter().filter(|job| !job["completed_at"].is_null()).count() >= 3).then_some(())
+    })
+    .await;
+
+    stack.worker = stack.spawn("worker").unwrap();
+    ids.extend(join_all((20..40).map(accept)).await);
+    terminate(&old);
+    until_gone(&old).await;
+    let ended = join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await;
+    for (number, job) in ended.iter().enumerate() {
+        assert_eq!(job["status"], if number % 5 < 4 { "partial" } else { "completed" }, "{job:#}");
+    }
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), ids.len(), "each job is paid for once");
+    let mut moved = 0;
+    for id in &ids {
+        let workers = workers_of(&stack, id).await;
+        moved += usize::from(workers.contains(&old.id()) && workers.contains(&stack.worker.id()));
+    }
+    report(&format!("{moved} of {} jobs began with the old build and ended with the new one", ids.len()));
+    assert!(moved >= 5, "only {moved} jobs moved");
+}
+
+/// A deploy in which nobody says which build is current, and one in which the old workers go without a word.
+#[tokio::test]
+async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
+    let build = |id: &str| [("WORKER_DEPLOYMENT", "upgrade".to_owned()), ("WORKER_BUILD_ID", id.to_owned())];
+    let options = Options { variables: build("one").to_vec(), ..options("builds") };
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let binary = Path::new(crate::harness::BINARY);
+    let dev = json!({"latency_ms": 4000, "webhooks": 0});
+    assert_eq!(api.run(&job(1, json!({}))).await["status"], "completed", "the first build is current at once");
+
+    let mut under_way = api.accepted(&job(2, dev.clone())).await;
+    until("a prediction", async || (stack.provider.as_ref().unwrap().predictions().len() == 2).then_some(())).await;
+    for (name, stop) in [("two", terminate as fn(&Process)), ("three", Process::kill)] {
+        let next = stack.spawn_worker(&format!("worker-{name}"), binary, &build(name)).unwrap();
+        let log = options.directory.join(format!("logs/worker-{name}.log"));
+        until("a build that waits", async || {
+            std::fs::read_to_string(&log).unwrap().contains("gets no work until it is current").then_some(())
+        })
+        .await;
+        stop(&stack.worker);
+        until_gone(&stack.worker).await;
+        let accepted = api.accepted(&job(2, dev.clone())).await;
+        for id in [&under_way, &accepted] {
+            assert_eq!(api.ended_within(id, PATIENCE).await["status"], "completed");
+        }
+        assert!(workers_of(&stack, &accepted).await.iter().all(|worker| *worker == next.id()));
+        stack.worker = next;
+        under_way = api.accepted(&job(2, dev.clone())).await;
+        until_within("generation", PATIENCE, async || {
+            (api.get(&under_way).await["stage"] == "generating").then_some(())
+        })
+        .await;
+    }
+    assert_eq!(api.ended_within(&under_way, PATIENCE).await["status"], "completed");
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 6, "each job is paid for once");
+}
+
+/// The SDK's worker is replaced after so many activities, as it remembers each of them. Jobs do not notice.
+#[tokio::test]
+async fn a_worker_renews_itself_under_jobs() {
+    const JOBS: usize = 40;
+    let variables = vec![("WORKER_RENEW_AFTER", "25".to_owned())];
+    let options = Options { variables, ..options("renewed") };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let run = async |number: usize| api.run(&job(4, json!({"latency_ms": number % 10 * 400}))).await;
+    for job in join_all((0..JOBS).map(run)).await {
+        assert_eq!(job["status"], "completed", "{job:#}");
+    }
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), JOBS);
+    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
+    let renewed = log.matches("worker renewed").count();
+    report(&format!("renewed {renewed} times under {JOBS} jobs"));
+    assert!(renewed >= 4, "renewed {renewed} times only");
+}
