@@ -10,6 +10,8 @@
     reason = "a benchmark prints its figures and stops where it cannot go on"
 )]
 
+mod support;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -17,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom::dev::Stack;
 use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, MediaGenerationInput};
 use futures::{
     StreamExt,
@@ -27,6 +29,7 @@ use futures::{
 use jiff::Timestamp;
 use reqwest::Client as Http;
 use serde_json::{Value, json};
+use support::Usage;
 use temporalio_client::WorkflowStartOptions;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -43,18 +46,8 @@ fn main() {
 
 async fn run() {
     rlimit::increase_nofile_limit(8192).unwrap();
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-http");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    let options = Options {
-        directory: directory.clone(),
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
-        usual_ports: false,
-        temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
-        variables: vec![("RUST_LOG", "warn".to_owned())],
-    };
+    let options = support::options("bench-http", &[("RUST_LOG", "warn")]);
+    let directory = options.directory.clone();
     let mut stack = Stack::start(options, |_| {}).await.unwrap();
     let bench = Bench { api: stack.api_url(), http: Http::builder().no_proxy().build().unwrap(), directory };
     println!("{:44} {:>9} {:>9} {:>26}", "", "reads/s", "p99 ms", "CPU s of api/worker/Temporal");
@@ -160,7 +153,7 @@ impl Bench {
         stack.until_ready().await.unwrap();
         let followers_are_done = CancellationToken::new();
         let id = stack.api.id();
-        let before = memory(id);
+        let before = Usage::of(id).memory;
         let ids: Vec<String> = stream::iter(0..100).map(|_| self.accept(3000)).buffered(32).collect().await;
         let followers = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10)).map(async |id| {
             let stream = self.http.get(format!("{}/v1/jobs/{id}/events", self.api)).send().await.unwrap();
@@ -171,7 +164,7 @@ impl Bench {
         let most = async {
             let mut most = before;
             loop {
-                most = most.max(memory(id));
+                most = most.max(Usage::of(id).memory);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if followers_are_done.is_cancelled() {
                     return most;
@@ -185,7 +178,7 @@ impl Bench {
         };
         let (most, events) = join(most, all).await;
         println!(
-            "1,000 streams over 100 jobs: {events} events, the api's memory {before} MiB before and {most} MiB at most"
+            "1,000 streams over 100 jobs: {events} events, the api's memory {before:.0} MiB before and {most:.0} MiB at most"
         );
     }
 
@@ -248,38 +241,12 @@ struct Cpu {
 
 impl Cpu {
     fn of(stack: &Stack) -> Self {
-        // The server is the child of the process that supervises it.
-        let temporal = children(stack.temporal.id()).into_iter().map(cpu).sum();
-        Self { api: cpu(stack.api.id()), worker: cpu(stack.worker.id()), temporal }
+        let cpu = |id| Usage::of(id).cpu;
+        Self { api: cpu(stack.api.id()), worker: cpu(stack.worker.id()), temporal: cpu(stack.temporal.id()) }
     }
 
     fn since(&self, before: &Self) -> String {
         let Self { api, worker, temporal } = before;
         format!("{:.1} / {:.1} / {:.1}", self.api - api, self.worker - worker, self.temporal - temporal)
     }
-}
-
-fn stat(id: u32) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    text.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect()
-}
-
-/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn cpu(id: u32) -> f64 {
-    let fields = stat(id);
-    let ticks = |field: usize| fields[field - 3].parse::<f64>().unwrap();
-    (ticks(14) + ticks(15)) / 100.0
-}
-
-fn children(id: u32) -> Vec<u32> {
-    let processes =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    processes.filter(|process| stat(*process).get(1) == Some(&id.to_string())).collect()
-}
-
-/// The memory that a process has to itself, in MiB: without the pages of its program, which are the file's.
-fn memory(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }

@@ -11,13 +11,9 @@
 
 mod support;
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{os::unix::fs::PermissionsExt, time::Instant};
 
-use darkroom::dev::{Options, ProviderChoice, Stack, process::Process, production::Production};
+use darkroom::dev::{Options, Stack, process::Process, production::Production};
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use reqwest::Client as Http;
@@ -27,6 +23,7 @@ use temporalio_client::{Client, WorkflowGetResultOptions};
 
 const JOBS: u32 = 300;
 const CALLERS: usize = 32;
+const VARIABLES: [(&str, &str); 2] = [("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -45,11 +42,7 @@ async fn run() {
 }
 
 async fn embedded(workers: usize) {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-sizing");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    let stack = Stack::start(options(directory), |_| {}).await.unwrap();
+    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {}).await.unwrap();
     let others: Vec<_> = (1..workers).map(|_| stack.spawn("worker").unwrap()).collect();
     let mut components = vec![("Temporal", vec![stack.temporal.id()]), ("api", vec![stack.api.id()])];
     components.push(("workers", [&stack.worker].into_iter().chain(&others).map(Process::id).collect()));
@@ -60,7 +53,8 @@ async fn embedded(workers: usize) {
 async fn production(workers: usize) {
     let readable = std::fs::Permissions::from_mode(0o755);
     let directory = tempfile::Builder::new().permissions(readable).tempdir().unwrap();
-    let stack = Production::start(options(directory.path().to_owned()), workers, |_| {}).await.unwrap();
+    let options = Options { directory: directory.path().to_owned(), ..support::options("bench-sizing", &VARIABLES) };
+    let stack = Production::start(options, workers, |_| {}).await.unwrap();
     let components = vec![
         ("PostgreSQL", vec![stack.postgres.id()]),
         ("Temporal", vec![stack.temporal.id()]),
@@ -71,17 +65,6 @@ async fn production(workers: usize) {
     let key = Some(stack.api_key.clone());
     let load = Load { api: stack.api_url(), key, temporal: stack.temporal.client().await.unwrap() };
     load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components).await;
-}
-
-fn options(directory: PathBuf) -> Options {
-    Options {
-        directory,
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
-        usual_ports: false,
-        temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
-        variables: vec![("RUST_LOG", "warn".to_owned()), ("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
-    }
 }
 
 fn sum(ids: &[u32]) -> Usage {

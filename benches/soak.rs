@@ -12,13 +12,12 @@
 mod support;
 
 use std::{
-    path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom::dev::Stack;
 use futures::future::{join_all, select};
 use reqwest::Client as Http;
 use serde_json::{Value, json};
@@ -37,23 +36,10 @@ fn main() -> ExitCode {
 
 async fn run() -> ExitCode {
     let minutes: usize = std::env::var("DARKROOM_SOAK_MINUTES").map_or(20, |minutes| minutes.parse().unwrap());
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-soak");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    let mut variables = vec![("RUST_LOG", "warn".to_owned()), ("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())];
-    if let Ok(after) = std::env::var("WORKER_RENEW_AFTER") {
-        variables.push(("WORKER_RENEW_AFTER", after));
-    }
-    let options = Options {
-        directory,
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
-        usual_ports: false,
-        temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
-        variables,
-    };
-    let stack = Stack::start(options, |_| {}).await.unwrap();
+    let renew_after = std::env::var("WORKER_RENEW_AFTER");
+    let mut variables = vec![("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
+    variables.extend(renew_after.as_deref().ok().map(|after| ("WORKER_RENEW_AFTER", after)));
+    let stack = Stack::start(support::options("bench-soak", &variables), |_| {}).await.unwrap();
     let caller =
         Caller { jobs: format!("{}/v1/jobs", stack.api_url()), http: Http::builder().no_proxy().build().unwrap() };
     let done = AtomicU64::new(0);

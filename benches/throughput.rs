@@ -14,13 +14,14 @@
     reason = "the activity macro wants async methods and makes constants of them"
 )]
 
+mod support;
+
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use darkroom::dev::{Options, ProviderChoice, Stack};
+use darkroom::dev::Stack;
 use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE,
     activities::{self as contract, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput},
@@ -50,19 +51,7 @@ fn main() {
 }
 
 async fn run() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).unwrap();
-    }
-    let options = Options {
-        directory,
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
-        usual_ports: false,
-        temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
-        variables: Vec::new(),
-    };
-    let mut stack = Stack::start(options, |_| {}).await.unwrap();
+    let mut stack = Stack::start(support::options("bench", &[]), |_| {}).await.unwrap();
     let mut bench = Bench {
         api: stack.api_url(),
         http: Http::builder().no_proxy().build().unwrap(),

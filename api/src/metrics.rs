@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use temporalio_client::tonic::Status;
 use tokio_util::sync::CancellationToken;
 
 use crate::temporal::{Temporal, visibility};
@@ -38,20 +37,19 @@ pub(crate) fn describe() {
 pub(crate) async fn watch_jobs(temporal: Temporal, shutdown: CancellationToken) {
     loop {
         if let Ok(client) = temporal.client() {
-            show(OPEN, visibility::count_all_open(client).await);
-            show(STUCK, visibility::count_stuck(client).await);
+            for (name, counted) in
+                [(OPEN, visibility::count_all_open(client).await), (STUCK, visibility::count_stuck(client).await)]
+            {
+                // What could not be counted stays what it was.
+                if let Ok(count) = counted {
+                    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
+                    gauge!(name).set(count as f64);
+                }
+            }
         }
         if shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
             return;
         }
-    }
-}
-
-/// What could not be counted stays what it was.
-fn show(name: &'static str, counted: Result<u64, Status>) {
-    if let Ok(count) = counted {
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
-        gauge!(name).set(count as f64);
     }
 }
 

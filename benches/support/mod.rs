@@ -1,6 +1,29 @@
-//! What benchmarks share: what processes take of their machine, as Linux tells it.
+//! What benchmarks share: a stack to measure, and what processes take of their machine, as Linux tells it.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use darkroom::dev::{Options, ProviderChoice};
+
+/// Options for a stack of real parts with fresh data and a provider that takes no time, which is told this as well.
+pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if directory.exists() {
+        fs::remove_dir_all(&directory).unwrap();
+    }
+    Options {
+        directory,
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        usual_ports: false,
+        temporal_ui: false,
+        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        variables: variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+    }
+}
 
 /// Clock ticks a second, which Linux shows to programs on every machine.
 const TICKS: f64 = 100.0;

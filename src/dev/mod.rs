@@ -99,13 +99,7 @@ impl Stack {
         }
         let s3 = S3Server::start(&directory.join("s3"), ports::bind(&options, "s3", 9000).await?)?;
         progress(&format!("S3          {}", s3.endpoint));
-        let provider = match options.provider {
-            ProviderChoice::Embedded { latency } => {
-                let listener = ports::bind(&options, "provider", 9100).await?;
-                Some(ProviderServer::start(&directory.join("provider"), listener, latency)?)
-            }
-            ProviderChoice::Replicate => None,
-        };
+        let provider = start_provider(&options).await?;
         progress(&match &provider {
             Some(provider) => format!("provider    {}", provider.base_url),
             None => "provider    Replicate, for money (REPLICATE_API_TOKEN is set)".to_owned(),
@@ -198,6 +192,13 @@ fn variables(
         variables.push(("DARKROOM_PUBLIC_URL", format!("http://{api_address}")));
     }
     variables
+}
+
+/// Starts the embedded provider, unless the real one is used.
+async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
+    let ProviderChoice::Embedded { latency } = options.provider else { return Ok(None) };
+    let listener = ports::bind(options, "provider", 9100).await?;
+    ProviderServer::start(&options.directory.join("provider"), listener, latency).map(Some)
 }
 
 /// Waits until an api reports that it is ready.

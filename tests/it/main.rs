@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_sources;
 mod deployment;
+mod documentation;
 mod durability;
 mod faults;
 mod first_look;

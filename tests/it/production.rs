@@ -23,8 +23,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// A stack of its own. Its data lie where the system's user `postgres` can reach them.
 pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let directory =
-        tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
+    let directory = tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
     let options = Options {
         directory: directory.path().to_owned(),
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],

@@ -31,9 +31,8 @@ pub(crate) struct Ran {
 impl Runbook {
     pub(crate) fn of(stack: &Production) -> Self {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
-        let programs = Path::new(BINARY).parent().unwrap().display().to_string();
-        let mut path = format!("{programs}:{}", stack.tools());
-        path += &std::env::var("PATH").unwrap();
+        let path = stack.path().unwrap().into_string().unwrap();
+        let path = format!("{}:{path}", Path::new(BINARY).parent().unwrap().display());
         let database = stack.postgres.address;
         let environment = vec![
             ("PATH", path),
@@ -114,7 +113,7 @@ fn lines(page: &str) -> Vec<Line> {
         if line.starts_with("```") {
             in_code = line == "```sh";
         } else if let (false, Some((_, title))) = (in_code, line.split_once("# ")) {
-            section = title.to_owned();
+            title.clone_into(&mut section);
         } else if in_code {
             text += line;
             // It goes on.

@@ -12,13 +12,13 @@ pub mod temporal;
 pub mod programs;
 mod scripts;
 
-use std::net::SocketAddr;
+use std::{ffi::OsString, net::SocketAddr};
 
 use anyhow::{Context, Result};
 
 use self::{postgres::Postgres, programs::Programs, scripts::Secrets, temporal::Temporal};
 use super::{
-    Options, ProviderChoice, environment, ports, process::Process, provider::ProviderServer, s3::BUCKET, until_ready,
+    Options, environment, ports, process::Process, provider::ProviderServer, s3::BUCKET, start_provider, until_ready,
     versitygw::VersityGateway,
 };
 
@@ -72,13 +72,7 @@ impl Production {
         let s3 = start_store(&options, &secrets, &progress).await?;
         scripts::bucket(&s3.endpoint, &secrets)?;
         progress(&format!("S3          {}", s3.endpoint));
-        let provider = match options.provider {
-            ProviderChoice::Embedded { latency } => {
-                let listener = ports::bind(&options, "provider", 9100).await?;
-                Some(ProviderServer::start(&directory.join("provider"), listener, latency)?)
-            }
-            ProviderChoice::Replicate => None,
-        };
+        let provider = start_provider(&options).await?;
         let api_address = ports::pick(&options, "api", 8080).await?;
         let variables = variables(&temporal, &s3, provider.as_ref(), api_address, &secrets)?;
         let api = start_api(&variables, &options).await?;
@@ -107,10 +101,12 @@ impl Production {
         format!("http://{}", self.api_address)
     }
 
-    /// Directories with Temporal's programs, as the beginning of a `PATH`.
-    #[must_use]
-    pub fn tools(&self) -> String {
-        self.programs.directories.iter().map(|directory| format!("{}:", directory.display())).collect()
+    /// A `PATH` that has Temporal's programs on it before any other.
+    ///
+    /// # Errors
+    /// If it cannot be written as one.
+    pub fn path(&self) -> Result<OsString> {
+        self.programs.path()
     }
 
     /// The password of the database's role.

@@ -1,6 +1,10 @@
 //! Temporal's programs: built once from what `tools/go.mod` pins.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -16,8 +20,16 @@ pub const SERVER_VERSION: &str = "1.31.2";
 pub(super) struct Programs {
     pub(super) server: PathBuf,
     pub(super) ui: PathBuf,
-    /// Directories for the `PATH` of scripts: of the schema tool and of the CLI.
-    pub(super) directories: Vec<PathBuf>,
+    /// Those of the schema tool and of the CLI.
+    directories: Vec<PathBuf>,
+}
+
+impl Programs {
+    /// A `PATH` on which scripts find our programs before any other.
+    pub(super) fn path(&self) -> Result<OsString> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        Ok(env::join_paths(self.directories.iter().cloned().chain(env::split_paths(&path)))?)
+    }
 }
 
 /// Finds the programs, or builds them.

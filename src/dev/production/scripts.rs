@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -79,10 +78,8 @@ pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
 
 /// A script that finds our programs before any other.
 fn script(programs: &Programs, name: &str) -> Result<Command> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(programs.directories.iter().cloned().chain(env::split_paths(&path)))?;
     let mut command = Command::new(deploy().join(name));
-    command.env("PATH", path);
+    command.env("PATH", programs.path()?);
     Ok(command)
 }
 
