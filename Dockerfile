@@ -6,7 +6,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package darkroom --no-default-features \
-    && cp target/release/darkroom /darkroom
+    && strip --strip-debug -o /darkroom target/release/darkroom
 
 FROM debian:12.12-slim
 LABEL org.opencontainers.image.title="darkroom" \

@@ -11,7 +11,10 @@
 
 mod support;
 
-use std::{os::unix::fs::PermissionsExt, time::Instant};
+use std::{
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use darkroom::dev::{Options, Stack, process::Process, production::Production};
 use darkroom_workflows::MediaGeneration;
@@ -23,6 +26,11 @@ use temporalio_client::{Client, WorkflowGetResultOptions};
 
 const JOBS: u32 = 300;
 const CALLERS: usize = 32;
+
+/// For how long generations are watched that wait.
+const WAITING: Duration = Duration::from_secs(20);
+
+/// What worker and api are told.
 const VARIABLES: [(&str, &str); 2] = [("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
 
 fn main() {
@@ -39,6 +47,32 @@ async fn run() {
     for workers in [1, 3] {
         production(workers).await;
     }
+    waiting().await;
+}
+
+/// What generations take of a worker that wait at the provider.
+async fn waiting() {
+    const GENERATIONS: u32 = 1000;
+    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {}).await.unwrap();
+    let load = Load::new(stack.api_url(), None, stack.temporal.client().await.unwrap());
+    let before = Usage::of(stack.worker.id());
+    stream::iter(0..GENERATIONS)
+        .for_each_concurrent(CALLERS, async |_| {
+            load.accepted(&json!({"dev": {"latency_ms": 3_600_000}})).await;
+        })
+        .await;
+    let provider = stack.provider.as_ref().unwrap();
+    while provider.predictions().len() < GENERATIONS as usize {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let began = Usage::of(stack.worker.id());
+    tokio::time::sleep(WAITING).await;
+    let after = Usage::of(stack.worker.id());
+    println!(
+        "{GENERATIONS} generations that wait: {:.0} MiB of a worker, and {:.2} of a core",
+        after.memory - before.memory,
+        (after.cpu - began.cpu) / WAITING.as_secs_f64()
+    );
 }
 
 async fn embedded(workers: usize) {
@@ -46,7 +80,7 @@ async fn embedded(workers: usize) {
     let others: Vec<_> = (1..workers).map(|_| stack.spawn("worker").unwrap()).collect();
     let mut components = vec![("Temporal", vec![stack.temporal.id()]), ("api", vec![stack.api.id()])];
     components.push(("workers", [&stack.worker].into_iter().chain(&others).map(Process::id).collect()));
-    let load = Load { api: stack.api_url(), key: None, temporal: stack.temporal.client().await.unwrap() };
+    let load = Load::new(stack.api_url(), None, stack.temporal.client().await.unwrap());
     load.measure(&format!("embedded, {workers} worker(s)"), &components).await;
 }
 
@@ -63,7 +97,7 @@ async fn production(workers: usize) {
         ("workers", stack.workers.iter().map(Process::id).collect()),
     ];
     let key = Some(stack.api_key.clone());
-    let load = Load { api: stack.api_url(), key, temporal: stack.temporal.client().await.unwrap() };
+    let load = Load::new(stack.api_url(), key, stack.temporal.client().await.unwrap());
     load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components).await;
 }
 
@@ -76,10 +110,15 @@ fn sum(ids: &[u32]) -> Usage {
 struct Load {
     api: String,
     key: Option<String>,
+    http: Http,
     temporal: Client,
 }
 
 impl Load {
+    fn new(api: String, key: Option<String>, temporal: Client) -> Self {
+        Self { api, key, http: Http::builder().no_proxy().build().unwrap(), temporal }
+    }
+
     async fn measure(&self, name: &str, components: &[(&str, Vec<u32>)]) {
         self.jobs(40).await;
         let usage = || -> Vec<Usage> { components.iter().map(|(_, ids)| sum(ids)).collect() };
@@ -100,19 +139,22 @@ impl Load {
     }
 
     async fn jobs(&self, count: u32) {
-        let http = Http::builder().no_proxy().build().unwrap();
-        let url = format!("{}/v1/jobs", self.api);
         stream::iter(0..count)
             .for_each_concurrent(CALLERS, async |_| {
-                let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": {"dev": {"bytes": 65536, "webhooks": 0}}});
-                let mut request = http.post(&url).json(&body);
-                if let Some(key) = &self.key {
-                    request = request.bearer_auth(key);
-                }
-                let job: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
-                let handle = self.temporal.get_workflow_handle::<MediaGeneration>(job["job_id"].as_str().unwrap());
+                let id = self.accepted(&json!({"dev": {"bytes": 65536, "webhooks": 0}})).await;
+                let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
                 handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
             })
             .await;
+    }
+
+    async fn accepted(&self, input: &Value) -> String {
+        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": input});
+        let mut request = self.http.post(format!("{}/v1/jobs", self.api)).json(&body);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let job: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+        job["job_id"].as_str().unwrap().to_owned()
     }
 }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 async fn run() -> ExitCode {
     let minutes: usize = std::env::var("DARKROOM_SOAK_MINUTES").map_or(20, |minutes| minutes.parse().unwrap());
+    assert!(minutes >= 4, "DARKROOM_SOAK_MINUTES: a curve needs 4 minutes at least");
     let renew_after = std::env::var("WORKER_RENEW_AFTER");
     let mut variables = vec![("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
     variables.extend(renew_after.as_deref().ok().map(|after| ("WORKER_RENEW_AFTER", after)));

@@ -29,6 +29,11 @@ DARKROOM_API_KEYS=default:$(printf %s "$key" | sha256sum | cut -c1-64)
 # What the webhook secrets of tenants are made of.
 DARKROOM_WEBHOOK_SECRET=whsec_$(head -c 32 /dev/urandom | base64 | tr -d '\n')
 
+# Where callers and the provider reach the api, through your proxy: https://…
+DARKROOM_PUBLIC_URL=
+# Where they reach the store, for presigned URLs.
+S3_PUBLIC_ENDPOINT=http://127.0.0.1:7070
+
 # The provider: its token, and what signs its reports (GET /v1/webhooks/default/secret at Replicate).
 REPLICATE_API_TOKEN=
 REPLICATE_WEBHOOK_SECRET=

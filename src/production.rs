@@ -55,7 +55,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         usual_ports: !arguments.free_ports,
         temporal_ui: true,
         provider: ProviderChoice::Embedded { latency: Duration::from_millis(500) },
-        variables: Vec::new(),
+        // The sample jobs come all at once, from one caller.
+        variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned())],
     };
     let start = Production::start(options, arguments.workers, |line| say!("  ✓ {line}"));
     let stack = tokio::select! {

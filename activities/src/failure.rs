@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
@@ -61,15 +62,20 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
     result.map_err(|failure| match failure {
         Failure::Canceled => ActivityError::cancelled(),
         Failure::Failed { error, retry_after } => {
+            // The provider's own words may repeat what it was asked for.
+            let is_quoted = matches!(error.kind, FailureType::ProviderRejected | FailureType::GenerationFailed);
             tracing::warn!(
                 job_id = info.workflow_id.as_deref(),
                 activity = info.activity_type,
                 attempt = info.attempt,
                 failure = %error.kind,
                 retryable = error.retryable,
-                detail = error.detail,
+                detail = (!is_quoted).then_some(&error.detail),
                 "attempt failed"
             );
+            if is_quoted {
+                tracing::trace!(target: PROMPTS, detail = error.detail, "what the provider said");
+            }
             metrics::attempt_failed(&info.activity_type, error.kind);
             application_failure(&error, retry_after, FailureDetails { attempts: info.attempt }).into()
         }

@@ -19,6 +19,7 @@ use temporalio_common::protos::TaskToken;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::{Mutex, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument;
 
 use crate::failure::Failure;
 
@@ -94,7 +95,7 @@ impl Heartbeat {
         let handle = AsyncActivityHandle::new(ctx.client(), ActivityIdentifier::from_task_token(token));
         let earlier = ctx.heartbeat_details().deserialize::<Value>().ok().flatten();
         let line = Arc::new(Line { handle, details: Mutex::new(earlier), interruption: watch::Sender::new(None) });
-        let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone(), handover));
+        let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone(), handover).in_current_span());
         Self { line, ctx: ctx.clone(), _beating: AbortOnDropHandle::new(beating) }
     }
 

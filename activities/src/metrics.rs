@@ -1,11 +1,11 @@
 //! What is counted on behalf of jobs, with names that dashboards and alerts hold to. What Temporal's SDK counts of activities
 //! (attempts, latencies, slots) is not here.
 
-use darkroom_telemetry::metrics::Names;
+use darkroom_telemetry::metrics::{MARGIN, Names};
 use darkroom_workflows::{
     activities::Verdict,
     failure::FailureType,
-    job::{JobState, JobStatus, MediaOutcome},
+    job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
 };
 use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -14,7 +14,7 @@ const ENDED: &str = "darkroom_jobs_ended_total";
 const FAILURES: &str = "darkroom_job_failures_total";
 const STAGE: &str = "darkroom_job_stage_seconds";
 const OUTPUTS: &str = "darkroom_outputs_total";
-const MARGIN: &str = "darkroom_source_margin_seconds";
+const CANCELED: &str = "darkroom_predictions_canceled_total";
 const COST: &str = "darkroom_provider_predict_seconds_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
@@ -35,7 +35,12 @@ pub fn describe() {
         Unit::Seconds,
         "How long before the provider removes them a job's outputs were stored."
     );
-    describe_counter!(COST, Unit::Seconds, "What providers measured of the work that they charge for, by model.");
+    describe_counter!(CANCELED, "Predictions that were to be canceled, by what came of it.");
+    describe_counter!(
+        COST,
+        Unit::Seconds,
+        "What providers measured of the work that they charge for, by model, as far as jobs of it ended."
+    );
     describe_counter!(BYTES, Unit::Bytes, "Bytes of outputs that were stored.");
     describe_counter!(ATTEMPTS, "Attempts at activities that failed, by activity and the type of the failure.");
     describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
@@ -49,6 +54,9 @@ fn begin() {
         counter!(ENDED, "status" => status.to_string()).increment(0);
     }
     counter!(FAILURES, "type" => FailureType::SubmissionUnknown.to_string()).increment(0);
+    for outcome in [CancelOutcome::Canceled, CancelOutcome::TooLate, CancelOutcome::Unknown] {
+        counter!(CANCELED, "outcome" => name(outcome)).increment(0);
+    }
     for kind in [FailureType::SourceExpired, FailureType::StorageRejected, FailureType::StorageUnavailable] {
         counter!(ATTEMPTS, "activity" => "persist", "type" => kind.to_string()).increment(0);
     }
@@ -63,8 +71,12 @@ pub(crate) fn ended(job: &JobState) {
     if let Some(error) = &job.error {
         counter!(FAILURES, "type" => error.kind.to_string()).increment(1);
     }
+    if let Some(outcome) = job.provider.as_ref().and_then(|provider| provider.cancel_outcome) {
+        counter!(CANCELED, "outcome" => name(outcome)).increment(1);
+    }
     for media in &job.media {
         let outcome = match &media.outcome {
+            MediaOutcome::Completed(stored) if !is_of_this_run(job, stored) => continue,
             MediaOutcome::Completed(_) => "stored",
             MediaOutcome::Pending => "pending",
             _ => "failed",
@@ -72,10 +84,35 @@ pub(crate) fn ended(job: &JobState) {
         counter!(OUTPUTS, "outcome" => outcome).increment(1);
     }
     stages(job);
-    if let Some(provider) = &job.provider
-        && let Some(seconds) = provider.metrics.get("predict_time").and_then(serde_json::Value::as_f64)
-        && seconds >= 0.0
-    {
+    cost(job);
+}
+
+fn name(outcome: CancelOutcome) -> &'static str {
+    match outcome {
+        CancelOutcome::Canceled => "canceled",
+        CancelOutcome::TooLate => "too_late",
+        CancelOutcome::Unknown => "unknown",
+    }
+}
+
+/// What an earlier run stored was counted then.
+fn is_of_this_run(job: &JobState, stored: &StoredMedia) -> bool {
+    job.started_at.is_none_or(|started| stored.started_at >= started)
+}
+
+fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {
+    job.media.iter().filter_map(|media| match &media.outcome {
+        MediaOutcome::Completed(stored) => Some(stored),
+        _ => None,
+    })
+}
+
+fn cost(job: &JobState) {
+    let Some(provider) = &job.provider else { return };
+    let measured = provider.metrics.get("predict_time").and_then(serde_json::Value::as_f64);
+    // A retry that kept something has paid for nothing.
+    let is_paid_now = stored_media(job).all(|stored| is_of_this_run(job, stored));
+    if let Some(seconds) = measured.filter(|seconds| is_paid_now && *seconds >= 0.0) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -86,19 +123,15 @@ pub(crate) fn ended(job: &JobState) {
 }
 
 fn stages(job: &JobState) {
-    let stored = || {
-        job.media.iter().filter_map(|media| match &media.outcome {
-            MediaOutcome::Completed(stored) => Some(stored),
-            _ => None,
-        })
-    };
+    let stored = || stored_media(job).filter(|stored| is_of_this_run(job, stored));
     let first = stored().map(|stored| stored.started_at).min();
     let last = stored().map(|stored| stored.completed_at).max();
+    let queued_at = (job.retry_count == 0).then_some(job.created_at);
     let stages = [
-        ("queued", Some(job.created_at), job.started_at),
+        ("queued", queued_at, job.started_at),
         ("generating", job.started_at, first),
         ("persisting", first, last),
-        ("all", Some(job.created_at), job.completed_at),
+        ("all", queued_at.or(job.started_at), job.completed_at),
     ];
     for (stage, from, to) in stages {
         if let (Some(from), Some(to)) = (from, to) {

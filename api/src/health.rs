@@ -12,12 +12,13 @@ use poem_openapi::{
     payload::{Json, PlainText},
     types::Example,
 };
-use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
-use temporalio_common::protos::temporal::api::{
-    enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
-};
+use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 
-use crate::{Context, openapi::Tag};
+use crate::{
+    Context,
+    openapi::Tag,
+    temporal::queues::{self, Queue},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -166,7 +167,7 @@ struct Checks {
 }
 
 async fn temporal(context: &Context) -> Result<(), String> {
-    pollers(context, GENERATE_QUEUE, TaskQueueType::Workflow).await.map(|_| ())
+    queue(context, GENERATE_QUEUE, TaskQueueType::Workflow).await.map(|_| ())
 }
 
 async fn storage(context: &Context) -> Result<(), String> {
@@ -180,25 +181,15 @@ async fn storage(context: &Context) -> Result<(), String> {
     }
 }
 
-async fn worker(context: &Context, queue: &str) -> Result<(), String> {
-    match pollers(context, queue, TaskQueueType::Activity).await? {
-        0 => Err(format!("no worker polls {queue}")),
+async fn worker(context: &Context, name: &str) -> Result<(), String> {
+    match queue(context, name, TaskQueueType::Activity).await?.workers {
+        0 => Err(format!("no worker polls {name}")),
         _ => Ok(()),
     }
 }
 
-/// How many pollers Temporal has seen on a queue in the last minutes.
-async fn pollers(context: &Context, queue: &str, kind: TaskQueueType) -> Result<usize, String> {
+async fn queue(context: &Context, name: &str, kind: TaskQueueType) -> Result<Queue, String> {
     let away = || "Temporal cannot be reached".to_owned();
-    let mut client: Client = context.temporal.client().map_err(|_| away())?.clone();
-    let mut request = DescribeTaskQueueRequest {
-        namespace: client.namespace(),
-        task_queue: Some(TaskQueue { name: queue.to_owned(), ..Default::default() }),
-        task_queue_type: kind.into(),
-        ..Default::default()
-    }
-    .into_request();
-    request.set_timeout(TIMEOUT);
-    let answer = WorkflowService::describe_task_queue(&mut client, request).await.map_err(|_| away())?;
-    Ok(answer.into_inner().pollers.len())
+    let client = context.temporal.client().map_err(|_| away())?;
+    queues::describe(client, name, kind).await.map_err(|_| away())
 }

@@ -119,7 +119,10 @@ impl Bound {
     /// # Errors
     /// If the process has an api already, as metrics are the process's, or if `METRICS_LISTEN` cannot be had.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let metrics = Metrics::install(shutdown.clone())?;
+        // Whoever asks is answered to the end.
+        let told = CancellationToken::new();
+        let _told = told.clone().drop_guard();
+        let metrics = Metrics::install(told.clone())?;
         metrics::describe();
         let Self { listener, config, address } = self;
         let max_connections = config.connections();
@@ -141,9 +144,9 @@ impl Bound {
             shutdown: shutdown.clone(),
         });
         if let Some(address) = config.metrics_listen {
-            listener::serve(address, metrics, health::readiness(&context), shutdown.clone()).await?;
+            listener::serve(address, metrics, health::readiness(&context), told).await?;
         }
-        tokio::spawn(metrics::watch_jobs(context.temporal.clone(), shutdown.clone()));
+        tokio::spawn(metrics::watch_temporal(context.temporal.clone(), shutdown.clone()));
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
         let headers = edge::Headers::of(&context.public_url);

@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use temporalio_client::Client;
+use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 use tokio_util::sync::CancellationToken;
 
-use crate::temporal::{Temporal, visibility};
+use crate::temporal::{
+    Temporal,
+    queues::{self, Queue},
+    visibility,
+};
 
 const REQUESTS: &str = "darkroom_http_requests_total";
 const DURATION: &str = "darkroom_http_request_duration_seconds";
@@ -16,8 +23,10 @@ const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
 const OPEN: &str = "darkroom_open_jobs";
 const STUCK: &str = "darkroom_stuck_workflows";
+const WORKERS: &str = "darkroom_queue_workers";
+const BACKLOG: &str = "darkroom_queue_backlog";
 
-/// How often jobs that are open or stuck are counted.
+/// How often Temporal is asked how jobs and queues stand.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Says what is counted. To be called once metrics are installed.
@@ -31,24 +40,35 @@ pub(crate) fn describe() {
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
     describe_gauge!(OPEN, "Jobs that have not ended, of all tenants; each api counts the same ones.");
     describe_gauge!(STUCK, "Workflows whose task fails again and again; each api counts the same ones.");
+    describe_gauge!(WORKERS, "Workers that poll a queue for activities; each api sees the same ones.");
+    describe_gauge!(BACKLOG, "Activities on a queue that no worker has taken yet, about; each api sees the same ones.");
 }
 
-/// Counts the jobs that are open and those that are stuck, now and then, until `shutdown`.
-pub(crate) async fn watch_jobs(temporal: Temporal, shutdown: CancellationToken) {
+/// Asks Temporal now and then, until `shutdown`, how jobs and queues stand.
+pub(crate) async fn watch_temporal(temporal: Temporal, shutdown: CancellationToken) {
     loop {
         if let Ok(client) = temporal.client() {
-            for (name, counted) in
-                [(OPEN, visibility::count_all_open(client).await), (STUCK, visibility::count_stuck(client).await)]
-            {
-                // What could not be counted stays what it was.
-                if let Ok(count) = counted {
-                    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
-                    gauge!(name).set(count as f64);
-                }
-            }
+            look(client).await;
         }
         if shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
             return;
+        }
+    }
+}
+
+/// What Temporal does not tell stays what it was.
+#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
+async fn look(client: &Client) {
+    if let Ok(open) = visibility::count_all_open(client).await {
+        gauge!(OPEN).set(open as f64);
+    }
+    if let Ok(stuck) = visibility::count_stuck(client).await {
+        gauge!(STUCK).set(stuck as f64);
+    }
+    for name in [GENERATE_QUEUE, PERSIST_QUEUE] {
+        if let Ok(Queue { workers, backlog }) = queues::describe(client, name, TaskQueueType::Activity).await {
+            gauge!(WORKERS, "task_queue" => name).set(workers);
+            gauge!(BACKLOG, "task_queue" => name).set(backlog as f64);
         }
     }
 }

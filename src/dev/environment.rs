@@ -38,7 +38,19 @@ pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String);
 }
 
 fn is_of_a_stack(name: &str) -> bool {
-    const OURS: [&str; 9] =
-        ["AWS_", "DARKROOM_", "METRICS_", "PERSIST_", "S3_", "SOURCE_", "TEMPORAL_", "WEBHOOK_", "WORKER_"];
+    const OURS: [&str; 12] = [
+        "AWS_",
+        "DARKROOM_",
+        "GENERATE_",
+        "MAX_OUTPUT_",
+        "METRICS_",
+        "PERSIST_",
+        "S3_",
+        "SOURCE_",
+        "SUBMISSION_",
+        "TEMPORAL_",
+        "WEBHOOK_",
+        "WORKER_",
+    ];
     OURS.iter().any(|of| name.starts_with(of))
 }

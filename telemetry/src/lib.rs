@@ -26,10 +26,10 @@ impl Telemetry {
     /// `OTEL_SERVICE_NAME` does.
     ///
     /// # Errors
-    /// If an `OTEL_*` variable is malformed, or the process has logs already.
+    /// If `RUST_LOG` or an `OTEL_*` variable is malformed, or the process has logs already.
     pub fn start(service: &'static str) -> Result<Self> {
         let traces = traces::Exporter::from_env(service)?;
-        let layers = vec![logs::layer()];
+        let layers = vec![logs::layer()?];
         let layers = layers.into_iter().chain(traces.as_ref().map(traces::Exporter::layer)).collect::<Vec<_>>();
         tracing_subscriber::registry().with(layers).try_init()?;
         Ok(Self { traces })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use temporalio_common::telemetry::{
     TelemetryOptions,
@@ -20,6 +20,12 @@ use crate::meter::Meter;
 
 /// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait, work.
 const BUCKETS: [f64; 14] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0];
+
+/// The same for the time that is left of an hour.
+const MARGIN_BUCKETS: [f64; 8] = [60.0, 300.0, 600.0, 1200.0, 1800.0, 2400.0, 3000.0, 3600.0];
+
+/// What is recorded with those.
+pub const MARGIN: &str = "darkroom_source_margin_seconds";
 
 /// How often what was recorded is put into its buckets, so that memory stays bounded when nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -41,6 +47,7 @@ impl Metrics {
     /// If the process counts already.
     pub fn install(shutdown: CancellationToken) -> Result<Self> {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("cannot set up metrics")?;
+        let builder = builder.set_buckets_for_metric(Matcher::Full(MARGIN.to_owned()), &MARGIN_BUCKETS)?;
         let handle = builder.install_recorder().context("cannot set up metrics")?;
         let upkept = handle.clone();
         tokio::spawn(async move {

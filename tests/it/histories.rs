@@ -7,9 +7,9 @@ use std::{
 
 use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
-use darkroom_workflows::MediaGeneration;
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, activities::SweepInput};
 use serde_json::{Value, json};
-use temporalio_client::WorkflowFetchHistoryOptions;
+use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowStartOptions};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::{
@@ -30,7 +30,7 @@ async fn every_recorded_history_replays() {
         assert!(result.is_ok(), "{}: {result:?}", path.display());
         replayed += 1;
     }
-    assert!(replayed >= 14, "histories are missing: only {replayed} are there");
+    assert!(replayed >= 15, "histories are missing: only {replayed} are there");
 }
 
 #[tokio::test]
@@ -83,8 +83,19 @@ async fn record_histories() {
     record("canceled", &canceled(&api).await).await;
     record("retried", &retried(&api).await).await;
     record("reported", &reported(&api).await).await;
+    swept().await;
     parked().await;
     told().await;
+}
+
+/// What the schedule does, now.
+async fn swept() {
+    let client = shared().temporal.client().await.unwrap();
+    let options = WorkflowStartOptions::new(GENERATE_QUEUE, "record-swept").build();
+    let input = SweepInput { older_than_seconds: 86_400 };
+    let handle = client.start_workflow(StorageSweep::run, input, options).await.unwrap();
+    handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+    record("swept", "record-swept").await;
 }
 
 /// Jobs that tell of their ends, and how that went: at the second attempt, at one that was asked for, never.

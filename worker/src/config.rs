@@ -147,15 +147,7 @@ impl Config {
                 ports: WEBHOOK_PORTS.or(Ports::default())?,
                 allowed_hosts: WEBHOOK_ALLOW.or(AllowedHosts::default())?,
             },
-            provider: ProviderConfig {
-                base_url: match REPLICATE_BASE_URL.optional()? {
-                    Some(url) => url,
-                    None => REPLICATE.parse()?,
-                },
-                token: REPLICATE_API_TOKEN.secret()?,
-                public_url: DARKROOM_PUBLIC_URL.optional()?,
-                submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
-            },
+            provider: ProviderConfig::from_env()?,
             temporal: TemporalConfig::from_env()?,
             storage: Storage::from_env().await?,
             metrics_listen: METRICS_LISTEN.optional()?,
@@ -164,6 +156,28 @@ impl Config {
                 id: WORKER_BUILD_ID.or(BuildId(env!("CARGO_PKG_VERSION").to_owned()))?,
             },
             renew_after: WORKER_RENEW_AFTER.or(DEFAULT_RENEW_AFTER)?,
+        })
+    }
+}
+
+impl ProviderConfig {
+    fn from_env() -> Result<Self> {
+        let base_url: Url = match REPLICATE_BASE_URL.optional()? {
+            Some(url) => url,
+            None => REPLICATE.parse()?,
+        };
+        let public_url: Option<Url> = DARKROOM_PUBLIC_URL.optional()?;
+        let is_plain = public_url.as_ref().is_some_and(|url| url.scheme() != "https");
+        ensure!(
+            base_url.scheme() != "https" || !is_plain,
+            DARKROOM_PUBLIC_URL
+                .invalid("must be https, as the provider reports to nothing else and would refuse each job")
+        );
+        Ok(Self {
+            base_url,
+            token: REPLICATE_API_TOKEN.secret()?,
+            public_url,
+            submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
         })
     }
 }

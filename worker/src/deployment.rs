@@ -2,10 +2,10 @@
 //! and jobs under way move to it with their next step (`AutoUpgrade`), never back: their code is patched, not pinned, so that
 //! old workers can go at any time.
 //!
-//! A person decides which build is current, except where jobs would wait for that person: at the very first, and when nobody
-//! of the current build is left.
+//! A person decides which build is current, except where jobs would wait for that person: when nobody else is there at the very
+//! first, and when nobody of the current build is left.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
 use temporalio_client::{
@@ -32,8 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The same while Temporal does not know this build: nobody works yet.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how long without a poll a worker is taken for gone: a poll takes a minute if nothing comes, and Temporal remembers for five
-/// who polled.
+/// After how long without a poll the workers of a build are taken for gone: a poll takes a minute if nothing comes.
 const SILENCE: Duration = Duration::from_secs(90);
 
 /// How a worker introduces itself.
@@ -56,11 +55,19 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
 
 /// Makes this build the current one whenever jobs would wait for a person to do so. It never returns.
 pub(crate) async fn stand_in(client: Client, deployment: DeploymentName, build: BuildId, queues: Queues) {
-    let candidate = Candidate { client, deployment, build, queues };
+    let candidate = Candidate { client, deployment, build };
+    let served = [
+        (queues.generate, GENERATE_QUEUE, TaskQueueType::Workflow),
+        (queues.persist, PERSIST_QUEUE, TaskQueueType::Activity),
+    ];
+    let mut queues: Vec<_> =
+        served.into_iter().filter(|(is_ours, ..)| *is_ours).map(|(_, name, kind)| Watched::new(name, kind)).collect();
     let mut said = None;
     loop {
-        let standing = candidate.stand().await.unwrap_or_else(|status| {
+        let standing = candidate.stand(&mut queues).await.unwrap_or_else(|status| {
             tracing::warn!(%status, "cannot tell which build is current");
+            // Whoever polls may not have been able to either.
+            queues.iter_mut().for_each(Watched::begin_again);
             Standing::Unknown
         });
         let wait = if standing == Standing::Unknown { FIRST_INTERVAL } else { INTERVAL };
@@ -77,7 +84,36 @@ struct Candidate {
     client: Client,
     deployment: DeploymentName,
     build: BuildId,
-    queues: Queues,
+}
+
+/// A queue of ours, and the last poll on it by a worker of the current build. Only Temporal's clock is compared with itself.
+struct Watched {
+    name: &'static str,
+    kind: TaskQueueType,
+    last_poll: Option<(i64, i32)>,
+    /// Since when there was no later one.
+    since: Instant,
+}
+
+impl Watched {
+    fn new(name: &'static str, kind: TaskQueueType) -> Self {
+        Self { name, kind, last_poll: None, since: Instant::now() }
+    }
+
+    fn begin_again(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn sees(&mut self, poll: Option<(i64, i32)>) {
+        if poll > self.last_poll {
+            self.last_poll = poll;
+            self.begin_again();
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.since.elapsed() >= SILENCE
+    }
 }
 
 /// What a build is to its deployment.
@@ -101,14 +137,20 @@ struct Described {
 
 impl Candidate {
     /// Looks, and takes over if need be.
-    async fn stand(&self) -> Result<Standing, Status> {
+    async fn stand(&self, queues: &mut [Watched]) -> Result<Standing, Status> {
         let Some(Described { current, is_decided, conflict_token }) = self.describe().await? else {
             return Ok(Standing::Unknown);
         };
         if current.as_deref() == Some(self.build.as_str()) {
             return Ok(Standing::Current);
         }
-        if is_decided && self.is_served_by(current.as_deref()).await? {
+        for queue in &mut *queues {
+            let poll = self.last_poll(queue, current.as_deref()).await?;
+            queue.sees(poll);
+        }
+        // In a deployment that is new, there may be nobody whose work this build would take.
+        let is_alone = !is_decided && queues.iter().all(|queue| queue.last_poll.is_none());
+        if !is_alone && !queues.iter().any(Watched::is_silent) {
             return Ok(Standing::Waiting { current });
         }
         match self.take_over(conflict_token).await {
@@ -155,27 +197,18 @@ impl Candidate {
         WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request()).await.map(drop)
     }
 
-    /// Whether workers of a build, or of none, poll our queues.
-    async fn is_served_by(&self, current: Option<&str>) -> Result<bool, Status> {
-        let queues = [
-            (self.queues.generate, GENERATE_QUEUE, TaskQueueType::Workflow),
-            (self.queues.persist, PERSIST_QUEUE, TaskQueueType::Activity),
-        ];
-        for (_, name, kind) in queues.into_iter().filter(|(is_ours, ..)| *is_ours) {
-            let mut client = self.client.clone();
-            let request = DescribeTaskQueueRequest {
-                namespace: client.namespace(),
-                task_queue: Some(TaskQueue { name: name.to_owned(), ..Default::default() }),
-                task_queue_type: kind.into(),
-                ..Default::default()
-            };
-            let described = WorkflowService::describe_task_queue(&mut client, request.into_request()).await?;
-            let pollers = &described.get_ref().pollers;
-            if !pollers.iter().any(|poller| self.is_of(poller, current) && has_polled_lately(poller)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// When a worker of a build, or of none, polled a queue last, as far as Temporal remembers: some minutes.
+    async fn last_poll(&self, queue: &Watched, build: Option<&str>) -> Result<Option<(i64, i32)>, Status> {
+        let mut client = self.client.clone();
+        let request = DescribeTaskQueueRequest {
+            namespace: client.namespace(),
+            task_queue: Some(TaskQueue { name: queue.name.to_owned(), ..Default::default() }),
+            task_queue_type: queue.kind.into(),
+            ..Default::default()
+        };
+        let described = WorkflowService::describe_task_queue(&mut client, request.into_request()).await?.into_inner();
+        let polls = described.pollers.iter().filter(|poller| self.is_of(poller, build));
+        Ok(polls.filter_map(|poller| poller.last_access_time).map(|time| (time.seconds, time.nanos)).max())
     }
 
     fn is_of(&self, poller: &PollerInfo, build: Option<&str>) -> bool {
@@ -201,10 +234,4 @@ impl Candidate {
             ),
         }
     }
-}
-
-fn has_polled_lately(poller: &PollerInfo) -> bool {
-    let polled = poller.last_access_time.and_then(|time| SystemTime::try_from(time).ok());
-    // Its clock may be ahead of ours.
-    polled.is_some_and(|polled| polled.elapsed().unwrap_or_default() < SILENCE)
 }

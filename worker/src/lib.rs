@@ -43,11 +43,14 @@ use self::{readiness::Serving, registration::Registration};
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     // One worker that fails takes the other along: half a process looks alive and is not.
     let shutdown = shutdown.child_token();
-    let metrics = Metrics::install(shutdown.clone())?;
+    // Whoever asks is answered to the end.
+    let told = CancellationToken::new();
+    let _told = told.clone().drop_guard();
+    let metrics = Metrics::install(told.clone())?;
     darkroom_activities::metrics::describe();
     let serving = Arc::new(Serving::new(config.storage.clone()));
     if let Some(address) = config.metrics_listen {
-        listener::serve(address, metrics, readiness::of(&serving), shutdown.clone()).await?;
+        listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
     let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else { return Ok(()) };
     let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else { return Ok(()) };
@@ -60,7 +63,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     }
     if let Some(deployment) = &config.build.deployment {
         let build = config.build.id.clone();
-        tokio::spawn(deployment::stand_in(client.clone(), deployment.clone(), build, config.queues));
+        let standing_in = deployment::stand_in(client.clone(), deployment.clone(), build, config.queues);
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { shutdown.run_until_cancelled(standing_in).await });
     }
     let generate = config.queues.generate.then(|| serving::serve(&registration, registration::GENERATE, &shutdown));
     let persist = config.queues.persist.then(|| serving::serve(&registration, registration::PERSIST, &shutdown));

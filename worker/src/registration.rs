@@ -27,8 +27,9 @@ use crate::{
     interceptors::{HandOn, Spans, Wear, Wearing},
 };
 
-/// How long a stopping worker lets its activities finish before the SDK asks them to. By then they have made room by themselves.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long a worker that was renewed lets its activities finish before the SDK asks them to: as long as any output may take.
+/// When the process stops, they make room by themselves, and sooner.
+const GRACE: Duration = Duration::from_mins(30);
 
 /// How many workflow tasks and local activities run at a time: each is short.
 const WORKFLOW_SLOTS: usize = 200;

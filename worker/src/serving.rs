@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +39,10 @@ async fn overdue(shutdown: &CancellationToken) {
 
 async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
     let mut running = FuturesUnordered::new();
-    loop {
-        let (stopping, wear) = (CancellationToken::new(), Wear::new(registration.renew_after));
-        let mut worker = registration.worker(queue, stopping.clone(), Arc::clone(&wear))?;
+    while !shutdown.is_cancelled() {
+        let wear = Wear::new(registration.renew_after);
+        // Attempts hear of the end of the process before the SDK does, and make room.
+        let mut worker = registration.worker(queue, shutdown.clone(), Arc::clone(&wear))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
             let result = worker.run().await.context("the worker cannot go on");
@@ -52,20 +53,18 @@ async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationT
             }
             result
         });
-        let renew = loop {
+        loop {
             tokio::select! {
-                Some(ended) = running.next() => ended?,
-                () = shutdown.cancelled() => break false,
-                () = wear.out() => break true,
+                Some(ended) = running.next() => {
+                    ended?;
+                    ensure!(!running.is_empty(), "the worker ended although nobody told it to");
+                }
+                () = shutdown.cancelled() => break,
+                // Its attempts go on to their ends.
+                () = wear.out() => break tracing::info!("worker renewed"),
             }
-        };
-        // Told before the SDK is: attempts make room, and polls end.
-        stopping.cancel();
-        stop();
-        if !renew {
-            break;
         }
-        tracing::info!("worker renewed");
+        stop();
     }
     while let Some(ended) = running.next().await {
         ended?;

@@ -115,6 +115,9 @@ pub struct GenerateInput {
     /// The run that set out. One that is not it came of a reset, and finds what was bought before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// Whether an earlier run ended without knowing if it had bought something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_in_doubt: bool,
 }
 
 /// What `generate` records, acknowledged, around its one paid call, so that whoever comes after knows what is safe.

@@ -64,16 +64,14 @@ impl Submission<'_> {
             Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => {
                 self.provider.fetch(&prediction_id).await.map_err(super::watching)
             }
-            // Nothing was submitted, or somebody dropped the record of it in Temporal.
+            // A reset has dropped the record, or an earlier run had none.
+            None if self.input.is_in_doubt || !self.is_of_first_run(ctx) => self.submit_unless_found().await,
+            // Nothing was submitted, unless somebody has dropped the record of it in Temporal.
             None => match self.look(1).await? {
                 Search::Found(prediction) => Ok(prediction),
                 Search::NotShown | Search::CannotTell => self.submit().await,
             },
-            Some(GenerateCheckpoint::Doubtful) => match self.look(LOOKS_IN_DOUBT).await? {
-                Search::Found(prediction) => Ok(prediction),
-                Search::NotShown => self.submit().await,
-                Search::CannotTell => self.park().await,
-            },
+            Some(GenerateCheckpoint::Doubtful) => self.submit_unless_found().await,
             Some(GenerateCheckpoint::Submitting) => self.recover().await,
         }
     }
@@ -83,11 +81,21 @@ impl Submission<'_> {
     /// server's.
     fn is_fresh(&self, ctx: &ActivityContext) -> bool {
         const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
-        let info = ctx.info();
-        let scheduled = info.current_attempt_scheduled_time.map(timestamp);
+        let scheduled = ctx.info().current_attempt_scheduled_time.map(timestamp);
         let is_prompt = scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
-        let is_first_run = self.input.run_id.is_none() || self.input.run_id == info.workflow_run_id;
-        info.attempt == 1 && is_prompt && is_first_run
+        ctx.info().attempt == 1 && is_prompt && self.is_of_first_run(ctx) && !self.input.is_in_doubt
+    }
+
+    fn is_of_first_run(&self, ctx: &ActivityContext) -> bool {
+        self.input.run_id.is_none() || self.input.run_id == ctx.info().workflow_run_id
+    }
+
+    async fn submit_unless_found(&self) -> Result<Prediction, Failure> {
+        match self.look(LOOKS_IN_DOUBT).await? {
+            Search::Found(prediction) => Ok(prediction),
+            Search::NotShown => self.submit().await,
+            Search::CannotTell => self.park().await,
+        }
     }
 
     async fn submit(&self) -> Result<Prediction, Failure> {

@@ -2,10 +2,12 @@
 //!
 //! - [`changes`]: waiting until something happens to a workflow
 //! - [`history`]: reading what has happened to one
+//! - [`queues`]: what waits, and who serves
 //! - [`visibility`]: looking jobs up
 
 pub(crate) mod changes;
 pub(crate) mod history;
+pub(crate) mod queues;
 pub(crate) mod visibility;
 
 use std::{

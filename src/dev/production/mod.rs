@@ -25,6 +25,9 @@ use super::{
 /// The namespace.
 pub const NAMESPACE: &str = "darkroom";
 
+/// How long Temporal keeps jobs that have ended.
+pub const RETENTION: &str = "7d";
+
 /// Where the api serves its metrics, and workers next to it.
 const METRICS_PORT: u16 = 9464;
 

@@ -1,8 +1,10 @@
 //! PostgreSQL from the system, with data of our own. It refuses to run as root: for root, it runs as the system's `postgres`.
 
 use std::{
+    fs::File,
+    io::Write,
     net::SocketAddr,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -39,7 +41,7 @@ impl Postgres {
     pub(super) async fn start(options: &Options, password: &str) -> Result<Self> {
         let programs = locate()?;
         let home = options.directory.join("postgres");
-        if !home.join("data/PG_VERSION").exists() {
+        if !home.join("data").exists() {
             initialize(&programs, &home, password)?;
         }
         let address = ports::pick(options, "postgres", 5432).await?;
@@ -96,8 +98,13 @@ fn spawn(programs: &Path, home: &Path, address: SocketAddr, options: &Options) -
 /// Makes a database cluster.
 fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
     std::fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
-    let password_file = home.join("password");
-    std::fs::write(&password_file, password)?;
+    let (password_file, unfinished) = (home.join("password"), home.join("unfinished"));
+    // What is left of a first time that was cut short.
+    for path in [&password_file, &unfinished] {
+        run(Command::new("rm").arg("-rf").arg(path), "rm")?;
+    }
+    let mut secret = File::options().write(true).create_new(true).mode(0o600).open(&password_file)?;
+    secret.write_all(password.as_bytes())?;
     if is_root()? {
         run(Command::new("chown").args(["-R", "postgres:postgres"]).arg(home), "chown")?;
         let reached = as_user("test").arg("-x").arg(home).status().is_ok_and(|status| status.success());
@@ -109,10 +116,11 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
         );
     }
     let mut command = own(&programs.join("initdb"))?;
-    command.arg("-D").arg(home.join("data")).args(["--username", ROLE, "--auth", "scram-sha-256"]);
+    command.arg("-D").arg(&unfinished).args(["--username", ROLE, "--auth", "scram-sha-256"]);
     command.args(["--encoding", "UTF8", "--locale", "C"]).arg("--pwfile").arg(&password_file);
     run(&mut command, "initdb")?;
     std::fs::remove_file(password_file)?;
+    std::fs::rename(unfinished, home.join("data"))?;
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -9,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    NAMESPACE,
+    NAMESPACE, RETENTION,
     postgres::{self, Postgres},
     programs::Programs,
 };
@@ -38,7 +41,7 @@ pub(super) fn secrets(directory: &Path) -> Result<(Secrets, String)> {
             std::fs::remove_file(&file)?;
         }
         let key = run(Command::new(deploy().join("new-env.sh")).arg(&file))?;
-        std::fs::write(&key_file, key)?;
+        File::options().write(true).create_new(true).mode(0o600).open(&key_file)?.write_all(key.as_bytes())?;
     }
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
@@ -60,7 +63,7 @@ pub(super) fn schema(programs: &Programs, postgres: &Postgres, secrets: &Secrets
 /// Makes the namespace and its search attributes.
 pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
     let mut command = script(programs, "temporal/namespace.sh")?;
-    command.env("TEMPORAL_ADDRESS", address).env("TEMPORAL_NAMESPACE", NAMESPACE).env("TEMPORAL_RETENTION", "7d");
+    command.env("TEMPORAL_ADDRESS", address).env("TEMPORAL_NAMESPACE", NAMESPACE).env("TEMPORAL_RETENTION", RETENTION);
     run(&mut command).map(|_| ())
 }
 

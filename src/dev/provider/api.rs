@@ -178,7 +178,7 @@ fn list(Data(state): Data<&Arc<State>>, Query(range): Query<Range>) -> Response 
     let in_range = |prediction: &Prediction| {
         range.created_after.is_none_or(|after| prediction.created_at > after)
             && range.created_before.is_none_or(|before| prediction.created_at < before)
-            && !prediction.script().hidden
+            && !prediction.is_hidden(now)
             && range.cursor.as_ref().is_none_or(|cursor| prediction.id < *cursor)
     };
     let mut found = state.store.newest_first(in_range, PAGE + 1);

@@ -232,6 +232,12 @@ impl Prediction {
         self.created_at + self.latency
     }
 
+    /// Whether the list does not show it.
+    pub(super) fn is_hidden(&self, now: Timestamp) -> bool {
+        let Script { hidden, hidden_for, .. } = self.script();
+        hidden || hidden_for.is_some_and(|time| now < self.created_at + time)
+    }
+
     fn is_removed(&self, now: Timestamp) -> bool {
         match self.script().retention {
             Some(retention) => now > self.ends_at() + retention,

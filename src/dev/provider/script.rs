@@ -21,6 +21,9 @@ pub struct Script {
     pub drop_answer: bool,
     /// Do not show in the list.
     pub hidden: bool,
+    /// The same for this long only.
+    #[serde(rename = "hidden_for_ms", deserialize_with = "milliseconds")]
+    pub hidden_for: Option<Duration>,
     /// How often to report the end: 0 for never.
     pub webhooks: u32,
     /// Put the files into the prediction itself, as `data:` URLs, nested in an object.
@@ -55,6 +58,7 @@ impl Default for Script {
             answer_delay: None,
             drop_answer: false,
             hidden: false,
+            hidden_for: None,
             webhooks: 1,
             inline: false,
             fail: None,

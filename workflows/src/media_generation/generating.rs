@@ -26,10 +26,16 @@ pub(super) async fn generate(
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
 ) -> Result<Generation, Ending> {
     let run_id = Some(ctx.info().first_execution_run_id().to_owned());
+    let in_doubt_since = ctx.state(|workflow| workflow.in_doubt_since);
     let input = update(ctx, |state| {
         state.stage = Some(Stage::Generating);
-        let since = state.started_at.unwrap_or(state.created_at);
-        GenerateInput { job_id: state.job_id.clone(), request: state.request.clone(), since, run_id }
+        GenerateInput {
+            job_id: state.job_id.clone(),
+            request: state.request.clone(),
+            since: in_doubt_since.or(state.started_at).unwrap_or(state.created_at),
+            run_id,
+            is_in_doubt: in_doubt_since.is_some(),
+        }
     });
     let scope = WorkflowCancellationToken::new();
     let options = activities::generate_options(&input.request, scope.clone());
