@@ -62,7 +62,9 @@ async fn waiting() {
         })
         .await;
     let provider = stack.provider.as_ref().unwrap();
+    let submitting = Instant::now();
     while provider.predictions().len() < GENERATIONS as usize {
+        assert!(submitting.elapsed() < 3 * WAITING, "generations are not submitted");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let began = Usage::of(stack.worker.id());

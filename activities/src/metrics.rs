@@ -97,7 +97,7 @@ fn name(outcome: CancelOutcome) -> &'static str {
 
 /// What an earlier run stored was counted then.
 fn is_of_this_run(job: &JobState, stored: &StoredMedia) -> bool {
-    job.started_at.is_none_or(|started| stored.started_at >= started)
+    job.retry_count == 0 || job.started_at.is_none_or(|started| stored.started_at >= started)
 }
 
 fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {

@@ -91,8 +91,10 @@ pub(crate) fn readiness(context: &Arc<Context>) -> listener::Readiness {
 }
 
 async fn look(context: &Context) -> (bool, Checks) {
-    let checks =
-        join4(temporal(context), storage(context), worker(context, GENERATE_QUEUE), worker(context, PERSIST_QUEUE));
+    // Of what is polled for on the first queue, only workflow tasks never take every place.
+    let generate = worker(context, GENERATE_QUEUE, TaskQueueType::Workflow);
+    let persist = worker(context, PERSIST_QUEUE, TaskQueueType::Activity);
+    let checks = join4(temporal(context), storage(context), generate, persist);
     let (temporal, storage, generate, persist) = checks.await;
     let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
     let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
@@ -181,8 +183,8 @@ async fn storage(context: &Context) -> Result<(), String> {
     }
 }
 
-async fn worker(context: &Context, name: &str) -> Result<(), String> {
-    match queue(context, name, TaskQueueType::Activity).await?.workers {
+async fn worker(context: &Context, name: &str, kind: TaskQueueType) -> Result<(), String> {
+    match queue(context, name, kind).await?.workers {
         0 => Err(format!("no worker polls {name}")),
         _ => Ok(()),
     }

@@ -40,7 +40,7 @@ pub(crate) fn describe() {
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
     describe_gauge!(OPEN, "Jobs that have not ended, of all tenants; each api counts the same ones.");
     describe_gauge!(STUCK, "Workflows whose task fails again and again; each api counts the same ones.");
-    describe_gauge!(WORKERS, "Workers that poll a queue for activities; each api sees the same ones.");
+    describe_gauge!(WORKERS, "Workers that polled a queue in the last five minutes; each api sees the same ones.");
     describe_gauge!(BACKLOG, "Activities on a queue that no worker has taken yet, about; each api sees the same ones.");
 }
 

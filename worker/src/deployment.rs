@@ -32,8 +32,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The same while Temporal does not know this build: nobody works yet.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how long without a poll the workers of a build are taken for gone: a poll takes a minute if nothing comes.
+/// After how long without a poll for workflow tasks the workers of a build are taken for gone: a poll takes a minute if nothing
+/// comes, and there is always room for a short task.
 const SILENCE: Duration = Duration::from_secs(90);
+
+/// The same for outputs: while every place is taken nobody polls, and one is taken for half an hour at most.
+const SILENCE_OF_OUTPUTS: Duration = Duration::from_mins(32);
 
 /// How a worker introduces itself.
 pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
@@ -56,12 +60,10 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
 /// Makes this build the current one whenever jobs would wait for a person to do so. It never returns.
 pub(crate) async fn stand_in(client: Client, deployment: DeploymentName, build: BuildId, queues: Queues) {
     let candidate = Candidate { client, deployment, build };
-    let served = [
-        (queues.generate, GENERATE_QUEUE, TaskQueueType::Workflow),
-        (queues.persist, PERSIST_QUEUE, TaskQueueType::Activity),
-    ];
+    let workflows = Watched::new(GENERATE_QUEUE, TaskQueueType::Workflow, SILENCE);
+    let outputs = Watched::new(PERSIST_QUEUE, TaskQueueType::Activity, SILENCE_OF_OUTPUTS);
     let mut queues: Vec<_> =
-        served.into_iter().filter(|(is_ours, ..)| *is_ours).map(|(_, name, kind)| Watched::new(name, kind)).collect();
+        queues.generate.then_some(workflows).into_iter().chain(queues.persist.then_some(outputs)).collect();
     let mut said = None;
     loop {
         let standing = candidate.stand(&mut queues).await.unwrap_or_else(|status| {
@@ -90,29 +92,34 @@ struct Candidate {
 struct Watched {
     name: &'static str,
     kind: TaskQueueType,
+    silence: Duration,
+    /// The build that was current when it was looked at last.
+    of: Option<String>,
     last_poll: Option<(i64, i32)>,
     /// Since when there was no later one.
     since: Instant,
 }
 
 impl Watched {
-    fn new(name: &'static str, kind: TaskQueueType) -> Self {
-        Self { name, kind, last_poll: None, since: Instant::now() }
+    fn new(name: &'static str, kind: TaskQueueType, silence: Duration) -> Self {
+        Self { name, kind, silence, of: None, last_poll: None, since: Instant::now() }
     }
 
     fn begin_again(&mut self) {
         self.since = Instant::now();
     }
 
-    fn sees(&mut self, poll: Option<(i64, i32)>) {
-        if poll > self.last_poll {
+    fn sees(&mut self, build: Option<&str>, poll: Option<(i64, i32)>) {
+        let is_another = self.of.as_deref() != build;
+        if is_another || poll > self.last_poll {
+            self.of = build.map(str::to_owned);
             self.last_poll = poll;
             self.begin_again();
         }
     }
 
     fn is_silent(&self) -> bool {
-        self.since.elapsed() >= SILENCE
+        self.since.elapsed() >= self.silence
     }
 }
 
@@ -146,7 +153,7 @@ impl Candidate {
         }
         for queue in &mut *queues {
             let poll = self.last_poll(queue, current.as_deref()).await?;
-            queue.sees(poll);
+            queue.sees(current.as_deref(), poll);
         }
         // In a deployment that is new, there may be nobody whose work this build would take.
         let is_alone = !is_decided && queues.iter().all(|queue| queue.last_poll.is_none());
@@ -213,11 +220,14 @@ impl Candidate {
 
     fn is_of(&self, poller: &PollerInfo, build: Option<&str>) -> bool {
         let options = poller.deployment_options.as_ref();
-        let versioned = options.filter(|options| {
-            options.worker_versioning_mode() == WorkerVersioningMode::Versioned
-                && options.deployment_name == self.deployment.as_str()
-        });
-        versioned.map(|options| options.build_id.as_str()) == build
+        let versioned = options.filter(|options| options.worker_versioning_mode() == WorkerVersioningMode::Versioned);
+        match (versioned, build) {
+            (None, None) => true,
+            (Some(options), Some(build)) => {
+                options.deployment_name == self.deployment.as_str() && options.build_id == build
+            }
+            _ => false,
+        }
     }
 
     fn say(&self, standing: &Standing) {

@@ -39,10 +39,13 @@ async fn overdue(shutdown: &CancellationToken) {
 
 async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
     let mut running = FuturesUnordered::new();
-    while !shutdown.is_cancelled() {
-        let wear = Wear::new(registration.renew_after);
-        // Attempts hear of the end of the process before the SDK does, and make room.
-        let mut worker = registration.worker(queue, shutdown.clone(), Arc::clone(&wear))?;
+    for number in 0.. {
+        if shutdown.is_cancelled() {
+            break;
+        }
+        // Attempts hear of the end before the SDK does, and make room.
+        let (stopping, wear) = (shutdown.child_token(), Wear::new(registration.renew_after));
+        let mut worker = registration.worker(queue, stopping.clone(), Arc::clone(&wear))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
             let result = worker.run().await.context("the worker cannot go on");
@@ -51,22 +54,28 @@ async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationT
             if let Err(error) = workers.finalize_unregister(worker.worker_instance_key()) {
                 tracing::debug!(%error, "a worker that ended is still registered");
             }
-            result
+            (number, result)
         });
         loop {
             tokio::select! {
-                Some(ended) = running.next() => {
-                    ended?;
-                    ensure!(!running.is_empty(), "the worker ended although nobody told it to");
-                }
+                Some((ended, result)) = running.next() => match result {
+                    Err(error) if ended < number => tracing::warn!(%error, "a worker that was renewed failed"),
+                    result => {
+                        result?;
+                        ensure!(ended < number, "the worker ended although nobody told it to");
+                    }
+                },
                 () = shutdown.cancelled() => break,
-                // Its attempts go on to their ends.
                 () = wear.out() => break tracing::info!("worker renewed"),
             }
         }
+        // Generations only wait, and would hold places in both; outputs go on to their ends.
+        if matches!(queue, Queue::Generate) {
+            stopping.cancel();
+        }
         stop();
     }
-    while let Some(ended) = running.next().await {
+    while let Some((_, ended)) = running.next().await {
         ended?;
     }
     Ok(())

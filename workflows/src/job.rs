@@ -111,6 +111,9 @@ pub struct JobState {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// When a run of it set out that may have bought something which nobody has found since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt_since: Option<Timestamp>,
 }
 
 impl JobState {
@@ -131,26 +134,47 @@ impl JobState {
             updated_at: at,
             started_at: None,
             completed_at: None,
+            in_doubt_since: None,
         }
     }
 
     /// The job as it is taken up again: what is stored stays, the rest is to be done.
     #[must_use]
     pub fn retried(self, at: Timestamp) -> Self {
+        let in_doubt_since = self.still_in_doubt_since();
         let media = self.media.into_iter().map(|media| match media.outcome {
             MediaOutcome::Completed(_) => media,
             _ => Media { outcome: MediaOutcome::Pending, ..media },
         });
+        // What came of an earlier cancellation is told.
+        let provider = self.provider.map(|provider| ProviderState { cancel_outcome: None, ..provider });
         Self {
             status: JobStatus::Pending,
             stage: Some(Stage::Queued),
             media: media.collect(),
+            provider,
+            in_doubt_since,
             error: None,
             retry_count: self.retry_count + 1,
             updated_at: at,
             started_at: None,
             completed_at: None,
             ..self
+        }
+    }
+
+    /// A doubt lasts until somebody finds what was bought, or the provider's answer shows that nothing was.
+    fn still_in_doubt_since(&self) -> Option<Timestamp> {
+        match self.error.as_ref()?.kind {
+            FailureType::SubmissionUnknown => self.in_doubt_since.or(self.started_at).or(Some(self.created_at)),
+            FailureType::GenerationFailed
+            | FailureType::GenerationCanceled
+            | FailureType::NoOutputs
+            | FailureType::TooManyOutputs
+            | FailureType::ProviderRejected
+            | FailureType::ProviderUnauthorized
+            | FailureType::ProviderInsufficientCredit => None,
+            _ => self.in_doubt_since,
         }
     }
 
@@ -165,6 +189,7 @@ impl JobState {
             media.outcome = MediaOutcome::Failed { error, attempts: None };
         }
         self.provider = Some(provider);
+        self.in_doubt_since = None;
     }
 
     /// How many outputs are in this state.

@@ -11,7 +11,6 @@ mod generating;
 mod persisting;
 mod stop;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
@@ -23,7 +22,7 @@ use temporalio_workflow::{
 use self::{persisting::Work, stop::Stop};
 use crate::{
     activities::{self, Activities},
-    failure::{FailureType, JobError},
+    failure::JobError,
     job::{JobId, JobState, JobStatus, MediaStatus, PredictionStatus, Stage, timestamp},
     request::JobRequest,
     search_attributes::JOB_STATUS,
@@ -72,8 +71,6 @@ pub struct MediaGeneration {
     generates: bool,
     /// Whether outputs replace those of an earlier generation.
     replaces: bool,
-    /// When an earlier run set out that may have bought something and did not find it.
-    in_doubt_since: Option<Timestamp>,
     /// The provider's last report that nobody has looked at.
     report: Option<PredictionReport>,
 }
@@ -88,13 +85,11 @@ impl MediaGeneration {
                 state: JobState::accepted(input.job_id, input.tenant, input.request, now),
                 generates: true,
                 replaces: false,
-                in_doubt_since: None,
                 report: None,
             },
             Some(Retry { ended, regenerate }) => Self {
                 generates: regenerate || ended.media.is_empty(),
                 replaces: regenerate,
-                in_doubt_since: in_doubt_since(&ended),
                 state: ended.retried(now),
                 report: None,
             },
@@ -131,11 +126,6 @@ impl MediaGeneration {
     pub fn state(&self, _context: &WorkflowContextView) -> JobState {
         self.state.clone()
     }
-}
-
-fn in_doubt_since(ended: &JobState) -> Option<Timestamp> {
-    let error = ended.error.as_ref()?;
-    (error.kind == FailureType::SubmissionUnknown).then_some(ended.started_at.unwrap_or(ended.created_at))
 }
 
 /// How a job ends.

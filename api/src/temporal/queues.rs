@@ -1,6 +1,6 @@
 //! What waits on our task queues, and who serves them, as Temporal tells.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use temporalio_client::{
     Client, NamespacedClient,
@@ -8,21 +8,16 @@ use temporalio_client::{
     tonic::{IntoRequest, Status},
 };
 use temporalio_common::protos::temporal::api::{
-    enums::v1::TaskQueueType,
-    taskqueue::v1::{PollerInfo, TaskQueue},
-    workflowservice::v1::DescribeTaskQueueRequest,
+    enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
 };
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// After how long without a poll a worker serves no more: a poll takes a minute if nothing comes.
-const SILENCE: Duration = Duration::from_mins(2);
-
 /// How a queue stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
-    /// How many workers poll it.
+    /// How many workers have polled it in the last five minutes. One whose every place is taken does not poll.
     pub(crate) workers: u32,
     /// How many tasks no worker has taken yet, about.
     pub(crate) backlog: u64,
@@ -41,16 +36,9 @@ pub(crate) async fn describe(client: &Client, name: &str, kind: TaskQueueType) -
     .into_request();
     request.set_timeout(TIMEOUT);
     let described = WorkflowService::describe_task_queue(&mut client, request).await?.into_inner();
-    let workers = described.pollers.iter().filter(|poller| polls(poller)).count();
     let backlog = described.stats.map_or(0, |stats| stats.approximate_backlog_count);
     Ok(Queue {
-        workers: u32::try_from(workers).unwrap_or(u32::MAX),
+        workers: u32::try_from(described.pollers.len()).unwrap_or(u32::MAX),
         backlog: u64::try_from(backlog).unwrap_or_default(),
     })
-}
-
-/// Temporal remembers for five minutes who polled. Its clock may be ahead of ours.
-fn polls(poller: &PollerInfo) -> bool {
-    let last = poller.last_access_time.and_then(|time| SystemTime::try_from(time).ok());
-    last.is_some_and(|last| last.elapsed().unwrap_or_default() < SILENCE)
 }

@@ -26,15 +26,14 @@ pub(super) async fn generate(
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
 ) -> Result<Generation, Ending> {
     let run_id = Some(ctx.info().first_execution_run_id().to_owned());
-    let in_doubt_since = ctx.state(|workflow| workflow.in_doubt_since);
     let input = update(ctx, |state| {
         state.stage = Some(Stage::Generating);
         GenerateInput {
             job_id: state.job_id.clone(),
             request: state.request.clone(),
-            since: in_doubt_since.or(state.started_at).unwrap_or(state.created_at),
+            since: state.in_doubt_since.or(state.started_at).unwrap_or(state.created_at),
             run_id,
-            is_in_doubt: in_doubt_since.is_some(),
+            is_in_doubt: state.in_doubt_since.is_some(),
         }
     });
     let scope = WorkflowCancellationToken::new();
@@ -129,8 +128,9 @@ async fn stop_generation(
 }
 
 async fn clean_up(ctx: &WorkflowContext<MediaGeneration>, checkpoint: GenerateCheckpoint) {
-    let (job_id, since) =
-        ctx.state(|workflow| (workflow.state.job_id.clone(), workflow.state.started_at.unwrap_or_default()));
+    let (job_id, since) = ctx.state(|MediaGeneration { state, .. }| {
+        (state.job_id.clone(), state.in_doubt_since.or(state.started_at).unwrap_or_default())
+    });
     let submitted = match &checkpoint {
         GenerateCheckpoint::Submitted { provider, prediction_id } => Some((provider.clone(), prediction_id.clone())),
         _ => None,
@@ -154,5 +154,6 @@ fn note_canceled(ctx: &WorkflowContext<MediaGeneration>, canceled: CanceledGener
     update(ctx, |state| {
         let provider = ProviderState::new(provider, prediction_id, status);
         state.provider = Some(ProviderState { cancel_outcome: Some(cancel_outcome), ..provider });
+        state.in_doubt_since = None;
     });
 }
