@@ -21,6 +21,7 @@ mod outages;
 mod paid_once;
 mod production;
 mod proxy;
+mod queries;
 mod receiver;
 mod resets;
 mod runbook;

@@ -271,7 +271,13 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
 
     stack.add_worker(&build("two")).await.unwrap();
     runbook.run_until(DARKROOM, "deployment describe", &[], "two").await;
-    runbook.run(DARKROOM, "set-ramping-version", &[("BUILD", "two")]).await;
+    // Refused until the new build serves all that the current one does.
+    until_within("a share for the new build", PATIENCE, async || {
+        let ran = runbook.try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")]).await;
+        assert!(ran.success || ran.text.contains("missing active task queues"), "{}", ran.text);
+        ran.success.then_some(())
+    })
+    .await;
     runbook.run(DARKROOM, "set-current-version", &[("BUILD", "two")]).await;
     assert!(runbook.run(DARKROOM, "deployment list", &[]).await.contains("darkroom"));
     assert_eq!(api.ended_within(&moves, PATIENCE).await["status"], "completed");

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, terminate, until},
+    harness::{Api, job, options, terminate, until, until_within},
 };
 
 /// A job may wait out heartbeats of a worker that was killed, a sticky queue, and a database.
@@ -51,23 +51,39 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> String {
     .await
 }
 
+/// Reads a job until it has ended, as a caller does whose service may be away for a while.
+async fn ended(api: &Api, id: &str) -> Value {
+    until_within(&format!("the end of {id}"), PATIENCE, async || {
+        let answer = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send().await.unwrap();
+        match answer.status() {
+            StatusCode::OK => {
+                let job: Value = answer.json().await.unwrap();
+                (!job["completed_at"].is_null()).then_some(job)
+            }
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            status => panic!("{status}"),
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
     const JOBS: usize = 60;
     let (mut stack, api, _directory) = start(3).await;
     let began = Instant::now();
-    let ended = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
     let run = async |number: usize| {
         let body = job(4, json!({"bytes": 200_000, "latency_ms": 500 + (number % 7) * 700}));
         let id = accepted(&api, &format!("job-{number}"), &body).await;
-        let job = api.ended_within(&id, PATIENCE).await;
-        ended.fetch_add(1, Ordering::Relaxed);
+        let job = ended(&api, &id).await;
+        done.fetch_add(1, Ordering::Relaxed);
         job
     };
     let faults = async {
-        until("jobs that have ended", async || (ended.load(Ordering::Relaxed) >= 5).then_some(())).await;
+        until("jobs that have ended", async || (done.load(Ordering::Relaxed) >= 5).then_some(())).await;
         stack.workers[0].kill();
-        until("more of them", async || (ended.load(Ordering::Relaxed) >= 15).then_some(())).await;
+        until("more of them", async || (done.load(Ordering::Relaxed) >= 15).then_some(())).await;
         stack.postgres.restart().await.unwrap();
         stack.add_worker(&[]).await.unwrap();
         terminate(&stack.workers[1]);

@@ -6,6 +6,7 @@
 //! - `registration`: which workflows and activities it has
 //! - `serving`: running them until told to stop, and renewing what wears out
 //! - `interceptors`: what happens around each of them
+//! - `forgetting`: what a query must not leave behind
 //! - `deployment`: which build gets work
 //! - `readiness`: whether it does its work
 //! - `sweeping`: the schedule by which abandoned uploads are swept
@@ -15,6 +16,7 @@ pub mod history;
 
 mod connect;
 mod deployment;
+mod forgetting;
 mod interceptors;
 mod readiness;
 mod registration;
@@ -29,7 +31,7 @@ use darkroom_telemetry::{
     metrics::{self, Metrics},
 };
 use futures::future::{OptionFuture, join};
-use temporalio_sdk::{Runtime, runtime::RuntimeOptions};
+use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
@@ -55,7 +57,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else { return Ok(()) };
     let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else { return Ok(()) };
     let options = RuntimeOptions::builder().telemetry_options(metrics::of_temporal()).build();
-    let runtime = Runtime::from_current_tokio(options.map_err(anyhow::Error::msg)?)?;
+    let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let registration = Registration::new(runtime, client.clone(), &config)?;
 
     if config.queues.generate {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use darkroom_activities::{
     Activities,
     deliver_webhook::Courier,
@@ -12,18 +12,20 @@ use darkroom_activities::{
     registered::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep},
 };
 use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery};
-use temporalio_client::Client;
+use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
 use temporalio_sdk::{
-    Runtime, Worker, WorkerOptions,
+    Worker, WorkerOptions,
     runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner},
     workflow_interceptors::WorkflowInterceptorConstructor,
 };
+use temporalio_sdk_core::{CoreRuntime, init_worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     deployment,
+    forgetting::ForgetAfterQuery,
     interceptors::{HandOn, Spans, Wear, Wearing},
 };
 
@@ -44,7 +46,7 @@ pub(crate) use Queue::{Generate as GENERATE, Persist as PERSIST};
 
 /// What workers are made of, again and again.
 pub(crate) struct Registration {
-    runtime: Runtime,
+    runtime: CoreRuntime,
     pub(crate) client: Client,
     activities: Activities,
     deployment: WorkerDeploymentOptions,
@@ -54,7 +56,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    pub(crate) fn new(runtime: Runtime, client: Client, config: &Config) -> Result<Self> {
+    pub(crate) fn new(runtime: CoreRuntime, client: Client, config: &Config) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
@@ -89,7 +91,7 @@ impl Registration {
                 .register_activity::<Persist>(Arc::clone(&activities))
                 .register_activity::<Sweep>(Arc::clone(&activities)),
         };
-        let options = options
+        let mut options = options
             .register_activity::<Finalize>(activities)
             .activity_inbound_interceptor(Wearing(wear))
             .activity_inbound_interceptor(Spans)
@@ -97,7 +99,11 @@ impl Registration {
             .graceful_shutdown_period(GRACE)
             .tuner(tuner(slots))
             .build();
-        Worker::new(&self.runtime, self.client.clone(), options).with_context(|| format!("cannot serve {name}"))
+        let config = options.to_core_options(self.client.namespace(), self.client.identity()).map_err(Error::msg)?;
+        let core = init_worker(&self.runtime, config, self.client.connection().clone());
+        let core = Arc::new(core.with_context(|| format!("cannot serve {name}"))?);
+        options.worker_interceptor(ForgetAfterQuery::new(Arc::clone(&core)));
+        Ok(Worker::new_from_core_options(core, self.client.options().clone(), options)?)
     }
 }
 

@@ -1,0 +1,69 @@
+//! What a query shows a worker leaves no trace in what the worker does.
+
+use std::time::Duration;
+
+use darkroom::dev::provider::prediction::Prediction;
+use darkroom_worker::history;
+use darkroom_workflows::{MediaGeneration, job::PredictionStatus, media_generation::PredictionReport};
+use futures::future::{join, join_all};
+use temporalio_client::{
+    WorkflowCancelOptions, WorkflowFetchHistoryOptions, WorkflowQueryOptions, WorkflowSignalOptions,
+};
+use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
+
+use crate::{
+    faults::report,
+    harness::{Api, bought_one, endless, options, start},
+};
+
+/// The next task of each job waits for a worker that is gone. Meanwhile another worker is asked for its state, and is told of what
+/// has happened so far; what happens before the task is its own comes on top.
+#[tokio::test]
+async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
+    const JOBS: usize = 8;
+    const PATIENCE: Duration = Duration::from_mins(2);
+    let mut stack = start(&options("queries")).await;
+    let api = Api::of(&stack);
+    let client = stack.temporal.client().await.unwrap();
+    let ids = join_all((0..JOBS).map(async |_| api.accepted(&endless()).await)).await;
+    let predictions = join_all(ids.iter().map(|id| bought_one(stack.provider.as_ref(), id))).await;
+
+    stack.worker.kill();
+    stack.worker = stack.spawn("worker").unwrap();
+    let disturb = async |(id, prediction): (&String, &Prediction)| {
+        let handle = client.get_workflow_handle::<MediaGeneration>(id);
+        let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
+        let reported = async {
+            // Temporal keeps the query for the worker that is gone, and a little later the task as well.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let report = PredictionReport { prediction_id: prediction.id.clone(), status: PredictionStatus::Succeeded };
+            handle.signal(MediaGeneration::prediction_reported, report, WorkflowSignalOptions::default()).await
+        };
+        let (asked, reported) = join(asked, reported).await;
+        asked.unwrap();
+        reported.unwrap();
+        handle.cancel(WorkflowCancelOptions::default()).await.unwrap();
+    };
+    join_all(ids.iter().zip(&predictions).map(disturb)).await;
+    let mut between = 0;
+    for id in &ids {
+        let job = api.ended_within(id, PATIENCE).await;
+        assert_eq!(job["status"], "canceled", "{job:#}");
+        let recorded = history::fetch_from(&client, id).await.unwrap();
+        history::replay(recorded.as_bytes()).await.unwrap();
+        let handle = client.get_workflow_handle::<MediaGeneration>(id);
+        let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+        between += usize::from(is_canceled_in_the_task_of_the_report(&events));
+    }
+    assert!(between > 0, "no query was answered between a report and its task");
+    report(&format!("{between} of {JOBS} queries were answered between a report and its task"));
+}
+
+/// Then the query before the cancellation was answered by a worker that had seen the report and had no task of it.
+fn is_canceled_in_the_task_of_the_report(events: &[HistoryEvent]) -> bool {
+    let kinds = events.iter().map(HistoryEvent::event_type);
+    let mut until_the_task = kinds
+        .skip_while(|kind| *kind != EventType::WorkflowExecutionSignaled)
+        .take_while(|kind| *kind != EventType::WorkflowTaskStarted);
+    until_the_task.any(|kind| kind == EventType::WorkflowExecutionCancelRequested)
+}
