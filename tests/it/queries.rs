@@ -1,19 +1,20 @@
 //! What a query shows a worker leaves no trace in what the worker does.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use darkroom::dev::provider::prediction::Prediction;
 use darkroom_worker::history;
 use darkroom_workflows::{MediaGeneration, job::PredictionStatus, media_generation::PredictionReport};
-use futures::future::{join, join_all};
+use futures::future::{Either, join, join_all, select};
+use serde_json::json;
 use temporalio_client::{
     WorkflowCancelOptions, WorkflowFetchHistoryOptions, WorkflowQueryOptions, WorkflowSignalOptions,
 };
 use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 
 use crate::{
-    faults::report,
-    harness::{Api, bought_one, endless, options, start},
+    faults::{report, rounds},
+    harness::{Api, bought_one, endless, job, options, start},
 };
 
 /// The next task of each job waits for a worker that is gone. Meanwhile another worker is asked for its state, and is told of what
@@ -57,6 +58,41 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
     }
     assert!(between > 0, "no query was answered between a report and its task");
     report(&format!("{between} of {JOBS} queries were answered between a report and its task"));
+}
+
+/// Somebody asks for the state of jobs all the time, also while their tasks wait for local activities.
+#[tokio::test]
+async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
+    const JOBS: u64 = 10;
+    let stack = start(&options("asked")).await;
+    let api = Api::of(&stack);
+    let client = stack.temporal.client().await.unwrap();
+    let run = async |number: u64| {
+        let id = api.accepted(&job(3, json!({"latency_ms": 300 + number * 40}))).await;
+        let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+        let ask = async {
+            loop {
+                let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
+                // Temporal drops some.
+                let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
+            }
+        };
+        let end = async {
+            if number.is_multiple_of(2) {
+                tokio::time::sleep(Duration::from_millis(200 + number * 30)).await;
+                // It may have ended by then.
+                let _ = handle.cancel(WorkflowCancelOptions::default()).await;
+            }
+            api.ended(&id).await
+        };
+        let (Either::Left((job, _)) | Either::Right((job, _))) = select(pin!(end), pin!(ask)).await;
+        assert!(["completed", "canceled"].contains(&job["status"].as_str().unwrap()), "{job:#}");
+        let recorded = history::fetch_from(&client, &id).await.unwrap();
+        history::replay(recorded.as_bytes()).await.unwrap();
+    };
+    for _ in 0..rounds().div_ceil(4) {
+        join_all((0..JOBS).map(run)).await;
+    }
 }
 
 /// Then the query before the cancellation was answered by a worker that had seen the report and had no task of it.

@@ -36,6 +36,9 @@ const GRACE: Duration = Duration::from_mins(30);
 /// How many workflow tasks and local activities run at a time: each is short.
 const WORKFLOW_SLOTS: usize = 200;
 
+/// How long a workflow task is kept for the worker that has the workflow in its cache. It may be gone.
+const STICKY: Duration = Duration::from_secs(5);
+
 /// A task queue.
 #[derive(Clone, Copy)]
 pub(crate) enum Queue {
@@ -97,6 +100,7 @@ impl Registration {
             .activity_inbound_interceptor(Spans)
             .deployment_options(self.deployment.clone())
             .graceful_shutdown_period(GRACE)
+            .sticky_queue_schedule_to_start_timeout(STICKY)
             .tuner(tuner(slots))
             .build();
         let config = options.to_core_options(self.client.namespace(), self.client.identity()).map_err(Error::msg)?;

@@ -1,6 +1,9 @@
 //! `POST /v1/jobs`: accepts a request by starting its workflow. The start is the only write: there is no other database.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::{
@@ -161,6 +164,9 @@ async fn accept(
     View::of(context, Snapshot::fresh(state)).await.map(Arc::new)
 }
 
+/// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
+const TASK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Starts the workflow of a job.
 pub(super) async fn start(
     context: &Context,
@@ -183,6 +189,7 @@ pub(super) async fn start(
         .search_attributes(SearchAttributes::new(attributes))
         .static_summary(format!("{} · {}", request.model, request.prompt.excerpt(60)))
         .maybe_memo(memo)
+        .task_timeout(TASK_TIMEOUT)
         .rpc_options(temporal::rpc_options())
         .build();
     if temporal::started(context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await)? {
