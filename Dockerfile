@@ -15,7 +15,7 @@ LABEL org.opencontainers.image.title="darkroom" \
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /darkroom /usr/local/bin/darkroom
 
-# What this build is called where Worker Versioning is on, and in histories: the version and the commit.
+# What this build is called where Worker Versioning is on, and in histories. No two builds may be called the same.
 ARG BUILD_ID=0.1.0
 ENV WORKER_BUILD_ID=$BUILD_ID \
     DARKROOM_LISTEN=0.0.0.0:8080 \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the bucket and gives it the lifecycle rule that aborts unfinished uploads. Can be repeated.
+# Makes the bucket and gives it the lifecycle rule that aborts unfinished uploads, in the place of any that it has. Can be repeated.
 #
 # Needs curl 7.88 or later, and AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET.
 set -eu

@@ -216,6 +216,9 @@ async fn drain(runbook: &Runbook, stack: &Production) {
 
 async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
     const RESTORE: &str = "Back up and restore";
+    // The same password again: whoever asks for another restarts Temporal with it.
+    let password = stack.database_password().unwrap();
+    runbook.run("Rotate keys", "ALTER ROLE", &[("NEW_PASSWORD", password)]).await;
     let ended = api.run(&job(2, json!({}))).await;
     let open = generating(api, stack).await;
     let ends_after = api.accepted(&job(2, json!({"latency_ms": 15_000, "webhooks": 0}))).await;

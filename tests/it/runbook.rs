@@ -106,7 +106,7 @@ impl Runbook {
 
 /// The commands that can be run here. Those of `tctl`, of compose and of the provider cannot.
 fn lines(page: &str) -> Vec<Line> {
-    const OURS: [&str; 5] = ["temporal ", "EVENT=", "pg_dump ", "dropdb ", "darkroom "];
+    const OURS: [&str; 6] = ["temporal ", "EVENT=", "pg_dump ", "dropdb ", "psql ", "darkroom "];
     let (mut section, mut in_code, mut text) = (String::new(), false, String::new());
     let mut lines = Vec::new();
     for line in page.lines() {
