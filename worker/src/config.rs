@@ -33,7 +33,7 @@ const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "http
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const WORKER_DEPLOYMENT: Variable = Variable::new("WORKER_DEPLOYMENT", "darkroom");
 const WORKER_BUILD_ID: Variable = Variable::new("WORKER_BUILD_ID", "0.1.0+3f2a9c1");
-const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "50000");
+const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "20000");
 
 /// Replicate's own API.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -41,7 +41,7 @@ const REPLICATE: &str = "https://api.replicate.com/v1";
 // Neither can be zero, which the compiler checks.
 const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
-const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(50_000).unwrap();
+const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
 
 /// The worker's configuration.
 pub struct Config {

@@ -13,7 +13,7 @@ use temporalio_workflow::common::ActivityError;
 
 pub use self::options::{
     cancel_generation_options, collect_options, deliver_webhook_options, finalize_later_options, finalize_options,
-    generate_options, inspect_options, persist_options, sweep_options,
+    generate_options, inspect_locally_options, inspect_options, persist_options, sweep_options,
 };
 use crate::{
     job::{CancelOutcome, JobId, JobState, PredictionStatus, StoredMedia},

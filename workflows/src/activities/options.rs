@@ -43,9 +43,22 @@ pub fn cancel_generation_options() -> ActivityOptions {
     short_options(Duration::from_hours(1), WorkflowCancellationToken::new(), "cancel what may still run")
 }
 
-/// How `inspect` runs: beside the workflow, outside of what is canceled, and not for long.
+/// How `inspect` runs: outside of what is canceled, and not for long, as there is another way without it.
 #[must_use]
-pub fn inspect_options() -> LocalActivityOptions {
+pub fn inspect_options() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: Duration::from_secs(10),
+        start_to_close: Duration::from_secs(5),
+    })
+    .cancellation_token(WorkflowCancellationToken::new())
+    .retry_policy(backoff(Duration::from_secs(2)))
+    .summary("what generate recorded".to_owned())
+    .build()
+}
+
+/// How `inspect` ran in workflows from before it was scheduled.
+#[must_use]
+pub fn inspect_locally_options() -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .schedule_to_close_timeout(Duration::from_secs(10))
         .retry_policy(backoff(Duration::from_secs(2)))
