@@ -30,7 +30,7 @@ async fn every_recorded_history_replays() {
         assert!(result.is_ok(), "{}: {result:?}", path.display());
         replayed += 1;
     }
-    assert!(replayed >= 15, "histories are missing: only {replayed} are there");
+    assert!(replayed >= 17, "histories are missing: only {replayed} are there");
 }
 
 #[tokio::test]
