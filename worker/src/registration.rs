@@ -94,7 +94,7 @@ impl Registration {
                 .register_activity::<Persist>(Arc::clone(&activities))
                 .register_activity::<Sweep>(Arc::clone(&activities)),
         };
-        let mut options = options
+        let options = options
             .register_activity::<Finalize>(activities)
             .activity_inbound_interceptor(Wearing(wear))
             .activity_inbound_interceptor(Spans)
@@ -103,9 +103,13 @@ impl Registration {
             .sticky_queue_schedule_to_start_timeout(STICKY)
             .tuner(tuner(slots))
             .build();
+        self.forgetful(options).with_context(|| format!("cannot serve {name}"))
+    }
+
+    /// What `Worker::new` does, with a hand kept on the core for [`ForgetAfterQuery`].
+    fn forgetful(&self, mut options: WorkerOptions) -> Result<Worker> {
         let config = options.to_core_options(self.client.namespace(), self.client.identity()).map_err(Error::msg)?;
-        let core = init_worker(&self.runtime, config, self.client.connection().clone());
-        let core = Arc::new(core.with_context(|| format!("cannot serve {name}"))?);
+        let core = Arc::new(init_worker(&self.runtime, config, self.client.connection().clone())?);
         options.worker_interceptor(ForgetAfterQuery::new(Arc::clone(&core)));
         Ok(Worker::new_from_core_options(core, self.client.options().clone(), options)?)
     }
