@@ -40,7 +40,10 @@ const SECONDS: u64 = 10;
 const CONNECTIONS: u32 = 16;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run());
 }
 
@@ -49,8 +52,15 @@ async fn run() {
     let options = support::options("bench-http", &[("RUST_LOG", "warn")]);
     let directory = options.directory.clone();
     let mut stack = Stack::start(options, |_| {}).await.unwrap();
-    let bench = Bench { api: stack.api_url(), http: Http::builder().no_proxy().build().unwrap(), directory };
-    println!("{:44} {:>9} {:>9} {:>26}", "", "reads/s", "p99 ms", "CPU s of api/worker/Temporal");
+    let bench = Bench {
+        api: stack.api_url(),
+        http: Http::builder().no_proxy().build().unwrap(),
+        directory,
+    };
+    println!(
+        "{:44} {:>9} {:>9} {:>26}",
+        "", "reads/s", "p99 ms", "CPU s of api/worker/Temporal"
+    );
     bench.finished(&stack).await;
     bench.running(&stack).await;
     bench.followers(&mut stack).await;
@@ -67,13 +77,24 @@ struct Bench {
 impl Bench {
     async fn accept(&self, latency_ms: u64) -> String {
         let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": latency_ms}}});
-        let response = self.http.post(format!("{}/v1/jobs", self.api)).json(&body).send().await.unwrap();
+        let response = self
+            .http
+            .post(format!("{}/v1/jobs", self.api))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         let job: Value = response.error_for_status().unwrap().json().await.unwrap();
         job["job_id"].as_str().unwrap().to_owned()
     }
 
     async fn read(&self, id: &str) -> Value {
-        let response = self.http.get(format!("{}/v1/jobs/{id}", self.api)).send().await.unwrap();
+        let response = self
+            .http
+            .get(format!("{}/v1/jobs/{id}", self.api))
+            .send()
+            .await
+            .unwrap();
         response.error_for_status().unwrap().json().await.unwrap()
     }
 
@@ -101,8 +122,12 @@ impl Bench {
             "local paths = {{{}}}\nlocal next = 0\nrequest = function()\n  next = next % #paths + 1\n  return wrk.format(\"GET\", paths[next])\nend\n",
             list.join(",")
         );
-        std::fs::File::create(&script).unwrap().write_all(lua.as_bytes()).unwrap();
-        self.wrk("1,000 finished jobs", stack, &self.api, Some(&script)).await;
+        std::fs::File::create(&script)
+            .unwrap()
+            .write_all(lua.as_bytes())
+            .unwrap();
+        self.wrk("1,000 finished jobs", stack, &self.api, Some(&script))
+            .await;
     }
 
     /// Reads of one running job, while somebody looks how far behind its states are when they are first seen.
@@ -124,25 +149,41 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let (worst, ()) = join(lag, self.wrk("one job that runs and ends", stack, &url, None)).await;
+        let (worst, ()) = join(
+            lag,
+            self.wrk("one job that runs and ends", stack, &url, None),
+        )
+        .await;
         println!("  its states were seen {worst} ms after they came about, at most");
     }
 
     async fn wrk(&self, what: &str, stack: &Stack, url: &str, script: Option<&Path>) {
         let before = Cpu::of(stack);
         let mut command = tokio::process::Command::new("wrk");
-        command.args(["-t2", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s"), "--latency"]);
+        command.args([
+            "-t2",
+            &format!("-c{CONNECTIONS}"),
+            &format!("-d{SECONDS}s"),
+            "--latency",
+        ]);
         if let Some(script) = script {
             command.arg("-s").arg(script);
         }
         let output = command.arg(url).stderr(Stdio::inherit()).output().await;
         let said = String::from_utf8(output.unwrap().stdout).unwrap();
         let figure = |name: &str| {
-            said.lines().find_map(|line| line.trim().strip_prefix(name)).map(|rest| rest.trim().to_owned()).unwrap()
+            said.lines()
+                .find_map(|line| line.trim().strip_prefix(name))
+                .map(|rest| rest.trim().to_owned())
+                .unwrap()
         };
         assert!(!said.contains("Non-2xx"), "{said}");
         let cpu = Cpu::of(stack).since(&before);
-        println!("{what:44} {:>9} {:>9} {cpu:>26}", figure("Requests/sec:"), figure("99%"));
+        println!(
+            "{what:44} {:>9} {:>9} {cpu:>26}",
+            figure("Requests/sec:"),
+            figure("99%")
+        );
     }
 
     /// A thousand streams over a hundred jobs.
@@ -154,13 +195,25 @@ impl Bench {
         let followers_are_done = CancellationToken::new();
         let id = stack.api.id();
         let before = Usage::of(id).memory;
-        let ids: Vec<String> = stream::iter(0..100).map(|_| self.accept(3000)).buffered(32).collect().await;
-        let followers = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10)).map(async |id| {
-            let stream = self.http.get(format!("{}/v1/jobs/{id}/events", self.api)).send().await.unwrap();
-            let text = stream.text().await.unwrap();
-            assert!(text.contains("\"status\":\"completed\""), "{id}");
-            text.matches("event: job").count()
-        });
+        let ids: Vec<String> = stream::iter(0..100)
+            .map(|_| self.accept(3000))
+            .buffered(32)
+            .collect()
+            .await;
+        let followers = ids
+            .iter()
+            .flat_map(|id| std::iter::repeat_n(id, 10))
+            .map(async |id| {
+                let stream = self
+                    .http
+                    .get(format!("{}/v1/jobs/{id}/events", self.api))
+                    .send()
+                    .await
+                    .unwrap();
+                let text = stream.text().await.unwrap();
+                assert!(text.contains("\"status\":\"completed\""), "{id}");
+                text.matches("event: job").count()
+            });
         let most = async {
             let mut most = before;
             loop {
@@ -188,7 +241,11 @@ impl Bench {
         let dawdlers = (0..600).map(async |number| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let docs = "GET /docs HTTP/1.1\r\nHost: a\r\n\r\n";
-            let said = if number < 500 { "GET /healthz HT".to_owned() } else { docs.repeat(4) };
+            let said = if number < 500 {
+                "GET /healthz HT".to_owned()
+            } else {
+                docs.repeat(4)
+            };
             stream.write_all(said.as_bytes()).await.unwrap();
             stream
         });
@@ -196,13 +253,21 @@ impl Bench {
         let mut waits = Vec::new();
         for _ in 0..1000 {
             let began = Instant::now();
-            let answer = self.http.get(format!("{}/healthz", self.api)).send().await.unwrap();
+            let answer = self
+                .http
+                .get(format!("{}/healthz", self.api))
+                .send()
+                .await
+                .unwrap();
             answer.error_for_status().unwrap();
             waits.push(began.elapsed());
         }
         drop(dawdlers);
         waits.sort();
-        println!("health among 600 dawdlers: p50 {:.2?}, p99 {:.2?}", waits[500], waits[990]);
+        println!(
+            "health among 600 dawdlers: p50 {:.2?}, p99 {:.2?}",
+            waits[500], waits[990]
+        );
     }
 
     /// What a create costs beside a bare start of the workflow, in turns; nobody works on either.
@@ -216,11 +281,21 @@ impl Bench {
             created.push(began.elapsed());
 
             let job_id = uuid::Uuid::now_v7().to_string().parse().unwrap();
-            let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
-            let input = MediaGenerationInput { job_id, tenant: None, request, retry: None };
-            let options = WorkflowStartOptions::new(GENERATE_QUEUE, input.job_id.to_string()).build();
+            let request =
+                serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
+            let input = MediaGenerationInput {
+                job_id,
+                tenant: None,
+                request,
+                retry: None,
+            };
+            let options =
+                WorkflowStartOptions::new(GENERATE_QUEUE, input.job_id.to_string()).build();
             let began = Instant::now();
-            temporal.start_workflow(MediaGeneration::run, input, options).await.unwrap();
+            temporal
+                .start_workflow(MediaGeneration::run, input, options)
+                .await
+                .unwrap();
             started.push(began.elapsed());
         }
         created.sort();
@@ -242,11 +317,24 @@ struct Cpu {
 impl Cpu {
     fn of(stack: &Stack) -> Self {
         let cpu = |id| Usage::of(id).cpu;
-        Self { api: cpu(stack.api.id()), worker: cpu(stack.worker.id()), temporal: cpu(stack.temporal.id()) }
+        Self {
+            api: cpu(stack.api.id()),
+            worker: cpu(stack.worker.id()),
+            temporal: cpu(stack.temporal.id()),
+        }
     }
 
     fn since(&self, before: &Self) -> String {
-        let Self { api, worker, temporal } = before;
-        format!("{:.1} / {:.1} / {:.1}", self.api - api, self.worker - worker, self.temporal - temporal)
+        let Self {
+            api,
+            worker,
+            temporal,
+        } = before;
+        format!(
+            "{:.1} / {:.1} / {:.1}",
+            self.api - api,
+            self.worker - worker,
+            self.temporal - temporal
+        )
     }
 }

@@ -45,14 +45,36 @@ const STREAMED_PART: u64 = 64 * MIB;
 
 /// What is moved: how many, of how many bytes, at a time.
 const LOADS: [Load; 3] = [
-    Load { count: 40, bytes: 16 * MIB, concurrency: 32 },
-    Load { count: 4, bytes: 1024 * MIB, concurrency: 32 },
-    Load { count: 2000, bytes: 64 * 1024, concurrency: 32 },
+    Load {
+        count: 40,
+        bytes: 16 * MIB,
+        concurrency: 32,
+    },
+    Load {
+        count: 4,
+        bytes: 1024 * MIB,
+        concurrency: 32,
+    },
+    Load {
+        count: 2000,
+        bytes: 64 * 1024,
+        concurrency: 32,
+    },
 ];
 
 /// Beyond the comparison: how much memory many outputs at a time take.
-const CROWDS: [Load; 2] =
-    [Load { count: 16, bytes: 2048 * MIB, concurrency: 16 }, Load { count: 2000, bytes: 64 * 1024, concurrency: 1000 }];
+const CROWDS: [Load; 2] = [
+    Load {
+        count: 16,
+        bytes: 2048 * MIB,
+        concurrency: 16,
+    },
+    Load {
+        count: 2000,
+        bytes: 64 * 1024,
+        concurrency: 1000,
+    },
+];
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Load {
@@ -94,7 +116,10 @@ struct Figures {
 const TASK: &str = "PERSIST_BENCHMARK_TASK";
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     match std::env::var(TASK) {
         Ok(task) => runtime.block_on(work(serde_json::from_str(&task).unwrap())),
         Err(_) => runtime.block_on(compare()),
@@ -115,25 +140,40 @@ async fn compare() {
         provider: ProviderChoice::Replicate,
         variables: Vec::new(),
     };
-    let gateway = VersityGateway::start(&options, &|line: &str| println!("{line}")).await.unwrap();
+    let gateway = VersityGateway::start(&options, &|line: &str| println!("{line}"))
+        .await
+        .unwrap();
     let source = SourceServer::start().await.unwrap();
     let bucket = directory.join("versitygw").join(s3::BUCKET);
     let run = async |mover, load: Load, round: usize| {
-        let task = Task { mover, load, source: source.url("", ""), round: format!("{mover:?}-{round}") };
+        let task = Task {
+            mover,
+            load,
+            source: source.url("", ""),
+            round: format!("{mover:?}-{round}"),
+        };
         let figures = spawn(&gateway.endpoint, &task).await;
         std::fs::remove_dir_all(&bucket).unwrap();
         std::fs::create_dir_all(&bucket).unwrap();
         figures
     };
 
-    let only = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
+    let only = std::env::args()
+        .nth(1)
+        .filter(|argument| !argument.starts_with("--"));
     let wants = |part: &str| only.as_ref().is_none_or(|only| only == part);
-    println!("{:26} {:14} {:>8} {:>10} {:>9} {:>7}", "", "", "MiB/s", "CPU s/GiB", "peak MiB", "ratio");
+    println!(
+        "{:26} {:14} {:>8} {:>10} {:>9} {:>7}",
+        "", "", "MiB/s", "CPU s/GiB", "peak MiB", "ratio"
+    );
     for load in LOADS.into_iter().filter(|_| wants("speed")) {
         let mut figures = BTreeMap::<Mover, Vec<Figures>>::new();
         for round in 0..ROUNDS {
             for mover in [Mover::Raw, Mover::Bare, Mover::Engine, Mover::Plain] {
-                figures.entry(mover).or_default().push(run(mover, load, round).await);
+                figures
+                    .entry(mover)
+                    .or_default()
+                    .push(run(mover, load, round).await);
             }
         }
         let mut speeds = BTreeMap::new();
@@ -147,14 +187,31 @@ async fn compare() {
         return;
     }
     for load in CROWDS {
-        print(Mover::Engine, load, run(Mover::Engine, load, 0).await, f64::NAN);
+        print(
+            Mover::Engine,
+            load,
+            run(Mover::Engine, load, 0).await,
+            f64::NAN,
+        );
     }
-    let load = Load { count: 64, bytes: 128 * MIB, concurrency: 64 };
-    print(Mover::EngineUnsized, load, run(Mover::EngineUnsized, load, 0).await, f64::NAN);
+    let load = Load {
+        count: 64,
+        bytes: 128 * MIB,
+        concurrency: 64,
+    };
+    print(
+        Mover::EngineUnsized,
+        load,
+        run(Mover::EngineUnsized, load, 0).await,
+        f64::NAN,
+    );
 }
 
 impl Load {
-    #[expect(clippy::cast_precision_loss, reason = "it is printed with three digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "it is printed with three digits"
+    )]
     fn mib(self) -> f64 {
         (self.count * self.bytes) as f64 / MIB as f64
     }
@@ -168,8 +225,11 @@ fn median(figures: &[Figures]) -> Figures {
 
 fn print(mover: Mover, load: Load, figures: Figures, raw: f64) {
     let speed = load.mib() / figures.seconds;
-    let size =
-        if load.bytes >= MIB { format!("{} MiB", load.bytes / MIB) } else { format!("{} KiB", load.bytes / 1024) };
+    let size = if load.bytes >= MIB {
+        format!("{} MiB", load.bytes / MIB)
+    } else {
+        format!("{} KiB", load.bytes / 1024)
+    };
     println!(
         "{:26} {:14} {:8.0} {:10.2} {:9.0} {:7.2}",
         format!("{} x {size}, {} at once", load.count, load.concurrency),
@@ -191,20 +251,37 @@ async fn spawn(endpoint: &str, task: &Task) -> Figures {
         .env("AWS_REGION", "us-east-1")
         .env("S3_BUCKET", s3::BUCKET)
         .stderr(Stdio::inherit());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     assert!(output.status.success(), "{task:?} failed");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 async fn work(task: Task) {
     let storage = Storage::from_env().await.unwrap();
-    let host = task.source.trim_start_matches("http://").trim_end_matches("/?");
-    let guard = Guard::new(Ports::default(), host.parse().unwrap(), Resolver::from_system().unwrap());
+    let host = task
+        .source
+        .trim_start_matches("http://")
+        .trim_end_matches("/?");
+    let guard = Guard::new(
+        Ports::default(),
+        host.parse().unwrap(),
+        Resolver::from_system().unwrap(),
+    );
     let sources = Sources::new(guard, Limits::of(2048 * MIB)).unwrap();
     let memory = Memory::new(usize::try_from(128 * MIB).unwrap());
-    let engine = Engine { storage: storage.clone(), memory, stream_max: STREAM_MAX };
+    let engine = Engine {
+        storage: storage.clone(),
+        memory,
+        stream_max: STREAM_MAX,
+    };
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let pipe = Pipe { storage, http, task: &task };
+    let pipe = Pipe {
+        storage,
+        http,
+        task: &task,
+    };
 
     let (begin, cpu_before) = (Instant::now(), cpu_seconds());
     match task.mover {
@@ -213,28 +290,57 @@ async fn work(task: Task) {
         Mover::Plain => for_each(&task, async |name| pipe.plain(&name).await).await,
     }
     let (seconds, cpu_seconds) = (begin.elapsed().as_secs_f64(), cpu_seconds() - cpu_before);
-    println!("{}", serde_json::to_string(&Figures { seconds, cpu_seconds, peak_mib: peak_mib() }).unwrap());
+    println!(
+        "{}",
+        serde_json::to_string(&Figures {
+            seconds,
+            cpu_seconds,
+            peak_mib: peak_mib()
+        })
+        .unwrap()
+    );
 }
 
 async fn for_each(task: &Task, work: impl AsyncFn(String)) {
     stream::iter(0..task.load.count)
-        .for_each_concurrent(task.load.concurrency, async |index| work(format!("{}-{index}", task.round)).await)
+        .for_each_concurrent(task.load.concurrency, async |index| {
+            work(format!("{}-{index}", task.round)).await
+        })
         .await;
 }
 
 fn url(task: &Task, name: &str, bytes: u64) -> String {
-    let framing = if task.mover == Mover::EngineUnsized { "&framing=chunked" } else { "" };
-    task.source.replace("/?", &format!("/{name}?ranges=true&bytes={bytes}{framing}"))
+    let framing = if task.mover == Mover::EngineUnsized {
+        "&framing=chunked"
+    } else {
+        ""
+    };
+    task.source
+        .replace("/?", &format!("/{name}?ranges=true&bytes={bytes}{framing}"))
 }
 
 async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     let job_id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
     for_each(task, async |name| {
         let _place = engine.memory.place().await;
-        let source = sources.open(&url(task, &name, task.load.bytes)).await.unwrap();
+        let source = sources
+            .open(&url(task, &name, task.load.bytes))
+            .await
+            .unwrap();
         let index = name.rsplit('-').next().unwrap().parse().unwrap();
         let (job_id, prediction_id) = (job_id.clone(), String::new());
-        engine.store(&Destination { job_id, prediction_id, index, replace: false }, source).await.unwrap();
+        engine
+            .store(
+                &Destination {
+                    job_id,
+                    prediction_id,
+                    index,
+                    replace: false,
+                },
+                source,
+            )
+            .await
+            .unwrap();
     })
     .await;
 }
@@ -253,20 +359,52 @@ impl Pipe<'_> {
         let bytes = self.task.load.bytes;
         if bytes <= BUFFER as u64 {
             let body = ByteStream::from(self.get(name, bytes).await.bytes().await.unwrap());
-            client.put_object().bucket(bucket).key(name).body(body).send().await.unwrap();
+            client
+                .put_object()
+                .bucket(bucket)
+                .key(name)
+                .body(body)
+                .send()
+                .await
+                .unwrap();
         } else if bytes <= STREAM_MAX {
             let body = piped(self.get(name, bytes).await);
-            let put = self.streaming().put_object().bucket(bucket).key(name).body(body);
-            put.content_length(bytes.try_into().unwrap()).customize().disable_payload_signing().send().await.unwrap();
+            let put = self
+                .streaming()
+                .put_object()
+                .bucket(bucket)
+                .key(name)
+                .body(body);
+            put.content_length(bytes.try_into().unwrap())
+                .customize()
+                .disable_payload_signing()
+                .send()
+                .await
+                .unwrap();
         } else {
             let upload = self.begin(name).await;
             let mut parts = Vec::new();
             for number in 1..=i32::try_from(bytes.div_ceil(STREAMED_PART)).unwrap() {
                 let body = piped(self.get(name, STREAMED_PART).await);
-                let part = self.streaming().upload_part().bucket(bucket).key(name).upload_id(&upload);
-                let part = part.part_number(number).body(body).content_length(STREAMED_PART.try_into().unwrap());
-                let sent = part.customize().disable_payload_signing().send().await.unwrap();
-                let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
+                let part = self
+                    .streaming()
+                    .upload_part()
+                    .bucket(bucket)
+                    .key(name)
+                    .upload_id(&upload);
+                let part = part
+                    .part_number(number)
+                    .body(body)
+                    .content_length(STREAMED_PART.try_into().unwrap());
+                let sent = part
+                    .customize()
+                    .disable_payload_signing()
+                    .send()
+                    .await
+                    .unwrap();
+                let part = CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(sent.e_tag);
                 parts.push(part.set_checksum_crc32(sent.checksum_crc32).build());
             }
             self.complete(name, &upload, parts).await;
@@ -293,9 +431,16 @@ impl Pipe<'_> {
                 let rest = part.split_off(part.len().min(BUFFER));
                 let number = i32::try_from(parts.len() + 1).unwrap();
                 let body = ByteStream::from(std::mem::replace(&mut part, rest));
-                let sent = client.upload_part().bucket(bucket).key(name).upload_id(&upload).part_number(number);
+                let sent = client
+                    .upload_part()
+                    .bucket(bucket)
+                    .key(name)
+                    .upload_id(&upload)
+                    .part_number(number);
                 let sent = sent.body(body).send().await.unwrap();
-                let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
+                let part = CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(sent.e_tag);
                 parts.push(part.set_checksum_crc32(sent.checksum_crc32).build());
             }
             if chunk.is_none() {
@@ -307,24 +452,55 @@ impl Pipe<'_> {
     }
 
     async fn get(&self, name: &str, bytes: u64) -> reqwest::Response {
-        self.http.get(url(self.task, name, bytes)).send().await.unwrap()
+        self.http
+            .get(url(self.task, name, bytes))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// With the SDK's own checksums, or without any.
     fn streaming(&self) -> &S3 {
-        if self.task.mover == Mover::Bare { &self.storage.streaming } else { &self.storage.client }
+        if self.task.mover == Mover::Bare {
+            &self.storage.streaming
+        } else {
+            &self.storage.client
+        }
     }
 
     async fn begin(&self, name: &str) -> String {
-        let request = self.storage.client.create_multipart_upload().bucket(&self.storage.bucket).key(name);
+        let request = self
+            .storage
+            .client
+            .create_multipart_upload()
+            .bucket(&self.storage.bucket)
+            .key(name);
         let algorithm = (self.task.mover != Mover::Bare).then_some(ChecksumAlgorithm::Crc32);
-        request.set_checksum_algorithm(algorithm).send().await.unwrap().upload_id.unwrap()
+        request
+            .set_checksum_algorithm(algorithm)
+            .send()
+            .await
+            .unwrap()
+            .upload_id
+            .unwrap()
     }
 
     async fn complete(&self, name: &str, upload: &str, parts: Vec<CompletedPart>) {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let request = self.storage.client.complete_multipart_upload().bucket(&self.storage.bucket).key(name);
-        request.upload_id(upload).multipart_upload(parts).send().await.unwrap();
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
+        let request = self
+            .storage
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.storage.bucket)
+            .key(name);
+        request
+            .upload_id(upload)
+            .multipart_upload(parts)
+            .send()
+            .await
+            .unwrap();
     }
 }
 
@@ -337,12 +513,27 @@ fn cpu_seconds() -> f64 {
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit_once(") ").unwrap().1;
-    let ticks = |field: usize| after_name.split(' ').nth(field).unwrap().parse::<f64>().unwrap();
+    let ticks = |field: usize| {
+        after_name
+            .split(' ')
+            .nth(field)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
     (ticks(11) + ticks(12)) / TICKS
 }
 
 fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<f64>()
+        .unwrap()
+        / 1024.0
 }

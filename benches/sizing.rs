@@ -31,15 +31,23 @@ const CALLERS: usize = 32;
 const WAITING: Duration = Duration::from_secs(20);
 
 /// What worker and api are told.
-const VARIABLES: [(&str, &str); 2] = [("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
+const VARIABLES: [(&str, &str); 2] = [
+    ("RUST_LOG", "warn"),
+    ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
+];
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run());
 }
 
 async fn run() {
-    println!("{JOBS} jobs x 4 x 64 KiB, {CALLERS} callers; CPU in ms a job, memory in MiB of their own");
+    println!(
+        "{JOBS} jobs x 4 x 64 KiB, {CALLERS} callers; CPU in ms a job, memory in MiB of their own"
+    );
     println!("{:24} {:>7}   components", "", "jobs/s");
     for workers in [1, 3] {
         embedded(workers).await;
@@ -53,18 +61,28 @@ async fn run() {
 /// What generations take of a worker that wait at the provider.
 async fn waiting() {
     const GENERATIONS: u32 = 1000;
-    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {}).await.unwrap();
-    let load = Load::new(stack.api_url(), None, stack.temporal.client().await.unwrap());
+    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {})
+        .await
+        .unwrap();
+    let load = Load::new(
+        stack.api_url(),
+        None,
+        stack.temporal.client().await.unwrap(),
+    );
     let before = Usage::of(stack.worker.id());
     stream::iter(0..GENERATIONS)
         .for_each_concurrent(CALLERS, async |_| {
-            load.accepted(&json!({"dev": {"latency_ms": 3_600_000}})).await;
+            load.accepted(&json!({"dev": {"latency_ms": 3_600_000}}))
+                .await;
         })
         .await;
     let provider = stack.provider.as_ref().unwrap();
     let submitting = Instant::now();
     while provider.predictions().len() < GENERATIONS as usize {
-        assert!(submitting.elapsed() < 3 * WAITING, "generations are not submitted");
+        assert!(
+            submitting.elapsed() < 3 * WAITING,
+            "generations are not submitted"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let began = Usage::of(stack.worker.id());
@@ -78,18 +96,43 @@ async fn waiting() {
 }
 
 async fn embedded(workers: usize) {
-    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {}).await.unwrap();
-    let others: Vec<_> = (1..workers).map(|_| stack.spawn("worker").unwrap()).collect();
-    let mut components = vec![("Temporal", vec![stack.temporal.id()]), ("api", vec![stack.api.id()])];
-    components.push(("workers", [&stack.worker].into_iter().chain(&others).map(Process::id).collect()));
-    let load = Load::new(stack.api_url(), None, stack.temporal.client().await.unwrap());
-    load.measure(&format!("embedded, {workers} worker(s)"), &components).await;
+    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {})
+        .await
+        .unwrap();
+    let others: Vec<_> = (1..workers)
+        .map(|_| stack.spawn("worker").unwrap())
+        .collect();
+    let mut components = vec![
+        ("Temporal", vec![stack.temporal.id()]),
+        ("api", vec![stack.api.id()]),
+    ];
+    components.push((
+        "workers",
+        [&stack.worker]
+            .into_iter()
+            .chain(&others)
+            .map(Process::id)
+            .collect(),
+    ));
+    let load = Load::new(
+        stack.api_url(),
+        None,
+        stack.temporal.client().await.unwrap(),
+    );
+    load.measure(&format!("embedded, {workers} worker(s)"), &components)
+        .await;
 }
 
 async fn production(workers: usize) {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let directory = tempfile::Builder::new().permissions(readable).tempdir().unwrap();
-    let options = Options { directory: directory.path().to_owned(), ..support::options("bench-sizing", &VARIABLES) };
+    let directory = tempfile::Builder::new()
+        .permissions(readable)
+        .tempdir()
+        .unwrap();
+    let options = Options {
+        directory: directory.path().to_owned(),
+        ..support::options("bench-sizing", &VARIABLES)
+    };
     let stack = Production::start(options, workers, |_| {}).await.unwrap();
     let components = vec![
         ("PostgreSQL", vec![stack.postgres.id()]),
@@ -100,13 +143,17 @@ async fn production(workers: usize) {
     ];
     let key = Some(stack.api_key.clone());
     let load = Load::new(stack.api_url(), key, stack.temporal.client().await.unwrap());
-    load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components).await;
+    load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components)
+        .await;
 }
 
 fn sum(ids: &[u32]) -> Usage {
     ids.iter()
         .map(|id| Usage::of(*id))
-        .fold(Usage::default(), |sum, one| Usage { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory })
+        .fold(Usage::default(), |sum, one| Usage {
+            cpu: sum.cpu + one.cpu,
+            memory: sum.memory + one.memory,
+        })
 }
 
 struct Load {
@@ -118,7 +165,12 @@ struct Load {
 
 impl Load {
     fn new(api: String, key: Option<String>, temporal: Client) -> Self {
-        Self { api, key, http: Http::builder().no_proxy().build().unwrap(), temporal }
+        Self {
+            api,
+            key,
+            http: Http::builder().no_proxy().build().unwrap(),
+            temporal,
+        }
     }
 
     async fn measure(&self, name: &str, components: &[(&str, Vec<u32>)]) {
@@ -143,20 +195,34 @@ impl Load {
     async fn jobs(&self, count: u32) {
         stream::iter(0..count)
             .for_each_concurrent(CALLERS, async |_| {
-                let id = self.accepted(&json!({"dev": {"bytes": 65536, "webhooks": 0}})).await;
+                let id = self
+                    .accepted(&json!({"dev": {"bytes": 65536, "webhooks": 0}}))
+                    .await;
                 let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
-                handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+                handle
+                    .get_result(WorkflowGetResultOptions::default())
+                    .await
+                    .unwrap();
             })
             .await;
     }
 
     async fn accepted(&self, input: &Value) -> String {
-        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": input});
+        let body =
+            json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": input});
         let mut request = self.http.post(format!("{}/v1/jobs", self.api)).json(&body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let job: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+        let job: Value = request
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         job["job_id"].as_str().unwrap().to_owned()
     }
 }

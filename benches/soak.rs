@@ -30,28 +30,56 @@ const CALLERS: u64 = 12;
 const NOISE: f64 = 3.0;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run())
 }
 
 async fn run() -> ExitCode {
-    let minutes: usize = std::env::var("DARKROOM_SOAK_MINUTES").map_or(20, |minutes| minutes.parse().unwrap());
-    assert!(minutes >= 4, "DARKROOM_SOAK_MINUTES: a curve needs 4 minutes at least");
+    let minutes: usize =
+        std::env::var("DARKROOM_SOAK_MINUTES").map_or(20, |minutes| minutes.parse().unwrap());
+    assert!(
+        minutes >= 4,
+        "DARKROOM_SOAK_MINUTES: a curve needs 4 minutes at least"
+    );
     let renew_after = std::env::var("WORKER_RENEW_AFTER");
-    let mut variables = vec![("RUST_LOG", "warn"), ("DARKROOM_REQUESTS_PER_SECOND", "100000")];
-    variables.extend(renew_after.as_deref().ok().map(|after| ("WORKER_RENEW_AFTER", after)));
-    let stack = Stack::start(support::options("bench-soak", &variables), |_| {}).await.unwrap();
-    let caller =
-        Caller { jobs: format!("{}/v1/jobs", stack.api_url()), http: Http::builder().no_proxy().build().unwrap() };
+    let mut variables = vec![
+        ("RUST_LOG", "warn"),
+        ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
+    ];
+    variables.extend(
+        renew_after
+            .as_deref()
+            .ok()
+            .map(|after| ("WORKER_RENEW_AFTER", after)),
+    );
+    let stack = Stack::start(support::options("bench-soak", &variables), |_| {})
+        .await
+        .unwrap();
+    let caller = Caller {
+        jobs: format!("{}/v1/jobs", stack.api_url()),
+        http: Http::builder().no_proxy().build().unwrap(),
+    };
     let done = AtomicU64::new(0);
     let load = join_all((0..CALLERS).map(|number| caller.run(number, &done)));
-    println!("{:>6} {:>8} {:>11} {:>8}", "minute", "jobs", "worker MiB", "api MiB");
+    println!(
+        "{:>6} {:>8} {:>11} {:>8}",
+        "minute", "jobs", "worker MiB", "api MiB"
+    );
     let mut curves = [Vec::new(), Vec::new()];
     let watch = async {
         for minute in 1..=minutes {
             tokio::time::sleep(Duration::from_mins(1)).await;
-            let (worker, api) = (Usage::of(stack.worker.id()).memory, Usage::of(stack.api.id()).memory);
-            println!("{minute:6} {:8} {worker:11.1} {api:8.1}", done.load(Ordering::Relaxed));
+            let (worker, api) = (
+                Usage::of(stack.worker.id()).memory,
+                Usage::of(stack.api.id()).memory,
+            );
+            println!(
+                "{minute:6} {:8} {worker:11.1} {api:8.1}",
+                done.load(Ordering::Relaxed)
+            );
             curves[0].push(worker);
             curves[1].push(api);
         }
@@ -61,11 +89,18 @@ async fn run() -> ExitCode {
     // The first half fills what has a bound: caches, and what the SDK's worker remembers until it is renewed.
     let mut flat = true;
     for (name, curve) in ["worker", "api"].into_iter().zip(&curves) {
-        let (third, last) = (mean(&curve[minutes / 2..minutes * 3 / 4]), mean(&curve[minutes * 3 / 4..]));
+        let (third, last) = (
+            mean(&curve[minutes / 2..minutes * 3 / 4]),
+            mean(&curve[minutes * 3 / 4..]),
+        );
         println!("{name}: {third:.1} MiB in the third quarter, {last:.1} MiB in the last");
         flat &= last <= third * 1.1 + NOISE;
     }
-    if flat { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if flat {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn mean(figures: &[f64]) -> f64 {
@@ -92,10 +127,20 @@ impl Caller {
             let mut job: Value = answer.error_for_status().unwrap().json().await.unwrap();
             let url = format!("{}/{}", self.jobs, job["job_id"].as_str().unwrap());
             if round % 20 == 11 {
-                self.http.post(format!("{url}/cancel")).send().await.unwrap();
+                self.http
+                    .post(format!("{url}/cancel"))
+                    .send()
+                    .await
+                    .unwrap();
             }
             while job["completed_at"].is_null() {
-                let read = self.http.get(&url).header("Prefer", "wait=10").send().await.unwrap();
+                let read = self
+                    .http
+                    .get(&url)
+                    .header("Prefer", "wait=10")
+                    .send()
+                    .await
+                    .unwrap();
                 job = read.error_for_status().unwrap().json().await.unwrap();
             }
             done.fetch_add(1, Ordering::Relaxed);

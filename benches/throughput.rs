@@ -24,7 +24,9 @@ use std::{
 use darkroom::dev::Stack;
 use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE,
-    activities::{self as contract, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput},
+    activities::{
+        self as contract, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput,
+    },
     job::{JobState, StoredMedia, timestamp},
 };
 use futures::{StreamExt, future::join, stream};
@@ -46,12 +48,17 @@ const ROUNDS: usize = 3;
 const IDLE: Duration = Duration::from_millis(500);
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run());
 }
 
 async fn run() {
-    let mut stack = Stack::start(support::options("bench", &[]), |_| {}).await.unwrap();
+    let mut stack = Stack::start(support::options("bench", &[]), |_| {})
+        .await
+        .unwrap();
     let mut bench = Bench {
         api: stack.api_url(),
         http: Http::builder().no_proxy().build().unwrap(),
@@ -81,10 +88,17 @@ async fn run() {
         stack.worker = stack.spawn("worker").unwrap();
         bench.jobs(20, 8).await;
     }
-    let (whole, reported, empty) = (median(&mut whole), median(&mut reported), median(&mut empty));
+    let (whole, reported, empty) = (
+        median(&mut whole),
+        median(&mut reported),
+        median(&mut empty),
+    );
     println!("{JOBS} jobs x {OUTPUTS} x 64 KiB: {whole:.1} jobs/s (median of {ROUNDS})");
     println!("the same with a report of each end: {reported:.1} jobs/s");
-    println!("the same with empty activities: {empty:.1} jobs/s; ratio {:.2}", whole / empty);
+    println!(
+        "the same with empty activities: {empty:.1} jobs/s; ratio {:.2}",
+        whole / empty
+    );
 }
 
 fn median(figures: &mut [f64]) -> f64 {
@@ -103,22 +117,36 @@ struct Bench {
 impl Bench {
     async fn accept(&self, outputs: u32) -> String {
         let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": BYTES, "webhooks": self.webhooks}}});
-        let response = self.http.post(format!("{}/v1/jobs", self.api)).json(&body).send().await.unwrap();
+        let response = self
+            .http
+            .post(format!("{}/v1/jobs", self.api))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         let job: Value = response.error_for_status().unwrap().json().await.unwrap();
         job["job_id"].as_str().unwrap().to_owned()
     }
 
     async fn ended(&self, id: &str) {
         let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
-        handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+        handle
+            .get_result(WorkflowGetResultOptions::default())
+            .await
+            .unwrap();
     }
 
     /// Jobs a second from the first request to the last end.
     async fn jobs(&self, jobs: usize, callers: usize) -> f64 {
         let begin = Instant::now();
-        let ids: Vec<String> =
-            stream::iter(0..jobs).map(|_| self.accept(OUTPUTS)).buffer_unordered(callers).collect().await;
-        stream::iter(&ids).for_each_concurrent(None, |id| self.ended(id)).await;
+        let ids: Vec<String> = stream::iter(0..jobs)
+            .map(|_| self.accept(OUTPUTS))
+            .buffer_unordered(callers)
+            .collect()
+            .await;
+        stream::iter(&ids)
+            .for_each_concurrent(None, |id| self.ended(id))
+            .await;
         f64::from(u32::try_from(jobs).unwrap()) / begin.elapsed().as_secs_f64()
     }
 
@@ -129,8 +157,15 @@ impl Bench {
             let id = self.accept(1).await;
             self.ended(&id).await;
             let handle = self.temporal.get_workflow_handle::<MediaGeneration>(&id);
-            let description = handle.describe(WorkflowDescribeOptions::default()).await.unwrap();
-            let took = description.close_time().unwrap().duration_since(description.start_time().unwrap()).unwrap();
+            let description = handle
+                .describe(WorkflowDescribeOptions::default())
+                .await
+                .unwrap();
+            let took = description
+                .close_time()
+                .unwrap()
+                .duration_since(description.start_time().unwrap())
+                .unwrap();
             latencies.push(took);
         }
         latencies.sort();
@@ -144,7 +179,10 @@ struct Empty;
 #[activities]
 impl Empty {
     #[activity(definition = contract::Generate)]
-    async fn generate(_ctx: ActivityContext, input: GenerateInput) -> Result<GenerateOutcome, ActivityError> {
+    async fn generate(
+        _ctx: ActivityContext,
+        input: GenerateInput,
+    ) -> Result<GenerateOutcome, ActivityError> {
         let outputs = vec![OutputSource::Prediction; input.request.num_outputs.get().into()];
         let (provider, prediction_id) = ("none".to_owned(), "none".to_owned());
         Ok(GenerateOutcome::Generated(Generation {
@@ -157,7 +195,10 @@ impl Empty {
     }
 
     #[activity(definition = contract::Persist)]
-    async fn persist(_ctx: ActivityContext, input: PersistInput) -> Result<StoredMedia, ActivityError> {
+    async fn persist(
+        _ctx: ActivityContext,
+        input: PersistInput,
+    ) -> Result<StoredMedia, ActivityError> {
         let now = timestamp(SystemTime::now());
         Ok(StoredMedia {
             s3_key: input.job_id.media_key(input.index, "bin"),
@@ -187,7 +228,10 @@ impl CannedWorker {
         let client = client.clone();
         let (send, receive) = std::sync::mpsc::channel::<Box<dyn Fn() + Send>>();
         let thread = std::thread::spawn(move || {
-            let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let tokio = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             tokio.block_on(async {
                 let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).unwrap();
                 let generate = WorkerOptions::new(GENERATE_QUEUE)
@@ -195,10 +239,12 @@ impl CannedWorker {
                     .unwrap()
                     .register_activity::<empty::Generate>(Arc::new(Empty))
                     .register_activity::<empty::Finalize>(Arc::new(Empty));
-                let persist = WorkerOptions::new(PERSIST_QUEUE).register_activity::<empty::Persist>(Arc::new(Empty));
+                let persist = WorkerOptions::new(PERSIST_QUEUE)
+                    .register_activity::<empty::Persist>(Arc::new(Empty));
                 let mut generate = Worker::new(&runtime, client.clone(), generate.build()).unwrap();
                 let mut persist = Worker::new(&runtime, client, persist.build()).unwrap();
-                let (stop_generate, stop_persist) = (generate.shutdown_handle(), persist.shutdown_handle());
+                let (stop_generate, stop_persist) =
+                    (generate.shutdown_handle(), persist.shutdown_handle());
                 let stop = move || {
                     stop_generate();
                     stop_persist();
@@ -208,7 +254,10 @@ impl CannedWorker {
                 generated.and(persisted).unwrap();
             });
         });
-        Self { stop: receive.recv().unwrap(), thread }
+        Self {
+            stop: receive.recv().unwrap(),
+            thread,
+        }
     }
 
     fn stop(self) {

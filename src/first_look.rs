@@ -41,7 +41,10 @@ const SAMPLE_MODEL: &str = "black-forest-labs/flux-schnell";
 /// Starts the stack, runs the sample and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&arguments.data)?;
-    say!("Darkroom: starting everything on this machine (data in {})", arguments.data.display());
+    say!(
+        "Darkroom: starting everything on this machine (data in {})",
+        arguments.data.display()
+    );
     let options = Options {
         directory,
         binary: std::env::current_exe()?,
@@ -49,7 +52,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         temporal_ui: true,
         provider: match std::env::var_os("REPLICATE_API_TOKEN").filter(|token| !token.is_empty()) {
             Some(_) => ProviderChoice::Replicate,
-            None => ProviderChoice::Embedded { latency: Duration::from_secs(3) },
+            None => ProviderChoice::Embedded {
+                latency: Duration::from_secs(3),
+            },
         },
         variables: Vec::new(),
     };
@@ -69,7 +74,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         );
         if arguments.once {
             verify(&job).await?;
-            say!("All {} pictures downloaded as the job says they are.", job.media.len());
+            say!(
+                "All {} pictures downloaded as the job says they are.",
+                job.media.len()
+            );
         }
         Ok(())
     };
@@ -119,12 +127,18 @@ impl Job {
     }
 
     fn stored(&self) -> usize {
-        self.media.iter().filter(|media| media.status == "completed").count()
+        self.media
+            .iter()
+            .filter(|media| media.status == "completed")
+            .count()
     }
 }
 
 fn http() -> Result<Client> {
-    Ok(Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?)
+    Ok(Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()?)
 }
 
 fn sample_request() -> serde_json::Value {
@@ -139,23 +153,43 @@ fn sample_request() -> serde_json::Value {
 async fn watch_sample(api: &str) -> Result<Job> {
     let http = http()?;
     say!("\nA sample job: POST {api}/v1/jobs");
-    let response = http.post(format!("{api}/v1/jobs")).json(&sample_request()).send().await?;
-    ensure!(response.status().is_success(), "the api answered {}: {}", response.status(), response.text().await?);
+    let response = http
+        .post(format!("{api}/v1/jobs"))
+        .json(&sample_request())
+        .send()
+        .await?;
+    ensure!(
+        response.status().is_success(),
+        "the api answered {}: {}",
+        response.status(),
+        response.text().await?
+    );
     let mut job: Job = response.json().await?;
     let url = format!("{api}/v1/jobs/{}", job.job_id);
 
-    let bar = ProgressBar::new(4)
-        .with_style(ProgressStyle::with_template("  {spinner} {msg:28} {bar:24} {pos}/{len}  {elapsed}")?);
+    let bar = ProgressBar::new(4).with_style(ProgressStyle::with_template(
+        "  {spinner} {msg:28} {bar:24} {pos}/{len}  {elapsed}",
+    )?);
     bar.enable_steady_tick(Duration::from_millis(100));
     let give_up = tokio::time::Instant::now() + DEADLINE;
     while !job.is_terminal() {
-        bar.set_message(format!("{}, {}", job.status, job.stage.as_deref().unwrap_or("…")));
+        bar.set_message(format!(
+            "{}, {}",
+            job.status,
+            job.stage.as_deref().unwrap_or("…")
+        ));
         bar.set_position(job.stored() as u64);
         if tokio::time::Instant::now() > give_up {
             bail!("the sample job has not ended within {DEADLINE:?}; see {url}");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        job = http.get(&url).send().await?.error_for_status()?.json().await?;
+        job = http
+            .get(&url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
     }
     bar.finish_and_clear();
     Ok(job)
@@ -163,13 +197,22 @@ async fn watch_sample(api: &str) -> Result<Job> {
 
 fn show(stack: &Stack, job: &Job) {
     let api = stack.api_url();
-    say!("  job {} {}: {} of {} outputs stored\n", job.job_id, job.status, job.stored(), job.media.len());
+    say!(
+        "  job {} {}: {} of {} outputs stored\n",
+        job.job_id,
+        job.status,
+        job.stored(),
+        job.media.len()
+    );
     for media in &job.media {
         match &media.media_url {
             Some(url) => {
                 let kind = media.content_type.as_deref().unwrap_or_default();
                 let kilobytes = media.size.unwrap_or_default() / 1024;
-                say!("  picture {}  {kind:10} {kilobytes:>5} KiB  {url}", media.index);
+                say!(
+                    "  picture {}  {kind:10} {kilobytes:>5} KiB  {url}",
+                    media.index
+                );
             }
             None => say!(
                 "  picture {}  {}  {}",
@@ -192,11 +235,21 @@ fn show(stack: &Stack, job: &Job) {
 async fn verify(job: &Job) -> Result<()> {
     let http = http()?;
     for media in &job.media {
-        let url = media.presigned_media_url.as_deref().context("a stored picture has no URL")?;
-        let bytes = http.get(url).send().await?.error_for_status()?.bytes().await?;
+        let url = media
+            .presigned_media_url
+            .as_deref()
+            .context("a stored picture has no URL")?;
+        let bytes = http
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes()
+            .await?;
         let sha256 = hex::encode(Sha256::digest(&bytes));
         ensure!(
-            media.sha256.as_deref() == Some(sha256.as_str()) && media.size == Some(bytes.len() as u64),
+            media.sha256.as_deref() == Some(sha256.as_str())
+                && media.size == Some(bytes.len() as u64),
             "picture {} is not what the job says it is",
             media.index
         );

@@ -85,7 +85,10 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the last word of a command belongs on the terminal")]
+            #[expect(
+                clippy::print_stderr,
+                reason = "the last word of a command belongs on the terminal"
+            )]
             {
                 eprintln!("error: {error:#}");
             }
@@ -100,7 +103,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
             darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
         }),
         Some(Command::Api(service)) => serve(&service, "darkroom-api", async |shutdown| {
-            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?.run(shutdown).await
+            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?
+                .run(shutdown)
+                .await
         }),
         Some(Command::History(History::Fetch { workflow_id })) => runtime()?.block_on(async {
             let history = darkroom_worker::history::fetch(&workflow_id).await?;
@@ -113,7 +118,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),
         #[cfg(feature = "dev")]
         Some(Command::Supervise { signal, command }) => {
-            let (program, arguments) = command.split_first().unwrap_or_else(|| unreachable!("clap requires one"));
+            let (program, arguments) = command
+                .split_first()
+                .unwrap_or_else(|| unreachable!("clap requires one"));
             let mut command = std::process::Command::new(program);
             command.args(arguments);
             let code = darkroom::dev::process::supervise(command, signal.as_deref())?;
@@ -144,15 +151,26 @@ async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
         };
         writeln!(std::io::stdout(), "{shown}: {verdict}")?;
     }
-    anyhow::ensure!(failed == 0, "{failed} of {} histories would be stuck with this build", files.len());
+    anyhow::ensure!(
+        failed == 0,
+        "{failed} of {} histories would be stuck with this build",
+        files.len()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 async fn probe(url: reqwest::Url) -> Result<ExitCode> {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
-    let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()?;
     let answer = http.get(url).send().await?;
-    anyhow::ensure!(answer.status().is_success(), "{}", answer.text().await?.trim());
+    anyhow::ensure!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await?.trim()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -189,7 +207,9 @@ fn stop_with_stdin(shutdown: CancellationToken) {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }
 
 async fn cancel_on_signal(shutdown: CancellationToken) {

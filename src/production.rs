@@ -48,13 +48,18 @@ const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Starts the stack, runs the jobs and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    say!("Darkroom: starting the production stack on this machine (data in {})", arguments.data.display());
+    say!(
+        "Darkroom: starting the production stack on this machine (data in {})",
+        arguments.data.display()
+    );
     let options = Options {
         directory: std::path::absolute(&arguments.data)?,
         binary: std::env::current_exe()?,
         usual_ports: !arguments.free_ports,
         temporal_ui: true,
-        provider: ProviderChoice::Embedded { latency: Duration::from_millis(500) },
+        provider: ProviderChoice::Embedded {
+            latency: Duration::from_millis(500),
+        },
         // The sample jobs come all at once, from one caller.
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned())],
     };
@@ -90,15 +95,25 @@ struct Job {
 }
 
 async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
-    let http = Client::builder().no_proxy().timeout(Duration::from_secs(90)).build()?;
+    let http = Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(90))
+        .build()?;
     say!("\n{count} sample jobs of 4 outputs each, {CONCURRENCY} at a time");
     let began = Instant::now();
-    let jobs = stream::iter(0..count).map(|number| run_job(&http, stack, number)).buffer_unordered(CONCURRENCY);
+    let jobs = stream::iter(0..count)
+        .map(|number| run_job(&http, stack, number))
+        .buffer_unordered(CONCURRENCY);
     let jobs: Vec<_> = jobs.collect().await;
     let took = began.elapsed().as_secs_f64();
     for job in jobs {
         let job = job?;
-        ensure!(job.status == "completed", "job {} ended {}", job.job_id, job.status);
+        ensure!(
+            job.status == "completed",
+            "job {} ended {}",
+            job.job_id,
+            job.status
+        );
     }
     #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 jobs")]
     let rate = count as f64 / took;
@@ -109,12 +124,24 @@ async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
 async fn run_job(http: &Client, stack: &Production, number: usize) -> Result<Job> {
     let jobs = format!("{}/v1/jobs", stack.api_url());
     let request = json!({"model": "acme/photo", "prompt": format!("hills at dusk, number {number}"), "num_outputs": 4});
-    let answer = http.post(&jobs).bearer_auth(&stack.api_key).json(&request).send().await?;
+    let answer = http
+        .post(&jobs)
+        .bearer_auth(&stack.api_key)
+        .json(&request)
+        .send()
+        .await?;
     let mut job: Job = answer.error_for_status()?.json().await?;
     let began = Instant::now();
     while ["pending", "processing"].contains(&job.status.as_str()) {
-        ensure!(began.elapsed() < DEADLINE, "job {} has not ended within {DEADLINE:?}", job.job_id);
-        let read = http.get(format!("{jobs}/{}", job.job_id)).bearer_auth(&stack.api_key).header("Prefer", "wait=30");
+        ensure!(
+            began.elapsed() < DEADLINE,
+            "job {} has not ended within {DEADLINE:?}",
+            job.job_id
+        );
+        let read = http
+            .get(format!("{jobs}/{}", job.job_id))
+            .bearer_auth(&stack.api_key)
+            .header("Prefer", "wait=30");
         job = read.send().await?.error_for_status()?.json().await?;
     }
     Ok(job)

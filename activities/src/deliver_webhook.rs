@@ -43,21 +43,40 @@ impl Courier {
                 .timeout(TIMEOUT)
                 .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
-        Ok(Self { clients: Clients::new(guard, builder)?, secret })
+        Ok(Self {
+            clients: Clients::new(guard, builder)?,
+            secret,
+        })
     }
 
     /// Sends a message once.
     pub async fn deliver(&self, input: DeliverWebhookInput) -> Delivery {
         let (at, began) = (timestamp(SystemTime::now()), Instant::now());
-        let Outcome { verdict, response_status, error, retry_after_seconds } = self.send(&input).await;
+        let Outcome {
+            verdict,
+            response_status,
+            error,
+            retry_after_seconds,
+        } = self.send(&input).await;
         metrics::told(verdict);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
-        Delivery { verdict, retry_after_seconds, attempt: DeliveryAttempt { at, duration_ms, response_status, error } }
+        Delivery {
+            verdict,
+            retry_after_seconds,
+            attempt: DeliveryAttempt {
+                at,
+                duration_ms,
+                response_status,
+                error,
+            },
+        }
     }
 
     async fn send(&self, input: &DeliverWebhookInput) -> Outcome {
         let Some(secret) = &self.secret else {
-            return Outcome::failed("the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set");
+            return Outcome::failed(
+                "the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set",
+            );
         };
         let url = input.url.as_url();
         let client = match self.clients.client(url) {
@@ -70,7 +89,10 @@ impl Courier {
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", &input.message_id)
-            .header("webhook-signature", secret.sign(&input.message_id, &sent_at, input.body.as_bytes()))
+            .header(
+                "webhook-signature",
+                secret.sign(&input.message_id, &sent_at, input.body.as_bytes()),
+            )
             .header("webhook-timestamp", sent_at)
             .body(input.body.clone());
         match request.send().await {
@@ -94,24 +116,49 @@ struct Outcome {
 impl Outcome {
     fn failed(error: impl Into<String>) -> Self {
         let error = Some(error.into());
-        Self { verdict: Verdict::Failed, response_status: None, error, retry_after_seconds: None }
+        Self {
+            verdict: Verdict::Failed,
+            response_status: None,
+            error,
+            retry_after_seconds: None,
+        }
     }
 
     fn refused(error: String) -> Self {
-        Self { verdict: Verdict::Refused, ..Self::failed(error) }
+        Self {
+            verdict: Verdict::Refused,
+            ..Self::failed(error)
+        }
     }
 
     fn of(response: &Response) -> Self {
         let status = response.status();
         let (verdict, error) = match status {
             _ if status.is_success() => (Verdict::Delivered, None),
-            StatusCode::GONE => (Verdict::Refused, Some("the receiver wants no more: it answered 410".to_owned())),
-            _ if status.is_redirection() => {
-                (Verdict::Failed, Some(format!("the receiver answered {status}, and redirects are not followed")))
-            }
-            _ => (Verdict::Failed, Some(format!("the receiver answered {status}"))),
+            StatusCode::GONE => (
+                Verdict::Refused,
+                Some("the receiver wants no more: it answered 410".to_owned()),
+            ),
+            _ if status.is_redirection() => (
+                Verdict::Failed,
+                Some(format!(
+                    "the receiver answered {status}, and redirects are not followed"
+                )),
+            ),
+            _ => (
+                Verdict::Failed,
+                Some(format!("the receiver answered {status}")),
+            ),
         };
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        Self { verdict, response_status: Some(status.as_u16()), error, retry_after_seconds: retry_after }
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        Self {
+            verdict,
+            response_status: Some(status.as_u16()),
+            error,
+            retry_after_seconds: retry_after,
+        }
     }
 }

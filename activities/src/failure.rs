@@ -29,7 +29,10 @@ pub enum Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
-        Self::Failed { error: JobError::new(kind, detail), retry_after: None }
+        Self::Failed {
+            error: JobError::new(kind, detail),
+            retry_after: None,
+        }
     }
 
     /// What went wrong, unless someone just wanted it to stop.
@@ -49,7 +52,10 @@ impl Failure {
 
     /// A failure of this kind that is to be tried again after this long.
     pub fn retry_after(kind: FailureType, detail: impl Into<String>, delay: Duration) -> Self {
-        Self::Failed { error: JobError::new(kind, detail), retry_after: Some(delay) }
+        Self::Failed {
+            error: JobError::new(kind, detail),
+            retry_after: Some(delay),
+        }
     }
 }
 
@@ -63,7 +69,10 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
         Failure::Canceled => ActivityError::cancelled(),
         Failure::Failed { error, retry_after } => {
             // The provider's own words may repeat what it was asked for.
-            let is_quoted = matches!(error.kind, FailureType::ProviderRejected | FailureType::GenerationFailed);
+            let is_quoted = matches!(
+                error.kind,
+                FailureType::ProviderRejected | FailureType::GenerationFailed
+            );
             tracing::warn!(
                 job_id = info.workflow_id.as_deref(),
                 activity = info.activity_type,
@@ -77,7 +86,14 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
                 tracing::trace!(target: PROMPTS, detail = error.detail, "what the provider said");
             }
             metrics::attempt_failed(&info.activity_type, error.kind);
-            application_failure(&error, retry_after, FailureDetails { attempts: info.attempt }).into()
+            application_failure(
+                &error,
+                retry_after,
+                FailureDetails {
+                    attempts: info.attempt,
+                },
+            )
+            .into()
         }
     })
 }

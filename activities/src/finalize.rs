@@ -12,8 +12,12 @@ use crate::{failure::Failure, metrics, persist::storage_failure};
 /// # Errors
 /// If the store cannot take it, now or ever.
 pub async fn finalize(storage: &Storage, job: &JobState) -> Result<(), Failure> {
-    let manifest = serde_json::to_vec_pretty(job)
-        .map_err(|error| Failure::new(FailureType::Internal, format!("cannot encode the manifest: {error}")))?;
+    let manifest = serde_json::to_vec_pretty(job).map_err(|error| {
+        Failure::new(
+            FailureType::Internal,
+            format!("cannot encode the manifest: {error}"),
+        )
+    })?;
     storage
         .client
         .put_object()

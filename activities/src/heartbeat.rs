@@ -14,7 +14,9 @@ use std::{
 
 use darkroom_workflows::failure::FailureType;
 use serde_json::Value;
-use temporalio_client::{ActivityIdentifier, AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError};
+use temporalio_client::{
+    ActivityIdentifier, AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError,
+};
 use temporalio_common::protos::TaskToken;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::{Mutex, watch};
@@ -47,7 +49,10 @@ impl Handover {
     /// Makes room this long after the worker has begun to stop. Attempts that only wait need not be let wait.
     #[must_use]
     pub fn new(stopping: &CancellationToken, after: Duration) -> Self {
-        Self { stopping: stopping.clone(), after }
+        Self {
+            stopping: stopping.clone(),
+            after,
+        }
     }
 
     async fn due(&self) {
@@ -73,9 +78,15 @@ impl From<Interruption> for Failure {
             Interruption::CancelRequested => Self::Canceled,
             Interruption::MakeRoom => {
                 let at_once = Duration::from_millis(1);
-                Self::retry_after(FailureType::Interrupted, "this worker makes room for another attempt", at_once)
+                Self::retry_after(
+                    FailureType::Interrupted,
+                    "this worker makes room for another attempt",
+                    at_once,
+                )
             }
-            Interruption::Superseded => Self::new(FailureType::Interrupted, "another attempt has taken over"),
+            Interruption::Superseded => {
+                Self::new(FailureType::Interrupted, "another attempt has taken over")
+            }
         }
     }
 }
@@ -92,11 +103,25 @@ impl Heartbeat {
     #[must_use]
     pub fn start(ctx: &ActivityContext, handover: Handover) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
-        let handle = AsyncActivityHandle::new(ctx.client(), ActivityIdentifier::from_task_token(token));
-        let earlier = ctx.heartbeat_details().deserialize::<Value>().ok().flatten();
-        let line = Arc::new(Line { handle, details: Mutex::new(earlier), interruption: watch::Sender::new(None) });
-        let beating = tokio::spawn(beat(Arc::clone(&line), ctx.clone(), handover).in_current_span());
-        Self { line, ctx: ctx.clone(), _beating: AbortOnDropHandle::new(beating) }
+        let handle =
+            AsyncActivityHandle::new(ctx.client(), ActivityIdentifier::from_task_token(token));
+        let earlier = ctx
+            .heartbeat_details()
+            .deserialize::<Value>()
+            .ok()
+            .flatten();
+        let line = Arc::new(Line {
+            handle,
+            details: Mutex::new(earlier),
+            interruption: watch::Sender::new(None),
+        });
+        let beating =
+            tokio::spawn(beat(Arc::clone(&line), ctx.clone(), handover).in_current_span());
+        Self {
+            line,
+            ctx: ctx.clone(),
+            _beating: AbortOnDropHandle::new(beating),
+        }
     }
 
     /// Records details for whoever comes after this attempt. On return the server has them, and
@@ -111,9 +136,10 @@ impl Heartbeat {
         match self.line.send(Some(details)).await {
             Ok(()) => Ok(()),
             Err(AsyncActivityError::NotFound(_)) => Err(Interruption::Superseded.into()),
-            Err(error) => {
-                Err(Failure::new(FailureType::Interrupted, format!("cannot record progress with Temporal: {error}")))
-            }
+            Err(error) => Err(Failure::new(
+                FailureType::Interrupted,
+                format!("cannot record progress with Temporal: {error}"),
+            )),
         }
     }
 
@@ -149,7 +175,13 @@ impl Heartbeat {
 
     /// Returns when this attempt should stop.
     pub async fn interrupted(&self) -> Interruption {
-        match self.line.interruption.subscribe().wait_for(Option::is_some).await {
+        match self
+            .line
+            .interruption
+            .subscribe()
+            .wait_for(Option::is_some)
+            .await
+        {
             Ok(interruption) => interruption.unwrap_or(Interruption::MakeRoom),
             // The sender lives as long as we do.
             Err(_) => Interruption::MakeRoom,
@@ -160,7 +192,10 @@ impl Heartbeat {
     ///
     /// # Errors
     /// The work's own failure, or the interruption.
-    pub async fn until_interrupted<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub async fn until_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::select! {
             result = work => result,
             interruption = self.interrupted() => Err(interruption.into()),
@@ -169,8 +204,12 @@ impl Heartbeat {
 }
 
 fn encode(details: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(details)
-        .map_err(|error| Failure::new(FailureType::Internal, format!("cannot encode heartbeat details: {error}")))
+    serde_json::to_value(details).map_err(|error| {
+        Failure::new(
+            FailureType::Internal,
+            format!("cannot encode heartbeat details: {error}"),
+        )
+    })
 }
 
 /// The line to the server. The lock keeps heartbeats in order: no older details arrive after newer ones.
@@ -186,7 +225,9 @@ impl Line {
         let answer = self.handle.heartbeat(details, options).await;
         match &answer {
             Ok(answer) if answer.cancel_requested => self.interrupt(Interruption::CancelRequested),
-            Ok(answer) if answer.activity_paused || answer.activity_reset => self.interrupt(Interruption::MakeRoom),
+            Ok(answer) if answer.activity_paused || answer.activity_reset => {
+                self.interrupt(Interruption::MakeRoom)
+            }
             Err(AsyncActivityError::NotFound(_)) => self.interrupt(Interruption::Superseded),
             Ok(_) | Err(_) => {}
         }
@@ -201,7 +242,11 @@ impl Line {
 async fn beat(line: Arc<Line>, ctx: ActivityContext, handover: Handover) {
     let mut due = std::pin::pin!(handover.due());
     // An attempt that comes again may be wanted no more: it hears so at once.
-    let mut wait = if ctx.info().attempt > 1 { Duration::ZERO } else { INTERVAL };
+    let mut wait = if ctx.info().attempt > 1 {
+        Duration::ZERO
+    } else {
+        INTERVAL
+    };
     let mut sdk_beat: Option<Instant> = None;
     loop {
         let stops = tokio::select! {

@@ -26,23 +26,39 @@ static MODELS: Names = Names::new();
 
 /// Says what is counted. To be called once metrics are installed.
 pub fn describe() {
-    describe_counter!(ENDED, "Jobs that ended, by status. A manifest that is written again counts again.");
-    describe_counter!(FAILURES, "Jobs that did not complete, by the type of the failure.");
-    describe_histogram!(STAGE, Unit::Seconds, "How long jobs were queued, generating, persisting and in all.");
+    describe_counter!(
+        ENDED,
+        "Jobs that ended, by status. A manifest that is written again counts again."
+    );
+    describe_counter!(
+        FAILURES,
+        "Jobs that did not complete, by the type of the failure."
+    );
+    describe_histogram!(
+        STAGE,
+        Unit::Seconds,
+        "How long jobs were queued, generating, persisting and in all."
+    );
     describe_counter!(OUTPUTS, "Outputs of jobs that ended, by what came of them.");
     describe_histogram!(
         MARGIN,
         Unit::Seconds,
         "How long before the provider removes them a job's outputs were stored."
     );
-    describe_counter!(CANCELED, "Predictions that were to be canceled, by what came of it.");
+    describe_counter!(
+        CANCELED,
+        "Predictions that were to be canceled, by what came of it."
+    );
     describe_counter!(
         COST,
         Unit::Seconds,
         "What providers measured of the work that they charge for, by model, as far as jobs of it ended."
     );
     describe_counter!(BYTES, Unit::Bytes, "Bytes of outputs that were stored.");
-    describe_counter!(ATTEMPTS, "Attempts at activities that failed, by activity and the type of the failure.");
+    describe_counter!(
+        ATTEMPTS,
+        "Attempts at activities that failed, by activity and the type of the failure."
+    );
     describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
     describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
     begin();
@@ -50,17 +66,36 @@ pub fn describe() {
 
 /// Has what alerts look at stand at zero: for Prometheus, a counter that appears with its first count has not grown.
 fn begin() {
-    for status in [JobStatus::Completed, JobStatus::Partial, JobStatus::Failed, JobStatus::Canceled] {
+    for status in [
+        JobStatus::Completed,
+        JobStatus::Partial,
+        JobStatus::Failed,
+        JobStatus::Canceled,
+    ] {
         counter!(ENDED, "status" => status.to_string()).increment(0);
     }
     counter!(FAILURES, "type" => FailureType::SubmissionUnknown.to_string()).increment(0);
-    for outcome in [CancelOutcome::Canceled, CancelOutcome::TooLate, CancelOutcome::Unknown] {
+    for outcome in [
+        CancelOutcome::Canceled,
+        CancelOutcome::TooLate,
+        CancelOutcome::Unknown,
+    ] {
         counter!(CANCELED, "outcome" => name(outcome)).increment(0);
     }
-    for kind in [FailureType::SourceExpired, FailureType::StorageRejected, FailureType::StorageUnavailable] {
+    for kind in [
+        FailureType::SourceExpired,
+        FailureType::StorageRejected,
+        FailureType::StorageUnavailable,
+    ] {
         counter!(ATTEMPTS, "activity" => "persist", "type" => kind.to_string()).increment(0);
     }
-    for outcome in ["ok", "unauthorized", "insufficient_credit", "unavailable", "unknown"] {
+    for outcome in [
+        "ok",
+        "unauthorized",
+        "insufficient_credit",
+        "unavailable",
+        "unknown",
+    ] {
         counter!(CALLS, "operation" => "submit", "outcome" => outcome).increment(0);
     }
 }
@@ -71,7 +106,11 @@ pub(crate) fn ended(job: &JobState) {
     if let Some(error) = &job.error {
         counter!(FAILURES, "type" => error.kind.to_string()).increment(1);
     }
-    if let Some(outcome) = job.provider.as_ref().and_then(|provider| provider.cancel_outcome) {
+    if let Some(outcome) = job
+        .provider
+        .as_ref()
+        .and_then(|provider| provider.cancel_outcome)
+    {
         counter!(CANCELED, "outcome" => name(outcome)).increment(1);
     }
     for media in &job.media {
@@ -97,7 +136,10 @@ fn name(outcome: CancelOutcome) -> &'static str {
 
 /// What an earlier run stored was counted then.
 fn is_of_this_run(job: &JobState, stored: &StoredMedia) -> bool {
-    job.retry_count == 0 || job.started_at.is_none_or(|started| stored.started_at >= started)
+    job.retry_count == 0
+        || job
+            .started_at
+            .is_none_or(|started| stored.started_at >= started)
 }
 
 fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {
@@ -108,8 +150,13 @@ fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {
 }
 
 fn cost(job: &JobState) {
-    let Some(provider) = &job.provider else { return };
-    let measured = provider.metrics.get("predict_time").and_then(serde_json::Value::as_f64);
+    let Some(provider) = &job.provider else {
+        return;
+    };
+    let measured = provider
+        .metrics
+        .get("predict_time")
+        .and_then(serde_json::Value::as_f64);
     // A retry that kept something has paid for nothing.
     let is_paid_now = stored_media(job).all(|stored| is_of_this_run(job, stored));
     if let Some(seconds) = measured.filter(|seconds| is_paid_now && *seconds >= 0.0) {
@@ -118,7 +165,8 @@ fn cost(job: &JobState) {
             clippy::cast_sign_loss,
             reason = "it is whole, positive and saturates"
         )]
-        counter!(COST, "model" => MODELS.label(&job.request.model.to_string())).increment(seconds.ceil() as u64);
+        counter!(COST, "model" => MODELS.label(&job.request.model.to_string()))
+            .increment(seconds.ceil() as u64);
     }
 }
 
@@ -138,7 +186,10 @@ fn stages(job: &JobState) {
             histogram!(STAGE, "stage" => stage).record(seconds(from, to));
         }
     }
-    let expires_at = job.provider.as_ref().and_then(|provider| provider.expires_at);
+    let expires_at = job
+        .provider
+        .as_ref()
+        .and_then(|provider| provider.expires_at);
     if let (Some(last), Some(expires_at)) = (last, expires_at) {
         histogram!(MARGIN).record(seconds(last, expires_at));
     }

@@ -1,13 +1,17 @@
 //! The activities as a worker registers them: the clients that they share, and a thin method for each.
 
-#![expect(missing_docs, reason = "the macro makes constants that cannot carry documentation")]
+#![expect(
+    missing_docs,
+    reason = "the macro makes constants that cannot carry documentation"
+)]
 
 use std::{sync::Arc, time::Duration};
 
 use darkroom_workflows::{
     activities::{
-        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput, DeliverWebhookInput, Delivery,
-        GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation, PersistInput, SweepInput, Swept,
+        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput,
+        DeliverWebhookInput, Delivery, GenerateCheckpoint, GenerateInput, GenerateOutcome,
+        Generation, PersistInput, SweepInput, Swept,
     },
     job::{JobState, StoredMedia},
 };
@@ -24,7 +28,9 @@ use crate::{
     sweep,
 };
 
-pub use self::activities::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep};
+pub use self::activities::{
+    CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
+};
 
 /// How long outputs on their way may go on when the worker stops: most arrive, and the others leave time to hand over.
 const PERSIST_GRACE: Duration = Duration::from_secs(14);
@@ -59,7 +65,17 @@ impl Activities {
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
         let handover = Handover::new(&self.stopping, Duration::ZERO);
-        attempted(&ctx, generate::generate(&*self.provider, self.submission_policy, &ctx, handover, input).await)
+        attempted(
+            &ctx,
+            generate::generate(
+                &*self.provider,
+                self.submission_policy,
+                &ctx,
+                handover,
+                input,
+            )
+            .await,
+        )
     }
 
     /// See [`generate::collect`].
@@ -80,7 +96,10 @@ impl Activities {
     /// # Errors
     /// Its failure, as Temporal records it.
     #[activity(definition = contract::Inspect)]
-    pub async fn inspect(self: Arc<Self>, ctx: ActivityContext) -> Result<Option<GenerateCheckpoint>, ActivityError> {
+    pub async fn inspect(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+    ) -> Result<Option<GenerateCheckpoint>, ActivityError> {
         attempted(&ctx, generate::inspect(&ctx).await)
     }
 
@@ -94,7 +113,10 @@ impl Activities {
         ctx: ActivityContext,
         input: CancelGenerationInput,
     ) -> Result<Option<CanceledGeneration>, ActivityError> {
-        attempted(&ctx, generate::cancel_generation(&*self.provider, input).await)
+        attempted(
+            &ctx,
+            generate::cancel_generation(&*self.provider, input).await,
+        )
     }
 
     /// See [`persist::persist`].
@@ -108,7 +130,18 @@ impl Activities {
         input: PersistInput,
     ) -> Result<StoredMedia, ActivityError> {
         let handover = Handover::new(&self.stopping, PERSIST_GRACE);
-        attempted(&ctx, persist::persist(&self.sources, &*self.provider, &self.engine, &ctx, handover, input).await)
+        attempted(
+            &ctx,
+            persist::persist(
+                &self.sources,
+                &*self.provider,
+                &self.engine,
+                &ctx,
+                handover,
+                input,
+            )
+            .await,
+        )
     }
 
     /// See [`sweep::sweep`].
@@ -116,7 +149,11 @@ impl Activities {
     /// # Errors
     /// Its failure, as Temporal records it.
     #[activity(definition = contract::Sweep)]
-    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, input: SweepInput) -> Result<Swept, ActivityError> {
+    pub async fn sweep(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: SweepInput,
+    ) -> Result<Swept, ActivityError> {
         attempted(&ctx, sweep::sweep(&self.engine.storage, input).await)
     }
 
@@ -138,7 +175,11 @@ impl Activities {
     /// # Errors
     /// Its failure, as Temporal records it.
     #[activity(definition = contract::Finalize)]
-    pub async fn finalize(self: Arc<Self>, ctx: ActivityContext, job: JobState) -> Result<(), ActivityError> {
+    pub async fn finalize(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        job: JobState,
+    ) -> Result<(), ActivityError> {
         attempted(&ctx, finalize::finalize(&self.engine.storage, &job).await)
     }
 }

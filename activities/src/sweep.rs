@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::{
-    error::ProvideErrorMetadata, operation::list_multipart_uploads::ListMultipartUploadsOutput, types::MultipartUpload,
+    error::ProvideErrorMetadata, operation::list_multipart_uploads::ListMultipartUploadsOutput,
+    types::MultipartUpload,
 };
 use darkroom_config::Storage;
 use darkroom_workflows::activities::{SweepInput, Swept};
@@ -26,8 +27,16 @@ pub async fn sweep(storage: &Storage, input: SweepInput) -> Result<Swept, Failur
     let mut swept = Swept::default();
     let mut page = Some((None, None));
     while let Some((key_marker, id_marker)) = page {
-        let request = storage.client.list_multipart_uploads().bucket(&storage.bucket).prefix(storage.full_key("jobs/"));
-        let listed = request.set_key_marker(key_marker).set_upload_id_marker(id_marker).send().await;
+        let request = storage
+            .client
+            .list_multipart_uploads()
+            .bucket(&storage.bucket)
+            .prefix(storage.full_key("jobs/"));
+        let listed = request
+            .set_key_marker(key_marker)
+            .set_upload_id_marker(id_marker)
+            .send()
+            .await;
         let listed = match listed {
             Ok(listed) => listed,
             // Some stores cannot list them, and have no use for a sweep.
@@ -36,25 +45,38 @@ pub async fn sweep(storage: &Storage, input: SweepInput) -> Result<Swept, Failur
         };
         let mut old = Vec::new();
         for upload in listed.uploads() {
-            if let (Some(key), Some(id), true) = (upload.key(), upload.upload_id(), is_older(upload, input)) {
+            if let (Some(key), Some(id), true) =
+                (upload.key(), upload.upload_id(), is_older(upload, input))
+            {
                 old.push((key.to_owned(), id.to_owned()));
             }
         }
-        let aborts = stream::iter(old).map(|(key, id)| async move { abort(storage, &key, &id).await });
+        let aborts =
+            stream::iter(old).map(|(key, id)| async move { abort(storage, &key, &id).await });
         let outcomes: Vec<bool> = aborts.buffer_unordered(CONCURRENCY).collect().await;
         for aborted in outcomes {
-            *(if aborted { &mut swept.aborted } else { &mut swept.failed }) += 1;
+            *(if aborted {
+                &mut swept.aborted
+            } else {
+                &mut swept.failed
+            }) += 1;
         }
         page = next_page(listed);
     }
     if swept != Swept::default() {
-        tracing::info!(aborted = swept.aborted, failed = swept.failed, "swept multipart uploads");
+        tracing::info!(
+            aborted = swept.aborted,
+            failed = swept.failed,
+            "swept multipart uploads"
+        );
     }
     Ok(swept)
 }
 
 fn is_older(upload: &MultipartUpload, input: SweepInput) -> bool {
-    let began = upload.initiated().and_then(|initiated| SystemTime::try_from(*initiated).ok());
+    let began = upload
+        .initiated()
+        .and_then(|initiated| SystemTime::try_from(*initiated).ok());
     let age = began.and_then(|began| SystemTime::now().duration_since(began).ok());
     age.is_some_and(|age| age >= Duration::from_secs(input.older_than_seconds.into()))
 }

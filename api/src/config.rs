@@ -15,12 +15,15 @@ use crate::{access::ApiKeys, edge::Origins};
 const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
 const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef");
 const DARKROOM_ALLOW_ANONYMOUS: Variable = Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true");
-const DARKROOM_CORS_ORIGINS: Variable = Variable::new("DARKROOM_CORS_ORIGINS", "https://app.example.com");
+const DARKROOM_CORS_ORIGINS: Variable =
+    Variable::new("DARKROOM_CORS_ORIGINS", "https://app.example.com");
 const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100");
 const DARKROOM_OPEN_JOBS: Variable = Variable::new("DARKROOM_OPEN_JOBS", "10000");
 const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
-const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
-const DARKROOM_TEMPORAL_UI: Variable = Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
+const DARKROOM_PUBLIC_URL: Variable =
+    Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
+const DARKROOM_TEMPORAL_UI: Variable =
+    Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
@@ -73,12 +76,18 @@ impl Config {
     /// If a variable is missing or malformed; the message names it, its problem and an example.
     pub async fn from_env() -> Result<Self> {
         let listen = DARKROOM_LISTEN.or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))?;
-        let keys = DARKROOM_API_KEYS.optional_secret::<ApiKeys>()?.unwrap_or_default();
+        let keys = DARKROOM_API_KEYS
+            .optional_secret::<ApiKeys>()?
+            .unwrap_or_default();
         if !listen.ip().is_loopback() && keys.is_empty() && !DARKROOM_ALLOW_ANONYMOUS.or(false)? {
-            let problem = format!("{listen} can be reached by others, and whoever reaches it can spend your money");
+            let problem = format!(
+                "{listen} can be reached by others, and whoever reaches it can spend your money"
+            );
             let remedy = "give out API keys (DARKROOM_API_KEYS), listen on loopback behind a proxy that checks callers, \
                           or set DARKROOM_ALLOW_ANONYMOUS=true";
-            return Err(DARKROOM_LISTEN.invalid(format!("{problem}; {remedy}")).into());
+            return Err(DARKROOM_LISTEN
+                .invalid(format!("{problem}; {remedy}"))
+                .into());
         }
         Ok(Self {
             listen,
@@ -103,8 +112,15 @@ impl Config {
     /// How many connections to hold: as many as are wanted, and as the system has files for.
     pub(crate) fn connections(&self) -> usize {
         let wanted = self.connections.get();
-        match rlimit::increase_nofile_limit(u64::try_from(wanted + OTHER_FILES).unwrap_or(u64::MAX)) {
-            Ok(files) => wanted.min(usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES)).max(1),
+        match rlimit::increase_nofile_limit(u64::try_from(wanted + OTHER_FILES).unwrap_or(u64::MAX))
+        {
+            Ok(files) => wanted
+                .min(
+                    usize::try_from(files)
+                        .unwrap_or(usize::MAX)
+                        .saturating_sub(OTHER_FILES),
+                )
+                .max(1),
             // A system without such a limit.
             Err(_) => wanted,
         }

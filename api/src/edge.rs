@@ -15,14 +15,22 @@ impl Headers {
     pub(crate) fn of(public_url: &Url) -> Self {
         let mut headers = vec![
             (header::CACHE_CONTROL, "private, no-cache"),
-            (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+            (
+                header::CONTENT_SECURITY_POLICY,
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
         ];
         if public_url.scheme() == "https" {
             headers.push((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
         }
-        Self(headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect())
+        Self(
+            headers
+                .into_iter()
+                .map(|(name, value)| (name, HeaderValue::from_static(value)))
+                .collect(),
+        )
     }
 
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
@@ -41,15 +49,23 @@ impl std::str::FromStr for Origins {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let origin = |entry: &str| {
-            let url: Url = entry.trim().parse().map_err(|error| format!("{entry:?}: {error}"))?;
+            let url: Url = entry
+                .trim()
+                .parse()
+                .map_err(|error| format!("{entry:?}: {error}"))?;
             match url.origin() {
                 origin @ Origin::Tuple(..) if origin.ascii_serialization() == entry.trim() => {
                     Ok(entry.trim().to_owned())
                 }
-                _ => Err(format!("{entry:?} must be an origin such as https://app.example.com")),
+                _ => Err(format!(
+                    "{entry:?} must be an origin such as https://app.example.com"
+                )),
             }
         };
-        text.split(',').map(origin).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(origin)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -95,8 +111,23 @@ mod tests {
 
     #[test]
     fn origins_are_exact() {
-        assert_eq!("https://a.example, http://localhost:3000".parse::<Origins>().unwrap().0.len(), 2);
-        for text in ["*", "https://a.example/", "https://a.example/app", "a.example", "null", "https://A.example", ""] {
+        assert_eq!(
+            "https://a.example, http://localhost:3000"
+                .parse::<Origins>()
+                .unwrap()
+                .0
+                .len(),
+            2
+        );
+        for text in [
+            "*",
+            "https://a.example/",
+            "https://a.example/app",
+            "a.example",
+            "null",
+            "https://A.example",
+            "",
+        ] {
             assert!(text.parse::<Origins>().is_err(), "{text}");
         }
     }

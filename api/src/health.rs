@@ -42,7 +42,9 @@ impl HealthApi {
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
     #[expect(clippy::unused_async, reason = "operations are asynchronous")]
     async fn live(&self) -> Live {
-        Live::Alive(Json(Health { status: "ok".to_owned() }))
+        Live::Alive(Json(Health {
+            status: "ok".to_owned(),
+        }))
     }
 
     /// What was counted?
@@ -61,9 +63,15 @@ impl HealthApi {
     async fn ready(&self) -> Ready {
         let (ready, checks) = self.0.readiness.0.get_with((), look(&self.0)).await;
         if ready {
-            Ready::Ready(Json(Readiness { status: "ready".to_owned(), checks }))
+            Ready::Ready(Json(Readiness {
+                status: "ready".to_owned(),
+                checks,
+            }))
         } else {
-            Ready::NotReady(Json(Readiness { status: "not ready".to_owned(), checks }))
+            Ready::NotReady(Json(Readiness {
+                status: "not ready".to_owned(),
+                checks,
+            }))
         }
     }
 }
@@ -73,7 +81,12 @@ pub(crate) struct ReadinessCache(Cache<(), (bool, Checks)>);
 
 impl ReadinessCache {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(1).time_to_live(Duration::from_millis(500)).build())
+        Self(
+            Cache::builder()
+                .max_capacity(1)
+                .time_to_live(Duration::from_millis(500))
+                .build(),
+        )
     }
 }
 
@@ -84,8 +97,17 @@ pub(crate) fn readiness(context: &Arc<Context>) -> listener::Readiness {
         let context = Arc::clone(&context);
         Box::pin(async move {
             let (ready, checks) = context.readiness.0.get_with((), look(&context)).await;
-            let Checks { temporal, storage, worker_generate, worker_persist } = checks;
-            if ready { Ok(()) } else { Err([temporal, storage, worker_generate, worker_persist].join(", ")) }
+            let Checks {
+                temporal,
+                storage,
+                worker_generate,
+                worker_persist,
+            } = checks;
+            if ready {
+                Ok(())
+            } else {
+                Err([temporal, storage, worker_generate, worker_persist].join(", "))
+            }
         })
     })
 }
@@ -96,7 +118,9 @@ async fn look(context: &Context) -> (bool, Checks) {
     let persist = worker(context, PERSIST_QUEUE, TaskQueueType::Activity);
     let checks = join4(temporal(context), storage(context), generate, persist);
     let (temporal, storage, generate, persist) = checks.await;
-    let ready = [&temporal, &storage, &generate, &persist].into_iter().all(Result::is_ok);
+    let ready = [&temporal, &storage, &generate, &persist]
+        .into_iter()
+        .all(Result::is_ok);
     let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
     let checks = Checks {
         temporal: say(temporal),
@@ -139,7 +163,9 @@ struct Health {
 
 impl Example for Health {
     fn example() -> Self {
-        Self { status: "ok".to_owned() }
+        Self {
+            status: "ok".to_owned(),
+        }
     }
 }
 
@@ -154,8 +180,16 @@ impl Example for Readiness {
     fn example() -> Self {
         let ok = || "ok".to_owned();
         let worker_persist = "no worker polls media-persist".to_owned();
-        let checks = Checks { temporal: ok(), storage: ok(), worker_generate: ok(), worker_persist };
-        Self { status: "not ready".to_owned(), checks }
+        let checks = Checks {
+            temporal: ok(),
+            storage: ok(),
+            worker_generate: ok(),
+            worker_persist,
+        };
+        Self {
+            status: "not ready".to_owned(),
+            checks,
+        }
     }
 }
 
@@ -169,7 +203,9 @@ struct Checks {
 }
 
 async fn temporal(context: &Context) -> Result<(), String> {
-    queue(context, GENERATE_QUEUE, TaskQueueType::Workflow).await.map(|_| ())
+    queue(context, GENERATE_QUEUE, TaskQueueType::Workflow)
+        .await
+        .map(|_| ())
 }
 
 async fn storage(context: &Context) -> Result<(), String> {
@@ -193,5 +229,7 @@ async fn worker(context: &Context, name: &str, kind: TaskQueueType) -> Result<()
 async fn queue(context: &Context, name: &str, kind: TaskQueueType) -> Result<Queue, String> {
     let away = || "Temporal cannot be reached".to_owned();
     let client = context.temporal.client().map_err(|_| away())?;
-    queues::describe(client, name, kind).await.map_err(|_| away())
+    queues::describe(client, name, kind)
+        .await
+        .map_err(|_| away())
 }

@@ -47,7 +47,10 @@ impl<'a, T: DeserializeOwned + Send, D: Type> ApiExtractor<'a> for Json<T, D> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(parse(&read(request, body).await?)?, std::marker::PhantomData))
+        Ok(Self(
+            parse(&read(request, body).await?)?,
+            std::marker::PhantomData,
+        ))
     }
 }
 
@@ -70,8 +73,13 @@ impl<'a, T: DeserializeOwned + Default + Send, D: Type> ApiExtractor<'a> for Opt
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let declares_none = request.content_type().is_none() && request.header("transfer-encoding").is_none();
-        let value = if declares_none && request.header("content-length").is_none_or(|length| length == "0") {
+        let declares_none =
+            request.content_type().is_none() && request.header("transfer-encoding").is_none();
+        let value = if declares_none
+            && request
+                .header("content-length")
+                .is_none_or(|length| length == "0")
+        {
             T::default()
         } else {
             parse(&read(request, body).await?)?
@@ -81,8 +89,15 @@ impl<'a, T: DeserializeOwned + Default + Send, D: Type> ApiExtractor<'a> for Opt
 }
 
 fn request_meta<D: Type>(required: bool) -> MetaRequest {
-    let content = vec![MetaMediaType { content_type: "application/json", schema: D::schema_ref() }];
-    MetaRequest { description: None, content, required }
+    let content = vec![MetaMediaType {
+        content_type: "application/json",
+        schema: D::schema_ref(),
+    }];
+    MetaRequest {
+        description: None,
+        content,
+        required,
+    }
 }
 
 /// A body of JSON to answer with.
@@ -103,10 +118,19 @@ async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Bytes> 
 
 /// Reads a body of at most this many bytes, whatever it is.
 pub(crate) async fn read_bytes(body: Body, most: usize) -> Result<Bytes, Problem> {
-    let too_late = || Problem::new(Kind::RequestTimeout, format!("the body took longer than {BODY_TIMEOUT:?}"));
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(most)).await.map_err(|_| too_late())?;
+    let too_late = || {
+        Problem::new(
+            Kind::RequestTimeout,
+            format!("the body took longer than {BODY_TIMEOUT:?}"),
+        )
+    };
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(most))
+        .await
+        .map_err(|_| too_late())?;
     bytes.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => Problem::new(Kind::TooLarge, format!("a body has at most {most} bytes")),
+        ReadBodyError::PayloadTooLarge => {
+            Problem::new(Kind::TooLarge, format!("a body has at most {most} bytes"))
+        }
         error => Problem::new(Kind::Malformed, format!("the body broke off: {error}")),
     })
 }
@@ -120,7 +144,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Serde would take an array for an object whose fields it lists.
     if bytes.trim_ascii_start().starts_with(b"[") {
         let detail = "must be an object".to_owned();
-        return Err(Problem::new(Kind::InvalidRequest, "the body must be an object").with_field(String::new(), detail));
+        return Err(
+            Problem::new(Kind::InvalidRequest, "the body must be an object")
+                .with_field(String::new(), detail),
+        );
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -129,8 +156,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         match error.classify() {
             Category::Data => {
                 let detail = in_words_of_json(&without_position(&error));
-                Problem::new(Kind::InvalidRequest, format!("the body is not acceptable at {pointer:?}: {detail}"))
-                    .with_field(pointer, detail)
+                Problem::new(
+                    Kind::InvalidRequest,
+                    format!("the body is not acceptable at {pointer:?}: {detail}"),
+                )
+                .with_field(pointer, detail)
             }
             Category::Syntax | Category::Eof | Category::Io => malformed(&error),
         }
@@ -164,5 +194,7 @@ fn in_words_of_json(text: &str) -> String {
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).map(str::to_owned).unwrap_or(text)
+    text.strip_suffix(&position)
+        .map(str::to_owned)
+        .unwrap_or(text)
 }

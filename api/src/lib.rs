@@ -111,7 +111,11 @@ impl Bound {
         let problem = || format!("cannot listen on {listen} (DARKROOM_LISTEN)");
         let listener = server::bind(listen).with_context(problem)?;
         let address = listener.local_addr().with_context(problem)?;
-        Ok(Self { listener, config, address })
+        Ok(Self {
+            listener,
+            config,
+            address,
+        })
     }
 
     /// Serves until `shutdown`, then lets requests under way finish.
@@ -124,7 +128,11 @@ impl Bound {
         let _told = told.clone().drop_guard();
         let metrics = Metrics::install(told.clone())?;
         metrics::describe();
-        let Self { listener, config, address } = self;
+        let Self {
+            listener,
+            config,
+            address,
+        } = self;
         let max_connections = config.connections();
         let context = Arc::new(Context {
             temporal: Temporal::connect(config.temporal, shutdown.clone()),
@@ -146,14 +154,26 @@ impl Bound {
         if let Some(address) = config.metrics_listen {
             listener::serve(address, metrics, health::readiness(&context), told).await?;
         }
-        tokio::spawn(metrics::watch_temporal(context.temporal.clone(), shutdown.clone()));
+        tokio::spawn(metrics::watch_temporal(
+            context.temporal.clone(),
+            shutdown.clone(),
+        ));
         tracing::info!(%address, max_connections, "api started");
         let (routes, methods) = openapi::routes(&context);
         let headers = edge::Headers::of(&context.public_url);
         let cors = config.origins.cors(&context.public_url);
-        let answering = Problems(routes.data(context).with(CatchPanic::new().with_handler(|_| Problem::internal())));
+        let answering = Problems(
+            routes
+                .data(context)
+                .with(CatchPanic::new().with_handler(|_| Problem::internal())),
+        );
         let shared = answering.with_if(!config.origins.is_empty(), cors);
-        let identified = Identified { inner: shared, methods, headers }.boxed();
+        let identified = Identified {
+            inner: shared,
+            methods,
+            headers,
+        }
+        .boxed();
         server::serve(listener, identified, max_connections, shutdown).await;
         tracing::info!("api stopped");
         Ok(())
@@ -182,12 +202,24 @@ impl<E: Endpoint> Endpoint for Identified<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let (path, method, began) = (request.uri().path().to_owned(), method(request.method()), Instant::now());
+        let (path, method, began) = (
+            request.uri().path().to_owned(),
+            method(request.method()),
+            Instant::now(),
+        );
         let route = self.methods.route(&path).unwrap_or("other");
         let mut response = request_id::identified(&self.inner, route, request).await;
-        metrics::answered(method, route.to_owned(), response.status().as_u16(), began.elapsed());
+        metrics::answered(
+            method,
+            route.to_owned(),
+            response.status().as_u16(),
+            began.elapsed(),
+        );
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
-            && let Some(allowed) = self.methods.allowed(&path).and_then(|allowed| allowed.parse().ok())
+            && let Some(allowed) = self
+                .methods
+                .allowed(&path)
+                .and_then(|allowed| allowed.parse().ok())
         {
             response.headers_mut().insert(header::ALLOW, allowed);
         }

@@ -31,17 +31,38 @@ const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Says what is counted. To be called once metrics are installed.
 pub(crate) fn describe() {
-    describe_counter!(REQUESTS, "Requests that were answered, by method, route and status.");
-    describe_histogram!(DURATION, "How long answers took, by method and route; those of streams, until they began.");
+    describe_counter!(
+        REQUESTS,
+        "Requests that were answered, by method, route and status."
+    );
+    describe_histogram!(
+        DURATION,
+        "How long answers took, by method and route; those of streams, until they began."
+    );
     describe_gauge!(CONNECTIONS, "Connections that are open.");
     describe_counter!(READS, "Reads of jobs.");
-    describe_counter!(LOADS, "Reads of jobs for which Temporal or the store was asked; the others came from memory.");
+    describe_counter!(
+        LOADS,
+        "Reads of jobs for which Temporal or the store was asked; the others came from memory."
+    );
     describe_counter!(ACCEPTED, "Jobs that were accepted.");
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
-    describe_gauge!(OPEN, "Jobs that have not ended, of all tenants; each api counts the same ones.");
-    describe_gauge!(STUCK, "Workflows whose task fails again and again; each api counts the same ones.");
-    describe_gauge!(WORKERS, "Workers that polled a queue in the last five minutes; each api sees the same ones.");
-    describe_gauge!(BACKLOG, "Activities on a queue that no worker has taken yet, about; each api sees the same ones.");
+    describe_gauge!(
+        OPEN,
+        "Jobs that have not ended, of all tenants; each api counts the same ones."
+    );
+    describe_gauge!(
+        STUCK,
+        "Workflows whose task fails again and again; each api counts the same ones."
+    );
+    describe_gauge!(
+        WORKERS,
+        "Workers that polled a queue in the last five minutes; each api sees the same ones."
+    );
+    describe_gauge!(
+        BACKLOG,
+        "Activities on a queue that no worker has taken yet, about; each api sees the same ones."
+    );
 }
 
 /// Asks Temporal now and then, until `shutdown`, how jobs and queues stand.
@@ -50,7 +71,11 @@ pub(crate) async fn watch_temporal(temporal: Temporal, shutdown: CancellationTok
         if let Ok(client) = temporal.client() {
             look(client).await;
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(INTERVAL))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -66,7 +91,9 @@ async fn look(client: &Client) {
         gauge!(STUCK).set(stuck as f64);
     }
     for name in [GENERATE_QUEUE, PERSIST_QUEUE] {
-        if let Ok(Queue { workers, backlog }) = queues::describe(client, name, TaskQueueType::Activity).await {
+        if let Ok(Queue { workers, backlog }) =
+            queues::describe(client, name, TaskQueueType::Activity).await
+        {
             gauge!(WORKERS, "task_queue" => name).set(workers);
             gauge!(BACKLOG, "task_queue" => name).set(backlog as f64);
         }

@@ -16,14 +16,18 @@ impl Wait {
     /// What the request prefers.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let headers = request.headers().get_all("prefer").iter();
-        headers.filter_map(|header| header.to_str().ok()).find_map(Self::parse)
+        headers
+            .filter_map(|header| header.to_str().ok())
+            .find_map(Self::parse)
     }
 
     fn parse(header: &str) -> Option<Self> {
         let seconds = header.split([',', ';']).find_map(|preference| {
             let (name, value) = preference.split_once('=')?;
             let is_wait = name.trim().eq_ignore_ascii_case("wait");
-            is_wait.then(|| value.trim().trim_matches('"').parse::<u64>().ok()).flatten()
+            is_wait
+                .then(|| value.trim().trim_matches('"').parse::<u64>().ok())
+                .flatten()
         })?;
         (seconds > 0).then_some(Self(seconds.min(MAX)))
     }

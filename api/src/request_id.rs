@@ -21,7 +21,9 @@ impl RequestId {
     fn of(request: &Request) -> Self {
         let is_fit = |id: &&str| {
             (1..=Self::MAX).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
         match request.header(HEADER).filter(is_fit) {
             Some(id) => Self(id.to_owned()),
@@ -35,7 +37,11 @@ impl RequestId {
 }
 
 /// Answers through the endpoint, with the request's id throughout, within a span of that request.
-pub(crate) async fn identified<E: Endpoint>(endpoint: &E, route: &str, mut request: Request) -> Response {
+pub(crate) async fn identified<E: Endpoint>(
+    endpoint: &E,
+    route: &str,
+    mut request: Request,
+) -> Response {
     let id = RequestId::of(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!(
@@ -50,7 +56,9 @@ pub(crate) async fn identified<E: Endpoint>(endpoint: &E, route: &str, mut reque
     );
     traces::continue_request(&span, request.headers());
     request.extensions_mut().insert(id.clone());
-    let mut response = with_problems(endpoint, request).instrument(span.clone()).await;
+    let mut response = with_problems(endpoint, request)
+        .instrument(span.clone())
+        .await;
     span.record("http.response.status_code", response.status().as_u16());
     if let Ok(value) = id.as_str().parse() {
         response.headers_mut().insert(HEADER, value);
@@ -61,7 +69,10 @@ pub(crate) async fn identified<E: Endpoint>(endpoint: &E, route: &str, mut reque
 /// Answers through the endpoint, and makes every error a problem.
 pub(crate) async fn with_problems<E: Endpoint>(endpoint: &E, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.as_str().to_owned());
     match endpoint.call(request).await {
         Ok(response) => response.into_response(),
         Err(error) => {

@@ -51,7 +51,11 @@ const BACKLOG: u32 = 4096;
 
 /// Binds an address. From here on, callers can connect.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -86,26 +90,35 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Ok(local) = stream.local_addr() else { continue };
+        let Ok(local) = stream.local_addr() else {
+            continue;
+        };
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
         let usage = Usage::default();
         let requests = usage.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
-            let (local, remote) = (LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(peer)));
-            // Boxed, so that what a request takes is given back when it is answered, not when its connection ends.
-            Box::pin(async move {
-                let response = endpoint.get_response((request, local, remote, Scheme::HTTP).into()).await;
-                let response = poem::http::Response::from(response);
-                // Under way until its body is gone.
-                Ok::<_, Infallible>(
-                    response.map(|body| body.map_err(move |error| UnderWay::holding(&under_way, error))),
-                )
-            })
-        });
-        let connection =
-            builder.serve_connection(TokioIo::new(Patient::new(stream, usage.clone())), service).into_owned();
+        let service =
+            service_fn(move |request: Request<Incoming>| {
+                let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
+                let (local, remote) = (
+                    LocalAddr(Addr::SocketAddr(local)),
+                    RemoteAddr(Addr::SocketAddr(peer)),
+                );
+                // Boxed, so that what a request takes is given back when it is answered, not when its connection ends.
+                Box::pin(async move {
+                    let response = endpoint
+                        .get_response((request, local, remote, Scheme::HTTP).into())
+                        .await;
+                    let response = poem::http::Response::from(response);
+                    // Under way until its body is gone.
+                    Ok::<_, Infallible>(response.map(|body| {
+                        body.map_err(move |error| UnderWay::holding(&under_way, error))
+                    }))
+                })
+            });
+        let connection = builder
+            .serve_connection(TokioIo::new(Patient::new(stream, usage.clone())), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _counted = Held::connection();
@@ -119,7 +132,10 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests were not done after {DRAIN:?}");
     }
 }
@@ -127,7 +143,12 @@ pub(crate) async fn serve(
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // Its own limit for heads is one for connections at rest as well; ours tells them apart.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(64).max_buf_size(64 * 1024);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(64)
+        .max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -20,8 +20,13 @@ pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options
         binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
         usual_ports: false,
         temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
-        variables: variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        provider: ProviderChoice::Embedded {
+            latency: Duration::ZERO,
+        },
+        variables: variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
     }
 }
 
@@ -45,29 +50,50 @@ impl Usage {
         let mut next = 0;
         while next < all.len() {
             let of = all[next];
-            all.extend(parents.iter().filter(|(_, parent)| **parent == of).map(|(child, _)| *child));
+            all.extend(
+                parents
+                    .iter()
+                    .filter(|(_, parent)| **parent == of)
+                    .map(|(child, _)| *child),
+            );
             next += 1;
         }
         all.into_iter()
             .map(Self::of_one)
-            .fold(Self::default(), |sum, one| Self { cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory })
+            .fold(Self::default(), |sum, one| Self {
+                cpu: sum.cpu + one.cpu,
+                memory: sum.memory + one.memory,
+            })
     }
 
     fn of_one(id: u32) -> Self {
         // A process may end while it is looked at.
-        let Some(fields) = stat(id) else { return Self::default() };
-        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse().unwrap_or(0.0)).sum();
+        let Some(fields) = stat(id) else {
+            return Self::default();
+        };
+        let ticks: f64 = fields[11..13]
+            .iter()
+            .map(|ticks| ticks.parse().unwrap_or(0.0))
+            .sum();
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next());
-        let kibibytes: f64 = anonymous.and_then(|kibibytes| kibibytes.parse().ok()).unwrap_or(0.0);
-        Self { cpu: ticks / TICKS, memory: kibibytes / 1024.0 }
+        let anonymous = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next());
+        let kibibytes: f64 = anonymous
+            .and_then(|kibibytes| kibibytes.parse().ok())
+            .unwrap_or(0.0);
+        Self {
+            cpu: ticks / TICKS,
+            memory: kibibytes / 1024.0,
+        }
     }
 }
 
 fn parents() -> BTreeMap<u32, u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter_map(|id| Some((id, stat(id)?[1].parse().ok()?))).collect()
+    ids.filter_map(|id| Some((id, stat(id)?[1].parse().ok()?)))
+        .collect()
 }
 
 /// The fields after the name, which may have anything in it: the state is the first.

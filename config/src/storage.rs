@@ -11,8 +11,8 @@ use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
     config::{
-        Builder, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
-        retry::RetryConfig,
+        Builder, RequestChecksumCalculation, ResponseChecksumValidation,
+        StalledStreamProtectionConfig, retry::RetryConfig,
     },
     error::DisplayErrorContext,
     presigning::PresigningConfig,
@@ -24,12 +24,14 @@ use crate::Variable;
 
 const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom");
 const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
-const S3_PUBLIC_ENDPOINT: Variable = Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
+const S3_PUBLIC_ENDPOINT: Variable =
+    Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
 const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
 const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
 const S3_SERVER_SIDE_ENCRYPTION: Variable = Variable::new("S3_SERVER_SIDE_ENCRYPTION", "aws:kms");
 const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias/darkroom");
-const AWS_ENDPOINT_URL_S3: Variable = Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
+const AWS_ENDPOINT_URL_S3: Variable =
+    Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
 const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,13 +70,21 @@ impl Storage {
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(Duration::from_mins(1))
             .build();
-        let shared = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(timeouts)
+            .load()
+            .await;
         let plain = Client::new(&shared);
-        let endpoint_given = AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
+        let endpoint_given =
+            AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
         let region = match shared.region().filter(|region| !region.as_ref().is_empty()) {
             Some(region) => region.clone(),
             None if endpoint_given => Region::from_static("us-east-1"),
-            None => return Err(AWS_REGION.invalid("is missing, and no endpoint is set").into()),
+            None => {
+                return Err(AWS_REGION
+                    .invalid("is missing, and no endpoint is set")
+                    .into());
+            }
         };
         let configure = |builder: Builder| {
             let (request, response) = checksums.into_sdk();
@@ -91,9 +101,17 @@ impl Storage {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build());
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .build(),
+            );
         let public = match public_endpoint {
-            Some(url) => Client::from_conf(configure(plain.config().to_builder()).endpoint_url(url).build()),
+            Some(url) => Client::from_conf(
+                configure(plain.config().to_builder())
+                    .endpoint_url(url)
+                    .build(),
+            ),
             None => client.clone(),
         };
         Ok(Self {
@@ -122,10 +140,14 @@ impl Storage {
         let Err(error) = sent else { return Ok(()) };
         let explained = DisplayErrorContext(&error).to_string();
         // A HEAD has no body, so the status is all that says why.
-        match error.raw_response().map(|response| response.status().as_u16()) {
-            Some(status) if (400..500).contains(&status) => {
-                Err(StorageCheck::Refused { bucket: self.bucket.clone(), status })
-            }
+        match error
+            .raw_response()
+            .map(|response| response.status().as_u16())
+        {
+            Some(status) if (400..500).contains(&status) => Err(StorageCheck::Refused {
+                bucket: self.bucket.clone(),
+                status,
+            }),
             Some(_) | None => Err(StorageCheck::Away(explained)),
         }
     }
@@ -136,10 +158,23 @@ impl Storage {
     /// If the validity is over a week or there are no credentials to sign with.
     pub async fn presign(&self, key: &str, from: SystemTime, validity: Duration) -> Result<Url> {
         const WEEK: Duration = Duration::from_hours(168);
-        ensure!(validity <= WEEK, "a presigned URL is valid for a week at most");
-        let request = self.public.get_object().bucket(&self.bucket).key(self.full_key(key));
-        let presigned =
-            request.presigned(PresigningConfig::builder().start_time(from).expires_in(validity).build()?).await?;
+        ensure!(
+            validity <= WEEK,
+            "a presigned URL is valid for a week at most"
+        );
+        let request = self
+            .public
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(key));
+        let presigned = request
+            .presigned(
+                PresigningConfig::builder()
+                    .start_time(from)
+                    .expires_in(validity)
+                    .build()?,
+            )
+            .await?;
         Ok(presigned.uri().parse()?)
     }
 }
@@ -175,11 +210,15 @@ impl Encryption {
     fn from_env() -> Result<Option<Self>> {
         let key_id = S3_KMS_KEY_ID.optional::<String>()?;
         let Some(method) = S3_SERVER_SIDE_ENCRYPTION.optional::<String>()? else {
-            ensure!(key_id.is_none(), S3_KMS_KEY_ID.invalid("needs S3_SERVER_SIDE_ENCRYPTION=aws:kms"));
+            ensure!(
+                key_id.is_none(),
+                S3_KMS_KEY_ID.invalid("needs S3_SERVER_SIDE_ENCRYPTION=aws:kms")
+            );
             return Ok(None);
         };
-        let method = ServerSideEncryption::try_parse(&method)
-            .map_err(|_| S3_SERVER_SIDE_ENCRYPTION.invalid("must be AES256, aws:kms or aws:kms:dsse"))?;
+        let method = ServerSideEncryption::try_parse(&method).map_err(|_| {
+            S3_SERVER_SIDE_ENCRYPTION.invalid("must be AES256, aws:kms or aws:kms:dsse")
+        })?;
         Ok(Some(Self { method, key_id }))
     }
 }
@@ -196,10 +235,14 @@ pub enum Checksums {
 impl Checksums {
     fn into_sdk(self) -> (RequestChecksumCalculation, ResponseChecksumValidation) {
         match self {
-            Self::WhenSupported => {
-                (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
-            }
-            Self::WhenRequired => (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired),
+            Self::WhenSupported => (
+                RequestChecksumCalculation::WhenSupported,
+                ResponseChecksumValidation::WhenSupported,
+            ),
+            Self::WhenRequired => (
+                RequestChecksumCalculation::WhenRequired,
+                ResponseChecksumValidation::WhenRequired,
+            ),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use darkroom_telemetry::{metrics, traces};
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, RetryOptions, envconfig::LoadClientConfigProfileOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, RetryOptions,
+    envconfig::LoadClientConfigProfileOptions,
 };
 
 /// Where Temporal is and how to speak to it.
@@ -41,7 +42,10 @@ impl TemporalConfig {
     /// seconds for those, whatever its connection was told.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
-        let retries = RetryOptions::builder().max_elapsed_time(Some(patience)).max_retries(usize::MAX).build();
+        let retries = RetryOptions::builder()
+            .max_elapsed_time(Some(patience))
+            .max_retries(usize::MAX)
+            .build();
         self.connection.retry_options = retries;
         self
     }
@@ -53,9 +57,12 @@ impl TemporalConfig {
     pub async fn connect(&self) -> Result<Client> {
         let mut options = self.connection.clone();
         options.metrics_meter = metrics::of_connection()?;
-        let connection = Connection::connect(options)
-            .await
-            .with_context(|| format!("cannot reach Temporal at {} (TEMPORAL_ADDRESS)", self.connection.target))?;
+        let connection = Connection::connect(options).await.with_context(|| {
+            format!(
+                "cannot reach Temporal at {} (TEMPORAL_ADDRESS)",
+                self.connection.target
+            )
+        })?;
         Ok(Client::new(connection, self.client.clone())?)
     }
 }

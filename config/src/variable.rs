@@ -52,7 +52,10 @@ impl Variable {
         self.parsed(|_, error| error)
     }
 
-    fn parsed<T>(self, explain: impl Fn(&str, String) -> String) -> Result<Option<T>, InvalidVariable>
+    fn parsed<T>(
+        self,
+        explain: impl Fn(&str, String) -> String,
+    ) -> Result<Option<T>, InvalidVariable>
     where
         T: FromStr,
         T::Err: Display,
@@ -62,7 +65,9 @@ impl Variable {
             Some(value) if value.is_empty() => Ok(None),
             Some(value) => {
                 let text = value.to_str().ok_or_else(|| self.invalid("is not UTF-8"))?;
-                let parsed = text.parse().map_err(|error: T::Err| self.invalid(explain(text, error.to_string())))?;
+                let parsed = text
+                    .parse()
+                    .map_err(|error: T::Err| self.invalid(explain(text, error.to_string())))?;
                 Ok(Some(parsed))
             }
         }
@@ -95,7 +100,11 @@ impl Variable {
     /// An error about its value, for rules that a type cannot check.
     #[must_use]
     pub fn invalid(self, problem: impl Into<String>) -> InvalidVariable {
-        InvalidVariable { name: self.name, problem: problem.into(), example: self.example }
+        InvalidVariable {
+            name: self.name,
+            problem: problem.into(),
+            example: self.example,
+        }
     }
 }
 

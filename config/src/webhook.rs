@@ -30,7 +30,11 @@ impl Signed<'_> {
     /// Whether it may be worth reading the message: it has all there must be, and is not old.
     #[must_use]
     pub fn is_plausible(&self, now: Timestamp) -> bool {
-        let sent = self.timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let sent = self
+            .timestamp
+            .parse()
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
         let is_recent = sent.is_some_and(|sent| now.duration_since(sent).abs() <= TOLERANCE);
         !self.id.is_empty() && !self.signature.is_empty() && is_recent
     }
@@ -42,7 +46,12 @@ impl WebhookSecret {
     #[must_use]
     pub fn of(&self, tenant: Option<&str>) -> Self {
         let name = tenant.unwrap_or_default().as_bytes();
-        Self(self.mac(&[b"darkroom webhooks to ", name]).finalize().into_bytes().to_vec())
+        Self(
+            self.mac(&[b"darkroom webhooks to ", name])
+                .finalize()
+                .into_bytes()
+                .to_vec(),
+        )
     }
 
     /// The secret as a receiver configures it.
@@ -63,7 +72,9 @@ impl WebhookSecret {
     pub fn verifies(&self, message: Signed<'_>, body: &[u8], now: Timestamp) -> bool {
         let mac = self.message(message.id, message.timestamp, body);
         let matches = |signature: &str| {
-            let decoded = signature.strip_prefix("v1,").and_then(|signature| BASE64_STANDARD.decode(signature).ok());
+            let decoded = signature
+                .strip_prefix("v1,")
+                .and_then(|signature| BASE64_STANDARD.decode(signature).ok());
             decoded.is_some_and(|signature| mac.clone().verify_slice(&signature).is_ok())
         };
         message.is_plausible(now) && message.signature.split(' ').any(matches)
@@ -87,8 +98,12 @@ impl FromStr for WebhookSecret {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let key = text.strip_prefix("whsec_").and_then(|key| BASE64_STANDARD.decode(key).ok());
-        key.filter(|key| !key.is_empty()).map(Self).ok_or("must be whsec_ and a key in base64")
+        let key = text
+            .strip_prefix("whsec_")
+            .and_then(|key| BASE64_STANDARD.decode(key).ok());
+        key.filter(|key| !key.is_empty())
+            .map(Self)
+            .ok_or("must be whsec_ and a key in base64")
     }
 }
 
@@ -116,23 +131,92 @@ mod tests {
         let genuine = |message, body, now| secret.verifies(message, body, now);
         assert!(genuine(GENUINE, BODY, now));
         let rotated = format!("v1,AAAA v2,{0} {0}", GENUINE.signature);
-        assert!(genuine(Signed { signature: &rotated, ..GENUINE }, BODY, now), "any of several signatures will do");
+        assert!(
+            genuine(
+                Signed {
+                    signature: &rotated,
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "any of several signatures will do"
+        );
         assert!(genuine(GENUINE, BODY, at(1_614_265_330 + 299)));
 
         assert!(!genuine(GENUINE, BODY, at(1_614_265_330 + 301)), "too old");
-        assert!(!genuine(GENUINE, BODY, at(1_614_265_330 - 301)), "from the future");
-        assert!(!genuine(GENUINE, b"{\"test\": 2432232315}", now), "another body");
-        assert!(!genuine(Signed { id: "msg_other", ..GENUINE }, BODY, now), "another id");
-        assert!(!genuine(Signed { timestamp: "1614265331", ..GENUINE }, BODY, now), "another time");
-        assert!(!genuine(Signed { signature: "", ..GENUINE }, BODY, now), "no signature");
-        assert!(!genuine(Signed { signature: "v1,", ..GENUINE }, BODY, now), "an empty signature");
-        assert!(!genuine(Signed { signature: "v1,AAAA", ..GENUINE }, BODY, now), "a short signature");
+        assert!(
+            !genuine(GENUINE, BODY, at(1_614_265_330 - 301)),
+            "from the future"
+        );
+        assert!(
+            !genuine(GENUINE, b"{\"test\": 2432232315}", now),
+            "another body"
+        );
+        assert!(
+            !genuine(
+                Signed {
+                    id: "msg_other",
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "another id"
+        );
+        assert!(
+            !genuine(
+                Signed {
+                    timestamp: "1614265331",
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "another time"
+        );
+        assert!(
+            !genuine(
+                Signed {
+                    signature: "",
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "no signature"
+        );
+        assert!(
+            !genuine(
+                Signed {
+                    signature: "v1,",
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "an empty signature"
+        );
+        assert!(
+            !genuine(
+                Signed {
+                    signature: "v1,AAAA",
+                    ..GENUINE
+                },
+                BODY,
+                now
+            ),
+            "a short signature"
+        );
     }
 
     #[test]
     fn signing_makes_the_signature_of_the_specification() {
         let secret: WebhookSecret = SECRET.parse().unwrap();
-        assert_eq!(secret.sign(GENUINE.id, GENUINE.timestamp, BODY), GENUINE.signature);
+        assert_eq!(
+            secret.sign(GENUINE.id, GENUINE.timestamp, BODY),
+            GENUINE.signature
+        );
         assert_eq!(secret.to_text(), SECRET);
     }
 
@@ -149,7 +233,11 @@ mod tests {
     #[test]
     fn secrets_parse() {
         assert!("whsec_".parse::<WebhookSecret>().is_err());
-        assert!("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse::<WebhookSecret>().is_err());
+        assert!(
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+                .parse::<WebhookSecret>()
+                .is_err()
+        );
         assert!("whsec_***".parse::<WebhookSecret>().is_err());
     }
 }

@@ -22,7 +22,8 @@ impl Cached {
     pub(super) fn lock(name: &str, version: &str) -> Result<Self> {
         let path = directory()?.join(format!("{name}-{version}")).join(name);
         let directory = path.parent().context("the cache has no directory")?;
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
         let file = File::create(directory.join("lock"))?;
         file.lock()?;
         Ok(Self { path, _lock: file })
@@ -39,7 +40,10 @@ pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
     if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         let shown = path.display();
-        ensure!(runs(&path), "{variable}: {shown} does not run; set it like {variable}=/usr/local/bin/{name}");
+        ensure!(
+            runs(&path),
+            "{variable}: {shown} does not run; set it like {variable}=/usr/local/bin/{name}"
+        );
         return Ok(Some(path));
     }
     let on_path = PathBuf::from(name);
@@ -49,13 +53,21 @@ pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
 /// Whether a program is there and tells its version.
 pub(super) fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// Whether Go is there, to build with.
 pub(super) fn check_go() -> Result<()> {
-    let version = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let version = Command::new("go")
+        .arg("version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     ensure!(version.is_ok(), "Go is not installed");
     Ok(())
 }
@@ -63,15 +75,20 @@ pub(super) fn check_go() -> Result<()> {
 /// Builds a package of those that `tools/go.mod` pins.
 pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<()> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
-    ensure!(tools.join("go.mod").is_file(), "the sources are not at {}", tools.display());
+    ensure!(
+        tools.join("go.mod").is_file(),
+        "the sources are not at {}",
+        tools.display()
+    );
     check_go()?;
     let unfinished = to.with_extension("unfinished");
     let mut command = Command::new("go");
-    command.env("CGO_ENABLED", "0").arg("build").arg("-C").arg(tools).args([
-        "-ldflags",
-        &format!("-s -w {link_flags}"),
-        "-o",
-    ]);
+    command
+        .env("CGO_ENABLED", "0")
+        .arg("build")
+        .arg("-C")
+        .arg(tools)
+        .args(["-ldflags", &format!("-s -w {link_flags}"), "-o"]);
     go(command.arg(&unfinished).arg(package))?;
     std::fs::rename(unfinished, to)?;
     Ok(())
@@ -81,14 +98,22 @@ pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<(
 pub(super) fn go(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "go failed: {}", said.lines().last().unwrap_or_default());
+    ensure!(
+        output.status.success(),
+        "go failed: {}",
+        said.lines().last().unwrap_or_default()
+    );
     Ok(())
 }
 
 fn directory() -> Result<PathBuf> {
     let home = |name: &str, below: &str| {
-        env::var_os(name).filter(|path| !path.is_empty()).map(|path| PathBuf::from(path).join(below))
+        env::var_os(name)
+            .filter(|path| !path.is_empty())
+            .map(|path| PathBuf::from(path).join(below))
     };
-    let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache")).context("HOME is not set")?;
+    let cache = home("XDG_CACHE_HOME", "")
+        .or_else(|| home("HOME", ".cache"))
+        .context("HOME is not set")?;
     Ok(cache.join("darkroom"))
 }

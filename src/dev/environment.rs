@@ -32,7 +32,10 @@ pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String);
     [
         ("REPLICATE_BASE_URL", provider.base_url.clone()),
         ("REPLICATE_API_TOKEN", provider::TOKEN.to_owned()),
-        ("REPLICATE_WEBHOOK_SECRET", provider::WEBHOOK_SECRET.to_owned()),
+        (
+            "REPLICATE_WEBHOOK_SECRET",
+            provider::WEBHOOK_SECRET.to_owned(),
+        ),
         ("SOURCE_ALLOW", provider.address.to_string()),
     ]
 }

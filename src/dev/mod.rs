@@ -90,14 +90,18 @@ impl Stack {
     /// If a component cannot be started; the message says which and where its log is.
     pub async fn start(options: Options, progress: impl Fn(&str)) -> Result<Self> {
         let directory = &options.directory;
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
         let cli = temporal_cli::locate(&progress).await?;
         let temporal = TemporalServer::start(&cli, &options).await?;
         progress(&format!("Temporal    {}", temporal.address));
         if let Some(ui) = &temporal.ui {
             progress(&format!("Temporal UI {ui}"));
         }
-        let s3 = S3Server::start(&directory.join("s3"), ports::bind(&options, "s3", 9000).await?)?;
+        let s3 = S3Server::start(
+            &directory.join("s3"),
+            ports::bind(&options, "s3", 9000).await?,
+        )?;
         progress(&format!("S3          {}", s3.endpoint));
         let provider = start_provider(&options).await?;
         progress(&match &provider {
@@ -108,7 +112,15 @@ impl Stack {
         let variables = variables(&temporal, &s3, provider.as_ref(), api_address);
         let api = environment::spawn("api", "api", &variables, &options)?;
         let worker = environment::spawn("worker", "worker", &variables, &options)?;
-        let stack = Self { temporal, s3, provider, worker, api, api_address, options };
+        let stack = Self {
+            temporal,
+            s3,
+            provider,
+            worker,
+            api,
+            api_address,
+            options,
+        };
         stack.until_ready().await?;
         progress("worker      polls both queues");
         progress(&format!("api         {}", stack.api_url()));
@@ -127,15 +139,28 @@ impl Stack {
     /// # Errors
     /// If it cannot be started.
     pub fn spawn(&self, subcommand: &'static str) -> Result<Process> {
-        environment::spawn(subcommand, subcommand, &self.variables(self.api_address), &self.options)
+        environment::spawn(
+            subcommand,
+            subcommand,
+            &self.variables(self.api_address),
+            &self.options,
+        )
     }
 
     /// Starts a worker of a build, under a name of its own, which is told this as well.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn_worker(&self, name: &str, binary: &Path, further: &[(&'static str, String)]) -> Result<Process> {
-        let mut options = Options { binary: binary.to_owned(), ..self.options.clone() };
+    pub fn spawn_worker(
+        &self,
+        name: &str,
+        binary: &Path,
+        further: &[(&'static str, String)],
+    ) -> Result<Process> {
+        let mut options = Options {
+            binary: binary.to_owned(),
+            ..self.options.clone()
+        };
         options.variables.extend_from_slice(further);
         environment::spawn(name, "worker", &self.variables(self.api_address), &options)
     }
@@ -145,17 +170,32 @@ impl Stack {
     /// # Errors
     /// If it cannot be started.
     pub async fn spawn_another_api(&self) -> Result<(Process, SocketAddr)> {
-        let mut options = Options { usual_ports: false, ..self.options.clone() };
+        let mut options = Options {
+            usual_ports: false,
+            ..self.options.clone()
+        };
         let address = ports::pick(&options, "another-api", 0).await?;
         // Links are the same, whichever process makes them.
-        options.variables.push(("DARKROOM_PUBLIC_URL", self.api_url()));
+        options
+            .variables
+            .push(("DARKROOM_PUBLIC_URL", self.api_url()));
         let process = environment::spawn("another-api", "api", &self.variables(address), &options)?;
-        until_ready("another api that is ready", &format!("http://{address}"), &[&process]).await?;
+        until_ready(
+            "another api that is ready",
+            &format!("http://{address}"),
+            &[&process],
+        )
+        .await?;
         Ok((process, address))
     }
 
     fn variables(&self, api_address: SocketAddr) -> Vec<(&'static str, String)> {
-        variables(&self.temporal, &self.s3, self.provider.as_ref(), api_address)
+        variables(
+            &self.temporal,
+            &self.s3,
+            self.provider.as_ref(),
+            api_address,
+        )
     }
 
     /// Waits until the api reports that it is ready.
@@ -163,7 +203,12 @@ impl Stack {
     /// # Errors
     /// If a process ends or a minute passes first.
     pub async fn until_ready(&self) -> Result<()> {
-        until_ready("a worker and an api that are ready", &self.api_url(), &[&self.worker, &self.api]).await
+        until_ready(
+            "a worker and an api that are ready",
+            &self.api_url(),
+            &[&self.worker, &self.api],
+        )
+        .await
     }
 }
 
@@ -185,7 +230,12 @@ fn variables(
         ("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ("DARKROOM_LISTEN", api_address.to_string()),
     ];
-    variables.extend(temporal.ui.as_ref().map(|ui| ("DARKROOM_TEMPORAL_UI", ui.clone())));
+    variables.extend(
+        temporal
+            .ui
+            .as_ref()
+            .map(|ui| ("DARKROOM_TEMPORAL_UI", ui.clone())),
+    );
     // Replicate calls back over https only, and cannot reach loopback.
     if let Some(provider) = provider {
         variables.extend(environment::of_provider(provider));
@@ -196,7 +246,9 @@ fn variables(
 
 /// Starts the embedded provider, unless the real one is used.
 async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
-    let ProviderChoice::Embedded { latency } = options.provider else { return Ok(None) };
+    let ProviderChoice::Embedded { latency } = options.provider else {
+        return Ok(None);
+    };
     let listener = ports::bind(options, "provider", 9100).await?;
     ProviderServer::start(&options.directory.join("provider"), listener, latency).map(Some)
 }
@@ -205,7 +257,12 @@ async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
 pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
     let url = format!("{api_url}/readyz");
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let ready = async || http.get(&url).send().await.is_ok_and(|response| response.status().is_success());
+    let ready = async || {
+        http.get(&url)
+            .send()
+            .await
+            .is_ok_and(|response| response.status().is_success())
+    };
     process::until(what, Duration::from_mins(1), processes, ready).await
 }
 

@@ -25,10 +25,13 @@ async fn bind_one_of(
     others: impl IntoIterator<Item = u16>,
 ) -> Result<TcpListener> {
     let memory = memory(options, component);
-    let before = std::fs::read_to_string(&memory).ok().and_then(|text| text.trim().parse().ok());
+    let before = std::fs::read_to_string(&memory)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     let usual = options.usual_ports.then_some(usual);
     for port in before.into_iter().chain(usual).chain(others) {
-        if let Ok(listener) = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
+        if let Ok(listener) = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+        {
             std::fs::create_dir_all(memory.with_file_name(""))?;
             std::fs::write(&memory, listener.local_addr()?.port().to_string())?;
             return Ok(listener);
@@ -60,7 +63,9 @@ pub async fn pick_low(options: &Options, components: &[(String, u16)]) -> Result
         let others = (LOW.start + spread..LOW.end).chain(LOW);
         held.push(bind_one_of(options, component, *usual, others).await?);
     }
-    held.iter().map(|listener| Ok(listener.local_addr()?)).collect()
+    held.iter()
+        .map(|listener| Ok(listener.local_addr()?))
+        .collect()
 }
 
 fn memory(options: &Options, component: &str) -> PathBuf {

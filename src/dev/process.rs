@@ -35,15 +35,25 @@ impl Process {
     /// If it cannot be started.
     pub fn spawn(name: &str, mut command: Command, log_directory: &Path) -> Result<Self> {
         let log = log_directory.join(format!("{name}.log"));
-        std::fs::create_dir_all(log_directory).with_context(|| format!("cannot create {}", log_directory.display()))?;
+        std::fs::create_dir_all(log_directory)
+            .with_context(|| format!("cannot create {}", log_directory.display()))?;
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-        command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
+        command
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file);
         // In a group of its own, Ctrl-C in a terminal reaches us alone and we stop the children in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child: Mutex::new(child), log })
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child: Mutex::new(child),
+            log,
+        })
     }
 
     /// Its process id.
@@ -77,7 +87,9 @@ impl Process {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
-        self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.child
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -100,10 +112,18 @@ pub async fn until(
     let give_up = Instant::now() + deadline;
     while !condition().await {
         if let Some(dead) = processes.iter().find(|process| !process.is_running()) {
-            bail!("{} ended: {} (log: {})", dead.name, last_line(&dead.log), dead.log.display());
+            bail!(
+                "{} ended: {} (log: {})",
+                dead.name,
+                last_line(&dead.log),
+                dead.log.display()
+            );
         }
         if Instant::now() > give_up {
-            let logs: Vec<_> = processes.iter().map(|process| process.log.display().to_string()).collect();
+            let logs: Vec<_> = processes
+                .iter()
+                .map(|process| process.log.display().to_string())
+                .collect();
             bail!("no {what} within {deadline:?} (log: {})", logs.join(", "));
         }
         tokio::time::sleep(INTERVAL).await;
@@ -117,7 +137,10 @@ pub async fn until(
 /// # Errors
 /// If it cannot be started.
 pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
-    let mut child = command.stdin(Stdio::null()).spawn().context("cannot start the command")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot start the command")?;
     let (closed, pipe) = std::sync::mpsc::channel();
     when_stdin_closes(move || {
         // The receiver goes only when the command has ended.
@@ -139,7 +162,9 @@ pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
 }
 
 fn stop_in_order(child: &mut Child, signal: &str) -> Result<()> {
-    Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status()?;
+    Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status()?;
     let deadline = Instant::now() + ORDERLY;
     while child.try_wait()?.is_none() && Instant::now() < deadline {
         std::thread::sleep(INTERVAL);
@@ -151,12 +176,20 @@ fn stop_in_order(child: &mut Child, signal: &str) -> Result<()> {
 pub fn when_stdin_closes(then: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
-        while std::io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
+        while std::io::stdin()
+            .read(&mut buffer)
+            .is_ok_and(|read| read > 0)
+        {}
         then();
     });
 }
 
 fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("without a word").chars().take(300).collect()
+    text.lines()
+        .last()
+        .unwrap_or("without a word")
+        .chars()
+        .take(300)
+        .collect()
 }

@@ -34,8 +34,10 @@ impl S3Server {
     /// If the directory cannot be used.
     pub fn start(root: &Path, listener: TcpListener) -> Result<Self> {
         let bucket = root.join(BUCKET);
-        std::fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
-        let files = FileSystem::new(root).map_err(|error| anyhow!("cannot serve {}: {error:?}", root.display()))?;
+        std::fs::create_dir_all(&bucket)
+            .with_context(|| format!("cannot create {}", bucket.display()))?;
+        let files = FileSystem::new(root)
+            .map_err(|error| anyhow!("cannot serve {}: {error:?}", root.display()))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
@@ -48,14 +50,19 @@ impl S3Server {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+                let connection = http
+                    .serve_connection(TokioIo::new(socket), service.clone())
+                    .into_owned();
                 tokio::spawn(async move {
                     // A client that goes away is no news.
                     let _ = connection.await;
                 });
             }
         });
-        Ok(Self { endpoint, accepting: accepting.abort_handle() })
+        Ok(Self {
+            endpoint,
+            accepting: accepting.abort_handle(),
+        })
     }
 }
 

@@ -125,7 +125,11 @@ impl SourceServer {
                 });
             }
         });
-        Ok(Self { address, seen, accepting: accepting.abort_handle() })
+        Ok(Self {
+            address,
+            seen,
+            accepting: accepting.abort_handle(),
+        })
     }
 
     /// The URL of a file, with its manner as a query.
@@ -155,7 +159,12 @@ impl Drop for SourceServer {
 
 impl Seen {
     fn of(&self, name: &str) -> (u32, u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn count(&self, name: &str, requests: u32, bytes: u64) -> u32 {
@@ -194,37 +203,79 @@ async fn read(socket: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> 
         return Ok(None);
     }
     let target = line.split(' ').nth(1).unwrap_or_default();
-    let (name, query) = target.trim_start_matches('/').split_once('?').unwrap_or((target, ""));
+    let (name, query) = target
+        .trim_start_matches('/')
+        .split_once('?')
+        .unwrap_or((target, ""));
     let manner = serde_urlencoded::from_str(query).map_err(io::Error::other)?;
-    let mut request = Request { name: name.to_owned(), manner, from: None, if_range: None };
+    let mut request = Request {
+        name: name.to_owned(),
+        manner,
+        from: None,
+        if_range: None,
+    };
     loop {
         let mut header = String::new();
         socket.read_line(&mut header).await?;
-        let Some((name, value)) = header.trim_end().split_once(": ") else { return Ok(Some(request)) };
+        let Some((name, value)) = header.trim_end().split_once(": ") else {
+            return Ok(Some(request));
+        };
         match name.to_ascii_lowercase().as_str() {
-            "range" => request.from = value.trim_start_matches("bytes=").trim_end_matches('-').parse().ok(),
+            "range" => {
+                request.from = value
+                    .trim_start_matches("bytes=")
+                    .trim_end_matches('-')
+                    .parse()
+                    .ok()
+            }
             "if-range" => request.if_range = Some(value.to_owned()),
             _ => {}
         }
     }
 }
 
-async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Seen) -> io::Result<bool> {
-    let Manner { bytes, framing, overstate, ranges, .. } = request.manner;
+async fn answer(
+    socket: &mut TcpStream,
+    request: &Request,
+    count: u32,
+    seen: &Seen,
+) -> io::Result<bool> {
+    let Manner {
+        bytes,
+        framing,
+        overstate,
+        ranges,
+        ..
+    } = request.manner;
     let misbehaves = count <= request.manner.times;
     let manner = &request.manner;
     let is_gone = manner.serves.is_some_and(|most| count > most);
-    if let Some(status) = manner.status.filter(|_| misbehaves).or(is_gone.then_some(404)) {
-        let retry = manner.retry_after.map_or(String::new(), |seconds| format!("Retry-After: {seconds}\r\n"));
-        let location = manner.location.as_ref().map_or(String::new(), |to| format!("Location: {to}\r\n"));
-        let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\n{retry}{location}\r\n");
+    if let Some(status) = manner
+        .status
+        .filter(|_| misbehaves)
+        .or(is_gone.then_some(404))
+    {
+        let retry = manner.retry_after.map_or(String::new(), |seconds| {
+            format!("Retry-After: {seconds}\r\n")
+        });
+        let location = manner
+            .location
+            .as_ref()
+            .map_or(String::new(), |to| format!("Location: {to}\r\n"));
+        let answer =
+            format!("HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\n{retry}{location}\r\n");
         socket.write_all(answer.as_bytes()).await?;
         return Ok(true);
     }
     let version = if manner.changes { count } else { 1 };
     let tag = format!("\"{version}\"");
-    let is_same = request.if_range.as_ref().is_none_or(|wanted| *wanted == tag);
-    let from = request.from.filter(|from| ranges && is_same && *from < bytes);
+    let is_same = request
+        .if_range
+        .as_ref()
+        .is_none_or(|wanted| *wanted == tag);
+    let from = request
+        .from
+        .filter(|from| ranges && is_same && *from < bytes);
     let begin = from.unwrap_or(0);
 
     let mut head = match from {
@@ -245,8 +296,18 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
     if ranges {
         head.extend(["Accept-Ranges: bytes".to_owned(), format!("ETag: {tag}")]);
     }
-    head.extend(manner.content_type.iter().map(|value| format!("Content-Type: {value}")));
-    head.extend(manner.encoding.iter().map(|value| format!("Content-Encoding: {value}")));
+    head.extend(
+        manner
+            .content_type
+            .iter()
+            .map(|value| format!("Content-Type: {value}")),
+    );
+    head.extend(
+        manner
+            .encoding
+            .iter()
+            .map(|value| format!("Content-Encoding: {value}")),
+    );
     let head = head.join("\r\n") + "\r\n\r\n";
     socket.write_all(head.as_bytes()).await?;
 
@@ -262,16 +323,25 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
             if manner.stall.is_some_and(|stall| at >= stall) {
                 std::future::pending::<()>().await;
             }
-            stop = [manner.cut, manner.stall].into_iter().flatten().filter(|limit| *limit > at).fold(stop, u64::min);
+            stop = [manner.cut, manner.stall]
+                .into_iter()
+                .flatten()
+                .filter(|limit| *limit > at)
+                .fold(stop, u64::min);
         }
-        let most = manner.rate.map_or(PIECE, |rate| (rate / 10) as usize).clamp(1, PIECE);
+        let most = manner
+            .rate
+            .map_or(PIECE, |rate| (rate / 10) as usize)
+            .clamp(1, PIECE);
         let most = most.min(usize::try_from(stop - at).unwrap_or(PIECE));
         let piece = match usize::try_from(at).ok().filter(|at| *at < beginning.len()) {
             Some(at) => beginning.slice(at..(at + most).min(beginning.len())),
             None => filler.slice(..most),
         };
         if framing == Some(Framing::Chunked) {
-            socket.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+            socket
+                .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
+                .await?;
         }
         socket.write_all(&piece).await?;
         if framing == Some(Framing::Chunked) {
@@ -280,7 +350,10 @@ async fn answer(socket: &mut TcpStream, request: &Request, count: u32, seen: &Se
         at += piece.len() as u64;
         seen.count(&request.name, 0, piece.len() as u64);
         if let Some(rate) = manner.rate {
-            tokio::time::sleep(Duration::from_secs(1) * u32::try_from(piece.len()).unwrap_or(u32::MAX) / rate).await;
+            tokio::time::sleep(
+                Duration::from_secs(1) * u32::try_from(piece.len()).unwrap_or(u32::MAX) / rate,
+            )
+            .await;
         }
     }
     if framing == Some(Framing::Chunked) {

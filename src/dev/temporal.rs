@@ -5,8 +5,8 @@ use std::{path::Path, process::Command, time::Duration};
 use anyhow::{Result, ensure};
 use darkroom_workflows::search_attributes;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url, grpc::WorkflowService,
-    tonic::IntoRequest,
+    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url,
+    grpc::WorkflowService, tonic::IntoRequest,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
@@ -31,17 +31,34 @@ impl TemporalServer {
     /// If it does not come up.
     pub async fn start(cli: &Path, options: &Options) -> Result<Self> {
         let address = ports::pick(options, "temporal", 7233).await?;
-        let ui = if options.temporal_ui { Some(ports::pick(options, "temporal-ui", 8233).await?) } else { None };
+        let ui = if options.temporal_ui {
+            Some(ports::pick(options, "temporal-ui", 8233).await?)
+        } else {
+            None
+        };
         let command = command(cli, options, address.port(), ui.map(|ui| ui.port()));
         let process = Process::spawn("temporal", command, &log_directory(&options.directory))?;
-        let server = Self { address: address.to_string(), ui: ui.map(|ui| format!("http://{ui}")), process };
+        let server = Self {
+            address: address.to_string(),
+            ui: ui.map(|ui| format!("http://{ui}")),
+            process,
+        };
         let ready = async || match server.client().await {
             Ok(client) => has_namespace(client).await,
             Err(_) => false,
         };
-        process::until("Temporal server", Duration::from_mins(1), &[&server.process], ready).await?;
+        process::until(
+            "Temporal server",
+            Duration::from_mins(1),
+            &[&server.process],
+            ready,
+        )
+        .await?;
         // Another server may have taken the port first and be the one that answers.
-        ensure!(server.process.is_running(), "another process has taken {address}; try again");
+        ensure!(
+            server.process.is_running(),
+            "another process has taken {address}; try again"
+        );
         Ok(server)
     }
 
@@ -64,19 +81,35 @@ impl TemporalServer {
     pub async fn client(&self) -> Result<Client> {
         let url: Url = format!("http://{}", self.address).parse()?;
         let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
-        Ok(Client::new(connection, ClientOptions::new("default").build())?)
+        Ok(Client::new(
+            connection,
+            ClientOptions::new("default").build(),
+        )?)
     }
 }
 
 fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Command {
     let mut command = Command::new(&options.binary);
-    command.args(["supervise", "--"]).arg(cli).args(["server", "start-dev", "--ip", "127.0.0.1"]);
+    command
+        .args(["supervise", "--"])
+        .arg(cli)
+        .args(["server", "start-dev", "--ip", "127.0.0.1"]);
     command.args(["--log-level", "error", "--port", &port.to_string()]);
-    command.arg("--db-filename").arg(options.directory.join("temporal.db"));
+    command
+        .arg("--db-filename")
+        .arg(options.directory.join("temporal.db"));
     // Three times the throughput of the defaults, and as durable against a crash of any process.
-    command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
+    command.args([
+        "--sqlite-pragma",
+        "journal_mode=WAL",
+        "--sqlite-pragma",
+        "synchronous=NORMAL",
+    ]);
     // One node needs no more than one partition a queue; each one less is a poll less.
-    for key in ["matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions"] {
+    for key in [
+        "matching.numTaskqueueReadPartitions",
+        "matching.numTaskqueueWritePartitions",
+    ] {
         command.args(["--dynamic-config-value", &format!("{key}=1")]);
     }
     for name in search_attributes::NAMES {
@@ -90,6 +123,11 @@ fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Co
 }
 
 async fn has_namespace(mut client: Client) -> bool {
-    let request = DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() };
-    WorkflowService::describe_namespace(&mut client, request.into_request()).await.is_ok()
+    let request = DescribeNamespaceRequest {
+        namespace: client.namespace(),
+        ..Default::default()
+    };
+    WorkflowService::describe_namespace(&mut client, request.into_request())
+        .await
+        .is_ok()
 }

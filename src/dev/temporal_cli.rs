@@ -26,9 +26,13 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
         return Ok(path);
     }
     let built = build(&path, progress);
-    let Err(no_build) = built else { return Ok(path) };
+    let Err(no_build) = built else {
+        return Ok(path);
+    };
     progress("fetching the Temporal CLI");
-    let Err(no_download) = download(&cached).await else { return Ok(path) };
+    let Err(no_download) = download(&cached).await else {
+        return Ok(path);
+    };
     bail!(
         "there is no Temporal CLI, and none could be built ({no_build:#}) or fetched ({no_download:#}). \
          Three ways out: install Go 1.26 or later (https://go.dev/dl) and run this again; \
@@ -39,21 +43,46 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
 
 fn build(cached: &Path, progress: &impl Fn(&str)) -> Result<()> {
     cache::check_go()?;
-    progress(&format!("building the Temporal CLI {VERSION} with Go, once: about 4 minutes on 2 cores"));
+    progress(&format!(
+        "building the Temporal CLI {VERSION} with Go, once: about 4 minutes on 2 cores"
+    ));
     let version = format!("-X github.com/temporalio/cli/internal/temporalcli.Version={VERSION}");
     cache::build_tool("github.com/temporalio/cli/cmd/temporal", &version, cached)
 }
 
 async fn download(cached: &Cached) -> Result<()> {
-    let platform = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let url = format!("https://temporal.download/cli/archive/v{VERSION}?platform={platform}&arch={architecture}");
-    let response = reqwest::get(url).await.map_err(reqwest::Error::without_url)?.error_for_status()?;
+    let platform = if cfg!(target_os = "macos") {
+        "darwin"
+    } else {
+        "linux"
+    };
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let url = format!(
+        "https://temporal.download/cli/archive/v{VERSION}?platform={platform}&arch={architecture}"
+    );
+    let response = reqwest::get(url)
+        .await
+        .map_err(reqwest::Error::without_url)?
+        .error_for_status()?;
     let archive = cached.path.with_extension("tar.gz");
     std::fs::write(&archive, response.bytes().await?)?;
     let directory = cached.directory();
-    let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(directory).arg("temporal").status();
-    ensure!(unpacked.is_ok_and(|status| status.success()), "cannot unpack {}", archive.display());
+    let unpacked = Command::new("tar")
+        .arg("-xzf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(directory)
+        .arg("temporal")
+        .status();
+    ensure!(
+        unpacked.is_ok_and(|status| status.success()),
+        "cannot unpack {}",
+        archive.display()
+    );
     std::fs::remove_file(archive)?;
     ensure!(runs(&cached.path), "the fetched CLI does not run");
     Ok(())

@@ -30,7 +30,8 @@ impl VersityGateway {
     /// If there is none and none can be built, or if it does not come up.
     pub async fn start(options: &Options, progress: &impl Fn(&str)) -> Result<Self> {
         let bucket = root(options).join(BUCKET);
-        std::fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
+        std::fs::create_dir_all(&bucket)
+            .with_context(|| format!("cannot create {}", bucket.display()))?;
         Self::start_with_keys(options, (ACCESS_KEY, SECRET_KEY), progress).await
     }
 
@@ -46,17 +47,42 @@ impl VersityGateway {
         let program = locate(progress)?;
         let address = ports::pick(options, "versitygw", 7070).await?;
         let root = root(options);
-        std::fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+        std::fs::create_dir_all(&root)
+            .with_context(|| format!("cannot create {}", root.display()))?;
         let mut command = Command::new(&options.binary);
         command.args(["supervise", "--"]).arg(program);
-        command.args(["--port", &address.to_string(), "--health", "/health", "posix"]).arg(root);
-        command.env("ROOT_ACCESS_KEY", access_key).env("ROOT_SECRET_KEY", secret_key);
+        command
+            .args([
+                "--port",
+                &address.to_string(),
+                "--health",
+                "/health",
+                "posix",
+            ])
+            .arg(root);
+        command
+            .env("ROOT_ACCESS_KEY", access_key)
+            .env("ROOT_SECRET_KEY", secret_key);
         let process = Process::spawn("versitygw", command, &log_directory(&options.directory))?;
-        let gateway = Self { endpoint: format!("http://{address}"), process };
+        let gateway = Self {
+            endpoint: format!("http://{address}"),
+            process,
+        };
         let http = reqwest::Client::builder().no_proxy().build()?;
         let health = format!("{}/health", gateway.endpoint);
-        let ready = async || http.get(&health).send().await.is_ok_and(|answer| answer.status().is_success());
-        process::until("S3 gateway", Duration::from_secs(30), &[&gateway.process], ready).await?;
+        let ready = async || {
+            http.get(&health)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+        };
+        process::until(
+            "S3 gateway",
+            Duration::from_secs(30),
+            &[&gateway.process],
+            ready,
+        )
+        .await?;
         Ok(gateway)
     }
 
@@ -84,10 +110,16 @@ fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
     let cached = Cached::lock("versitygw", VERSION)?;
     if !cache::runs(&cached.path) {
         cache::check_go()?;
-        progress(&format!("building the Versity gateway {VERSION} with Go, once"));
+        progress(&format!(
+            "building the Versity gateway {VERSION} with Go, once"
+        ));
         let package = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSION}");
-        cache::go(Command::new("go").env("GOBIN", cached.directory()).args(["install", &package]))
-            .context("there is no versitygw on the PATH, and none could be built")?;
+        cache::go(
+            Command::new("go")
+                .env("GOBIN", cached.directory())
+                .args(["install", &package]),
+        )
+        .context("there is no versitygw on the PATH, and none could be built")?;
     }
     Ok(cached.path.clone())
 }

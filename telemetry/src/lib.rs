@@ -30,7 +30,10 @@ impl Telemetry {
     pub fn start(service: &'static str) -> Result<Self> {
         let traces = traces::Exporter::from_env(service)?;
         let layers = vec![logs::layer()?];
-        let layers = layers.into_iter().chain(traces.as_ref().map(traces::Exporter::layer)).collect::<Vec<_>>();
+        let layers = layers
+            .into_iter()
+            .chain(traces.as_ref().map(traces::Exporter::layer))
+            .collect::<Vec<_>>();
         tracing_subscriber::registry().with(layers).try_init()?;
         Ok(Self { traces })
     }

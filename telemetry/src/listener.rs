@@ -34,12 +34,15 @@ pub async fn serve(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("METRICS_LISTEN: cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("METRICS_LISTEN: cannot listen on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     let answering = Answering { metrics, readiness };
     tokio::spawn(async move {
-        shutdown.run_until_cancelled(accept(listener, answering)).await;
+        shutdown
+            .run_until_cancelled(accept(listener, answering))
+            .await;
     });
     Ok(())
 }
@@ -47,7 +50,9 @@ pub async fn serve(
 async fn accept(listener: TcpListener, answering: Answering) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let Ok((socket, _)) = listener.accept().await else {
             // No file descriptor left, most likely: let connections end before the next try.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -72,7 +77,10 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (status, text) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics.render()),
             (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
@@ -80,12 +88,18 @@ impl Answering {
                 Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
                 Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
             },
-            (&Method::GET, _) => (StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n".to_owned()),
+            (&Method::GET, _) => (
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /healthz and /readyz\n".to_owned(),
+            ),
             _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; version=0.0.4"));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain; version=0.0.4"),
+        );
         Ok(response)
     }
 }

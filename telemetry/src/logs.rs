@@ -14,14 +14,25 @@ const DEFAULT: &str = "info,temporalio_sdk_core=warn";
 
 /// Logs of all that `RUST_LOG` lets pass. The spans that a line is within, with job and request, are part of it.
 pub(crate) fn layer() -> Result<Box<dyn Layer<Registry> + Send + Sync>> {
-    let said = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
+    let said = std::env::var(EnvFilter::DEFAULT_ENV)
+        .ok()
+        .filter(|filter| !filter.is_empty());
     let filter = said.as_deref().unwrap_or(DEFAULT);
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("RUST_LOG: {filter:?} is no filter; set it like {DEFAULT}"))?;
     Ok(if std::io::stderr().is_terminal() {
-        fmt::layer().with_writer(std::io::stderr).with_filter(filter).boxed()
+        fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed()
     } else {
-        let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-        json.with_writer(std::io::stderr).with_filter(filter).boxed()
+        let json = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false);
+        json.with_writer(std::io::stderr)
+            .with_filter(filter)
+            .boxed()
     })
 }

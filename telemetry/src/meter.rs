@@ -4,9 +4,10 @@ use std::{borrow::Cow, collections::HashMap, error::Error, sync::Arc, time::Dura
 
 use metrics::Label;
 use temporalio_common::telemetry::metrics::{
-    CoreMeter, Counter, CounterBase, Gauge, GaugeBase, GaugeF64, GaugeF64Base, Histogram, HistogramBase,
-    HistogramDuration, HistogramDurationBase, HistogramF64, HistogramF64Base, MetricAttributable, MetricAttributes,
-    MetricParameters, NewAttributes, UpDownCounter, UpDownCounterBase,
+    CoreMeter, Counter, CounterBase, Gauge, GaugeBase, GaugeF64, GaugeF64Base, Histogram,
+    HistogramBase, HistogramDuration, HistogramDurationBase, HistogramF64, HistogramF64Base,
+    MetricAttributable, MetricAttributes, MetricParameters, NewAttributes, UpDownCounter,
+    UpDownCounterBase,
 };
 
 /// Makes instruments. Durations are in seconds.
@@ -18,7 +19,11 @@ impl CoreMeter for Meter {
         MetricAttributes::NoOp(Arc::new(attributes.into()))
     }
 
-    fn extend_attributes(&self, existing: MetricAttributes, attributes: NewAttributes) -> MetricAttributes {
+    fn extend_attributes(
+        &self,
+        existing: MetricAttributes,
+        attributes: NewAttributes,
+    ) -> MetricAttributes {
         let mut labels = match existing {
             MetricAttributes::NoOp(labels) => Arc::unwrap_or_clone(labels),
             _ => HashMap::new(),
@@ -63,16 +68,27 @@ struct Named(Cow<'static, str>);
 struct Labeled<T>(T);
 
 fn labels(attributes: &MetricAttributes) -> Vec<Label> {
-    let MetricAttributes::NoOp(labels) = attributes else { return Vec::new() };
-    labels.iter().map(|(name, value)| Label::new(name.clone(), value.clone())).collect()
+    let MetricAttributes::NoOp(labels) = attributes else {
+        return Vec::new();
+    };
+    labels
+        .iter()
+        .map(|(name, value)| Label::new(name.clone(), value.clone()))
+        .collect()
 }
 
 /// One of the SDK's instruments: which of ours it is, and how a value is put into it.
 macro_rules! instrument {
     ($base:ident, $method:ident($value:ident: $type:ty), $instrument:ident!, $ours:ty => $record:expr) => {
         impl MetricAttributable<Box<dyn $base>> for Named {
-            fn with_attributes(&self, attributes: &MetricAttributes) -> Result<Box<dyn $base>, Box<dyn Error>> {
-                Ok(Box::new(Labeled(metrics::$instrument!(self.0.clone(), labels(attributes)))))
+            fn with_attributes(
+                &self,
+                attributes: &MetricAttributes,
+            ) -> Result<Box<dyn $base>, Box<dyn Error>> {
+                Ok(Box::new(Labeled(metrics::$instrument!(
+                    self.0.clone(),
+                    labels(attributes)
+                ))))
             }
         }
 
@@ -93,12 +109,18 @@ instrument!(GaugeBase, records(value: u64), gauge!, metrics::Gauge => |ours, val
 instrument!(GaugeF64Base, records(value: f64), gauge!, metrics::Gauge => |ours, value| ours.set(value));
 instrument!(UpDownCounterBase, adds(value: i64), gauge!, metrics::Gauge => |ours, value| ours.increment(signed(value)));
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is an estimate above 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is an estimate above 2^53"
+)]
 fn float(value: u64) -> f64 {
     value as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is an estimate above 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is an estimate above 2^53"
+)]
 fn signed(value: i64) -> f64 {
     value as f64
 }

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::meter::Meter;
 
 /// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait, work.
-const BUCKETS: [f64; 14] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0];
+const BUCKETS: [f64; 14] = [
+    0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0,
+];
 
 /// The same for the time that is left of an hour.
 const MARGIN_BUCKETS: [f64; 8] = [60.0, 300.0, 600.0, 1200.0, 1800.0, 2400.0, 3000.0, 3600.0];
@@ -46,18 +48,30 @@ impl Metrics {
     /// # Errors
     /// If the process counts already.
     pub fn install(shutdown: CancellationToken) -> Result<Self> {
-        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).context("cannot set up metrics")?;
-        let builder = builder.set_buckets_for_metric(Matcher::Full(MARGIN.to_owned()), &MARGIN_BUCKETS)?;
-        let handle = builder.install_recorder().context("cannot set up metrics")?;
+        let builder = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)
+            .context("cannot set up metrics")?;
+        let builder =
+            builder.set_buckets_for_metric(Matcher::Full(MARGIN.to_owned()), &MARGIN_BUCKETS)?;
+        let handle = builder
+            .install_recorder()
+            .context("cannot set up metrics")?;
         let upkept = handle.clone();
         tokio::spawn(async move {
-            while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+            while shutdown
+                .run_until_cancelled(tokio::time::sleep(UPKEEP))
+                .await
+                .is_some()
+            {
                 upkept.run_upkeep();
             }
         });
         let process = Collector::default();
         process.describe();
-        Ok(Self { counted: handle, process })
+        Ok(Self {
+            counted: handle,
+            process,
+        })
     }
 
     /// All of it, as Prometheus reads it, with what the process takes of its machine right now.
@@ -71,7 +85,10 @@ impl Metrics {
 /// How Temporal's SDK counts: into the same metrics, in seconds.
 #[must_use]
 pub fn of_temporal() -> TelemetryOptions {
-    TelemetryOptions::builder().metrics(Arc::new(Meter) as Arc<dyn CoreMeter>).attach_service_name(false).build()
+    TelemetryOptions::builder()
+        .metrics(Arc::new(Meter) as Arc<dyn CoreMeter>)
+        .attach_service_name(false)
+        .build()
 }
 
 /// How a connection to Temporal counts its calls.
@@ -79,8 +96,8 @@ pub fn of_temporal() -> TelemetryOptions {
 /// # Errors
 /// If the SDK refuses.
 pub fn of_connection() -> Result<Option<TemporalMeter>> {
-    let telemetry =
-        telemetry_init(of_temporal()).map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
+    let telemetry = telemetry_init(of_temporal())
+        .map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
     Ok(telemetry.get_temporal_metric_meter())
 }
 
@@ -114,7 +131,9 @@ mod tests {
     #[test]
     fn callers_cannot_make_up_labels_without_end() {
         let names = Names::new();
-        let labels: HashSet<String> = (0..1000).map(|number| names.label(&format!("acme/{number}"))).collect();
+        let labels: HashSet<String> = (0..1000)
+            .map(|number| names.label(&format!("acme/{number}")))
+            .collect();
         assert_eq!(labels.len(), MOST_NAMES + 1);
         assert_eq!(names.label("acme/0"), "acme/0");
         assert_eq!(names.label("acme/999"), "other");

@@ -10,7 +10,9 @@ use http::HeaderMap;
 use opentelemetry::{Context, global, propagation::Extractor, trace::TracerProvider};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use temporalio_client::{ClientInterceptor, Next, StartWorkflowInput, StartWorkflowOutput, errors::WorkflowStartError};
+use temporalio_client::{
+    ClientInterceptor, Next, StartWorkflowInput, StartWorkflowOutput, errors::WorkflowStartError,
+};
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use tracing::{Span, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -25,27 +27,38 @@ pub(crate) struct Exporter(SdkTracerProvider);
 impl Exporter {
     pub(crate) fn from_env(service: &'static str) -> Result<Option<Self>> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let is_off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        let is_off = set("OTEL_SDK_DISABLED")
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
             || set("OTEL_TRACES_EXPORTER").as_deref() == Some("none");
-        let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
         if endpoint.is_none() || is_off {
             return Ok(None);
         }
-        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            .or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
         ensure!(
-            protocol.as_deref().is_none_or(|protocol| protocol == "http/protobuf"),
+            protocol
+                .as_deref()
+                .is_none_or(|protocol| protocol == "http/protobuf"),
             "OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken; point OTEL_EXPORTER_OTLP_ENDPOINT at the collector's \
              port for it, such as http://127.0.0.1:4318"
         );
         let mut resource = Resource::builder();
         let is_named = set("OTEL_SERVICE_NAME").is_some()
-            || set("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="));
+            || set("OTEL_RESOURCE_ATTRIBUTES")
+                .is_some_and(|attributes| attributes.contains("service.name="));
         if !is_named {
             resource = resource.with_service_name(service);
         }
-        let spans =
-            SpanExporter::builder().with_http().build().context("cannot set up traces (OTEL_EXPORTER_OTLP_*)")?;
-        let provider = SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(spans).build();
+        let spans = SpanExporter::builder()
+            .with_http()
+            .build()
+            .context("cannot set up traces (OTEL_EXPORTER_OTLP_*)")?;
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.build())
+            .with_batch_exporter(spans)
+            .build();
         global::set_text_map_propagator(TraceContextPropagator::new());
         Ok(Some(Self(provider)))
     }
@@ -53,7 +66,10 @@ impl Exporter {
     /// Our own spans: those of the SDK would be traces of their own.
     pub(crate) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         let ours = Targets::new().with_target("darkroom", LevelFilter::INFO);
-        tracing_opentelemetry::layer().with_tracer(self.0.tracer("darkroom")).with_filter(ours).boxed()
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer("darkroom"))
+            .with_filter(ours)
+            .boxed()
     }
 
     pub(crate) fn flush(&self) {
@@ -64,14 +80,16 @@ impl Exporter {
 
 /// Makes a span part of the trace that a caller's `traceparent` names, if there is one. Before the span is entered.
 pub fn continue_request(span: &Span, headers: &HeaderMap) {
-    let context = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    let context =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
     // Without an exporter there is nothing to be part of.
     let _ = span.set_parent(context);
 }
 
 /// Makes a span part of the trace that a header of Temporal's carries, if it does. Before the span is entered.
 pub fn continue_workflow(span: &Span, carried: Option<&Payload>) {
-    let fields = carried.and_then(|payload| serde_json::from_slice::<HashMap<String, String>>(&payload.data).ok());
+    let fields = carried
+        .and_then(|payload| serde_json::from_slice::<HashMap<String, String>>(&payload.data).ok());
     if let Some(fields) = fields {
         let context = global::get_text_map_propagator(|propagator| propagator.extract(&fields));
         let _ = span.set_parent(context);
@@ -90,10 +108,19 @@ impl ClientInterceptor for Carrying {
     fn start_workflow<'a>(
         &'a self,
         mut input: StartWorkflowInput,
-        next: Next<'a, StartWorkflowInput, BoxFuture<'a, Result<StartWorkflowOutput, WorkflowStartError>>>,
+        next: Next<
+            'a,
+            StartWorkflowInput,
+            BoxFuture<'a, Result<StartWorkflowOutput, WorkflowStartError>>,
+        >,
     ) -> BoxFuture<'a, Result<StartWorkflowOutput, WorkflowStartError>> {
         if let Some(payload) = carried(&Span::current().context()) {
-            input.options.header.get_or_insert_default().fields.insert(HEADER.to_owned(), payload);
+            input
+                .options
+                .header
+                .get_or_insert_default()
+                .fields
+                .insert(HEADER.to_owned(), payload);
         }
         next.run(input)
     }
@@ -106,7 +133,11 @@ fn carried(context: &Context) -> Option<Payload> {
         return None;
     }
     let metadata = HashMap::from([("encoding".to_owned(), b"json/plain".to_vec())]);
-    Some(Payload { metadata, data: serde_json::to_vec(&fields).ok()?, ..Default::default() })
+    Some(Payload {
+        metadata,
+        data: serde_json::to_vec(&fields).ok()?,
+        ..Default::default()
+    })
 }
 
 /// The headers of a request, as a propagator reads them.

@@ -18,8 +18,12 @@ fn refuses(service: &str, environment: &[(&str, &str)]) -> String {
         ("REPLICATE_API_TOKEN", "t"),
         ("RUST_LOG", "off"),
     ]);
-    let mut process =
-        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = command
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let give_up = Instant::now() + DEADLINE;
     while process.try_wait().unwrap().is_none() {
         if Instant::now() > give_up {
@@ -27,7 +31,11 @@ fn refuses(service: &str, environment: &[(&str, &str)]) -> String {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let Output { status, stdout, stderr } = process.wait_with_output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = process.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(1), "{environment:?}");
     assert!(stdout.is_empty());
     let said = String::from_utf8(stderr).unwrap();
@@ -68,14 +76,23 @@ fn a_malformed_environment_is_named_on_one_line() {
 
 #[test]
 fn a_secret_is_not_repeated() {
-    let said = refuses("worker", &[("REPLICATE_API_TOKEN", "r8_secret"), ("WORKER_QUEUES", "render")]);
+    let said = refuses(
+        "worker",
+        &[
+            ("REPLICATE_API_TOKEN", "r8_secret"),
+            ("WORKER_QUEUES", "render"),
+        ],
+    );
     assert!(!said.contains("r8_secret"));
 }
 
 #[test]
 fn a_worker_does_not_start_against_a_store_that_refuses() {
     let said = refuses("worker", &[("AWS_SECRET_ACCESS_KEY", "wrong")]);
-    assert!(said.contains("the store refuses the bucket \"darkroom\""), "{said}");
+    assert!(
+        said.contains("the store refuses the bucket \"darkroom\""),
+        "{said}"
+    );
     let said = refuses("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]);
     assert!(said.contains("AWS_REGION"), "{said}");
 }

@@ -42,14 +42,30 @@ const SOURCES: [Source; 47] = [
     ("small-unsized", "bytes=1000&framing=chunked", Stored(1)),
     ("small-until-close", "bytes=1000&framing=close", Stored(1)),
     ("a-buffer", "bytes=8388608", Stored(1)),
-    ("a-buffer-unsized", "bytes=8388608&framing=chunked", Stored(1)),
+    (
+        "a-buffer-unsized",
+        "bytes=8388608&framing=chunked",
+        Stored(1),
+    ),
     ("streamed", "bytes=9000000", Stored(1)),
     ("streamed-to-the-limit", "bytes=33554432", Stored(1)),
     ("in-parts", "bytes=70000000&ranges=true", Stored(1)),
-    ("in-parts-unsized", "bytes=20000000&framing=chunked", Stored(1)),
-    ("in-parts-until-close", "bytes=16777216&framing=close", Stored(1)),
+    (
+        "in-parts-unsized",
+        "bytes=20000000&framing=chunked",
+        Stored(1),
+    ),
+    (
+        "in-parts-until-close",
+        "bytes=16777216&framing=close",
+        Stored(1),
+    ),
     ("empty", "bytes=0", Failed("UnsupportedMedia")),
-    ("empty-unsized", "bytes=0&framing=chunked", Failed("UnsupportedMedia")),
+    (
+        "empty-unsized",
+        "bytes=0&framing=chunked",
+        Failed("UnsupportedMedia"),
+    ),
     ("bad-request", "status=400", Failed("SourceRejected")),
     ("unauthorized", "status=401", Failed("SourceRejected")),
     ("forbidden", "status=403", Failed("SourceRejected")),
@@ -58,33 +74,117 @@ const SOURCES: [Source; 47] = [
     ("teapot", "status=418", Failed("SourceRejected")),
     ("no-content", "status=204", Failed("SourceRejected")),
     ("timed-out-once", "status=408&times=1", Stored(2)),
-    ("limited-once", "status=429&retry_after=1&times=1", Stored(2)),
+    (
+        "limited-once",
+        "status=429&retry_after=1&times=1",
+        Stored(2),
+    ),
     ("broken-once", "status=500&times=1", Stored(2)),
     ("bad-gateway-once", "status=502&times=1", Stored(2)),
-    ("broken-for-ever", "status=503", Retried("SourceUnavailable")),
-    ("limited-for-ever", "status=429&retry_after=2", Retried("SourceUnavailable")),
-    ("redirected", "status=302&times=1&location=redirected%3Fbytes=5000", Stored(1)),
-    ("redirected-in-circles", "status=307&location=redirected-in-circles%3Fstatus=307", Failed("SourceRejected")),
+    (
+        "broken-for-ever",
+        "status=503",
+        Retried("SourceUnavailable"),
+    ),
+    (
+        "limited-for-ever",
+        "status=429&retry_after=2",
+        Retried("SourceUnavailable"),
+    ),
+    (
+        "redirected",
+        "status=302&times=1&location=redirected%3Fbytes=5000",
+        Stored(1),
+    ),
+    (
+        "redirected-in-circles",
+        "status=307&location=redirected-in-circles%3Fstatus=307",
+        Failed("SourceRejected"),
+    ),
     ("redirected-nowhere", "status=301", Failed("SourceRejected")),
-    ("redirected-inside", "status=302&location=http%3A%2F%2F127.0.0.1%3A22%2F", Failed("SourceForbidden")),
-    ("redirected-to-metadata", "status=302&location=http%3A%2F%2F169.254.169.254%2F", Failed("SourceForbidden")),
-    ("redirected-to-data", "status=302&location=data%3A%2Cabc", Failed("SourceForbidden")),
-    ("redirected-to-a-file", "status=302&location=file%3A%2F%2F%2Fetc%2Fpasswd", Failed("SourceForbidden")),
+    (
+        "redirected-inside",
+        "status=302&location=http%3A%2F%2F127.0.0.1%3A22%2F",
+        Failed("SourceForbidden"),
+    ),
+    (
+        "redirected-to-metadata",
+        "status=302&location=http%3A%2F%2F169.254.169.254%2F",
+        Failed("SourceForbidden"),
+    ),
+    (
+        "redirected-to-data",
+        "status=302&location=data%3A%2Cabc",
+        Failed("SourceForbidden"),
+    ),
+    (
+        "redirected-to-a-file",
+        "status=302&location=file%3A%2F%2F%2Fetc%2Fpasswd",
+        Failed("SourceForbidden"),
+    ),
     ("cut-once", "bytes=1000000&cut=400000&times=1", Stored(2)),
-    ("cut-once-and-resumed", "bytes=1000000&cut=400000&times=1&ranges=true", Stored(1)),
-    ("cut-once-and-changed", "bytes=1000000&cut=400000&times=1&ranges=true&changes=true", Stored(2)),
-    ("cut-once-and-resumed-elsewhere", "bytes=1000000&cut=400000&times=1&ranges=true&wrong_range=true", Stored(2)),
-    ("cut-once-in-parts", "bytes=20000000&cut=12000000&times=1&framing=chunked", Stored(2)),
-    ("cut-for-ever", "bytes=1000000&cut=400000", Retried("SourceUnavailable")),
-    ("announced-too-much", "bytes=1000000&overstate=1", Retried("SourceUnavailable")),
-    ("stalled-once", "bytes=1000000&stall=400000&times=1", Stored(2)),
+    (
+        "cut-once-and-resumed",
+        "bytes=1000000&cut=400000&times=1&ranges=true",
+        Stored(1),
+    ),
+    (
+        "cut-once-and-changed",
+        "bytes=1000000&cut=400000&times=1&ranges=true&changes=true",
+        Stored(2),
+    ),
+    (
+        "cut-once-and-resumed-elsewhere",
+        "bytes=1000000&cut=400000&times=1&ranges=true&wrong_range=true",
+        Stored(2),
+    ),
+    (
+        "cut-once-in-parts",
+        "bytes=20000000&cut=12000000&times=1&framing=chunked",
+        Stored(2),
+    ),
+    (
+        "cut-for-ever",
+        "bytes=1000000&cut=400000",
+        Retried("SourceUnavailable"),
+    ),
+    (
+        "announced-too-much",
+        "bytes=1000000&overstate=1",
+        Retried("SourceUnavailable"),
+    ),
+    (
+        "stalled-once",
+        "bytes=1000000&stall=400000&times=1",
+        Stored(2),
+    ),
     ("slow-but-steady", "bytes=1000000&rate=50000", Stored(1)),
-    ("trickling", "bytes=1000000&rate=2000", Retried("SourceUnavailable")),
+    (
+        "trickling",
+        "bytes=1000000&rate=2000",
+        Retried("SourceUnavailable"),
+    ),
     ("too-long", "bytes=200000000", Failed("SourceTooLarge")),
-    ("too-long-unsized", "bytes=200000000&framing=chunked", Failed("SourceTooLarge")),
-    ("of-another-type", "bytes=1000&content_type=text/html", Stored(1)),
-    ("in-brotli", "bytes=1000&encoding=br", Failed("UnsupportedMedia")),
-    ("in-broken-gzip", "bytes=1000&encoding=gzip", Retried("SourceUnavailable")),
+    (
+        "too-long-unsized",
+        "bytes=200000000&framing=chunked",
+        Failed("SourceTooLarge"),
+    ),
+    (
+        "of-another-type",
+        "bytes=1000&content_type=text/html",
+        Stored(1),
+    ),
+    (
+        "in-brotli",
+        "bytes=1000&encoding=br",
+        Failed("UnsupportedMedia"),
+    ),
+    (
+        "in-broken-gzip",
+        "bytes=1000&encoding=gzip",
+        Retried("SourceUnavailable"),
+    ),
 ];
 
 /// A case of a bad store: its name, the source's manner, what happens to which requests, how it ends.
@@ -97,9 +197,30 @@ const LARGE: &str = "bytes=70000000&ranges=true";
 const TWO_PARTS: &str = "bytes=140000000&ranges=true";
 
 const STORES: [Store; 30] = [
-    ("busy", SMALL, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1, Stored(1)),
-    ("broken", SMALL, Operation::PutObject, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
-    ("denied", SMALL, Operation::PutObject, Fault::Refuse(403, "AccessDenied"), 1, Stored(2)),
+    (
+        "busy",
+        SMALL,
+        Operation::PutObject,
+        Fault::Refuse(503, "SlowDown"),
+        1,
+        Stored(1),
+    ),
+    (
+        "broken",
+        SMALL,
+        Operation::PutObject,
+        Fault::Refuse(500, "InternalError"),
+        3,
+        Stored(2),
+    ),
+    (
+        "denied",
+        SMALL,
+        Operation::PutObject,
+        Fault::Refuse(403, "AccessDenied"),
+        1,
+        Stored(2),
+    ),
     (
         "denied-for-ever",
         SMALL,
@@ -108,31 +229,206 @@ const STORES: [Store; 30] = [
         1000,
         Retried("StorageRejected"),
     ),
-    ("away", SMALL, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1000, Retried("StorageUnavailable")),
-    ("dropped", SMALL, Operation::PutObject, Fault::Drop, 1, Stored(1)),
-    ("answer-lost", SMALL, Operation::PutObject, Fault::LoseAnswer, 1, Stored(1)),
-    ("pretended", SMALL, Operation::PutObject, Fault::Pretend, 1, Stored(2)),
-    ("corrupted", SMALL, Operation::PutObject, Fault::Corrupt, 1, Stored(2)),
-    ("slow", SMALL, Operation::PutObject, Fault::Delay(Duration::from_secs(2)), 1, Stored(1)),
-    ("streamed-head-broken", STREAMED, Operation::HeadObject, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
-    ("streamed-head-shows-another", STREAMED, Operation::HeadObject, Fault::Pretend, 1, Stored(2)),
-    ("streamed-busy", STREAMED, Operation::PutObject, Fault::Refuse(503, "SlowDown"), 1, Stored(2)),
-    ("streamed-dropped", STREAMED, Operation::PutObject, Fault::Drop, 1, Stored(2)),
-    ("streamed-cut", STREAMED, Operation::PutObject, Fault::Cut(3_000_000), 1, Stored(2)),
-    ("streamed-answer-lost", STREAMED, Operation::PutObject, Fault::LoseAnswer, 1, Stored(1)),
-    ("streamed-pretended", STREAMED, Operation::PutObject, Fault::Pretend, 1, Stored(2)),
-    ("streamed-corrupted", STREAMED, Operation::PutObject, Fault::Corrupt, 1, Stored(2)),
-    ("create-busy", PARTS, Operation::CreateUpload, Fault::Refuse(503, "SlowDown"), 1, Stored(1)),
-    ("part-broken", PARTS, Operation::UploadPart, Fault::Refuse(500, "InternalError"), 1, Stored(1)),
-    ("part-dropped", PARTS, Operation::UploadPart, Fault::Drop, 1, Stored(1)),
-    ("part-cut", PARTS, Operation::UploadPart, Fault::Cut(100_000), 1, Stored(1)),
-    ("part-corrupted", PARTS, Operation::UploadPart, Fault::Corrupt, 1, Stored(2)),
-    ("complete-error-within", PARTS, Operation::CompleteUpload, Fault::ErrorWithin, 1, Stored(1)),
-    ("complete-answer-lost", PARTS, Operation::CompleteUpload, Fault::LoseAnswer, 1, Stored(1)),
-    ("complete-broken", PARTS, Operation::CompleteUpload, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
-    ("large-part-cut", TWO_PARTS, Operation::UploadPart, Fault::Cut(30_000_000), 1, Stored(2)),
-    ("large-complete-broken", LARGE, Operation::CompleteUpload, Fault::Refuse(500, "InternalError"), 3, Stored(2)),
-    ("large-corrupted", LARGE, Operation::UploadPart, Fault::Corrupt, 1, Stored(2)),
+    (
+        "away",
+        SMALL,
+        Operation::PutObject,
+        Fault::Refuse(503, "SlowDown"),
+        1000,
+        Retried("StorageUnavailable"),
+    ),
+    (
+        "dropped",
+        SMALL,
+        Operation::PutObject,
+        Fault::Drop,
+        1,
+        Stored(1),
+    ),
+    (
+        "answer-lost",
+        SMALL,
+        Operation::PutObject,
+        Fault::LoseAnswer,
+        1,
+        Stored(1),
+    ),
+    (
+        "pretended",
+        SMALL,
+        Operation::PutObject,
+        Fault::Pretend,
+        1,
+        Stored(2),
+    ),
+    (
+        "corrupted",
+        SMALL,
+        Operation::PutObject,
+        Fault::Corrupt,
+        1,
+        Stored(2),
+    ),
+    (
+        "slow",
+        SMALL,
+        Operation::PutObject,
+        Fault::Delay(Duration::from_secs(2)),
+        1,
+        Stored(1),
+    ),
+    (
+        "streamed-head-broken",
+        STREAMED,
+        Operation::HeadObject,
+        Fault::Refuse(500, "InternalError"),
+        3,
+        Stored(2),
+    ),
+    (
+        "streamed-head-shows-another",
+        STREAMED,
+        Operation::HeadObject,
+        Fault::Pretend,
+        1,
+        Stored(2),
+    ),
+    (
+        "streamed-busy",
+        STREAMED,
+        Operation::PutObject,
+        Fault::Refuse(503, "SlowDown"),
+        1,
+        Stored(2),
+    ),
+    (
+        "streamed-dropped",
+        STREAMED,
+        Operation::PutObject,
+        Fault::Drop,
+        1,
+        Stored(2),
+    ),
+    (
+        "streamed-cut",
+        STREAMED,
+        Operation::PutObject,
+        Fault::Cut(3_000_000),
+        1,
+        Stored(2),
+    ),
+    (
+        "streamed-answer-lost",
+        STREAMED,
+        Operation::PutObject,
+        Fault::LoseAnswer,
+        1,
+        Stored(1),
+    ),
+    (
+        "streamed-pretended",
+        STREAMED,
+        Operation::PutObject,
+        Fault::Pretend,
+        1,
+        Stored(2),
+    ),
+    (
+        "streamed-corrupted",
+        STREAMED,
+        Operation::PutObject,
+        Fault::Corrupt,
+        1,
+        Stored(2),
+    ),
+    (
+        "create-busy",
+        PARTS,
+        Operation::CreateUpload,
+        Fault::Refuse(503, "SlowDown"),
+        1,
+        Stored(1),
+    ),
+    (
+        "part-broken",
+        PARTS,
+        Operation::UploadPart,
+        Fault::Refuse(500, "InternalError"),
+        1,
+        Stored(1),
+    ),
+    (
+        "part-dropped",
+        PARTS,
+        Operation::UploadPart,
+        Fault::Drop,
+        1,
+        Stored(1),
+    ),
+    (
+        "part-cut",
+        PARTS,
+        Operation::UploadPart,
+        Fault::Cut(100_000),
+        1,
+        Stored(1),
+    ),
+    (
+        "part-corrupted",
+        PARTS,
+        Operation::UploadPart,
+        Fault::Corrupt,
+        1,
+        Stored(2),
+    ),
+    (
+        "complete-error-within",
+        PARTS,
+        Operation::CompleteUpload,
+        Fault::ErrorWithin,
+        1,
+        Stored(1),
+    ),
+    (
+        "complete-answer-lost",
+        PARTS,
+        Operation::CompleteUpload,
+        Fault::LoseAnswer,
+        1,
+        Stored(1),
+    ),
+    (
+        "complete-broken",
+        PARTS,
+        Operation::CompleteUpload,
+        Fault::Refuse(500, "InternalError"),
+        3,
+        Stored(2),
+    ),
+    (
+        "large-part-cut",
+        TWO_PARTS,
+        Operation::UploadPart,
+        Fault::Cut(30_000_000),
+        1,
+        Stored(2),
+    ),
+    (
+        "large-complete-broken",
+        LARGE,
+        Operation::CompleteUpload,
+        Fault::Refuse(500, "InternalError"),
+        3,
+        Stored(2),
+    ),
+    (
+        "large-corrupted",
+        LARGE,
+        Operation::UploadPart,
+        Fault::Corrupt,
+        1,
+        Stored(2),
+    ),
     (
         "not-aborted",
         "bytes=200000000&framing=chunked",
@@ -145,7 +441,11 @@ const STORES: [Store; 30] = [
 
 fn expect(name: &str, actual: &Value, expected: impl Into<Value>) -> Result<(), String> {
     let expected = expected.into();
-    if *actual == expected { Ok(()) } else { Err(format!("{name}: {actual} instead of {expected}")) }
+    if *actual == expected {
+        Ok(())
+    } else {
+        Err(format!("{name}: {actual} instead of {expected}"))
+    }
 }
 
 impl World {
@@ -161,7 +461,8 @@ impl World {
         let media = &job["media"][0];
         match ends {
             Stored(attempt) => {
-                expect(name, &job["status"], "completed").map_err(|error| format!("{error} {job:#}"))?;
+                expect(name, &job["status"], "completed")
+                    .map_err(|error| format!("{error} {job:#}"))?;
                 expect(name, &media["attempts"], attempt)?;
                 self.check_bytes(media).await
             }
@@ -174,9 +475,16 @@ impl World {
         let client = self.stack.temporal.client().await.unwrap();
         let handle = client.get_workflow_handle::<MediaGeneration>(id);
         until(&format!("retry of {id} for {kind}"), async || {
-            let description = handle.describe(WorkflowDescribeOptions::default()).await.unwrap();
+            let description = handle
+                .describe(WorkflowDescribeOptions::default())
+                .await
+                .unwrap();
             let pending = description.raw().pending_activities.clone();
-            let failure = pending.iter().find(|activity| activity.attempt >= 2)?.last_failure.clone()?;
+            let failure = pending
+                .iter()
+                .find(|activity| activity.attempt >= 2)?
+                .last_failure
+                .clone()?;
             let info = failure.failure_info?;
             let said = format!("{info:?}");
             assert!(said.contains(kind), "{id}: {said} {}", failure.message);
@@ -196,51 +504,121 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         ("MAX_OUTPUT_BYTES", longest.as_str()),
     ];
     let options = options("bad-sources");
-    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
     let proxy = Proxy::start(&gateway.endpoint).await;
-    let world = World::start(options, &variables, Some(Place::on_loopback(&proxy.endpoint, &gateway.endpoint))).await;
+    let world = World::start(
+        options,
+        &variables,
+        Some(Place::on_loopback(&proxy.endpoint, &gateway.endpoint)),
+    )
+    .await;
     let mut cases = BTreeMap::new();
     for (name, manner, ends) in SOURCES {
-        cases.insert(name, (world.accept(&world.source.url(name, manner)).await, ends));
+        cases.insert(
+            name,
+            (world.accept(&world.source.url(name, manner)).await, ends),
+        );
     }
     for (name, manner, operation, fault, times, ends) in STORES {
         let id = world.accept(&world.source.url(name, manner)).await;
         if manner == TWO_PARTS {
-            proxy.plan(&format!("{id}/0"), operation, Fault::Delay(Duration::ZERO), 1);
+            proxy.plan(
+                &format!("{id}/0"),
+                operation,
+                Fault::Delay(Duration::ZERO),
+                1,
+            );
         }
         // The manifest is not what this is about.
         proxy.plan(&format!("{id}/0"), operation, fault, times);
         cases.insert(name, (id, ends));
     }
     let gzip = "1f8b08000000000002ff4b54484e2c28c9cccfd35148cecf2d284a2d2e4e4d010085a8c0fd15000000";
-    let unpacked = world.source.url("in-gzip", &format!("bytes={}&head={gzip}&encoding=gzip", gzip.len() / 2));
+    let unpacked = world.source.url(
+        "in-gzip",
+        &format!("bytes={}&head={gzip}&encoding=gzip", gzip.len() / 2),
+    );
     cases.insert("in-gzip", (world.accept(&unpacked).await, Stored(1)));
-    cases.insert("another-port", (world.accept("http://127.0.0.1:1/").await, Failed("SourceForbidden")));
-    cases.insert("metadata", (world.accept("http://169.254.169.254/latest").await, Failed("SourceForbidden")));
-    cases.insert("user-info", (world.accept("http://user@example.com/").await, Failed("SourceForbidden")));
-    cases.insert("no-such-name", (world.accept("http://nowhere.invalid/").await, Retried("SourceUnavailable")));
+    cases.insert(
+        "another-port",
+        (
+            world.accept("http://127.0.0.1:1/").await,
+            Failed("SourceForbidden"),
+        ),
+    );
+    cases.insert(
+        "metadata",
+        (
+            world.accept("http://169.254.169.254/latest").await,
+            Failed("SourceForbidden"),
+        ),
+    );
+    cases.insert(
+        "user-info",
+        (
+            world.accept("http://user@example.com/").await,
+            Failed("SourceForbidden"),
+        ),
+    );
+    cases.insert(
+        "no-such-name",
+        (
+            world.accept("http://nowhere.invalid/").await,
+            Retried("SourceUnavailable"),
+        ),
+    );
     let taken = world.accept(&world.source.url("taken", STREAMED)).await;
-    let taken_by_the_same = world.accept(&world.source.url("taken-by-the-same", STREAMED)).await;
-    for (id, bytes) in [(&taken, vec![7; 9_000_000]), (&taken_by_the_same, source::file(9_000_000))] {
+    let taken_by_the_same = world
+        .accept(&world.source.url("taken-by-the-same", STREAMED))
+        .await;
+    for (id, bytes) in [
+        (&taken, vec![7; 9_000_000]),
+        (&taken_by_the_same, source::file(9_000_000)),
+    ] {
         let key = format!("jobs/{id}/0.png");
-        let put = world.store.put_object().bucket(&world.bucket).key(key).content_type("image/png");
+        let put = world
+            .store
+            .put_object()
+            .bucket(&world.bucket)
+            .key(key)
+            .content_type("image/png");
         put.body(ByteStream::from(bytes)).send().await.unwrap();
     }
     cases.insert("taken", (taken.clone(), Failed("StorageConflict")));
     cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));
 
-    let checks = cases.iter().map(async |(name, (id, ends))| world.check(name, id, *ends).await.err());
+    let checks = cases
+        .iter()
+        .map(async |(name, (id, ends))| world.check(name, id, *ends).await.err());
     let wrong: Vec<String> = join_all(checks).await.into_iter().flatten().collect();
-    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 
-    for (name, (id, _)) in cases.iter().filter(|(_, (_, ends))| !matches!(ends, Retried(_))) {
-        assert_eq!(proxy.left(&format!("{id}/0")), 0, "{name}: a planned fault did not happen");
+    for (name, (id, _)) in cases
+        .iter()
+        .filter(|(_, (_, ends))| !matches!(ends, Retried(_)))
+    {
+        assert_eq!(
+            proxy.left(&format!("{id}/0")),
+            0,
+            "{name}: a planned fault did not happen"
+        );
     }
     assert_eq!(world.source.requests("cut-once-and-resumed"), 2);
     // The first part was there when the second one broke off, after 30 MB at least: the whole file and what the second part had
     // got to is 213 MB at most, and once more from the beginning would be 237 MB at least.
     let fetched = world.source.bytes_sent("large-part-cut");
-    assert!((170_000_000..220_000_000).contains(&fetched), "{fetched} bytes were fetched");
+    assert!(
+        (170_000_000..220_000_000).contains(&fetched),
+        "{fetched} bytes were fetched"
+    );
     for name in [
         "answer-lost",
         "streamed-head-broken",
@@ -248,12 +626,20 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         "complete-broken",
         "large-complete-broken",
     ] {
-        assert_eq!(world.source.requests(name), 1, "{name}: what was stored was fetched again");
+        assert_eq!(
+            world.source.requests(name),
+            1,
+            "{name}: what was stored was fetched again"
+        );
     }
 
     world.sweep().await;
     assert_eq!(world.uploads().await, 0);
-    let stored: Vec<_> = cases.values().filter(|(_, ends)| matches!(ends, Stored(_))).map(|(id, _)| id).collect();
+    let stored: Vec<_> = cases
+        .values()
+        .filter(|(_, ends)| matches!(ends, Stored(_)))
+        .map(|(id, _)| id)
+        .collect();
     for key in world.objects().await {
         let is_manifest = key.ends_with("/job.json");
         let is_stored = stored.iter().any(|id| key.contains(id.as_str())) || key.contains(&taken);

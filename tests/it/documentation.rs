@@ -8,31 +8,62 @@ fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let anchors = |page: &str| -> BTreeSet<String> {
-        let headings =
-            page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+        let headings = page
+            .lines()
+            .filter(|line| line.starts_with('#'))
+            .map(|line| line.trim_start_matches('#').trim());
         headings
             .map(|heading| {
                 let kept = heading.to_lowercase();
-                kept.chars().filter(|c| c.is_alphanumeric() || "- _".contains(*c)).collect::<String>().replace(' ', "-")
+                kept.chars()
+                    .filter(|c| c.is_alphanumeric() || "- _".contains(*c))
+                    .collect::<String>()
+                    .replace(' ', "-")
             })
             .collect()
     };
     let mut links = Vec::new();
-    for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md", "docs/performance.md"] {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/operations.md",
+        "docs/performance.md",
+    ] {
         let (path, text) = (root.join(page), read(&root.join(page)));
-        links.extend(text.split("](").skip(1).map(|rest| (path.clone(), rest.split(')').next().unwrap().to_owned())));
+        links.extend(
+            text.split("](")
+                .skip(1)
+                .map(|rest| (path.clone(), rest.split(')').next().unwrap().to_owned())),
+        );
     }
     let alerts = read(&root.join("deploy/prometheus/alerts.yml"));
-    let runbooks = alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook: "));
+    let runbooks = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook: "));
     links.extend(runbooks.map(|target| (root.join("alerts"), target.to_owned())));
     assert!(links.len() > 60, "only {} links were found", links.len());
-    for (page, target) in links.into_iter().filter(|(_, target)| !target.starts_with("http")) {
-        let (file, anchor) =
-            target.split_once('#').map_or((target.as_str(), None), |(file, anchor)| (file, Some(anchor)));
-        let file = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+    for (page, target) in links
+        .into_iter()
+        .filter(|(_, target)| !target.starts_with("http"))
+    {
+        let (file, anchor) = target
+            .split_once('#')
+            .map_or((target.as_str(), None), |(file, anchor)| {
+                (file, Some(anchor))
+            });
+        let file = if file.is_empty() {
+            page.clone()
+        } else {
+            page.with_file_name(file)
+        };
         assert!(file.exists(), "{} points to {target}", page.display());
         if let Some(anchor) = anchor {
-            assert!(anchors(&read(&file)).contains(anchor), "{} points to {target}", page.display());
+            assert!(
+                anchors(&read(&file)).contains(anchor),
+                "{} points to {target}",
+                page.display()
+            );
         }
     }
 }

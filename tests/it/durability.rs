@@ -16,15 +16,25 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     let mut stack = start(&options("worker-killed")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(4, json!({"latency_ms": 3000}))).await;
-    until("generation", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
+    until("generation", async || {
+        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
+    })
+    .await;
     stack.worker.kill();
     let while_away = api.get(&id).await;
-    assert_eq!((&while_away["status"], &while_away["stage"]), (&json!("processing"), &json!("generating")));
+    assert_eq!(
+        (&while_away["status"], &while_away["stage"]),
+        (&json!("processing"), &json!("generating"))
+    );
     assert_eq!(while_away["stale"], true);
 
     stack.worker = stack.spawn("worker").unwrap();
     let job = api.ended(&id).await;
-    assert_eq!((&job["status"], count(&job, "completed")), (&json!("completed"), 4), "{job:#}");
+    assert_eq!(
+        (&job["status"], count(&job, "completed")),
+        (&json!("completed"), 4),
+        "{job:#}"
+    );
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
 }
 
@@ -35,12 +45,19 @@ async fn a_job_that_was_accepted_without_a_worker_waits_for_one() {
     stack.worker.kill();
     let id = api.accepted(&job(1, json!({}))).await;
     let waiting = api.get(&id).await;
-    assert_eq!((&waiting["status"], &waiting["stage"]), (&json!("pending"), &json!("queued")));
+    assert_eq!(
+        (&waiting["status"], &waiting["stage"]),
+        (&json!("pending"), &json!("queued"))
+    );
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
 
     stack.worker.kill();
-    assert_eq!(api.get(&id).await["status"], "completed", "an ended job reads without a worker");
+    assert_eq!(
+        api.get(&id).await["status"],
+        "completed",
+        "an ended job reads without a worker"
+    );
 }
 
 #[tokio::test]
@@ -50,7 +67,11 @@ async fn an_ended_job_outlives_temporals_memory() {
     let job = Api::of(&stack).run(&job(2, json!({"missing": [1]}))).await;
     let stack = start_without_memory(stack, &options).await;
     let mut remembered = Api::of(&stack).get(job["job_id"].as_str().unwrap()).await;
-    for (media, before) in remembered["media"].as_array_mut().unwrap().iter_mut().zip(job["media"].as_array().unwrap())
+    for (media, before) in remembered["media"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .zip(job["media"].as_array().unwrap())
     {
         media["presigned_media_url"] = before["presigned_media_url"].clone();
     }
@@ -62,13 +83,21 @@ async fn a_worker_that_is_told_to_stop_stops() {
     let mut stack = start(&options("worker-stopped")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(2, json!({"latency_ms": 4000}))).await;
-    until("generation", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
+    until("generation", async || {
+        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
+    })
+    .await;
     terminate(&stack.worker);
-    until("end of the worker", async || (!stack.worker.is_running()).then_some(())).await;
+    until("end of the worker", async || {
+        (!stack.worker.is_running()).then_some(())
+    })
+    .await;
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
-    tokio::time::timeout(Duration::from_secs(10), async { drop(stack) }).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), async { drop(stack) })
+        .await
+        .unwrap();
 }
 
 /// How long a stopping worker may take, and an output may wait for another one.
@@ -77,13 +106,24 @@ const HANDED_OVER: Duration = Duration::from_secs(25);
 #[tokio::test]
 async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop() {
     const OUTPUTS: u32 = 40;
-    let slots = [("PERSIST_CONCURRENCY", "40"), ("METRICS_LISTEN", "127.0.0.1:0")];
+    let slots = [
+        ("PERSIST_CONCURRENCY", "40"),
+        ("METRICS_LISTEN", "127.0.0.1:0"),
+    ];
     let world = World::start(options("hand-over"), &slots, None).await;
     let other = world.stack.spawn("worker").unwrap();
     // Half a minute each, so that none is done by the time at which it is handed over.
-    let urls: Vec<_> =
-        (0..OUTPUTS).map(|index| world.source.url(&format!("large-{index}"), "bytes=12000000&rate=400000")).collect();
-    let id = world.api.accepted(&job(OUTPUTS, json!({"urls": urls, "webhooks": 0}))).await;
+    let urls: Vec<_> = (0..OUTPUTS)
+        .map(|index| {
+            world
+                .source
+                .url(&format!("large-{index}"), "bytes=12000000&rate=400000")
+        })
+        .collect();
+    let id = world
+        .api
+        .accepted(&job(OUTPUTS, json!({"urls": urls, "webhooks": 0})))
+        .await;
     // One that is still generating is handed over as well.
     let waiting = world
         .api
@@ -94,34 +134,59 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         .await;
     until("outputs on their way", async || {
         let job = world.api.get(&id).await;
-        let moving = job["media"].as_array()?.iter().filter(|media| media["bytes_done"].as_u64() > Some(0)).count();
+        let moving = job["media"]
+            .as_array()?
+            .iter()
+            .filter(|media| media["bytes_done"].as_u64() > Some(0))
+            .count();
         (moving == OUTPUTS as usize).then_some(())
     })
     .await;
 
     let (told, told_at) = (Instant::now(), Timestamp::now());
     terminate(&world.stack.worker);
-    until("end of the worker", async || (!world.stack.worker.is_running()).then_some(())).await;
-    assert!(told.elapsed() < HANDED_OVER, "the worker took {:?} to stop", told.elapsed());
+    until("end of the worker", async || {
+        (!world.stack.worker.is_running()).then_some(())
+    })
+    .await;
+    assert!(
+        told.elapsed() < HANDED_OVER,
+        "the worker took {:?} to stop",
+        told.elapsed()
+    );
 
     let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
     assert_eq!(count(&job, "completed"), OUTPUTS as usize, "{job:#}");
     let media = job["media"].as_array().unwrap();
-    let handed_over: Vec<_> = media.iter().filter(|media| media["attempts"].as_u64() > Some(1)).collect();
+    let handed_over: Vec<_> = media
+        .iter()
+        .filter(|media| media["attempts"].as_u64() > Some(1))
+        .collect();
     assert!(!handed_over.is_empty(), "both workers had some of them");
     let mut longest = Duration::ZERO;
     for media in &handed_over {
         let again: Timestamp = media["started_at"].as_str().unwrap().parse().unwrap();
         longest = longest.max(again.duration_since(told_at).unsigned_abs());
     }
-    report(&format!("{} of {OUTPUTS} outputs were handed over, the last after {longest:?}", handed_over.len()));
+    report(&format!(
+        "{} of {OUTPUTS} outputs were handed over, the last after {longest:?}",
+        handed_over.len()
+    ));
     assert!(longest < HANDED_OVER, "an output waited {longest:?}");
     assert_eq!(world.api.ended(&waiting).await["status"], "completed");
     for media in media {
         world.check_bytes(media).await.unwrap();
     }
     let objects = world.objects().await;
-    assert_eq!(objects.iter().filter(|key| key.contains(&id)).count(), OUTPUTS as usize + 1, "{objects:?}");
-    assert_eq!(world.stack.provider.as_ref().unwrap().predictions().len(), 2, "nothing is bought twice");
+    assert_eq!(
+        objects.iter().filter(|key| key.contains(&id)).count(),
+        OUTPUTS as usize + 1,
+        "{objects:?}"
+    );
+    assert_eq!(
+        world.stack.provider.as_ref().unwrap().predictions().len(),
+        2,
+        "nothing is bought twice"
+    );
     drop(other);
 }

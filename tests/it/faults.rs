@@ -28,13 +28,20 @@ pub(crate) struct Chance(u64);
 
 impl Chance {
     pub(crate) fn new() -> Self {
-        let seed = std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
-        report(&format!("DARKROOM_FAULTS={} DARKROOM_FAULTS_SEED={seed}", rounds()));
+        let seed =
+            std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
+        report(&format!(
+            "DARKROOM_FAULTS={} DARKROOM_FAULTS_SEED={seed}",
+            rounds()
+        ));
         Self(seed)
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
@@ -52,7 +59,12 @@ pub(crate) fn report(line: &str) {
 fn bought(stack: &Stack) -> BTreeMap<String, Vec<Prediction>> {
     let mut by_job = BTreeMap::<String, Vec<Prediction>>::new();
     for prediction in stack.provider.as_ref().unwrap().predictions() {
-        let job = prediction.webhook.as_deref().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
+        let job = prediction
+            .webhook
+            .as_deref()
+            .and_then(|url| url.rsplit('/').next())
+            .unwrap_or_default()
+            .to_owned();
         by_job.entry(job).or_default().push(prediction);
     }
     by_job
@@ -74,9 +86,14 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     for round in 0..rounds() {
         // A third of them stretch the moment between the provider's answer and its record.
         let answer_delay = if round % 3 == 0 { 400 } else { 0 };
-        let dev = json!({"latency_ms": 800, "answer_delay_ms": answer_delay, "webhooks": round % 2});
+        let dev =
+            json!({"latency_ms": 800, "answer_delay_ms": answer_delay, "webhooks": round % 2});
         jobs.push(api.accepted(&job(2, dev)).await);
-        let span = if answer_delay > 0 { Duration::from_millis(500) } else { Duration::from_millis(1200) };
+        let span = if answer_delay > 0 {
+            Duration::from_millis(500)
+        } else {
+            Duration::from_millis(1200)
+        };
         tokio::time::sleep(chance.moment(span)).await;
         stack.worker.kill();
         stack.worker = stack.spawn("worker").unwrap();
@@ -84,7 +101,10 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     let (mut completed, mut parked) = (0, 0);
     for id in &jobs {
         let job = api.ended_within(id, PATIENCE).await;
-        match (job["status"].as_str().unwrap(), job["error"]["type"].as_str()) {
+        match (
+            job["status"].as_str().unwrap(),
+            job["error"]["type"].as_str(),
+        ) {
             ("completed", _) => completed += 1,
             ("failed", Some("SubmissionUnknown")) => parked += 1,
             _ => panic!("{job:#}"),
@@ -98,7 +118,10 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
         jobs.len(),
         rounds()
     ));
-    assert!(bought.values().all(|predictions| predictions.len() == 1), "a job was paid for twice");
+    assert!(
+        bought.values().all(|predictions| predictions.len() == 1),
+        "a job was paid for twice"
+    );
     assert_eq!(completed + parked, jobs.len(), "a job was lost");
     assert!(creates >= completed);
 }
@@ -118,7 +141,10 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
         let bytes = if kills { 1024 } else { 9_000_000 };
         let mut ids = Vec::new();
         for _ in 0..BATCH {
-            ids.push(api.accepted(&job(3, json!({"latency_ms": 700, "bytes": bytes}))).await);
+            ids.push(
+                api.accepted(&job(3, json!({"latency_ms": 700, "bytes": bytes})))
+                    .await,
+            );
             tokio::time::sleep(chance.moment(Duration::from_millis(600))).await;
         }
         if kills {
@@ -134,33 +160,65 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
             (job["status"].as_str().unwrap().to_owned(), begin.elapsed())
         }));
         for (status, took) in ended.await {
-            let slowest = if kills { &mut slowest_without_worker } else { &mut slowest };
+            let slowest = if kills {
+                &mut slowest_without_worker
+            } else {
+                &mut slowest
+            };
             *slowest = took.max(*slowest);
             *endings.entry(status).or_default() += 1;
         }
     }
-    report(&format!("{endings:?}; slowest {slowest:?}, with a killed worker {slowest_without_worker:?}"));
-    assert!(endings.keys().all(|status| ["canceled", "completed"].contains(&status.as_str())), "{endings:?}");
+    report(&format!(
+        "{endings:?}; slowest {slowest:?}, with a killed worker {slowest_without_worker:?}"
+    ));
+    assert!(
+        endings
+            .keys()
+            .all(|status| ["canceled", "completed"].contains(&status.as_str())),
+        "{endings:?}"
+    );
     assert!(slowest <= Duration::from_secs(10), "{slowest:?}");
-    assert!(slowest_without_worker <= Duration::from_secs(25), "{slowest_without_worker:?}");
+    assert!(
+        slowest_without_worker <= Duration::from_secs(25),
+        "{slowest_without_worker:?}"
+    );
     let now = Timestamp::now();
     for (job, predictions) in bought(&stack) {
         assert_eq!(predictions.len(), 1, "{job} was paid for twice");
-        assert!(predictions[0].status(now).is_terminal(), "a prediction of {job} still runs");
+        assert!(
+            predictions[0].status(now).is_terminal(),
+            "a prediction of {job} still runs"
+        );
         let calls = predictions[0].cancel_calls;
-        assert!(calls <= 1, "a prediction of {job} was canceled {calls} times");
+        assert!(
+            calls <= 1,
+            "a prediction of {job} was canceled {calls} times"
+        );
     }
-    until("end of all uploads", async || (unfinished_uploads(&options) == 0).then_some(())).await;
+    until("end of all uploads", async || {
+        (unfinished_uploads(&options) == 0).then_some(())
+    })
+    .await;
 }
 
 async fn cancel(api: &Api, id: &str) {
     let url = format!("{}/v1/jobs/{id}/cancel", api.url);
     let status = api.http.post(url).send().await.unwrap().status();
-    assert!(status.is_success() || status == StatusCode::CONFLICT, "{status}");
+    assert!(
+        status.is_success() || status == StatusCode::CONFLICT,
+        "{status}"
+    );
 }
 
 /// Multipart uploads that were neither completed nor aborted, as the embedded S3 server keeps them.
 fn unfinished_uploads(options: &Options) -> usize {
-    let names = |path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names(options.directory.join("s3")).filter(|name| name.starts_with(".upload")).count()
+    let names = |path| {
+        std::fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    };
+    names(options.directory.join("s3"))
+        .filter(|name| name.starts_with(".upload"))
+        .count()
 }

@@ -33,8 +33,14 @@ fn run(directory: &Path) -> Run {
     let mut api = None;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        if let Some((name, address)) = line.strip_prefix("  ✓ ").and_then(|line| line.rsplit_once(' ')) {
-            let address = address.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+        if let Some((name, address)) = line
+            .strip_prefix("  ✓ ")
+            .and_then(|line| line.rsplit_once(' '))
+        {
+            let address = address
+                .trim_start_matches("http://")
+                .trim_end_matches("/v1")
+                .to_owned();
             match name.trim() {
                 "Temporal" | "Temporal UI" | "S3" | "provider" => addresses.push(address),
                 "api" => {
@@ -48,7 +54,11 @@ fn run(directory: &Path) -> Run {
             break;
         }
     }
-    Run { child, addresses, api: api.unwrap() }
+    Run {
+        child,
+        addresses,
+        api: api.unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -62,29 +72,53 @@ async fn once_leaves_with_success_when_every_picture_is_right() {
     let output = output.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("All 4 pictures downloaded as the job says they are."), "{said}");
+    assert!(
+        said.contains("All 4 pictures downloaded as the job says they are."),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
     let directory = fresh_directory("killed");
     let mut first = run(&directory);
-    let api = |url: String| Api { url, http: reqwest::Client::builder().no_proxy().build().unwrap() };
-    let id = api(first.api.clone()).accepted(&job(2, json!({"latency_ms": 4000}))).await;
+    let api = |url: String| Api {
+        url,
+        http: reqwest::Client::builder().no_proxy().build().unwrap(),
+    };
+    let id = api(first.api.clone())
+        .accepted(&job(2, json!({"latency_ms": 4000})))
+        .await;
     first.child.kill().unwrap();
     first.child.wait().unwrap();
     until("closed ports", async || {
-        first.addresses.iter().all(|address| TcpStream::connect(address).is_err()).then_some(())
+        first
+            .addresses
+            .iter()
+            .all(|address| TcpStream::connect(address).is_err())
+            .then_some(())
     })
     .await;
 
     let mut second = run(&directory);
-    assert_eq!(api(second.api.clone()).ended(&id).await["status"], "completed");
+    assert_eq!(
+        api(second.api.clone()).ended(&id).await["status"],
+        "completed"
+    );
 
-    let told = Command::new("kill").args(["-INT", &second.child.id().to_string()]).status().unwrap();
+    let told = Command::new("kill")
+        .args(["-INT", &second.child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(told.success());
     assert!(second.child.wait().unwrap().success());
-    assert!(second.addresses.iter().all(|address| TcpStream::connect(address).is_err()), "Ctrl-C stops everything");
+    assert!(
+        second
+            .addresses
+            .iter()
+            .all(|address| TcpStream::connect(address).is_err()),
+        "Ctrl-C stops everything"
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,10 @@ pub(crate) fn shared() -> &'static Stack {
     SHARED.get_or_init(|| {
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 send.send(start(&options("shared")).await).unwrap();
                 std::future::pending::<()>().await;
@@ -46,7 +49,9 @@ pub(crate) fn options(name: &str) -> Options {
         binary: PathBuf::from(BINARY),
         usual_ports: false,
         temporal_ui: false,
-        provider: ProviderChoice::Embedded { latency: Duration::ZERO },
+        provider: ProviderChoice::Embedded {
+            latency: Duration::ZERO,
+        },
         variables: Vec::new(),
     }
 }
@@ -77,7 +82,10 @@ pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Sta
 
 /// Tells a process to stop, as an orchestrator does.
 pub(crate) fn terminate(process: &Process) {
-    let told = std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    let told = std::process::Command::new("kill")
+        .args(["-TERM", &process.id().to_string()])
+        .status()
+        .unwrap();
     assert!(told.success());
 }
 
@@ -89,20 +97,39 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn of(stack: &Stack) -> Self {
-        let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { url: stack.api_url(), http }
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self {
+            url: stack.api_url(),
+            http,
+        }
     }
 
     /// A caller with a key.
     pub(crate) fn with_key(url: String, key: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
-        Self { url, http: Client::builder().no_proxy().default_headers(headers).build().unwrap() }
+        Self {
+            url,
+            http: Client::builder()
+                .no_proxy()
+                .default_headers(headers)
+                .build()
+                .unwrap(),
+        }
     }
 
     /// Posts a job.
     pub(crate) async fn post(&self, body: &Value) -> Response {
-        self.http.post(format!("{}/v1/jobs", self.url)).json(body).send().await.unwrap()
+        self.http
+            .post(format!("{}/v1/jobs", self.url))
+            .json(body)
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Has a job accepted and returns its id.
@@ -116,14 +143,23 @@ impl Api {
 
     /// Reads a job.
     pub(crate) async fn get(&self, job_id: &str) -> Value {
-        let response = self.http.get(format!("{}/v1/jobs/{job_id}", self.url)).send().await.unwrap();
+        let response = self
+            .http
+            .get(format!("{}/v1/jobs/{job_id}", self.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         response.json().await.unwrap()
     }
 
     /// Posts to one of a job's actions.
     pub(crate) async fn act(&self, job_id: &str, action: &str) -> Response {
-        self.http.post(format!("{}/v1/jobs/{job_id}/{action}", self.url)).send().await.unwrap()
+        self.http
+            .post(format!("{}/v1/jobs/{job_id}/{action}", self.url))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Waits until a job has ended and returns it.
@@ -161,8 +197,18 @@ pub(crate) fn endless() -> Value {
 
 /// The predictions that were bought for a job.
 pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Prediction> {
-    let is_its = |prediction: &Prediction| prediction.webhook.as_ref().is_some_and(|url| url.ends_with(job_id));
-    provider.unwrap().predictions().into_iter().filter(is_its).collect()
+    let is_its = |prediction: &Prediction| {
+        prediction
+            .webhook
+            .as_ref()
+            .is_some_and(|url| url.ends_with(job_id))
+    };
+    provider
+        .unwrap()
+        .predictions()
+        .into_iter()
+        .filter(is_its)
+        .collect()
 }
 
 /// The one that is under way, as soon as it is.
@@ -172,7 +218,12 @@ pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &str) 
 
 /// How many outputs of a job are in a state.
 pub(crate) fn count(job: &Value, status: &str) -> usize {
-    job["media"].as_array().unwrap().iter().filter(|media| media["status"] == status).count()
+    job["media"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|media| media["status"] == status)
+        .count()
 }
 
 /// Waits for a condition to yield something.
@@ -180,7 +231,11 @@ pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>)
     until_within(what, DEADLINE, condition).await
 }
 
-pub(crate) async fn until_within<T>(what: &str, deadline: Duration, condition: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn until_within<T>(
+    what: &str,
+    deadline: Duration,
+    condition: impl AsyncFn() -> Option<T>,
+) -> T {
     let give_up = Instant::now() + deadline;
     loop {
         if let Some(value) = condition().await {

@@ -9,7 +9,9 @@ use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
 use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, activities::SweepInput};
 use serde_json::{Value, json};
-use temporalio_client::{WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowStartOptions};
+use temporalio_client::{
+    WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowStartOptions,
+};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::{
@@ -30,16 +32,26 @@ async fn every_recorded_history_replays() {
         assert!(result.is_ok(), "{}: {result:?}", path.display());
         replayed += 1;
     }
-    assert!(replayed >= 17, "histories are missing: only {replayed} are there");
+    assert!(
+        replayed >= 17,
+        "histories are missing: only {replayed} are there"
+    );
 }
 
 #[tokio::test]
 async fn a_history_of_another_workflow_does_not_replay() {
     let path = directory().join("0.1.0-completed.json");
     let history = std::fs::read_to_string(path).unwrap();
-    assert!(history::replay(history.replace("\"persist\"", "\"preserve\"").as_bytes()).await.is_err());
+    assert!(
+        history::replay(history.replace("\"persist\"", "\"preserve\"").as_bytes())
+            .await
+            .is_err()
+    );
     for nothing in ["", "{}", r#"{"events": []}"#] {
-        assert!(history::replay(nothing.as_bytes()).await.is_err(), "{nothing}");
+        assert!(
+            history::replay(nothing.as_bytes()).await.is_err(),
+            "{nothing}"
+        );
     }
 }
 
@@ -48,10 +60,15 @@ async fn a_history_is_recorded_and_replayed_from_the_command_line() {
     let job = Api::of(shared()).run(&job(2, json!({}))).await;
     let darkroom = || {
         let mut command = Command::new(BINARY);
-        command.arg("history").env("TEMPORAL_ADDRESS", &shared().temporal.address);
+        command
+            .arg("history")
+            .env("TEMPORAL_ADDRESS", &shared().temporal.address);
         command
     };
-    let fetched = darkroom().args(["fetch", job["job_id"].as_str().unwrap()]).output().unwrap();
+    let fetched = darkroom()
+        .args(["fetch", job["job_id"].as_str().unwrap()])
+        .output()
+        .unwrap();
     assert!(fetched.status.success(), "{fetched:?}");
     let file = fresh_directory("history").with_extension("json");
     std::fs::write(&file, fetched.stdout).unwrap();
@@ -60,7 +77,11 @@ async fn a_history_is_recorded_and_replayed_from_the_command_line() {
 
     let unknown = darkroom().args(["fetch", "nobody"]).output().unwrap();
     assert!(!unknown.status.success());
-    assert!(String::from_utf8(unknown.stderr).unwrap().starts_with("error: cannot read the history of nobody"));
+    assert!(
+        String::from_utf8(unknown.stderr)
+            .unwrap()
+            .starts_with("error: cannot read the history of nobody")
+    );
 }
 
 /// Records a history of each kind from real runs, under the version at hand. Run it before a release:
@@ -74,7 +95,10 @@ async fn record_histories() {
     for (name, request) in [
         ("completed", job(3, json!({"webhooks": 0}))),
         ("partial", job(3, json!({"missing": [1], "webhooks": 0}))),
-        ("generation-failed", job(3, json!({"fail": "the model gave up", "webhooks": 0}))),
+        (
+            "generation-failed",
+            job(3, json!({"fail": "the model gave up", "webhooks": 0})),
+        ),
         ("deadline", deadline),
     ] {
         let ended = api.run(&request).await;
@@ -92,9 +116,17 @@ async fn record_histories() {
 async fn swept() {
     let client = shared().temporal.client().await.unwrap();
     let options = WorkflowStartOptions::new(GENERATE_QUEUE, "record-swept").build();
-    let input = SweepInput { older_than_seconds: 86_400 };
-    let handle = client.start_workflow(StorageSweep::run, input, options).await.unwrap();
-    handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+    let input = SweepInput {
+        older_than_seconds: 86_400,
+    };
+    let handle = client
+        .start_workflow(StorageSweep::run, input, options)
+        .await
+        .unwrap();
+    handle
+        .get_result(WorkflowGetResultOptions::default())
+        .await
+        .unwrap();
     record("swept", "record-swept").await;
 }
 
@@ -102,7 +134,11 @@ async fn swept() {
 async fn told() {
     let receiver = Receiver::start().await;
     let allow = vec![("WEBHOOK_ALLOW", receiver.address.to_string())];
-    let stack = start(&Options { variables: allow, ..options("record-told") }).await;
+    let stack = start(&Options {
+        variables: allow,
+        ..options("record-told")
+    })
+    .await;
     let api = Api::of(&stack);
     let request = |mut job: Value| {
         job["webhook_url"] = receiver.url().into();
@@ -111,7 +147,15 @@ async fn told() {
     let delivery_ended = async |id: &str| {
         let url = format!("{}/v1/jobs/{id}/webhooks", api.url);
         until("the end of a delivery", async || {
-            let body: Value = api.http.get(&url).send().await.unwrap().json().await.unwrap();
+            let body: Value = api
+                .http
+                .get(&url)
+                .send()
+                .await
+                .unwrap()
+                .json()
+                .await
+                .unwrap();
             let status = body["deliveries"][0]["status"].as_str()?.to_owned();
             (status != "pending").then_some(())
         })
@@ -125,10 +169,15 @@ async fn told() {
     write("webhook-delivered", &stack, &format!("webhook-{told}-0")).await;
 
     receiver.answer(&[500, 500, 500]);
-    let urged = api.run(&request(job(1, json!({"fail": "no", "webhooks": 0})))).await;
+    let urged = api
+        .run(&request(job(1, json!({"fail": "no", "webhooks": 0}))))
+        .await;
     let urged = urged["job_id"].as_str().unwrap();
     for attempts in [5, 6] {
-        until("an attempt", async || (receiver.count() == attempts - 1).then_some(())).await;
+        until("an attempt", async || {
+            (receiver.count() == attempts - 1).then_some(())
+        })
+        .await;
         assert_eq!(api.act(urged, "webhooks").await.status(), 202);
     }
     delivery_ended(urged).await;
@@ -136,8 +185,13 @@ async fn told() {
     write("webhook-urged", &stack, &format!("webhook-{urged}-0")).await;
 
     receiver.answer(&[410]);
-    let id = api.accepted(&request(job(2, json!({"latency_ms": 600_000})))).await;
-    until("generation", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    let id = api
+        .accepted(&request(job(2, json!({"latency_ms": 600_000}))))
+        .await;
+    until("generation", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     delivery_ended(&id).await;
@@ -147,14 +201,19 @@ async fn told() {
 
 async fn canceled(api: &Api) -> String {
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
-    until("generation", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    until("generation", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     id
 }
 
 async fn retried(api: &Api) -> String {
-    let partial = api.run(&job(3, json!({"missing": [1], "webhooks": 0}))).await;
+    let partial = api
+        .run(&job(3, json!({"missing": [1], "webhooks": 0})))
+        .await;
     let id = partial["job_id"].as_str().unwrap().to_owned();
     api.act(&id, "retry").await;
     api.ended(&id).await;
@@ -168,7 +227,11 @@ async fn reported(api: &Api) -> String {
         let id = api.accepted(&job(2, json!({"latency_ms": 9_000}))).await;
         api.ended(&id).await;
         let handle = client.get_workflow_handle::<MediaGeneration>(&id);
-        let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+        let events = handle
+            .fetch_history(WorkflowFetchHistoryOptions::default())
+            .into_events()
+            .await
+            .unwrap();
         let names: Vec<String> = events
             .iter()
             .filter_map(|event| match event.attributes.as_ref()? {
@@ -182,7 +245,9 @@ async fn reported(api: &Api) -> String {
             })
             .collect();
         // generate, collect, the end of collect, then the persists: nobody polled in between.
-        if names.get(1).is_some_and(|name| name == "collect") && names.get(3).is_some_and(|name| name == "persist") {
+        if names.get(1).is_some_and(|name| name == "collect")
+            && names.get(3).is_some_and(|name| name == "persist")
+        {
             return id;
         }
     }
@@ -193,8 +258,16 @@ async fn parked() {
     let mut stack = start(&options("record-parked")).await;
     let api = Api::of(&stack);
     // The list of a provider that cannot be told whose its predictions are shows nothing.
-    let id = api.accepted(&job(1, json!({"latency_ms": 600_000, "answer_delay_ms": 20_000, "hidden": true}))).await;
-    until("prediction", async || (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())).await;
+    let id = api
+        .accepted(&job(
+            1,
+            json!({"latency_ms": 600_000, "answer_delay_ms": 20_000, "hidden": true}),
+        ))
+        .await;
+    until("prediction", async || {
+        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
+    })
+    .await;
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.ended(&id).await["error"]["type"], "SubmissionUnknown");

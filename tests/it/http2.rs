@@ -38,11 +38,17 @@ async fn outputs_of_one_host_share_a_connection() {
     ];
     let stack = start(&options).await;
     let api = Api::of(&stack);
-    let urls: Vec<_> = (0..OUTPUTS).map(|index| format!("https://{address}/{index}")).collect();
+    let urls: Vec<_> = (0..OUTPUTS)
+        .map(|index| format!("https://{address}/{index}"))
+        .collect();
     let job = api.run(&job(1, json!({"urls": urls}))).await;
     assert_eq!(job["status"], "completed", "{job:#}");
     for media in job["media"].as_array().unwrap() {
-        assert_eq!((&media["size"], &media["attempts"]), (&json!(LENGTH), &json!(1)), "{media:#}");
+        assert_eq!(
+            (&media["size"], &media["attempts"]),
+            (&json!(LENGTH), &json!(1)),
+            "{media:#}"
+        );
     }
     assert_eq!(seen.recv().await, Some(Version::HTTP_2));
 }
@@ -66,7 +72,9 @@ async fn serve(versions: mpsc::UnboundedSender<Version>) -> (SocketAddr, String)
         while let Ok((socket, _)) = listener.accept().await {
             let (acceptor, versions, file) = (acceptor.clone(), versions.clone(), file.clone());
             tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let Ok(stream) = acceptor.accept(socket).await else {
+                    return;
+                };
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let (versions, file) = (versions.clone(), file.clone());
                     async move {
@@ -74,7 +82,9 @@ async fn serve(versions: mpsc::UnboundedSender<Version>) -> (SocketAddr, String)
                         Ok::<_, std::convert::Infallible>(Response::new(Full::new(file)))
                     }
                 });
-                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                let _ = Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });

@@ -8,8 +8,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowFetchHistoryOptions,
-    WorkflowHandle,
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus,
+    WorkflowFetchHistoryOptions, WorkflowHandle,
 };
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
@@ -21,18 +21,32 @@ use crate::harness::{Api, count, job, shared, until};
 #[tokio::test]
 async fn outputs_are_stored_whole_and_can_be_fetched() {
     let api = Api::of(shared());
-    let request =
-        json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "seed": 7, "output_format": "png"});
+    let request = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "seed": 7, "output_format": "png"});
     let job = api.run(&request).await;
-    assert_eq!((&job["status"], count(&job, "completed")), (&json!("completed"), 4), "{job:#}");
-    assert_eq!((&job["stage"], &job["error"], &job["stale"]), (&Value::Null, &Value::Null, &json!(false)));
+    assert_eq!(
+        (&job["status"], count(&job, "completed")),
+        (&json!("completed"), 4),
+        "{job:#}"
+    );
+    assert_eq!(
+        (&job["stage"], &job["error"], &job["stale"]),
+        (&Value::Null, &Value::Null, &json!(false))
+    );
     assert_eq!(job["provider"]["name"], "replicate");
 
     let mut sums = BTreeSet::new();
     for media in job["media"].as_array().unwrap() {
-        let redirect = api.http.get(media["media_url"].as_str().unwrap()).send().await.unwrap();
+        let redirect = api
+            .http
+            .get(media["media_url"].as_str().unwrap())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(redirect.status(), StatusCode::FOUND);
-        for url in [redirect.headers()["location"].to_str().unwrap(), media["presigned_media_url"].as_str().unwrap()] {
+        for url in [
+            redirect.headers()["location"].to_str().unwrap(),
+            media["presigned_media_url"].as_str().unwrap(),
+        ] {
             let response = api.http.get(url).send().await.unwrap();
             assert_eq!(response.headers()["content-type"], "image/png");
             let bytes = response.bytes().await.unwrap();
@@ -47,10 +61,21 @@ async fn outputs_are_stored_whole_and_can_be_fetched() {
 #[tokio::test]
 async fn every_format_is_told_from_its_bytes() {
     let api = Api::of(shared());
-    for (format, content_type) in [("jpg", "image/jpeg"), ("png", "image/png"), ("webp", "image/webp")] {
-        let job = api.run(&json!({"model": "acme/photo", "prompt": "a fox", "output_format": format})).await;
+    for (format, content_type) in [
+        ("jpg", "image/jpeg"),
+        ("png", "image/png"),
+        ("webp", "image/webp"),
+    ] {
+        let job = api
+            .run(&json!({"model": "acme/photo", "prompt": "a fox", "output_format": format}))
+            .await;
         assert_eq!(job["media"][0]["content_type"], content_type);
-        assert!(job["media"][0]["s3_key"].as_str().unwrap().ends_with(&format!("/0.{format}")));
+        assert!(
+            job["media"][0]["s3_key"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("/0.{format}"))
+        );
     }
 }
 
@@ -62,10 +87,22 @@ async fn one_missing_output_leaves_the_others_stored() {
     assert_eq!((count(&job, "completed"), count(&job, "failed")), (3, 1));
     assert_eq!(job["media"][2]["error"]["type"], "SourceExpired");
     assert_eq!(job["error"]["type"], "OutputsFailed");
-    assert!(job["error_message"].as_str().unwrap().starts_with("1 of 4 outputs could not be stored; output 2: "));
-    assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Completed);
+    assert!(
+        job["error_message"]
+            .as_str()
+            .unwrap()
+            .starts_with("1 of 4 outputs could not be stored; output 2: ")
+    );
+    assert_eq!(
+        temporal_status(&job).await,
+        WorkflowExecutionStatus::Completed
+    );
 
-    let url = format!("{}/v1/jobs/{}/media/2", api.url, job["job_id"].as_str().unwrap());
+    let url = format!(
+        "{}/v1/jobs/{}/media/2",
+        api.url,
+        job["job_id"].as_str().unwrap()
+    );
     let missing = api.http.get(url).send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::CONFLICT);
 }
@@ -74,7 +111,11 @@ async fn one_missing_output_leaves_the_others_stored() {
 async fn no_stored_output_fails_the_job() {
     let api = Api::of(shared());
     let job = api.run(&job(4, json!({"missing": [0, 1, 2, 3]}))).await;
-    assert_eq!((&job["status"], count(&job, "failed")), (&json!("failed"), 4), "{job:#}");
+    assert_eq!(
+        (&job["status"], count(&job, "failed")),
+        (&json!("failed"), 4),
+        "{job:#}"
+    );
     assert_eq!(job["error"]["type"], "OutputsFailed");
     assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Failed);
 }
@@ -83,12 +124,21 @@ async fn no_stored_output_fails_the_job() {
 async fn a_generation_that_fails_or_yields_nothing_fails_the_job() {
     let api = Api::of(shared());
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
-    assert_eq!((&failed["status"], &failed["error"]["type"]), (&json!("failed"), &json!("GenerationFailed")));
+    assert_eq!(
+        (&failed["status"], &failed["error"]["type"]),
+        (&json!("failed"), &json!("GenerationFailed"))
+    );
     assert_eq!(failed["error"]["detail"], "NSFW content");
     let empty = api.run(&job(2, json!({"outputs": 0}))).await;
-    assert_eq!((&empty["status"], &empty["error"]["type"]), (&json!("failed"), &json!("NoOutputs")));
+    assert_eq!(
+        (&empty["status"], &empty["error"]["type"]),
+        (&json!("failed"), &json!("NoOutputs"))
+    );
     let refused = api.run(&job(2, json!({"no such": "instruction"}))).await;
-    assert_eq!((&refused["status"], &refused["error"]["type"]), (&json!("failed"), &json!("ProviderRejected")));
+    assert_eq!(
+        (&refused["status"], &refused["error"]["type"]),
+        (&json!("failed"), &json!("ProviderRejected"))
+    );
 }
 
 #[tokio::test]
@@ -108,17 +158,34 @@ async fn an_output_of_many_parts_is_whole() {
     let job = api.run(&job(1, json!({"bytes": SIZE}))).await;
     assert_eq!(job["status"], "completed", "{job:#}");
     let url = job["media"][0]["presigned_media_url"].as_str().unwrap();
-    let bytes = api.http.get(url).send().await.unwrap().bytes().await.unwrap();
+    let bytes = api
+        .http
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     assert_eq!(bytes.len(), SIZE);
-    assert_eq!(job["media"][0]["sha256"], hex::encode(Sha256::digest(&bytes)));
+    assert_eq!(
+        job["media"][0]["sha256"],
+        hex::encode(Sha256::digest(&bytes))
+    );
 }
 
 #[tokio::test]
 async fn outputs_within_the_prediction_are_stored_as_well() {
     let api = Api::of(shared());
     for bytes in [1024, 3_000_000] {
-        let job = api.run(&job(2, json!({"inline": true, "bytes": bytes}))).await;
-        assert_eq!((&job["status"], &job["media"][1]["size"]), (&json!("completed"), &json!(bytes)), "{job:#}");
+        let job = api
+            .run(&job(2, json!({"inline": true, "bytes": bytes})))
+            .await;
+        assert_eq!(
+            (&job["status"], &job["media"][1]["size"]),
+            (&json!("completed"), &json!(bytes)),
+            "{job:#}"
+        );
         assert_eq!(job["media"][1]["content_type"], "image/png");
     }
 }
@@ -133,7 +200,10 @@ async fn the_manifest_is_the_record_of_the_job() {
         assert_eq!(manifest["job_id"], id);
         assert_eq!(manifest["status"], job["status"]);
         assert_eq!(manifest["request"]["prompt"], "a fox in the snow");
-        assert_eq!(manifest["media"].as_array().unwrap().len(), job["media"].as_array().unwrap().len());
+        assert_eq!(
+            manifest["media"].as_array().unwrap().len(),
+            job["media"].as_array().unwrap().len()
+        );
         assert_eq!(manifest["error"], job["error"]);
     }
 }
@@ -141,7 +211,12 @@ async fn the_manifest_is_the_record_of_the_job() {
 /// A job's manifest, read where the embedded S3 server keeps its files.
 fn manifest(job_id: &str) -> Value {
     let shared = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
-    let path = shared.join("s3").join(s3::BUCKET).join("jobs").join(job_id).join("job.json");
+    let path = shared
+        .join("s3")
+        .join(s3::BUCKET)
+        .join("jobs")
+        .join(job_id)
+        .join("job.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -150,12 +225,18 @@ async fn all_outputs_are_scheduled_in_one_workflow_task() {
     let api = Api::of(shared());
     // A report of the end would add its own look, and a marker with it, whenever it comes before generate has ended.
     let job = api.run(&job(6, json!({"webhooks": 0}))).await;
-    let history = handle(&job).await.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+    let history = handle(&job)
+        .await
+        .fetch_history(WorkflowFetchHistoryOptions::default())
+        .into_events()
+        .await
+        .unwrap();
     let scheduled = |name: &str| -> Vec<&HistoryEvent> {
         let is_it = |event: &&HistoryEvent| match &event.attributes {
-            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
-                scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == name)
-            }
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
+                .activity_type
+                .as_ref()
+                .is_some_and(|kind| kind.name == name),
             _ => false,
         };
         history.iter().filter(is_it).collect()
@@ -175,12 +256,26 @@ async fn all_outputs_are_scheduled_in_one_workflow_task() {
     assert_eq!(tasks.len(), 1, "one workflow task schedules them all");
     let summaries: Vec<String> = persists.iter().map(|event| summary(event)).collect();
     assert_eq!(summaries[0], "output 1 of 6");
-    assert_eq!(summary(scheduled("generate")[0]), "6 outputs of a fox in the snow by acme/photo");
-    assert_eq!(history.iter().filter(|event| event.event_type() == EventType::MarkerRecorded).count(), 1, "finalize");
+    assert_eq!(
+        summary(scheduled("generate")[0]),
+        "6 outputs of a fox in the snow by acme/photo"
+    );
+    assert_eq!(
+        history
+            .iter()
+            .filter(|event| event.event_type() == EventType::MarkerRecorded)
+            .count(),
+        1,
+        "finalize"
+    );
 }
 
 fn summary(event: &HistoryEvent) -> String {
-    let payload = event.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref()).unwrap();
+    let payload = event
+        .user_metadata
+        .as_ref()
+        .and_then(|metadata| metadata.summary.as_ref())
+        .unwrap();
     serde_json::from_slice(&payload.data).unwrap()
 }
 
@@ -194,11 +289,21 @@ async fn a_canceled_job_cancels_its_prediction() {
     })
     .await;
     let running = handle(&json!({"job_id": id})).await;
-    running.cancel(WorkflowCancelOptions::builder().reason("changed my mind").build()).await.unwrap();
+    running
+        .cancel(
+            WorkflowCancelOptions::builder()
+                .reason("changed my mind")
+                .build(),
+        )
+        .await
+        .unwrap();
     let job = api.ended(&id).await;
     assert_eq!(job["status"], "canceled", "{job:#}");
     assert_eq!(job["provider"]["cancel_outcome"], "canceled");
-    assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Canceled);
+    assert_eq!(
+        temporal_status(&job).await,
+        WorkflowExecutionStatus::Canceled
+    );
     assert_eq!(manifest(&id)["status"], "canceled");
 }
 
@@ -207,7 +312,10 @@ async fn a_terminated_job_reads_as_failed() {
     let api = Api::of(shared());
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
     let running = handle(&json!({"job_id": id})).await;
-    running.terminate(temporalio_client::WorkflowTerminateOptions::default()).await.unwrap();
+    running
+        .terminate(temporalio_client::WorkflowTerminateOptions::default())
+        .await
+        .unwrap();
     let job = api.ended(&id).await;
     assert_eq!(job["status"], "failed");
     assert_eq!(job["error"]["type"], "Internal");
@@ -220,15 +328,26 @@ async fn handle(job: &Value) -> WorkflowHandle<temporalio_client::Client, MediaG
 }
 
 async fn temporal_status(job: &Value) -> WorkflowExecutionStatus {
-    handle(job).await.describe(WorkflowDescribeOptions::default()).await.unwrap().status()
+    handle(job)
+        .await
+        .describe(WorkflowDescribeOptions::default())
+        .await
+        .unwrap()
+        .status()
 }
 
 #[tokio::test]
 async fn an_output_that_has_moved_is_found_at_its_new_address() {
     let stack = shared();
-    let gone = format!("http://{}/files/none/0.png", stack.provider.as_ref().unwrap().address);
+    let gone = format!(
+        "http://{}/files/none/0.png",
+        stack.provider.as_ref().unwrap().address
+    );
     let moved = json!({"urls": [gone], "urls_later": ["data:,a%20caption"], "latency_ms": 500, "webhooks": 0});
     let job = Api::of(stack).run(&job(1, moved)).await;
     assert_eq!(job["status"], "completed", "{job:#}");
-    assert_eq!((&job["media"][0]["size"], &job["media"][0]["attempts"]), (&json!(9), &json!(1)));
+    assert_eq!(
+        (&job["media"][0]["size"], &job["media"][0]["attempts"]),
+        (&json!(9), &json!(1))
+    );
 }

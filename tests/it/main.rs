@@ -1,7 +1,10 @@
 //! The whole system from outside: real servers, real processes, through HTTP. One binary, so that most tests share one
 //! stack; those that kill things have one of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod bad_input;
 mod bad_sources;

@@ -20,39 +20,71 @@ fn read(path: &str) -> String {
 #[tokio::test]
 async fn what_dashboards_and_alerts_look_at_is_counted() {
     let variables = vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())];
-    let options = Options { variables, ..options("metrics") };
+    let options = Options {
+        variables,
+        ..options("metrics")
+    };
     let stack = start(&options).await;
     let api = Api::of(&stack);
     // Without reports, as one that comes amid the ending has the manifest written, and counted, again.
     let mut partial = job(3, json!({"missing": [1], "webhooks": 0}));
     partial["webhook_url"] = "http://127.0.0.1:1/".into();
     api.run(&partial).await;
-    let waited = api.http.post(format!("{}/v1/jobs", api.url)).header("Prefer", "wait=60");
-    let failed: Value =
-        waited.json(&job(1, json!({"fail": "no", "webhooks": 0}))).send().await.unwrap().json().await.unwrap();
+    let waited = api
+        .http
+        .post(format!("{}/v1/jobs", api.url))
+        .header("Prefer", "wait=60");
+    let failed: Value = waited
+        .json(&job(1, json!({"fail": "no", "webhooks": 0})))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(failed["status"], "failed");
     for process in ["worker", "api"] {
         for path in ["healthz", "readyz"] {
-            let url = format!("http://{}/{path}", metrics_address(&options.directory, process));
-            assert_eq!(api.http.get(url).send().await.unwrap().status(), 200, "{process} {path}");
+            let url = format!(
+                "http://{}/{path}",
+                metrics_address(&options.directory, process)
+            );
+            assert_eq!(
+                api.http.get(url).send().await.unwrap().status(),
+                200,
+                "{process} {path}"
+            );
         }
     }
     let counted = async || {
         let mut all = String::new();
         for process in ["worker", "api"] {
             let address = metrics_address(&options.directory, process);
-            let answer = api.http.get(format!("http://{address}/metrics")).send().await.unwrap();
+            let answer = api
+                .http
+                .get(format!("http://{address}/metrics"))
+                .send()
+                .await
+                .unwrap();
             all += &answer.text().await.unwrap();
         }
         all
     };
     let client = stack.temporal.client().await.unwrap();
     let stuck = WorkflowStartOptions::new("media-generation", "stuck").build();
-    client.start_workflow(UntypedWorkflow::new("Unknown"), RawValue::default(), stuck).await.unwrap();
-    let looked_at = read("deploy/prometheus/alerts.yml") + &read("deploy/grafana/dashboards/darkroom.json");
+    client
+        .start_workflow(UntypedWorkflow::new("Unknown"), RawValue::default(), stuck)
+        .await
+        .unwrap();
+    let looked_at =
+        read("deploy/prometheus/alerts.yml") + &read("deploy/grafana/dashboards/darkroom.json");
     let names: BTreeSet<_> = looked_at
         .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .filter(|word| ["darkroom_", "temporal_", "process_"].iter().any(|of| word.starts_with(of)))
+        .filter(|word| {
+            ["darkroom_", "temporal_", "process_"]
+                .iter()
+                .any(|of| word.starts_with(of))
+        })
         .map(|word| word.trim_end_matches("_bucket").trim_end_matches("_count"))
         // Temporal is still there.
         .filter(|name| !name.ends_with("request_failure"))
@@ -61,8 +93,10 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
     // The webhook is tried, and open jobs are counted, in the background.
     until("all that is looked at", async || {
         let counted = counted().await;
-        let types: BTreeSet<_> =
-            counted.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let types: BTreeSet<_> = counted
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
         let missing: Vec<_> = names.iter().filter(|name| !types.contains(*name)).collect();
         if !missing.is_empty() {
             report(&format!("not counted yet: {missing:?}"));
@@ -80,20 +114,31 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         r#"darkroom_provider_calls_total{operation="submit",outcome="ok"} 2"#,
         "darkroom_jobs_accepted_total 2",
     ] {
-        assert!(all.lines().any(|counted| counted == line), "{line}\nis not among\n{all}");
+        assert!(
+            all.lines().any(|counted| counted == line),
+            "{line}\nis not among\n{all}"
+        );
     }
     stack.temporal.kill();
     until("calls that failed", async || {
         let counted = counted().await;
-        let is_failure =
-            |line: &str| line.starts_with("temporal_long_request_failure{") && line.contains("\"TRANSPORT_ERROR\"");
+        let is_failure = |line: &str| {
+            line.starts_with("temporal_long_request_failure{")
+                && line.contains("\"TRANSPORT_ERROR\"")
+        };
         counted.lines().any(is_failure).then_some(())
     })
     .await;
     let address = metrics_address(&options.directory, "worker");
     until("a worker that says that it is not ready", async || {
-        let answer = api.http.get(format!("http://{address}/readyz")).send().await.unwrap();
-        (answer.status() == 503 && answer.text().await.unwrap() == "Temporal cannot be reached\n").then_some(())
+        let answer = api
+            .http
+            .get(format!("http://{address}/readyz"))
+            .send()
+            .await
+            .unwrap();
+        (answer.status() == 503 && answer.text().await.unwrap() == "Temporal cannot be reached\n")
+            .then_some(())
     })
     .await;
 }
@@ -101,7 +146,11 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
 /// Where a process serves its metrics, as it says in its log.
 fn metrics_address(directory: &Path, process: &str) -> String {
     let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
-    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines.rfind(|line| line["message"] == "metrics are served").unwrap();
+    let mut lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = lines
+        .rfind(|line| line["message"] == "metrics are served")
+        .unwrap();
     said["address"].as_str().unwrap().to_owned()
 }

@@ -26,7 +26,8 @@ async fn every_line_of_the_runbook_does_what_it_says() {
     let (mut stack, api, _directory) = start(2).await;
     let runbook = Runbook::of(&stack);
     // It takes Temporal a while to call it a problem.
-    let stuck = runbook.cli("workflow start --type Unknown --task-queue media-generation --workflow-id stuck");
+    let stuck = runbook
+        .cli("workflow start --type Unknown --task-queue media-generation --workflow-id stuck");
     stuck.await;
 
     look(&runbook, &api, &stack).await;
@@ -41,7 +42,11 @@ async fn every_line_of_the_runbook_does_what_it_says() {
     drain(&runbook, &stack).await;
     restore(&runbook, &api, &mut stack).await;
     upgrade(&runbook, &api, &mut stack).await;
-    assert_eq!(runbook.unused(), Vec::<&str>::new(), "lines that nobody tried");
+    assert_eq!(
+        runbook.unused(),
+        Vec::<&str>::new(),
+        "lines that nobody tried"
+    );
 }
 
 /// Has a job accepted and waits until its prediction is under way.
@@ -52,41 +57,81 @@ async fn generating(api: &Api, stack: &Production) -> String {
 }
 
 async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
-    assert!(runbook.run(AROUND, "cluster health", &[]).await.contains("SERVING"));
+    assert!(
+        runbook
+            .run(AROUND, "cluster health", &[])
+            .await
+            .contains("SERVING")
+    );
     let attributes = runbook.run(AROUND, "search-attribute list", &[]).await;
     for name in darkroom_workflows::search_attributes::NAMES {
         assert!(attributes.contains(name), "{attributes}");
     }
     let id = generating(api, stack).await;
-    runbook.run_until(AROUND, "workflow count", &[], "Total: 1").await;
+    runbook
+        .run_until(AROUND, "workflow count", &[], "Total: 1")
+        .await;
     for queue in ["media-generation", "media-persist"] {
         let described = runbook.run(AROUND, queue, &[]).await;
         for worker in &stack.workers {
-            assert!(described.contains(&format!("{}@", worker.id())), "{described}");
+            assert!(
+                described.contains(&format!("{}@", worker.id())),
+                "{described}"
+            );
         }
     }
 
     let partial = api.run(&job(3, json!({"missing": [1]}))).await;
     let failed = api.run(&job(3, json!({"fail": "no"}))).await;
-    let (partial, failed) = (partial["job_id"].as_str().unwrap(), failed["job_id"].as_str().unwrap());
-    runbook.run_until(FIND, "JobStatus = \"failed\" OR", &[], failed).await;
+    let (partial, failed) = (
+        partial["job_id"].as_str().unwrap(),
+        failed["job_id"].as_str().unwrap(),
+    );
+    runbook
+        .run_until(FIND, "JobStatus = \"failed\" OR", &[], failed)
+        .await;
     runbook.run_until(FIND, "Tenant =", &[], partial).await;
-    assert!(!runbook.run(FIND, "StartTime", &[]).await.contains(&id), "it has not been open for an hour");
+    assert!(
+        !runbook.run(FIND, "StartTime", &[]).await.contains(&id),
+        "it has not been open for an hour"
+    );
 
-    runbook.run_until(JOB, "describe", &[("JOB", &id)], &bought(stack.provider.as_ref(), &id)[0].id).await;
-    assert!(runbook.run(JOB, "--type state", &[("JOB", &id)]).await.contains(r#""stage":"generating""#));
-    assert!(runbook.run(JOB, "show", &[("JOB", &id)]).await.contains("ActivityTaskScheduled"));
+    runbook
+        .run_until(
+            JOB,
+            "describe",
+            &[("JOB", &id)],
+            &bought(stack.provider.as_ref(), &id)[0].id,
+        )
+        .await;
+    assert!(
+        runbook
+            .run(JOB, "--type state", &[("JOB", &id)])
+            .await
+            .contains(r#""stage":"generating""#)
+    );
+    assert!(
+        runbook
+            .run(JOB, "show", &[("JOB", &id)])
+            .await
+            .contains("ActivityTaskScheduled")
+    );
 
     runbook.run_until(FAIL, "workflow list", &[], failed).await;
     let ran = runbook.try_run(FAIL, &["result"], &[("JOB", failed)]).await;
     assert!(ran.text.contains("GenerationFailed"), "{}", ran.text);
-    runbook.run_until("An orphaned prediction", "workflow list", &[], failed).await;
+    runbook
+        .run_until("An orphaned prediction", "workflow list", &[], failed)
+        .await;
     api.act(&id, "cancel").await;
 }
 
 async fn cancel(runbook: &Runbook, api: &Api) {
     let id = api.accepted(&endless()).await;
-    until("generation", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    until("generation", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
     runbook.run("Cancel", "-w \"$JOB\"", &[("JOB", &id)]).await;
     let canceled = api.ended(&id).await;
     assert_eq!(
@@ -96,9 +141,14 @@ async fn cancel(runbook: &Runbook, api: &Api) {
 
     let mut withdrawn = endless();
     withdrawn["model"] = "acme/withdrawn".into();
-    let ids = [api.accepted(&withdrawn).await, api.accepted(&withdrawn).await];
+    let ids = [
+        api.accepted(&withdrawn).await,
+        api.accepted(&withdrawn).await,
+    ];
     until("jobs that are found", async || {
-        let counted = runbook.cli("workflow count --query 'Model = \"acme/withdrawn\"'").await;
+        let counted = runbook
+            .cli("workflow count --query 'Model = \"acme/withdrawn\"'")
+            .await;
         counted.contains("Total: 2").then_some(())
     })
     .await;
@@ -111,22 +161,38 @@ async fn cancel(runbook: &Runbook, api: &Api) {
 async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = generating(api, stack).await;
     let prediction = bought_one(stack.provider.as_ref(), &id).await.id;
-    runbook.run_until("Terminate", "describe", &[("JOB", &id)], &prediction).await;
-    runbook.run("Terminate", "workflow terminate", &[("JOB", &id)]).await;
+    runbook
+        .run_until("Terminate", "describe", &[("JOB", &id)], &prediction)
+        .await;
+    runbook
+        .run("Terminate", "workflow terminate", &[("JOB", &id)])
+        .await;
     let job = api.ended(&id).await;
-    assert_eq!((&job["status"], &job["error"]["type"]), (&json!("failed"), &json!("Internal")));
-    assert!(!bought(stack.provider.as_ref(), &id)[0].status(Timestamp::now()).is_terminal(), "it is left running");
+    assert_eq!(
+        (&job["status"], &job["error"]["type"]),
+        (&json!("failed"), &json!("Internal"))
+    );
+    assert!(
+        !bought(stack.provider.as_ref(), &id)[0]
+            .status(Timestamp::now())
+            .is_terminal(),
+        "it is left running"
+    );
     runbook.run_until(FIND, "Terminated", &[], &id).await;
 }
 
 async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
-    let partial = api.run(&job(3, json!({"missing": [1], "missing_for_ms": 1500}))).await;
+    let partial = api
+        .run(&job(3, json!({"missing": [1], "missing_for_ms": 1500})))
+        .await;
     let id = partial["job_id"].as_str().unwrap();
     assert_eq!(partial["status"], "partial");
     // By then the output is there.
     let job = until("a job that is completed", async || {
         let words = ["EVENT=", "workflow reset"];
-        let ran = runbook.try_run("Reset to before the persists", &words, &[("JOB", id)]).await;
+        let ran = runbook
+            .try_run("Reset to before the persists", &words, &[("JOB", id)])
+            .await;
         assert!(ran.success, "{}", ran.text);
         let job = until("another end", async || {
             let job = api.ended(id).await;
@@ -137,20 +203,36 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
     })
     .await;
     assert_eq!(count(&job, "completed"), 3);
-    assert_eq!(bought(stack.provider.as_ref(), id).len(), 1, "nothing is bought again");
+    assert_eq!(
+        bought(stack.provider.as_ref(), id).len(),
+        1,
+        "nothing is bought again"
+    );
 }
 
 async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     const PAUSE: &str = "Pause and unpause an activity";
     let id = generating(api, stack).await;
-    let described = runbook.run_until(JOB, "describe", &[("JOB", &id)], "Started").await;
-    let activity = described.lines().find_map(|line| line.trim().strip_prefix("ActivityId")).unwrap().trim();
+    let described = runbook
+        .run_until(JOB, "describe", &[("JOB", &id)], "Started")
+        .await;
+    let activity = described
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("ActivityId"))
+        .unwrap()
+        .trim();
     let variables = [("JOB", id.as_str()), ("ACTIVITY", activity)];
     runbook.run(PAUSE, "activity pause", &variables).await;
-    runbook.run_until(JOB, "describe", &variables, "Paused").await;
-    runbook.run_until(PAUSE, "TemporalPauseInfo", &[], &id).await;
+    runbook
+        .run_until(JOB, "describe", &variables, "Paused")
+        .await;
+    runbook
+        .run_until(PAUSE, "TemporalPauseInfo", &[], &id)
+        .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
-    runbook.run_until(JOB, "describe", &variables, "Started").await;
+    runbook
+        .run_until(JOB, "describe", &variables, "Started")
+        .await;
     runbook.run(PAUSE, "activity reset", &variables).await;
     api.act(&id, "cancel").await;
     assert_eq!(api.ended(&id).await["status"], "canceled");
@@ -158,45 +240,84 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
 }
 
 async fn retention(runbook: &Runbook) {
-    runbook.run("Change the retention", "--retention 14d", &[]).await;
-    runbook.run_until("Change the retention", "namespace describe", &[], "336h0m0s").await;
+    runbook
+        .run("Change the retention", "--retention 14d", &[])
+        .await;
+    runbook
+        .run_until(
+            "Change the retention",
+            "namespace describe",
+            &[],
+            "336h0m0s",
+        )
+        .await;
 }
 
 async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
     const STUCK: &str = "A stuck workflow task";
-    runbook.run_until(STUCK, "TemporalReportedProblems", &[], "stuck").await;
+    runbook
+        .run_until(STUCK, "TemporalReportedProblems", &[], "stuck")
+        .await;
     let shown = runbook.run(STUCK, "-o json", &[("JOB", "stuck")]).await;
     assert!(shown.contains("Workflow type Unknown not found"), "{shown}");
-    runbook.run("Terminate", "workflow terminate", &[("JOB", "stuck")]).await;
+    runbook
+        .run("Terminate", "workflow terminate", &[("JOB", "stuck")])
+        .await;
 
     let id = generating(api, stack).await;
     let words = ["history fetch", "history replay"];
     let ran = runbook.try_run(STUCK, &words, &[("JOB", &id)]).await;
     assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
-    runbook.run(STUCK, "LastWorkflowTask", &[("JOB", &id)]).await;
-    until("a job that goes on", async || (api.get(&id).await["stage"] == "generating").then_some(())).await;
+    runbook
+        .run(STUCK, "LastWorkflowTask", &[("JOB", &id)])
+        .await;
+    until("a job that goes on", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
     api.act(&id, "cancel").await;
     assert_eq!(api.ended(&id).await["status"], "canceled");
-    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1, "nothing is bought again");
+    assert_eq!(
+        bought(stack.provider.as_ref(), &id).len(),
+        1,
+        "nothing is bought again"
+    );
 }
 
 async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
     let provider = stack.provider.as_ref().unwrap();
     provider.fail(Outage::new(500, 3600, None));
     let id = api.accepted(&job(2, json!({}))).await;
-    runbook.run_until("Provider outage", "describe", &[("JOB", &id)], "ProviderUnavailable").await;
+    runbook
+        .run_until(
+            "Provider outage",
+            "describe",
+            &[("JOB", &id)],
+            "ProviderUnavailable",
+        )
+        .await;
     provider.fail(Outage::new(500, 0, None));
     assert_eq!(api.ended_within(&id, PATIENCE).await["status"], "completed");
     assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }
 
 async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
-    let keyed =
-        api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", "outage").json(&job(1, json!({})));
+    let keyed = api
+        .http
+        .post(format!("{}/v1/jobs", api.url))
+        .header("Idempotency-Key", "outage")
+        .json(&job(1, json!({})));
     let id = stack
         .restart_store(async || {
             let id = api.accepted(&job(2, json!({}))).await;
-            runbook.run_until("S3 outage", "describe", &[("JOB", &id)], "StorageUnavailable").await;
+            runbook
+                .run_until(
+                    "S3 outage",
+                    "describe",
+                    &[("JOB", &id)],
+                    "StorageUnavailable",
+                )
+                .await;
             assert_eq!(keyed.send().await.unwrap().status(), 503);
             id
         })
@@ -209,19 +330,29 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
 async fn drain(runbook: &Runbook, stack: &Production) {
     let worker = &stack.workers[1];
     terminate(worker);
-    until("the end of a worker", async || (!worker.is_running()).then_some(())).await;
+    until("the end of a worker", async || {
+        (!worker.is_running()).then_some(())
+    })
+    .await;
     let described = runbook.run("Drain a worker", "media-persist", &[]).await;
-    assert!(described.contains(&format!("{}@", worker.id())), "it is remembered: {described}");
+    assert!(
+        described.contains(&format!("{}@", worker.id())),
+        "it is remembered: {described}"
+    );
 }
 
 async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
     const RESTORE: &str = "Back up and restore";
     // The same password again: whoever asks for another restarts Temporal with it.
     let password = stack.database_password().unwrap();
-    runbook.run("Rotate keys", "ALTER ROLE", &[("NEW_PASSWORD", password)]).await;
+    runbook
+        .run("Rotate keys", "ALTER ROLE", &[("NEW_PASSWORD", password)])
+        .await;
     let ended = api.run(&job(2, json!({}))).await;
     let open = generating(api, stack).await;
-    let ends_after = api.accepted(&job(2, json!({"latency_ms": 15_000, "webhooks": 0}))).await;
+    let ends_after = api
+        .accepted(&job(2, json!({"latency_ms": 15_000, "webhooks": 0})))
+        .await;
     bought_one(stack.provider.as_ref(), &ends_after).await;
     for database in ["=temporal.dump", "=temporal_visibility.dump"] {
         runbook.run(RESTORE, database, &[]).await;
@@ -232,7 +363,12 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
 
     stack
         .restart_on_database(async || {
-            assert!(!runbook.try_run("Temporal is away", &["cluster health"], &[]).await.success);
+            assert!(
+                !runbook
+                    .try_run("Temporal is away", &["cluster health"], &[])
+                    .await
+                    .success
+            );
             for database in ["--if-exists temporal &&", "--if-exists temporal_visibility"] {
                 runbook.run(RESTORE, database, &[]).await;
             }
@@ -240,50 +376,101 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .await
         .unwrap();
     let again = api.ended_within(&ends_after, PATIENCE).await;
-    assert_eq!((&again["status"], count(&again, "completed")), (&json!("completed"), 2), "{again:#}");
-    for (after, before) in again["media"].as_array().unwrap().iter().zip(before["media"].as_array().unwrap()) {
+    assert_eq!(
+        (&again["status"], count(&again, "completed")),
+        (&json!("completed"), 2),
+        "{again:#}"
+    );
+    for (after, before) in again["media"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(before["media"].as_array().unwrap())
+    {
         assert_eq!(after["sha256"], before["sha256"]);
     }
     for job in [&ended, &forgotten] {
-        assert_eq!(api.get(job["job_id"].as_str().unwrap()).await["status"], "completed");
+        assert_eq!(
+            api.get(job["job_id"].as_str().unwrap()).await["status"],
+            "completed"
+        );
     }
-    let missing = api.http.get(format!("{}/v1/jobs/{lost}", api.url)).send().await.unwrap();
+    let missing = api
+        .http
+        .get(format!("{}/v1/jobs/{lost}", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(missing.status(), 404);
     api.act(&open, "cancel").await;
     let canceled = api.ended_within(&open, PATIENCE).await;
-    assert_eq!(canceled["provider"]["cancel_outcome"], "canceled", "{canceled:#}");
+    assert_eq!(
+        canceled["provider"]["cancel_outcome"], "canceled",
+        "{canceled:#}"
+    );
     for id in [&open, &ends_after] {
-        assert_eq!(bought(stack.provider.as_ref(), id).len(), 1, "nothing is bought again");
+        assert_eq!(
+            bought(stack.provider.as_ref(), id).len(),
+            1,
+            "nothing is bought again"
+        );
     }
 }
 
 async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     const DARKROOM: &str = "Darkroom";
-    let build = |id: &str| [("WORKER_DEPLOYMENT", "darkroom".to_owned()), ("WORKER_BUILD_ID", id.to_owned())];
+    let build = |id: &str| {
+        [
+            ("WORKER_DEPLOYMENT", "darkroom".to_owned()),
+            ("WORKER_BUILD_ID", id.to_owned()),
+        ]
+    };
     stack.add_worker(&build("one")).await.unwrap();
     until_within("a deployment", PATIENCE, async || {
-        let ran = runbook.try_run(DARKROOM, &["deployment describe"], &[]).await;
+        let ran = runbook
+            .try_run(DARKROOM, &["deployment describe"], &[])
+            .await;
         ran.text.contains("one").then_some(())
     })
     .await;
     // Workers without a build have the work until somebody says otherwise.
-    runbook.run(DARKROOM, "set-current-version", &[("BUILD", "one")]).await;
+    runbook
+        .run(DARKROOM, "set-current-version", &[("BUILD", "one")])
+        .await;
     let job = job(2, json!({"latency_ms": 8000, "webhooks": 0}));
     let moves = api.accepted(&job).await;
     bought_one(stack.provider.as_ref(), &moves).await;
 
     stack.add_worker(&build("two")).await.unwrap();
-    runbook.run_until(DARKROOM, "deployment describe", &[], "two").await;
+    runbook
+        .run_until(DARKROOM, "deployment describe", &[], "two")
+        .await;
     // Refused until the new build serves all that the current one does.
     until_within("a share for the new build", PATIENCE, async || {
-        let ran = runbook.try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")]).await;
-        assert!(ran.success || ran.text.contains("missing active task queues"), "{}", ran.text);
+        let ran = runbook
+            .try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")])
+            .await;
+        assert!(
+            ran.success || ran.text.contains("missing active task queues"),
+            "{}",
+            ran.text
+        );
         ran.success.then_some(())
     })
     .await;
-    runbook.run(DARKROOM, "set-current-version", &[("BUILD", "two")]).await;
-    assert!(runbook.run(DARKROOM, "deployment list", &[]).await.contains("darkroom"));
-    assert_eq!(api.ended_within(&moves, PATIENCE).await["status"], "completed");
+    runbook
+        .run(DARKROOM, "set-current-version", &[("BUILD", "two")])
+        .await;
+    assert!(
+        runbook
+            .run(DARKROOM, "deployment list", &[])
+            .await
+            .contains("darkroom")
+    );
+    assert_eq!(
+        api.ended_within(&moves, PATIENCE).await["status"],
+        "completed"
+    );
     let history = runbook.run(JOB, "show", &[("JOB", &moves)]).await;
     assert!(history.contains("WorkflowExecutionCompleted"));
     let words = ["history fetch", "history replay"];

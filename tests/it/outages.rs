@@ -27,9 +27,19 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
     assert!(response.headers().contains_key("retry-after"));
     let problem: Value = response.json().await.unwrap();
     assert_eq!(problem["type"], "urn:darkroom:problem:temporal-unavailable");
-    let alive = api.http.get(format!("{}/healthz", api.url)).send().await.unwrap();
+    let alive = api
+        .http
+        .get(format!("{}/healthz", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
-    let ready = api.http.get(format!("{}/readyz", api.url)).send().await.unwrap();
+    let ready = api
+        .http
+        .get(format!("{}/readyz", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
 
     let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
@@ -63,15 +73,31 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     let mut generating = Vec::new();
     for number in 0..5 {
         let url = world.source.url(&format!("small-{number}"), "bytes=1000");
-        generating.push(api.accepted(&job(1, json!({"urls": [url], "latency_ms": 20_000, "webhooks": 0}))).await);
+        generating.push(
+            api.accepted(&job(
+                1,
+                json!({"urls": [url], "latency_ms": 20_000, "webhooks": 0}),
+            ))
+            .await,
+        );
     }
     // Theirs are stored while nobody can be told, and can be had once only: in one request, while they arrive, and in parts.
-    let sizes = [("one-request", 100_000), ("streamed", 20_000_000), ("in-parts", 70_000_000)];
+    let sizes = [
+        ("one-request", 100_000),
+        ("streamed", 20_000_000),
+        ("in-parts", 70_000_000),
+    ];
     let urls: Vec<_> = sizes
         .iter()
-        .map(|(name, bytes)| world.source.url(name, &format!("bytes={bytes}&serves=1&rate={}", bytes / 10)))
+        .map(|(name, bytes)| {
+            world
+                .source
+                .url(name, &format!("bytes={bytes}&serves=1&rate={}", bytes / 10))
+        })
         .collect();
-    let persisting = api.accepted(&job(3, json!({"urls": urls, "webhooks": 0}))).await;
+    let persisting = api
+        .accepted(&job(3, json!({"urls": urls, "webhooks": 0})))
+        .await;
     until("outputs on their way", async || {
         (world.api.get(&persisting).await["media"]
             .as_array()?
@@ -83,21 +109,35 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     })
     .await;
     let predictions = || world.stack.provider.as_ref().unwrap().predictions();
-    until("predictions", async || (predictions().len() == 6).then_some(())).await;
+    until("predictions", async || {
+        (predictions().len() == 6).then_some(())
+    })
+    .await;
 
     world.stack.temporal.kill();
     let back = Instant::now() + AWAY;
     until("predictions that have ended", async || {
-        predictions().iter().all(|prediction| prediction.status(Timestamp::now()).is_terminal()).then_some(())
+        predictions()
+            .iter()
+            .all(|prediction| prediction.status(Timestamp::now()).is_terminal())
+            .then_some(())
     })
     .await;
-    until("outputs that are stored", async || (world.objects().await.len() >= 3).then_some(())).await;
+    until("outputs that are stored", async || {
+        (world.objects().await.len() >= 3).then_some(())
+    })
+    .await;
     tokio::time::sleep_until(back).await;
     let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
     world.stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
 
     let patience = Duration::from_mins(2);
-    let ended = join_all(generating.iter().map(|id| world.api.ended_within(id, patience))).await;
+    let ended = join_all(
+        generating
+            .iter()
+            .map(|id| world.api.ended_within(id, patience)),
+    )
+    .await;
     for job in ended {
         assert_eq!(job["status"], "completed", "{job:#}");
     }

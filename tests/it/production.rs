@@ -23,7 +23,11 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// A stack of its own. Its data lie where the system's user `postgres` can reach them.
 pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let directory = tempfile::Builder::new().prefix("darkroom-").permissions(readable).tempdir().unwrap();
+    let directory = tempfile::Builder::new()
+        .prefix("darkroom-")
+        .permissions(readable)
+        .tempdir()
+        .unwrap();
     let options = Options {
         directory: directory.path().to_owned(),
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
@@ -37,7 +41,11 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir
 /// Has a job accepted however often that takes, as a caller does who has an idempotency key.
 async fn accepted(api: &Api, key: &str, body: &Value) -> String {
     until("an accepted job", async || {
-        let request = api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", key).json(body);
+        let request = api
+            .http
+            .post(format!("{}/v1/jobs", api.url))
+            .header("Idempotency-Key", key)
+            .json(body);
         let answer = request.send().await.unwrap();
         match answer.status() {
             StatusCode::ACCEPTED | StatusCode::OK => {
@@ -54,7 +62,12 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> String {
 /// Reads a job until it has ended, as a caller does whose service may be away for a while.
 async fn ended(api: &Api, id: &str) -> Value {
     until_within(&format!("the end of {id}"), PATIENCE, async || {
-        let answer = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send().await.unwrap();
+        let answer = api
+            .http
+            .get(format!("{}/v1/jobs/{id}", api.url))
+            .send()
+            .await
+            .unwrap();
         match answer.status() {
             StatusCode::OK => {
                 let job: Value = answer.json().await.unwrap();
@@ -74,30 +87,51 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
     let began = Instant::now();
     let done = AtomicUsize::new(0);
     let run = async |number: usize| {
-        let body = job(4, json!({"bytes": 200_000, "latency_ms": 500 + (number % 7) * 700}));
+        let body = job(
+            4,
+            json!({"bytes": 200_000, "latency_ms": 500 + (number % 7) * 700}),
+        );
         let id = accepted(&api, &format!("job-{number}"), &body).await;
         let job = ended(&api, &id).await;
         done.fetch_add(1, Ordering::Relaxed);
         job
     };
     let faults = async {
-        until("jobs that have ended", async || (done.load(Ordering::Relaxed) >= 5).then_some(())).await;
+        until("jobs that have ended", async || {
+            (done.load(Ordering::Relaxed) >= 5).then_some(())
+        })
+        .await;
         stack.workers[0].kill();
-        until("more of them", async || (done.load(Ordering::Relaxed) >= 15).then_some(())).await;
+        until("more of them", async || {
+            (done.load(Ordering::Relaxed) >= 15).then_some(())
+        })
+        .await;
         stack.postgres.restart().await.unwrap();
         stack.add_worker(&[]).await.unwrap();
         terminate(&stack.workers[1]);
     };
     let (jobs, ()) = join(join_all((0..JOBS).map(run)), faults).await;
-    report(&format!("{JOBS} jobs through a kill, a restart and a stop in {:?}", began.elapsed()));
+    report(&format!(
+        "{JOBS} jobs through a kill, a restart and a stop in {:?}",
+        began.elapsed()
+    ));
 
     for job in &jobs {
         assert_eq!(job["status"], "completed", "{job:#}");
         assert_eq!(job["media"].as_array().unwrap().len(), 4);
         for media in job["media"].as_array().unwrap() {
-            let stored = api.http.get(media["presigned_media_url"].as_str().unwrap()).send().await.unwrap();
+            let stored = api
+                .http
+                .get(media["presigned_media_url"].as_str().unwrap())
+                .send()
+                .await
+                .unwrap();
             let bytes = stored.error_for_status().unwrap().bytes().await.unwrap();
-            assert_eq!(media["sha256"], hex::encode(Sha256::digest(&bytes)), "{media:#}");
+            assert_eq!(
+                media["sha256"],
+                hex::encode(Sha256::digest(&bytes)),
+                "{media:#}"
+            );
         }
     }
     let predictions = stack.provider.as_ref().unwrap().predictions();

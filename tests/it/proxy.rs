@@ -72,7 +72,11 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let upstream = upstream.trim_start_matches("http://").parse().unwrap();
-        let proxy = Self { endpoint, upstream, faults: Arc::default() };
+        let proxy = Self {
+            endpoint,
+            upstream,
+            faults: Arc::default(),
+        };
         let serving = proxy.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -88,7 +92,12 @@ impl Proxy {
 
     /// Plans a fault for the next requests of a kind whose target contains these words.
     pub(crate) fn plan(&self, within: &str, operation: Operation, fault: Fault, times: u32) {
-        let planned = Planned { within: within.to_owned(), operation, fault, times };
+        let planned = Planned {
+            within: within.to_owned(),
+            operation,
+            fault,
+            times,
+        };
         self.faults.lock().unwrap().push(planned);
     }
 
@@ -106,7 +115,9 @@ impl Proxy {
         let operation = head.operation()?;
         let mut faults = self.faults.lock().unwrap();
         let planned = faults.iter_mut().find(|planned| {
-            planned.times > 0 && planned.operation == operation && head.target.contains(&planned.within)
+            planned.times > 0
+                && planned.operation == operation
+                && head.target.contains(&planned.within)
         })?;
         planned.times -= 1;
         Some(planned.fault)
@@ -120,7 +131,13 @@ impl Proxy {
             let fault = self.fault(&request);
             match fault {
                 Some(Fault::Refuse(status, code)) => {
-                    answer(&mut client, &request, status, &format!("<Error><Code>{code}</Code></Error>")).await?;
+                    answer(
+                        &mut client,
+                        &request,
+                        status,
+                        &format!("<Error><Code>{code}</Code></Error>"),
+                    )
+                    .await?;
                     continue;
                 }
                 Some(Fault::Pretend) => {
@@ -128,7 +145,8 @@ impl Proxy {
                     continue;
                 }
                 Some(Fault::ErrorWithin) => {
-                    let body = "<Error><Code>InternalError</Code><Message>as told</Message></Error>";
+                    let body =
+                        "<Error><Code>InternalError</Code><Message>as told</Message></Error>";
                     answer(&mut client, &request, 200, body).await?;
                     continue;
                 }
@@ -143,13 +161,23 @@ impl Proxy {
             upstream.get_mut().write_all(&request.bytes).await?;
             match fault {
                 Some(Fault::Cut(after)) => {
-                    pass(&mut client, upstream.get_mut(), after.min(request.length), false).await?;
+                    pass(
+                        &mut client,
+                        upstream.get_mut(),
+                        after.min(request.length),
+                        false,
+                    )
+                    .await?;
                     return Ok(());
                 }
-                Some(Fault::Corrupt) => pass(&mut client, upstream.get_mut(), request.length, true).await?,
+                Some(Fault::Corrupt) => {
+                    pass(&mut client, upstream.get_mut(), request.length, true).await?
+                }
                 _ => pass(&mut client, upstream.get_mut(), request.length, false).await?,
             }
-            let Some(response) = read_head(upstream).await? else { return Ok(()) };
+            let Some(response) = read_head(upstream).await? else {
+                return Ok(());
+            };
             if matches!(fault, Some(Fault::LoseAnswer)) {
                 return Ok(());
             }
@@ -184,19 +212,29 @@ impl Head {
     }
 
     fn says_close(&self) -> bool {
-        String::from_utf8_lossy(&self.bytes).to_ascii_lowercase().contains("connection: close")
+        String::from_utf8_lossy(&self.bytes)
+            .to_ascii_lowercase()
+            .contains("connection: close")
     }
 }
 
 async fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
     let mut bytes = Vec::new();
-    let mut head = Head { bytes: vec![], method: String::new(), target: String::new(), length: 0, is_chunked: false };
+    let mut head = Head {
+        bytes: vec![],
+        method: String::new(),
+        target: String::new(),
+        length: 0,
+        is_chunked: false,
+    };
     loop {
         let begin = bytes.len();
         if from.read_until(b'\n', &mut bytes).await? == 0 {
             return Ok(None);
         }
-        let line = String::from_utf8_lossy(&bytes[begin..]).trim_end().to_ascii_lowercase();
+        let line = String::from_utf8_lossy(&bytes[begin..])
+            .trim_end()
+            .to_ascii_lowercase();
         if begin == 0 {
             let first = String::from_utf8_lossy(&bytes).into_owned();
             let mut words = first.split(' ').map(str::to_owned);
@@ -238,7 +276,12 @@ async fn pass(
     Ok(())
 }
 
-async fn answer(client: &mut BufReader<TcpStream>, request: &Head, status: u16, body: &str) -> io::Result<()> {
+async fn answer(
+    client: &mut BufReader<TcpStream>,
+    request: &Head,
+    status: u16,
+    body: &str,
+) -> io::Result<()> {
     let mut rest = tokio::io::sink();
     tokio::io::copy(&mut client.take(request.length as u64), &mut rest).await?;
     let body = if request.method == "HEAD" { "" } else { body };

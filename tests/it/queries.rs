@@ -4,7 +4,9 @@ use std::{pin::pin, time::Duration};
 
 use darkroom::dev::provider::prediction::Prediction;
 use darkroom_worker::history;
-use darkroom_workflows::{MediaGeneration, job::PredictionStatus, media_generation::PredictionReport};
+use darkroom_workflows::{
+    MediaGeneration, job::PredictionStatus, media_generation::PredictionReport,
+};
 use futures::future::{Either, join, join_all, select};
 use serde_json::json;
 use temporalio_client::{
@@ -37,13 +39,25 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
         let reported = async {
             // Temporal keeps the query for the worker that is gone, and a little later the task as well.
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let report = PredictionReport { prediction_id: prediction.id.clone(), status: PredictionStatus::Succeeded };
-            handle.signal(MediaGeneration::prediction_reported, report, WorkflowSignalOptions::default()).await
+            let report = PredictionReport {
+                prediction_id: prediction.id.clone(),
+                status: PredictionStatus::Succeeded,
+            };
+            handle
+                .signal(
+                    MediaGeneration::prediction_reported,
+                    report,
+                    WorkflowSignalOptions::default(),
+                )
+                .await
         };
         let (asked, reported) = join(asked, reported).await;
         asked.unwrap();
         reported.unwrap();
-        handle.cancel(WorkflowCancelOptions::default()).await.unwrap();
+        handle
+            .cancel(WorkflowCancelOptions::default())
+            .await
+            .unwrap();
     };
     join_all(ids.iter().zip(&predictions).map(disturb)).await;
     let mut between = 0;
@@ -53,11 +67,20 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
         let recorded = history::fetch_from(&client, id).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
         let handle = client.get_workflow_handle::<MediaGeneration>(id);
-        let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
+        let events = handle
+            .fetch_history(WorkflowFetchHistoryOptions::default())
+            .into_events()
+            .await
+            .unwrap();
         between += usize::from(is_canceled_in_the_task_of_the_report(&events));
     }
-    assert!(between > 0, "no query was answered between a report and its task");
-    report(&format!("{between} of {JOBS} queries were answered between a report and its task"));
+    assert!(
+        between > 0,
+        "no query was answered between a report and its task"
+    );
+    report(&format!(
+        "{between} of {JOBS} queries were answered between a report and its task"
+    ));
 }
 
 /// Somebody asks for the state of jobs all the time, also while their tasks wait for local activities.
@@ -68,11 +91,14 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
     let api = Api::of(&stack);
     let client = stack.temporal.client().await.unwrap();
     let run = async |number: u64| {
-        let id = api.accepted(&job(3, json!({"latency_ms": 300 + number * 40}))).await;
+        let id = api
+            .accepted(&job(3, json!({"latency_ms": 300 + number * 40})))
+            .await;
         let handle = client.get_workflow_handle::<MediaGeneration>(&id);
         let ask = async {
             loop {
-                let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
+                let asked =
+                    handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
                 // Temporal drops some.
                 let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
             }
@@ -86,7 +112,10 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
             api.ended(&id).await
         };
         let (Either::Left((job, _)) | Either::Right((job, _))) = select(pin!(end), pin!(ask)).await;
-        assert!(["completed", "canceled"].contains(&job["status"].as_str().unwrap()), "{job:#}");
+        assert!(
+            ["completed", "canceled"].contains(&job["status"].as_str().unwrap()),
+            "{job:#}"
+        );
         let recorded = history::fetch_from(&client, &id).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
     };

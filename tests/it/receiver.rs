@@ -32,9 +32,15 @@ impl Receiver {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let receiver = Self { address, received: Arc::default(), answers: Arc::default() };
+        let receiver = Self {
+            address,
+            received: Arc::default(),
+            answers: Arc::default(),
+        };
         let acceptor = TcpAcceptor::from_tokio(listener).unwrap();
-        let route = Route::new().at("/hook", post(receive)).data(receiver.clone());
+        let route = Route::new()
+            .at("/hook", post(receive))
+            .data(receiver.clone());
         tokio::spawn(async move { Server::new_with_acceptor(acceptor).run(route).await });
         receiver
     }
@@ -67,7 +73,13 @@ impl Receiver {
 #[handler]
 async fn receive(Data(receiver): Data<&Receiver>, headers: &HeaderMap, body: Body) -> Response {
     let body = body.into_vec().await.unwrap();
-    receiver.received.lock().unwrap().push((headers.clone(), body));
+    receiver
+        .received
+        .lock()
+        .unwrap()
+        .push((headers.clone(), body));
     let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(204);
-    Response::builder().status(StatusCode::from_u16(status).unwrap()).finish()
+    Response::builder()
+        .status(StatusCode::from_u16(status).unwrap())
+        .finish()
 }

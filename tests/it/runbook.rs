@@ -44,19 +44,37 @@ impl Runbook {
             ("PGPASSWORD", stack.database_password().unwrap().to_owned()),
         ];
         let directory = tempfile::tempdir().unwrap();
-        Self { lines: lines(&std::fs::read_to_string(page).unwrap()), used: Mutex::default(), environment, directory }
+        Self {
+            lines: lines(&std::fs::read_to_string(page).unwrap()),
+            used: Mutex::default(),
+            environment,
+            directory,
+        }
     }
 
     /// Runs a line of a section, the one that has these words in it. It must succeed.
-    pub(crate) async fn run(&self, section: &str, words: &str, variables: &[(&str, &str)]) -> String {
+    pub(crate) async fn run(
+        &self,
+        section: &str,
+        words: &str,
+        variables: &[(&str, &str)],
+    ) -> String {
         let ran = self.try_run(section, &[words], variables).await;
         assert!(ran.success, "{section}: {words}: {}", ran.text);
         ran.text
     }
 
     /// Runs lines of a section in one shell, whatever comes of it.
-    pub(crate) async fn try_run(&self, section: &str, words: &[&str], variables: &[(&str, &str)]) -> Ran {
-        let script: Vec<_> = words.iter().map(|words| self.line(section, words)).collect();
+    pub(crate) async fn try_run(
+        &self,
+        section: &str,
+        words: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Ran {
+        let script: Vec<_> = words
+            .iter()
+            .map(|words| self.line(section, words))
+            .collect();
         self.shell(&script.join("\n"), variables).await
     }
 
@@ -69,15 +87,31 @@ impl Runbook {
 
     async fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Ran {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).current_dir(self.directory.path()).stdin(Stdio::null());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value))).envs(variables.iter().copied());
+        command
+            .args(["-c", script])
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied());
         let output = command.output().await.unwrap();
-        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
-        Ran { success: output.status.success(), text }
+        let text = [output.stdout, output.stderr]
+            .map(|text| String::from_utf8(text).unwrap())
+            .concat();
+        Ran {
+            success: output.status.success(),
+            text,
+        }
     }
 
     /// Runs a line until what it prints has these words in it.
-    pub(crate) async fn run_until(&self, section: &str, words: &str, variables: &[(&str, &str)], says: &str) -> String {
+    pub(crate) async fn run_until(
+        &self,
+        section: &str,
+        words: &str,
+        variables: &[(&str, &str)],
+        says: &str,
+    ) -> String {
         // A workflow task must fail five times to be told of.
         const PATIENCE: std::time::Duration = std::time::Duration::from_mins(3);
         until_within(&format!("{says:?} from {words:?}"), PATIENCE, async || {
@@ -90,15 +124,24 @@ impl Runbook {
     /// The lines that were not run.
     pub(crate) fn unused(&self) -> Vec<&str> {
         let used = self.used.lock().unwrap();
-        let unused = self.lines.iter().enumerate().filter(|(number, _)| !used.contains(number));
+        let unused = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| !used.contains(number));
         unused.map(|(_, line)| line.text.as_str()).collect()
     }
 
     fn line(&self, section: &str, words: &str) -> &str {
         let fits = |line: &Line| line.section == section && line.text.contains(words);
         let mut found = self.lines.iter().enumerate().filter(|(_, line)| fits(line));
-        let (number, line) = found.next().unwrap_or_else(|| panic!("no line has {words:?} under {section:?}"));
-        assert!(found.next().is_none(), "more than one line has {words:?} under {section:?}");
+        let (number, line) = found
+            .next()
+            .unwrap_or_else(|| panic!("no line has {words:?} under {section:?}"));
+        assert!(
+            found.next().is_none(),
+            "more than one line has {words:?} under {section:?}"
+        );
         self.used.lock().unwrap().insert(number);
         &line.text
     }
@@ -106,7 +149,14 @@ impl Runbook {
 
 /// The commands that can be run here. Those of `tctl`, of compose and of the provider cannot.
 fn lines(page: &str) -> Vec<Line> {
-    const OURS: [&str; 6] = ["temporal ", "EVENT=", "pg_dump ", "dropdb ", "psql ", "darkroom "];
+    const OURS: [&str; 6] = [
+        "temporal ",
+        "EVENT=",
+        "pg_dump ",
+        "dropdb ",
+        "psql ",
+        "darkroom ",
+    ];
     let (mut section, mut in_code, mut text) = (String::new(), false, String::new());
     let mut lines = Vec::new();
     for line in page.lines() {
@@ -122,7 +172,10 @@ fn lines(page: &str) -> Vec<Line> {
                 continue;
             }
             if OURS.iter().any(|begins| text.starts_with(begins)) {
-                lines.push(Line { section: section.clone(), text: text.clone() });
+                lines.push(Line {
+                    section: section.clone(),
+                    text: text.clone(),
+                });
             }
             text.clear();
         }

@@ -20,8 +20,13 @@ const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The binary of an earlier version of the workflow's code, which `.ci/previous` builds.
 fn previous() -> Option<PathBuf> {
-    let path = PathBuf::from(std::env::var_os("DARKROOM_PREVIOUS").filter(|path| !path.is_empty())?);
-    assert!(path.is_file(), "DARKROOM_PREVIOUS: {} is not there", path.display());
+    let path =
+        PathBuf::from(std::env::var_os("DARKROOM_PREVIOUS").filter(|path| !path.is_empty())?);
+    assert!(
+        path.is_file(),
+        "DARKROOM_PREVIOUS: {} is not there",
+        path.display()
+    );
     Some(path)
 }
 
@@ -29,22 +34,37 @@ fn previous() -> Option<PathBuf> {
 async fn workers_of(stack: &Stack, job_id: &str) -> Vec<u32> {
     let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(job_id);
-    let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await.unwrap();
-    let identities = events.iter().filter_map(|event| match event.attributes.as_ref()? {
-        Attributes::WorkflowTaskCompletedEventAttributes(completed) => Some(&completed.identity),
-        _ => None,
-    });
-    identities.map(|identity| identity.split('@').next().unwrap().parse().unwrap()).collect()
+    let events = handle
+        .fetch_history(WorkflowFetchHistoryOptions::default())
+        .into_events()
+        .await
+        .unwrap();
+    let identities = events
+        .iter()
+        .filter_map(|event| match event.attributes.as_ref()? {
+            Attributes::WorkflowTaskCompletedEventAttributes(completed) => {
+                Some(&completed.identity)
+            }
+            _ => None,
+        });
+    identities
+        .map(|identity| identity.split('@').next().unwrap().parse().unwrap())
+        .collect()
 }
 
 async fn until_gone(worker: &Process) {
-    until("the end of a worker", async || (!worker.is_running()).then_some(())).await;
+    until("the end of a worker", async || {
+        (!worker.is_running()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn jobs_move_from_an_old_build_to_a_new_one() {
     let Some(previous) = previous() else {
-        report("skipped: DARKROOM_PREVIOUS names no binary of an earlier version; .ci/previous builds one");
+        report(
+            "skipped: DARKROOM_PREVIOUS names no binary of an earlier version; .ci/previous builds one",
+        );
         return;
     };
     let mut stack = start(&options("upgrade")).await;
@@ -60,7 +80,12 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     let mut ids = join_all((0..20).map(accept)).await;
     until("jobs that the old build has ended", async || {
         let jobs = join_all(ids.iter().map(|id| api.get(id))).await;
-        (jobs.iter().filter(|job| !job["completed_at"].is_null()).count() >= 3).then_some(())
+        (jobs
+            .iter()
+            .filter(|job| !job["completed_at"].is_null())
+            .count()
+            >= 3)
+            .then_some(())
     })
     .await;
 
@@ -68,8 +93,13 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     ids.extend(join_all((20..40).map(accept)).await);
     // Both have a hand in what was accepted since.
     until("jobs of either build", async || {
-        let workers: Vec<u32> = join_all(ids[20..].iter().map(|id| workers_of(&stack, id))).await.concat();
-        [&old, &stack.worker].iter().all(|worker| workers.contains(&worker.id())).then_some(())
+        let workers: Vec<u32> = join_all(ids[20..].iter().map(|id| workers_of(&stack, id)))
+            .await
+            .concat();
+        [&old, &stack.worker]
+            .iter()
+            .all(|worker| workers.contains(&worker.id()))
+            .then_some(())
     })
     .await;
     ids.extend(join_all((40..50).map(accept)).await);
@@ -77,34 +107,66 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     until_gone(&old).await;
     let ended = join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await;
     for (number, job) in ended.iter().enumerate() {
-        assert_eq!(job["status"], if number % 5 < 4 { "partial" } else { "completed" }, "{job:#}");
+        assert_eq!(
+            job["status"],
+            if number % 5 < 4 {
+                "partial"
+            } else {
+                "completed"
+            },
+            "{job:#}"
+        );
     }
-    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), ids.len(), "each job is paid for once");
+    assert_eq!(
+        stack.provider.as_ref().unwrap().predictions().len(),
+        ids.len(),
+        "each job is paid for once"
+    );
     let mut moved = 0;
     for id in &ids {
         let workers = workers_of(&stack, id).await;
         moved += usize::from(workers.contains(&old.id()) && workers.contains(&stack.worker.id()));
     }
-    report(&format!("{moved} of {} jobs began with the old build and ended with the new one", ids.len()));
+    report(&format!(
+        "{moved} of {} jobs began with the old build and ended with the new one",
+        ids.len()
+    ));
     assert!(moved >= 5, "only {moved} jobs moved");
 }
 
 /// A deploy in which nobody says which build is current.
 #[tokio::test]
 async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
-    let build = |id: &str| [("WORKER_DEPLOYMENT", "upgrade".to_owned()), ("WORKER_BUILD_ID", id.to_owned())];
-    let options = Options { variables: build("one").to_vec(), ..options("builds") };
+    let build = |id: &str| {
+        [
+            ("WORKER_DEPLOYMENT", "upgrade".to_owned()),
+            ("WORKER_BUILD_ID", id.to_owned()),
+        ]
+    };
+    let options = Options {
+        variables: build("one").to_vec(),
+        ..options("builds")
+    };
     let stack = start(&options).await;
     let api = Api::of(&stack);
-    assert_eq!(api.run(&job(1, json!({}))).await["status"], "completed", "a build that is alone is current at once");
+    assert_eq!(
+        api.run(&job(1, json!({}))).await["status"],
+        "completed",
+        "a build that is alone is current at once"
+    );
 
     let dev = json!({"latency_ms": 4000, "webhooks": 0});
     let under_way = api.accepted(&job(2, dev.clone())).await;
     bought_one(stack.provider.as_ref(), &under_way).await;
-    let next = stack.spawn_worker("worker-two", Path::new(BINARY), &build("two")).unwrap();
+    let next = stack
+        .spawn_worker("worker-two", Path::new(BINARY), &build("two"))
+        .unwrap();
     let log = options.directory.join("logs/worker-two.log");
     until("a build that waits", async || {
-        std::fs::read_to_string(&log).unwrap().contains("gets no work until it is current").then_some(())
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("gets no work until it is current")
+            .then_some(())
     })
     .await;
     terminate(&stack.worker);
@@ -113,8 +175,17 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     for id in [&under_way, &accepted] {
         assert_eq!(api.ended_within(id, PATIENCE).await["status"], "completed");
     }
-    assert!(workers_of(&stack, &accepted).await.iter().all(|worker| *worker == next.id()));
-    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 3, "each job is paid for once");
+    assert!(
+        workers_of(&stack, &accepted)
+            .await
+            .iter()
+            .all(|worker| *worker == next.id())
+    );
+    assert_eq!(
+        stack.provider.as_ref().unwrap().predictions().len(),
+        3,
+        "each job is paid for once"
+    );
 }
 
 /// The SDK's worker is replaced after so many activities, as it remembers each of them. Jobs do not notice.
@@ -122,10 +193,16 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
 async fn a_worker_renews_itself_under_jobs() {
     const JOBS: usize = 40;
     let variables = vec![("WORKER_RENEW_AFTER", "25".to_owned())];
-    let options = Options { variables, ..options("renewed") };
+    let options = Options {
+        variables,
+        ..options("renewed")
+    };
     let stack = start(&options).await;
     let api = Api::of(&stack);
-    let run = async |number: usize| api.run(&job(4, json!({"latency_ms": number % 10 * 400}))).await;
+    let run = async |number: usize| {
+        api.run(&job(4, json!({"latency_ms": number % 10 * 400})))
+            .await
+    };
     for job in join_all((0..JOBS).map(run)).await {
         assert_eq!(job["status"], "completed", "{job:#}");
     }

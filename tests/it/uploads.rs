@@ -26,9 +26,15 @@ async fn the_rules_hold_in_the_embedded_store() {
 #[tokio::test]
 async fn the_rules_hold_in_a_versity_gateway() {
     let options = options("rules-versity");
-    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
-    let world =
-        World::start(options, &[STREAM_MAX], Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint))).await;
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let world = World::start(
+        options,
+        &[STREAM_MAX],
+        Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint)),
+    )
+    .await;
     rules(&world).await;
     world.sweep().await;
     assert_eq!(world.uploads().await, 0);
@@ -46,25 +52,57 @@ async fn the_rules_hold_in_the_store_of_the_environment() {
 async fn the_rules_hold_where_checksums_are_not_wanted() {
     const PREFIX: &str = "below/here/";
     let options = options("rules-no-checksums");
-    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
-    let variables = [STREAM_MAX, ("S3_CHECKSUMS", "when_required"), ("S3_KEY_PREFIX", PREFIX)];
-    let mut world =
-        World::start(options, &variables, Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint))).await;
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let variables = [
+        STREAM_MAX,
+        ("S3_CHECKSUMS", "when_required"),
+        ("S3_KEY_PREFIX", PREFIX),
+    ];
+    let mut world = World::start(
+        options,
+        &variables,
+        Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint)),
+    )
+    .await;
     world.prefix = PREFIX;
-    for manner in ["bytes=1000", "bytes=9000000", "bytes=20000000&ranges=true", "bytes=20000000&framing=chunked"] {
-        let job = world.api.ended(&world.accept(&world.source.url("file", manner)).await).await;
+    for manner in [
+        "bytes=1000",
+        "bytes=9000000",
+        "bytes=20000000&ranges=true",
+        "bytes=20000000&framing=chunked",
+    ] {
+        let job = world
+            .api
+            .ended(&world.accept(&world.source.url("file", manner)).await)
+            .await;
         assert_eq!(job["status"], "completed", "{manner}: {job:#}");
         world.check_bytes(&job["media"][0]).await.unwrap();
     }
-    assert!(world.objects().await.iter().all(|key| key.starts_with("below/here/jobs/")));
+    assert!(
+        world
+            .objects()
+            .await
+            .iter()
+            .all(|key| key.starts_with("below/here/jobs/"))
+    );
 }
 
 /// What holds in every store.
 async fn rules(world: &World) {
     let url = |name: &str, manner: &str| world.source.url(name, manner);
-    let stored = ["bytes=1", "bytes=9000000", "bytes=20000000", "bytes=20000000&framing=chunked"];
+    let stored = [
+        "bytes=1",
+        "bytes=9000000",
+        "bytes=20000000",
+        "bytes=20000000&framing=chunked",
+    ];
     let stored = stored.map(|manner| async move {
-        let job = world.api.ended(&world.accept(&url("stored", manner)).await).await;
+        let job = world
+            .api
+            .ended(&world.accept(&url("stored", manner)).await)
+            .await;
         assert_eq!(job["status"], "completed", "{manner}: {job:#}");
         assert_eq!(job["media"][0]["attempts"], 1, "{manner}");
         world.check_bytes(&job["media"][0]).await.unwrap();
@@ -76,29 +114,53 @@ async fn rules(world: &World) {
     let same_and_large = (source::file(9_000_000), "bytes=9000000");
     let other = (vec![7; 1000], "bytes=1000");
     let other_and_large = (vec![7; 9_000_000], "bytes=9000000");
-    let taken = [(same, true), (same_and_large, true), (other, false), (other_and_large, false)];
+    let taken = [
+        (same, true),
+        (same_and_large, true),
+        (other, false),
+        (other_and_large, false),
+    ];
     let taken = taken.map(|((bytes, manner), is_same)| async move {
         let id = world.accept(&url("taken", manner)).await;
-        let put = world.store.put_object().bucket(&world.bucket).key(format!("jobs/{id}/0.png"));
+        let put = world
+            .store
+            .put_object()
+            .bucket(&world.bucket)
+            .key(format!("jobs/{id}/0.png"));
         put.body(ByteStream::from(bytes)).send().await.unwrap();
         let job = world.api.ended(&id).await;
         let error = &job["media"][0]["error"]["type"];
-        assert_eq!(job["status"], if is_same { "completed" } else { "failed" }, "{manner}: {job:#}");
+        assert_eq!(
+            job["status"],
+            if is_same { "completed" } else { "failed" },
+            "{manner}: {job:#}"
+        );
         assert!(is_same || *error == "StorageConflict", "{error}");
     });
     join_all(taken).await;
 
     // On its way it is seen to come along, and canceled it leaves nothing.
-    let canceled = ["bytes=60000000&rate=5000000", "bytes=60000000&rate=5000000&framing=chunked"];
+    let canceled = [
+        "bytes=60000000&rate=5000000",
+        "bytes=60000000&rate=5000000&framing=chunked",
+    ];
     let canceled = canceled.map(|manner| async move {
         let id = world.accept(&url("canceled", manner)).await;
         until("progress", async || {
-            world.api.get(&id).await["media"][0]["bytes_done"].as_u64().filter(|done| *done > 0)
+            world.api.get(&id).await["media"][0]["bytes_done"]
+                .as_u64()
+                .filter(|done| *done > 0)
         })
         .await;
         assert!(world.api.act(&id, "cancel").await.status().is_success());
         assert_eq!(world.api.ended(&id).await["status"], "canceled");
-        assert!(!world.objects().await.iter().any(|key| key.contains(&id) && !key.ends_with("job.json")));
+        assert!(
+            !world
+                .objects()
+                .await
+                .iter()
+                .any(|key| key.contains(&id) && !key.ends_with("job.json"))
+        );
     });
     join_all(canceled).await;
 }
@@ -109,7 +171,9 @@ async fn rules(world: &World) {
 async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
     let options = options("uploads-killed");
-    let gateway = VersityGateway::start(&options, &|_: &str| {}).await.unwrap();
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
     let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
     let mut world = World::start(options, &[STREAM_MAX], Some(place)).await;
     let mut chance = Chance::new();
@@ -119,17 +183,30 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         let mut ids = Vec::new();
         for (name, manner) in [
             ("known", format!("bytes={LENGTH}&ranges=true&rate=20000000")),
-            ("unsized", "bytes=40000000&framing=chunked&rate=4000000".to_owned()),
+            (
+                "unsized",
+                "bytes=40000000&framing=chunked&rate=4000000".to_owned(),
+            ),
         ] {
             let name = format!("{name}-{round}");
             let id = world.accept(&world.source.url(&name, &manner)).await;
             ids.push(id.clone());
             jobs.push((id, name));
         }
-        until("uploads under way", async || (world.uploads_of(&ids).await == ids.len()).then_some(())).await;
+        until("uploads under way", async || {
+            (world.uploads_of(&ids).await == ids.len()).then_some(())
+        })
+        .await;
         if round % 2 == 0 {
-            let known = async || world.api.get(&ids[0]).await["media"][0]["bytes_done"].as_u64().unwrap_or_default();
-            until("a part and some of the next", async || (known().await > 90_000_000).then_some(())).await;
+            let known = async || {
+                world.api.get(&ids[0]).await["media"][0]["bytes_done"]
+                    .as_u64()
+                    .unwrap_or_default()
+            };
+            until("a part and some of the next", async || {
+                (known().await > 90_000_000).then_some(())
+            })
+            .await;
         } else {
             tokio::time::sleep(chance.moment(Duration::from_secs(6))).await;
         }
@@ -142,12 +219,19 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         assert_eq!(job["status"], "completed", "{name}: {job:#}");
         world.check_bytes(&job["media"][0]).await.unwrap();
     }
-    let media: Vec<_> = world.objects().await.into_iter().filter(|key| !key.ends_with("job.json")).collect();
+    let media: Vec<_> = world
+        .objects()
+        .await
+        .into_iter()
+        .filter(|key| !key.ends_with("job.json"))
+        .collect();
     assert_eq!(media.len(), jobs.len(), "{media:?}");
     let resumed = jobs.iter().filter(|(_, name)| {
         let (requests, sent) = (world.source.requests(name), world.source.bytes_sent(name));
         // Every request from the beginning on sends at least what was to be seen before the kill.
-        name.starts_with("known") && requests > 1 && sent < LENGTH + u64::from(requests - 1) * 90_000_000
+        name.starts_with("known")
+            && requests > 1
+            && sent < LENGTH + u64::from(requests - 1) * 90_000_000
     });
     let (resumed, left) = (resumed.count(), world.uploads().await);
     report(&format!(

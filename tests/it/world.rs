@@ -38,7 +38,12 @@ impl Place {
     pub(crate) fn on_loopback(for_worker: &str, for_us: &str) -> Self {
         let credentials = Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests");
         let (for_worker, for_us) = (for_worker.to_owned(), for_us.to_owned());
-        Self { for_worker, for_us, bucket: s3::BUCKET.to_owned(), credentials }
+        Self {
+            for_worker,
+            for_us,
+            bucket: s3::BUCKET.to_owned(),
+            credentials,
+        }
     }
 
     /// The store that the environment names, if it names a bucket for tests.
@@ -47,21 +52,37 @@ impl Place {
         let bucket = variable("DARKROOM_TEST_BUCKET")?;
         let key = variable("AWS_ACCESS_KEY_ID").unwrap();
         let secret = variable("AWS_SECRET_ACCESS_KEY").unwrap();
-        let credentials = Credentials::new(key, secret, variable("AWS_SESSION_TOKEN"), None, "tests");
+        let credentials =
+            Credentials::new(key, secret, variable("AWS_SESSION_TOKEN"), None, "tests");
         let aws = || format!("https://s3.{}.amazonaws.com", region());
         let endpoint = variable("AWS_ENDPOINT_URL_S3").unwrap_or_else(aws);
-        Some(Self { for_worker: endpoint.clone(), for_us: endpoint, bucket, credentials })
+        Some(Self {
+            for_worker: endpoint.clone(),
+            for_us: endpoint,
+            bucket,
+            credentials,
+        })
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("S3_BUCKET", self.bucket.clone()),
-            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key().to_owned()),
+            (
+                "AWS_ACCESS_KEY_ID",
+                self.credentials.access_key_id().to_owned(),
+            ),
+            (
+                "AWS_SECRET_ACCESS_KEY",
+                self.credentials.secret_access_key().to_owned(),
+            ),
             ("AWS_REGION", region()),
             ("AWS_ENDPOINT_URL_S3", self.for_worker.clone()),
         ];
-        variables.extend(self.credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+        variables.extend(
+            self.credentials
+                .session_token()
+                .map(|token| ("AWS_SESSION_TOKEN", token.to_owned())),
+        );
         variables
     }
 
@@ -77,67 +98,142 @@ impl Place {
 }
 
 fn region() -> String {
-    std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()).unwrap_or_else(|| "us-east-1".to_owned())
+    std::env::var("AWS_REGION")
+        .ok()
+        .filter(|region| !region.is_empty())
+        .unwrap_or_else(|| "us-east-1".to_owned())
 }
 
 impl World {
     /// Starts a stack with these variables, on its own store or on another.
-    pub(crate) async fn start(mut options: Options, variables: &[(&'static str, &str)], place: Option<Place>) -> Self {
+    pub(crate) async fn start(
+        mut options: Options,
+        variables: &[(&'static str, &str)],
+        place: Option<Place>,
+    ) -> Self {
         let source = SourceServer::start().await.unwrap();
-        options.variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        options.variables.push(("SOURCE_ALLOW", source.address.to_string()));
-        options.variables.extend(place.iter().flat_map(Place::variables));
+        options.variables = variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        options
+            .variables
+            .push(("SOURCE_ALLOW", source.address.to_string()));
+        options
+            .variables
+            .extend(place.iter().flat_map(Place::variables));
         let stack = start(&options).await;
-        let place = place.unwrap_or_else(|| Place::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint));
-        Self { api: Api::of(&stack), stack, source, store: place.client(), bucket: place.bucket, prefix: "" }
+        let place =
+            place.unwrap_or_else(|| Place::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint));
+        Self {
+            api: Api::of(&stack),
+            stack,
+            source,
+            store: place.client(),
+            bucket: place.bucket,
+            prefix: "",
+        }
     }
 
     /// Has a job accepted whose only output is there; it is persisted after a while.
     pub(crate) async fn accept(&self, url: &str) -> String {
-        self.api.accepted(&job(1, json!({"urls": [url], "latency_ms": 1500, "webhooks": 0}))).await
+        self.api
+            .accepted(&job(
+                1,
+                json!({"urls": [url], "latency_ms": 1500, "webhooks": 0}),
+            ))
+            .await
     }
 
     /// What is stored must be what the job says, to the byte.
     pub(crate) async fn check_bytes(&self, media: &Value) -> Result<(), String> {
         let key = format!("{}{}", self.prefix, media["s3_key"].as_str().unwrap());
-        let object = self.store.get_object().bucket(&self.bucket).key(&key).send().await.unwrap();
+        let object = self
+            .store
+            .get_object()
+            .bucket(&self.bucket)
+            .key(&key)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(object.content_encoding(), None, "{key}");
-        assert_eq!(object.content_type(), media["content_type"].as_str(), "{key}");
+        assert_eq!(
+            object.content_type(),
+            media["content_type"].as_str(),
+            "{key}"
+        );
         let bytes = object.body.collect().await.unwrap().into_bytes();
         let sha256 = hex::encode(Sha256::digest(&bytes));
         if media["size"] == bytes.len() && media["sha256"] == sha256 {
             return Ok(());
         }
-        Err(format!("{key} has {} bytes with SHA-256 {sha256} instead of {media:#}", bytes.len()))
+        Err(format!(
+            "{key} has {} bytes with SHA-256 {sha256} instead of {media:#}",
+            bytes.len()
+        ))
     }
 
     /// Sweeps everything that is under way, as the schedule does with what is old.
     pub(crate) async fn sweep(&self) {
         let client = self.stack.temporal.client().await.unwrap();
         let options = WorkflowStartOptions::new(GENERATE_QUEUE, "sweep-now").build();
-        let input = SweepInput { older_than_seconds: 0 };
-        let handle = client.start_workflow(StorageSweep::run, input, options).await.unwrap();
-        let swept = handle.get_result(WorkflowGetResultOptions::default()).await.unwrap();
+        let input = SweepInput {
+            older_than_seconds: 0,
+        };
+        let handle = client
+            .start_workflow(StorageSweep::run, input, options)
+            .await
+            .unwrap();
+        let swept = handle
+            .get_result(WorkflowGetResultOptions::default())
+            .await
+            .unwrap();
         assert_eq!(swept.failed, 0);
     }
 
     /// How many uploads of these jobs are under way.
     pub(crate) async fn uploads_of(&self, ids: &[String]) -> usize {
-        let listed = self.store.list_multipart_uploads().bucket(&self.bucket).send().await.unwrap();
+        let listed = self
+            .store
+            .list_multipart_uploads()
+            .bucket(&self.bucket)
+            .send()
+            .await
+            .unwrap();
         let is_of = |key: &str| ids.iter().any(|id| key.contains(id));
-        listed.uploads().iter().filter(|upload| is_of(upload.key().unwrap())).count()
+        listed
+            .uploads()
+            .iter()
+            .filter(|upload| is_of(upload.key().unwrap()))
+            .count()
     }
 
     pub(crate) async fn uploads(&self) -> usize {
-        let listed = self.store.list_multipart_uploads().bucket(&self.bucket).send().await.unwrap();
+        let listed = self
+            .store
+            .list_multipart_uploads()
+            .bucket(&self.bucket)
+            .send()
+            .await
+            .unwrap();
         listed.uploads().len()
     }
 
     pub(crate) async fn objects(&self) -> Vec<String> {
-        let mut pages = self.store.list_objects_v2().bucket(&self.bucket).into_paginator().send();
+        let mut pages = self
+            .store
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .into_paginator()
+            .send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
-            keys.extend(page.unwrap().contents().iter().map(|object| object.key().unwrap().to_owned()));
+            keys.extend(
+                page.unwrap()
+                    .contents()
+                    .iter()
+                    .map(|object| object.key().unwrap().to_owned()),
+            );
         }
         keys
     }

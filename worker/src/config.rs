@@ -28,8 +28,10 @@ const WEBHOOK_ALLOW: Variable = Variable::new("WEBHOOK_ALLOW", "hooks.internal:8
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
-const REPLICATE_BASE_URL: Variable = Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
-const DARKROOM_PUBLIC_URL: Variable = Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
+const REPLICATE_BASE_URL: Variable =
+    Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
+const DARKROOM_PUBLIC_URL: Variable =
+    Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const WORKER_DEPLOYMENT: Variable = Variable::new("WORKER_DEPLOYMENT", "darkroom");
 const WORKER_BUILD_ID: Variable = Variable::new("WORKER_BUILD_ID", "0.1.0+3f2a9c1");
@@ -138,7 +140,10 @@ impl Config {
     /// If a variable is missing or malformed; the message names it, its problem and an example.
     pub async fn from_env() -> Result<Self> {
         Ok(Self {
-            queues: WORKER_QUEUES.or(Queues { generate: true, persist: true })?,
+            queues: WORKER_QUEUES.or(Queues {
+                generate: true,
+                persist: true,
+            })?,
             generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
             persist_concurrency: PERSIST_CONCURRENCY.or(DEFAULT_PERSIST_CONCURRENCY)?,
             persist: PersistConfig::from_env()?,
@@ -167,11 +172,14 @@ impl ProviderConfig {
             None => REPLICATE.parse()?,
         };
         let public_url: Option<Url> = DARKROOM_PUBLIC_URL.optional()?;
-        let is_plain = public_url.as_ref().is_some_and(|url| url.scheme() != "https");
+        let is_plain = public_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() != "https");
         ensure!(
             base_url.scheme() != "https" || !is_plain,
-            DARKROOM_PUBLIC_URL
-                .invalid("must be https, as the provider reports to nothing else and would refuse each job")
+            DARKROOM_PUBLIC_URL.invalid(
+                "must be https, as the provider reports to nothing else and would refuse each job"
+            )
         );
         Ok(Self {
             base_url,
@@ -189,9 +197,15 @@ impl PersistConfig {
         /// What S3 takes in one request.
         const MOST_STREAMED: ByteSize = ByteSize::gib(5);
         let memory = PERSIST_MEMORY.or(ByteSize::mib(128))?;
-        ensure!(memory >= LEAST_MEMORY, PERSIST_MEMORY.invalid(format!("must be {LEAST_MEMORY} at least")));
+        ensure!(
+            memory >= LEAST_MEMORY,
+            PERSIST_MEMORY.invalid(format!("must be {LEAST_MEMORY} at least"))
+        );
         let stream_max = PERSIST_STREAM_MAX.or(ByteSize::mib(256))?;
-        ensure!(stream_max <= MOST_STREAMED, PERSIST_STREAM_MAX.invalid(format!("must be {MOST_STREAMED} at most")));
+        ensure!(
+            stream_max <= MOST_STREAMED,
+            PERSIST_STREAM_MAX.invalid(format!("must be {MOST_STREAMED} at most"))
+        );
         Ok(Self {
             memory,
             stream_max,
@@ -241,7 +255,10 @@ impl FromStr for Queues {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut queues = Self { generate: false, persist: false };
+        let mut queues = Self {
+            generate: false,
+            persist: false,
+        };
         for name in text.split(',') {
             match name.trim() {
                 "generate" => queues.generate = true,
@@ -268,8 +285,20 @@ mod tests {
 
     #[test]
     fn queues_parse() {
-        assert_eq!("generate".parse(), Ok(Queues { generate: true, persist: false }));
-        assert_eq!("persist, generate".parse(), Ok(Queues { generate: true, persist: true }));
+        assert_eq!(
+            "generate".parse(),
+            Ok(Queues {
+                generate: true,
+                persist: false
+            })
+        );
+        assert_eq!(
+            "persist, generate".parse(),
+            Ok(Queues {
+                generate: true,
+                persist: true
+            })
+        );
         assert!("".parse::<Queues>().is_err());
         assert!("generate,render".parse::<Queues>().is_err());
     }

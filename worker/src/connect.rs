@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tries until it succeeds; `None` if told to stop first.
-pub(crate) async fn until_connected(temporal: &TemporalConfig, shutdown: &CancellationToken) -> Option<Client> {
+pub(crate) async fn until_connected(
+    temporal: &TemporalConfig,
+    shutdown: &CancellationToken,
+) -> Option<Client> {
     loop {
         match temporal.connect().await {
             Ok(client) => return Some(client),
@@ -25,7 +28,10 @@ pub(crate) async fn until_connected(temporal: &TemporalConfig, shutdown: &Cancel
 }
 
 /// Waits until the store lets us in; `None` if told to stop first.
-pub(crate) async fn until_store_answers(storage: &Storage, shutdown: &CancellationToken) -> Result<Option<()>> {
+pub(crate) async fn until_store_answers(
+    storage: &Storage,
+    shutdown: &CancellationToken,
+) -> Result<Option<()>> {
     loop {
         match storage.check().await {
             Ok(()) => return Ok(Some(())),

@@ -18,7 +18,8 @@ use temporalio_common::{
         enums::v1::{TaskQueueType, WorkerVersioningMode},
         taskqueue::v1::{PollerInfo, TaskQueue},
         workflowservice::v1::{
-            DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest,
+            DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest,
+            SetWorkerDeploymentCurrentVersionRequest,
         },
     },
     worker::{VersioningBehavior, WorkerDeploymentOptions, WorkerDeploymentVersion},
@@ -58,12 +59,25 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
 }
 
 /// Makes this build the current one whenever jobs would wait for a person to do so. It never returns.
-pub(crate) async fn stand_in(client: Client, deployment: DeploymentName, build: BuildId, queues: Queues) {
-    let candidate = Candidate { client, deployment, build };
+pub(crate) async fn stand_in(
+    client: Client,
+    deployment: DeploymentName,
+    build: BuildId,
+    queues: Queues,
+) {
+    let candidate = Candidate {
+        client,
+        deployment,
+        build,
+    };
     let workflows = Watched::new(GENERATE_QUEUE, TaskQueueType::Workflow, SILENCE);
     let outputs = Watched::new(PERSIST_QUEUE, TaskQueueType::Activity, SILENCE_OF_OUTPUTS);
-    let mut queues: Vec<_> =
-        queues.generate.then_some(workflows).into_iter().chain(queues.persist.then_some(outputs)).collect();
+    let mut queues: Vec<_> = queues
+        .generate
+        .then_some(workflows)
+        .into_iter()
+        .chain(queues.persist.then_some(outputs))
+        .collect();
     let mut said = None;
     loop {
         let standing = candidate.stand(&mut queues).await.unwrap_or_else(|status| {
@@ -72,7 +86,11 @@ pub(crate) async fn stand_in(client: Client, deployment: DeploymentName, build: 
             queues.iter_mut().for_each(Watched::begin_again);
             Standing::Unknown
         });
-        let wait = if standing == Standing::Unknown { FIRST_INTERVAL } else { INTERVAL };
+        let wait = if standing == Standing::Unknown {
+            FIRST_INTERVAL
+        } else {
+            INTERVAL
+        };
         if said.as_ref() != Some(&standing) {
             candidate.say(&standing);
             said = Some(standing);
@@ -102,7 +120,14 @@ struct Watched {
 
 impl Watched {
     fn new(name: &'static str, kind: TaskQueueType, silence: Duration) -> Self {
-        Self { name, kind, silence, of: None, last_poll: None, since: Instant::now() }
+        Self {
+            name,
+            kind,
+            silence,
+            of: None,
+            last_poll: None,
+            since: Instant::now(),
+        }
     }
 
     fn begin_again(&mut self) {
@@ -145,7 +170,12 @@ struct Described {
 impl Candidate {
     /// Looks, and takes over if need be.
     async fn stand(&self, queues: &mut [Watched]) -> Result<Standing, Status> {
-        let Some(Described { current, is_decided, conflict_token }) = self.describe().await? else {
+        let Some(Described {
+            current,
+            is_decided,
+            conflict_token,
+        }) = self.describe().await?
+        else {
             return Ok(Standing::Unknown);
         };
         if current.as_deref() == Some(self.build.as_str()) {
@@ -163,7 +193,9 @@ impl Candidate {
         match self.take_over(conflict_token).await {
             Ok(()) => Ok(Standing::Current),
             // Another worker was faster, or this build does not serve every queue yet: look again.
-            Err(status) if status.code() == Code::FailedPrecondition => Ok(Standing::Waiting { current }),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                Ok(Standing::Waiting { current })
+            }
             Err(status) => Err(status),
         }
     }
@@ -172,21 +204,32 @@ impl Candidate {
     async fn describe(&self) -> Result<Option<Described>, Status> {
         let mut client = self.client.clone();
         let deployment_name = self.deployment.as_str().to_owned();
-        let request = DescribeWorkerDeploymentRequest { namespace: client.namespace(), deployment_name };
-        let described = match WorkflowService::describe_worker_deployment(&mut client, request.into_request()).await {
-            Ok(described) => described.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(status),
+        let request = DescribeWorkerDeploymentRequest {
+            namespace: client.namespace(),
+            deployment_name,
         };
+        let described =
+            match WorkflowService::describe_worker_deployment(&mut client, request.into_request())
+                .await
+            {
+                Ok(described) => described.into_inner(),
+                Err(status) if status.code() == Code::NotFound => return Ok(None),
+                Err(status) => return Err(status),
+            };
         let info = described.worker_deployment_info.unwrap_or_default();
-        let mut known = info.version_summaries.iter().filter_map(|summary| summary.deployment_version.as_ref());
+        let mut known = info
+            .version_summaries
+            .iter()
+            .filter_map(|summary| summary.deployment_version.as_ref());
         if !known.any(|version| version.build_id == self.build.as_str()) {
             return Ok(None);
         }
         let routing = info.routing_config.unwrap_or_default();
         Ok(Some(Described {
             is_decided: routing.current_version_changed_time.is_some(),
-            current: routing.current_deployment_version.map(|version| version.build_id),
+            current: routing
+                .current_deployment_version
+                .map(|version| version.build_id),
             conflict_token: described.conflict_token,
         }))
     }
@@ -201,26 +244,44 @@ impl Candidate {
             identity: client.identity(),
             ..Default::default()
         };
-        WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request()).await.map(drop)
+        WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request())
+            .await
+            .map(drop)
     }
 
     /// When a worker of a build, or of none, polled a queue last, as far as Temporal remembers: some minutes.
-    async fn last_poll(&self, queue: &Watched, build: Option<&str>) -> Result<Option<(i64, i32)>, Status> {
+    async fn last_poll(
+        &self,
+        queue: &Watched,
+        build: Option<&str>,
+    ) -> Result<Option<(i64, i32)>, Status> {
         let mut client = self.client.clone();
         let request = DescribeTaskQueueRequest {
             namespace: client.namespace(),
-            task_queue: Some(TaskQueue { name: queue.name.to_owned(), ..Default::default() }),
+            task_queue: Some(TaskQueue {
+                name: queue.name.to_owned(),
+                ..Default::default()
+            }),
             task_queue_type: queue.kind.into(),
             ..Default::default()
         };
-        let described = WorkflowService::describe_task_queue(&mut client, request.into_request()).await?.into_inner();
-        let polls = described.pollers.iter().filter(|poller| self.is_of(poller, build));
-        Ok(polls.filter_map(|poller| poller.last_access_time).map(|time| (time.seconds, time.nanos)).max())
+        let described = WorkflowService::describe_task_queue(&mut client, request.into_request())
+            .await?
+            .into_inner();
+        let polls = described
+            .pollers
+            .iter()
+            .filter(|poller| self.is_of(poller, build));
+        Ok(polls
+            .filter_map(|poller| poller.last_access_time)
+            .map(|time| (time.seconds, time.nanos))
+            .max())
     }
 
     fn is_of(&self, poller: &PollerInfo, build: Option<&str>) -> bool {
         let options = poller.deployment_options.as_ref();
-        let versioned = options.filter(|options| options.worker_versioning_mode() == WorkerVersioningMode::Versioned);
+        let versioned = options
+            .filter(|options| options.worker_versioning_mode() == WorkerVersioningMode::Versioned);
         match (versioned, build) {
             (None, None) => true,
             (Some(options), Some(build)) => {

@@ -46,19 +46,29 @@ struct Run {
 
 impl ForgetAfterQuery {
     pub(crate) fn new(core: Arc<CoreWorker>) -> Self {
-        Self { core, cached: Mutex::default() }
+        Self {
+            core,
+            cached: Mutex::default(),
+        }
     }
 
     /// Whether the run is to go once this is answered.
     fn is_to_go(&self, activation: &WorkflowActivation) -> bool {
-        let jobs = || activation.jobs.iter().filter_map(|job| job.variant.as_ref());
+        let jobs = || {
+            activation
+                .jobs
+                .iter()
+                .filter_map(|job| job.variant.as_ref())
+        };
         let mut cached = self.lock();
         if jobs().any(|job| matches!(job, Variant::RemoveFromCache(_))) {
             cached.remove(&activation.run_id);
             return false;
         }
         let run = cached.entry(activation.run_id.clone()).or_default();
-        if jobs().any(|job| matches!(job, Variant::QueryWorkflow(query) if query.query_id == LEGACY_QUERY_ID)) {
+        if jobs().any(
+            |job| matches!(job, Variant::QueryWorkflow(query) if query.query_id == LEGACY_QUERY_ID),
+        ) {
             return run.may_be_ahead;
         }
         // Queries that come with a task tell a workflow nothing.
@@ -76,15 +86,26 @@ impl ForgetAfterQuery {
 impl Run {
     /// Takes note of what the run is told.
     fn told(&mut self, activation: &WorkflowActivation) {
-        let mut jobs = activation.jobs.iter().filter_map(|job| job.variant.as_ref());
-        if jobs.clone().any(|job| matches!(job, Variant::InitializeWorkflow(_))) {
+        let mut jobs = activation
+            .jobs
+            .iter()
+            .filter_map(|job| job.variant.as_ref());
+        if jobs
+            .clone()
+            .any(|job| matches!(job, Variant::InitializeWorkflow(_)))
+        {
             self.is_replayed = activation.is_replaying;
         }
-        let time = activation.timestamp.as_ref().map(|time| (time.seconds, time.nanos));
-        let is_without_task = time == self.time && (self.may_be_ahead || self.events < activation.history_length);
-        let is_after_local_activity = jobs.any(|job| matches!(job, Variant::ResolveActivity(end) if end.is_local));
-        self.may_be_ahead =
-            !activation.is_replaying && (self.is_replayed || is_without_task || is_after_local_activity);
+        let time = activation
+            .timestamp
+            .as_ref()
+            .map(|time| (time.seconds, time.nanos));
+        let is_without_task =
+            time == self.time && (self.may_be_ahead || self.events < activation.history_length);
+        let is_after_local_activity =
+            jobs.any(|job| matches!(job, Variant::ResolveActivity(end) if end.is_local));
+        self.may_be_ahead = !activation.is_replaying
+            && (self.is_replayed || is_without_task || is_after_local_activity);
         (self.time, self.events) = (time, activation.history_length);
     }
 }
@@ -109,7 +130,12 @@ impl WorkerInterceptor for ForgetAfterQuery {
 }
 
 fn waits_for_local_activity(completion: &WorkflowActivationCompletion) -> bool {
-    let Some(Status::Successful(success)) = &completion.status else { return false };
-    let mut commands = success.commands.iter().filter_map(|command| command.variant.as_ref());
+    let Some(Status::Successful(success)) = &completion.status else {
+        return false;
+    };
+    let mut commands = success
+        .commands
+        .iter()
+        .filter_map(|command| command.variant.as_ref());
     commands.any(|command| matches!(command, workflow_command::Variant::ScheduleLocalActivity(_)))
 }

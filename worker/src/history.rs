@@ -26,7 +26,10 @@ pub async fn fetch(workflow_id: &str) -> Result<String> {
 /// As [`fetch`].
 pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
     let handle = client.get_workflow_handle::<MediaGeneration>(workflow_id);
-    let fetched = handle.fetch_history(WorkflowFetchHistoryOptions::default()).to_json().await;
+    let fetched = handle
+        .fetch_history(WorkflowFetchHistoryOptions::default())
+        .to_json()
+        .await;
     let history = fetched.with_context(|| format!("cannot read the history of {workflow_id}"))?;
     let pretty: serde_json::Value = serde_json::from_slice(&history)?;
     Ok(format!("{pretty:#}\n"))
@@ -39,7 +42,12 @@ pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
 pub async fn replay(json: &[u8]) -> Result<()> {
     let value: serde_json::Value = serde_json::from_slice(json).context("is not JSON")?;
     // An empty one hangs the SDK's replayer.
-    ensure!(value["events"].as_array().is_some_and(|events| !events.is_empty()), "is no history: it has no events");
+    ensure!(
+        value["events"]
+            .as_array()
+            .is_some_and(|events| !events.is_empty()),
+        "is no history: it has no events"
+    );
     let history = WorkflowHistory::from_json(json).context("is no history")?;
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<MediaGeneration>()?

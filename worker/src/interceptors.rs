@@ -14,9 +14,10 @@ use temporalio_sdk::{
     activities::ActivityError,
     interceptors::{ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next},
     workflow_interceptors::{
-        CancellableWorkflowOutboundFuture, ExecuteWorkflowInput, ExecuteWorkflowResult, ScheduleActivityInput,
-        ScheduleActivityResult, ScheduleLocalActivityInput, StartChildWorkflowInput, StartChildWorkflowResult,
-        WorkflowInterceptor, WorkflowInterceptorContext, WorkflowInterceptorFuture, WorkflowNext,
+        CancellableWorkflowOutboundFuture, ExecuteWorkflowInput, ExecuteWorkflowResult,
+        ScheduleActivityInput, ScheduleActivityResult, ScheduleLocalActivityInput,
+        StartChildWorkflowInput, StartChildWorkflowResult, WorkflowInterceptor,
+        WorkflowInterceptorContext, WorkflowInterceptorFuture, WorkflowNext,
     },
 };
 use tokio::sync::Notify;
@@ -40,7 +41,11 @@ impl WorkflowInterceptor for HandOn {
         &'a self,
         _ctx: WorkflowInterceptorContext,
         input: ExecuteWorkflowInput,
-        next: WorkflowNext<'a, ExecuteWorkflowInput, WorkflowInterceptorFuture<'a, ExecuteWorkflowResult>>,
+        next: WorkflowNext<
+            'a,
+            ExecuteWorkflowInput,
+            WorkflowInterceptorFuture<'a, ExecuteWorkflowResult>,
+        >,
     ) -> WorkflowInterceptorFuture<'a, ExecuteWorkflowResult> {
         self.0.replace(input.headers().get(traces::HEADER).cloned());
         next.run(input)
@@ -50,7 +55,11 @@ impl WorkflowInterceptor for HandOn {
         &self,
         _ctx: WorkflowInterceptorContext,
         mut input: ScheduleActivityInput,
-        next: WorkflowNext<'static, ScheduleActivityInput, CancellableWorkflowOutboundFuture<ScheduleActivityResult>>,
+        next: WorkflowNext<
+            'static,
+            ScheduleActivityInput,
+            CancellableWorkflowOutboundFuture<ScheduleActivityResult>,
+        >,
     ) -> CancellableWorkflowOutboundFuture<ScheduleActivityResult> {
         self.to(input.headers_mut());
         next.run(input)
@@ -125,7 +134,10 @@ pub(crate) struct Wear {
 
 impl Wear {
     pub(crate) fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { left: AtomicU64::new(most), out: Notify::new() })
+        Arc::new(Self {
+            left: AtomicU64::new(most),
+            out: Notify::new(),
+        })
     }
 
     /// Returns when it is worn out.

@@ -54,9 +54,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
-    let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else { return Ok(()) };
-    let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else { return Ok(()) };
-    let options = RuntimeOptions::builder().telemetry_options(metrics::of_temporal()).build();
+    let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else {
+        return Ok(());
+    };
+    let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else {
+        return Ok(());
+    };
+    let options = RuntimeOptions::builder()
+        .telemetry_options(metrics::of_temporal())
+        .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let registration = Registration::new(runtime, client.clone(), &config)?;
 
@@ -65,15 +71,23 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     }
     if let Some(deployment) = &config.build.deployment {
         let build = config.build.id.clone();
-        let standing_in = deployment::stand_in(client.clone(), deployment.clone(), build, config.queues);
+        let standing_in =
+            deployment::stand_in(client.clone(), deployment.clone(), build, config.queues);
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(standing_in).await });
     }
-    let generate = config.queues.generate.then(|| serving::serve(&registration, registration::GENERATE, &shutdown));
-    let persist = config.queues.persist.then(|| serving::serve(&registration, registration::PERSIST, &shutdown));
+    let generate = config
+        .queues
+        .generate
+        .then(|| serving::serve(&registration, registration::GENERATE, &shutdown));
+    let persist = config
+        .queues
+        .persist
+        .then(|| serving::serve(&registration, registration::PERSIST, &shutdown));
     tracing::info!(queues = ?config.queues, namespace = config.temporal.namespace(), build = config.build.id.as_str(), "worker started");
     serving.begins(client, shutdown.clone());
-    let (generated, persisted) = join(OptionFuture::from(generate), OptionFuture::from(persist)).await;
+    let (generated, persisted) =
+        join(OptionFuture::from(generate), OptionFuture::from(persist)).await;
     generated.transpose()?;
     persisted.transpose()?;
     tracing::info!("worker stopped");

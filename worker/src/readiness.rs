@@ -21,7 +21,10 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn new(storage: Storage) -> Self {
-        Self { storage, begun: OnceLock::new() }
+        Self {
+            storage,
+            begun: OnceLock::new(),
+        }
     }
 
     /// From now on queues are served, until `shutdown`.
@@ -31,15 +34,24 @@ impl Serving {
     }
 
     async fn check(&self) -> Result<(), String> {
-        let Some((client, shutdown)) = self.begun.get() else { return Err("not started".to_owned()) };
+        let Some((client, shutdown)) = self.begun.get() else {
+            return Err("not started".to_owned());
+        };
         if shutdown.is_cancelled() {
             return Err("stopping".to_owned());
         }
         let mut client = client.clone();
-        let mut request =
-            DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() }.into_request();
+        let mut request = DescribeNamespaceRequest {
+            namespace: client.namespace(),
+            ..Default::default()
+        }
+        .into_request();
         request.set_timeout(TIMEOUT);
-        let asked = tokio::time::timeout(TIMEOUT, WorkflowService::describe_namespace(&mut client, request)).await;
+        let asked = tokio::time::timeout(
+            TIMEOUT,
+            WorkflowService::describe_namespace(&mut client, request),
+        )
+        .await;
         if !matches!(asked, Ok(Ok(_))) {
             return Err("Temporal cannot be reached".to_owned());
         }

@@ -9,9 +9,13 @@ use darkroom_activities::{
     generate::{counted::Counted, replicate::Replicate},
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
-    registered::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep},
+    registered::{
+        CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
+    },
 };
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery};
+use darkroom_workflows::{
+    GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery,
+};
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
 use temporalio_sdk::{
@@ -72,8 +76,16 @@ impl Registration {
     }
 
     /// A worker for a queue. Its attempts make room when `stopping` is cancelled.
-    pub(crate) fn worker(&self, queue: Queue, stopping: CancellationToken, wear: Arc<Wear>) -> Result<Worker> {
-        let activities = Arc::new(Activities { stopping, ..self.activities.clone() });
+    pub(crate) fn worker(
+        &self,
+        queue: Queue,
+        stopping: CancellationToken,
+        wear: Arc<Wear>,
+    ) -> Result<Worker> {
+        let activities = Arc::new(Activities {
+            stopping,
+            ..self.activities.clone()
+        });
         let (name, slots) = match queue {
             Queue::Generate => (GENERATE_QUEUE, self.generate_slots),
             Queue::Persist => (PERSIST_QUEUE, self.persist_slots),
@@ -103,27 +115,50 @@ impl Registration {
             .sticky_queue_schedule_to_start_timeout(STICKY)
             .tuner(tuner(slots))
             .build();
-        self.forgetful(options).with_context(|| format!("cannot serve {name}"))
+        self.forgetful(options)
+            .with_context(|| format!("cannot serve {name}"))
     }
 
     /// What `Worker::new` does, with a hand kept on the core for [`ForgetAfterQuery`].
     fn forgetful(&self, mut options: WorkerOptions) -> Result<Worker> {
-        let config = options.to_core_options(self.client.namespace(), self.client.identity()).map_err(Error::msg)?;
-        let core = Arc::new(init_worker(&self.runtime, config, self.client.connection().clone())?);
+        let config = options
+            .to_core_options(self.client.namespace(), self.client.identity())
+            .map_err(Error::msg)?;
+        let core = Arc::new(init_worker(
+            &self.runtime,
+            config,
+            self.client.connection().clone(),
+        )?);
         options.worker_interceptor(ForgetAfterQuery::new(Arc::clone(&core)));
-        Ok(Worker::new_from_core_options(core, self.client.options().clone(), options)?)
+        Ok(Worker::new_from_core_options(
+            core,
+            self.client.options().clone(),
+            options,
+        )?)
     }
 }
 
 fn activities(config: &Config) -> Result<Activities> {
     let provider = &config.provider;
-    let replicate = Replicate::new(provider.base_url.clone(), provider.token.clone(), provider.public_url.clone())
-        .context("cannot set up the provider's client")?;
+    let replicate = Replicate::new(
+        provider.base_url.clone(),
+        provider.token.clone(),
+        provider.public_url.clone(),
+    )
+    .context("cannot set up the provider's client")?;
     let persist = &config.persist;
     let resolver = Resolver::from_system().context("cannot set up the resolver of names")?;
-    let guard = Guard::new(persist.ports.clone(), persist.allowed_hosts.clone(), resolver.clone());
+    let guard = Guard::new(
+        persist.ports.clone(),
+        persist.allowed_hosts.clone(),
+        resolver.clone(),
+    );
     let webhooks = &config.webhooks;
-    let webhook_guard = Guard::new(webhooks.ports.clone(), webhooks.allowed_hosts.clone(), resolver);
+    let webhook_guard = Guard::new(
+        webhooks.ports.clone(),
+        webhooks.allowed_hosts.clone(),
+        resolver,
+    );
     let limits = Limits::of(persist.max_output.as_u64());
     Ok(Activities {
         provider: Arc::new(Counted(replicate)),

@@ -20,7 +20,11 @@ const DEADLINE: Duration = Duration::from_secs(28);
 ///
 /// # Errors
 /// If Temporal refuses the worker for good.
-pub(crate) async fn serve(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
+pub(crate) async fn serve(
+    registration: &Registration,
+    queue: Queue,
+    shutdown: &CancellationToken,
+) -> Result<()> {
     let result = tokio::select! {
         result = run(registration, queue, shutdown) => result,
         () = overdue(shutdown) => {
@@ -37,7 +41,11 @@ async fn overdue(shutdown: &CancellationToken) {
     tokio::time::sleep(DEADLINE).await;
 }
 
-async fn run(registration: &Registration, queue: Queue, shutdown: &CancellationToken) -> Result<()> {
+async fn run(
+    registration: &Registration,
+    queue: Queue,
+    shutdown: &CancellationToken,
+) -> Result<()> {
     let mut running = FuturesUnordered::new();
     for number in 0.. {
         if shutdown.is_cancelled() {

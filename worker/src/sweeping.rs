@@ -19,7 +19,9 @@ const ABANDONED_AFTER_SECONDS: u32 = 24 * 60 * 60;
 /// Makes sure that there is a schedule. A worker without one works all the same, and says so.
 pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     let id = format!("darkroom-sweep-{}/{}", storage.bucket, storage.full_key(""));
-    let input = SweepInput { older_than_seconds: ABANDONED_AFTER_SECONDS };
+    let input = SweepInput {
+        older_than_seconds: ABANDONED_AFTER_SECONDS,
+    };
     let action = ScheduleAction::start_workflow(StorageSweep, input, GENERATE_QUEUE, id.clone());
     let options = CreateScheduleOptions::builder()
         .action(action)
@@ -29,6 +31,8 @@ pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     match client.create_schedule(&id, options).await {
         Ok(_) => tracing::info!(schedule = id, "abandoned uploads are swept every six hours"),
         Err(ScheduleError::Rpc(status)) if status.code() == Code::AlreadyExists => {}
-        Err(error) => tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must"),
+        Err(error) => {
+            tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must")
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! What the workflow may ask of the world: the definitions of activities, what goes in and comes out of them, and (in
 //! `options`) how long they may take and how they are tried again. How they do it is the activities crate's business.
 
-#![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+#![expect(
+    missing_docs,
+    reason = "the macros make constants that cannot carry documentation"
+)]
 
 mod options;
 
@@ -12,8 +15,9 @@ use temporalio_macros::activity_definitions;
 use temporalio_workflow::common::ActivityError;
 
 pub use self::options::{
-    cancel_generation_options, collect_options, deliver_webhook_options, finalize_later_options, finalize_options,
-    generate_options, inspect_locally_options, inspect_options, persist_options, sweep_options,
+    cancel_generation_options, collect_options, deliver_webhook_options, finalize_later_options,
+    finalize_options, generate_options, inspect_locally_options, inspect_options, persist_options,
+    sweep_options,
 };
 use crate::{
     job::{CancelOutcome, JobId, JobState, PredictionStatus, StoredMedia},
@@ -22,7 +26,9 @@ use crate::{
     webhook_delivery::DeliveryAttempt,
 };
 
-pub use self::activities::{CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep};
+pub use self::activities::{
+    CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
+};
 
 /// The activities of a job. Each method is also a type of its own, which an implementation names as its definition.
 pub struct Activities;
@@ -61,7 +67,9 @@ impl Activities {
     /// # Errors
     /// The provider cannot be reached.
     #[activity(name = "cancel_generation")]
-    pub fn cancel_generation(_input: CancelGenerationInput) -> Result<Option<CanceledGeneration>, ActivityError> {
+    pub fn cancel_generation(
+        _input: CancelGenerationInput,
+    ) -> Result<Option<CanceledGeneration>, ActivityError> {
         unimplemented!()
     }
 

@@ -155,7 +155,11 @@ impl JobError {
     /// An error of this kind with these words.
     #[must_use]
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retryable: kind.is_retryable() }
+        Self {
+            kind,
+            detail: detail.into(),
+            retryable: kind.is_retryable(),
+        }
     }
 }
 
@@ -185,14 +189,26 @@ pub fn application_failure(
 #[must_use]
 pub fn read_activity_failure(failure: &ActivityExecutionError) -> (JobError, Option<u32>) {
     if let Some(IncomingError::Application(application)) = failure.cause() {
-        let kind = application.type_name().and_then(FailureType::from_name).unwrap_or(FailureType::Internal);
+        let kind = application
+            .type_name()
+            .and_then(FailureType::from_name)
+            .unwrap_or(FailureType::Internal);
         let details = application.details::<FailureDetails>().ok().flatten();
-        return (JobError::new(kind, application.to_string()), details.map(|details| details.attempts));
+        return (
+            JobError::new(kind, application.to_string()),
+            details.map(|details| details.attempts),
+        );
     }
     if failure.as_timeout().is_some() {
-        return (JobError::new(FailureType::TimedOut, timeout_detail(failure)), None);
+        return (
+            JobError::new(FailureType::TimedOut, timeout_detail(failure)),
+            None,
+        );
     }
-    (JobError::new(FailureType::Internal, failure.to_string()), None)
+    (
+        JobError::new(FailureType::Internal, failure.to_string()),
+        None,
+    )
 }
 
 fn timeout_detail(failure: &ActivityExecutionError) -> String {
@@ -200,10 +216,20 @@ fn timeout_detail(failure: &ActivityExecutionError) -> String {
         ActivityExecutionError::Failed(activity) => activity.activity_type().unwrap_or("activity"),
         _ => "activity",
     };
-    let gave_up =
-        matches!(failure, ActivityExecutionError::Failed(activity) if activity.retry_state() == RetryState::Timeout);
-    let last = failure.as_timeout().and_then(|timeout| timeout.cause()).map(|cause| format!("; last: {cause}"));
-    format!("{what} {}{}", if gave_up { "ran out of time" } else { "timed out" }, last.unwrap_or_default())
+    let gave_up = matches!(failure, ActivityExecutionError::Failed(activity) if activity.retry_state() == RetryState::Timeout);
+    let last = failure
+        .as_timeout()
+        .and_then(|timeout| timeout.cause())
+        .map(|cause| format!("; last: {cause}"));
+    format!(
+        "{what} {}{}",
+        if gave_up {
+            "ran out of time"
+        } else {
+            "timed out"
+        },
+        last.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -212,7 +238,11 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_read_back() {
-        for kind in [FailureType::ProviderRejected, FailureType::SourceExpired, FailureType::Internal] {
+        for kind in [
+            FailureType::ProviderRejected,
+            FailureType::SourceExpired,
+            FailureType::Internal,
+        ] {
             assert_eq!(FailureType::from_name(&kind.to_string()), Some(kind));
         }
         assert_eq!(FailureType::from_name("NoSuchThing"), None);
@@ -220,9 +250,18 @@ mod tests {
 
     #[test]
     fn a_failure_is_final_unless_its_type_is_retryable() {
-        let failure = |kind| application_failure(&JobError::new(kind, "why"), None, FailureDetails { attempts: 3 });
+        let failure = |kind| {
+            application_failure(
+                &JobError::new(kind, "why"),
+                None,
+                FailureDetails { attempts: 3 },
+            )
+        };
         assert!(failure(FailureType::SourceExpired).is_non_retryable());
         assert!(!failure(FailureType::SourceUnavailable).is_non_retryable());
-        assert_eq!(failure(FailureType::SourceExpired).type_name(), Some("SourceExpired"));
+        assert_eq!(
+            failure(FailureType::SourceExpired).type_name(),
+            Some("SourceExpired")
+        );
     }
 }

@@ -66,7 +66,10 @@ impl fmt::Display for JobStatus {
 /// What an unfinished job is busy with.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each variant is the name of a step in the life of a job")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the name of a step in the life of a job"
+)]
 pub enum Stage {
     Queued,
     Generating,
@@ -119,7 +122,12 @@ pub struct JobState {
 impl JobState {
     /// A job that was just accepted.
     #[must_use]
-    pub fn accepted(job_id: JobId, tenant: Option<Tenant>, request: JobRequest, at: Timestamp) -> Self {
+    pub fn accepted(
+        job_id: JobId,
+        tenant: Option<Tenant>,
+        request: JobRequest,
+        at: Timestamp,
+    ) -> Self {
         Self {
             job_id,
             tenant,
@@ -144,10 +152,16 @@ impl JobState {
         let in_doubt_since = self.still_in_doubt_since();
         let media = self.media.into_iter().map(|media| match media.outcome {
             MediaOutcome::Completed(_) => media,
-            _ => Media { outcome: MediaOutcome::Pending, ..media },
+            _ => Media {
+                outcome: MediaOutcome::Pending,
+                ..media
+            },
         });
         // What came of an earlier cancellation is told.
-        let provider = self.provider.map(|provider| ProviderState { cancel_outcome: None, ..provider });
+        let provider = self.provider.map(|provider| ProviderState {
+            cancel_outcome: None,
+            ..provider
+        });
         Self {
             status: JobStatus::Pending,
             stage: Some(Stage::Queued),
@@ -166,7 +180,10 @@ impl JobState {
     /// A doubt lasts until somebody finds what was bought, or the provider's answer shows that nothing was.
     fn still_in_doubt_since(&self) -> Option<Timestamp> {
         match self.error.as_ref()?.kind {
-            FailureType::SubmissionUnknown => self.in_doubt_since.or(self.started_at).or(Some(self.created_at)),
+            FailureType::SubmissionUnknown => self
+                .in_doubt_since
+                .or(self.started_at)
+                .or(Some(self.created_at)),
             FailureType::GenerationFailed
             | FailureType::GenerationCanceled
             | FailureType::NoOutputs
@@ -181,12 +198,23 @@ impl JobState {
     /// The provider has made this many outputs: what an earlier run stored stays, and what was not made will never come.
     pub fn made(&mut self, outputs: usize, provider: ProviderState) {
         for index in (0..).take(outputs).skip(self.media.len()) {
-            self.media.push(Media { index, outcome: MediaOutcome::Pending });
+            self.media.push(Media {
+                index,
+                outcome: MediaOutcome::Pending,
+            });
         }
-        for media in self.media.iter_mut().skip(outputs).filter(|media| media.status() == MediaStatus::Pending) {
+        for media in self
+            .media
+            .iter_mut()
+            .skip(outputs)
+            .filter(|media| media.status() == MediaStatus::Pending)
+        {
             let detail = format!("prediction {} made {outputs} files", provider.prediction_id);
             let error = JobError::new(FailureType::NoOutputs, detail);
-            media.outcome = MediaOutcome::Failed { error, attempts: None };
+            media.outcome = MediaOutcome::Failed {
+                error,
+                attempts: None,
+            };
         }
         self.provider = Some(provider);
         self.in_doubt_since = None;
@@ -195,12 +223,17 @@ impl JobState {
     /// How many outputs are in this state.
     #[must_use]
     pub fn count(&self, status: MediaStatus) -> usize {
-        self.media.iter().filter(|media| media.status() == status).count()
+        self.media
+            .iter()
+            .filter(|media| media.status() == status)
+            .count()
     }
 }
 
 /// A moment as a [`Timestamp`] of whole microseconds: finer ones differ between what a worker sees and what is recorded.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {
-    Timestamp::try_from(time).and_then(|time| time.round(jiff::Unit::Microsecond)).unwrap_or(Timestamp::UNIX_EPOCH)
+    Timestamp::try_from(time)
+        .and_then(|time| time.round(jiff::Unit::Microsecond))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }

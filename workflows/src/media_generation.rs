@@ -5,7 +5,10 @@
 //! - `persisting`: moving them into the store
 //! - `stop`: what ends a job before it is done
 
-#![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+#![expect(
+    missing_docs,
+    reason = "the macros make constants that cannot carry documentation"
+)]
 
 mod generating;
 mod persisting;
@@ -15,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ChildWorkflowCancellationType, ChildWorkflowOptions, ParentClosePolicy, SyncWorkflowContext,
-    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
-    common::error::ApplicationFailure,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination, common::error::ApplicationFailure,
 };
 
 use self::{persisting::Work, stop::Stop};
@@ -114,7 +117,11 @@ impl MediaGeneration {
 
     /// The provider reports that a prediction has ended. It may say so many times, and late.
     #[signal(name = "prediction_reported")]
-    pub fn prediction_reported(&mut self, _context: &mut SyncWorkflowContext<Self>, report: PredictionReport) {
+    pub fn prediction_reported(
+        &mut self,
+        _context: &mut SyncWorkflowContext<Self>,
+        report: PredictionReport,
+    ) {
         if report.status.is_terminal() {
             self.report = Some(report);
         }
@@ -185,11 +192,19 @@ async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> Job
     ended.stage = None;
     ended.completed_at = Some(ended.updated_at);
 
-    let written = ctx.execute_local_activity(Activities::finalize, ended.clone(), activities::finalize_options()).await;
+    let written = ctx
+        .execute_local_activity(
+            Activities::finalize,
+            ended.clone(),
+            activities::finalize_options(),
+        )
+        .await;
     if written.is_err() {
         let options = activities::finalize_later_options();
         // Nothing is left to try after this; the state is in the workflow's result all the same.
-        let _ = ctx.execute_activity(Activities::finalize, ended.clone(), options).await;
+        let _ = ctx
+            .execute_activity(Activities::finalize, ended.clone(), options)
+            .await;
     }
 
     tell(ctx, &ended).await;
@@ -202,16 +217,23 @@ async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> Job
 
 /// Has the caller told, if it asked for that, by a workflow that goes on when this one has ended, and however it ended.
 async fn tell(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
-    let Some(input) = WebhookDeliveryInput::of(ended) else { return };
+    let Some(input) = WebhookDeliveryInput::of(ended) else {
+        return;
+    };
     let options = ChildWorkflowOptions::builder()
-        .workflow_id(webhook_delivery::workflow_id(&ended.job_id, ended.retry_count))
+        .workflow_id(webhook_delivery::workflow_id(
+            &ended.job_id,
+            ended.retry_count,
+        ))
         .parent_close_policy(ParentClosePolicy::Abandon)
         .cancel_type(ChildWorkflowCancellationType::Abandon)
         .cancellation_token(WorkflowCancellationToken::new())
         .static_summary(format!("{} of {}", input.message.event, ended.job_id))
         .build();
     // It must have started before this workflow ends. If it has before, as after a reset, it is under way.
-    let _ = ctx.start_child_workflow(WebhookDelivery::run, input, options).await;
+    let _ = ctx
+        .start_child_workflow(WebhookDelivery::run, input, options)
+        .await;
 }
 
 fn failed(error: JobError, state: JobState) -> WorkflowTermination {
@@ -247,7 +269,11 @@ fn describe(state: &JobState) -> String {
     if state.media.is_empty() {
         return stage;
     }
-    let stored = format!("{stage}: {} of {} outputs stored", state.count(MediaStatus::Completed), state.media.len());
+    let stored = format!(
+        "{stage}: {} of {} outputs stored",
+        state.count(MediaStatus::Completed),
+        state.media.len()
+    );
     match state.count(MediaStatus::Failed) {
         0 => stored,
         failed => format!("{stored}, {failed} failed"),

@@ -129,7 +129,10 @@ impl From<DeadlineSeconds> for u64 {
 /// A file format to ask a provider for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each variant is the name of a well-known format")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the name of a well-known format"
+)]
 pub enum OutputFormat {
     Jpg,
     Png,
@@ -158,7 +161,10 @@ mod tests {
         assert_eq!(request.num_outputs.get(), 1);
         assert_eq!(request.model.version(), Some("v1.2"));
         let json = serde_json::to_value(&request).unwrap();
-        assert_eq!(json, json!({"model": "acme/photo:v1.2", "prompt": "a fox", "num_outputs": 1}));
+        assert_eq!(
+            json,
+            json!({"model": "acme/photo:v1.2", "prompt": "a fox", "num_outputs": 1})
+        );
         assert_eq!(parse(json).unwrap(), request);
     }
 
@@ -175,14 +181,23 @@ mod tests {
             "input": {"x": nested(32), "y": 1e-30},
             "webhook_url": format!("https://example.com/{}", "é".repeat(300)),
         });
-        let carried = nested(40).to_string().replacen('1', &serde_json::to_string(&parse(body).unwrap()).unwrap(), 1);
+        let carried = nested(40).to_string().replacen(
+            '1',
+            &serde_json::to_string(&parse(body).unwrap()).unwrap(),
+            1,
+        );
         let mut read: Value = serde_json::from_str(&carried).unwrap();
         while let Value::Array(values) = read {
             read = values.into_iter().next().unwrap();
         }
         assert!(parse(read).is_ok());
-        let too_deep = json!({"model": "acme/photo", "prompt": "a fox", "input": {"x": nested(33)}});
-        assert!(parse(too_deep).unwrap_err().contains("nested at most 32 times"));
+        let too_deep =
+            json!({"model": "acme/photo", "prompt": "a fox", "input": {"x": nested(33)}});
+        assert!(
+            parse(too_deep)
+                .unwrap_err()
+                .contains("nested at most 32 times")
+        );
     }
 
     #[test]
@@ -193,7 +208,11 @@ mod tests {
             ("model", json!("a/b/c"), "owner/name"),
             ("model", json!("a/b:"), "owner/name"),
             ("model", json!("a b/c"), "owner/name"),
-            ("model", json!(format!("a/{}", "b".repeat(65))), "owner/name"),
+            (
+                "model",
+                json!(format!("a/{}", "b".repeat(65))),
+                "owner/name",
+            ),
             ("prompt", json!(""), "1 to 10000 characters"),
             ("prompt", json!(" \n"), "1 to 10000 characters"),
             ("prompt", json!("x".repeat(10_001)), "not 10001"),
@@ -206,14 +225,34 @@ mod tests {
             ("deadline_seconds", json!(0), "1 to 604800, not 0"),
             ("deadline_seconds", json!(604_801), "not 604801"),
             ("seed", json!(1.5), "invalid type"),
-            ("input", json!({"x": "y".repeat(65_536)}), "at most 65536 bytes"),
+            (
+                "input",
+                json!({"x": "y".repeat(65_536)}),
+                "at most 65536 bytes",
+            ),
             ("metadata", json!({long_key: "v"}), "keys of 1 to 40"),
             ("metadata", json!({"k": 1}), "invalid type"),
             ("webhook_url", json!("example.com/hook"), "an absolute URL"),
-            ("webhook_url", json!("ftp://example.com/"), "http or https, not ftp"),
-            ("webhook_url", json!("https://a:b@example.com/"), "no user name"),
-            ("webhook_url", json!(format!("https://example.com/{}", "a".repeat(2048))), "at most 2048 characters"),
-            ("webhook_url", json!(format!("https://example.com/{}", "é".repeat(600))), "at most 2048 characters"),
+            (
+                "webhook_url",
+                json!("ftp://example.com/"),
+                "http or https, not ftp",
+            ),
+            (
+                "webhook_url",
+                json!("https://a:b@example.com/"),
+                "no user name",
+            ),
+            (
+                "webhook_url",
+                json!(format!("https://example.com/{}", "a".repeat(2048))),
+                "at most 2048 characters",
+            ),
+            (
+                "webhook_url",
+                json!(format!("https://example.com/{}", "é".repeat(600))),
+                "at most 2048 characters",
+            ),
             ("webhook_events", json!([]), "one event at least"),
             ("webhook_events", json!(["job.started"]), "unknown variant"),
             ("promt", json!("typo"), "unknown field"),

@@ -1,6 +1,9 @@
 //! The workflow that a schedule starts now and then: has the store rid of uploads that nobody finishes.
 
-#![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+#![expect(
+    missing_docs,
+    reason = "the macros make constants that cannot carry documentation"
+)]
 
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{WorkflowContext, WorkflowResult};
@@ -20,6 +23,8 @@ impl StorageSweep {
     /// If it stays away: the next sweep comes anyhow.
     #[run(name = "StorageSweep")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: SweepInput) -> WorkflowResult<Swept> {
-        Ok(ctx.execute_activity(Activities::sweep, input, sweep_options()).await?)
+        Ok(ctx
+            .execute_activity(Activities::sweep, input, sweep_options())
+            .await?)
     }
 }

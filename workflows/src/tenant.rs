@@ -29,8 +29,14 @@ impl FromStr for Tenant {
 
     fn from_str(text: &str) -> Result<Self, InvalidTenant> {
         let is_name = (1..=Self::MAX).contains(&text.len())
-            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
-        if is_name { Ok(Self(text.to_owned())) } else { Err(InvalidTenant) }
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        if is_name {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTenant)
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The workflow that tells a caller how a job ended. It outlives the job: a receiver that is down is told later, for up to
 //! three days. What it sends is made up here, once; how it is sent is an activity.
 
-#![expect(missing_docs, reason = "the macros make constants that cannot carry documentation")]
+#![expect(
+    missing_docs,
+    reason = "the macros make constants that cannot carry documentation"
+)]
 
 mod schedule;
 
@@ -11,8 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ActivityExecutionError, CancellableFuture, SyncWorkflowContext, TimerOptions, TimerResult, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination, common::error::ApplicationFailure, select,
+    ActivityExecutionError, CancellableFuture, SyncWorkflowContext, TimerOptions, TimerResult,
+    WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    common::error::ApplicationFailure, select,
 };
 
 use crate::{
@@ -104,7 +108,8 @@ impl WebhookDeliveryInput {
     /// What is to be told of a job that has ended; `None` if its caller did not ask for it.
     #[must_use]
     pub fn of(job: &JobState) -> Option<Self> {
-        let event = WebhookEvent::of(job.status).filter(|event| job.request.webhook_events.contains(*event))?;
+        let event = WebhookEvent::of(job.status)
+            .filter(|event| job.request.webhook_events.contains(*event))?;
         let url = job.request.webhook_url.clone()?;
         let id = format!("msg_{}_{}", job.job_id, job.retry_count);
         let body = serde_json::json!({
@@ -126,8 +131,17 @@ impl WebhookDeliveryInput {
                 "completed_at": job.completed_at,
             },
         });
-        let message = WebhookMessage { id, event, body: body.to_string() };
-        Some(Self { tenant: job.tenant.clone(), url, message, attempts: Vec::new() })
+        let message = WebhookMessage {
+            id,
+            event,
+            body: body.to_string(),
+        };
+        Some(Self {
+            tenant: job.tenant.clone(),
+            url,
+            message,
+            attempts: Vec::new(),
+        })
     }
 }
 
@@ -151,7 +165,12 @@ pub struct WebhookDelivery {
 impl WebhookDelivery {
     #[init]
     fn new(_context: &WorkflowContextView, input: WebhookDeliveryInput) -> Self {
-        let WebhookDeliveryInput { tenant, url, message, attempts } = input;
+        let WebhookDeliveryInput {
+            tenant,
+            url,
+            message,
+            attempts,
+        } = input;
         let state = DeliveryState {
             message_id: message.id.clone(),
             event: message.event,
@@ -160,7 +179,12 @@ impl WebhookDelivery {
             attempts,
             next_attempt_at: None,
         };
-        Self { state, tenant, message, is_urged: false }
+        Self {
+            state,
+            tenant,
+            message,
+            is_urged: false,
+        }
     }
 
     /// Ends as `Completed` once the receiver has the message, as `Failed` with the log of attempts when it never will.
@@ -195,8 +219,15 @@ impl WebhookDelivery {
                 workflow.state.status = status;
                 workflow.state.clone()
             });
-            ctx.set_current_details(format!("**{status:?}** after {} attempts", state.attempts.len()));
-            return if status == DeliveryStatus::Delivered { Ok(state) } else { Err(undelivered(state)) };
+            ctx.set_current_details(format!(
+                "**{status:?}** after {} attempts",
+                state.attempts.len()
+            ));
+            return if status == DeliveryStatus::Delivered {
+                Ok(state)
+            } else {
+                Err(undelivered(state))
+            };
         }
     }
 
@@ -227,7 +258,13 @@ async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Dur
         }
     });
     let number = ctx.state(|workflow| workflow.state.attempts.len() + 1);
-    let delivered = ctx.execute_activity(Activities::deliver_webhook, input, deliver_webhook_options(number)).await;
+    let delivered = ctx
+        .execute_activity(
+            Activities::deliver_webhook,
+            input,
+            deliver_webhook_options(number),
+        )
+        .await;
     let (verdict, retry_after, attempt) = judge(delivered, now);
     ctx.state_mut(|workflow| {
         let attempts = &mut workflow.state.attempts;
@@ -243,13 +280,28 @@ fn judge(
     now: Timestamp,
 ) -> (Verdict, Option<Duration>, DeliveryAttempt) {
     match delivered {
-        Ok(Delivery { verdict, retry_after_seconds, attempt }) => {
-            (verdict, retry_after_seconds.map(Duration::from_secs), attempt)
-        }
+        Ok(Delivery {
+            verdict,
+            retry_after_seconds,
+            attempt,
+        }) => (
+            verdict,
+            retry_after_seconds.map(Duration::from_secs),
+            attempt,
+        ),
         // Its worker is gone: the receiver may have the message, and will know it by its id if so.
         Err(failure) => {
             let error = Some(read_activity_failure(&failure).0.detail);
-            (Verdict::Failed, None, DeliveryAttempt { at: now, duration_ms: None, response_status: None, error })
+            (
+                Verdict::Failed,
+                None,
+                DeliveryAttempt {
+                    at: now,
+                    duration_ms: None,
+                    response_status: None,
+                    error,
+                },
+            )
         }
     }
 }
@@ -263,13 +315,21 @@ async fn wait(
     ctx: &WorkflowContext<WebhookDelivery>,
     due: Timestamp,
 ) -> Result<Option<Timestamp>, WorkflowTermination> {
-    let delay = Duration::try_from(due.duration_since(now(ctx))).unwrap_or_default().max(Duration::from_millis(1));
+    let delay = Duration::try_from(due.duration_since(now(ctx)))
+        .unwrap_or_default()
+        .max(Duration::from_millis(1));
     let attempts = ctx.state_mut(|workflow| {
         workflow.state.next_attempt_at = Some(due);
         workflow.state.attempts.len()
     });
-    ctx.set_current_details(format!("**pending** after {attempts} attempts; the next is due at {due}"));
-    let mut timer = ctx.timer(TimerOptions::builder(delay).summary("next attempt".to_owned()).build());
+    ctx.set_current_details(format!(
+        "**pending** after {attempts} attempts; the next is due at {due}"
+    ));
+    let mut timer = ctx.timer(
+        TimerOptions::builder(delay)
+            .summary("next attempt".to_owned())
+            .build(),
+    );
     let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.is_urged));
     select! {
         result = timer => if matches!(result, TimerResult::Fired) {
@@ -282,15 +342,24 @@ async fn wait(
             }
         }
     }
-    Err(WorkflowTermination::cancelled_with_details(ctx.state(|workflow| workflow.state.clone())))
+    Err(WorkflowTermination::cancelled_with_details(
+        ctx.state(|workflow| workflow.state.clone()),
+    ))
 }
 
 fn undelivered(state: DeliveryState) -> WorkflowTermination {
-    let last = state.attempts.last().and_then(|attempt| attempt.error.clone()).unwrap_or_default();
-    let failure = ApplicationFailure::builder(format!("not delivered after {} attempts: {last}", state.attempts.len()))
-        .type_name("WebhookUndelivered".to_owned())
-        .non_retryable(true)
-        .details(state)
-        .build();
+    let last = state
+        .attempts
+        .last()
+        .and_then(|attempt| attempt.error.clone())
+        .unwrap_or_default();
+    let failure = ApplicationFailure::builder(format!(
+        "not delivered after {} attempts: {last}",
+        state.attempts.len()
+    ))
+    .type_name("WebhookUndelivered".to_owned())
+    .non_retryable(true)
+    .details(state)
+    .build();
     WorkflowTermination::failed_application(failure)
 }

@@ -66,12 +66,17 @@ pub async fn cancel_generation(
     let id = match &input.checkpoint {
         GenerateCheckpoint::Submitted { prediction_id, .. } => Some(prediction_id.clone()),
         GenerateCheckpoint::Refused => None,
-        GenerateCheckpoint::Submitting | GenerateCheckpoint::Doubtful => find(provider, &input).await?,
+        GenerateCheckpoint::Submitting | GenerateCheckpoint::Doubtful => {
+            find(provider, &input).await?
+        }
     };
     let Some(id) = id else { return Ok(None) };
     match cancel(provider, &id).await {
         Some(canceled) => Ok(Some(canceled)),
-        None => Err(Failure::new(FailureType::ProviderUnavailable, "the provider cannot be asked to cancel")),
+        None => Err(Failure::new(
+            FailureType::ProviderUnavailable,
+            "the provider cannot be asked to cancel",
+        )),
     }
 }
 
@@ -80,26 +85,48 @@ pub async fn cancel_generation(
 /// # Errors
 /// If Temporal does not answer.
 pub async fn inspect(ctx: &ActivityContext) -> Result<Option<GenerateCheckpoint>, Failure> {
-    let unreadable =
-        |error: String| Failure::new(FailureType::Interrupted, format!("cannot read generate's record: {error}"));
-    let workflow = ctx.workflow_handle::<MediaGeneration>().ok_or_else(|| unreadable("no workflow".to_owned()))?;
+    let unreadable = |error: String| {
+        Failure::new(
+            FailureType::Interrupted,
+            format!("cannot read generate's record: {error}"),
+        )
+    };
+    let workflow = ctx
+        .workflow_handle::<MediaGeneration>()
+        .ok_or_else(|| unreadable("no workflow".to_owned()))?;
     let description = workflow.describe(WorkflowDescribeOptions::default()).await;
     let description = description.map_err(|error| unreadable(error.to_string()))?;
     let mut pending = description.raw().pending_activities.iter();
-    let generate = pending.find(|pending| pending.activity_type.as_ref().is_some_and(|kind| kind.name == "generate"));
-    let Some(details) = generate.and_then(|pending| pending.heartbeat_details.clone()) else { return Ok(None) };
+    let generate = pending.find(|pending| {
+        pending
+            .activity_type
+            .as_ref()
+            .is_some_and(|kind| kind.name == "generate")
+    });
+    let Some(details) = generate.and_then(|pending| pending.heartbeat_details.clone()) else {
+        return Ok(None);
+    };
     let context = SerializationContextData::Activity(ActivitySerializationContext::new());
     let converter = ctx.client().options().data_converter.clone();
     let checkpoint = converter.from_payloads(&context, details.payloads).await;
-    checkpoint.map(Some).map_err(|error| unreadable(error.to_string()))
+    checkpoint
+        .map(Some)
+        .map_err(|error| unreadable(error.to_string()))
 }
 
-async fn find(provider: &dyn Provider, input: &CancelGenerationInput) -> Result<Option<String>, Failure> {
+async fn find(
+    provider: &dyn Provider,
+    input: &CancelGenerationInput,
+) -> Result<Option<String>, Failure> {
     for look in 0..LOOKS {
         if look > 0 {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        match provider.find(&input.job_id, input.since).await.map_err(watching)? {
+        match provider
+            .find(&input.job_id, input.since)
+            .await
+            .map_err(watching)?
+        {
             Search::Found(prediction) => return Ok(Some(prediction.id)),
             Search::NotShown => {}
             Search::CannotTell => break,
@@ -111,7 +138,11 @@ async fn find(provider: &dyn Provider, input: &CancelGenerationInput) -> Result<
 /// Asks the provider to stop a prediction that has not ended.
 async fn ask(provider: &dyn Provider, id: &str) -> Result<Prediction, ProviderError> {
     let prediction = provider.fetch(id).await?;
-    if prediction.status.is_terminal() { Ok(prediction) } else { provider.cancel(id).await }
+    if prediction.status.is_terminal() {
+        Ok(prediction)
+    } else {
+        provider.cancel(id).await
+    }
 }
 
 fn outcome(provider: &dyn Provider, prediction: Prediction) -> CanceledGeneration {
@@ -121,5 +152,10 @@ fn outcome(provider: &dyn Provider, prediction: Prediction) -> CanceledGeneratio
         PredictionStatus::Succeeded | PredictionStatus::Failed => CancelOutcome::TooLate,
         PredictionStatus::Starting | PredictionStatus::Processing => CancelOutcome::Unknown,
     };
-    CanceledGeneration { provider: provider.name().to_owned(), prediction_id: id, status, cancel_outcome }
+    CanceledGeneration {
+        provider: provider.name().to_owned(),
+        prediction_id: id,
+        status,
+        cancel_outcome,
+    }
 }

@@ -16,7 +16,11 @@ impl<P: Provider> Provider for Counted<P> {
         self.0.name()
     }
 
-    async fn submit(&self, job_id: &JobId, request: &JobRequest) -> Result<Prediction, SubmitError> {
+    async fn submit(
+        &self,
+        job_id: &JobId,
+        request: &JobRequest,
+    ) -> Result<Prediction, SubmitError> {
         let result = self.0.submit(job_id, request).await;
         metrics::called(
             "submit",
@@ -42,7 +46,10 @@ impl<P: Provider> Provider for Counted<P> {
     }
 }
 
-fn counted<T>(operation: &'static str, result: Result<T, ProviderError>) -> Result<T, ProviderError> {
+fn counted<T>(
+    operation: &'static str,
+    result: Result<T, ProviderError>,
+) -> Result<T, ProviderError> {
     metrics::called(operation, result.as_ref().err().map_or("ok", outcome));
     result
 }

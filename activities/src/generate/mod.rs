@@ -67,7 +67,12 @@ async fn obtain(
     input: &GenerateInput,
     heartbeat: &Heartbeat,
 ) -> Result<GenerateOutcome, Failure> {
-    let submission = Submission { provider, policy, heartbeat, input };
+    let submission = Submission {
+        provider,
+        policy,
+        heartbeat,
+        input,
+    };
     let mut prediction = submission.obtain(ctx).await?;
 
     for interval in poll_intervals() {
@@ -103,7 +108,13 @@ fn poll_intervals() -> impl Iterator<Item = Duration> {
 /// # Errors
 /// As [`generate`].
 pub async fn collect(provider: &dyn Provider, input: CollectInput) -> Result<Generation, Failure> {
-    conclude(provider, provider.fetch(&input.prediction_id).await.map_err(watching)?)
+    conclude(
+        provider,
+        provider
+            .fetch(&input.prediction_id)
+            .await
+            .map_err(watching)?,
+    )
 }
 
 /// The job no longer wants the prediction. One that has ended is not canceled any more.
@@ -116,23 +127,41 @@ async fn stop(provider: &dyn Provider, prediction: Prediction) -> Result<Generat
 }
 
 fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<Generation, Failure> {
-    let Prediction { id, status, outputs, error, data_removed, expires_at, metrics } = prediction;
+    let Prediction {
+        id,
+        status,
+        outputs,
+        error,
+        data_removed,
+        expires_at,
+        metrics,
+    } = prediction;
     let said = error.unwrap_or_else(|| "the provider gives no reason".to_owned());
     match status {
         PredictionStatus::Succeeded => {}
         PredictionStatus::Failed => return Err(Failure::new(FailureType::GenerationFailed, said)),
         PredictionStatus::Canceled | PredictionStatus::Aborted => {
-            return Err(Failure::new(FailureType::GenerationCanceled, "the prediction was canceled at the provider"));
+            return Err(Failure::new(
+                FailureType::GenerationCanceled,
+                "the prediction was canceled at the provider",
+            ));
         }
         PredictionStatus::Starting | PredictionStatus::Processing => {
-            return Err(Failure::new(FailureType::ProviderUnavailable, "the prediction is not done"));
+            return Err(Failure::new(
+                FailureType::ProviderUnavailable,
+                "the prediction is not done",
+            ));
         }
     }
     match outputs.len() {
-        0 if data_removed => {
-            Err(Failure::new(FailureType::SourceExpired, format!("the provider has removed the outputs of {id}")))
-        }
-        0 => Err(Failure::new(FailureType::NoOutputs, format!("prediction {id} succeeded without a file"))),
+        0 if data_removed => Err(Failure::new(
+            FailureType::SourceExpired,
+            format!("the provider has removed the outputs of {id}"),
+        )),
+        0 => Err(Failure::new(
+            FailureType::NoOutputs,
+            format!("prediction {id} succeeded without a file"),
+        )),
         1..=MAX_OUTPUTS => Ok(Generation {
             provider: provider.name().to_owned(),
             prediction_id: id,
@@ -141,21 +170,28 @@ fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<Generatio
             metrics,
         }),
         count => {
-            let detail = format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most");
+            let detail =
+                format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most");
             Err(Failure::new(FailureType::TooManyOutputs, detail))
         }
     }
 }
 
 fn source(url: String) -> OutputSource {
-    if url.starts_with("data:") || url.len() > MAX_URL { OutputSource::Prediction } else { OutputSource::Url(url) }
+    if url.starts_with("data:") || url.len() > MAX_URL {
+        OutputSource::Prediction
+    } else {
+        OutputSource::Url(url)
+    }
 }
 
 /// An error about a prediction that is bought already. Whatever the provider refuses now, rotated credentials above all, it
 /// may grant later, so the job waits.
 pub(crate) fn watching(error: ProviderError) -> Failure {
     match error {
-        ProviderError::Rejected(_) | ProviderError::Unauthorized(_) | ProviderError::InsufficientCredit(_) => {
+        ProviderError::Rejected(_)
+        | ProviderError::Unauthorized(_)
+        | ProviderError::InsufficientCredit(_) => {
             Failure::new(FailureType::ProviderUnavailable, error.to_string())
         }
         error => error.into(),
@@ -168,7 +204,9 @@ impl From<ProviderError> for Failure {
         match error {
             ProviderError::Rejected(_) => Self::new(FailureType::ProviderRejected, detail),
             ProviderError::Unauthorized(_) => Self::new(FailureType::ProviderUnauthorized, detail),
-            ProviderError::InsufficientCredit(_) => Self::new(FailureType::ProviderInsufficientCredit, detail),
+            ProviderError::InsufficientCredit(_) => {
+                Self::new(FailureType::ProviderInsufficientCredit, detail)
+            }
             ProviderError::RateLimited { retry_after } => {
                 Self::retry_after(FailureType::ProviderRateLimited, detail, retry_after)
             }

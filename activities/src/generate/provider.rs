@@ -18,7 +18,8 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Asks for the work. This is the call that costs money: it is made once, never repeated within.
-    async fn submit(&self, job_id: &JobId, request: &JobRequest) -> Result<Prediction, SubmitError>;
+    async fn submit(&self, job_id: &JobId, request: &JobRequest)
+    -> Result<Prediction, SubmitError>;
 
     /// Reads how the work stands.
     async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError>;

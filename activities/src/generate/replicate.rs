@@ -44,34 +44,64 @@ impl Replicate {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, base, token, public_url })
+        Ok(Self {
+            http,
+            base,
+            token,
+            public_url,
+        })
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ProviderError> {
-        let url = self.base.join(path).map_err(|error| ProviderError::Rejected(error.to_string()))?;
+        let url = self
+            .base
+            .join(path)
+            .map_err(|error| ProviderError::Rejected(error.to_string()))?;
         // A page's `next` is absolute: our token goes to nobody else.
         if url.origin() != self.base.origin() {
-            return Err(ProviderError::Unavailable("it links to another host".to_owned()));
+            return Err(ProviderError::Unavailable(
+                "it links to another host".to_owned(),
+            ));
         }
         Ok(self.http.request(method, url).bearer_auth(&self.token))
     }
 
     async fn call(&self, method: Method, path: &str) -> Result<Prediction, ProviderError> {
-        let response = self.request(method, path)?.send().await.map_err(|error| unavailable(&error))?;
+        let response = self
+            .request(method, path)?
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(read::<Answer>(response).await?.into())
     }
 
     fn webhook(&self, job_id: &JobId) -> Option<Url> {
-        self.public_url.as_ref().and_then(|url| url.join(&format!("v1/webhooks/replicate/{job_id}")).ok())
+        self.public_url
+            .as_ref()
+            .and_then(|url| url.join(&format!("v1/webhooks/replicate/{job_id}")).ok())
     }
 
     fn submission(&self, job_id: &JobId, request: &JobRequest) -> (String, Value) {
         let model = &request.model;
         let (path, mut body) = if model.version().is_some() {
-            ("predictions".to_owned(), json!({"version": model.to_string()}))
+            (
+                "predictions".to_owned(),
+                json!({"version": model.to_string()}),
+            )
         } else {
-            let collection = if model.is_deployment() { "deployments" } else { "models" };
-            (format!("{collection}/{}/{}/predictions", model.owner(), model.name()), json!({}))
+            let collection = if model.is_deployment() {
+                "deployments"
+            } else {
+                "models"
+            };
+            (
+                format!(
+                    "{collection}/{}/{}/predictions",
+                    model.owner(),
+                    model.name()
+                ),
+                json!({}),
+            )
         };
         body["input"] = Value::Object(model_input(request));
         if let Some(webhook) = self.webhook(job_id) {
@@ -88,20 +118,31 @@ impl Provider for Replicate {
         "replicate"
     }
 
-    async fn submit(&self, job_id: &JobId, request: &JobRequest) -> Result<Prediction, SubmitError> {
+    async fn submit(
+        &self,
+        job_id: &JobId,
+        request: &JobRequest,
+    ) -> Result<Prediction, SubmitError> {
         let (path, body) = self.submission(job_id, request);
-        let request = self.request(Method::POST, &path).map_err(SubmitError::Refused)?.json(&body);
+        let request = self
+            .request(Method::POST, &path)
+            .map_err(SubmitError::Refused)?
+            .json(&body);
         let response = request.send().await.map_err(|error| {
             let connected = !error.is_connect() && !error.is_builder();
             let error = unavailable(&error);
-            if connected { SubmitError::Unanswered(error) } else { SubmitError::Refused(error) }
+            if connected {
+                SubmitError::Unanswered(error)
+            } else {
+                SubmitError::Refused(error)
+            }
         })?;
         let status = response.status();
         match read::<Answer>(response).await {
             Ok(answer) => Ok(answer.into()),
-            Err(ProviderError::NotFound) => {
-                Err(SubmitError::Refused(ProviderError::Rejected("there is no such model or version".to_owned())))
-            }
+            Err(ProviderError::NotFound) => Err(SubmitError::Refused(ProviderError::Rejected(
+                "there is no such model or version".to_owned(),
+            ))),
             Err(error) if status.is_client_error() => Err(SubmitError::Refused(error)),
             Err(error) if status.is_success() => Err(SubmitError::Unanswered(error)),
             Err(error) => Err(SubmitError::Doubtful(error)),
@@ -109,7 +150,8 @@ impl Provider for Replicate {
     }
 
     async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        self.call(Method::GET, &format!("predictions/{prediction_id}")).await
+        self.call(Method::GET, &format!("predictions/{prediction_id}"))
+            .await
     }
 
     async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError> {
@@ -121,9 +163,12 @@ impl Provider for Replicate {
         let since = since - CLOCK_SKEW;
         let mut page = Some(format!("predictions?created_after={since}"));
         for _ in 0..MAX_PAGES {
-            let Some(path) = page else { return Ok(Search::NotShown) };
+            let Some(path) = page else {
+                return Ok(Search::NotShown);
+            };
             let request = self.request(Method::GET, &path)?;
-            let list = read::<List>(request.send().await.map_err(|error| unavailable(&error))?).await?;
+            let list =
+                read::<List>(request.send().await.map_err(|error| unavailable(&error))?).await?;
             for entry in list.results {
                 // A list may leave out what a single answer has.
                 let webhook_seen = match entry.webhook {
@@ -136,11 +181,14 @@ impl Provider for Replicate {
             }
             page = list.next;
         }
-        Err(ProviderError::Unavailable("its list of predictions is too long to search".to_owned()))
+        Err(ProviderError::Unavailable(
+            "its list of predictions is too long to search".to_owned(),
+        ))
     }
 
     async fn cancel(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        self.call(Method::POST, &format!("predictions/{prediction_id}/cancel")).await
+        self.call(Method::POST, &format!("predictions/{prediction_id}/cancel"))
+            .await
     }
 }
 
@@ -182,7 +230,12 @@ mod tests {
 
     fn submission_of(request: Value) -> (String, Value) {
         let public_url = Some("https://darkroom.example".parse().unwrap());
-        let replicate = Replicate::new("http://localhost/v1".parse().unwrap(), "t".to_owned(), public_url).unwrap();
+        let replicate = Replicate::new(
+            "http://localhost/v1".parse().unwrap(),
+            "t".to_owned(),
+            public_url,
+        )
+        .unwrap();
         let job_id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
         replicate.submission(&job_id, &serde_json::from_value(request).unwrap())
     }
@@ -190,9 +243,15 @@ mod tests {
     #[test]
     fn a_version_is_named_in_the_body_and_a_model_in_the_path() {
         let (path, body) = submission_of(json!({"model": "acme/photo:abc", "prompt": "p"}));
-        assert_eq!((path.as_str(), &body["version"]), ("predictions", &json!("acme/photo:abc")));
+        assert_eq!(
+            (path.as_str(), &body["version"]),
+            ("predictions", &json!("acme/photo:abc"))
+        );
         let (path, body) = submission_of(json!({"model": "acme/photo", "prompt": "p"}));
-        assert_eq!((path.as_str(), body.get("version")), ("models/acme/photo/predictions", None));
+        assert_eq!(
+            (path.as_str(), body.get("version")),
+            ("models/acme/photo/predictions", None)
+        );
         let (path, _) = submission_of(json!({"model": "deployments/acme/app", "prompt": "p"}));
         assert_eq!(path, "deployments/acme/app/predictions");
         assert_eq!(

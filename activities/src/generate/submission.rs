@@ -55,17 +55,27 @@ pub(super) struct Submission<'a> {
 impl Submission<'_> {
     /// Gets hold of the prediction by whatever the last attempt left.
     pub(super) async fn obtain(&self, ctx: &ActivityContext) -> Result<Prediction, Failure> {
-        let checkpoint = ctx.heartbeat_details().deserialize::<GenerateCheckpoint>().map_err(|error| {
-            Failure::new(FailureType::SubmissionUnknown, format!("cannot read the last attempt's record: {error}"))
-        })?;
+        let checkpoint = ctx
+            .heartbeat_details()
+            .deserialize::<GenerateCheckpoint>()
+            .map_err(|error| {
+                Failure::new(
+                    FailureType::SubmissionUnknown,
+                    format!("cannot read the last attempt's record: {error}"),
+                )
+            })?;
         match checkpoint {
             None if self.is_fresh(ctx) => self.submit().await,
             Some(GenerateCheckpoint::Refused) => self.submit().await,
-            Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => {
-                self.provider.fetch(&prediction_id).await.map_err(super::watching)
-            }
+            Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => self
+                .provider
+                .fetch(&prediction_id)
+                .await
+                .map_err(super::watching),
             // A reset has dropped the record, or an earlier run had none.
-            None if self.input.is_in_doubt || !self.is_of_first_run(ctx) => self.submit_unless_found().await,
+            None if self.input.is_in_doubt || !self.is_of_first_run(ctx) => {
+                self.submit_unless_found().await
+            }
             // Nothing was submitted, unless somebody has dropped the record of it in Temporal.
             None => match self.look(1).await? {
                 Search::Found(prediction) => Ok(prediction),
@@ -82,7 +92,8 @@ impl Submission<'_> {
     fn is_fresh(&self, ctx: &ActivityContext) -> bool {
         const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
         let scheduled = ctx.info().current_attempt_scheduled_time.map(timestamp);
-        let is_prompt = scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
+        let is_prompt =
+            scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
         ctx.info().attempt == 1 && is_prompt && self.is_of_first_run(ctx) && !self.input.is_in_doubt
     }
 
@@ -99,11 +110,17 @@ impl Submission<'_> {
     }
 
     async fn submit(&self) -> Result<Prediction, Failure> {
-        self.heartbeat.record(&GenerateCheckpoint::Submitting).await?;
+        self.heartbeat
+            .record(&GenerateCheckpoint::Submitting)
+            .await?;
         if let Some(interruption) = self.heartbeat.interruption() {
             return self.refused(interruption.into()).await;
         }
-        match self.provider.submit(&self.input.job_id, &self.input.request).await {
+        match self
+            .provider
+            .submit(&self.input.job_id, &self.input.request)
+            .await
+        {
             Ok(prediction) => self.submitted(prediction).await,
             Err(SubmitError::Refused(error)) => self.refused(error.into()).await,
             Err(SubmitError::Doubtful(error)) => {
@@ -127,8 +144,17 @@ impl Submission<'_> {
     /// heartbeats carry the same record.
     async fn submitted(&self, prediction: Prediction) -> Result<Prediction, Failure> {
         let (provider, prediction_id) = (self.provider.name().to_owned(), prediction.id.clone());
-        match self.heartbeat.record(&GenerateCheckpoint::Submitted { provider, prediction_id }).await {
-            Err(failure) if self.heartbeat.interruption() == Some(Interruption::Superseded) => Err(failure),
+        match self
+            .heartbeat
+            .record(&GenerateCheckpoint::Submitted {
+                provider,
+                prediction_id,
+            })
+            .await
+        {
+            Err(failure) if self.heartbeat.interruption() == Some(Interruption::Superseded) => {
+                Err(failure)
+            }
             Ok(()) | Err(_) => Ok(prediction),
         }
     }
@@ -140,7 +166,12 @@ impl Submission<'_> {
             if time > 0 {
                 self.pause(INTERVAL).await?;
             }
-            match self.provider.find(&self.input.job_id, self.input.since).await.map_err(super::watching)? {
+            match self
+                .provider
+                .find(&self.input.job_id, self.input.since)
+                .await
+                .map_err(super::watching)?
+            {
                 Search::Found(prediction) => {
                     tracing::info!(job_id = %self.input.job_id, prediction_id = prediction.id, "adopted a prediction");
                     return self.submitted(prediction).await.map(Search::Found);
@@ -170,7 +201,10 @@ impl Submission<'_> {
             )),
             SubmissionPolicy::Resubmit => {
                 self.heartbeat.record(&GenerateCheckpoint::Refused).await?;
-                Err(Failure::new(FailureType::ProviderUnavailable, "a submission was lost; it will be sent again"))
+                Err(Failure::new(
+                    FailureType::ProviderUnavailable,
+                    "a submission was lost; it will be sent again",
+                ))
             }
         }
     }

@@ -53,7 +53,10 @@ pub fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match unfold(address) {
             Some(wrapped) => is_public_v4(wrapped),
-            None => GLOBAL_UNICAST.contains(&address) && !SPECIAL_V6.iter().any(|special| special.contains(&address)),
+            None => {
+                GLOBAL_UNICAST.contains(&address)
+                    && !SPECIAL_V6.iter().any(|special| special.contains(&address))
+            }
         },
     }
 }

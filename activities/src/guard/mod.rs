@@ -60,7 +60,11 @@ impl Guard {
     /// A guard that lets these ports of public hosts pass, and these hosts whatever their addresses are.
     #[must_use]
     pub fn new(ports: Ports, allowed: AllowedHosts, resolver: Resolver) -> Self {
-        Self { ports, allowed, resolver }
+        Self {
+            ports,
+            allowed,
+            resolver,
+        }
     }
 
     /// Judges a URL, and its host if that is a literal address.
@@ -75,7 +79,12 @@ impl Guard {
             return Err(Forbidden::UserInfo);
         }
         let port = url.port_or_known_default().unwrap_or_default();
-        if self.allowed.0.iter().any(|(host, allowed)| Some(host.as_str()) == url.host_str() && *allowed == port) {
+        if self
+            .allowed
+            .0
+            .iter()
+            .any(|(host, allowed)| Some(host.as_str()) == url.host_str() && *allowed == port)
+        {
             return Ok(Passage::Allowed);
         }
         if !self.ports.0.contains(&port) {
@@ -110,9 +119,20 @@ impl Clients {
     /// # Errors
     /// If they cannot be.
     pub fn new(guard: Guard, builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
-        let direct = || builder().redirect(redirect::Policy::none()).referer(false).no_proxy();
-        let public = direct().dns_resolver(Arc::new(guard.resolver.clone())).build()?;
-        Ok(Self { public, allowed: direct().build()?, guard })
+        let direct = || {
+            builder()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+        };
+        let public = direct()
+            .dns_resolver(Arc::new(guard.resolver.clone()))
+            .build()?;
+        Ok(Self {
+            public,
+            allowed: direct().build()?,
+            guard,
+        })
     }
 
     /// The client by which a URL may be asked for.
@@ -155,7 +175,10 @@ impl FromStr for Ports {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let ports = text.split(',').map(|port| port.trim().parse::<u16>());
-        ports.collect::<Result<_, _>>().map(Self).map_err(|_| "must be port numbers with commas between")
+        ports
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|_| "must be port numbers with commas between")
     }
 }
 
@@ -175,7 +198,11 @@ impl FromStr for AllowedHosts {
             is_bare.then_some(())?;
             Some((url.host_str()?.to_owned(), port.parse().ok()?))
         };
-        text.split(',').map(host).collect::<Option<_>>().map(Self).ok_or(FORM)
+        text.split(',')
+            .map(host)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or(FORM)
     }
 }
 

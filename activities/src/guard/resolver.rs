@@ -34,14 +34,24 @@ impl Resolver {
     /// If it cannot be set up.
     pub fn with_config(config: ResolverConfig) -> io::Result<Self> {
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        builder.build().map(|inner| Self { inner }).map_err(io::Error::other)
+        builder
+            .build()
+            .map(|inner| Self { inner })
+            .map_err(io::Error::other)
     }
 
     async fn public_addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Error> {
         let found = self.inner.lookup_ip(name).await?;
-        let public: Vec<_> =
-            found.iter().filter(|address| is_public(*address)).map(|address| SocketAddr::new(address, 0)).collect();
-        if public.is_empty() { Err(Forbidden::Name(name.to_owned()).into()) } else { Ok(public) }
+        let public: Vec<_> = found
+            .iter()
+            .filter(|address| is_public(*address))
+            .map(|address| SocketAddr::new(address, 0))
+            .collect();
+        if public.is_empty() {
+            Err(Forbidden::Name(name.to_owned()).into())
+        } else {
+            Ok(public)
+        }
     }
 }
 

@@ -260,11 +260,17 @@ fn addresses(name: &str, turn: u32) -> Vec<IpAddr> {
         "v6-mapped.test" => vec!["::ffff:127.0.0.1".parse().unwrap()],
         "v6-nat64.test" => vec!["64:ff9b::7f00:1".parse().unwrap()],
         "v6-unique-local.test" => vec!["fd00::1".parse().unwrap()],
-        "two-private.test" => vec![Ipv4Addr::new(10, 0, 0, 1).into(), Ipv4Addr::LOCALHOST.into()],
+        "two-private.test" => vec![
+            Ipv4Addr::new(10, 0, 0, 1).into(),
+            Ipv4Addr::LOCALHOST.into(),
+        ],
         "mixed.test" => vec![public, Ipv4Addr::LOCALHOST.into()],
         "flips.test" if turn.is_multiple_of(2) => vec![public],
         "flips.test" => vec![Ipv4Addr::LOCALHOST.into()],
-        name => match name.strip_prefix("v4-").and_then(|name| name.strip_suffix(".test")) {
+        name => match name
+            .strip_prefix("v4-")
+            .and_then(|name| name.strip_suffix(".test"))
+        {
             Some(bits) => vec![Ipv4Addr::from_bits(u32::from_str_radix(bits, 16).unwrap()).into()],
             None => vec![],
         },
@@ -295,7 +301,10 @@ async fn resolver() -> Resolver {
                 answer.add_answer(Record::from_rdata(asked.name().clone(), 0, data));
             }
             answer.add_query(asked);
-            socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            socket
+                .send_to(&answer.to_vec().unwrap(), from)
+                .await
+                .unwrap();
         }
     });
     Resolver::with_config(ResolverConfig::from_parts(None, vec![], vec![server])).unwrap()
@@ -303,7 +312,10 @@ async fn resolver() -> Resolver {
 
 async fn sources(ports: &str, allowed: AllowedHosts) -> Sources {
     let guard = Guard::new(ports.parse().unwrap(), allowed, resolver().await);
-    let limits = Limits { silence: Duration::from_millis(300), ..Limits::of(1024) };
+    let limits = Limits {
+        silence: Duration::from_millis(300),
+        ..Limits::of(1024)
+    };
     Sources::new(guard, limits).unwrap()
 }
 
@@ -317,11 +329,26 @@ async fn nobody_connects_to_what_is_forbidden() {
     let port = listeners.port;
     let sources = sources(&format!("80,443,{port}"), AllowedHosts::default()).await;
     let literal = FORBIDDEN_ADDRESSES.iter().chain(&FORBIDDEN_NAMES);
-    let urls = literal.flat_map(|host| [format!("http://{host}:{port}/a"), format!("https://{host}:{port}/a")]);
+    let urls = literal.flat_map(|host| {
+        [
+            format!("http://{host}:{port}/a"),
+            format!("https://{host}:{port}/a"),
+        ]
+    });
     let mut tried = 0;
-    for url in urls.chain(FORBIDDEN_URLS.iter().map(|url| url.replace("PORT", &port.to_string()))) {
+    for url in urls.chain(
+        FORBIDDEN_URLS
+            .iter()
+            .map(|url| url.replace("PORT", &port.to_string())),
+    ) {
         let kind = refusal(&sources, &url).await;
-        assert!(matches!(kind, FailureType::SourceForbidden | FailureType::SourceRejected), "{url}: {kind}");
+        assert!(
+            matches!(
+                kind,
+                FailureType::SourceForbidden | FailureType::SourceRejected
+            ),
+            "{url}: {kind}"
+        );
         tried += 1;
     }
     assert!(tried >= 150, "{tried}");
@@ -332,8 +359,15 @@ async fn nobody_connects_to_what_is_forbidden() {
 async fn redirects_lead_nowhere_else() {
     let listeners = Listeners::start().await;
     let host = redirecting(format!("http://127.0.0.1:{}/", listeners.port)).await;
-    let sources = sources(&format!("80,443,{}", listeners.port), host.to_string().parse().unwrap()).await;
-    assert_eq!(refusal(&sources, &format!("http://{host}/a")).await, FailureType::SourceForbidden);
+    let sources = sources(
+        &format!("80,443,{}", listeners.port),
+        host.to_string().parse().unwrap(),
+    )
+    .await;
+    assert_eq!(
+        refusal(&sources, &format!("http://{host}/a")).await,
+        FailureType::SourceForbidden
+    );
     assert_eq!(listeners.connections(), 0);
 }
 
@@ -346,7 +380,13 @@ async fn a_name_that_changes_its_mind_gains_nothing() {
         for name in ["flips.test", "flips.test", "mixed.test"] {
             let kind = refusal(&sources, &format!("http://{name}:{}/", listeners.port)).await;
             // The public address is out of reach, or refuses.
-            assert!(matches!(kind, FailureType::SourceForbidden | FailureType::SourceUnavailable), "{kind}");
+            assert!(
+                matches!(
+                    kind,
+                    FailureType::SourceForbidden | FailureType::SourceUnavailable
+                ),
+                "{kind}"
+            );
             refusals += u32::from(kind == FailureType::SourceForbidden);
         }
     }
@@ -359,19 +399,33 @@ async fn the_listeners_do_count() {
     let listeners = Listeners::start().await;
     let allowed = format!("127.0.0.1:{}", listeners.port);
     let sources = sources("80", allowed.parse().unwrap()).await;
-    assert_eq!(refusal(&sources, &format!("http://{allowed}/")).await, FailureType::SourceUnavailable);
+    assert_eq!(
+        refusal(&sources, &format!("http://{allowed}/")).await,
+        FailureType::SourceUnavailable
+    );
     assert_eq!(listeners.connections(), 1);
     // Another port of the same host is as forbidden as ever.
     let other = listeners.port ^ 1;
-    assert_eq!(refusal(&sources, &format!("http://127.0.0.1:{other}/")).await, FailureType::SourceForbidden);
+    assert_eq!(
+        refusal(&sources, &format!("http://127.0.0.1:{other}/")).await,
+        FailureType::SourceForbidden
+    );
 }
 
 #[tokio::test]
 async fn public_addresses_pass() {
     let guard = Guard::new(Ports::default(), AllowedHosts::default(), resolver().await);
     for host in PUBLIC_ADDRESSES {
-        for url in [format!("http://{host}/a?b"), format!("https://{host}/"), format!("https://{host}:443/")] {
-            assert_eq!(guard.judge(&url.parse().unwrap()), Ok(Passage::Public), "{url}");
+        for url in [
+            format!("http://{host}/a?b"),
+            format!("https://{host}/"),
+            format!("https://{host}:443/"),
+        ] {
+            assert_eq!(
+                guard.judge(&url.parse().unwrap()),
+                Ok(Passage::Public),
+                "{url}"
+            );
         }
     }
 }
@@ -381,10 +435,19 @@ fn configuration_parses() {
     assert_eq!("80, 8443".parse(), Ok(Ports(vec![80, 8443])));
     assert!("80,x".parse::<Ports>().is_err());
     assert!("".parse::<Ports>().is_err());
-    let hosts = "127.0.0.1:9100, files.internal:443,[::1]:80".parse::<AllowedHosts>().unwrap();
+    let hosts = "127.0.0.1:9100, files.internal:443,[::1]:80"
+        .parse::<AllowedHosts>()
+        .unwrap();
     assert_eq!(hosts.0.len(), 3);
     assert_eq!(hosts.0[1], ("files.internal".to_owned(), 443));
-    for text in ["", "files.internal", "http://files.internal:80", "a:b", "user@host:80", "host:80/path"] {
+    for text in [
+        "",
+        "files.internal",
+        "http://files.internal:80",
+        "a:b",
+        "user@host:80",
+        "host:80/path",
+    ] {
         assert!(text.parse::<AllowedHosts>().is_err(), "{text}");
     }
 }
@@ -398,7 +461,8 @@ async fn redirecting(to: String) -> SocketAddr {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut request = [0; 1024];
             let _ = socket.read(&mut request).await;
-            let answer = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
             let _ = socket.write_all(answer.as_bytes()).await;
         }
     });

@@ -12,7 +12,9 @@ use std::{
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut,
+    },
     error::BoxError,
     primitives::{ByteStream, SdkBody},
 };
@@ -33,8 +35,16 @@ const CRC32_LENGTH: u64 = 8;
 /// A body of exactly this many bytes, and where they go in.
 pub(super) fn streamed(length: u64) -> (Frames, ByteStream) {
     let (sender, receiver) = mpsc::channel(2);
-    let body = Framed { receiver, left: encoded_length(length) };
-    let frames = Frames { sender, crc: Crc32::new(), left: length, left_in_chunk: 0 };
+    let body = Framed {
+        receiver,
+        left: encoded_length(length),
+    };
+    let frames = Frames {
+        sender,
+        crc: Crc32::new(),
+        left: length,
+        left_in_chunk: 0,
+    };
     (frames, ByteStream::new(SdkBody::from_body_1_x(body)))
 }
 
@@ -62,9 +72,14 @@ impl Frames {
         while !bytes.is_empty() {
             if self.left_in_chunk == 0 {
                 self.left_in_chunk = self.left.min(CHUNK);
-                self.emit(format!("{:x}\r\n", self.left_in_chunk).into()).await?;
+                self.emit(format!("{:x}\r\n", self.left_in_chunk).into())
+                    .await?;
             }
-            let taken = bytes.split_to(bytes.len().min(usize::try_from(self.left_in_chunk).unwrap_or(usize::MAX)));
+            let taken = bytes.split_to(
+                bytes
+                    .len()
+                    .min(usize::try_from(self.left_in_chunk).unwrap_or(usize::MAX)),
+            );
             let length = taken.len() as u64;
             self.emit(taken).await?;
             self.left = self.left.saturating_sub(length);
@@ -84,7 +99,8 @@ impl Frames {
     /// Sends the end, and returns the CRC-32 of it all.
     pub(super) async fn finish(self) -> Result<String, Closed> {
         let crc = self.crc.finish();
-        self.emit(format!("0\r\n{TRAILER}:{crc}\r\n\r\n").into()).await?;
+        self.emit(format!("0\r\n{TRAILER}:{crc}\r\n\r\n").into())
+            .await?;
         Ok(crc)
     }
 
@@ -114,14 +130,20 @@ impl Body for Framed {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(bytes) => {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
                 Some(Ok(Frame::data(bytes)))
             }
             None if self.left == 0 => None,
-            None => Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the source broke off"))),
+            None => Some(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the source broke off",
+            ))),
         })
     }
 
@@ -184,7 +206,15 @@ mod tests {
 
     #[test]
     fn the_length_of_the_framing_is_known_beforehand() {
-        assert_eq!((hex_digits(1), hex_digits(15), hex_digits(16), hex_digits(CHUNK)), (1, 1, 2, 6));
+        assert_eq!(
+            (
+                hex_digits(1),
+                hex_digits(15),
+                hex_digits(16),
+                hex_digits(CHUNK)
+            ),
+            (1, 1, 2, 6)
+        );
     }
 
     #[tokio::test]

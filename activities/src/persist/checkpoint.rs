@@ -49,7 +49,9 @@ pub(super) struct UploadCheckpoint {
 impl PersistCheckpoint {
     /// Whether the upload's parts are all there.
     pub(super) fn is_all_sent(&self) -> bool {
-        let (Some(upload), Some(sent)) = (&self.upload, &self.sent) else { return false };
+        let (Some(upload), Some(sent)) = (&self.upload, &self.sent) else {
+            return false;
+        };
         upload.bytes == sent.size && upload.s3_key == sent.s3_key
     }
 }
@@ -57,7 +59,9 @@ impl PersistCheckpoint {
 impl UploadCheckpoint {
     /// Whether the rest of the very same file can be asked for, and added to what is there.
     pub(super) fn can_be_gone_on_with(&self) -> bool {
-        self.validator.is_some() && self.bytes > 0 && Digest::restore(&self.digest, self.bytes).is_some()
+        self.validator.is_some()
+            && self.bytes > 0
+            && Digest::restore(&self.digest, self.bytes).is_some()
     }
 }
 
@@ -88,15 +92,28 @@ pub struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     pub(super) fn new(index: u32, heartbeat: &'a Heartbeat) -> Self {
-        Self { heartbeat: Some(heartbeat), ..Self::unrecorded(index) }
+        Self {
+            heartbeat: Some(heartbeat),
+            ..Self::unrecorded(index)
+        }
     }
 
     /// A journal that nobody reads.
     #[must_use]
     pub fn unrecorded(index: u32) -> Self {
-        let progress = PersistProgress { index, ..PersistProgress::default() };
-        let checkpoint = PersistCheckpoint { progress, ..PersistCheckpoint::default() };
-        Self { heartbeat: None, bytes_done: AtomicU64::new(0), checkpoint: Mutex::new(checkpoint) }
+        let progress = PersistProgress {
+            index,
+            ..PersistProgress::default()
+        };
+        let checkpoint = PersistCheckpoint {
+            progress,
+            ..PersistCheckpoint::default()
+        };
+        Self {
+            heartbeat: None,
+            bytes_done: AtomicU64::new(0),
+            checkpoint: Mutex::new(checkpoint),
+        }
     }
 
     /// Notes that this many bytes are on their way.
@@ -106,11 +123,19 @@ impl<'a> Journal<'a> {
 
     /// Notes something for a later attempt. It gets there with the next heartbeat.
     pub(super) fn note(&self, change: impl FnOnce(&mut PersistCheckpoint)) {
-        change(&mut self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner));
+        change(
+            &mut self
+                .checkpoint
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Notes something and returns when Temporal has it.
-    pub(super) async fn record(&self, change: impl FnOnce(&mut PersistCheckpoint)) -> Result<(), Failure> {
+    pub(super) async fn record(
+        &self,
+        change: impl FnOnce(&mut PersistCheckpoint),
+    ) -> Result<(), Failure> {
         self.note(change);
         match self.heartbeat {
             Some(heartbeat) => heartbeat.record(&self.checkpoint()).await,
@@ -122,7 +147,9 @@ impl<'a> Journal<'a> {
     pub(super) async fn keep(&self) -> Failure {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let Some(heartbeat) = self.heartbeat else { continue };
+            let Some(heartbeat) = self.heartbeat else {
+                continue;
+            };
             if let Err(failure) = heartbeat.note(&self.checkpoint()).await {
                 return failure;
             }
@@ -131,7 +158,11 @@ impl<'a> Journal<'a> {
 
     /// What a later attempt would find.
     pub(super) fn checkpoint(&self) -> PersistCheckpoint {
-        let mut checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut checkpoint = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         checkpoint.progress.bytes_done = self.bytes_done.load(Ordering::Relaxed);
         checkpoint
     }

@@ -18,7 +18,10 @@ pub(super) struct Digest {
 
 impl Digest {
     pub(super) fn new() -> Self {
-        Self { sha256: Sha256::new(), size: 0 }
+        Self {
+            sha256: Sha256::new(),
+            size: 0,
+        }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -45,7 +48,10 @@ impl Digest {
     pub(super) fn restore(saved: &str, size: u64) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(saved).ok()?;
         let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
-        Some(Self { sha256: Sha256::deserialize(&state).ok()?, size })
+        Some(Self {
+            sha256: Sha256::deserialize(&state).ok()?,
+            size,
+        })
     }
 }
 
@@ -93,7 +99,10 @@ mod tests {
     fn checksums_are_the_known_ones() {
         let mut digest = Digest::new();
         digest.update(b"abc");
-        assert_eq!(digest.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.sha256(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         // The check value of CRC-32/ISO-HDLC: cbf43926.
         assert_eq!(Crc32::of(b"123456789"), "y/Q5Jg==");
     }

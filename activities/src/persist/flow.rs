@@ -61,15 +61,22 @@ impl Flow<'_> {
             // A store that answers early, as to a key that is taken, may not be heard while it is still sent to; and what
             // it took may be there although its answer was lost.
             Err(failure) => {
-                let may_be_there = failure.kind() == Some(FailureType::StorageUnavailable) && !self.object.replace;
-                if !may_be_there || store::head(&self.engine.storage, &self.object.s3_key).await?.is_none() {
+                let may_be_there =
+                    failure.kind() == Some(FailureType::StorageUnavailable) && !self.object.replace;
+                if !may_be_there
+                    || store::head(&self.engine.storage, &self.object.s3_key)
+                        .await?
+                        .is_none()
+                {
                     return Err(failure);
                 }
             }
         }
         // To compare what is there, what was to be sent must be known.
         while self.digest.size() < length {
-            let Some(chunk) = self.source.chunk(usize::MAX).await? else { return Err(too_short()) };
+            let Some(chunk) = self.source.chunk(usize::MAX).await? else {
+                return Err(too_short());
+            };
             self.digest.update(&chunk);
         }
         let sent = self.object.sent(&self.digest, None);
@@ -79,7 +86,11 @@ impl Flow<'_> {
 
     pub(super) async fn begin_parts(mut self) -> Result<Sent, Failure> {
         let buffers = self.source.length().is_none() || !self.engine.streams();
-        let first = if buffers { Some(self.fill(BUFFER).await?) } else { None };
+        let first = if buffers {
+            Some(self.fill(BUFFER).await?)
+        } else {
+            None
+        };
         if let Some(all) = first.as_ref().filter(|first| first.bytes.len() < BUFFER) {
             return self.object.write(all.bytes.clone(), &self.digest).await;
         }
@@ -93,7 +104,11 @@ impl Flow<'_> {
             bytes: 0,
             digest: Digest::new().save(),
         };
-        if let Err(failure) = self.journal.record(|checkpoint| checkpoint.upload = Some(upload)).await {
+        if let Err(failure) = self
+            .journal
+            .record(|checkpoint| checkpoint.upload = Some(upload))
+            .await
+        {
             multipart.abort().await;
             return Err(failure);
         }
@@ -151,12 +166,20 @@ impl Flow<'_> {
             let is_last = buffer.bytes.len() < BUFFER;
             let digest = self.digest.clone();
             let send = async {
-                let part = multipart.send(parts.len() + 1, buffer.bytes.clone()).await?;
+                let part = multipart
+                    .send(parts.len() + 1, buffer.bytes.clone())
+                    .await?;
                 // Its memory is free for whoever waits, the next part of this very source among them.
                 drop(buffer);
                 Ok::<_, Failure>(part)
             };
-            let fill = async { if is_last { Ok(None) } else { self.fill(BUFFER).await.map(Some) } };
+            let fill = async {
+                if is_last {
+                    Ok(None)
+                } else {
+                    self.fill(BUFFER).await.map(Some)
+                }
+            };
             let (part, next) = futures::try_join!(send, fill)?;
             parts.push(part);
             self.keep(parts, &digest);
@@ -184,12 +207,17 @@ impl Flow<'_> {
         let reserved = self.engine.memory.buffer(size).await;
         let mut bytes = BytesMut::with_capacity(size);
         while bytes.len() < size {
-            let Some(chunk) = self.source.chunk(size - bytes.len()).await? else { break };
+            let Some(chunk) = self.source.chunk(size - bytes.len()).await? else {
+                break;
+            };
             self.digest.update(&chunk);
             bytes.extend_from_slice(&chunk);
             self.journal.advance_to(self.digest.size());
         }
-        Ok(Buffer { bytes: bytes.freeze(), _reserved: reserved })
+        Ok(Buffer {
+            bytes: bytes.freeze(),
+            _reserved: reserved,
+        })
     }
 
     /// Feeds a request while it is sent, and returns its answer; with the checksum if it took everything.
@@ -209,7 +237,9 @@ impl Flow<'_> {
                     Err(Unfed::Refused) => None,
                     Err(Unfed::Failed(failure)) => return Err(failure),
                 };
-                let answer = tokio::time::timeout(STORE_SILENCE, answer).await.map_err(|_| silent())?;
+                let answer = tokio::time::timeout(STORE_SILENCE, answer)
+                    .await
+                    .map_err(|_| silent())?;
                 Ok((answer?, checksum))
             }
         }
@@ -226,8 +256,11 @@ impl Flow<'_> {
             sending.await.map_err(|_| Unfed::Failed(silent()))??;
             self.journal.advance_to(self.digest.size());
         }
-        if self.source.length() == Some(self.digest.size()) && self.journal.checkpoint().upload.is_none() {
-            self.tell_what_is_sent(&self.object.sent(&self.digest, Some(frames.checksum()))).await;
+        if self.source.length() == Some(self.digest.size())
+            && self.journal.checkpoint().upload.is_none()
+        {
+            self.tell_what_is_sent(&self.object.sent(&self.digest, Some(frames.checksum())))
+                .await;
         }
         Ok(frames.finish().await?)
     }
@@ -235,14 +268,21 @@ impl Flow<'_> {
     /// Whoever comes after knows what was stored although nobody heard of it. If Temporal is away, so be it: what is stored can be
     /// found, and its source may be gone by the time that Temporal is back.
     async fn tell_what_is_sent(&self, sent: &Sent) {
-        if let Err(failure) = self.journal.record(|checkpoint| checkpoint.sent = Some(sent.clone())).await {
+        if let Err(failure) = self
+            .journal
+            .record(|checkpoint| checkpoint.sent = Some(sent.clone()))
+            .await
+        {
             tracing::debug!(%failure, "what was sent is not recorded");
         }
     }
 }
 
 fn too_short() -> Failure {
-    Failure::new(FailureType::SourceUnavailable, "the output's host sent less than it announced")
+    Failure::new(
+        FailureType::SourceUnavailable,
+        "the output's host sent less than it announced",
+    )
 }
 
 /// Why a request did not get all of its body.
@@ -260,5 +300,8 @@ impl From<Closed> for Unfed {
 }
 
 fn silent() -> Failure {
-    Failure::new(FailureType::StorageUnavailable, format!("the store was silent for {} s", STORE_SILENCE.as_secs()))
+    Failure::new(
+        FailureType::StorageUnavailable,
+        format!("the store was silent for {} s", STORE_SILENCE.as_secs()),
+    )
 }

@@ -18,8 +18,16 @@ impl MediaType {
     /// Tells the type from the beginning of a file.
     #[must_use]
     pub fn of(head: &[u8]) -> Self {
-        let inert = |content_type, extension| Self { content_type, extension, is_active: false };
-        let active = |content_type, extension| Self { content_type, extension, is_active: true };
+        let inert = |content_type, extension| Self {
+            content_type,
+            extension,
+            is_active: false,
+        };
+        let active = |content_type, extension| Self {
+            content_type,
+            extension,
+            is_active: true,
+        };
         if head.starts_with(b"glTF") {
             return inert("model/gltf-binary", "glb");
         }
@@ -34,7 +42,9 @@ impl MediaType {
             };
         }
         match text {
-            Some(text) if text.starts_with('{') && text.contains("\"asset\"") => inert("model/gltf+json", "gltf"),
+            Some(text) if text.starts_with('{') && text.contains("\"asset\"") => {
+                inert("model/gltf+json", "gltf")
+            }
             Some(_) => inert("text/plain; charset=utf-8", "txt"),
             None => inert("application/octet-stream", "bin"),
         }
@@ -47,7 +57,9 @@ fn beginning_of_text(head: &[u8]) -> Option<&str> {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // A character cut in two by the limit is no sign of binary data.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
+        }
         Err(_) => return None,
     };
     let is_text = |character: char| !character.is_control() || character.is_whitespace();
@@ -65,16 +77,27 @@ mod tests {
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", "jpg"),
             (b"RIFF\x24\0\0\0WEBPVP8L", "image/webp", "webp"),
             (b"GIF89a", "image/gif", "gif"),
-            (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "video/mp4", "mp4"),
+            (
+                b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41",
+                "video/mp4",
+                "mp4",
+            ),
             (b"ID3\x03", "audio/mpeg", "mp3"),
             (b"glTF\x02\0\0\0", "model/gltf-binary", "glb"),
-            (b"{\"asset\": {\"version\": \"2.0\"}}", "model/gltf+json", "gltf"),
+            (
+                b"{\"asset\": {\"version\": \"2.0\"}}",
+                "model/gltf+json",
+                "gltf",
+            ),
             (b"PK\x03\x04", "application/zip", "zip"),
             (b"a caption", "text/plain; charset=utf-8", "txt"),
             (b"\x01\x02\x03\x04\xff", "application/octet-stream", "bin"),
         ] {
             let media_type = MediaType::of(head);
-            assert_eq!((media_type.content_type, media_type.extension), (content_type, extension));
+            assert_eq!(
+                (media_type.content_type, media_type.extension),
+                (content_type, extension)
+            );
             assert!(!media_type.is_active, "{content_type}");
         }
     }
@@ -87,7 +110,11 @@ mod tests {
             b"<!DOCTYPE html><html>",
             b"  <html><script>",
         ] {
-            assert!(MediaType::of(head).is_active, "{}", String::from_utf8_lossy(head));
+            assert!(
+                MediaType::of(head).is_active,
+                "{}",
+                String::from_utf8_lossy(head)
+            );
         }
     }
 

@@ -47,12 +47,16 @@ impl Memory {
     /// Waits for a place, first come, first served.
     pub async fn place(&self) -> Reserved {
         // Nobody closes a semaphore, which would be the only error.
-        Reserved { _permit: Arc::clone(&self.places).acquire_owned().await.ok() }
+        Reserved {
+            _permit: Arc::clone(&self.places).acquire_owned().await.ok(),
+        }
     }
 
     /// Waits for the one turn of those who must hold something of unknown size beyond the budget.
     pub(super) async fn turn(&self) -> Reserved {
-        Reserved { _permit: Arc::clone(&self.turn).acquire_owned().await.ok() }
+        Reserved {
+            _permit: Arc::clone(&self.turn).acquire_owned().await.ok(),
+        }
     }
 
     /// Waits for a buffer of this many bytes, first come, first served; never for more than there are. A small one fits
@@ -61,8 +65,15 @@ impl Memory {
         if bytes <= PLACE {
             return Reserved { _permit: None };
         }
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.all_buffers);
-        Reserved { _permit: Arc::clone(&self.buffers).acquire_many_owned(units).await.ok() }
+        let units = u32::try_from(bytes.div_ceil(UNIT))
+            .unwrap_or(u32::MAX)
+            .min(self.all_buffers);
+        Reserved {
+            _permit: Arc::clone(&self.buffers)
+                .acquire_many_owned(units)
+                .await
+                .ok(),
+        }
     }
 }
 
@@ -78,8 +89,14 @@ mod tests {
         let first = memory.buffer(6 * PLACE).await;
         let mut large = Box::pin(memory.buffer(4 * PLACE));
         assert!((&mut large).now_or_never().is_none());
-        assert!(memory.buffer(2 * PLACE).now_or_never().is_none(), "a smaller one must not overtake");
-        assert!(memory.buffer(PLACE).now_or_never().is_some(), "a small one needs no turn");
+        assert!(
+            memory.buffer(2 * PLACE).now_or_never().is_none(),
+            "a smaller one must not overtake"
+        );
+        assert!(
+            memory.buffer(PLACE).now_or_never().is_some(),
+            "a small one needs no turn"
+        );
         drop(first);
         assert!(large.now_or_never().is_some());
     }

@@ -61,11 +61,22 @@ pub async fn persist(
 ) -> Result<StoredMedia, Failure> {
     let attempts = ctx.info().attempt;
     let started_at = timestamp(SystemTime::now());
-    let earlier: PersistCheckpoint = ctx.heartbeat_details().deserialize().ok().flatten().unwrap_or_default();
+    let earlier: PersistCheckpoint = ctx
+        .heartbeat_details()
+        .deserialize()
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let heartbeat = Heartbeat::start(ctx, handover);
     let result = {
         let journal = Journal::new(input.index, &heartbeat);
-        let attempt = Attempt { sources, provider, engine, input: &input, journal: &journal };
+        let attempt = Attempt {
+            sources,
+            provider,
+            engine,
+            input: &input,
+            journal: &journal,
+        };
         let result = tokio::select! {
             result = heartbeat.until_interrupted(Box::pin(attempt.run(attempts, earlier))) => result,
             failure = journal.keep() => Err(failure),
@@ -76,11 +87,27 @@ pub async fn persist(
         result
     };
     let result = heartbeat.end(result).await;
-    result.map(|Sent { s3_key, content_type, size, sha256, .. }| {
-        metrics::stored(size);
-        let completed_at = timestamp(SystemTime::now());
-        StoredMedia { s3_key, content_type, size, sha256, attempts, started_at, completed_at }
-    })
+    result.map(
+        |Sent {
+             s3_key,
+             content_type,
+             size,
+             sha256,
+             ..
+         }| {
+            metrics::stored(size);
+            let completed_at = timestamp(SystemTime::now());
+            StoredMedia {
+                s3_key,
+                content_type,
+                size,
+                sha256,
+                attempts,
+                started_at,
+                completed_at,
+            }
+        },
+    )
 }
 
 /// One attempt.
@@ -94,7 +121,8 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Sent, Failure> {
-        self.journal.advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
+        self.journal
+            .advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
         self.journal.note(|checkpoint| {
             checkpoint.upload.clone_from(&earlier.upload);
             checkpoint.sent.clone_from(&earlier.sent);
@@ -108,20 +136,44 @@ impl Attempt<'_> {
         let is_all_sent = earlier.is_all_sent();
         let upload = self.still_open(earlier.upload, is_all_sent).await?;
         if let (Some(upload), Some(sent), true) = (&upload, earlier.sent, is_all_sent) {
-            self.engine.complete(upload.clone(), &sent, &self.input.prediction_id, self.input.replace).await?;
+            self.engine
+                .complete(
+                    upload.clone(),
+                    &sent,
+                    &self.input.prediction_id,
+                    self.input.replace,
+                )
+                .await?;
             return Ok(sent);
         }
         // A prediction with files in it is large, and has to be read as a whole.
         let inline = self.input.source == OutputSource::Prediction;
-        let _turn = if inline { Some(self.engine.memory.turn().await) } else { None };
+        let _turn = if inline {
+            Some(self.engine.memory.turn().await)
+        } else {
+            None
+        };
         let (source, upload) = match self.open(upload).await {
             // Temporal may have been away when an attempt was done. What it stored outlasts its source.
-            Err(failure) if attempt > 1 && may_have_moved(&failure) => return self.recovered().await?.ok_or(failure),
+            Err(failure) if attempt > 1 && may_have_moved(&failure) => {
+                return self.recovered().await?.ok_or(failure);
+            }
             opened => opened?,
         };
-        let PersistInput { job_id, prediction_id, index, replace, .. } = self.input;
+        let PersistInput {
+            job_id,
+            prediction_id,
+            index,
+            replace,
+            ..
+        } = self.input;
         let (job_id, prediction_id) = (job_id.clone(), prediction_id.clone());
-        let to = Destination { job_id, prediction_id, index: *index, replace: *replace };
+        let to = Destination {
+            job_id,
+            prediction_id,
+            index: *index,
+            replace: *replace,
+        };
         Box::pin(self.engine.transfer(&to, source, upload, self.journal)).await
     }
 
@@ -129,26 +181,57 @@ impl Attempt<'_> {
     async fn done(&self, sent: Option<Sent>) -> Result<Option<Sent>, Failure> {
         if let Some(sent) = sent {
             let present = store::head(&self.engine.storage, &sent.s3_key).await?;
-            return Ok(present.is_some_and(|present| self.is_ours(&present) && present.may_be(&sent)).then_some(sent));
+            return Ok(present
+                .is_some_and(|present| self.is_ours(&present) && present.may_be(&sent))
+                .then_some(sent));
         }
-        let Some((s3_key, Present { content_type, size, sha256, .. })) = self.present().await? else { return Ok(None) };
-        Ok(sha256.map(|sha256| Sent { s3_key, content_type, size, sha256, checksum: None }))
+        let Some((
+            s3_key,
+            Present {
+                content_type,
+                size,
+                sha256,
+                ..
+            },
+        )) = self.present().await?
+        else {
+            return Ok(None);
+        };
+        Ok(sha256.map(|sha256| Sent {
+            s3_key,
+            content_type,
+            size,
+            sha256,
+            checksum: None,
+        }))
     }
 
     /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: the store takes
     /// nothing by halves.
     async fn recovered(&self) -> Result<Option<Sent>, Failure> {
-        let Some((s3_key, Present { content_type, .. })) = self.present().await? else { return Ok(None) };
+        let Some((s3_key, Present { content_type, .. })) = self.present().await? else {
+            return Ok(None);
+        };
         let digest = store::read_back(&self.engine.storage, &s3_key).await?;
-        Ok(Some(Sent { s3_key, content_type, size: digest.size(), sha256: digest.sha256(), checksum: None }))
+        Ok(Some(Sent {
+            s3_key,
+            content_type,
+            size: digest.size(),
+            sha256: digest.sha256(),
+            checksum: None,
+        }))
     }
 
     /// What is stored of this very output.
     async fn present(&self) -> Result<Option<(String, Present)>, Failure> {
         let storage = &self.engine.storage;
         let prefix = self.input.job_id.media_key(self.input.index, "");
-        let Some(s3_key) = store::find(storage, &prefix).await? else { return Ok(None) };
-        let present = store::head(storage, &s3_key).await?.filter(|present| self.is_ours(present));
+        let Some(s3_key) = store::find(storage, &prefix).await? else {
+            return Ok(None);
+        };
+        let present = store::head(storage, &s3_key)
+            .await?
+            .filter(|present| self.is_ours(present));
         Ok(present.map(|present| (s3_key, present)))
     }
 
@@ -163,7 +246,9 @@ impl Attempt<'_> {
         upload: Option<UploadCheckpoint>,
         is_all_sent: bool,
     ) -> Result<Option<UploadCheckpoint>, Failure> {
-        let Some(upload) = upload else { return Ok(None) };
+        let Some(upload) = upload else {
+            return Ok(None);
+        };
         let storage = &self.engine.storage;
         let key = storage.full_key(&upload.s3_key);
         let is_of_use = is_all_sent || upload.can_be_gone_on_with();
@@ -175,7 +260,10 @@ impl Attempt<'_> {
     }
 
     /// Opens the source, where an upload is under way at the place that it has reached.
-    async fn open(&self, upload: Option<UploadCheckpoint>) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
+    async fn open(
+        &self,
+        upload: Option<UploadCheckpoint>,
+    ) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
         let source = match &self.input.source {
             OutputSource::Prediction => self.open_at(&self.told().await?, upload.as_ref()).await?,
             OutputSource::Url(url) => match self.open_at(url, upload.as_ref()).await {
@@ -198,8 +286,17 @@ impl Attempt<'_> {
         }
     }
 
-    async fn open_at(&self, url: &str, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
-        if let Some(UploadCheckpoint { bytes, validator: Some(validator), .. }) = upload {
+    async fn open_at(
+        &self,
+        url: &str,
+        upload: Option<&UploadCheckpoint>,
+    ) -> Result<Source, Failure> {
+        if let Some(UploadCheckpoint {
+            bytes,
+            validator: Some(validator),
+            ..
+        }) = upload
+        {
             match self.sources.open_at(url, *bytes, validator).await {
                 // It may be the part that the host has trouble with. The whole would do.
                 Err(failure) if failure.kind() == Some(FailureType::SourceUnavailable) => {}
@@ -211,17 +308,28 @@ impl Attempt<'_> {
 
     /// Where the provider says that the output is, now.
     async fn told(&self) -> Result<String, Failure> {
-        let prediction = self.provider.fetch(&self.input.prediction_id).await.map_err(watching)?;
+        let prediction = self
+            .provider
+            .fetch(&self.input.prediction_id)
+            .await
+            .map_err(watching)?;
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
         let url = prediction.outputs.into_iter().nth(position);
-        url.ok_or_else(|| Failure::new(FailureType::SourceExpired, "the provider has removed the output"))
+        url.ok_or_else(|| {
+            Failure::new(
+                FailureType::SourceExpired,
+                "the provider has removed the output",
+            )
+        })
     }
 
     /// Sees to an upload that this attempt does not finish.
     async fn leave(&self, failure: &Failure) {
         let checkpoint = self.journal.checkpoint();
         let is_all_sent = checkpoint.is_all_sent();
-        let Some(upload) = checkpoint.upload else { return };
+        let Some(upload) = checkpoint.upload else {
+            return;
+        };
         let can_go_on = failure.is_retryable() && (is_all_sent || upload.can_be_gone_on_with());
         if !can_go_on {
             self.drop_upload(&upload).await;
@@ -236,12 +344,21 @@ impl Attempt<'_> {
 
     async fn drop_upload(&self, upload: &UploadCheckpoint) {
         let storage = &self.engine.storage;
-        abort(storage, &storage.full_key(&upload.s3_key), &upload.upload_id).await;
-        self.journal.note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
+        abort(
+            storage,
+            &storage.full_key(&upload.s3_key),
+            &upload.upload_id,
+        )
+        .await;
+        self.journal
+            .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
     }
 }
 
 /// Whether the provider may know another address for it by now: links expire, and so do the signatures in them.
 fn may_have_moved(failure: &Failure) -> bool {
-    matches!(failure.kind(), Some(FailureType::SourceExpired | FailureType::SourceRejected))
+    matches!(
+        failure.kind(),
+        Some(FailureType::SourceExpired | FailureType::SourceRejected)
+    )
 }

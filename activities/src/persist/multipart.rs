@@ -55,7 +55,10 @@ impl<'a> Multipart<'a> {
             .map_err(|error| storage_failure(&error.into()))?;
         match created.upload_id {
             Some(id) => Ok(Self { object, id }),
-            None => Err(Failure::new(FailureType::StorageUnavailable, "the store began an upload without an id")),
+            None => Err(Failure::new(
+                FailureType::StorageUnavailable,
+                "the store began an upload without an id",
+            )),
         }
     }
 
@@ -65,7 +68,11 @@ impl<'a> Multipart<'a> {
     }
 
     /// Sends a part that is at hand. Parts count from 1.
-    pub(super) async fn send(&self, number: usize, bytes: Bytes) -> Result<PartCheckpoint, Failure> {
+    pub(super) async fn send(
+        &self,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<PartCheckpoint, Failure> {
         let storage = self.object.storage;
         let with_checksums = storage.checksums == Checksums::WhenSupported;
         let crc32 = with_checksums.then(|| Crc32::of(&bytes));
@@ -80,9 +87,19 @@ impl<'a> Multipart<'a> {
             .body(ByteStream::from(bytes))
             .customize();
         // Without a checksum, the signature vouches for the bytes.
-        let request = if with_checksums { request.interceptor(Payload::Unsigned) } else { request };
-        let sent = request.send().await.map_err(|error| storage_failure(&error.into()))?;
-        Ok(PartCheckpoint { e_tag: sent.e_tag, crc32 })
+        let request = if with_checksums {
+            request.interceptor(Payload::Unsigned)
+        } else {
+            request
+        };
+        let sent = request
+            .send()
+            .await
+            .map_err(|error| storage_failure(&error.into()))?;
+        Ok(PartCheckpoint {
+            e_tag: sent.e_tag,
+            crc32,
+        })
     }
 
     /// Begins to send a part while its bytes arrive. To be polled while they are sent.
@@ -90,7 +107,13 @@ impl<'a> Multipart<'a> {
         &self,
         number: usize,
         length: u64,
-    ) -> Result<(Frames, impl Future<Output = Result<PartCheckpoint, Failure>>), Failure> {
+    ) -> Result<
+        (
+            Frames,
+            impl Future<Output = Result<PartCheckpoint, Failure>>,
+        ),
+        Failure,
+    > {
         let storage = self.object.storage;
         let (frames, body) = body::streamed(length);
         let request = storage
@@ -104,24 +127,53 @@ impl<'a> Multipart<'a> {
             .customize()
             .interceptor(Payload::Streamed(length));
         Ok((frames, async move {
-            let sent = request.send().await.map_err(|error| storage_failure(&error.into()))?;
-            Ok(PartCheckpoint { e_tag: sent.e_tag, crc32: None })
+            let sent = request
+                .send()
+                .await
+                .map_err(|error| storage_failure(&error.into()))?;
+            Ok(PartCheckpoint {
+                e_tag: sent.e_tag,
+                crc32: None,
+            })
         }))
     }
 
     /// Makes the parts one object. An answer that is lost or unclear is settled by looking at the object.
-    pub(super) async fn complete(&self, parts: &[PartCheckpoint], sent: &Sent) -> Result<(), Failure> {
-        let Object { storage, s3_key, .. } = self.object;
+    pub(super) async fn complete(
+        &self,
+        parts: &[PartCheckpoint],
+        sent: &Sent,
+    ) -> Result<(), Failure> {
+        let Object {
+            storage, s3_key, ..
+        } = self.object;
         let numbered = parts.iter().zip(1..).map(|(part, number)| {
             let PartCheckpoint { e_tag, crc32 } = part.clone();
-            CompletedPart::builder().part_number(number).set_e_tag(e_tag).set_checksum_crc32(crc32).build()
+            CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(e_tag)
+                .set_checksum_crc32(crc32)
+                .build()
         });
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(numbered.collect())).build();
-        let request = storage.client.complete_multipart_upload().bucket(&storage.bucket).key(self.object.key());
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(numbered.collect()))
+            .build();
+        let request = storage
+            .client
+            .complete_multipart_upload()
+            .bucket(&storage.bucket)
+            .key(self.object.key());
         let request = request.upload_id(&self.id).multipart_upload(parts);
-        let request = request.set_if_none_match(self.object.if_none_match()).customize();
-        let patient = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
-        let completed = request.config_override(aws_sdk_s3::Config::builder().timeout_config(patient)).send().await;
+        let request = request
+            .set_if_none_match(self.object.if_none_match())
+            .customize();
+        let patient = TimeoutConfig::builder()
+            .operation_attempt_timeout(PATIENCE)
+            .build();
+        let completed = request
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(patient))
+            .send()
+            .await;
         match completed {
             Ok(completed) => self.object.confirm(sent, completed.e_tag).await,
             Err(error) if store::is_taken(&error) => {
@@ -130,13 +182,19 @@ impl<'a> Multipart<'a> {
                 Ok(())
             }
             Err(error) => {
-                let status = error.raw_response().map(|response| response.status().as_u16());
-                let is_beyond_help =
-                    status.is_some_and(|status| matches!(status, 400..500) && !PASSING.contains(&status));
+                let status = error
+                    .raw_response()
+                    .map(|response| response.status().as_u16());
+                let is_beyond_help = status
+                    .is_some_and(|status| matches!(status, 400..500) && !PASSING.contains(&status));
                 let failure = storage_failure(&error.into());
                 let present = store::head(storage, s3_key).await?;
                 let is_ours = |present: &store::Present| {
-                    if self.object.replace { present.is(sent) } else { present.may_be(sent) }
+                    if self.object.replace {
+                        present.is(sent)
+                    } else {
+                        present.may_be(sent)
+                    }
                 };
                 if present.as_ref().is_some_and(is_ours) {
                     return Ok(());
@@ -163,8 +221,18 @@ pub(super) fn checksum(parts: &[PartCheckpoint]) -> Option<String> {
 }
 
 /// Whether the store still has an upload, and parts of it.
-pub(super) async fn is_open(storage: &Storage, key: &str, upload_id: &str) -> Result<bool, Failure> {
-    let request = storage.client.list_parts().bucket(&storage.bucket).key(key).upload_id(upload_id).max_parts(1);
+pub(super) async fn is_open(
+    storage: &Storage,
+    key: &str,
+    upload_id: &str,
+) -> Result<bool, Failure> {
+    let request = storage
+        .client
+        .list_parts()
+        .bucket(&storage.bucket)
+        .key(key)
+        .upload_id(upload_id)
+        .max_parts(1);
     match request.send().await {
         Ok(listed) => Ok(!listed.parts().is_empty()),
         Err(error) if error.code() == Some("NoSuchUpload") => Ok(false),
@@ -174,7 +242,12 @@ pub(super) async fn is_open(storage: &Storage, key: &str, upload_id: &str) -> Re
 
 /// Aborts an upload. One that is gone is as good.
 pub(crate) async fn abort(storage: &Storage, key: &str, upload_id: &str) -> bool {
-    let request = storage.client.abort_multipart_upload().bucket(&storage.bucket).key(key).upload_id(upload_id);
+    let request = storage
+        .client
+        .abort_multipart_upload()
+        .bucket(&storage.bucket)
+        .key(key)
+        .upload_id(upload_id);
     match request.send().await {
         Ok(_) => true,
         Err(error) if error.code() == Some("NoSuchUpload") => true,
@@ -189,5 +262,10 @@ fn part_number(number: usize) -> Result<i32, Failure> {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
     const MOST: usize = 10_000;
     let number = i32::try_from(number).ok().filter(|_| number <= MOST);
-    number.ok_or_else(|| Failure::new(FailureType::SourceTooLarge, format!("the output has more than {MOST} parts")))
+    number.ok_or_else(|| {
+        Failure::new(
+            FailureType::SourceTooLarge,
+            format!("the output has more than {MOST} parts"),
+        )
+    })
 }

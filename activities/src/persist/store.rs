@@ -68,7 +68,10 @@ pub(super) struct Receipt {
 
 impl From<PutObjectOutput> for Receipt {
     fn from(output: PutObjectOutput) -> Self {
-        Self { e_tag: output.e_tag, checksum: output.checksum_crc32 }
+        Self {
+            e_tag: output.e_tag,
+            checksum: output.checksum_crc32,
+        }
     }
 }
 
@@ -101,7 +104,8 @@ impl Object<'_> {
         let sent = self.sent(digest, checksum);
         match written(request.send().await) {
             // The signature had the store check every byte, and its own checksum says what it keeps. A look would tell no more.
-            Ok(Written::Done(receipt)) if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
+            Ok(Written::Done(receipt))
+                if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
             Ok(Written::Done(receipt)) => self.confirm(&sent, receipt.e_tag).await?,
             Ok(Written::Taken) => self.compare(&sent).await?,
             Err(failure) => return Err(failure),
@@ -110,9 +114,16 @@ impl Object<'_> {
     }
 
     /// Begins to write it in one request while its bytes arrive. To be polled while they are sent.
-    pub(super) fn stream(&self, length: u64) -> (Frames, impl Future<Output = Result<Written, Failure>>) {
+    pub(super) fn stream(
+        &self,
+        length: u64,
+    ) -> (Frames, impl Future<Output = Result<Written, Failure>>) {
         let (frames, body) = body::streamed(length);
-        let request = self.put(&self.storage.streaming).body(body).customize().interceptor(Payload::Streamed(length));
+        let request = self
+            .put(&self.storage.streaming)
+            .body(body)
+            .customize()
+            .interceptor(Payload::Streamed(length));
         (frames, async move { written(request.send().await) })
     }
 
@@ -151,7 +162,8 @@ impl Object<'_> {
     /// Makes sure that the store has what it was sent. If it calls by the tag of what we wrote what we did not write, that is
     /// removed: it would stand in the way.
     pub(super) async fn confirm(&self, sent: &Sent, e_tag: Option<String>) -> Result<(), Failure> {
-        let wrong = |what: &str| Failure::new(FailureType::StorageUnavailable, format!("the store {what}"));
+        let wrong =
+            |what: &str| Failure::new(FailureType::StorageUnavailable, format!("the store {what}"));
         let Some(present) = head(self.storage, &self.s3_key).await? else {
             return Err(wrong("took the object and does not have it"));
         };
@@ -163,7 +175,14 @@ impl Object<'_> {
         }
         let key = self.key();
         tracing::error!(key, "the store has other bytes than it was sent");
-        let removed = self.storage.client.delete_object().bucket(&self.storage.bucket).key(&key).send().await;
+        let removed = self
+            .storage
+            .client
+            .delete_object()
+            .bucket(&self.storage.bucket)
+            .key(&key)
+            .send()
+            .await;
         removed.map_err(|error| storage_failure(&error.into()))?;
         Err(wrong("had other bytes than it was sent; they were removed"))
     }
@@ -171,7 +190,10 @@ impl Object<'_> {
     /// What lies under the key may be our own work, of an attempt that could not tell of it.
     pub(super) async fn compare(&self, sent: &Sent) -> Result<(), Failure> {
         let Some(present) = head(self.storage, &self.s3_key).await? else {
-            return Err(Failure::new(FailureType::StorageUnavailable, "the key was taken and is not any more"));
+            return Err(Failure::new(
+                FailureType::StorageUnavailable,
+                "the key was taken and is not any more",
+            ));
         };
         let same = match (&present.sha256, present.size == sent.size) {
             (_, false) => false,
@@ -181,39 +203,65 @@ impl Object<'_> {
         if same {
             return Ok(());
         }
-        Err(Failure::new(FailureType::StorageConflict, format!("{} is taken by other content", self.key())))
+        Err(Failure::new(
+            FailureType::StorageConflict,
+            format!("{} is taken by other content", self.key()),
+        ))
     }
 }
 
 impl Present {
     /// Whether nothing speaks against its being what was sent.
     pub(super) fn may_be(&self, sent: &Sent) -> bool {
-        let differ =
-            |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && theirs.is_some() && ours != theirs;
-        let has_other_sha256 = self.sha256.as_ref().is_some_and(|sha256| *sha256 != sent.sha256);
+        let differ = |ours: &Option<String>, theirs: &Option<String>| {
+            ours.is_some() && theirs.is_some() && ours != theirs
+        };
+        let has_other_sha256 = self
+            .sha256
+            .as_ref()
+            .is_some_and(|sha256| *sha256 != sent.sha256);
         self.size == sent.size && !has_other_sha256 && !differ(&sent.checksum, &self.checksum)
     }
 
     /// Whether it is what was sent beyond doubt.
     pub(super) fn is(&self, sent: &Sent) -> bool {
-        let proven =
-            self.sha256.as_ref() == Some(&sent.sha256) || (sent.checksum.is_some() && self.checksum == sent.checksum);
+        let proven = self.sha256.as_ref() == Some(&sent.sha256)
+            || (sent.checksum.is_some() && self.checksum == sent.checksum);
         proven && self.may_be(sent)
     }
 }
 
 /// Looks an object up.
 pub(super) async fn head(storage: &Storage, s3_key: &str) -> Result<Option<Present>, Failure> {
-    let request = storage.client.head_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
+    let request = storage
+        .client
+        .head_object()
+        .bucket(&storage.bucket)
+        .key(storage.full_key(s3_key));
     let head = match request.checksum_mode(ChecksumMode::Enabled).send().await {
         Ok(head) => head,
-        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => return Ok(None),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(HeadObjectError::is_not_found) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(storage_failure(&error.into())),
     };
     Ok(Some(Present {
-        size: head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),
-        sha256: head.metadata().and_then(|metadata| metadata.get(SHA256)).cloned(),
-        prediction_id: head.metadata().and_then(|metadata| metadata.get(PREDICTION)).cloned(),
+        size: head
+            .content_length()
+            .and_then(|length| u64::try_from(length).ok())
+            .unwrap_or_default(),
+        sha256: head
+            .metadata()
+            .and_then(|metadata| metadata.get(SHA256))
+            .cloned(),
+        prediction_id: head
+            .metadata()
+            .and_then(|metadata| metadata.get(PREDICTION))
+            .cloned(),
         e_tag: head.e_tag,
         checksum: head.checksum_crc32,
         content_type: head.content_type.unwrap_or_default(),
@@ -223,16 +271,35 @@ pub(super) async fn head(storage: &Storage, s3_key: &str) -> Result<Option<Prese
 /// The key of whatever is stored of an output already, whichever type it had.
 pub(super) async fn find(storage: &Storage, prefix: &str) -> Result<Option<String>, Failure> {
     let full = storage.full_key(prefix);
-    let request = storage.client.list_objects_v2().bucket(&storage.bucket).prefix(&full).max_keys(1);
-    let found = request.send().await.map_err(|error| storage_failure(&error.into()))?;
+    let request = storage
+        .client
+        .list_objects_v2()
+        .bucket(&storage.bucket)
+        .prefix(&full)
+        .max_keys(1);
+    let found = request
+        .send()
+        .await
+        .map_err(|error| storage_failure(&error.into()))?;
     let key = found.contents().first().and_then(|object| object.key());
-    Ok(key.and_then(|key| key.strip_prefix(&full)).map(|extension| format!("{prefix}{extension}")))
+    Ok(key
+        .and_then(|key| key.strip_prefix(&full))
+        .map(|extension| format!("{prefix}{extension}")))
 }
 
 /// Hashes what the store has.
 pub(super) async fn read_back(storage: &Storage, s3_key: &str) -> Result<Digest, Failure> {
-    let request = storage.streaming.get_object().bucket(&storage.bucket).key(storage.full_key(s3_key));
-    let silent = |_| Failure::new(FailureType::StorageUnavailable, "the store was silent for a minute");
+    let request = storage
+        .streaming
+        .get_object()
+        .bucket(&storage.bucket)
+        .key(storage.full_key(s3_key));
+    let silent = |_| {
+        Failure::new(
+            FailureType::StorageUnavailable,
+            "the store was silent for a minute",
+        )
+    };
     let answer = timeout(SILENCE, request.send()).await.map_err(silent)?;
     let mut body = answer.map_err(|error| storage_failure(&error.into()))?.body;
     let mut digest = Digest::new();
@@ -276,6 +343,13 @@ pub(crate) fn storage_failure(error: &S3Error) -> Failure {
         "InvalidRequest",
     ];
     let code = error.code().unwrap_or_default();
-    let kind = if REFUSALS.contains(&code) { FailureType::StorageRejected } else { FailureType::StorageUnavailable };
-    Failure::new(kind, format!("the store failed: {}", DisplayErrorContext(error)))
+    let kind = if REFUSALS.contains(&code) {
+        FailureType::StorageRejected
+    } else {
+        FailureType::StorageUnavailable
+    };
+    Failure::new(
+        kind,
+        format!("the store failed: {}", DisplayErrorContext(error)),
+    )
 }

@@ -66,17 +66,38 @@ impl Engine {
         if let Some(left) = left.filter(|left| left.bytes == source.position())
             && let Some(digest) = Digest::restore(&left.digest, left.bytes)
         {
-            let UploadCheckpoint { s3_key, content_type, .. } = left;
+            let UploadCheckpoint {
+                s3_key,
+                content_type,
+                ..
+            } = left;
             // How it is to be shown was said when it began.
-            let (storage, prediction_id, replace) = (&self.storage, to.prediction_id.clone(), to.replace);
-            let object = Object { storage, s3_key, prediction_id, content_type, is_attachment: false, replace };
+            let (storage, prediction_id, replace) =
+                (&self.storage, to.prediction_id.clone(), to.replace);
+            let object = Object {
+                storage,
+                s3_key,
+                prediction_id,
+                content_type,
+                is_attachment: false,
+                replace,
+            };
             let multipart = Multipart::resume(&object, left.upload_id);
-            let flow = Flow { engine: self, object: &object, journal, source, digest };
+            let flow = Flow {
+                engine: self,
+                object: &object,
+                journal,
+                source,
+                digest,
+            };
             return flow.in_parts(multipart, left.parts, None).await;
         }
         let head = source.peek(media_type::HEAD).await?;
         if head.is_empty() {
-            return Err(Failure::new(FailureType::UnsupportedMedia, "the source is empty"));
+            return Err(Failure::new(
+                FailureType::UnsupportedMedia,
+                "the source is empty",
+            ));
         }
         let media_type = MediaType::of(&head);
         let object = Object {
@@ -87,10 +108,18 @@ impl Engine {
             is_attachment: media_type.is_active,
             replace: to.replace,
         };
-        let flow = Flow { engine: self, object: &object, journal, source, digest: Digest::new() };
+        let flow = Flow {
+            engine: self,
+            object: &object,
+            journal,
+            source,
+            digest: Digest::new(),
+        };
         match flow.source.length() {
             Some(length) if length <= BUFFER as u64 => flow.whole(length).await,
-            Some(length) if self.streams() && length <= self.stream_max => flow.streamed(length).await,
+            Some(length) if self.streams() && length <= self.stream_max => {
+                flow.streamed(length).await
+            }
             Some(_) | None => flow.begin_parts().await,
         }
     }
@@ -106,10 +135,25 @@ impl Engine {
         prediction_id: &str,
         replace: bool,
     ) -> Result<(), Failure> {
-        let UploadCheckpoint { s3_key, content_type, upload_id, parts, .. } = left;
+        let UploadCheckpoint {
+            s3_key,
+            content_type,
+            upload_id,
+            parts,
+            ..
+        } = left;
         let (storage, prediction_id) = (&self.storage, prediction_id.to_owned());
-        let object = Object { storage, s3_key, prediction_id, content_type, is_attachment: false, replace };
-        Multipart::resume(&object, upload_id).complete(&parts, sent).await
+        let object = Object {
+            storage,
+            s3_key,
+            prediction_id,
+            content_type,
+            is_attachment: false,
+            replace,
+        };
+        Multipart::resume(&object, upload_id)
+            .complete(&parts, sent)
+            .await
     }
 
     /// The same for a source that is new, with nobody to come after. Returns the key.
@@ -117,7 +161,9 @@ impl Engine {
     /// # Errors
     /// If the source or the store fails.
     pub async fn store(&self, to: &Destination, source: Source) -> Result<String, Failure> {
-        Box::pin(self.transfer(to, source, None, &Journal::unrecorded(to.index))).await.map(|sent| sent.s3_key)
+        Box::pin(self.transfer(to, source, None, &Journal::unrecorded(to.index)))
+            .await
+            .map(|sent| sent.s3_key)
     }
 
     /// Whether bodies are sent while they arrive: only where a trailer can vouch for them.

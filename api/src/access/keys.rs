@@ -42,7 +42,10 @@ impl FromStr for ApiKeys {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(|entry| entry.trim().parse()).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(|entry| entry.trim().parse())
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -50,11 +53,16 @@ impl FromStr for ApiKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (tenant, digest) = text.split_once(':').ok_or("must be tenant:sha256hex with commas between")?;
-        let tenant = tenant.parse().map_err(|error| format!("{tenant:?}: {error}"))?;
+        let (tenant, digest) = text
+            .split_once(':')
+            .ok_or("must be tenant:sha256hex with commas between")?;
+        let tenant = tenant
+            .parse()
+            .map_err(|error| format!("{tenant:?}: {error}"))?;
         let mut sha256 = [0; 32];
-        hex::decode_to_slice(digest, &mut sha256)
-            .map_err(|_| format!("the key of {tenant} must be the SHA-256 of the key in 64 hexadecimal digits"))?;
+        hex::decode_to_slice(digest, &mut sha256).map_err(|_| {
+            format!("the key of {tenant} must be the SHA-256 of the key in 64 hexadecimal digits")
+        })?;
         Ok(Self { tenant, sha256 })
     }
 }
@@ -69,19 +77,38 @@ mod tests {
 
     #[test]
     fn a_key_leads_to_its_tenant() {
-        let keys: ApiKeys =
-            [entry("acme", "one"), entry("other", "two"), entry("acme", "three")].join(", ").parse().unwrap();
-        let tenant = |key| keys.find(key).map(|(place, tenant)| (place, tenant.as_str()));
+        let keys: ApiKeys = [
+            entry("acme", "one"),
+            entry("other", "two"),
+            entry("acme", "three"),
+        ]
+        .join(", ")
+        .parse()
+        .unwrap();
+        let tenant = |key| {
+            keys.find(key)
+                .map(|(place, tenant)| (place, tenant.as_str()))
+        };
         assert_eq!(tenant("one"), Some((0, "acme")));
         assert_eq!(tenant("two"), Some((1, "other")));
         assert_eq!(tenant("three"), Some((2, "acme")));
         assert_eq!(tenant(""), None);
-        assert_eq!(tenant(&hex::encode(Sha256::digest("one"))), None, "what is listed is no key");
+        assert_eq!(
+            tenant(&hex::encode(Sha256::digest("one"))),
+            None,
+            "what is listed is no key"
+        );
     }
 
     #[test]
     fn a_list_of_keys_says_what_is_wrong_with_it() {
-        for text in ["acme", "acme:", "acme:abc", "Acme:00", &format!("{},", entry("acme", "one"))] {
+        for text in [
+            "acme",
+            "acme:",
+            "acme:abc",
+            "Acme:00",
+            &format!("{},", entry("acme", "one")),
+        ] {
             assert!(text.parse::<ApiKeys>().is_err(), "{text}");
         }
     }

@@ -40,12 +40,21 @@ impl Caller {
         if context.keys.is_empty() {
             return Ok(Self { tenant: None });
         }
-        let key = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).and_then(bearer);
-        let (place, tenant) = key
-            .and_then(|key| context.keys.find(key))
-            .ok_or_else(|| Problem::new(Kind::Unauthenticated, "send your API key as Authorization: Bearer …"))?;
+        let key = request
+            .headers()
+            .get(AUTHORIZATION)
+            .and_then(|header| header.to_str().ok())
+            .and_then(bearer);
+        let (place, tenant) = key.and_then(|key| context.keys.find(key)).ok_or_else(|| {
+            Problem::new(
+                Kind::Unauthenticated,
+                "send your API key as Authorization: Bearer …",
+            )
+        })?;
         context.limits.request(place)?;
-        Ok(Self { tenant: Some(tenant.clone()) })
+        Ok(Self {
+            tenant: Some(tenant.clone()),
+        })
     }
 }
 
@@ -84,7 +93,9 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let context = request.data::<Arc<Context>>().ok_or_else(Problem::internal)?;
+        let context = request
+            .data::<Arc<Context>>()
+            .ok_or_else(Problem::internal)?;
         Ok(Self::of(context, request)?)
     }
 }

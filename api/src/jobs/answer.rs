@@ -14,13 +14,18 @@ use crate::prefer::Wait;
 
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
 pub(super) fn is_known(if_none_match: &str, view: &View) -> bool {
-    let mut tags = if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    let mut tags = if_none_match
+        .split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"));
     tags.any(|tag| tag == "*" || tag == view.etag)
 }
 
 /// An answer about a job: its type, its `ETag`, and when to look again if it has not ended.
 pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
-    let response = Response::builder().status(status).content_type("application/json").header(header::ETAG, &view.etag);
+    let response = Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .header(header::ETAG, &view.etag);
     match look_again(view, timestamp(SystemTime::now())) {
         Some(seconds) => response.header(header::RETRY_AFTER, seconds),
         None => response,
@@ -29,7 +34,11 @@ pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
 
 /// `202` for a job that is under way, `200` for one that has ended.
 pub(super) fn accepted_or_ended(view: &View) -> StatusCode {
-    if view.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED }
+    if view.has_ended() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    }
 }
 
 pub(super) fn applied(response: ResponseBuilder, wait: Option<Wait>) -> ResponseBuilder {
@@ -44,11 +53,16 @@ pub(super) fn applied(response: ResponseBuilder, wait: Option<Wait>) -> Response
 fn look_again(view: &View, now: Timestamp) -> Option<i64> {
     match (view.state.status, view.state.stage) {
         (JobStatus::Pending | JobStatus::Processing, Some(Stage::Generating)) => {
-            let age = now.duration_since(view.state.started_at.unwrap_or(view.state.created_at)).as_secs();
+            let age = now
+                .duration_since(view.state.started_at.unwrap_or(view.state.created_at))
+                .as_secs();
             Some((age / 10).clamp(1, 15))
         }
         (JobStatus::Pending | JobStatus::Processing, _) => Some(1),
-        (JobStatus::Completed | JobStatus::Partial | JobStatus::Failed | JobStatus::Canceled, _) => None,
+        (
+            JobStatus::Completed | JobStatus::Partial | JobStatus::Failed | JobStatus::Canceled,
+            _,
+        ) => None,
     }
 }
 
@@ -62,10 +76,20 @@ mod tests {
 
     fn view(status: JobStatus, stage: Option<Stage>) -> View {
         let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
-        let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
+        let request =
+            serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
         let accepted = JobState::accepted(id, None, request, Timestamp::UNIX_EPOCH);
-        let state = JobState { status, stage, ..accepted };
-        View { state, body: bytes::Bytes::new(), etag: "\"a\"".to_owned(), read_at: std::time::Instant::now() }
+        let state = JobState {
+            status,
+            stage,
+            ..accepted
+        };
+        View {
+            state,
+            body: bytes::Bytes::new(),
+            etag: "\"a\"".to_owned(),
+            read_at: std::time::Instant::now(),
+        }
     }
 
     #[test]
@@ -75,8 +99,17 @@ mod tests {
         assert_eq!(look_again(&generating, after(2)), Some(1));
         assert_eq!(look_again(&generating, after(60)), Some(6));
         assert_eq!(look_again(&generating, after(3600)), Some(15));
-        assert_eq!(look_again(&view(JobStatus::Processing, Some(Stage::Persisting)), after(3600)), Some(1));
-        assert_eq!(look_again(&view(JobStatus::Completed, None), after(3600)), None);
+        assert_eq!(
+            look_again(
+                &view(JobStatus::Processing, Some(Stage::Persisting)),
+                after(3600)
+            ),
+            Some(1)
+        );
+        assert_eq!(
+            look_again(&view(JobStatus::Completed, None), after(3600)),
+            None
+        );
     }
 
     #[test]

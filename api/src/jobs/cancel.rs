@@ -25,24 +25,36 @@ impl Operation for Cancel {
         content: Content::Job,
         headers: &[operation::RETRY_AFTER, operation::ETAG],
     }];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::AlreadyEnded, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] =
+        &[Kind::NotFound, Kind::AlreadyEnded, Kind::StorageUnavailable];
 }
 
-pub(super) async fn cancel(context: &Arc<Context>, caller: &Caller, job_id: &str) -> Result<Response, Problem> {
+pub(super) async fn cancel(
+    context: &Arc<Context>,
+    caller: &Caller,
+    job_id: &str,
+) -> Result<Response, Problem> {
     // Temporal takes a second request to cancel for a success, even of a workflow that has closed.
     let view = find_current(context, caller, job_id).await?;
     if view.has_ended() {
         return Err(already_ended(view.state.status));
     }
     let job_id = &view.state.job_id;
-    let handle = context.temporal.client()?.get_workflow_handle::<MediaGeneration>(job_id.as_str());
-    let options =
-        WorkflowCancelOptions::builder().reason("requested over HTTP").rpc_options(temporal::rpc_options()).build();
+    let handle = context
+        .temporal
+        .client()?
+        .get_workflow_handle::<MediaGeneration>(job_id.as_str());
+    let options = WorkflowCancelOptions::builder()
+        .reason("requested over HTTP")
+        .rpc_options(temporal::rpc_options())
+        .build();
     match handle.cancel(options).await {
         Ok(()) => {}
         // It has closed since.
         Err(WorkflowInteractionError::NotFound(_)) => {
-            return Err(already_ended(context.views.current(context, job_id).await?.state.status));
+            return Err(already_ended(
+                context.views.current(context, job_id).await?.state.status,
+            ));
         }
         Err(error) => return Err(temporal::interaction_problem(error)),
     }
@@ -52,5 +64,8 @@ pub(super) async fn cancel(context: &Arc<Context>, caller: &Caller, job_id: &str
 }
 
 fn already_ended(status: JobStatus) -> Problem {
-    Problem::new(Kind::AlreadyEnded, format!("the job has ended already: it is {status}"))
+    Problem::new(
+        Kind::AlreadyEnded,
+        format!("the job has ended already: it is {status}"),
+    )
 }

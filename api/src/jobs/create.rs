@@ -88,21 +88,30 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     if request.webhook_url.is_some() && context.webhook_secret.is_none() {
         let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
-        let problem =
-            Problem::new(Kind::InvalidRequest, format!("the body is not acceptable at \"/webhook_url\": {detail}"));
+        let problem = Problem::new(
+            Kind::InvalidRequest,
+            format!("the body is not acceptable at \"/webhook_url\": {detail}"),
+        );
         return Err(problem.with_field("/webhook_url".to_owned(), detail.to_owned()));
     }
     let (view, is_replayed) = match key {
         Some(key) => once(context, caller, key, request, request_id).await?,
-        None => (accept(context, caller, job_id(Uuid::now_v7()), request, request_id).await?, false),
+        None => (
+            accept(context, caller, job_id(Uuid::now_v7()), request, request_id).await?,
+            false,
+        ),
     };
     let view = match wait {
         Some(wait) => watch::until(context, caller, view, wait, View::has_ended).await?,
         None => view,
     };
-    let response =
-        describe(&view, accepted_or_ended(&view)).header(header::LOCATION, format!("/v1/jobs/{}", view.state.job_id));
-    let response = if is_replayed { response.header("Idempotent-Replayed", "true") } else { response };
+    let response = describe(&view, accepted_or_ended(&view))
+        .header(header::LOCATION, format!("/v1/jobs/{}", view.state.job_id));
+    let response = if is_replayed {
+        response.header("Idempotent-Replayed", "true")
+    } else {
+        response
+    };
     Ok(applied(response, wait).body(view.body.clone()))
 }
 
@@ -126,7 +135,9 @@ async fn once(
         match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
             Ok(view) => return Ok((view, false)),
             // Whoever only asks again opens no further job.
-            Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => refused = Some(problem),
+            Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => {
+                refused = Some(problem)
+            }
             Err(problem) => return Err(problem),
         }
     }
@@ -141,7 +152,8 @@ fn replay(view: Arc<View>, request: &JobRequest) -> Result<(Arc<View>, bool), Pr
     if view.state.request == *request {
         return Ok((view, true));
     }
-    let detail = "the Idempotency-Key was used for another request; use a new key for a new request";
+    let detail =
+        "the Idempotency-Key was used for another request; use a new key for a new request";
     Err(Problem::new(Kind::IdempotencyMismatch, detail))
 }
 
@@ -153,15 +165,30 @@ async fn accept(
     request_id: Option<&RequestId>,
 ) -> Result<Arc<View>, Problem> {
     let tenant = caller.tenant().cloned();
-    context.limits.open_job(context.temporal.client()?, tenant.as_ref()).await?;
-    let input =
-        MediaGenerationInput { job_id: job_id.clone(), tenant: tenant.clone(), request: request.clone(), retry: None };
-    start(context, input, WorkflowIdReusePolicy::RejectDuplicate, request_id).await?;
+    context
+        .limits
+        .open_job(context.temporal.client()?, tenant.as_ref())
+        .await?;
+    let input = MediaGenerationInput {
+        job_id: job_id.clone(),
+        tenant: tenant.clone(),
+        request: request.clone(),
+        retry: None,
+    };
+    start(
+        context,
+        input,
+        WorkflowIdReusePolicy::RejectDuplicate,
+        request_id,
+    )
+    .await?;
     tracing::info!(%job_id, "job accepted");
     tracing::trace!(target: PROMPTS, %job_id, prompt = request.prompt.as_str(), "asked for");
     metrics::accepted();
     let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
-    View::of(context, Snapshot::fresh(state)).await.map(Arc::new)
+    View::of(context, Snapshot::fresh(state))
+        .await
+        .map(Arc::new)
 }
 
 /// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
@@ -174,10 +201,21 @@ pub(super) async fn start(
     reuse: WorkflowIdReusePolicy,
     request_id: Option<&RequestId>,
 ) -> Result<(), Problem> {
-    let MediaGenerationInput { job_id, tenant, request, .. } = &input;
-    let mut attributes =
-        vec![JOB_STATUS.value_set(JobStatus::Processing.to_string()), MODEL.value_set(request.model.to_string())];
-    attributes.extend(tenant.as_ref().map(|tenant| TENANT.value_set(tenant.to_string())));
+    let MediaGenerationInput {
+        job_id,
+        tenant,
+        request,
+        ..
+    } = &input;
+    let mut attributes = vec![
+        JOB_STATUS.value_set(JobStatus::Processing.to_string()),
+        MODEL.value_set(request.model.to_string()),
+    ];
+    attributes.extend(
+        tenant
+            .as_ref()
+            .map(|tenant| TENANT.value_set(tenant.to_string())),
+    );
     let memo = request_id.map(|id| {
         let mut memo = MemoValues::new();
         memo.insert("request_id", id.as_str().to_owned());
@@ -187,12 +225,22 @@ pub(super) async fn start(
         .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(SearchAttributes::new(attributes))
-        .static_summary(format!("{} · {}", request.model, request.prompt.excerpt(60)))
+        .static_summary(format!(
+            "{} · {}",
+            request.model,
+            request.prompt.excerpt(60)
+        ))
         .maybe_memo(memo)
         .task_timeout(TASK_TIMEOUT)
         .rpc_options(temporal::rpc_options())
         .build();
-    if temporal::started(context.temporal.client()?.start_workflow(MediaGeneration::run, input, options).await)? {
+    if temporal::started(
+        context
+            .temporal
+            .client()?
+            .start_workflow(MediaGeneration::run, input, options)
+            .await,
+    )? {
         Ok(())
     } else {
         Err(Problem::new(Kind::NotEnded, "the job is under way already"))

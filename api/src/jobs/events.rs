@@ -26,7 +26,12 @@ pub(super) struct Events;
 
 impl Operation for Events {
     const SUCCESSES: &'static [Success] = &[
-        Success { status: 200, description: "The states of the job.", content: Content::Events, headers: &[] },
+        Success {
+            status: 200,
+            description: "The states of the job.",
+            content: Content::Events,
+            headers: &[],
+        },
         Success {
             status: 204,
             description: "The job has ended, and you have its last state.",
@@ -34,7 +39,11 @@ impl Operation for Events {
             headers: &[],
         },
     ];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::TooManyFollowers, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] = &[
+        Kind::NotFound,
+        Kind::TooManyFollowers,
+        Kind::StorageUnavailable,
+    ];
 }
 
 /// The states from the present one on, but for the one that the caller has.
@@ -49,14 +58,21 @@ pub(super) fn events(
         // This also keeps an `EventSource` from coming back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let changes = if view.has_ended() { None } else { Some(changes(context, caller, &view)?) };
+    let changes = if view.has_ended() {
+        None
+    } else {
+        Some(changes(context, caller, &view)?)
+    };
     let present = stream::iter((!is_known).then_some(view));
     let shutdown = context.shutdown.clone();
     let events = present
         .chain(stream::iter(changes).flatten())
         .map(|view| event(&view))
         .take_until(async move { shutdown.cancelled().await });
-    Ok(SSE::new(events).keep_alive(HEARTBEAT).with_header("Cache-Control", "no-store").into_response())
+    Ok(SSE::new(events)
+        .keep_alive(HEARTBEAT)
+        .with_header("Cache-Control", "no-store")
+        .into_response())
 }
 
 fn changes(
@@ -65,7 +81,9 @@ fn changes(
     view: &Arc<View>,
 ) -> Result<impl Stream<Item = Arc<View>> + Send + use<>, Problem> {
     let follower = watch::follow(context, caller, view)?;
-    Ok(stream::unfold(follower, async |mut follower| follower.next().await.map(|view| (view, follower))))
+    Ok(stream::unfold(follower, async |mut follower| {
+        follower.next().await.map(|view| (view, follower))
+    }))
 }
 
 fn event(view: &View) -> Event {

@@ -35,8 +35,13 @@ impl FromStr for IdempotencyKey {
     type Err = InvalidIdempotencyKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
-        let is_key = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_key { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
+        let is_key = (1..=Self::MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_key {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidIdempotencyKey)
+        }
     }
 }
 
@@ -48,9 +53,14 @@ mod tests {
     fn the_id_follows_from_tenant_and_key() {
         let id = |tenant: Option<&str>, key: &str| {
             let tenant = tenant.map(|tenant| tenant.parse().unwrap());
-            key.parse::<IdempotencyKey>().unwrap().job_id(tenant.as_ref())
+            key.parse::<IdempotencyKey>()
+                .unwrap()
+                .job_id(tenant.as_ref())
         };
-        assert_eq!(id(None, "order-7").as_str(), "8a0c5bee-1399-8f78-98cf-3ea1542adb8f");
+        assert_eq!(
+            id(None, "order-7").as_str(),
+            "8a0c5bee-1399-8f78-98cf-3ea1542adb8f"
+        );
         assert_eq!(id(Some("acme"), "order-7"), id(Some("acme"), "order-7"));
         assert_ne!(id(Some("acme"), "order-7"), id(Some("other"), "order-7"));
         assert_ne!(id(Some("acme"), "order-7"), id(None, "order-7"));
@@ -59,10 +69,18 @@ mod tests {
 
     #[test]
     fn keys_are_short_and_visible() {
-        assert!("8e03978e-40d5-43e8-bc93-6894a57f9324".parse::<IdempotencyKey>().is_ok());
+        assert!(
+            "8e03978e-40d5-43e8-bc93-6894a57f9324"
+                .parse::<IdempotencyKey>()
+                .is_ok()
+        );
         assert!("\"8e03978e\"".parse::<IdempotencyKey>().is_ok());
         for text in ["", "a b", "ä", "a\tb", &"k".repeat(256)] {
-            assert_eq!(text.parse::<IdempotencyKey>(), Err(InvalidIdempotencyKey), "{text}");
+            assert_eq!(
+                text.parse::<IdempotencyKey>(),
+                Err(InvalidIdempotencyKey),
+                "{text}"
+            );
         }
     }
 }

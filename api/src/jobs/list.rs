@@ -13,7 +13,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use temporalio_client::Client;
 use temporalio_common::{
-    protos::temporal::api::{enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo},
+    protos::temporal::api::{
+        enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
+    },
     search_attributes::SearchAttributes,
 };
 
@@ -42,8 +44,12 @@ const CONCURRENCY: usize = 8;
 pub(super) struct List;
 
 impl Operation for List {
-    const SUCCESSES: &'static [Success] =
-        &[Success { status: 200, description: "Some jobs.", content: Content::JobPage, headers: &[] }];
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 200,
+        description: "Some jobs.",
+        content: Content::JobPage,
+        headers: &[],
+    }];
     const PROBLEMS: &'static [Kind] = &[];
 }
 
@@ -79,7 +85,11 @@ struct Links {
     this: String,
 }
 
-pub(super) async fn list(context: &Context, caller: &Caller, parameters: Parameters) -> Result<Response, Problem> {
+pub(super) async fn list(
+    context: &Context,
+    caller: &Caller,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
     let limit = parse("limit", parameters.limit, parse_limit)?.unwrap_or(DEFAULT_LIMIT);
     let filter = Filter {
         tenant: caller.tenant().cloned(),
@@ -89,28 +99,57 @@ pub(super) async fn list(context: &Context, caller: &Caller, parameters: Paramet
         created_before: parse("created_before", parameters.created_before, parse_time)?,
     };
     let has_cursor = parameters.cursor.is_some();
-    let place = parse("cursor", parameters.cursor, |text| read_cursor(text, &filter))?.unwrap_or_default();
+    let place = parse("cursor", parameters.cursor, |text| {
+        read_cursor(text, &filter)
+    })?
+    .unwrap_or_default();
     let client = context.temporal.client()?;
-    let (runs, next_place) = visibility::list(client, &filter, limit, place).await.map_err(|status| {
-        // The server has no one word for a place that it cannot read.
-        if has_cursor && !temporal::is_away(&status) {
-            return Problem::new(Kind::InvalidParameter, "the cursor makes no sense; begin without one");
-        }
-        temporal::problem(&status)
-    })?;
-    let jobs = stream::iter(runs).map(|run| summarize(context, client, run)).buffered(CONCURRENCY);
+    let (runs, next_place) = visibility::list(client, &filter, limit, place)
+        .await
+        .map_err(|status| {
+            // The server has no one word for a place that it cannot read.
+            if has_cursor && !temporal::is_away(&status) {
+                return Problem::new(
+                    Kind::InvalidParameter,
+                    "the cursor makes no sense; begin without one",
+                );
+            }
+            temporal::problem(&status)
+        })?;
+    let jobs = stream::iter(runs)
+        .map(|run| summarize(context, client, run))
+        .buffered(CONCURRENCY);
     let jobs: Vec<Option<Summary>> = jobs.try_collect().await?;
     let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
-    let page = Page { jobs: jobs.into_iter().flatten().collect(), next_cursor };
-    Ok(Response::builder().content_type("application/json").body(json::write(&page)?))
+    let page = Page {
+        jobs: jobs.into_iter().flatten().collect(),
+        next_cursor,
+    };
+    Ok(Response::builder()
+        .content_type("application/json")
+        .body(json::write(&page)?))
 }
 
 /// A run as a job; `None` if a later run of the job has taken its place.
-async fn summarize(context: &Context, client: &Client, run: WorkflowExecutionInfo) -> Result<Option<Summary>, Problem> {
-    let Some(execution) = &run.execution else { return Ok(None) };
-    let Ok(job_id) = execution.workflow_id.parse::<JobId>() else { return Ok(None) };
-    let attributes = run.search_attributes.as_ref().map(SearchAttributes::from_proto).unwrap_or_default();
-    let recorded = attributes.get(&JOB_STATUS).and_then(|status| serde_json::from_value(status.into()).ok());
+async fn summarize(
+    context: &Context,
+    client: &Client,
+    run: WorkflowExecutionInfo,
+) -> Result<Option<Summary>, Problem> {
+    let Some(execution) = &run.execution else {
+        return Ok(None);
+    };
+    let Ok(job_id) = execution.workflow_id.parse::<JobId>() else {
+        return Ok(None);
+    };
+    let attributes = run
+        .search_attributes
+        .as_ref()
+        .map(SearchAttributes::from_proto)
+        .unwrap_or_default();
+    let recorded = attributes
+        .get(&JOB_STATUS)
+        .and_then(|status| serde_json::from_value(status.into()).ok());
     let is_open = run.status() == WorkflowExecutionStatus::Running;
     let status = match recorded {
         Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
@@ -121,7 +160,9 @@ async fn summarize(context: &Context, client: &Client, run: WorkflowExecutionInf
     };
     // Only these can be taken up again.
     if matches!(status, JobStatus::Partial | JobStatus::Failed)
-        && !visibility::is_latest(client, execution).await.map_err(|status| temporal::problem(&status))?
+        && !visibility::is_latest(client, execution)
+            .await
+            .map_err(|status| temporal::problem(&status))?
     {
         return Ok(None);
     }
@@ -131,41 +172,70 @@ async fn summarize(context: &Context, client: &Client, run: WorkflowExecutionInf
         job_id,
         status,
         model: attributes.get(&MODEL).unwrap_or_default(),
-        created_at: run.start_time.and_then(|start| time(start.seconds, start.nanos)),
-        completed_at: run.close_time.and_then(|close| time(close.seconds, close.nanos)),
+        created_at: run
+            .start_time
+            .and_then(|start| time(start.seconds, start.nanos)),
+        completed_at: run
+            .close_time
+            .and_then(|close| time(close.seconds, close.nanos)),
         links: Links { this },
     }))
 }
 
-fn parse<T>(name: &str, text: Option<String>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Problem> {
-    let invalid = |problem| Problem::new(Kind::InvalidParameter, format!("the parameter {name} {problem}"));
+fn parse<T>(
+    name: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Problem> {
+    let invalid = |problem| {
+        Problem::new(
+            Kind::InvalidParameter,
+            format!("the parameter {name} {problem}"),
+        )
+    };
     text.map(|text| parse(&text).map_err(invalid)).transpose()
 }
 
 fn parse_limit(text: &str) -> Result<u8, String> {
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| format!("must be 1 to {MAX_LIMIT}"))
 }
 
 fn parse_status(text: &str) -> Result<String, String> {
-    let listed =
-        [JobStatus::Processing, JobStatus::Completed, JobStatus::Partial, JobStatus::Failed, JobStatus::Canceled];
-    let status = listed.iter().map(ToString::to_string).find(|status| status == text);
+    let listed = [
+        JobStatus::Processing,
+        JobStatus::Completed,
+        JobStatus::Partial,
+        JobStatus::Failed,
+        JobStatus::Canceled,
+    ];
+    let status = listed
+        .iter()
+        .map(ToString::to_string)
+        .find(|status| status == text);
     status.ok_or_else(|| "must be processing, completed, partial, failed or canceled".to_owned())
 }
 
 fn parse_model(text: &str) -> Result<String, String> {
-    Model::try_from(text.to_owned()).map(|model| model.to_string()).map_err(|error| error.to_string())
+    Model::try_from(text.to_owned())
+        .map(|model| model.to_string())
+        .map_err(|error| error.to_string())
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| "must be a time such as 2026-11-24T10:00:00Z".to_owned())
+    text.parse()
+        .map_err(|_| "must be a time such as 2026-11-24T10:00:00Z".to_owned())
 }
 
 /// Where a list goes on: what it is a list of, and Temporal's own token.
 fn read_cursor(text: &str, filter: &Filter) -> Result<Vec<u8>, String> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let (of, place) = bytes.split_first_chunk::<DIGEST>().ok_or("is none that was given out; begin without one")?;
+    let (of, place) = bytes
+        .split_first_chunk::<DIGEST>()
+        .ok_or("is none that was given out; begin without one")?;
     if *of != digest(filter) {
         return Err("is one of a list with other filters; keep them as they were".to_owned());
     }

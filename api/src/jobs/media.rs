@@ -37,26 +37,41 @@ impl Operation for ReadMedia {
         content: Content::None,
         headers: &[operation::LOCATION],
     }];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::MediaNotStored, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] = &[
+        Kind::NotFound,
+        Kind::MediaNotStored,
+        Kind::StorageUnavailable,
+    ];
 }
 
 pub(super) async fn lead(context: &Context, view: &View, index: &str) -> Result<Response, Problem> {
     let no_such = || Problem::not_found("output");
     let index: u32 = index.parse().map_err(|_| no_such())?;
-    let media = view.state.media.iter().find(|media| media.index == index).ok_or_else(no_such)?;
+    let media = view
+        .state
+        .media
+        .iter()
+        .find(|media| media.index == index)
+        .ok_or_else(no_such)?;
     match &media.outcome {
         MediaOutcome::Completed(stored) => {
             let url = context.presigned.url(context, &stored.s3_key).await?;
-            let response = Response::builder().status(StatusCode::FOUND).header(header::LOCATION, url.as_str());
+            let response = Response::builder()
+                .status(StatusCode::FOUND)
+                .header(header::LOCATION, url.as_str());
             Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
         }
-        MediaOutcome::Pending => Err(Problem::new(Kind::MediaNotStored, "the output is not stored yet").retry_after(1)),
-        MediaOutcome::Failed { error, .. } => {
-            Err(Problem::new(Kind::MediaNotStored, format!("the output could not be stored: {}", error.detail)))
+        MediaOutcome::Pending => {
+            Err(Problem::new(Kind::MediaNotStored, "the output is not stored yet").retry_after(1))
         }
-        MediaOutcome::Canceled => {
-            Err(Problem::new(Kind::MediaNotStored, "the job was canceled before the output was stored"))
-        }
+        MediaOutcome::Failed { error, .. } => Err(Problem::new(
+            Kind::MediaNotStored,
+            format!("the output could not be stored: {}", error.detail),
+        )),
+        MediaOutcome::Canceled => Err(Problem::new(
+            Kind::MediaNotStored,
+            "the job was canceled before the output was stored",
+        )),
     }
 }
 
@@ -65,21 +80,41 @@ pub(crate) struct Presigned(Cache<(String, u64), Url>);
 
 impl Presigned {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_KEPT).time_to_live(PERIOD).build())
+        Self(
+            Cache::builder()
+                .max_capacity(MAX_KEPT)
+                .time_to_live(PERIOD)
+                .build(),
+        )
     }
 
     /// A URL of the object under this key that is good for 45 minutes at least.
     pub(super) async fn url(&self, context: &Context, s3_key: &str) -> Result<Url, Problem> {
-        let period = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / PERIOD.as_secs();
-        let url = self.0.try_get_with((s3_key.to_owned(), period), presign(context, s3_key, period));
+        let period = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+            / PERIOD.as_secs();
+        let url = self.0.try_get_with(
+            (s3_key.to_owned(), period),
+            presign(context, s3_key, period),
+        );
         url.await.map_err(|problem| Problem::clone(&problem))
     }
 }
 
 async fn presign(context: &Context, s3_key: &str, period: u64) -> Result<Url, Problem> {
     let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
-    context.storage.presign(s3_key, from, VALIDITY).await.map_err(|error| {
-        tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
-        Problem::new(Kind::StorageUnavailable, "there are no credentials to sign URLs with; try again").retry_after(5)
-    })
+    context
+        .storage
+        .presign(s3_key, from, VALIDITY)
+        .await
+        .map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
+            Problem::new(
+                Kind::StorageUnavailable,
+                "there are no credentials to sign URLs with; try again",
+            )
+            .retry_after(5)
+        })
 }

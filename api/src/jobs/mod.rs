@@ -90,10 +90,19 @@ impl JobsApi {
             .0
             .map(|key| key.parse())
             .transpose()
-            .map_err(|error| Problem::new(Kind::InvalidParameter, format!("the header Idempotency-Key {error}")))?;
+            .map_err(|error| {
+                Problem::new(
+                    Kind::InvalidParameter,
+                    format!("the header Idempotency-Key {error}"),
+                )
+            })?;
         let wait = Wait::of(request);
         let request_id = request.data::<RequestId>();
-        Ok(create::create(&self.0, &caller, body.0, key, wait, request_id).await?.into())
+        Ok(
+            create::create(&self.0, &caller, body.0, key, wait, request_id)
+                .await?
+                .into(),
+        )
     }
 
     /// List jobs
@@ -101,7 +110,10 @@ impl JobsApi {
     /// The unfinished ones first, the newest of them first; then those that have ended, the last one first. A job shows up
     /// here, and changes, a moment later than when it is read by itself.
     #[oai(path = "/", method = "get", operation_id = "listJobs")]
-    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a parameter of the operation"
+    )]
     async fn list(
         &self,
         caller: Caller,
@@ -151,16 +163,22 @@ impl JobsApi {
         let view = match wait {
             Some(wait) if !view.has_ended() => {
                 let etag = view.etag.clone();
-                let is_news = |view: &View| !is_known(&known, view) && (!known.is_empty() || view.etag != etag);
+                let is_news = |view: &View| {
+                    !is_known(&known, view) && (!known.is_empty() || view.etag != etag)
+                };
                 watch::until(&self.0, &caller, view, wait, is_news).await?
             }
             _ => view,
         };
         if is_known(&known, &view) {
-            let response = Response::builder().status(StatusCode::NOT_MODIFIED).header(header::ETAG, &view.etag);
+            let response = Response::builder()
+                .status(StatusCode::NOT_MODIFIED)
+                .header(header::ETAG, &view.etag);
             return Ok(applied(response, wait).finish().into());
         }
-        Ok(applied(describe(&view, StatusCode::OK), wait).body(view.body.clone()).into())
+        Ok(applied(describe(&view, StatusCode::OK), wait)
+            .body(view.body.clone())
+            .into())
     }
 
     /// Follow a job
@@ -180,7 +198,11 @@ impl JobsApi {
         let view = find(&self.0, &caller, &job_id.0).await?;
         // It may have been taken up again since.
         let may_go_on = matches!(view.state.status, JobStatus::Partial | JobStatus::Failed);
-        let view = if may_go_on { find_current(&self.0, &caller, &job_id.0).await? } else { view };
+        let view = if may_go_on {
+            find_current(&self.0, &caller, &job_id.0).await?
+        } else {
+            view
+        };
         Ok(events::events(&self.0, &caller, view, last_event_id.0.as_deref())?.into())
     }
 
@@ -204,14 +226,27 @@ impl JobsApi {
         job_id: Path<String>,
         body: OptionalJson<RetryRequest, schema::RetryRequest>,
     ) -> Outcome<Retry> {
-        Ok(retry::retry(&self.0, &caller, &job_id.0, &body.0, request.data()).await?.into())
+        Ok(
+            retry::retry(&self.0, &caller, &job_id.0, &body.0, request.data())
+                .await?
+                .into(),
+        )
     }
 
     /// Read an output
     ///
     /// Leads to the output by a URL that whoever has it can use for 45 minutes at least.
-    #[oai(path = "/:job_id/media/:index", method = "get", operation_id = "getMedia")]
-    async fn media(&self, caller: Caller, job_id: Path<String>, index: Path<String>) -> Outcome<ReadMedia> {
+    #[oai(
+        path = "/:job_id/media/:index",
+        method = "get",
+        operation_id = "getMedia"
+    )]
+    async fn media(
+        &self,
+        caller: Caller,
+        job_id: Path<String>,
+        index: Path<String>,
+    ) -> Outcome<ReadMedia> {
         let view = find(&self.0, &caller, &job_id.0).await?;
         Ok(media::lead(&self.0, &view, &index.0).await?.into())
     }
@@ -226,7 +261,11 @@ impl Operation for Read {
             status: 200,
             description: "The job.",
             content: Content::Job,
-            headers: &[operation::ETAG, operation::RETRY_AFTER, operation::PREFERENCE_APPLIED],
+            headers: &[
+                operation::ETAG,
+                operation::RETRY_AFTER,
+                operation::PREFERENCE_APPLIED,
+            ],
         },
         Success {
             status: 304,
@@ -235,24 +274,49 @@ impl Operation for Read {
             headers: &[operation::ETAG, operation::PREFERENCE_APPLIED],
         },
     ];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::TooManyFollowers, Kind::StorageUnavailable];
+    const PROBLEMS: &'static [Kind] = &[
+        Kind::NotFound,
+        Kind::TooManyFollowers,
+        Kind::StorageUnavailable,
+    ];
 }
 
 /// A job of the caller's as it was a moment ago. One of another tenant does not exist.
-pub(crate) async fn find(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
-    owned(caller, context.views.recent(context, &parse_id(job_id)?).await?)
+pub(crate) async fn find(
+    context: &Context,
+    caller: &Caller,
+    job_id: &str,
+) -> Result<Arc<View>, Problem> {
+    owned(
+        caller,
+        context.views.recent(context, &parse_id(job_id)?).await?,
+    )
 }
 
 /// The same as it is now.
-async fn find_current(context: &Context, caller: &Caller, job_id: &str) -> Result<Arc<View>, Problem> {
-    owned(caller, context.views.current(context, &parse_id(job_id)?).await?)
+async fn find_current(
+    context: &Context,
+    caller: &Caller,
+    job_id: &str,
+) -> Result<Arc<View>, Problem> {
+    owned(
+        caller,
+        context.views.current(context, &parse_id(job_id)?).await?,
+    )
 }
 
 fn owned(caller: &Caller, view: Arc<View>) -> Result<Arc<View>, Problem> {
-    if view.state.tenant.as_ref() == caller.tenant() { Ok(view) } else { Err(Problem::not_found("job")) }
+    if view.state.tenant.as_ref() == caller.tenant() {
+        Ok(view)
+    } else {
+        Err(Problem::not_found("job"))
+    }
 }
 
-#[expect(clippy::expect_used, reason = "a job id is a UUID in its hyphenated form")]
+#[expect(
+    clippy::expect_used,
+    reason = "a job id is a UUID in its hyphenated form"
+)]
 fn job_id(uuid: Uuid) -> JobId {
     uuid.hyphenated().to_string().parse().expect("a UUID")
 }

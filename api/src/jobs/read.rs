@@ -37,7 +37,11 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn fresh(state: JobState) -> Self {
-        Self { state, stale: false, progress: Vec::new() }
+        Self {
+            state,
+            stale: false,
+            progress: Vec::new(),
+        }
     }
 }
 
@@ -46,14 +50,22 @@ pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, 
     match Box::pin(read_once(context, job_id)).await? {
         Some(snapshot) => Ok(snapshot),
         // It was taken up again just then.
-        None => Box::pin(read_once(context, job_id)).await?.ok_or_else(temporal::away),
+        None => Box::pin(read_once(context, job_id))
+            .await?
+            .ok_or_else(temporal::away),
     }
 }
 
 /// Reads a job, unless it changes from one run to the next meanwhile.
 async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
-    let handle: Handle = context.temporal.client()?.get_workflow_handle(job_id.as_str());
-    match handle.query(MediaGeneration::state, (), temporal::query_options()).await {
+    let handle: Handle = context
+        .temporal
+        .client()?
+        .get_workflow_handle(job_id.as_str());
+    match handle
+        .query(MediaGeneration::state, (), temporal::query_options())
+        .await
+    {
         // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
         Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await,
         Ok(state) if state.stage == Some(Stage::Persisting) => {
@@ -62,15 +74,22 @@ async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>
                 Ok(description) => progress(&handle, &description).await,
                 Err(_) => Vec::new(),
             };
-            Ok(Some(Snapshot { progress, ..Snapshot::fresh(state) }))
+            Ok(Some(Snapshot {
+                progress,
+                ..Snapshot::fresh(state)
+            }))
         }
         Ok(state) => Ok(Some(Snapshot::fresh(state))),
         // A paused workflow is not open to queries either.
-        Err(WorkflowQueryError::Rejected { status: Some(WorkflowExecutionStatus::Paused), .. }) => {
-            Box::pin(unanswered(context, &handle, job_id)).await
-        }
+        Err(WorkflowQueryError::Rejected {
+            status: Some(WorkflowExecutionStatus::Paused),
+            ..
+        }) => Box::pin(unanswered(context, &handle, job_id)).await,
         Err(WorkflowQueryError::Rejected { .. }) => closed(context, &handle, job_id).await,
-        Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id).await.map(Snapshot::fresh).map(Some),
+        Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id)
+            .await
+            .map(Snapshot::fresh)
+            .map(Some),
         // No worker, a workflow that has not begun, or one whose tasks fail.
         Err(error) => {
             tracing::debug!(%job_id, %error, "a query was not answered");
@@ -80,18 +99,29 @@ async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>
 }
 
 /// The state of a job whose workflow does not answer.
-async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
+async fn unanswered(
+    context: &Context,
+    handle: &Handle,
+    job_id: &JobId,
+) -> Result<Option<Snapshot>, Problem> {
     let description = match handle.describe(temporal::describe_options()).await {
         Ok(description) => description,
         Err(WorkflowInteractionError::NotFound(_)) => {
-            return manifest(context, job_id).await.map(Snapshot::fresh).map(Some);
+            return manifest(context, job_id)
+                .await
+                .map(Snapshot::fresh)
+                .map(Some);
         }
         Err(error) => return Err(temporal::interaction_problem(error)),
     };
     match description.status() {
         WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {
             let progress = progress(handle, &description).await;
-            Ok(Some(Snapshot { state: reconstruct(handle, &description).await?, stale: true, progress }))
+            Ok(Some(Snapshot {
+                state: reconstruct(handle, &description).await?,
+                stale: true,
+                progress,
+            }))
         }
         _ => closed(context, handle, job_id).await,
     }
@@ -99,7 +129,11 @@ async fn unanswered(context: &Context, handle: &Handle, job_id: &JobId) -> Resul
 
 /// What a closed workflow recorded: its result, or the details of its failure or cancellation.
 /// `None` if it is not closed after all.
-async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
+async fn closed(
+    context: &Context,
+    handle: &Handle,
+    job_id: &JobId,
+) -> Result<Option<Snapshot>, Problem> {
     let state = match temporal::ending(handle.get_result(temporal::result_options())).await? {
         Ending::Recorded(state) => state,
         Ending::Unrecorded => ended_from_outside(handle).await?,
@@ -111,11 +145,17 @@ async fn closed(context: &Context, handle: &Handle, job_id: &JobId) -> Result<Op
 
 /// The state of a job whose workflow was terminated or timed out: it could not record anything itself.
 async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
-    let description = handle.describe(temporal::describe_options()).await.map_err(temporal::interaction_problem)?;
+    let description = handle
+        .describe(temporal::describe_options())
+        .await
+        .map_err(temporal::interaction_problem)?;
     let mut state = reconstruct(handle, &description).await?;
     state.status = JobStatus::Failed;
     state.stage = None;
-    let how = format!("the workflow ended from outside: {:?}", description.status());
+    let how = format!(
+        "the workflow ended from outside: {:?}",
+        description.status()
+    );
     state.error = Some(JobError::new(FailureType::Internal, how));
     state.completed_at = description.close_time().map(timestamp);
     state.updated_at = state.completed_at.unwrap_or(state.updated_at);
@@ -123,12 +163,22 @@ async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
 }
 
 /// What the outputs on their way have told with their heartbeats.
-async fn progress(handle: &Handle, description: &WorkflowExecutionDescription) -> Vec<PersistProgress> {
+async fn progress(
+    handle: &Handle,
+    description: &WorkflowExecutionDescription,
+) -> Vec<PersistProgress> {
     let mut progress = Vec::new();
     for activity in &description.raw().pending_activities {
-        let is_persist = activity.activity_type.as_ref().is_some_and(|kind| kind.name == "persist");
+        let is_persist = activity
+            .activity_type
+            .as_ref()
+            .is_some_and(|kind| kind.name == "persist");
         if let Some(details) = activity.heartbeat_details.clone().filter(|_| is_persist) {
-            progress.extend(history::read::<PersistProgress>(handle.client(), Some(details)).await.ok());
+            progress.extend(
+                history::read::<PersistProgress>(handle.client(), Some(details))
+                    .await
+                    .ok(),
+            );
         }
     }
     progress
@@ -138,9 +188,22 @@ async fn progress(handle: &Handle, description: &WorkflowExecutionDescription) -
 pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
     let storage = &context.storage;
     let key = storage.full_key(&job_id.manifest_key());
-    let unavailable = || Problem::new(Kind::StorageUnavailable, "the store cannot be read; try again").retry_after(2);
+    let unavailable = || {
+        Problem::new(
+            Kind::StorageUnavailable,
+            "the store cannot be read; try again",
+        )
+        .retry_after(2)
+    };
     let read = async {
-        match storage.client.get_object().bucket(&storage.bucket).key(key).send().await {
+        match storage
+            .client
+            .get_object()
+            .bucket(&storage.bucket)
+            .key(key)
+            .send()
+            .await
+        {
             Ok(object) => object.body.collect().await.map_err(|_| unavailable()),
             Err(error) if error.code() == Some("NoSuchKey") => Err(Problem::not_found("job")),
             Err(error) => {
@@ -149,7 +212,9 @@ pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobSta
             }
         }
     };
-    let bytes = tokio::time::timeout(MANIFEST_TIMEOUT, read).await.map_err(|_| unavailable())??;
+    let bytes = tokio::time::timeout(MANIFEST_TIMEOUT, read)
+        .await
+        .map_err(|_| unavailable())??;
     serde_json::from_slice(&bytes.into_bytes()).map_err(|error| {
         tracing::error!(%job_id, %error, "a manifest makes no sense");
         Problem::internal()

@@ -7,7 +7,10 @@ use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
     activities::{GenerateOutcome, Generation, PersistInput},
     failure::{FailureType, JobError},
-    job::{JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage, timestamp},
+    job::{
+        JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,
+        timestamp,
+    },
 };
 use futures::StreamExt;
 use temporalio_client::{Client, WorkflowExecutionDescription, WorkflowHandle};
@@ -33,7 +36,11 @@ pub(super) async fn reconstruct(
         Some(retry) => retry.ended.retried(created_at),
         None => JobState::accepted(input.job_id, input.tenant, input.request, created_at),
     };
-    let mut told = Told { client: handle.client(), state, scheduled: HashMap::new() };
+    let mut told = Told {
+        client: handle.client(),
+        state,
+        scheduled: HashMap::new(),
+    };
     while let Some(event) = events.next().await {
         let event = event.map_err(temporal::interaction_problem)?;
         if let Some(attributes) = event.attributes {
@@ -42,7 +49,12 @@ pub(super) async fn reconstruct(
     }
     let waits_for = |name: &str| {
         let pending = &description.raw().pending_activities;
-        pending.iter().any(|activity| activity.activity_type.as_ref().is_some_and(|kind| kind.name == name))
+        pending.iter().any(|activity| {
+            activity
+                .activity_type
+                .as_ref()
+                .is_some_and(|kind| kind.name == name)
+        })
     };
     let mut state = told.state;
     let stage = match () {
@@ -50,7 +62,9 @@ pub(super) async fn reconstruct(
         () if waits_for("generate") || waits_for("collect") => Some(Stage::Generating),
         () if waits_for("finalize") => Some(Stage::Finalizing),
         // Everything has settled but the manifest, which is written beside the workflow.
-        () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => Some(Stage::Finalizing),
+        () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => {
+            Some(Stage::Finalizing)
+        }
         () => None,
     };
     if let Some(stage) = stage {
@@ -75,8 +89,14 @@ impl Told<'_> {
                 self.scheduled.insert(event_id, scheduled);
             }
             Attributes::ActivityTaskCompletedEventAttributes(completed) => {
-                let Some(scheduled) = self.scheduled.remove(&completed.scheduled_event_id) else { return Ok(()) };
-                match scheduled.activity_type.as_ref().map_or("", |kind| kind.name.as_str()) {
+                let Some(scheduled) = self.scheduled.remove(&completed.scheduled_event_id) else {
+                    return Ok(());
+                };
+                match scheduled
+                    .activity_type
+                    .as_ref()
+                    .map_or("", |kind| kind.name.as_str())
+                {
                     "generate" => match history::read(self.client, completed.result).await? {
                         GenerateOutcome::Generated(generation) => self.generated(generation),
                         GenerateOutcome::Canceled(_) => {}
@@ -87,7 +107,8 @@ impl Told<'_> {
                     }
                     "persist" => {
                         let stored = history::read(self.client, completed.result).await?;
-                        self.settled(scheduled, MediaOutcome::Completed(stored)).await?;
+                        self.settled(scheduled, MediaOutcome::Completed(stored))
+                            .await?;
                     }
                     _ => {}
                 }
@@ -100,7 +121,14 @@ impl Told<'_> {
             Attributes::ActivityTaskTimedOutEventAttributes(timed_out) => {
                 if let Some(scheduled) = self.persist(timed_out.scheduled_event_id) {
                     let error = JobError::new(FailureType::TimedOut, "persist ran out of time");
-                    self.settled(scheduled, MediaOutcome::Failed { error, attempts: None }).await?;
+                    self.settled(
+                        scheduled,
+                        MediaOutcome::Failed {
+                            error,
+                            attempts: None,
+                        },
+                    )
+                    .await?;
                 }
             }
             Attributes::ActivityTaskCanceledEventAttributes(canceled) => {
@@ -115,13 +143,30 @@ impl Told<'_> {
 
     fn persist(&mut self, event_id: i64) -> Option<ActivityTaskScheduledEventAttributes> {
         let scheduled = self.scheduled.remove(&event_id)?;
-        scheduled.activity_type.as_ref().is_some_and(|kind| kind.name == "persist").then_some(scheduled)
+        scheduled
+            .activity_type
+            .as_ref()
+            .is_some_and(|kind| kind.name == "persist")
+            .then_some(scheduled)
     }
 
     fn generated(&mut self, generation: Generation) {
-        let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
+        let Generation {
+            provider,
+            prediction_id,
+            outputs,
+            expires_at,
+            metrics,
+        } = generation;
         let provider = ProviderState::new(provider, prediction_id, PredictionStatus::Succeeded);
-        self.state.made(outputs.len(), ProviderState { expires_at, metrics, ..provider });
+        self.state.made(
+            outputs.len(),
+            ProviderState {
+                expires_at,
+                metrics,
+                ..provider
+            },
+        );
     }
 
     async fn settled(
@@ -130,7 +175,12 @@ impl Told<'_> {
         outcome: MediaOutcome,
     ) -> Result<(), Problem> {
         let input: PersistInput = history::read(self.client, scheduled.input).await?;
-        if let Some(media) = self.state.media.iter_mut().find(|media| media.index == input.index) {
+        if let Some(media) = self
+            .state
+            .media
+            .iter_mut()
+            .find(|media| media.index == input.index)
+        {
             media.outcome = outcome;
         }
         Ok(())
@@ -144,5 +194,8 @@ fn outcome(failure: Option<Failure>) -> MediaOutcome {
         _ => None,
     };
     let error = JobError::new(kind.unwrap_or(FailureType::Internal), failure.message);
-    MediaOutcome::Failed { error, attempts: None }
+    MediaOutcome::Failed {
+        error,
+        attempts: None,
+    }
 }

@@ -6,8 +6,8 @@ use darkroom_workflows::{
     failure::JobError,
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
     request::{
-        DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt, WebhookEvents,
-        WebhookUrl,
+        DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt,
+        WebhookEvents, WebhookUrl,
     },
 };
 use futures::future::try_join_all;
@@ -87,8 +87,22 @@ struct Links {
 
 impl JobResource {
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
-        let Snapshot { state, stale, progress } = snapshot;
-        let JobState { job_id, request, status, stage, media, provider, error, retry_count, .. } = state;
+        let Snapshot {
+            state,
+            stale,
+            progress,
+        } = snapshot;
+        let JobState {
+            job_id,
+            request,
+            status,
+            stage,
+            media,
+            provider,
+            error,
+            retry_count,
+            ..
+        } = state;
         let JobRequest {
             model,
             prompt,
@@ -102,12 +116,26 @@ impl JobResource {
             webhook_events,
         } = request;
         let this = context.url(&format!("/v1/jobs/{job_id}"));
-        let media =
-            try_join_all(media.into_iter().map(|media| MediaResource::of(context, &this, &progress, media))).await?;
-        let namespace = context.temporal.client().map(|client| client.options().namespace.clone());
-        let temporal = context.temporal_ui.as_ref().zip(namespace.ok()).map(|(ui, namespace)| {
-            format!("{}/namespaces/{namespace}/workflows/{job_id}", ui.as_str().trim_end_matches('/'))
-        });
+        let media = try_join_all(
+            media
+                .into_iter()
+                .map(|media| MediaResource::of(context, &this, &progress, media)),
+        )
+        .await?;
+        let namespace = context
+            .temporal
+            .client()
+            .map(|client| client.options().namespace.clone());
+        let temporal = context
+            .temporal_ui
+            .as_ref()
+            .zip(namespace.ok())
+            .map(|(ui, namespace)| {
+                format!(
+                    "{}/namespaces/{namespace}/workflows/{job_id}",
+                    ui.as_str().trim_end_matches('/')
+                )
+            });
         Ok(Self {
             job_id: job_id.to_string(),
             status,
@@ -145,11 +173,18 @@ impl JobResource {
 }
 
 impl MediaResource {
-    async fn of(context: &Context, job_url: &str, progress: &[PersistProgress], media: Media) -> Result<Self, Problem> {
+    async fn of(
+        context: &Context,
+        job_url: &str,
+        progress: &[PersistProgress],
+        media: Media,
+    ) -> Result<Self, Problem> {
         let mut resource = Self::without_particulars(&media);
         match media.outcome {
             MediaOutcome::Pending => {
-                let progress = progress.iter().find(|progress| progress.index == media.index);
+                let progress = progress
+                    .iter()
+                    .find(|progress| progress.index == media.index);
                 resource.bytes_done = progress.map(|progress| progress.bytes_done);
                 resource.bytes_total = progress.and_then(|progress| progress.bytes_total);
             }
@@ -161,7 +196,8 @@ impl MediaResource {
             }
             MediaOutcome::Completed(stored) => {
                 resource.media_url = Some(format!("{job_url}/media/{}", media.index));
-                resource.presigned_media_url = Some(context.presigned.url(context, &stored.s3_key).await?);
+                resource.presigned_media_url =
+                    Some(context.presigned.url(context, &stored.s3_key).await?);
                 resource.s3_key = Some(stored.s3_key);
                 resource.content_type = Some(stored.content_type);
                 resource.size = Some(stored.size);

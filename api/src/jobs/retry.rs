@@ -72,14 +72,26 @@ pub(super) async fn retry(
     let job_id = &ended.job_id;
     let now = timestamp(SystemTime::now());
     check(ended, request.regenerate, now)?;
-    context.limits.open_job(context.temporal.client()?, caller.tenant()).await?;
+    context
+        .limits
+        .open_job(context.temporal.client()?, caller.tenant())
+        .await?;
     let input = MediaGenerationInput {
         job_id: job_id.clone(),
         tenant: ended.tenant.clone(),
         request: ended.request.clone(),
-        retry: Some(EarlierRun { ended: ended.clone(), regenerate: request.regenerate }),
+        retry: Some(EarlierRun {
+            ended: ended.clone(),
+            regenerate: request.regenerate,
+        }),
     };
-    create::start(context, input, WorkflowIdReusePolicy::AllowDuplicate, request_id).await?;
+    create::start(
+        context,
+        input,
+        WorkflowIdReusePolicy::AllowDuplicate,
+        request_id,
+    )
+    .await?;
     context.views.forget(job_id).await;
     tracing::info!(%job_id, regenerate = request.regenerate, "job taken up again");
     let view = View::of(context, Snapshot::fresh(ended.clone().retried(now))).await?;
@@ -96,10 +108,16 @@ fn check(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<(), Probl
             return Err(Problem::new(Kind::NotEnded, "the job has not ended yet"));
         }
         JobStatus::Completed => {
-            return Err(Problem::new(Kind::NothingToRetry, "every output is stored; there is nothing to retry"));
+            return Err(Problem::new(
+                Kind::NothingToRetry,
+                "every output is stored; there is nothing to retry",
+            ));
         }
         JobStatus::Canceled => {
-            return Err(Problem::new(Kind::NothingToRetry, "the job was canceled; post a new one"));
+            return Err(Problem::new(
+                Kind::NothingToRetry,
+                "the job was canceled; post a new one",
+            ));
         }
     }
     if regenerate {
@@ -107,12 +125,17 @@ fn check(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<(), Probl
     }
     let missing = ended.media.len() - ended.count(MediaStatus::Completed);
     let would = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
-    let may_have_been_paid =
-        ended.provider.is_some() || ended.error.as_ref().is_some_and(|error| error.kind.may_have_cost());
+    let may_have_been_paid = ended.provider.is_some()
+        || ended
+            .error
+            .as_ref()
+            .is_some_and(|error| error.kind.may_have_cost());
     match &ended.provider {
         Some(provider) if missing > 0 => match provider.expires_at {
             Some(expires_at) if expires_at <= now => {
-                let detail = format!("the provider removed the {missing} missing outputs at {expires_at}; {would}");
+                let detail = format!(
+                    "the provider removed the {missing} missing outputs at {expires_at}; {would}"
+                );
                 Err(Problem::new(Kind::SourcesExpired, detail))
             }
             _ => Ok(()),
@@ -140,17 +163,35 @@ mod tests {
 
     fn ended(status: JobStatus, kind: FailureType) -> JobState {
         let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
-        let request = serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
-        JobState { status, error: Some(JobError::new(kind, "why")), ..JobState::accepted(id, None, request, NOW) }
+        let request =
+            serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
+        JobState {
+            status,
+            error: Some(JobError::new(kind, "why")),
+            ..JobState::accepted(id, None, request, NOW)
+        }
     }
 
     fn partial(expires_in: i64) -> JobState {
-        let provider = ProviderState::new("replicate".to_owned(), "p".to_owned(), PredictionStatus::Succeeded);
+        let provider = ProviderState::new(
+            "replicate".to_owned(),
+            "p".to_owned(),
+            PredictionStatus::Succeeded,
+        );
         let expires_at = Some(NOW + SignedDuration::from_secs(expires_in));
         let error = JobError::new(FailureType::SourceUnavailable, "broke off");
         JobState {
-            provider: Some(ProviderState { expires_at, ..provider }),
-            media: vec![Media { index: 0, outcome: MediaOutcome::Failed { error, attempts: Some(1) } }],
+            provider: Some(ProviderState {
+                expires_at,
+                ..provider
+            }),
+            media: vec![Media {
+                index: 0,
+                outcome: MediaOutcome::Failed {
+                    error,
+                    attempts: Some(1),
+                },
+            }],
             ..ended(JobStatus::Partial, FailureType::OutputsFailed)
         }
     }
@@ -158,13 +199,22 @@ mod tests {
     #[test]
     fn nothing_is_paid_for_again_unasked() {
         assert!(check(&partial(60), false, NOW).is_ok());
-        assert_eq!(check(&partial(-60), false, NOW).unwrap_err().kind(), Kind::SourcesExpired);
+        assert_eq!(
+            check(&partial(-60), false, NOW).unwrap_err().kind(),
+            Kind::SourcesExpired
+        );
         assert!(check(&partial(-60), true, NOW).is_ok());
         let refused = ended(JobStatus::Failed, FailureType::ProviderInsufficientCredit);
         assert!(check(&refused, false, NOW).is_ok(), "nothing was bought");
-        for kind in [FailureType::GenerationFailed, FailureType::SubmissionUnknown] {
+        for kind in [
+            FailureType::GenerationFailed,
+            FailureType::SubmissionUnknown,
+        ] {
             let failed = ended(JobStatus::Failed, kind);
-            assert_eq!(check(&failed, false, NOW).unwrap_err().kind(), Kind::GenerationNeeded);
+            assert_eq!(
+                check(&failed, false, NOW).unwrap_err().kind(),
+                Kind::GenerationNeeded
+            );
             assert!(check(&failed, true, NOW).is_ok());
         }
     }

@@ -47,11 +47,20 @@ impl View {
         Self::read_at(context, snapshot, Instant::now()).await
     }
 
-    async fn read_at(context: &Context, snapshot: Snapshot, read_at: Instant) -> Result<Self, Problem> {
+    async fn read_at(
+        context: &Context,
+        snapshot: Snapshot,
+        read_at: Instant,
+    ) -> Result<Self, Problem> {
         let state = snapshot.state.clone();
         let body = json::write(&JobResource::of(context, snapshot).await?)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
-        Ok(Self { state, body: body.into(), etag, read_at })
+        Ok(Self {
+            state,
+            body: body.into(),
+            etag,
+            read_at,
+        })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -73,19 +82,35 @@ pub(crate) struct Views(Cache<JobId, Arc<View>>);
 impl Views {
     pub(crate) fn new() -> Self {
         // The state takes about as much as its JSON.
-        let weigh = |_: &JobId, view: &Arc<View>| u32::try_from(2 * view.body.len() + 256).unwrap_or(u32::MAX);
-        Self(Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).expire_after(Validity).build())
+        let weigh = |_: &JobId, view: &Arc<View>| {
+            u32::try_from(2 * view.body.len() + 256).unwrap_or(u32::MAX)
+        };
+        Self(
+            Cache::builder()
+                .weigher(weigh)
+                .max_capacity(MAX_BYTES)
+                .expire_after(Validity)
+                .build(),
+        )
     }
 
     /// A job as it was a moment ago.
-    pub(crate) async fn recent(&self, context: &Context, job_id: &JobId) -> Result<Arc<View>, Problem> {
+    pub(crate) async fn recent(
+        &self,
+        context: &Context,
+        job_id: &JobId,
+    ) -> Result<Arc<View>, Problem> {
         metrics::read();
         let view = self.0.try_get_with_by_ref(job_id, load(context, job_id));
         view.await.map_err(|problem| Problem::clone(&problem))
     }
 
     /// A job as it is now.
-    pub(crate) async fn current(&self, context: &Context, job_id: &JobId) -> Result<Arc<View>, Problem> {
+    pub(crate) async fn current(
+        &self,
+        context: &Context,
+        job_id: &JobId,
+    ) -> Result<Arc<View>, Problem> {
         let view = load(context, job_id).await?;
         self.0.insert(job_id.clone(), Arc::clone(&view)).await;
         Ok(view)
@@ -102,7 +127,9 @@ fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc
     metrics::loaded();
     async move {
         let read_at = Instant::now();
-        View::read_at(context, read::read(context, job_id).await?, read_at).await.map(Arc::new)
+        View::read_at(context, read::read(context, job_id).await?, read_at)
+            .await
+            .map(Arc::new)
     }
     .boxed()
 }
@@ -114,7 +141,13 @@ impl Expiry<JobId, Arc<View>> for Validity {
         Some(view.validity())
     }
 
-    fn expire_after_update(&self, _: &JobId, view: &Arc<View>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &JobId,
+        view: &Arc<View>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(view.validity())
     }
 }

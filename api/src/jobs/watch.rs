@@ -82,23 +82,45 @@ impl Follower {
 }
 
 /// Follows a job from a state on.
-pub(crate) fn follow(context: &Arc<Context>, caller: &Caller, known: &Arc<View>) -> Result<Follower, Problem> {
+pub(crate) fn follow(
+    context: &Arc<Context>,
+    caller: &Caller,
+    known: &Arc<View>,
+) -> Result<Follower, Problem> {
     let place = context.limits.follower(caller)?;
     let job_id = &known.state.job_id;
     let mut watches = context.watches.lock();
-    let running = watches.get(job_id).and_then(Weak::upgrade).filter(|watch| watch.lock().sender.is_some());
+    let running = watches
+        .get(job_id)
+        .and_then(Weak::upgrade)
+        .filter(|watch| watch.lock().sender.is_some());
     let watch = running.unwrap_or_else(|| {
         let stop = CancellationToken::new();
         let watch = Arc::new(Watch::new(stop.clone()));
         watches.insert(job_id.clone(), Arc::downgrade(&watch));
-        tokio::spawn(run(Arc::clone(context), job_id.clone(), Arc::downgrade(&watch), stop));
+        tokio::spawn(run(
+            Arc::clone(context),
+            job_id.clone(),
+            Arc::downgrade(&watch),
+            stop,
+        ));
         watch
     });
     let (first, updates) = {
         let latest = watch.lock();
-        (latest.view.clone(), latest.sender.as_ref().map(broadcast::Sender::subscribe))
+        (
+            latest.view.clone(),
+            latest.sender.as_ref().map(broadcast::Sender::subscribe),
+        )
     };
-    Ok(Follower { known: Arc::clone(known), first, updates, _watch: watch, _place: place, _counted: Held::follower() })
+    Ok(Follower {
+        known: Arc::clone(known),
+        first,
+        updates,
+        _watch: watch,
+        _place: place,
+        _counted: Held::follower(),
+    })
 }
 
 /// Waits until a job that was read is more to the caller's liking, or the time is over.
@@ -141,7 +163,10 @@ impl Watches {
 impl Watch {
     fn new(stop: CancellationToken) -> Self {
         let sender = Some(broadcast::Sender::new(BACKLOG));
-        Self { latest: Mutex::new(Latest { view: None, sender }), _stop_when_dropped: stop.drop_guard() }
+        Self {
+            latest: Mutex::new(Latest { view: None, sender }),
+            _stop_when_dropped: stop.drop_guard(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Latest> {
@@ -152,7 +177,11 @@ impl Watch {
     fn publish(&self, view: Arc<View>) {
         let mut latest = self.lock();
         let has_ended = view.has_ended();
-        if latest.view.as_ref().is_none_or(|known| known.etag != view.etag) {
+        if latest
+            .view
+            .as_ref()
+            .is_none_or(|known| known.etag != view.etag)
+        {
             if let Some(sender) = &latest.sender {
                 // That nobody listens just now is no error.
                 let _ = sender.send(Arc::clone(&view));

@@ -21,8 +21,13 @@ pub(crate) trait Operation: Send + Sync + 'static {
 }
 
 /// The problems that any operation with a caller may meet.
-const COMMON: [Kind; 5] =
-    [Kind::InvalidParameter, Kind::Unauthenticated, Kind::RateLimited, Kind::Internal, Kind::TemporalUnavailable];
+const COMMON: [Kind; 5] = [
+    Kind::InvalidParameter,
+    Kind::Unauthenticated,
+    Kind::RateLimited,
+    Kind::Internal,
+    Kind::TemporalUnavailable,
+];
 
 /// A good answer.
 pub(crate) struct Success {
@@ -50,16 +55,26 @@ pub(crate) struct Header {
     description: &'static str,
 }
 
-pub(crate) const LOCATION: Header = Header { name: "Location", description: "Where to look next." };
-pub(crate) const RETRY_AFTER: Header =
-    Header { name: "Retry-After", description: "After how many seconds another look is worth it." };
-pub(crate) const ETAG: Header = Header { name: "ETag", description: "Changes with the job; for `If-None-Match`." };
+pub(crate) const LOCATION: Header = Header {
+    name: "Location",
+    description: "Where to look next.",
+};
+pub(crate) const RETRY_AFTER: Header = Header {
+    name: "Retry-After",
+    description: "After how many seconds another look is worth it.",
+};
+pub(crate) const ETAG: Header = Header {
+    name: "ETag",
+    description: "Changes with the job; for `If-None-Match`.",
+};
 pub(crate) const IDEMPOTENT_REPLAYED: Header = Header {
     name: "Idempotent-Replayed",
     description: "`true` if the job had been asked for before with this `Idempotency-Key`.",
 };
-pub(crate) const PREFERENCE_APPLIED: Header =
-    Header { name: "Preference-Applied", description: "What was made of `Prefer`, such as `wait=30`." };
+pub(crate) const PREFERENCE_APPLIED: Header = Header {
+    name: "Preference-Applied",
+    description: "What was made of `Prefer`, such as `wait=30`.",
+};
 
 /// What a handler returns.
 pub(crate) type Outcome<O> = Result<Answer<O>, Refusal<O>>;
@@ -96,7 +111,9 @@ impl<O> From<Refusal<O>> for poem::Error {
 
 impl<O: Operation> ApiResponse for Answer<O> {
     fn meta() -> MetaResponses {
-        MetaResponses { responses: O::SUCCESSES.iter().map(success).collect() }
+        MetaResponses {
+            responses: O::SUCCESSES.iter().map(success).collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -131,7 +148,9 @@ impl<O: Operation> ApiResponse for Refusal<O> {
         statuses.dedup();
         let responses = statuses.into_iter().map(|status| {
             let of_status = kinds().filter(|kind| kind.status() == status);
-            let lines: Vec<String> = of_status.map(|kind| format!("`{}`: {}.", kind.uri(), kind.title())).collect();
+            let lines: Vec<String> = of_status
+                .map(|kind| format!("`{}`: {}.", kind.uri(), kind.title()))
+                .collect();
             MetaResponse {
                 // Once for each operation of the process's one description.
                 description: lines.join("\n\n").leak(),
@@ -144,7 +163,9 @@ impl<O: Operation> ApiResponse for Refusal<O> {
                 headers: Vec::new(),
             }
         });
-        MetaResponses { responses: responses.collect() }
+        MetaResponses {
+            responses: responses.collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -154,7 +175,12 @@ impl<O: Operation> ApiResponse for Refusal<O> {
 
 impl Content {
     fn media_type(self) -> Option<MetaMediaType> {
-        let json = |schema| Some(MetaMediaType { content_type: "application/json", schema });
+        let json = |schema| {
+            Some(MetaMediaType {
+                content_type: "application/json",
+                schema,
+            })
+        };
         match self {
             Self::None => None,
             Self::Job => json(schema::Job::schema_ref()),
@@ -162,9 +188,10 @@ impl Content {
             Self::Deliveries => json(schema::WebhookDeliveries::schema_ref()),
             Self::Delivery => json(schema::WebhookDelivery::schema_ref()),
             Self::WebhookSecret => json(schema::WebhookSecret::schema_ref()),
-            Self::Events => {
-                Some(MetaMediaType { content_type: "text/event-stream", schema: schema::JobEvent::schema_ref() })
-            }
+            Self::Events => Some(MetaMediaType {
+                content_type: "text/event-stream",
+                schema: schema::JobEvent::schema_ref(),
+            }),
         }
     }
 

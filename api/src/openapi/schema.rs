@@ -14,13 +14,18 @@ use serde_json::{Map, Value};
 #[oai(example, deny_unknown_fields)]
 pub(crate) struct JobRequest {
     /// The model to call: `owner/name`, or `owner/name:version`.
-    #[oai(validator(pattern = "^(deployments/)?[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64})?$"))]
+    #[oai(validator(
+        pattern = "^(deployments/)?[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64})?$"
+    ))]
     model: String,
     /// What to make.
     #[oai(validator(min_length = 1, max_length = 10_000))]
     prompt: String,
     /// How many files to ask the provider for.
-    #[oai(default = "one", validator(minimum(value = "1"), maximum(value = "100")))]
+    #[oai(
+        default = "one",
+        validator(minimum(value = "1"), maximum(value = "100"))
+    )]
     num_outputs: u32,
     /// Makes a generation repeatable, where the model supports it.
     seed: Option<u64>,
@@ -45,7 +50,12 @@ pub(crate) struct JobRequest {
 }
 
 fn all_events() -> Vec<WebhookEvent> {
-    vec![WebhookEvent::Completed, WebhookEvent::Partial, WebhookEvent::Failed, WebhookEvent::Canceled]
+    vec![
+        WebhookEvent::Completed,
+        WebhookEvent::Partial,
+        WebhookEvent::Failed,
+        WebhookEvent::Canceled,
+    ]
 }
 
 fn no_inputs() -> Any<Map<String, Value>> {
@@ -374,9 +384,11 @@ macro_rules! example {
         impl Example for $type {
             // The example is part of the program, and a test reads it.
             fn example() -> Self {
-                let value =
-                    serde_json::from_str(include_str!(concat!("examples/", $file))).expect("the example is JSON");
-                Self::parse_from_json(Some(value)).ok().expect("the example is of its type")
+                let value = serde_json::from_str(include_str!(concat!("examples/", $file)))
+                    .expect("the example is JSON");
+                Self::parse_from_json(Some(value))
+                    .ok()
+                    .expect("the example is of its type")
             }
         }
     };

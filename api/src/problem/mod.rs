@@ -39,7 +39,14 @@ impl Problem {
     /// A problem of this kind, in words for the caller.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), instance: None, request_id: None, errors: Vec::new(), retry_after: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            instance: None,
+            request_id: None,
+            errors: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// Which kind it is.
@@ -51,7 +58,10 @@ impl Problem {
     /// A fault of ours, of which a caller learns nothing more; the log has it.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(Kind::Internal, "the request failed for a reason that is not yours; the log has the particulars")
+        Self::new(
+            Kind::Internal,
+            "the request failed for a reason that is not yours; the log has the particulars",
+        )
     }
 
     /// No such thing.
@@ -63,7 +73,10 @@ impl Problem {
     /// A page of an origin that may not call.
     #[must_use]
     pub fn origin_not_allowed() -> Self {
-        Self::new(Kind::OriginNotAllowed, "the operator has not named the origin of this page (DARKROOM_CORS_ORIGINS)")
+        Self::new(
+            Kind::OriginNotAllowed,
+            "the operator has not named the origin of this page (DARKROOM_CORS_ORIGINS)",
+        )
     }
 
     /// The problem lies at this place of the body.
@@ -122,7 +135,9 @@ impl ResponseError for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let response = Response::builder().status(self.status()).content_type("application/problem+json");
+        let response = Response::builder()
+            .status(self.status())
+            .content_type("application/problem+json");
         let response = match self.retry_after {
             Some(seconds) => response.header("Retry-After", seconds),
             None => response,
@@ -147,7 +162,9 @@ impl From<poem::Error> for Problem {
             }
             Err(error) if error.is::<CorsError>() => Self::origin_not_allowed(),
             Err(error) if error.is::<ParsePathError>() => Self::not_found("path"),
-            Err(error) if error.is::<ParseParamError>() => Self::new(Kind::InvalidParameter, error.to_string()),
+            Err(error) if error.is::<ParseParamError>() => {
+                Self::new(Kind::InvalidParameter, error.to_string())
+            }
             Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),
             Err(error) => {
                 tracing::error!(%error, "a request failed");

@@ -37,7 +37,13 @@ pub(super) struct Patient<T> {
 
 impl<T> Patient<T> {
     pub(super) fn new(inner: T, usage: Usage) -> Self {
-        Self { inner, usage, head: Some(0), is_http2: None, alarm: Box::pin(sleep(HEAD)) }
+        Self {
+            inner,
+            usage,
+            head: Some(0),
+            is_http2: None,
+            alarm: Box::pin(sleep(HEAD)),
+        }
     }
 
     /// Something moved. A head has its time from its first byte on, however it drips.
@@ -71,7 +77,11 @@ impl<T> Patient<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Ready(result) => {
@@ -84,7 +94,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.inner).poll_write(cx, bytes) {
             Poll::Ready(result) => {
                 self.moved();
@@ -142,7 +156,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_begin_a_request_is_given_up() {
-        for said in ["", "GET /", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        for said in [
+            "",
+            "GET /",
+            "GET /healthz HTTP/1.1\r\nHost: a\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ] {
             let (mut caller, mut served, _usage) = connection();
             caller.write_all(said.as_bytes()).await.unwrap();
             assert_eq!(fails_after(&mut served).await, HEAD, "{said}");
@@ -160,7 +179,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        assert_eq!(fails_after(&mut served).await, Duration::from_mins(1) + HEAD);
+        assert_eq!(
+            fails_after(&mut served).await,
+            Duration::from_mins(1) + HEAD
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,7 +197,10 @@ mod tests {
             caller.write_all(b"more").await.unwrap();
         };
         let (read, ()) = tokio::join!(served.read_u8(), answer);
-        assert_eq!((read.unwrap(), began.elapsed()), (b'm', Duration::from_mins(1)));
+        assert_eq!(
+            (read.unwrap(), began.elapsed()),
+            (b'm', Duration::from_mins(1))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,7 +209,10 @@ mod tests {
         let _under_way = usage.begin();
         let began = Instant::now();
         let error = served.write_all(&[0; 65]).await.unwrap_err();
-        assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, SILENCE));
+        assert_eq!(
+            (error.kind(), began.elapsed()),
+            (io::ErrorKind::TimedOut, SILENCE)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,7 +32,12 @@ pub(crate) struct Changes {
 impl Changes {
     /// The beginning of a workflow's latest run.
     pub(crate) fn of(workflow_id: &str) -> Self {
-        Self { workflow_id: workflow_id.to_owned(), place: Vec::new(), at_most: None, closed: false }
+        Self {
+            workflow_id: workflow_id.to_owned(),
+            place: Vec::new(),
+            at_most: None,
+            closed: false,
+        }
     }
 
     /// Returns from the next wait after this time at the latest.
@@ -52,7 +57,10 @@ impl Changes {
         let mut client = temporal.client()?.clone();
         let request = GetWorkflowExecutionHistoryRequest {
             namespace: client.namespace(),
-            execution: Some(WorkflowExecution { workflow_id: self.workflow_id.clone(), run_id: String::new() }),
+            execution: Some(WorkflowExecution {
+                workflow_id: self.workflow_id.clone(),
+                run_id: String::new(),
+            }),
             maximum_page_size: PAGE,
             next_page_token: self.place.clone(),
             wait_new_event: true,
@@ -62,7 +70,12 @@ impl Changes {
         let mut request = request.into_request();
         request.set_timeout(POLL);
         let limit = self.at_most.take().unwrap_or(POLL);
-        match tokio::time::timeout(limit, WorkflowService::get_workflow_execution_history(&mut client, request)).await {
+        match tokio::time::timeout(
+            limit,
+            WorkflowService::get_workflow_execution_history(&mut client, request),
+        )
+        .await
+        {
             Ok(Ok(answer)) => {
                 self.place = answer.into_inner().next_page_token;
                 self.closed = self.place.is_empty();

@@ -17,7 +17,8 @@ use std::{
 
 use darkroom_config::temporal::TemporalConfig;
 use temporalio_client::{
-    Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowGetResultOptions, WorkflowQueryOptions,
+    Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowGetResultOptions,
+    WorkflowQueryOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
     tonic::{Code, Status},
 };
@@ -57,7 +58,9 @@ impl Temporal {
                         tracing::info!(namespace = config.namespace(), "connected to Temporal");
                         return;
                     }
-                    Err(error) => tracing::warn!(error = format!("{error:#}"), "waiting for Temporal"),
+                    Err(error) => {
+                        tracing::warn!(error = format!("{error:#}"), "waiting for Temporal")
+                    }
                 }
                 tokio::time::sleep(RECONNECT).await;
             }
@@ -89,12 +92,16 @@ pub(crate) fn query_options() -> WorkflowQueryOptions {
 
 /// Options for a description.
 pub(crate) fn describe_options() -> WorkflowDescribeOptions {
-    WorkflowDescribeOptions::builder().rpc_options(rpc_options()).build()
+    WorkflowDescribeOptions::builder()
+        .rpc_options(rpc_options())
+        .build()
 }
 
 /// Options for the result that [`ending`] waits for.
 pub(crate) fn result_options() -> WorkflowGetResultOptions {
-    WorkflowGetResultOptions::builder().rpc_options(rpc_options()).build()
+    WorkflowGetResultOptions::builder()
+        .rpc_options(rpc_options())
+        .build()
 }
 
 /// What a workflow left when it closed.
@@ -116,7 +123,9 @@ pub(crate) async fn ending<T>(
 where
     T: TemporalDeserializable + 'static,
 {
-    let Ok(result) = tokio::time::timeout(CLOSE_TIMEOUT, result).await else { return Ok(Ending::Open) };
+    let Ok(result) = tokio::time::timeout(CLOSE_TIMEOUT, result).await else {
+        return Ok(Ending::Open);
+    };
     let recorded = match result {
         Ok(state) => Some(state),
         Err(WorkflowGetResultError::Failed(failure)) => match *failure {
@@ -168,7 +177,11 @@ pub(crate) fn problem(status: &Status) -> Problem {
 /// Whether a call failed for want of a server that answers.
 pub(crate) fn is_away(status: &Status) -> bool {
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted | Code::Aborted => true,
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::ResourceExhausted
+        | Code::Aborted => true,
         // The transport's own errors come without a code of their own.
         Code::Unknown => std::error::Error::source(status).is_some(),
         _ => false,
@@ -177,5 +190,9 @@ pub(crate) fn is_away(status: &Status) -> bool {
 
 /// What a caller is told while there is no Temporal.
 pub(crate) fn away() -> Problem {
-    Problem::new(Kind::TemporalUnavailable, "Temporal cannot be reached; try again").retry_after(2)
+    Problem::new(
+        Kind::TemporalUnavailable,
+        "Temporal cannot be reached; try again",
+    )
+    .retry_after(2)
 }

@@ -8,7 +8,8 @@ use temporalio_client::{
     tonic::{IntoRequest, Status},
 };
 use temporalio_common::protos::temporal::api::{
-    enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
+    enums::v1::TaskQueueType, taskqueue::v1::TaskQueue,
+    workflowservice::v1::DescribeTaskQueueRequest,
 };
 
 /// How long an answer may take.
@@ -24,19 +25,30 @@ pub(crate) struct Queue {
 }
 
 /// Asks how a queue stands.
-pub(crate) async fn describe(client: &Client, name: &str, kind: TaskQueueType) -> Result<Queue, Status> {
+pub(crate) async fn describe(
+    client: &Client,
+    name: &str,
+    kind: TaskQueueType,
+) -> Result<Queue, Status> {
     let mut client = client.clone();
     let mut request = DescribeTaskQueueRequest {
         namespace: client.namespace(),
-        task_queue: Some(TaskQueue { name: name.to_owned(), ..Default::default() }),
+        task_queue: Some(TaskQueue {
+            name: name.to_owned(),
+            ..Default::default()
+        }),
         task_queue_type: kind.into(),
         report_stats: true,
         ..Default::default()
     }
     .into_request();
     request.set_timeout(TIMEOUT);
-    let described = WorkflowService::describe_task_queue(&mut client, request).await?.into_inner();
-    let backlog = described.stats.map_or(0, |stats| stats.approximate_backlog_count);
+    let described = WorkflowService::describe_task_queue(&mut client, request)
+        .await?
+        .into_inner();
+    let backlog = described
+        .stats
+        .map_or(0, |stats| stats.approximate_backlog_count);
     Ok(Queue {
         workers: u32::try_from(described.pollers.len()).unwrap_or(u32::MAX),
         backlog: u64::try_from(backlog).unwrap_or_default(),

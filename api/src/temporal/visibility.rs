@@ -14,7 +14,8 @@ use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::{
     workflow::v1::WorkflowExecutionInfo,
     workflowservice::v1::{
-        CountWorkflowExecutionsRequest, DescribeWorkflowExecutionRequest, ListWorkflowExecutionsRequest,
+        CountWorkflowExecutionsRequest, DescribeWorkflowExecutionRequest,
+        ListWorkflowExecutionsRequest,
     },
 };
 
@@ -34,11 +35,28 @@ pub(crate) struct Filter {
 impl Filter {
     /// The filter in Temporal's [list filter](https://docs.temporal.io/list-filter) language.
     pub(crate) fn to_query(&self) -> String {
-        let mut terms = vec!["WorkflowType = 'MediaGeneration'".to_owned(), tenant_is(self.tenant.as_ref())];
-        terms.extend(self.status.as_ref().map(|status| format!("JobStatus = {}", quoted(status))));
-        terms.extend(self.model.as_ref().map(|model| format!("Model = {}", quoted(model))));
-        terms.extend(self.created_after.map(|time| format!("StartTime >= '{time}'")));
-        terms.extend(self.created_before.map(|time| format!("StartTime < '{time}'")));
+        let mut terms = vec![
+            "WorkflowType = 'MediaGeneration'".to_owned(),
+            tenant_is(self.tenant.as_ref()),
+        ];
+        terms.extend(
+            self.status
+                .as_ref()
+                .map(|status| format!("JobStatus = {}", quoted(status))),
+        );
+        terms.extend(
+            self.model
+                .as_ref()
+                .map(|model| format!("Model = {}", quoted(model))),
+        );
+        terms.extend(
+            self.created_after
+                .map(|time| format!("StartTime >= '{time}'")),
+        );
+        terms.extend(
+            self.created_before
+                .map(|time| format!("StartTime < '{time}'")),
+        );
         terms.join(" AND ")
     }
 }
@@ -69,7 +87,9 @@ pub(crate) async fn list(
         next_page_token: place,
         query: filter.to_query(),
     };
-    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request)).await?.into_inner();
+    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request))
+        .await?
+        .into_inner();
     Ok((listed.executions, listed.next_page_token))
 }
 
@@ -88,12 +108,19 @@ pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
 
 /// How many workflows have a task that fails again and again, as far as Temporal tells: since server 1.30.
 pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
-    count(client, "ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL".to_owned()).await
+    count(
+        client,
+        "ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL".to_owned(),
+    )
+    .await
 }
 
 async fn count(client: &Client, query: String) -> Result<u64, Status> {
     let mut client = client.clone();
-    let request = CountWorkflowExecutionsRequest { namespace: client.namespace(), query };
+    let request = CountWorkflowExecutionsRequest {
+        namespace: client.namespace(),
+        query,
+    };
     let counted = WorkflowService::count_workflow_executions(&mut client, limited(request)).await?;
     Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())
 }
@@ -103,14 +130,20 @@ pub(crate) async fn is_latest(client: &Client, run: &WorkflowExecution) -> Resul
     let mut client = client.clone();
     let request = DescribeWorkflowExecutionRequest {
         namespace: client.namespace(),
-        execution: Some(WorkflowExecution { workflow_id: run.workflow_id.clone(), run_id: String::new() }),
+        execution: Some(WorkflowExecution {
+            workflow_id: run.workflow_id.clone(),
+            run_id: String::new(),
+        }),
     };
-    let described = match WorkflowService::describe_workflow_execution(&mut client, limited(request)).await {
-        Ok(described) => described.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Ok(false),
-        Err(status) => return Err(status),
-    };
-    let latest = described.workflow_execution_info.and_then(|info| info.execution);
+    let described =
+        match WorkflowService::describe_workflow_execution(&mut client, limited(request)).await {
+            Ok(described) => described.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(false),
+            Err(status) => return Err(status),
+        };
+    let latest = described
+        .workflow_execution_info
+        .and_then(|info| info.execution);
     Ok(latest.is_some_and(|latest| latest.run_id == run.run_id))
 }
 
@@ -126,7 +159,10 @@ mod tests {
 
     #[test]
     fn values_cannot_leave_their_quotes() {
-        let filter = Filter { model: Some("a/b' OR 'x'='x\\".to_owned()), ..Filter::default() };
+        let filter = Filter {
+            model: Some("a/b' OR 'x'='x\\".to_owned()),
+            ..Filter::default()
+        };
         assert_eq!(
             filter.to_query(),
             r"WorkflowType = 'MediaGeneration' AND Tenant IS NULL AND Model = 'a/b'' OR ''x''=''x\\'"

@@ -38,7 +38,11 @@ impl WebhooksApi {
     /// List the webhooks of a job
     ///
     /// What was sent of each end of the job, with every attempt and what came of it, for as long as Temporal keeps it.
-    #[oai(path = "/jobs/:job_id/webhooks", method = "get", operation_id = "listWebhooks")]
+    #[oai(
+        path = "/jobs/:job_id/webhooks",
+        method = "get",
+        operation_id = "listWebhooks"
+    )]
     async fn deliveries(&self, caller: Caller, job_id: Path<String>) -> Outcome<Deliveries> {
         let view = jobs::find(&self.0, &caller, &job_id.0).await?;
         Ok(deliveries::list(&self.0, &view.state).await?.into())
@@ -47,7 +51,11 @@ impl WebhooksApi {
     /// Send the webhook of a job again
     ///
     /// Makes an attempt now: the next one of a delivery that waits, or the first of another run if it is over.
-    #[oai(path = "/jobs/:job_id/webhooks", method = "post", operation_id = "redeliverWebhook")]
+    #[oai(
+        path = "/jobs/:job_id/webhooks",
+        method = "post",
+        operation_id = "redeliverWebhook"
+    )]
     async fn redeliver(&self, caller: Caller, job_id: Path<String>) -> Outcome<Redeliver> {
         let view = jobs::find(&self.0, &caller, &job_id.0).await?;
         Ok(deliveries::redeliver(&self.0, &view.state).await?.into())
@@ -56,23 +64,38 @@ impl WebhooksApi {
     /// Read the secret of webhooks
     ///
     /// What signs webhooks to you, for the Standard Webhooks library of your language. Each tenant has one of its own.
-    #[oai(path = "/webhooks/secret", method = "get", operation_id = "getWebhookSecret")]
+    #[oai(
+        path = "/webhooks/secret",
+        method = "get",
+        operation_id = "getWebhookSecret"
+    )]
     #[expect(clippy::unused_async, reason = "operations are asynchronous")]
     async fn secret(&self, caller: Caller) -> Outcome<Secret> {
         let secret = self.0.webhook_secret.as_ref().ok_or_else(|| {
-            Problem::new(Kind::NoWebhook, "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET")
+            Problem::new(
+                Kind::NoWebhook,
+                "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET",
+            )
         })?;
         let key = secret.of(caller.tenant().map(Tenant::as_str)).to_text();
-        let response = Response::builder().content_type("application/json").header("Cache-Control", "no-store");
+        let response = Response::builder()
+            .content_type("application/json")
+            .header("Cache-Control", "no-store");
         Ok(response.body(json!({ "key": key }).to_string()).into())
     }
 
     /// Take a report of Replicate's
     ///
     /// For the provider: its own word that a prediction has ended, signed as Standard Webhooks has it.
-    #[oai(path = "/webhooks/replicate/:job_id", method = "post", operation_id = "reportPrediction")]
+    #[oai(
+        path = "/webhooks/replicate/:job_id",
+        method = "post",
+        operation_id = "reportPrediction"
+    )]
     async fn report(&self, request: &Request, job_id: Path<String>, body: Body) -> Outcome<Report> {
-        Ok(replicate::report(&self.0, request, &job_id.0, body).await?.into())
+        Ok(replicate::report(&self.0, request, &job_id.0, body)
+            .await?
+            .into())
     }
 }
 
@@ -80,7 +103,11 @@ impl WebhooksApi {
 struct Secret;
 
 impl Operation for Secret {
-    const SUCCESSES: &'static [Success] =
-        &[Success { status: 200, description: "The secret.", content: Content::WebhookSecret, headers: &[] }];
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 200,
+        description: "The secret.",
+        content: Content::WebhookSecret,
+        headers: &[],
+    }];
     const PROBLEMS: &'static [Kind] = &[Kind::NoWebhook];
 }

@@ -29,8 +29,12 @@ pub(crate) const MAX_REPORTS: usize = 8;
 pub(super) struct Report;
 
 impl Operation for Report {
-    const SUCCESSES: &'static [Success] =
-        &[Success { status: 204, description: "The report is taken.", content: Content::None, headers: &[] }];
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 204,
+        description: "The report is taken.",
+        content: Content::None,
+        headers: &[],
+    }];
     const PROBLEMS: &'static [Kind] = &[Kind::Malformed, Kind::RequestTimeout, Kind::TooLarge];
 }
 
@@ -45,9 +49,16 @@ pub(super) async fn report(
         timestamp: request.header("webhook-timestamp").unwrap_or_default(),
         signature: request.header("webhook-signature").unwrap_or_default(),
     };
-    let not_genuine =
-        || Problem::new(Kind::Unauthenticated, "the report is not signed by the provider, or not just now");
-    let secret = context.replicate_secret.as_ref().filter(|_| signed.is_plausible(Timestamp::now()));
+    let not_genuine = || {
+        Problem::new(
+            Kind::Unauthenticated,
+            "the report is not signed by the provider, or not just now",
+        )
+    };
+    let secret = context
+        .replicate_secret
+        .as_ref()
+        .filter(|_| signed.is_plausible(Timestamp::now()));
     let secret = secret.ok_or_else(not_genuine)?;
     // Whoever reports is unknown until the body is read, so few are read at a time.
     let _turn = context.reports.acquire().await;
@@ -55,8 +66,12 @@ pub(super) async fn report(
     if !secret.verifies(signed, &body, Timestamp::now()) {
         return Err(not_genuine());
     }
-    let prediction: Prediction = serde_json::from_slice(&body)
-        .map_err(|error| Problem::new(Kind::Malformed, format!("the report makes no sense: {error}")))?;
+    let prediction: Prediction = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(
+            Kind::Malformed,
+            format!("the report makes no sense: {error}"),
+        )
+    })?;
     if prediction.status.is_terminal()
         && let Ok(job_id) = job_id.parse()
     {
@@ -66,12 +81,28 @@ pub(super) async fn report(
 }
 
 /// Tells the workflow. Temporal drops a signal whose request id it has seen, so a repeated report has no effect.
-async fn signal(context: &Context, job_id: &JobId, webhook_id: &str, prediction: Prediction) -> Result<(), Problem> {
-    let handle = context.temporal.client()?.get_workflow_handle::<MediaGeneration>(job_id.as_str());
-    let report = PredictionReport { prediction_id: prediction.id, status: prediction.status };
-    let options =
-        WorkflowSignalOptions::builder().request_id(webhook_id.to_owned()).rpc_options(temporal::rpc_options()).build();
-    match handle.signal(MediaGeneration::prediction_reported, report, options).await {
+async fn signal(
+    context: &Context,
+    job_id: &JobId,
+    webhook_id: &str,
+    prediction: Prediction,
+) -> Result<(), Problem> {
+    let handle = context
+        .temporal
+        .client()?
+        .get_workflow_handle::<MediaGeneration>(job_id.as_str());
+    let report = PredictionReport {
+        prediction_id: prediction.id,
+        status: prediction.status,
+    };
+    let options = WorkflowSignalOptions::builder()
+        .request_id(webhook_id.to_owned())
+        .rpc_options(temporal::rpc_options())
+        .build();
+    match handle
+        .signal(MediaGeneration::prediction_reported, report, options)
+        .await
+    {
         // A job that has ended needs no report.
         Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
         Err(WorkflowInteractionError::Rpc(status)) => Err(temporal::problem(&status)),

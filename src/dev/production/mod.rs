@@ -18,8 +18,8 @@ use anyhow::{Context, Result};
 
 use self::{postgres::Postgres, programs::Programs, scripts::Secrets, temporal::Temporal};
 use super::{
-    Options, environment, ports, process::Process, provider::ProviderServer, s3::BUCKET, start_provider, until_ready,
-    versitygw::VersityGateway,
+    Options, environment, ports, process::Process, provider::ProviderServer, s3::BUCKET,
+    start_provider, until_ready, versitygw::VersityGateway,
 };
 
 /// The namespace.
@@ -62,7 +62,8 @@ impl Production {
     /// If a component cannot be started; the message says which and where its log is.
     pub async fn start(options: Options, workers: usize, progress: impl Fn(&str)) -> Result<Self> {
         let directory = &options.directory;
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
         let programs = programs::locate(&progress).await?;
         let (secrets, api_key) = scripts::secrets(directory)?;
         let postgres = Postgres::start(&options, secrets.get("POSTGRES_PASSWORD")?).await?;
@@ -132,7 +133,12 @@ impl Production {
         let mut variables = self.variables()?;
         variables.push(metrics_listen(&self.options, &name, usual).await?);
         variables.extend_from_slice(further);
-        self.workers.push(environment::spawn(&name, "worker", &variables, &self.options)?);
+        self.workers.push(environment::spawn(
+            &name,
+            "worker",
+            &variables,
+            &self.options,
+        )?);
         Ok(())
     }
 
@@ -156,7 +162,8 @@ impl Production {
         self.api.stop();
         self.temporal.stop();
         meanwhile().await;
-        self.temporal = Temporal::start(&self.programs, &self.options, &self.postgres, &self.secrets).await?;
+        self.temporal =
+            Temporal::start(&self.programs, &self.options, &self.postgres, &self.secrets).await?;
         self.api = start_api(&self.variables()?, &self.options).await?;
         self.add_workers(workers).await
     }
@@ -167,16 +174,34 @@ impl Production {
             self.add_worker(&[]).await?;
         }
         let processes: Vec<_> = self.workers.iter().chain([&self.api]).collect();
-        until_ready("workers and an api that are ready", &self.api_url(), &processes).await
+        until_ready(
+            "workers and an api that are ready",
+            &self.api_url(),
+            &processes,
+        )
+        .await
     }
 
     fn variables(&self) -> Result<Vec<(&'static str, String)>> {
-        variables(&self.temporal, &self.s3, self.provider.as_ref(), self.api_address, &self.secrets)
+        variables(
+            &self.temporal,
+            &self.s3,
+            self.provider.as_ref(),
+            self.api_address,
+            &self.secrets,
+        )
     }
 }
 
-async fn start_store(options: &Options, secrets: &Secrets, progress: &impl Fn(&str)) -> Result<VersityGateway> {
-    let keys = (secrets.get("AWS_ACCESS_KEY_ID")?, secrets.get("AWS_SECRET_ACCESS_KEY")?);
+async fn start_store(
+    options: &Options,
+    secrets: &Secrets,
+    progress: &impl Fn(&str),
+) -> Result<VersityGateway> {
+    let keys = (
+        secrets.get("AWS_ACCESS_KEY_ID")?,
+        secrets.get("AWS_SECRET_ACCESS_KEY")?,
+    );
     VersityGateway::start_with_keys(options, keys, progress).await
 }
 
@@ -187,7 +212,11 @@ async fn start_api(variables: &[(&'static str, String)], options: &Options) -> R
 }
 
 /// Where a process serves its metrics.
-async fn metrics_listen(options: &Options, name: &str, usual: u16) -> Result<(&'static str, String)> {
+async fn metrics_listen(
+    options: &Options,
+    name: &str,
+    usual: u16,
+) -> Result<(&'static str, String)> {
     let address = ports::pick(options, &format!("{name}-metrics"), usual).await?;
     Ok(("METRICS_LISTEN", address.to_string()))
 }
@@ -211,7 +240,12 @@ fn variables(
         ("DARKROOM_PUBLIC_URL", format!("http://{api_address}")),
         ("DARKROOM_TEMPORAL_UI", temporal.ui.clone()),
     ];
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "DARKROOM_API_KEYS", "DARKROOM_WEBHOOK_SECRET"] {
+    for name in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "DARKROOM_API_KEYS",
+        "DARKROOM_WEBHOOK_SECRET",
+    ] {
         variables.push((name, secrets.get(name)?.to_owned()));
     }
     variables.extend(provider.into_iter().flat_map(environment::of_provider));

@@ -46,7 +46,13 @@ impl Postgres {
         }
         let address = ports::pick(options, "postgres", 5432).await?;
         let process = spawn(&programs, &home, address, options)?;
-        let mut postgres = Self { address, programs, home, options: options.clone(), process };
+        let mut postgres = Self {
+            address,
+            programs,
+            home,
+            options: options.clone(),
+            process,
+        };
         let began = Instant::now();
         while let Err(error) = postgres.until_ready().await {
             if postgres.process.is_running() || began.elapsed() > PREDECESSOR {
@@ -75,22 +81,48 @@ impl Postgres {
     }
 
     async fn until_ready(&self) -> Result<()> {
-        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let (host, port) = (
+            self.address.ip().to_string(),
+            self.address.port().to_string(),
+        );
         let ready = async || {
             let mut command = Command::new(self.programs.join("pg_isready"));
-            command.args(["--host", &host, "--port", &port]).stdout(Stdio::null());
+            command
+                .args(["--host", &host, "--port", &port])
+                .stdout(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
-        process::until("PostgreSQL", Duration::from_mins(1), &[&self.process], ready).await
+        process::until(
+            "PostgreSQL",
+            Duration::from_mins(1),
+            &[&self.process],
+            ready,
+        )
+        .await
     }
 }
 
 fn spawn(programs: &Path, home: &Path, address: SocketAddr, options: &Options) -> Result<Process> {
     let mut command = Command::new(&options.binary);
-    command.args(["supervise", "--signal", "INT", "--"]).args(as_its_user()?);
-    command.arg(programs.join("postgres")).arg("-D").arg(home.join("data"));
-    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
-    command.args(["-c", "unix_socket_directories=", "-c", "max_connections=200"]);
+    command
+        .args(["supervise", "--signal", "INT", "--"])
+        .args(as_its_user()?);
+    command
+        .arg(programs.join("postgres"))
+        .arg("-D")
+        .arg(home.join("data"));
+    command.args([
+        "-h",
+        &address.ip().to_string(),
+        "-p",
+        &address.port().to_string(),
+    ]);
+    command.args([
+        "-c",
+        "unix_socket_directories=",
+        "-c",
+        "max_connections=200",
+    ]);
     command.current_dir("/");
     Process::spawn("postgres", command, &log_directory(&options.directory))
 }
@@ -103,11 +135,24 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
     for path in [&password_file, &unfinished] {
         run(Command::new("rm").arg("-rf").arg(path), "rm")?;
     }
-    let mut secret = File::options().write(true).create_new(true).mode(0o600).open(&password_file)?;
+    let mut secret = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&password_file)?;
     secret.write_all(password.as_bytes())?;
     if is_root()? {
-        run(Command::new("chown").args(["-R", "postgres:postgres"]).arg(home), "chown")?;
-        let reached = as_user("test").arg("-x").arg(home).status().is_ok_and(|status| status.success());
+        run(
+            Command::new("chown")
+                .args(["-R", "postgres:postgres"])
+                .arg(home),
+            "chown",
+        )?;
+        let reached = as_user("test")
+            .arg("-x")
+            .arg(home)
+            .status()
+            .is_ok_and(|status| status.success());
         ensure!(
             reached,
             "the system's user postgres, as whom PostgreSQL runs for root, cannot reach {}; keep the data elsewhere, \
@@ -116,8 +161,14 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
         );
     }
     let mut command = own(&programs.join("initdb"))?;
-    command.arg("-D").arg(&unfinished).args(["--username", ROLE, "--auth", "scram-sha-256"]);
-    command.args(["--encoding", "UTF8", "--locale", "C"]).arg("--pwfile").arg(&password_file);
+    command
+        .arg("-D")
+        .arg(&unfinished)
+        .args(["--username", ROLE, "--auth", "scram-sha-256"]);
+    command
+        .args(["--encoding", "UTF8", "--locale", "C"])
+        .arg("--pwfile")
+        .arg(&password_file);
     run(&mut command, "initdb")?;
     std::fs::remove_file(password_file)?;
     std::fs::rename(unfinished, home.join("data"))?;
@@ -125,10 +176,17 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
 }
 
 fn run(command: &mut Command, name: &str) -> Result<()> {
-    let output =
-        command.current_dir("/").stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    let output = command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name} failed: {}", said.lines().last().unwrap_or_default());
+    ensure!(
+        output.status.success(),
+        "{name} failed: {}",
+        said.lines().last().unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -148,7 +206,12 @@ fn as_its_user() -> Result<&'static [&'static str]> {
     Ok(if is_root()? { &SETPRIV } else { &[] })
 }
 
-const SETPRIV: [&str; 4] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
+const SETPRIV: [&str; 4] = [
+    "setpriv",
+    "--reuid=postgres",
+    "--regid=postgres",
+    "--init-groups",
+];
 
 fn as_user(program: &str) -> Command {
     let mut command = Command::new(SETPRIV[0]);
@@ -157,7 +220,10 @@ fn as_user(program: &str) -> Command {
 }
 
 fn is_root() -> Result<bool> {
-    Ok(std::fs::metadata("/proc/self").context("cannot tell who runs this")?.uid() == 0)
+    Ok(std::fs::metadata("/proc/self")
+        .context("cannot tell who runs this")?
+        .uid()
+        == 0)
 }
 
 /// Where PostgreSQL's programs are: on the `PATH`, or where Debian has them, the newest.
@@ -169,7 +235,13 @@ fn locate() -> Result<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
         .collect();
     debian.sort();
-    let is_whole = |path: &PathBuf| ["initdb", "postgres", "pg_isready"].iter().all(|name| path.join(name).is_file());
-    let found = std::env::split_paths(&on_path).chain(debian.into_iter().rev()).find(is_whole);
+    let is_whole = |path: &PathBuf| {
+        ["initdb", "postgres", "pg_isready"]
+            .iter()
+            .all(|name| path.join(name).is_file())
+    };
+    let found = std::env::split_paths(&on_path)
+        .chain(debian.into_iter().rev())
+        .find(is_whole);
     found.context("PostgreSQL is not installed; install it, as by: apt-get install postgresql")
 }

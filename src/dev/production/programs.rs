@@ -28,7 +28,12 @@ impl Programs {
     /// A `PATH` on which scripts find our programs before any other.
     pub(super) fn path(&self) -> Result<OsString> {
         let path = env::var_os("PATH").unwrap_or_default();
-        Ok(env::join_paths(self.directories.iter().cloned().chain(env::split_paths(&path)))?)
+        Ok(env::join_paths(
+            self.directories
+                .iter()
+                .cloned()
+                .chain(env::split_paths(&path)),
+        )?)
     }
 }
 
@@ -44,15 +49,33 @@ pub(super) async fn locate(progress: &impl Fn(&str)) -> Result<Programs> {
     let packages = [
         ("temporal-server", format!("{server}/server")),
         ("temporal-sql-tool", format!("{server}/tools/sql")),
-        ("temporal-ui", "github.com/temporalio/ui-server/v2/cmd/server".to_owned()),
+        (
+            "temporal-ui",
+            "github.com/temporalio/ui-server/v2/cmd/server".to_owned(),
+        ),
     ];
-    if !packages.iter().all(|(name, _)| cache::runs(&directory.join(name))) {
-        progress(&format!("building Temporal {SERVER_VERSION} with Go, once: about 3 minutes on 2 cores"));
+    if !packages
+        .iter()
+        .all(|(name, _)| cache::runs(&directory.join(name)))
+    {
+        progress(&format!(
+            "building Temporal {SERVER_VERSION} with Go, once: about 3 minutes on 2 cores"
+        ));
         for (name, package) in packages {
             cache::build_tool(&package, "", &directory.join(name))?;
         }
     }
-    let (server, ui) = (directory.join("temporal-server"), directory.join("temporal-ui"));
-    let cli_directory = cli.parent().map(Path::to_owned).filter(|directory| !directory.as_os_str().is_empty());
-    Ok(Programs { server, ui, directories: [directory].into_iter().chain(cli_directory).collect() })
+    let (server, ui) = (
+        directory.join("temporal-server"),
+        directory.join("temporal-ui"),
+    );
+    let cli_directory = cli
+        .parent()
+        .map(Path::to_owned)
+        .filter(|directory| !directory.as_os_str().is_empty());
+    Ok(Programs {
+        server,
+        ui,
+        directories: [directory].into_iter().chain(cli_directory).collect(),
+    })
 }

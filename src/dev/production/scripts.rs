@@ -23,7 +23,10 @@ pub(super) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
     pub(super) fn get(&self, name: &str) -> Result<&str> {
-        self.0.get(name).map(String::as_str).with_context(|| format!("{name} is not among the secrets of the stack"))
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("{name} is not among the secrets of the stack"))
     }
 }
 
@@ -41,12 +44,26 @@ pub(super) fn secrets(directory: &Path) -> Result<(Secrets, String)> {
             std::fs::remove_file(&file)?;
         }
         let key = run(Command::new(deploy().join("new-env.sh")).arg(&file))?;
-        File::options().write(true).create_new(true).mode(0o600).open(&key_file)?.write_all(key.as_bytes())?;
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&key_file)?
+            .write_all(key.as_bytes())?;
     }
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-    let secrets = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Ok((Secrets(secrets), std::fs::read_to_string(key_file)?.trim().to_owned()))
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='));
+    let secrets = lines
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Ok((
+        Secrets(secrets),
+        std::fs::read_to_string(key_file)?.trim().to_owned(),
+    ))
 }
 
 /// Makes Temporal's databases, or brings them up to date.
@@ -63,7 +80,10 @@ pub(super) fn schema(programs: &Programs, postgres: &Postgres, secrets: &Secrets
 /// Makes the namespace and its search attributes.
 pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
     let mut command = script(programs, "temporal/namespace.sh")?;
-    command.env("TEMPORAL_ADDRESS", address).env("TEMPORAL_NAMESPACE", NAMESPACE).env("TEMPORAL_RETENTION", RETENTION);
+    command
+        .env("TEMPORAL_ADDRESS", address)
+        .env("TEMPORAL_NAMESPACE", NAMESPACE)
+        .env("TEMPORAL_RETENTION", RETENTION);
     run(&mut command).map(|_| ())
 }
 
@@ -74,7 +94,10 @@ pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
         .env("AWS_ENDPOINT_URL_S3", endpoint)
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", secrets.get("AWS_ACCESS_KEY_ID")?)
-        .env("AWS_SECRET_ACCESS_KEY", secrets.get("AWS_SECRET_ACCESS_KEY")?)
+        .env(
+            "AWS_SECRET_ACCESS_KEY",
+            secrets.get("AWS_SECRET_ACCESS_KEY")?,
+        )
         .env("S3_BUCKET", BUCKET);
     run(&mut command).map(|_| ())
 }
@@ -89,8 +112,15 @@ fn script(programs: &Programs, name: &str) -> Result<Command> {
 /// Runs a script and returns what it printed.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name} failed: {}", said.lines().last().unwrap_or_default());
+    ensure!(
+        output.status.success(),
+        "{name} failed: {}",
+        said.lines().last().unwrap_or_default()
+    );
     Ok(String::from_utf8(output.stdout)?)
 }

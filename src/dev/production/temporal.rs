@@ -20,8 +20,12 @@ use crate::dev::{
 pub const HISTORY_SHARDS: u32 = 128;
 
 /// The services, and the ports that each has by default, for calls and for its peers.
-const SERVICES: [(&str, u16, u16); 4] =
-    [("FRONTEND", 7233, 6933), ("HISTORY", 7234, 6934), ("MATCHING", 7235, 6935), ("WORKER", 7239, 6939)];
+const SERVICES: [(&str, u16, u16); 4] = [
+    ("FRONTEND", 7233, 6933),
+    ("HISTORY", 7234, 6934),
+    ("MATCHING", 7235, 6935),
+    ("WORKER", 7239, 6939),
+];
 
 /// A running server and its UI. Dropping it stops both.
 pub struct Temporal {
@@ -43,7 +47,9 @@ impl Temporal {
         secrets: &Secrets,
     ) -> Result<Self> {
         let mut command = supervised(options);
-        command.arg(&programs.server).args(["--allow-no-auth", "start"]);
+        command
+            .arg(&programs.server)
+            .args(["--allow-no-auth", "start"]);
         command
             .env("DB", "postgres12")
             .env("POSTGRES_SEEDS", postgres.address.ip().to_string())
@@ -51,23 +57,37 @@ impl Temporal {
             .env("POSTGRES_USER", ROLE)
             .env("POSTGRES_PWD", secrets.get("POSTGRES_PASSWORD")?)
             .env("NUM_HISTORY_SHARDS", HISTORY_SHARDS.to_string())
-            .env("DYNAMIC_CONFIG_FILE_PATH", scripts::deploy().join("temporal/dynamic-config.yaml"))
+            .env(
+                "DYNAMIC_CONFIG_FILE_PATH",
+                scripts::deploy().join("temporal/dynamic-config.yaml"),
+            )
             .env("LOG_LEVEL", "warn")
             .env("BIND_ON_IP", "127.0.0.1");
         let components: Vec<_> = SERVICES
             .iter()
             .flat_map(|(service, port, peers)| {
-                [(format!("temporal-{service}"), *port), (format!("temporal-{service}-peers"), *peers)]
+                [
+                    (format!("temporal-{service}"), *port),
+                    (format!("temporal-{service}-peers"), *peers),
+                ]
             })
             .collect();
         let addresses = ports::pick_low(options, &components).await?;
         for ((service, ..), of_service) in SERVICES.iter().zip(addresses.chunks_exact(2)) {
-            command.env(format!("{service}_GRPC_PORT"), of_service[0].port().to_string());
-            command.env(format!("{service}_MEMBERSHIP_PORT"), of_service[1].port().to_string());
+            command.env(
+                format!("{service}_GRPC_PORT"),
+                of_service[0].port().to_string(),
+            );
+            command.env(
+                format!("{service}_MEMBERSHIP_PORT"),
+                of_service[1].port().to_string(),
+            );
         }
         let http = ports::pick(options, "temporal-http", 7243).await?;
         let metrics = ports::pick(options, "temporal-metrics", 9091).await?;
-        command.env("FRONTEND_HTTP_PORT", http.port().to_string()).env("PROMETHEUS_ENDPOINT", metrics.to_string());
+        command
+            .env("FRONTEND_HTTP_PORT", http.port().to_string())
+            .env("PROMETHEUS_ENDPOINT", metrics.to_string());
         let server = Process::spawn("temporal", command, &log_directory(&options.directory))?;
         // The frontend is the first of the services.
         let address = addresses[0].to_string();
@@ -75,9 +95,16 @@ impl Temporal {
         let ui = ports::pick(options, "temporal-ui", 8233).await?;
         let config = options.directory.join("temporal-ui");
         std::fs::create_dir_all(&config)?;
-        std::fs::copy(scripts::deploy().join("temporal/ui.yaml"), config.join("docker.yaml"))?;
+        std::fs::copy(
+            scripts::deploy().join("temporal/ui.yaml"),
+            config.join("docker.yaml"),
+        )?;
         let mut command = supervised(options);
-        command.arg(&programs.ui).arg("--root").arg(&options.directory).args(["--config", "temporal-ui"]);
+        command
+            .arg(&programs.ui)
+            .arg("--root")
+            .arg(&options.directory)
+            .args(["--config", "temporal-ui"]);
         command
             .args(["--env", "docker", "start"])
             .env("TEMPORAL_ADDRESS", &address)
@@ -86,10 +113,22 @@ impl Temporal {
             .env("TEMPORAL_UI_PORT", ui.port().to_string());
         let ui_server = Process::spawn("temporal-ui", command, &log_directory(&options.directory))?;
 
-        let temporal = Self { address, ui: format!("http://{ui}"), metrics, server, ui_server };
+        let temporal = Self {
+            address,
+            ui: format!("http://{ui}"),
+            metrics,
+            server,
+            ui_server,
+        };
         let answers = async || temporal.client().await.is_ok();
         let processes = [&temporal.server, &temporal.ui_server];
-        process::until("Temporal server", Duration::from_mins(2), &processes, answers).await?;
+        process::until(
+            "Temporal server",
+            Duration::from_mins(2),
+            &processes,
+            answers,
+        )
+        .await?;
         Ok(temporal)
     }
 
@@ -112,7 +151,10 @@ impl Temporal {
     pub async fn client(&self) -> Result<Client> {
         let url: Url = format!("http://{}", self.address).parse()?;
         let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
-        Ok(Client::new(connection, ClientOptions::new(NAMESPACE).build())?)
+        Ok(Client::new(
+            connection,
+            ClientOptions::new(NAMESPACE).build(),
+        )?)
     }
 }
 

@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use futures::stream;
 use jiff::Timestamp;
 use poem::{
-    Body, Endpoint, EndpointExt, FromRequest, IntoResponse, Request, RequestBody, Response, Route, get, handler,
+    Body, Endpoint, EndpointExt, FromRequest, IntoResponse, Request, RequestBody, Response, Route,
+    get, handler,
     http::{StatusCode, header},
     post,
     web::{Data, Json, Path, Query},
@@ -21,7 +22,10 @@ pub(super) fn routes() -> impl Endpoint {
         .at("/predictions/:id", get(read))
         .at("/predictions/:id/cancel", post(cancel))
         .at("/models/:owner/:name/predictions", post(create_for_model))
-        .at("/deployments/:owner/:name/predictions", post(create_for_model))
+        .at(
+            "/deployments/:owner/:name/predictions",
+            post(create_for_model),
+        )
         .at("/webhooks/default/secret", get(secret))
         .around(guarded)
 }
@@ -32,8 +36,12 @@ pub(super) fn files() -> Route {
 
 /// Answers for an outage, and to those who do not show the token.
 async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Result<Response> {
-    if let Some(outage) = request.data::<Arc<State>>().and_then(|state| state.outage()) {
-        let status = StatusCode::from_u16(outage.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(outage) = request
+        .data::<Arc<State>>()
+        .and_then(|state| state.outage())
+    {
+        let status =
+            StatusCode::from_u16(outage.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut body = json!({"title": status.canonical_reason(), "detail": "as told", "status": outage.status});
         if let Some(seconds) = outage.retry_after {
             body["retry_after"] = seconds.into();
@@ -41,11 +49,20 @@ async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Resul
         return Ok(Json(body).with_status(status).into_response());
     }
     let authorization = request.header(header::AUTHORIZATION).unwrap_or_default();
-    let token = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("Token "));
+    let token = authorization
+        .strip_prefix("Bearer ")
+        .or_else(|| authorization.strip_prefix("Token "));
     if token != Some(TOKEN) {
-        return Ok(problem(StatusCode::UNAUTHORIZED, "Unauthenticated", "You did not pass a valid token"));
+        return Ok(problem(
+            StatusCode::UNAUTHORIZED,
+            "Unauthenticated",
+            "You did not pass a valid token",
+        ));
     }
-    endpoint.call(request).await.map(IntoResponse::into_response)
+    endpoint
+        .call(request)
+        .await
+        .map(IntoResponse::into_response)
 }
 
 /// The body of a create call. Unknown fields are refused, as Replicate refuses them.
@@ -68,7 +85,8 @@ impl<'a> FromRequest<'a> for Creation {
     async fn from_request(_: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_limit(1024 * 1024).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            let field = json!({"type": "invalid", "field": "body", "description": error.to_string()});
+            let field =
+                json!({"type": "invalid", "field": "body", "description": error.to_string()});
             poem::Error::from_response(invalid(&error.to_string(), &field))
         })
     }
@@ -98,20 +116,37 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
     let script = match Script::of(&creation.input) {
         Ok(script) => script,
         Err(error) => {
-            let field = json!({"type": "invalid", "field": "input.dev", "description": error.to_string()});
+            let field =
+                json!({"type": "invalid", "field": "input.dev", "description": error.to_string()});
             return invalid(&format!("input.dev: {error}"), &field);
         }
     };
-    if let Some(status) = script.refuse.and_then(|status| StatusCode::from_u16(status).ok()) {
-        return problem(status, status.canonical_reason().unwrap_or_default(), "as told");
+    if let Some(status) = script
+        .refuse
+        .and_then(|status| StatusCode::from_u16(status).ok())
+    {
+        return problem(
+            status,
+            status.canonical_reason().unwrap_or_default(),
+            "as told",
+        );
     }
     let now = Timestamp::now();
     let latency = script.latency.unwrap_or(state.latency);
-    let Creation { input, webhook, webhook_events_filter, .. } = creation;
+    let Creation {
+        input,
+        webhook,
+        webhook_events_filter,
+        ..
+    } = creation;
     let prediction = Prediction::new(model, input, webhook, webhook_events_filter, now, latency);
     let answer = prediction.to_json(&state.origin, now);
     if let Err(error) = state.store.put(prediction.clone()) {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", &error.to_string());
+        return problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error",
+            &error.to_string(),
+        );
     }
     webhook::report_end(state, &prediction);
     if let Some(delay) = script.answer_delay {
@@ -119,9 +154,13 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
     }
     if script.drop_answer {
         let broken = stream::iter([Err::<Vec<u8>, _>(io::Error::other("dropped, as told"))]);
-        return Response::builder().status(StatusCode::CREATED).body(Body::from_bytes_stream(broken));
+        return Response::builder()
+            .status(StatusCode::CREATED)
+            .body(Body::from_bytes_stream(broken));
     }
-    Json(answer).with_status(StatusCode::CREATED).into_response()
+    Json(answer)
+        .with_status(StatusCode::CREATED)
+        .into_response()
 }
 
 #[handler]
@@ -146,7 +185,9 @@ fn read(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
 fn cancel(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
     let now = Timestamp::now();
     let mut stopped = false;
-    let changed = state.store.change(&id, |prediction| stopped = prediction.cancel(now));
+    let changed = state
+        .store
+        .change(&id, |prediction| stopped = prediction.cancel(now));
     match changed {
         Some(prediction) => {
             if stopped {
@@ -176,40 +217,74 @@ fn list(Data(state): Data<&Arc<State>>, Query(range): Query<Range>) -> Response 
     const PAGE: usize = 100;
     let now = Timestamp::now();
     let in_range = |prediction: &Prediction| {
-        range.created_after.is_none_or(|after| prediction.created_at > after)
-            && range.created_before.is_none_or(|before| prediction.created_at < before)
+        range
+            .created_after
+            .is_none_or(|after| prediction.created_at > after)
+            && range
+                .created_before
+                .is_none_or(|before| prediction.created_at < before)
             && !prediction.is_hidden(now)
-            && range.cursor.as_ref().is_none_or(|cursor| prediction.id < *cursor)
+            && range
+                .cursor
+                .as_ref()
+                .is_none_or(|cursor| prediction.id < *cursor)
     };
     let mut found = state.store.newest_first(in_range, PAGE + 1);
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let next = more.then(|| found.last()).flatten().map(|last| {
-        let after = range.created_after.map(|after| format!("&created_after={after}")).unwrap_or_default();
+        let after = range
+            .created_after
+            .map(|after| format!("&created_after={after}"))
+            .unwrap_or_default();
         format!("{}/v1/predictions?cursor={}{after}", state.origin, last.id)
     });
-    let results: Vec<Value> = found.iter().map(|prediction| prediction.to_entry(&state.origin, now)).collect();
+    let results: Vec<Value> = found
+        .iter()
+        .map(|prediction| prediction.to_entry(&state.origin, now))
+        .collect();
     Json(json!({"next": next, "previous": null, "results": results})).into_response()
 }
 
 #[handler]
-async fn file(Data(state): Data<&Arc<State>>, Path((id, file)): Path<(String, String)>) -> Response {
-    let Some(prediction) = state.store.get(&id) else { return unknown() };
-    let Some(picture) = prediction.file(&file, Timestamp::now()) else { return unknown() };
+async fn file(
+    Data(state): Data<&Arc<State>>,
+    Path((id, file)): Path<(String, String)>,
+) -> Response {
+    let Some(prediction) = state.store.get(&id) else {
+        return unknown();
+    };
+    let Some(picture) = prediction.file(&file, Timestamp::now()) else {
+        return unknown();
+    };
     let fetched = state.store.count_fetch(&id, &file);
     if fetched <= prediction.script().fail_fetches {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "as told");
     }
     let rendered = tokio::task::spawn_blocking(move || render::render(&picture)).await;
     match rendered {
-        Ok(Ok(bytes)) => Response::builder().content_type("application/octet-stream").body(bytes),
-        Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", &format!("{error:#}")),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", &error.to_string()),
+        Ok(Ok(bytes)) => Response::builder()
+            .content_type("application/octet-stream")
+            .body(bytes),
+        Ok(Err(error)) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error",
+            &format!("{error:#}"),
+        ),
+        Err(error) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error",
+            &error.to_string(),
+        ),
     }
 }
 
 fn unknown() -> Response {
-    problem(StatusCode::NOT_FOUND, "Not found", "The requested resource could not be found")
+    problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        "The requested resource could not be found",
+    )
 }
 
 fn invalid(detail: &str, field: &Value) -> Response {
@@ -219,5 +294,7 @@ fn invalid(detail: &str, field: &Value) -> Response {
 }
 
 fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
-    Json(json!({"title": title, "detail": detail, "status": status.as_u16()})).with_status(status).into_response()
+    Json(json!({"title": title, "detail": detail, "status": status.as_u16()}))
+        .with_status(status)
+        .into_response()
 }

@@ -33,14 +33,20 @@ impl Outage {
     /// An outage that begins when the provider is told of it.
     #[must_use]
     pub fn new(status: u16, seconds: u32, retry_after: Option<u32>) -> Self {
-        Self { status, seconds, retry_after, until: None }
+        Self {
+            status,
+            seconds,
+            retry_after,
+            until: None,
+        }
     }
 }
 
 impl State {
     pub(super) fn fail(&self, outage: Outage) {
         let until = Some(Timestamp::now() + SignedDuration::from_secs(outage.seconds.into()));
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = Some(Outage { until, ..outage });
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Outage { until, ..outage });
     }
 
     /// The outage that there is right now.
@@ -51,7 +57,9 @@ impl State {
 }
 
 pub(super) fn routes() -> Route {
-    Route::new().at("/outage", put(put_outage)).at("/ledger", get(read_ledger))
+    Route::new()
+        .at("/outage", put(put_outage))
+        .at("/ledger", get(read_ledger))
 }
 
 #[handler]

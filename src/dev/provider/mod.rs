@@ -55,9 +55,19 @@ impl ProviderServer {
         let address = listener.local_addr()?;
         let origin = format!("http://{address}");
         let base_url = format!("{origin}/v1");
-        let store = Store::open(directory).with_context(|| format!("cannot use {}", directory.display()))?;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        let state = Arc::new(State { store, origin, latency, http, outage: Mutex::new(None) });
+        let store = Store::open(directory)
+            .with_context(|| format!("cannot use {}", directory.display()))?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let state = Arc::new(State {
+            store,
+            origin,
+            latency,
+            http,
+            outage: Mutex::new(None),
+        });
         let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
         let routes = Route::new()
             .nest("/v1", api::routes())
@@ -68,7 +78,12 @@ impl ProviderServer {
             // It ends with this process, or is aborted.
             let _ = server.run(routes).await;
         });
-        Ok(Self { base_url, address, state, serving: serving.abort_handle() })
+        Ok(Self {
+            base_url,
+            address,
+            state,
+            serving: serving.abort_handle(),
+        })
     }
 
     /// All predictions that were ever created, newest first: each is what a paying user would be charged for.

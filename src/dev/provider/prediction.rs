@@ -54,7 +54,10 @@ pub struct Picture {
 
 /// The formats that are rendered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "each variant is the name of a well-known format")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the name of a well-known format"
+)]
 pub enum Format {
     Jpg,
     Png,
@@ -156,7 +159,9 @@ impl Prediction {
         let status = self.status(now);
         let url = format!("{origin}/v1/predictions/{}", self.id);
         let started_at = (now >= self.started_at()).then(|| self.started_at());
-        let completed_at = status.is_terminal().then(|| self.canceled_at.unwrap_or_else(|| self.ends_at()));
+        let completed_at = status
+            .is_terminal()
+            .then(|| self.canceled_at.unwrap_or_else(|| self.ends_at()));
         let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
         let metrics = completed_at.map_or(json!({}), |end| {
             json!({"predict_time": seconds(self.started_at().min(end), end), "total_time": seconds(self.created_at, end)})
@@ -188,13 +193,29 @@ impl Prediction {
             && index < self.count()
             && extension == format.extension()
             && !(script.missing.contains(&index) && self.is_missing(&script, now));
-        let prompt = self.input.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let seed = self.input.get("seed").and_then(Value::as_u64).unwrap_or_else(|| fold(&self.id));
-        is_there.then(|| Picture { prompt, seed: seed.wrapping_add(index.into()), format, bytes: script.bytes })
+        let prompt = self
+            .input
+            .get("prompt")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let seed = self
+            .input
+            .get("seed")
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| fold(&self.id));
+        is_there.then(|| Picture {
+            prompt,
+            seed: seed.wrapping_add(index.into()),
+            format,
+            bytes: script.bytes,
+        })
     }
 
     fn is_missing(&self, script: &Script, now: Timestamp) -> bool {
-        script.missing_for.is_none_or(|missing_for| now < self.ends_at() + missing_for)
+        script
+            .missing_for
+            .is_none_or(|missing_for| now < self.ends_at() + missing_for)
     }
 
     fn output(&self, origin: &str, now: Timestamp) -> Value {
@@ -206,20 +227,31 @@ impl Prediction {
         }
         let extension = Format::of(&self.input).extension();
         if self.script().inline {
-            let files: Value = (0..self.count()).filter_map(|index| self.inline(index, extension, now)).collect();
+            let files: Value = (0..self.count())
+                .filter_map(|index| self.inline(index, extension, now))
+                .collect();
             return json!({"caption": "inline, as told", "files": files});
         }
-        (0..self.count()).map(|index| format!("{origin}/files/{}/{index}.{extension}", self.id)).collect()
+        (0..self.count())
+            .map(|index| format!("{origin}/files/{}/{index}.{extension}", self.id))
+            .collect()
     }
 
     fn inline(&self, index: u32, extension: &str, now: Timestamp) -> Option<String> {
         let picture = self.file(&format!("{index}.{extension}"), now)?;
         let bytes = render::render(&picture).ok()?;
-        Some(format!("data:application/octet-stream;base64,{}", BASE64_STANDARD.encode(bytes)))
+        Some(format!(
+            "data:application/octet-stream;base64,{}",
+            BASE64_STANDARD.encode(bytes)
+        ))
     }
 
     fn count(&self) -> u32 {
-        let asked = self.input.get("num_outputs").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+        let asked = self
+            .input
+            .get("num_outputs")
+            .and_then(Value::as_u64)
+            .and_then(|count| u32::try_from(count).ok());
         self.script().outputs.or(asked).unwrap_or(1)
     }
 
@@ -234,7 +266,9 @@ impl Prediction {
 
     /// Whether the list does not show it.
     pub(super) fn is_hidden(&self, now: Timestamp) -> bool {
-        let Script { hidden, hidden_for, .. } = self.script();
+        let Script {
+            hidden, hidden_for, ..
+        } = self.script();
         hidden || hidden_for.is_some_and(|time| now < self.created_at + time)
     }
 
@@ -252,7 +286,9 @@ impl Prediction {
 }
 
 fn fold(text: &str) -> u64 {
-    text.bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+    text.bytes().fold(0, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    })
 }
 
 #[cfg(test)]
@@ -260,7 +296,10 @@ mod tests {
     use super::*;
 
     fn prediction(latency: u64) -> Prediction {
-        let input = Map::from_iter([("prompt".to_owned(), json!("a fox")), ("num_outputs".to_owned(), json!(2))]);
+        let input = Map::from_iter([
+            ("prompt".to_owned(), json!("a fox")),
+            ("num_outputs".to_owned(), json!(2)),
+        ]);
         Prediction::new(
             "acme/photo".to_owned(),
             input,
@@ -282,7 +321,13 @@ mod tests {
         assert_eq!(prediction.status(at(5)), PredictionStatus::Processing);
         assert_eq!(prediction.to_json("http://p", at(5))["output"], Value::Null);
         assert_eq!(prediction.status(at(10)), PredictionStatus::Succeeded);
-        assert_eq!(prediction.to_json("http://p", at(10))["output"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            prediction.to_json("http://p", at(10))["output"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     #[test]
@@ -291,7 +336,10 @@ mod tests {
         assert!(prediction.file("0.webp", at(10)).is_some());
         assert!(prediction.file("2.webp", at(10)).is_none());
         assert!(prediction.file("0.webp", at(3_611)).is_none());
-        assert_eq!(prediction.to_json("http://p", at(3_611))["data_removed"], true);
+        assert_eq!(
+            prediction.to_json("http://p", at(3_611))["data_removed"],
+            true
+        );
     }
 
     #[test]

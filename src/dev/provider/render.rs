@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 use sha2::{Digest, Sha256};
 use tiny_skia::{
-    Color, FillRule, GradientStop, LinearGradient, Paint, PathBuilder, Pixmap, Point, Rect, Shader, SpreadMode,
-    Transform,
+    Color, FillRule, GradientStop, LinearGradient, Paint, PathBuilder, Pixmap, Point, Rect, Shader,
+    SpreadMode, Transform,
 };
 
 use super::prediction::{Format, Picture};
@@ -54,13 +54,29 @@ fn paint(picture: &Picture) -> Option<Pixmap> {
     let mut chance = Chance::of(&picture.prompt, picture.seed);
     let hue = Chance::of(&picture.prompt, 0).next() * 360.0;
 
-    let sky = gradient(color(hue, 0.55, 0.35), color(hue + 40.0, 0.75, 0.85), 0.0, height)?;
-    pixmap.fill_rect(Rect::from_xywh(0.0, 0.0, width, height)?, &sky, Transform::identity(), None);
+    let sky = gradient(
+        color(hue, 0.55, 0.35),
+        color(hue + 40.0, 0.75, 0.85),
+        0.0,
+        height,
+    )?;
+    pixmap.fill_rect(
+        Rect::from_xywh(0.0, 0.0, width, height)?,
+        &sky,
+        Transform::identity(),
+        None,
+    );
 
     let radius = 25.0 + 35.0 * chance.next();
-    let sun =
-        PathBuilder::from_circle(width * (0.15 + 0.7 * chance.next()), height * (0.15 + 0.3 * chance.next()), radius)?;
-    let light = Paint { shader: Shader::SolidColor(color(hue + 60.0, 0.9, 0.92)), ..Paint::default() };
+    let sun = PathBuilder::from_circle(
+        width * (0.15 + 0.7 * chance.next()),
+        height * (0.15 + 0.3 * chance.next()),
+        radius,
+    )?;
+    let light = Paint {
+        shader: Shader::SolidColor(color(hue + 60.0, 0.9, 0.92)),
+        ..Paint::default()
+    };
     pixmap.fill_path(&sun, &light, FillRule::Winding, Transform::identity(), None);
 
     for range in 0..RANGES {
@@ -73,7 +89,13 @@ fn paint(picture: &Picture) -> Option<Pixmap> {
             base - 60.0,
             height,
         )?;
-        pixmap.fill_path(&hills, &ground, FillRule::Winding, Transform::identity(), None);
+        pixmap.fill_path(
+            &hills,
+            &ground,
+            FillRule::Winding,
+            Transform::identity(),
+            None,
+        );
     }
     Some(pixmap)
 }
@@ -88,7 +110,12 @@ fn hills(chance: &mut Chance, base: f32, rise: f32) -> Option<tiny_skia::Path> {
     for index in 0..STEPS {
         let from = f32::from(index) * step;
         let crest = base - rise * (2.0 * chance.next() - 0.6);
-        path.quad_to(from + step / 2.0, crest, from + step, base - rise * 0.3 * chance.next());
+        path.quad_to(
+            from + step / 2.0,
+            crest,
+            from + step,
+            base - rise * 0.3 * chance.next(),
+        );
     }
     path.line_to(width, height);
     path.close();
@@ -99,7 +126,11 @@ fn gradient(from: Color, to: Color, top: f32, bottom: f32) -> Option<Paint<'stat
     let stops = vec![GradientStop::new(0.0, from), GradientStop::new(1.0, to)];
     let (start, end) = (Point::from_xy(0.0, top), Point::from_xy(0.0, bottom));
     let shader = LinearGradient::new(start, end, stops, SpreadMode::Pad, Transform::identity())?;
-    Some(Paint { shader, anti_alias: true, ..Paint::default() })
+    Some(Paint {
+        shader,
+        anti_alias: true,
+        ..Paint::default()
+    })
 }
 
 /// A color by hue in degrees, saturation and lightness.
@@ -119,7 +150,11 @@ struct Chance {
 
 impl Chance {
     fn of(prompt: &str, seed: u64) -> Self {
-        Self { state: Sha256::new().chain_update(prompt).chain_update(seed.to_le_bytes()) }
+        Self {
+            state: Sha256::new()
+                .chain_update(prompt)
+                .chain_update(seed.to_le_bytes()),
+        }
     }
 
     /// From 0 to 1.
@@ -135,17 +170,27 @@ mod tests {
     use super::*;
 
     fn picture(seed: u64, format: Format) -> Picture {
-        Picture { prompt: "a fox".to_owned(), seed, format, bytes: None }
+        Picture {
+            prompt: "a fox".to_owned(),
+            seed,
+            format,
+            bytes: None,
+        }
     }
 
     #[test]
     fn every_format_decodes_and_depends_on_the_seed_alone() {
-        for (format, expected) in
-            [(Format::Jpg, ImageFormat::Jpeg), (Format::Png, ImageFormat::Png), (Format::Webp, ImageFormat::WebP)]
-        {
+        for (format, expected) in [
+            (Format::Jpg, ImageFormat::Jpeg),
+            (Format::Png, ImageFormat::Png),
+            (Format::Webp, ImageFormat::WebP),
+        ] {
             let bytes = render(&picture(1, format)).unwrap();
             assert_eq!(image::guess_format(&bytes).unwrap(), expected);
-            assert_eq!(image::load_from_memory(&bytes).unwrap().width(), u32::from(WIDTH));
+            assert_eq!(
+                image::load_from_memory(&bytes).unwrap().width(),
+                u32::from(WIDTH)
+            );
             assert_eq!(bytes, render(&picture(1, format)).unwrap());
             assert_ne!(bytes, render(&picture(2, format)).unwrap());
         }
@@ -153,7 +198,11 @@ mod tests {
 
     #[test]
     fn filler_has_the_length_asked_for() {
-        let filler = render(&Picture { bytes: Some(65_536), ..picture(1, Format::Png) }).unwrap();
+        let filler = render(&Picture {
+            bytes: Some(65_536),
+            ..picture(1, Format::Png)
+        })
+        .unwrap();
         assert_eq!(filler.len(), 65_536);
     }
 }

@@ -80,7 +80,9 @@ impl Script {
     /// # Errors
     /// If it makes no sense.
     pub fn of(input: &Map<String, Value>) -> Result<Self, serde_json::Error> {
-        input.get("dev").map_or_else(|| Ok(Self::default()), Self::deserialize)
+        input
+            .get("dev")
+            .map_or_else(|| Ok(Self::default()), Self::deserialize)
     }
 }
 

@@ -23,12 +23,19 @@ impl Store {
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
             // What a kill left half-written was never answered for.
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 let prediction: Prediction = serde_json::from_slice(&std::fs::read(path)?)?;
                 predictions.insert(prediction.id.clone(), prediction);
             }
         }
-        Ok(Self { directory: directory.to_owned(), predictions: Mutex::new(predictions), fetches: Mutex::default() })
+        Ok(Self {
+            directory: directory.to_owned(),
+            predictions: Mutex::new(predictions),
+            fetches: Mutex::default(),
+        })
     }
 
     pub(super) fn put(&self, prediction: Prediction) -> io::Result<()> {
@@ -41,7 +48,11 @@ impl Store {
         self.lock().get(id).cloned()
     }
 
-    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Prediction)) -> Option<Prediction> {
+    pub(super) fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Prediction),
+    ) -> Option<Prediction> {
         let mut predictions = self.lock();
         let prediction = predictions.get_mut(id)?;
         change(prediction);
@@ -49,8 +60,18 @@ impl Store {
         Some(prediction.clone())
     }
 
-    pub(super) fn newest_first(&self, filter: impl Fn(&Prediction) -> bool, limit: usize) -> Vec<Prediction> {
-        self.lock().values().rev().filter(|prediction| filter(prediction)).take(limit).cloned().collect()
+    pub(super) fn newest_first(
+        &self,
+        filter: impl Fn(&Prediction) -> bool,
+        limit: usize,
+    ) -> Vec<Prediction> {
+        self.lock()
+            .values()
+            .rev()
+            .filter(|prediction| filter(prediction))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// Counts a fetch of a file and returns how many there were.
@@ -68,6 +89,8 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Prediction>> {
-        self.predictions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.predictions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

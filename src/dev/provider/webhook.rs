@@ -19,16 +19,23 @@ const TRIES: u32 = 6;
 
 /// Reports the end of a prediction when it comes, if it was asked for.
 pub(super) fn report_end(state: &Arc<State>, prediction: &Prediction) {
-    let asks = prediction.webhook_events_filter.iter().any(|event| event == "completed")
+    let asks = prediction
+        .webhook_events_filter
+        .iter()
+        .any(|event| event == "completed")
         || prediction.webhook_events_filter.is_empty();
-    let Some(url) = prediction.webhook.clone().filter(|_| asks) else { return };
+    let Some(url) = prediction.webhook.clone().filter(|_| asks) else {
+        return;
+    };
     let (state, id) = (Arc::clone(state), prediction.id.clone());
     let left = prediction.time_left(Timestamp::now());
     tokio::spawn(async move {
         tokio::time::sleep(left).await;
         // A prediction that was canceled meanwhile was reported then.
-        if let Some(prediction) =
-            state.store.get(&id).filter(|prediction| prediction.has_ended_by_itself(Timestamp::now()))
+        if let Some(prediction) = state
+            .store
+            .get(&id)
+            .filter(|prediction| prediction.has_ended_by_itself(Timestamp::now()))
         {
             deliver(&state, &prediction, &url).await;
         }
@@ -37,13 +44,17 @@ pub(super) fn report_end(state: &Arc<State>, prediction: &Prediction) {
 
 /// Reports that a prediction was canceled.
 pub(super) fn report_cancellation(state: &Arc<State>, prediction: &Prediction) {
-    let Some(url) = prediction.webhook.clone() else { return };
+    let Some(url) = prediction.webhook.clone() else {
+        return;
+    };
     let (state, prediction) = (Arc::clone(state), prediction.clone());
     tokio::spawn(async move { deliver(&state, &prediction, &url).await });
 }
 
 async fn deliver(state: &State, prediction: &Prediction, url: &str) {
-    let body = prediction.to_json(&state.origin, Timestamp::now()).to_string();
+    let body = prediction
+        .to_json(&state.origin, Timestamp::now())
+        .to_string();
     let webhook_id = format!("msg_{}", Uuid::now_v7().simple());
     for _ in 0..prediction.script().webhooks {
         let mut pause = FIRST_RETRY;
@@ -67,14 +78,22 @@ async fn post(state: &State, url: &str, webhook_id: &str, body: String) -> bool 
         .header("webhook-signature", sign(webhook_id, &timestamp, &body))
         .header("webhook-timestamp", timestamp)
         .body(body);
-    request.send().await.is_ok_and(|response| response.status().is_success())
+    request
+        .send()
+        .await
+        .is_ok_and(|response| response.status().is_success())
 }
 
 /// The signature header. <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 #[must_use]
 pub fn sign(webhook_id: &str, timestamp: &str, body: &str) -> String {
-    let key = SECRET.strip_prefix("whsec_").and_then(|key| BASE64_STANDARD.decode(key).ok()).unwrap_or_default();
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else { return String::new() };
+    let key = SECRET
+        .strip_prefix("whsec_")
+        .and_then(|key| BASE64_STANDARD.decode(key).ok())
+        .unwrap_or_default();
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else {
+        return String::new();
+    };
     mac.update(format!("{webhook_id}.{timestamp}.{body}").as_bytes());
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }

@@ -14,15 +14,24 @@ const OTHER: &str = "dk_other_9a7e";
 async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
     let entry = |tenant: &str, key: &str| format!("{tenant}:{}", hex::encode(Sha256::digest(key)));
     let keys = [entry("acme", ACME), entry("other", OTHER)].join(",");
-    let mut options = Options { variables: vec![("DARKROOM_API_KEYS", keys)], ..options(name) };
-    options.variables.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let mut options = Options {
+        variables: vec![("DARKROOM_API_KEYS", keys)],
+        ..options(name)
+    };
+    options.variables.extend(
+        variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     let stack = start(&options).await;
     let api = Api::of(&stack);
     (stack, api)
 }
 
 fn call(api: &Api, method: Method, path: &str, key: &str) -> RequestBuilder {
-    api.http.request(method, format!("{}{path}", api.url)).bearer_auth(key)
+    api.http
+        .request(method, format!("{}{path}", api.url))
+        .bearer_auth(key)
 }
 
 async fn body(request: RequestBuilder) -> (StatusCode, Value) {
@@ -33,11 +42,15 @@ async fn body(request: RequestBuilder) -> (StatusCode, Value) {
 #[tokio::test]
 async fn jobs_of_other_tenants_do_not_exist() {
     let (stack, api) = world("tenants", &[]).await;
-    let created =
-        call(&api, Method::POST, "/v1/jobs", ACME).header("X-Request-Id", "order-1042").json(&job(1, json!({})));
+    let created = call(&api, Method::POST, "/v1/jobs", ACME)
+        .header("X-Request-Id", "order-1042")
+        .json(&job(1, json!({})));
     let created = created.send().await.unwrap();
     assert_eq!(
-        (created.status(), created.headers()["x-request-id"].to_str().unwrap()),
+        (
+            created.status(),
+            created.headers()["x-request-id"].to_str().unwrap()
+        ),
         (StatusCode::ACCEPTED, "order-1042")
     );
     let created: Value = created.json().await.unwrap();
@@ -61,16 +74,28 @@ async fn jobs_of_other_tenants_do_not_exist() {
         let (status, problem) = body(call(&api, method.clone(), &path, OTHER)).await;
         assert_eq!(
             (status, &problem["type"]),
-            (StatusCode::NOT_FOUND, &json!("urn:darkroom:problem:not-found")),
+            (
+                StatusCode::NOT_FOUND,
+                &json!("urn:darkroom:problem:not-found")
+            ),
             "{method} {path}"
         );
-        let missing = format!("/v1/jobs/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1{}", &path[8 + 37..]);
+        let missing = format!(
+            "/v1/jobs/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1{}",
+            &path[8 + 37..]
+        );
         let (_, unknown) = body(call(&api, method.clone(), &missing, OTHER)).await;
-        assert_eq!(problem["detail"], unknown["detail"], "nothing tells a job of another's from none");
+        assert_eq!(
+            problem["detail"], unknown["detail"],
+            "nothing tells a job of another's from none"
+        );
         for key in ["", "wrong", &hex::encode(Sha256::digest(ACME))] {
             let refused = call(&api, method.clone(), &path, key).send().await.unwrap();
             assert_eq!(
-                (refused.status(), refused.headers()["www-authenticate"].to_str().unwrap()),
+                (
+                    refused.status(),
+                    refused.headers()["www-authenticate"].to_str().unwrap()
+                ),
                 (StatusCode::UNAUTHORIZED, "Bearer")
             );
         }
@@ -83,28 +108,59 @@ async fn jobs_of_other_tenants_do_not_exist() {
     let (_, page) = body(call(&api, Method::GET, "/v1/jobs", OTHER)).await;
     assert_eq!(page["jobs"], json!([]));
     let secrets = [
-        body(call(&api, Method::GET, "/v1/webhooks/secret", ACME)).await.1,
-        body(call(&api, Method::GET, "/v1/webhooks/secret", OTHER)).await.1,
+        body(call(&api, Method::GET, "/v1/webhooks/secret", ACME))
+            .await
+            .1,
+        body(call(&api, Method::GET, "/v1/webhooks/secret", OTHER))
+            .await
+            .1,
     ];
     assert!(secrets[0]["key"].as_str().unwrap().starts_with("whsec_"));
     assert_ne!(secrets[0], secrets[1]);
 
     // One key of both tenants' leads to a job each.
-    let keyed = |key| call(&api, Method::POST, "/v1/jobs", key).header("Idempotency-Key", "k").json(&job(1, json!({})));
-    assert_ne!(body(keyed(ACME)).await.1["job_id"], body(keyed(OTHER)).await.1["job_id"]);
+    let keyed = |key| {
+        call(&api, Method::POST, "/v1/jobs", key)
+            .header("Idempotency-Key", "k")
+            .json(&job(1, json!({})))
+    };
+    assert_ne!(
+        body(keyed(ACME)).await.1["job_id"],
+        body(keyed(OTHER)).await.1["job_id"]
+    );
 
     let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(id);
-    let description = handle.describe(WorkflowDescribeOptions::default()).await.unwrap();
-    assert_eq!(description.memo().get::<String>("request_id").unwrap().as_deref(), Some("order-1042"));
+    let description = handle
+        .describe(WorkflowDescribeOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        description
+            .memo()
+            .get::<String>("request_id")
+            .unwrap()
+            .as_deref(),
+        Some("order-1042")
+    );
 }
 
 #[tokio::test]
 async fn a_key_is_good_for_so_many_requests_and_a_tenant_for_so_many_jobs() {
-    let (_stack, api) = world("limits", &[("DARKROOM_REQUESTS_PER_SECOND", "5"), ("DARKROOM_OPEN_JOBS", "2")]).await;
+    let (_stack, api) = world(
+        "limits",
+        &[
+            ("DARKROOM_REQUESTS_PER_SECOND", "5"),
+            ("DARKROOM_OPEN_JOBS", "2"),
+        ],
+    )
+    .await;
     let mut limited = None;
     for _ in 0..50 {
-        let response = call(&api, Method::GET, "/v1/webhooks/secret", ACME).send().await.unwrap();
+        let response = call(&api, Method::GET, "/v1/webhooks/secret", ACME)
+            .send()
+            .await
+            .unwrap();
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             limited = Some(response);
             break;
@@ -112,7 +168,10 @@ async fn a_key_is_good_for_so_many_requests_and_a_tenant_for_so_many_jobs() {
     }
     let limited = limited.expect("a limit");
     assert_eq!(limited.headers()["retry-after"], "1");
-    assert_eq!(limited.json::<Value>().await.unwrap()["type"], "urn:darkroom:problem:rate-limited");
+    assert_eq!(
+        limited.json::<Value>().await.unwrap()["type"],
+        "urn:darkroom:problem:rate-limited"
+    );
 
     // The other tenant has a limit of its own.
     let slow = job(1, json!({"latency_ms": 60_000}));
@@ -126,9 +185,20 @@ async fn a_key_is_good_for_so_many_requests_and_a_tenant_for_so_many_jobs() {
     let (status, problem) = body(post()).await;
     assert_eq!(
         (status, &problem["type"]),
-        (StatusCode::TOO_MANY_REQUESTS, &json!("urn:darkroom:problem:too-many-open-jobs"))
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            &json!("urn:darkroom:problem:too-many-open-jobs")
+        )
     );
-    let canceled = call(&api, Method::POST, &format!("/v1/jobs/{}/cancel", ids[0]), OTHER).send().await.unwrap();
+    let canceled = call(
+        &api,
+        Method::POST,
+        &format!("/v1/jobs/{}/cancel", ids[0]),
+        OTHER,
+    )
+    .send()
+    .await
+    .unwrap();
     assert_eq!(canceled.status(), StatusCode::ACCEPTED);
     until("room for another job", async || {
         let status = post().send().await.unwrap().status();
@@ -139,17 +209,41 @@ async fn a_key_is_good_for_so_many_requests_and_a_tenant_for_so_many_jobs() {
 
 #[tokio::test]
 async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
-    let (_stack, api) = world("origins", &[("DARKROOM_CORS_ORIGINS", "https://app.example.com")]).await;
+    let (_stack, api) = world(
+        "origins",
+        &[("DARKROOM_CORS_ORIGINS", "https://app.example.com")],
+    )
+    .await;
     let preflight = |origin: &str| {
-        let request = api.http.request(Method::OPTIONS, format!("{}/v1/jobs", api.url)).header("Origin", origin);
+        let request = api
+            .http
+            .request(Method::OPTIONS, format!("{}/v1/jobs", api.url))
+            .header("Origin", origin);
         let request = request.header("Access-Control-Request-Method", "POST");
-        request.header("Access-Control-Request-Headers", "authorization, idempotency-key").send()
+        request
+            .header(
+                "Access-Control-Request-Headers",
+                "authorization, idempotency-key",
+            )
+            .send()
     };
     let allowed = preflight("https://app.example.com").await.unwrap();
-    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://app.example.com");
-    for origin in ["https://evil.example.com", "null", "https://app.example.com.evil.example"] {
+    assert_eq!(
+        allowed.headers()["access-control-allow-origin"],
+        "https://app.example.com"
+    );
+    for origin in [
+        "https://evil.example.com",
+        "null",
+        "https://app.example.com.evil.example",
+    ] {
         let refused = preflight(origin).await.unwrap();
-        assert!(!refused.headers().contains_key("access-control-allow-origin"), "{origin}");
+        assert!(
+            !refused
+                .headers()
+                .contains_key("access-control-allow-origin"),
+            "{origin}"
+        );
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{origin}");
         let problem: Value = refused.json().await.unwrap();
         assert_eq!(problem["type"], "urn:darkroom:problem:origin-not-allowed");
@@ -161,16 +255,41 @@ async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
         .unwrap();
     let header = |name: &str| answer.headers()[name].to_str().unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    assert_eq!(header("access-control-allow-origin"), "https://app.example.com");
+    assert_eq!(
+        header("access-control-allow-origin"),
+        "https://app.example.com"
+    );
     assert!(header("access-control-expose-headers").contains("retry-after"));
-    assert_eq!((header("x-content-type-options"), header("referrer-policy")), ("nosniff", "no-referrer"));
+    assert_eq!(
+        (header("x-content-type-options"), header("referrer-policy")),
+        ("nosniff", "no-referrer")
+    );
     assert_eq!(header("cache-control"), "private, no-cache");
-    assert_eq!(header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+    assert_eq!(
+        header("content-security-policy"),
+        "default-src 'none'; frame-ancestors 'none'"
+    );
 
-    let odd = call(&api, Method::GET, "/healthz", ACME).header("Origin", b"\xff\xfe".as_slice()).send().await.unwrap();
-    assert!(odd.status().is_success() || odd.status().is_client_error(), "{}", odd.status());
+    let odd = call(&api, Method::GET, "/healthz", ACME)
+        .header("Origin", b"\xff\xfe".as_slice())
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        odd.status().is_success() || odd.status().is_client_error(),
+        "{}",
+        odd.status()
+    );
     for id in ["", "a b", "é", &"a".repeat(129)] {
-        let answer = call(&api, Method::GET, "/healthz", ACME).header("X-Request-Id", id).send().await.unwrap();
-        assert_ne!(answer.headers()["x-request-id"], id, "an id that is not fit is not repeated");
+        let answer = call(&api, Method::GET, "/healthz", ACME)
+            .header("X-Request-Id", id)
+            .send()
+            .await
+            .unwrap();
+        assert_ne!(
+            answer.headers()["x-request-id"],
+            id,
+            "an id that is not fit is not repeated"
+        );
     }
 }

@@ -8,9 +8,17 @@ use serde_json::{Value, json};
 use crate::harness::{Api, job, shared};
 
 pub(super) async fn fetch(api: &Api) -> Value {
-    let answer = api.http.get(format!("{}/openapi.json", api.url)).send().await.unwrap();
+    let answer = api
+        .http
+        .get(format!("{}/openapi.json", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(
-        (answer.status(), answer.headers()["content-type"].to_str().unwrap()),
+        (
+            answer.status(),
+            answer.headers()["content-type"].to_str().unwrap()
+        ),
         (StatusCode::OK, "application/json")
     );
     answer.json().await.unwrap()
@@ -22,9 +30,18 @@ async fn every_route_is_described() {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().cloned().collect();
+            let statuses: Vec<_> = operation["responses"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect();
             let name = operation["operationId"].as_str().unwrap();
-            routes.push(format!("{} {path} {name}: {}", method.to_uppercase(), statuses.join(" ")));
+            routes.push(format!(
+                "{} {path} {name}: {}",
+                method.to_uppercase(),
+                statuses.join(" ")
+            ));
         }
     }
     insta::assert_snapshot!(routes.join("\n"));
@@ -36,10 +53,20 @@ async fn jobs_are_as_they_are_described() {
     let document = fetch(&api).await;
     for dev in [json!({}), json!({"missing": [1]}), json!({"fail": "no"})] {
         let job = api.run(&job(2, dev)).await;
-        check(&document, &document["components"]["schemas"]["Job"], &job, "");
+        check(
+            &document,
+            &document["components"]["schemas"]["Job"],
+            &job,
+            "",
+        );
     }
     let example = &document["components"]["schemas"]["Job"]["example"];
-    check(&document, &document["components"]["schemas"]["Job"], example, "");
+    check(
+        &document,
+        &document["components"]["schemas"]["Job"],
+        example,
+        "",
+    );
 }
 
 /// Every property that is described is there, and every property that is there is described.
@@ -50,12 +77,24 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
         }
         _ => schema,
     };
-    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let names = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+    };
     match value {
         Value::Object(_) if schema["properties"].is_object() && place != "/provider" => {
             assert_eq!(names(value), names(&schema["properties"]), "{place}");
             for (name, value) in value.as_object().unwrap() {
-                check(document, &schema["properties"][name], value, &format!("{place}/{name}"));
+                check(
+                    document,
+                    &schema["properties"][name],
+                    value,
+                    &format!("{place}/{name}"),
+                );
             }
         }
         Value::Array(values) => {
@@ -64,7 +103,10 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
             }
         }
         Value::String(text) if schema["enum"].is_array() => {
-            assert!(schema["enum"].as_array().unwrap().contains(&json!(text)), "{place}: {text}");
+            assert!(
+                schema["enum"].as_array().unwrap().contains(&json!(text)),
+                "{place}: {text}"
+            );
         }
         _ => {}
     }
@@ -73,12 +115,25 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
 #[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
     let api = Api::of(shared());
-    let answer = api.http.get(format!("{}/docs", api.url)).send().await.unwrap();
+    let answer = api
+        .http
+        .get(format!("{}/docs", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    let policy = answer.headers()["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{policy}");
+    let policy = answer.headers()["content-security-policy"]
+        .to_str()
+        .unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("http"),
+        "{policy}"
+    );
     let page = answer.text().await.unwrap();
-    assert!(page.contains("urn:darkroom:problem:idempotency-mismatch"), "the kinds of problem are listed");
+    assert!(
+        page.contains("urn:darkroom:problem:idempotency-mismatch"),
+        "the kinds of problem are listed"
+    );
     for foreign in ["<script src", "<link ", "@import"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
@@ -92,10 +147,26 @@ async fn the_page_needs_nothing_from_elsewhere() {
 #[tokio::test]
 async fn what_is_counted_can_be_scraped() {
     let api = Api::of(shared());
-    let id = api.run(&job(1, json!({}))).await["job_id"].as_str().unwrap().to_owned();
-    let answer = api.http.get(format!("{}/v1/made/up", api.url)).send().await.unwrap();
+    let id = api.run(&job(1, json!({}))).await["job_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let answer = api
+        .http
+        .get(format!("{}/v1/made/up", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    let text = api.http.get(format!("{}/metrics", api.url)).send().await.unwrap().text().await.unwrap();
+    let text = api
+        .http
+        .get(format!("{}/metrics", api.url))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     for line in [
         "darkroom_http_requests_total{method=\"POST\",route=\"/v1/jobs\",status=\"202\"}",
         "darkroom_http_requests_total{method=\"GET\",route=\"/v1/jobs/{job_id}\",status=\"200\"}",
@@ -106,7 +177,10 @@ async fn what_is_counted_can_be_scraped() {
         "darkroom_jobs_accepted_total",
         "darkroom_http_connections",
     ] {
-        assert!(text.lines().any(|text| text.starts_with(line)), "{line}\n{text}");
+        assert!(
+            text.lines().any(|text| text.starts_with(line)),
+            "{line}\n{text}"
+        );
     }
     assert!(!text.contains(&id), "there are as many jobs as there are");
 }
@@ -114,12 +188,17 @@ async fn what_is_counted_can_be_scraped() {
 #[tokio::test]
 async fn every_body_has_an_example() {
     let document = fetch(&Api::of(shared())).await;
-    let operations =
-        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operations = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values());
     let mut bodies = BTreeSet::new();
     for operation in operations {
         let responses = operation["responses"].as_object().unwrap().values();
-        let contents = responses.chain([&operation["requestBody"]]).filter_map(|body| body["content"].as_object());
+        let contents = responses
+            .chain([&operation["requestBody"]])
+            .filter_map(|body| body["content"].as_object());
         for content in contents.flat_map(|content| content.values()) {
             bodies.extend(content["schema"]["$ref"].as_str());
         }

@@ -39,32 +39,60 @@ async fn all(response: Response) -> Vec<Event> {
 }
 
 fn parse(block: &str) -> Option<Event> {
-    let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(": ")).collect();
+    let fields: BTreeMap<_, _> = block
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .collect();
     let data = fields.get("data")?;
     assert_eq!(fields["event"], "job");
-    Some(Event { id: fields["id"].to_owned(), job: serde_json::from_str(data).unwrap() })
+    Some(Event {
+        id: fields["id"].to_owned(),
+        job: serde_json::from_str(data).unwrap(),
+    })
 }
 
 /// How far a job is, as far as its states tell.
 fn progress(event: &Event) -> (usize, usize) {
-    let stages = [json!("queued"), json!("generating"), json!("persisting"), json!("finalizing"), Value::Null];
-    let stage = stages.iter().position(|stage| *stage == event.job["stage"]).unwrap();
+    let stages = [
+        json!("queued"),
+        json!("generating"),
+        json!("persisting"),
+        json!("finalizing"),
+        Value::Null,
+    ];
+    let stage = stages
+        .iter()
+        .position(|stage| *stage == event.job["stage"])
+        .unwrap();
     let media = event.job["media"].as_array().unwrap();
-    (stage, media.iter().filter(|media| media["status"] == "completed").count())
+    (
+        stage,
+        media
+            .iter()
+            .filter(|media| media["status"] == "completed")
+            .count(),
+    )
 }
 
 #[tokio::test]
 async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
     let api = Api::of(shared());
     let id = api.accepted(&job(3, json!({"latency_ms": 800}))).await;
-    let followers = join_all((0..10).map(|_| async { all(follow(&api, &id, None).await).await })).await;
+    let followers =
+        join_all((0..10).map(|_| async { all(follow(&api, &id, None).await).await })).await;
     for events in &followers {
         assert!(events.iter().map(progress).is_sorted(), "{events:#?}");
         assert_eq!(events.last().unwrap().job["status"], "completed");
-        assert!(events.windows(2).all(|pair| pair[0].id != pair[1].id), "each is a change");
+        assert!(
+            events.windows(2).all(|pair| pair[0].id != pair[1].id),
+            "each is a change"
+        );
         assert_eq!(events.last(), followers[0].last());
     }
-    let stages: Vec<_> = followers[0].iter().map(|event| event.job["stage"].clone()).collect();
+    let stages: Vec<_> = followers[0]
+        .iter()
+        .map(|event| event.job["stage"].clone())
+        .collect();
     assert!(stages.contains(&json!("generating")), "{stages:?}");
 }
 
@@ -75,7 +103,10 @@ async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
     let mut body = follow(&api, &id, None).await.bytes_stream();
     let first = loop {
         let chunk = body.next().await.unwrap().unwrap();
-        if let Some(event) = std::str::from_utf8(&chunk).unwrap().split("\n\n").find_map(parse)
+        if let Some(event) = std::str::from_utf8(&chunk)
+            .unwrap()
+            .split("\n\n")
+            .find_map(parse)
             && event.job["stage"] == "generating"
         {
             break event;
@@ -83,7 +114,10 @@ async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
     };
     drop(body);
     let rest = all(follow(&api, &id, Some(&first.id)).await).await;
-    assert!(rest.iter().all(|event| event.id != first.id), "what is known is not repeated");
+    assert!(
+        rest.iter().all(|event| event.id != first.id),
+        "what is known is not repeated"
+    );
     let last = rest.last().unwrap();
     assert_eq!(last.job["status"], "completed");
 
@@ -100,8 +134,14 @@ async fn streams_end_when_the_api_stops() {
     let id = api.accepted(&job(1, json!({"latency_ms": 6000}))).await;
     let stream = follow(&api, &id, None).await;
     terminate(&stack.api);
-    let events = tokio::time::timeout(Duration::from_secs(10), all(stream)).await.unwrap();
-    assert!(events.iter().all(|event| event.job["status"] != "completed"));
+    let events = tokio::time::timeout(Duration::from_secs(10), all(stream))
+        .await
+        .unwrap();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.job["status"] != "completed")
+    );
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
     let last = events.last().map(|event| event.id.clone());
@@ -112,8 +152,10 @@ async fn streams_end_when_the_api_stops() {
 #[tokio::test]
 async fn a_thousand_followers_of_a_hundred_jobs_each_see_the_end() {
     let api = Api::of(shared());
-    let ids: Vec<String> =
-        join_all((0..100).map(|_| async { api.accepted(&job(1, json!({"latency_ms": 3000}))).await })).await;
+    let ids: Vec<String> = join_all(
+        (0..100).map(|_| async { api.accepted(&job(1, json!({"latency_ms": 3000}))).await }),
+    )
+    .await;
     let streams = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10));
     let api = &api;
     let seen = join_all(streams.map(async |id| (id, all(follow(api, id, None).await).await))).await;

@@ -7,12 +7,21 @@ use serde_json::{Value, json};
 use crate::harness::{Api, job, options, shared, start, start_without_memory};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
-    api.http.post(format!("{}/v1/jobs", api.url)).header("Idempotency-Key", key).json(body).send().await.unwrap()
+    api.http
+        .post(format!("{}/v1/jobs", api.url))
+        .header("Idempotency-Key", key)
+        .json(body)
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn id_of(response: Response) -> String {
     let job: Value = response.json().await.unwrap();
-    job["job_id"].as_str().unwrap_or_else(|| panic!("{job:#}")).to_owned()
+    job["job_id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{job:#}"))
+        .to_owned()
 }
 
 #[tokio::test]
@@ -33,9 +42,18 @@ async fn a_key_leads_to_one_job() {
 
     api.ended(&id).await;
     let ended = post(&api, "one-job", &request).await;
-    assert_eq!((ended.status(), &ended.headers()["idempotent-replayed"].to_str().unwrap()), (StatusCode::OK, &"true"));
+    assert_eq!(
+        (
+            ended.status(),
+            &ended.headers()["idempotent-replayed"].to_str().unwrap()
+        ),
+        (StatusCode::OK, &"true")
+    );
     let ended: Value = ended.json().await.unwrap();
-    assert_eq!((&ended["job_id"], &ended["status"]), (&json!(id), &json!("completed")));
+    assert_eq!(
+        (&ended["job_id"], &ended["status"]),
+        (&json!(id), &json!("completed"))
+    );
 
     let other = post(&api, "one-job", &job(2, json!({}))).await;
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -51,9 +69,18 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
     let stack = start(&options("idempotency")).await;
     let api = Api::of(&stack);
     let (_second, address) = stack.spawn_another_api().await.unwrap();
-    let second = Api { url: format!("http://{address}"), http: api.http.clone() };
+    let second = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
     let request = job(1, json!({"latency_ms": 500}));
-    let answers = join_all((0..100).map(|number| post(if number % 2 == 0 { &api } else { &second }, "same", &request)));
+    let answers = join_all((0..100).map(|number| {
+        post(
+            if number % 2 == 0 { &api } else { &second },
+            "same",
+            &request,
+        )
+    }));
     let mut fresh = 0;
     let mut ids = Vec::new();
     for response in answers.await {
@@ -64,7 +91,11 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
     ids.dedup();
     assert_eq!((ids.len(), fresh), (1, 1));
     assert_eq!(api.ended(&ids[0]).await["status"], "completed");
-    assert_eq!(second.get(&ids[0]).await, api.get(&ids[0]).await, "both processes agree");
+    assert_eq!(
+        second.get(&ids[0]).await,
+        api.get(&ids[0]).await,
+        "both processes agree"
+    );
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
 }
 
@@ -84,9 +115,19 @@ async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgot
     let stack = start_without_memory(stack, &options).await;
     let api = Api::of(&stack);
     let again = post(&api, "kept", &request).await;
-    assert_eq!((again.status(), again.headers().contains_key("idempotent-replayed")), (StatusCode::OK, true));
+    assert_eq!(
+        (
+            again.status(),
+            again.headers().contains_key("idempotent-replayed")
+        ),
+        (StatusCode::OK, true)
+    );
     assert_eq!(id_of(again).await, id);
     let other = post(&api, "kept", &job(2, json!({}))).await;
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1, "nothing is paid for again");
+    assert_eq!(
+        stack.provider.as_ref().unwrap().predictions().len(),
+        1,
+        "nothing is paid for again"
+    );
 }

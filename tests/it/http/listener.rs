@@ -13,7 +13,9 @@ use tokio::{
 use crate::harness::{Api, DEADLINE, job, options, shared, start, terminate};
 
 async fn connect(api: &Api, said: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
     stream.write_all(said).await.unwrap();
     stream
 }
@@ -22,7 +24,10 @@ async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
     let (mut said, port) = (Vec::new(), stream.local_addr().unwrap().port());
     // A reset is as good an end as any.
     let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
-    assert!(closed.is_ok(), "the connection from port {port} is still held, which was told {said:?}");
+    assert!(
+        closed.is_ok(),
+        "the connection from port {port} is still held, which was told {said:?}"
+    );
     said
 }
 
@@ -38,7 +43,12 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
     ];
     let dawdlers = join_all((0..500).map(|number| connect(&api, beginnings[number % 5]))).await;
     for _ in 0..50 {
-        let answer = api.http.get(format!("{}/healthz", api.url)).send().await.unwrap();
+        let answer = api
+            .http
+            .get(format!("{}/healthz", api.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
     join_all(dawdlers.into_iter().map(until_closed)).await;
@@ -64,31 +74,50 @@ async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let api = Api::of(shared());
-    let head =
-        "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
+    let head = "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
     let mut stream = connect(&api, head.as_bytes()).await;
     let mut answer = [0; 1024];
-    let length = tokio::time::timeout(DEADLINE, stream.read(&mut answer)).await.unwrap().unwrap();
+    let length = tokio::time::timeout(DEADLINE, stream.read(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("urn:darkroom:problem:request-timeout"), "{answer}");
+    assert!(
+        answer.contains("urn:darkroom:problem:request-timeout"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_no_http_is_refused() {
     let api = Api::of(shared());
-    let header = format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: a\r\n".repeat(100));
-    for said in ["\0\x01\x02\x03\r\n\r\n".as_bytes(), b"GET /healthz HTTP/9.9\r\n\r\n", header.as_bytes()] {
+    let header = format!(
+        "GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X-Many: a\r\n".repeat(100)
+    );
+    for said in [
+        "\0\x01\x02\x03\r\n\r\n".as_bytes(),
+        b"GET /healthz HTTP/9.9\r\n\r\n",
+        header.as_bytes(),
+    ] {
         let answer = until_closed(connect(&api, said).await).await;
         let answer = String::from_utf8_lossy(&answer);
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn http2_is_spoken_without_tls() {
     let api = Api::of(shared());
-    let http = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let http = Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
     let answers = join_all((0..20).map(|_| http.get(format!("{}/healthz", api.url)).send())).await;
     for answer in answers {
         assert_eq!(answer.unwrap().version(), Version::HTTP_2);
@@ -101,19 +130,31 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
     let api = Api::of(&stack);
     let id = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
     let settled = loop {
-        let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send().await.unwrap();
+        let read = api
+            .http
+            .get(format!("{}/v1/jobs/{id}", api.url))
+            .send()
+            .await
+            .unwrap();
         let etag = read.headers()["etag"].clone();
         if read.json::<Value>().await.unwrap()["stage"] == "generating" {
             break etag;
         }
     };
-    let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).header("Prefer", "wait=60");
+    let read = api
+        .http
+        .get(format!("{}/v1/jobs/{id}", api.url))
+        .header("Prefer", "wait=60");
     let waiting = tokio::spawn(read.header("If-None-Match", settled).send());
     tokio::task::yield_now().await;
     let began = Instant::now();
     terminate(&stack.api);
     if let Ok(answer) = waiting.await.unwrap() {
-        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "nothing has changed, and that is an answer");
+        assert_eq!(
+            answer.status(),
+            StatusCode::NOT_MODIFIED,
+            "nothing has changed, and that is an answer"
+        );
     }
     while stack.api.is_running() {
         assert!(began.elapsed() < Duration::from_secs(25), "it stops");

@@ -8,13 +8,23 @@ use serde_json::{Value, json};
 use crate::harness::{Api, job, options, start, until};
 
 async fn page(api: &Api, query: &str) -> Value {
-    let response = api.http.get(format!("{}/v1/jobs?{query}", api.url)).send().await.unwrap();
+    let response = api
+        .http
+        .get(format!("{}/v1/jobs?{query}", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::OK, "{query}");
     response.json().await.unwrap()
 }
 
 fn ids(page: &Value) -> Vec<String> {
-    page["jobs"].as_array().unwrap().iter().map(|job| job["job_id"].as_str().unwrap().to_owned()).collect()
+    page["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["job_id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -23,7 +33,12 @@ async fn jobs_are_listed_filtered_and_paged() {
     let api = Api::of(&stack);
     let mut ended = Vec::new();
     for _ in 0..5 {
-        ended.push(api.run(&job(1, json!({}))).await["job_id"].as_str().unwrap().to_owned());
+        ended.push(
+            api.run(&job(1, json!({}))).await["job_id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     let mut video = job(1, json!({"fail": "no"}));
     video["model"] = "acme/video".into();
@@ -36,9 +51,19 @@ async fn jobs_are_listed_filtered_and_paged() {
     })
     .await;
     ended.reverse();
-    let expected: Vec<_> = [open.clone(), failed.clone()].into_iter().chain(ended.clone()).collect();
-    assert_eq!(ids(&all), expected, "what is open first, then what ended last");
-    assert_eq!((&all["jobs"][0]["status"], &all["next_cursor"]), (&json!("processing"), &Value::Null));
+    let expected: Vec<_> = [open.clone(), failed.clone()]
+        .into_iter()
+        .chain(ended.clone())
+        .collect();
+    assert_eq!(
+        ids(&all),
+        expected,
+        "what is open first, then what ended last"
+    );
+    assert_eq!(
+        (&all["jobs"][0]["status"], &all["next_cursor"]),
+        (&json!("processing"), &Value::Null)
+    );
 
     for (query, expected) in [
         ("status=processing", vec![&open]),
@@ -50,7 +75,11 @@ async fn jobs_are_listed_filtered_and_paged() {
         ("created_after=2999-01-01T00:00:00Z", vec![]),
         ("created_before=2001-01-01T00:00:00Z", vec![]),
     ] {
-        assert_eq!(ids(&page(&api, query).await).iter().collect::<Vec<_>>(), expected, "{query}");
+        assert_eq!(
+            ids(&page(&api, query).await).iter().collect::<Vec<_>>(),
+            expected,
+            "{query}"
+        );
     }
 
     let mut paged = Vec::new();
@@ -68,17 +97,29 @@ async fn jobs_are_listed_filtered_and_paged() {
     assert_eq!(paged.iter().collect::<BTreeSet<_>>().len(), 5);
 
     let first = page(&api, "limit=2&status=completed").await;
-    let foreign = format!("{}/v1/jobs?limit=2&cursor={}", api.url, first["next_cursor"].as_str().unwrap());
+    let foreign = format!(
+        "{}/v1/jobs?limit=2&cursor={}",
+        api.url,
+        first["next_cursor"].as_str().unwrap()
+    );
     let refused = api.http.get(foreign).send().await.unwrap();
-    assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "a cursor belongs to its filters");
+    assert_eq!(
+        refused.status(),
+        StatusCode::BAD_REQUEST,
+        "a cursor belongs to its filters"
+    );
 }
 
 #[tokio::test]
 async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
     let stack = start(&options("listing-retry")).await;
     let api = Api::of(&stack);
-    let id =
-        api.run(&job(2, json!({"missing": [0], "missing_for_ms": 2000}))).await["job_id"].as_str().unwrap().to_owned();
+    let id = api
+        .run(&job(2, json!({"missing": [0], "missing_for_ms": 2000})))
+        .await["job_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     until("retried job", async || {
         let response = api.act(&id, "retry").await;
         assert_eq!(response.status(), StatusCode::ACCEPTED);

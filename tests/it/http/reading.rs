@@ -17,7 +17,11 @@ async fn get(api: &Api, id: &str, headers: &[(&str, &str)]) -> Response {
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
-    response.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    response
+        .headers()
+        .get(name)
+        .map(|value| value.to_str().unwrap())
+        .unwrap_or_default()
 }
 
 #[tokio::test]
@@ -27,9 +31,15 @@ async fn a_job_that_is_known_is_not_sent_again() {
     api.ended(&id).await;
     let first = get(&api, &id, &[]).await;
     let etag = header(&first, "etag").to_owned();
-    assert!(!first.headers().contains_key("retry-after"), "there is nothing to wait for");
+    assert!(
+        !first.headers().contains_key("retry-after"),
+        "there is nothing to wait for"
+    );
     let again = get(&api, &id, &[("If-None-Match", &etag)]).await;
-    assert_eq!((again.status(), header(&again, "etag")), (StatusCode::NOT_MODIFIED, etag.as_str()));
+    assert_eq!(
+        (again.status(), header(&again, "etag")),
+        (StatusCode::NOT_MODIFIED, etag.as_str())
+    );
     assert!(again.bytes().await.unwrap().is_empty());
     let other = get(&api, &id, &[("If-None-Match", "\"other\"")]).await;
     assert_eq!(other.status(), StatusCode::OK);
@@ -40,15 +50,35 @@ async fn creating_can_wait_for_the_end() {
     let api = Api::of(shared());
     let url = format!("{}/v1/jobs", api.url);
     let request = job(1, json!({"latency_ms": 700}));
-    let waited = api.http.post(&url).header("Prefer", "wait=30").json(&request).send().await.unwrap();
-    assert_eq!((waited.status(), header(&waited, "preference-applied")), (StatusCode::OK, "wait=30"));
+    let waited = api
+        .http
+        .post(&url)
+        .header("Prefer", "wait=30")
+        .json(&request)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (waited.status(), header(&waited, "preference-applied")),
+        (StatusCode::OK, "wait=30")
+    );
     assert_eq!(waited.json::<Value>().await.unwrap()["status"], "completed");
 
     let began = Instant::now();
     let slow = job(1, json!({"latency_ms": 4000}));
-    let waited = api.http.post(&url).header("Prefer", "wait=1").json(&slow).send().await.unwrap();
+    let waited = api
+        .http
+        .post(&url)
+        .header("Prefer", "wait=1")
+        .json(&slow)
+        .send()
+        .await
+        .unwrap();
     assert!(began.elapsed() >= Duration::from_secs(1));
-    assert_eq!((waited.status(), header(&waited, "preference-applied")), (StatusCode::ACCEPTED, "wait=1"));
+    assert_eq!(
+        (waited.status(), header(&waited, "preference-applied")),
+        (StatusCode::ACCEPTED, "wait=1")
+    );
     assert!(!header(&waited, "retry-after").is_empty());
 }
 
@@ -57,11 +87,23 @@ async fn reading_can_wait_for_a_change() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 1500}))).await;
     let first = get(&api, &id, &[]).await;
-    let mut seen = vec![(header(&first, "etag").to_owned(), first.json::<Value>().await.unwrap())];
+    let mut seen = vec![(
+        header(&first, "etag").to_owned(),
+        first.json::<Value>().await.unwrap(),
+    )];
     loop {
         let etag = seen.last().unwrap().0.clone();
-        let response = get(&api, &id, &[("Prefer", "wait=20"), ("If-None-Match", &etag)]).await;
-        assert_eq!(response.status(), StatusCode::OK, "a change came before the time was over");
+        let response = get(
+            &api,
+            &id,
+            &[("Prefer", "wait=20"), ("If-None-Match", &etag)],
+        )
+        .await;
+        assert_eq!(
+            response.status(),
+            StatusCode::OK,
+            "a change came before the time was over"
+        );
         let etag = header(&response, "etag").to_owned();
         let job: Value = response.json().await.unwrap();
         let ended = job["status"] == "completed";
@@ -80,7 +122,10 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let mut stack = start(&options("reading")).await;
     let api = Api::of(&stack);
     let (_second, address) = stack.spawn_another_api().await.unwrap();
-    let second = Api { url: format!("http://{address}"), http: api.http.clone() };
+    let second = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
     let partial = api.run(&job(2, json!({"missing": [1]}))).await;
     let id = partial["job_id"].as_str().unwrap();
     assert_eq!(second.get(id).await, partial);
@@ -91,7 +136,10 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let waiting = api.accepted(&job(1, json!({}))).await;
     for api in [&api, &second] {
         let read = api.get(&waiting).await;
-        assert_eq!((&read["status"], &read["stale"]), (&json!("pending"), &json!(true)));
+        assert_eq!(
+            (&read["status"], &read["stale"]),
+            (&json!("pending"), &json!(true))
+        );
         assert_eq!(api.get(id).await["status"], "partial");
     }
     stack.worker = stack.spawn("worker").unwrap();
@@ -106,7 +154,11 @@ async fn two_processes_agree_and_workers_may_be_away() {
 async fn what_is_stored_stays_known_while_workers_are_away() {
     let source = SourceServer::start().await.unwrap();
     let allow = vec![("SOURCE_ALLOW", source.address.to_string())];
-    let stack = start(&Options { variables: allow, ..options("reading-away") }).await;
+    let stack = start(&Options {
+        variables: allow,
+        ..options("reading-away")
+    })
+    .await;
     let api = Api::of(&stack);
     let url = |name: &str| format!("http://{}/{name}", source.address);
     let urls = [
@@ -129,9 +181,22 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     .await;
     assert_eq!(away["stage"], stored["stage"]);
     assert_eq!(away["provider"], stored["provider"]);
-    for (media, before) in away["media"].as_array().unwrap().iter().zip(stored["media"].as_array().unwrap()) {
-        assert_eq!((&media["status"], &media["sha256"]), (&before["status"], &before["sha256"]));
+    for (media, before) in away["media"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(stored["media"].as_array().unwrap())
+    {
+        assert_eq!(
+            (&media["status"], &media["sha256"]),
+            (&before["status"], &before["sha256"])
+        );
     }
-    let lead = api.http.get(format!("{}/v1/jobs/{id}/media/0", api.url)).send().await.unwrap();
+    let lead = api
+        .http
+        .get(format!("{}/v1/jobs/{id}/media/0", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(lead.status(), StatusCode::FOUND);
 }

@@ -10,7 +10,10 @@ use crate::{
 
 async fn world(name: &str) -> (Stack, Api, Receiver) {
     let receiver = Receiver::start().await;
-    let options = Options { variables: vec![("WEBHOOK_ALLOW", receiver.address.to_string())], ..options(name) };
+    let options = Options {
+        variables: vec![("WEBHOOK_ALLOW", receiver.address.to_string())],
+        ..options(name)
+    };
     let stack = start(&options).await;
     let api = Api::of(&stack);
     (stack, api, receiver)
@@ -22,13 +25,23 @@ fn told(receiver: &Receiver, mut job: Value) -> Value {
 }
 
 async fn secret(api: &Api) -> String {
-    let answer = api.http.get(format!("{}/v1/webhooks/secret", api.url)).send().await.unwrap();
+    let answer = api
+        .http
+        .get(format!("{}/v1/webhooks/secret", api.url))
+        .send()
+        .await
+        .unwrap();
     let body: Value = answer.json().await.unwrap();
     body["key"].as_str().unwrap().to_owned()
 }
 
 async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
-    let answer = api.http.get(format!("{}/v1/jobs/{id}/webhooks", api.url)).send().await.unwrap();
+    let answer = api
+        .http
+        .get(format!("{}/v1/jobs/{id}/webhooks", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
     body["deliveries"].as_array().unwrap().clone()
@@ -36,7 +49,10 @@ async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
 
 async fn delivery_is(api: &Api, id: &str, status: &str) -> Value {
     until(&format!("delivery that is {status}"), async || {
-        deliveries(api, id).await.into_iter().find(|delivery| delivery["status"] == status)
+        deliveries(api, id)
+            .await
+            .into_iter()
+            .find(|delivery| delivery["status"] == status)
     })
     .await
 }
@@ -45,34 +61,61 @@ async fn delivery_is(api: &Api, id: &str, status: &str) -> Value {
 async fn every_end_is_told_to_whoever_asked_for_it() {
     let (_stack, api, receiver) = world("webhooks").await;
     let completed = api.run(&told(&receiver, job(2, json!({})))).await;
-    let partial = api.run(&told(&receiver, job(2, json!({"missing": [1]})))).await;
-    let failed = api.run(&told(&receiver, job(1, json!({"fail": "no"})))).await;
-    let slow = api.accepted(&told(&receiver, job(1, json!({"latency_ms": 60_000})))).await;
-    until("generation", async || (api.get(&slow).await["stage"] == "generating").then_some(())).await;
+    let partial = api
+        .run(&told(&receiver, job(2, json!({"missing": [1]}))))
+        .await;
+    let failed = api
+        .run(&told(&receiver, job(1, json!({"fail": "no"}))))
+        .await;
+    let slow = api
+        .accepted(&told(&receiver, job(1, json!({"latency_ms": 60_000}))))
+        .await;
+    until("generation", async || {
+        (api.get(&slow).await["stage"] == "generating").then_some(())
+    })
+    .await;
     assert_eq!(api.act(&slow, "cancel").await.status(), 202);
     let canceled = api.ended(&slow).await;
     let mut picky = told(&receiver, job(1, json!({})));
     picky["webhook_events"] = json!(["job.failed"]);
     let unasked = api.run(&picky).await;
 
-    until("four messages", async || (receiver.count() == 4).then_some(())).await;
+    until("four messages", async || {
+        (receiver.count() == 4).then_some(())
+    })
+    .await;
     let messages = receiver.messages(&secret(&api).await);
-    for (job, event) in
-        [(&completed, "job.completed"), (&partial, "job.partial"), (&failed, "job.failed"), (&canceled, "job.canceled")]
-    {
+    for (job, event) in [
+        (&completed, "job.completed"),
+        (&partial, "job.partial"),
+        (&failed, "job.failed"),
+        (&canceled, "job.canceled"),
+    ] {
         let id = job["job_id"].as_str().unwrap();
-        let (message_id, message) =
-            messages.iter().find(|(_, message)| message["data"]["job_id"] == id).unwrap_or_else(|| panic!("{event}"));
-        assert_eq!((message["type"].as_str(), message_id), (Some(event), &format!("msg_{id}_0")));
+        let (message_id, message) = messages
+            .iter()
+            .find(|(_, message)| message["data"]["job_id"] == id)
+            .unwrap_or_else(|| panic!("{event}"));
+        assert_eq!(
+            (message["type"].as_str(), message_id),
+            (Some(event), &format!("msg_{id}_0"))
+        );
         assert_eq!(message["data"]["status"], job["status"]);
         assert_eq!(message["timestamp"], job["completed_at"]);
         let delivery = delivery_is(&api, id, "delivered").await;
         assert_eq!(
-            (&delivery["message_id"], &delivery["attempts"][0]["response_status"]),
+            (
+                &delivery["message_id"],
+                &delivery["attempts"][0]["response_status"]
+            ),
             (&json!(message_id), &json!(204))
         );
     }
-    assert!(deliveries(&api, unasked["job_id"].as_str().unwrap()).await.is_empty());
+    assert!(
+        deliveries(&api, unasked["job_id"].as_str().unwrap())
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -82,15 +125,25 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     let first = api.run(&told(&receiver, job(1, json!({})))).await;
     let id = first["job_id"].as_str().unwrap();
     // The next attempt is due in five seconds, whatever happens to the worker meanwhile.
-    until("first attempt", async || (receiver.count() == 1).then_some(())).await;
+    until("first attempt", async || {
+        (receiver.count() == 1).then_some(())
+    })
+    .await;
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
     let delivery = delivery_is(&api, id, "delivered").await;
-    let statuses: Vec<_> =
-        delivery["attempts"].as_array().unwrap().iter().map(|attempt| attempt["response_status"].clone()).collect();
+    let statuses: Vec<_> = delivery["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| attempt["response_status"].clone())
+        .collect();
     assert_eq!(statuses, [503, 204]);
     let messages = receiver.messages(&secret(&api).await);
-    assert_eq!(messages[0], messages[1], "the same message, byte for byte and by its id");
+    assert_eq!(
+        messages[0], messages[1],
+        "the same message, byte for byte and by its id"
+    );
 
     // Asked for again, a delivery that is over begins anew and keeps its log.
     assert_eq!(api.act(id, "webhooks").await.status(), 202);
@@ -116,7 +169,11 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
 
     // While nobody can be asked, what is known is said, and no more.
     stack.worker.kill();
-    assert_eq!(deliveries(&api, waiting).await[0]["status"], "delivered", "it has ended");
+    assert_eq!(
+        deliveries(&api, waiting).await[0]["status"],
+        "delivered",
+        "it has ended"
+    );
     stack.worker = stack.spawn("worker").unwrap();
 
     receiver.answer(&[410]);
@@ -126,7 +183,12 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     assert_eq!(refused["attempts"].as_array().unwrap().len(), 1);
 
     stack.temporal.kill();
-    let answer = api.http.get(format!("{}/v1/jobs/{gone}/webhooks", api.url)).send().await.unwrap();
+    let answer = api
+        .http
+        .get(format!("{}/v1/jobs/{gone}/webhooks", api.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 503, "nothing is made up");
 }
 
@@ -144,7 +206,13 @@ async fn nobody_is_told_at_a_private_address() {
         request["webhook_url"] = url.clone().into();
         let job = api.run(&request).await;
         let refused = delivery_is(&api, job["job_id"].as_str().unwrap(), "refused").await;
-        assert!(refused["attempts"][0]["error"].as_str().unwrap().contains("not"), "{url}: {refused:#}");
+        assert!(
+            refused["attempts"][0]["error"]
+                .as_str()
+                .unwrap()
+                .contains("not"),
+            "{url}: {refused:#}"
+        );
     }
     assert_eq!(receiver.count(), 0);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use temporalio_workflow::{
-    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions, RetryPolicy,
-    WorkflowCancellationToken,
+    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions,
+    RetryPolicy, WorkflowCancellationToken,
 };
 
 use super::PersistInput;
@@ -27,7 +27,11 @@ pub fn generate_options(request: &JobRequest, scope: WorkflowCancellationToken) 
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
     .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))
-    .summary(format!("{outputs} of {} by {}", request.prompt.excerpt(40), request.model))
+    .summary(format!(
+        "{outputs} of {} by {}",
+        request.prompt.excerpt(40),
+        request.model
+    ))
     .build()
 }
 
@@ -40,7 +44,11 @@ pub fn collect_options(scope: WorkflowCancellationToken) -> ActivityOptions {
 /// How `cancel_generation` runs: outside of what is canceled.
 #[must_use]
 pub fn cancel_generation_options() -> ActivityOptions {
-    short_options(Duration::from_hours(1), WorkflowCancellationToken::new(), "cancel what may still run")
+    short_options(
+        Duration::from_hours(1),
+        WorkflowCancellationToken::new(),
+        "cancel what may still run",
+    )
 }
 
 /// How `inspect` runs: outside of what is canceled, and not for long, as there is another way without it.
@@ -131,13 +139,19 @@ pub fn sweep_options() -> ActivityOptions {
 /// How one attempt at a webhook runs: the workflow makes the next one.
 #[must_use]
 pub fn deliver_webhook_options(attempt: usize) -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(Duration::from_secs(20)))
-        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
-        .summary(format!("attempt {attempt}"))
-        .build()
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(Duration::from_secs(
+        20,
+    )))
+    .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+    .summary(format!("attempt {attempt}"))
+    .build()
 }
 
-fn short_options(patience: Duration, scope: WorkflowCancellationToken, summary: &str) -> ActivityOptions {
+fn short_options(
+    patience: Duration,
+    scope: WorkflowCancellationToken,
+    summary: &str,
+) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: patience,
         start_to_close: Duration::from_secs(30),
@@ -149,7 +163,10 @@ fn short_options(patience: Duration, scope: WorkflowCancellationToken, summary: 
 }
 
 fn backoff(maximum_interval: Duration) -> RetryPolicy {
-    RetryPolicy::builder().initial_interval(Duration::from_secs(1)).maximum_interval(maximum_interval).build()
+    RetryPolicy::builder()
+        .initial_interval(Duration::from_secs(1))
+        .maximum_interval(maximum_interval)
+        .build()
 }
 
 /// The time until shortly before the outputs vanish; long enough for one attempt even if that is very soon.
@@ -166,7 +183,11 @@ fn time_left(now: Option<Timestamp>, expires_at: Option<Timestamp>) -> Duration 
 }
 
 fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 #[cfg(test)]

@@ -42,9 +42,17 @@ impl FromStr for JobId {
         let hyphens = [8, 13, 18, 23];
         let is_uuid = text.len() == 36
             && text.bytes().enumerate().all(|(position, byte)| {
-                if hyphens.contains(&position) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
+                if hyphens.contains(&position) {
+                    byte == b'-'
+                } else {
+                    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+                }
             });
-        if is_uuid { Ok(Self(text.to_owned())) } else { Err(InvalidJobId) }
+        if is_uuid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidJobId)
+        }
     }
 }
 
@@ -74,7 +82,11 @@ mod tests {
 
     #[test]
     fn only_lower_case_hyphenated_uuids_are_job_ids() {
-        assert!("01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse::<JobId>().is_ok());
+        assert!(
+            "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1"
+                .parse::<JobId>()
+                .is_ok()
+        );
         for text in [
             "",
             "x",

@@ -28,7 +28,14 @@ impl ProviderState {
     /// A prediction of which no more is known than how it stands.
     #[must_use]
     pub fn new(name: String, prediction_id: String, status: PredictionStatus) -> Self {
-        Self { name, prediction_id, status, cancel_outcome: None, expires_at: None, metrics: Map::new() }
+        Self {
+            name,
+            prediction_id,
+            status,
+            cancel_outcome: None,
+            expires_at: None,
+            metrics: Map::new(),
+        }
     }
 }
 

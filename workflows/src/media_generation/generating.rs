@@ -5,14 +5,15 @@ use std::pin::{Pin, pin};
 
 use futures::{FutureExt, future::FusedFuture};
 use temporalio_workflow::{
-    ActivityExecutionError, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext, select,
+    ActivityExecutionError, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+    select,
 };
 
 use super::{Ending, MediaGeneration, PredictionReport, Stop, update};
 use crate::{
     activities::{
-        self, Activities, CancelGenerationInput, CanceledGeneration, CollectInput, GenerateCheckpoint, GenerateInput,
-        GenerateOutcome, Generation,
+        self, Activities, CancelGenerationInput, CanceledGeneration, CollectInput,
+        GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation,
     },
     failure::read_activity_failure,
     job::{CancelOutcome, PredictionStatus, ProviderState, Stage},
@@ -31,7 +32,10 @@ pub(super) async fn generate(
         GenerateInput {
             job_id: state.job_id.clone(),
             request: state.request.clone(),
-            since: state.in_doubt_since.or(state.started_at).unwrap_or(state.created_at),
+            since: state
+                .in_doubt_since
+                .or(state.started_at)
+                .unwrap_or(state.created_at),
             run_id,
             is_in_doubt: state.in_doubt_since.is_some(),
         }
@@ -53,7 +57,10 @@ pub(super) async fn generate(
     }
 }
 
-async fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) -> Result<Generation, Ending> {
+async fn conclude(
+    ctx: &WorkflowContext<MediaGeneration>,
+    generated: Generated,
+) -> Result<Generation, Ending> {
     match generated {
         Ok(GenerateOutcome::Generated(generation)) => Ok(generation),
         Ok(GenerateOutcome::Canceled(canceled)) => {
@@ -64,7 +71,10 @@ async fn conclude(ctx: &WorkflowContext<MediaGeneration>, generated: Generated) 
         Err(failure) => {
             // Nobody watches the prediction any more.
             if let Some(timeout) = failure.as_timeout() {
-                let recorded = timeout.last_heartbeat_details::<GenerateCheckpoint>().ok().flatten();
+                let recorded = timeout
+                    .last_heartbeat_details::<GenerateCheckpoint>()
+                    .ok()
+                    .flatten();
                 clean_up(ctx, recorded.unwrap_or(GenerateCheckpoint::Submitting)).await;
             }
             Err(Ending::Failed(read_activity_failure(&failure).0))
@@ -87,7 +97,13 @@ async fn collect(
         );
         if is_ours {
             let input = CollectInput { prediction_id };
-            return ctx.execute_activity(Activities::collect, input, activities::collect_options(scope)).await;
+            return ctx
+                .execute_activity(
+                    Activities::collect,
+                    input,
+                    activities::collect_options(scope),
+                )
+                .await;
         }
     }
 }
@@ -95,8 +111,12 @@ async fn collect(
 /// Whether the workflow is canceled meanwhile is for the caller to see.
 async fn wait_for_report(ctx: &WorkflowContext<MediaGeneration>) -> PredictionReport {
     loop {
-        let detached = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
-        let waited = ctx.wait_condition_with_options(|workflow| workflow.report.is_some(), detached).await;
+        let detached = WaitConditionOptions::builder()
+            .cancellation_token(WorkflowCancellationToken::new())
+            .build();
+        let waited = ctx
+            .wait_condition_with_options(|workflow| workflow.report.is_some(), detached)
+            .await;
         if let (Ok(()), Some(report)) = (waited, ctx.state_mut(|workflow| workflow.report.take())) {
             return report;
         }
@@ -107,9 +127,15 @@ async fn wait_for_report(ctx: &WorkflowContext<MediaGeneration>) -> PredictionRe
 /// replayed in another order.
 async fn inspect(ctx: &WorkflowContext<MediaGeneration>) -> Option<GenerateCheckpoint> {
     let inspected = if ctx.patched("inspect-remotely") {
-        ctx.execute_activity(Activities::inspect, (), activities::inspect_options()).await
+        ctx.execute_activity(Activities::inspect, (), activities::inspect_options())
+            .await
     } else {
-        ctx.execute_local_activity(Activities::inspect, (), activities::inspect_locally_options()).await
+        ctx.execute_local_activity(
+            Activities::inspect,
+            (),
+            activities::inspect_locally_options(),
+        )
+        .await
     };
     inspected.ok().flatten()
 }
@@ -123,9 +149,21 @@ async fn stop_generation(
 ) -> Ending {
     match generated {
         Ok(GenerateOutcome::Canceled(canceled)) => note_canceled(ctx, canceled),
-        Ok(GenerateOutcome::Generated(Generation { provider, prediction_id, .. })) => {
+        Ok(GenerateOutcome::Generated(Generation {
+            provider,
+            prediction_id,
+            ..
+        })) => {
             let (status, cancel_outcome) = (PredictionStatus::Succeeded, CancelOutcome::TooLate);
-            note_canceled(ctx, CanceledGeneration { provider, prediction_id, status, cancel_outcome });
+            note_canceled(
+                ctx,
+                CanceledGeneration {
+                    provider,
+                    prediction_id,
+                    status,
+                    cancel_outcome,
+                },
+            );
         }
         // It could not say: its worker is gone, or it never ran. It may have done more than what was read.
         Err(_) => clean_up(ctx, checkpoint).await,
@@ -135,31 +173,64 @@ async fn stop_generation(
 
 async fn clean_up(ctx: &WorkflowContext<MediaGeneration>, checkpoint: GenerateCheckpoint) {
     let (job_id, since) = ctx.state(|MediaGeneration { state, .. }| {
-        (state.job_id.clone(), state.in_doubt_since.or(state.started_at).unwrap_or_default())
+        (
+            state.job_id.clone(),
+            state
+                .in_doubt_since
+                .or(state.started_at)
+                .unwrap_or_default(),
+        )
     });
     let submitted = match &checkpoint {
-        GenerateCheckpoint::Submitted { provider, prediction_id } => Some((provider.clone(), prediction_id.clone())),
+        GenerateCheckpoint::Submitted {
+            provider,
+            prediction_id,
+        } => Some((provider.clone(), prediction_id.clone())),
         _ => None,
     };
-    let input = CancelGenerationInput { job_id, checkpoint, since };
+    let input = CancelGenerationInput {
+        job_id,
+        checkpoint,
+        since,
+    };
     let options = activities::cancel_generation_options();
-    match ctx.execute_activity(Activities::cancel_generation, input, options).await {
+    match ctx
+        .execute_activity(Activities::cancel_generation, input, options)
+        .await
+    {
         Ok(Some(canceled)) => note_canceled(ctx, canceled),
         Ok(None) => {}
         Err(_) => {
             if let Some((provider, prediction_id)) = submitted {
-                let (status, cancel_outcome) = (PredictionStatus::Processing, CancelOutcome::Unknown);
-                note_canceled(ctx, CanceledGeneration { provider, prediction_id, status, cancel_outcome });
+                let (status, cancel_outcome) =
+                    (PredictionStatus::Processing, CancelOutcome::Unknown);
+                note_canceled(
+                    ctx,
+                    CanceledGeneration {
+                        provider,
+                        prediction_id,
+                        status,
+                        cancel_outcome,
+                    },
+                );
             }
         }
     }
 }
 
 fn note_canceled(ctx: &WorkflowContext<MediaGeneration>, canceled: CanceledGeneration) {
-    let CanceledGeneration { provider, prediction_id, status, cancel_outcome } = canceled;
+    let CanceledGeneration {
+        provider,
+        prediction_id,
+        status,
+        cancel_outcome,
+    } = canceled;
     update(ctx, |state| {
         let provider = ProviderState::new(provider, prediction_id, status);
-        state.provider = Some(ProviderState { cancel_outcome: Some(cancel_outcome), ..provider });
+        state.provider = Some(ProviderState {
+            cancel_outcome: Some(cancel_outcome),
+            ..provider
+        });
         state.in_doubt_since = None;
     });
 }

@@ -5,7 +5,8 @@ use std::pin::{Pin, pin};
 use futures::{FutureExt, future::FusedFuture};
 use jiff::Timestamp;
 use temporalio_workflow::{
-    ActivityExecutionError, RetryState, WorkflowCancellationToken, WorkflowContext, join_all, select,
+    ActivityExecutionError, RetryState, WorkflowCancellationToken, WorkflowContext, join_all,
+    select,
 };
 
 use super::{Ending, MediaGeneration, Stop, stop, update};
@@ -24,13 +25,31 @@ pub(super) struct Work {
 impl Work {
     /// What a generation made, except where an earlier run has stored an output already.
     pub(super) fn of(ctx: &WorkflowContext<MediaGeneration>, generation: Generation) -> Self {
-        let Generation { provider, prediction_id, outputs, expires_at, metrics } = generation;
+        let Generation {
+            provider,
+            prediction_id,
+            outputs,
+            expires_at,
+            metrics,
+        } = generation;
         let replace = ctx.state(|workflow| workflow.replaces);
         update(ctx, |state| {
-            let provider = ProviderState::new(provider, prediction_id.clone(), PredictionStatus::Succeeded);
-            state.made(outputs.len(), ProviderState { expires_at, metrics, ..provider });
+            let provider =
+                ProviderState::new(provider, prediction_id.clone(), PredictionStatus::Succeeded);
+            state.made(
+                outputs.len(),
+                ProviderState {
+                    expires_at,
+                    metrics,
+                    ..provider
+                },
+            );
             let job_id = &state.job_id;
-            let to_do = state.media.iter().zip(outputs).filter(|(media, _)| media.status() == MediaStatus::Pending);
+            let to_do = state
+                .media
+                .iter()
+                .zip(outputs)
+                .filter(|(media, _)| media.status() == MediaStatus::Pending);
             let inputs = to_do
                 .map(|(media, source)| PersistInput {
                     job_id: job_id.clone(),
@@ -49,8 +68,13 @@ impl Work {
         ctx.state(|workflow| {
             let state = &workflow.state;
             let provider = state.provider.as_ref();
-            let prediction_id = provider.map(|provider| provider.prediction_id.clone()).unwrap_or_default();
-            let pending = state.media.iter().filter(|media| media.status() == MediaStatus::Pending);
+            let prediction_id = provider
+                .map(|provider| provider.prediction_id.clone())
+                .unwrap_or_default();
+            let pending = state
+                .media
+                .iter()
+                .filter(|media| media.status() == MediaStatus::Pending);
             let inputs = pending.map(|media| PersistInput {
                 job_id: state.job_id.clone(),
                 prediction_id: prediction_id.clone(),
@@ -58,7 +82,10 @@ impl Work {
                 source: OutputSource::Prediction,
                 replace: workflow.replaces,
             });
-            Self { inputs: inputs.collect(), expires_at: provider.and_then(|provider| provider.expires_at) }
+            Self {
+                inputs: inputs.collect(),
+                expires_at: provider.and_then(|provider| provider.expires_at),
+            }
         })
     }
 }
@@ -81,7 +108,10 @@ pub(super) async fn persist_all(
             let index = input.index;
             let now = ctx.workflow_time().map(timestamp);
             let options = activities::persist_options(&input, count, now, expires_at, scope);
-            let outcome = match ctx.execute_activity(Activities::persist, input, options).await {
+            let outcome = match ctx
+                .execute_activity(Activities::persist, input, options)
+                .await
+            {
                 Ok(stored) => MediaOutcome::Completed(stored),
                 Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
                 // An attempt failed while the cancellation was on its way to it.
@@ -115,13 +145,22 @@ pub(super) async fn persist_all(
 }
 
 fn judge(media: &[Media], stop: Option<Stop>) -> Ending {
-    let count = |status| media.iter().filter(|media| media.status() == status).count();
+    let count = |status| {
+        media
+            .iter()
+            .filter(|media| media.status() == status)
+            .count()
+    };
     let stored = count(MediaStatus::Completed);
     // What was done in spite of it is done.
     match stop {
         Some(Stop::Canceled) if count(MediaStatus::Canceled) > 0 => return Ending::Canceled,
-        Some(Stop::DeadlineExceeded) if stored == 0 => return Ending::Failed(stop::deadline_exceeded()),
-        Some(Stop::DeadlineExceeded) if stored < media.len() => return Ending::Partial(stop::deadline_exceeded()),
+        Some(Stop::DeadlineExceeded) if stored == 0 => {
+            return Ending::Failed(stop::deadline_exceeded());
+        }
+        Some(Stop::DeadlineExceeded) if stored < media.len() => {
+            return Ending::Partial(stop::deadline_exceeded());
+        }
         Some(_) | None => {}
     }
     let failed = media.len() - stored;
@@ -129,12 +168,23 @@ fn judge(media: &[Media], stop: Option<Stop>) -> Ending {
         return Ending::Completed;
     }
     let first = media.iter().find_map(|media| match &media.outcome {
-        MediaOutcome::Failed { error, .. } => Some(format!("output {}: {}: {}", media.index, error.kind, error.detail)),
+        MediaOutcome::Failed { error, .. } => Some(format!(
+            "output {}: {}: {}",
+            media.index, error.kind, error.detail
+        )),
         _ => None,
     });
-    let detail = format!("{failed} of {} outputs could not be stored; {}", media.len(), first.unwrap_or_default());
+    let detail = format!(
+        "{failed} of {} outputs could not be stored; {}",
+        media.len(),
+        first.unwrap_or_default()
+    );
     let error = JobError::new(FailureType::OutputsFailed, detail);
-    if stored == 0 { Ending::Failed(error) } else { Ending::Partial(error) }
+    if stored == 0 {
+        Ending::Failed(error)
+    } else {
+        Ending::Partial(error)
+    }
 }
 
 #[cfg(test)]
@@ -153,10 +203,20 @@ mod tests {
                 started_at: Timestamp::UNIX_EPOCH,
                 completed_at: Timestamp::UNIX_EPOCH,
             }),
-            'f' => MediaOutcome::Failed { error: JobError::new(FailureType::SourceExpired, "gone"), attempts: Some(1) },
+            'f' => MediaOutcome::Failed {
+                error: JobError::new(FailureType::SourceExpired, "gone"),
+                attempts: Some(1),
+            },
             _ => MediaOutcome::Canceled,
         };
-        outcomes.chars().zip(0..).map(|(letter, index)| Media { index, outcome: outcome(letter) }).collect()
+        outcomes
+            .chars()
+            .zip(0..)
+            .map(|(letter, index)| Media {
+                index,
+                outcome: outcome(letter),
+            })
+            .collect()
     }
 
     #[test]
@@ -176,7 +236,11 @@ mod tests {
         ] {
             let (status, error) = judge(&media(outcomes), stop).into_status();
             assert_eq!(status, expected, "{outcomes} {stop:?}");
-            assert_eq!(error.is_some(), matches!(status, Partial | Failed), "{outcomes} {stop:?}");
+            assert_eq!(
+                error.is_some(),
+                matches!(status, Partial | Failed),
+                "{outcomes} {stop:?}"
+            );
         }
     }
 }

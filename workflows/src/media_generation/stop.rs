@@ -19,13 +19,19 @@ pub(super) enum Stop {
 }
 
 /// Resolves when the job is to end early.
-pub(super) fn stopped(ctx: &WorkflowContext<MediaGeneration>) -> impl FusedFuture<Output = Stop> + '_ {
+pub(super) fn stopped(
+    ctx: &WorkflowContext<MediaGeneration>,
+) -> impl FusedFuture<Output = Stop> + '_ {
     async move {
         let Some(left) = time_left(ctx) else {
             ctx.cancelled().await;
             return Stop::Canceled;
         };
-        let mut deadline = ctx.timer(TimerOptions::builder(left).summary("deadline".to_owned()).build());
+        let mut deadline = ctx.timer(
+            TimerOptions::builder(left)
+                .summary("deadline".to_owned())
+                .build(),
+        );
         let mut canceled = std::pin::pin!(ctx.cancelled());
         select! {
             _ = canceled => Stop::Canceled,
@@ -39,7 +45,10 @@ pub(super) fn stopped(ctx: &WorkflowContext<MediaGeneration>) -> impl FusedFutur
 }
 
 pub(super) fn deadline_exceeded() -> JobError {
-    JobError::new(FailureType::DeadlineExceeded, "the job was not done by its deadline")
+    JobError::new(
+        FailureType::DeadlineExceeded,
+        "the job was not done by its deadline",
+    )
 }
 
 /// The time until the deadline, if there is one. A retry has as long as the first run had.
@@ -47,10 +56,18 @@ fn time_left(ctx: &WorkflowContext<MediaGeneration>) -> Option<Duration> {
     const LEAST: Duration = Duration::from_millis(1);
     let (deadline, accepted) = ctx.state(|workflow| {
         let state = &workflow.state;
-        let accepted = if state.retry_count == 0 { Some(state.created_at) } else { state.started_at };
+        let accepted = if state.retry_count == 0 {
+            Some(state.created_at)
+        } else {
+            state.started_at
+        };
         (state.request.deadline_seconds, accepted)
     });
     let (allowed, accepted) = (deadline?.duration(), accepted?);
     let passed = ctx.workflow_time().map(timestamp)?.duration_since(accepted);
-    Some(allowed.saturating_sub(Duration::try_from(passed).unwrap_or_default()).max(LEAST))
+    Some(
+        allowed
+            .saturating_sub(Duration::try_from(passed).unwrap_or_default())
+            .max(LEAST),
+    )
 }

@@ -33,11 +33,17 @@ impl TryFrom<Map<String, Value>> for ModelInput {
 
     fn try_from(map: Map<String, Value>) -> Result<Self, Invalid> {
         if map.values().any(|value| is_deeper(value, Self::MAX_DEPTH)) {
-            return Err(Invalid(format!("must be nested at most {} times", Self::MAX_DEPTH)));
+            return Err(Invalid(format!(
+                "must be nested at most {} times",
+                Self::MAX_DEPTH
+            )));
         }
         let bytes = Value::Object(map.clone()).to_string().len();
         if bytes > Self::MAX_BYTES {
-            return Err(Invalid(format!("must take at most {} bytes as JSON, not {bytes}", Self::MAX_BYTES)));
+            return Err(Invalid(format!(
+                "must take at most {} bytes as JSON, not {bytes}",
+                Self::MAX_BYTES
+            )));
         }
         Ok(Self(map))
     }
@@ -45,7 +51,9 @@ impl TryFrom<Map<String, Value>> for ModelInput {
 
 fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
-        Value::Array(values) => levels == 0 || values.iter().any(|value| is_deeper(value, levels - 1)),
+        Value::Array(values) => {
+            levels == 0 || values.iter().any(|value| is_deeper(value, levels - 1))
+        }
         Value::Object(map) => levels == 0 || map.values().any(|value| is_deeper(value, levels - 1)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
@@ -59,7 +67,10 @@ impl From<ModelInput> for Map<String, Value> {
 
 /// The caller's own labels: at most 50, keys of 1 to 40 characters, values of at most 500.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[serde(
+    try_from = "BTreeMap<String, String>",
+    into = "BTreeMap<String, String>"
+)]
 pub struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {
@@ -77,7 +88,8 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
 
     fn try_from(map: BTreeMap<String, String>) -> Result<Self, Invalid> {
         let fits = |(key, value): (&String, &String)| {
-            (1..=Self::MAX_KEY).contains(&key.chars().count()) && value.chars().count() <= Self::MAX_VALUE
+            (1..=Self::MAX_KEY).contains(&key.chars().count())
+                && value.chars().count() <= Self::MAX_VALUE
         };
         if map.len() <= Self::MAX_ENTRIES && map.iter().all(fits) {
             return Ok(Self(map));

@@ -58,9 +58,13 @@ impl TryFrom<String> for Model {
         let is_part = |part: &str| {
             (1..=Self::MAX_PART).contains(&part.len())
                 && ![".", ".."].contains(&part)
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
-        let deployment = text.strip_prefix("deployments/").filter(|path| path.contains('/'));
+        let deployment = text
+            .strip_prefix("deployments/")
+            .filter(|path| path.contains('/'));
         let (path, version) = match text.split_once(':') {
             _ if deployment.is_some() => (deployment.unwrap_or_default(), None),
             Some((path, version)) => (path, Some(version)),
@@ -82,7 +86,11 @@ impl TryFrom<String> for Model {
 
 impl fmt::Display for Model {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.is_deployment { "deployments/" } else { "" };
+        let prefix = if self.is_deployment {
+            "deployments/"
+        } else {
+            ""
+        };
         write!(formatter, "{prefix}{}/{}", self.owner, self.name)?;
         match &self.version {
             Some(version) => write!(formatter, ":{version}"),
@@ -110,9 +118,18 @@ mod tests {
             ("deployments/photo", false),
         ] {
             let model = Model::try_from(name.to_owned()).unwrap();
-            assert_eq!((model.to_string().as_str(), model.is_deployment()), (name, is_deployment));
+            assert_eq!(
+                (model.to_string().as_str(), model.is_deployment()),
+                (name, is_deployment)
+            );
         }
-        for name in ["deployments/acme/app:v1", "a/b/c", "deployments//app", "../photo", "acme/.."] {
+        for name in [
+            "deployments/acme/app:v1",
+            "a/b/c",
+            "deployments//app",
+            "../photo",
+            "acme/..",
+        ] {
             assert!(Model::try_from(name.to_owned()).is_err(), "{name}");
         }
     }

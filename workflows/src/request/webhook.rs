@@ -28,16 +28,26 @@ impl TryFrom<String> for WebhookUrl {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
-        let url: Url = text.parse().map_err(|error| Invalid(format!("must be an absolute URL: {error}")))?;
+        let url: Url = text
+            .parse()
+            .map_err(|error| Invalid(format!("must be an absolute URL: {error}")))?;
         // As it is kept: what is accepted once must be acceptable for ever.
         if url.as_str().len() > Self::MAX {
-            return Err(Invalid(format!("must have at most {} characters, encoded", Self::MAX)));
+            return Err(Invalid(format!(
+                "must have at most {} characters, encoded",
+                Self::MAX
+            )));
         }
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Invalid(format!("must be http or https, not {}", url.scheme())));
+            return Err(Invalid(format!(
+                "must be http or https, not {}",
+                url.scheme()
+            )));
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(Invalid("must have no user name, password or fragment".to_owned()));
+            return Err(Invalid(
+                "must have no user name, password or fragment".to_owned(),
+            ));
         }
         Ok(Self(url))
     }
@@ -52,13 +62,20 @@ impl From<WebhookUrl> for String {
 // The path of such a URL is often the secret of its receiver.
 impl fmt::Debug for WebhookUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "WebhookUrl({}…)", self.0.origin().ascii_serialization())
+        write!(
+            formatter,
+            "WebhookUrl({}…)",
+            self.0.origin().ascii_serialization()
+        )
     }
 }
 
 /// What a caller can be told of: how a job ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[expect(missing_docs, reason = "each is named after the status that it tells of")]
+#[expect(
+    missing_docs,
+    reason = "each is named after the status that it tells of"
+)]
 pub enum WebhookEvent {
     #[serde(rename = "job.completed")]
     Completed,

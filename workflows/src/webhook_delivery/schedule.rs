@@ -34,7 +34,10 @@ mod tests {
     fn attempts_are_made_for_three_days() {
         let total: Duration = delays().sum();
         let days = |days: u64| Duration::from_hours(24 * days);
-        assert!(days(3) < total + Duration::from_hours(1) && total < days(3), "{total:?}");
+        assert!(
+            days(3) < total + Duration::from_hours(1) && total < days(3),
+            "{total:?}"
+        );
         assert!(delays().is_sorted());
     }
 
@@ -42,8 +45,14 @@ mod tests {
     fn a_receiver_can_ask_for_more_time_but_not_for_ever() {
         let (short, long) = (Duration::from_secs(5), Duration::from_hours(10));
         assert_eq!(with_retry_after(short, None), short);
-        assert_eq!(with_retry_after(short, Some(Duration::from_mins(1))), Duration::from_mins(1));
-        assert_eq!(with_retry_after(short, Some(Duration::from_hours(1000))), MAX_RETRY_AFTER);
+        assert_eq!(
+            with_retry_after(short, Some(Duration::from_mins(1))),
+            Duration::from_mins(1)
+        );
+        assert_eq!(
+            with_retry_after(short, Some(Duration::from_hours(1000))),
+            MAX_RETRY_AFTER
+        );
         assert_eq!(with_retry_after(long, Some(Duration::from_mins(1))), long);
     }
 }

@@ -81,22 +81,34 @@ impl From<Answer> for Prediction {
 /// Files may be anywhere in an output: a string, a list, an object, nested. Other strings are text.
 fn collect_files(output: &Value, files: &mut Vec<String>) {
     match output {
-        Value::String(text) if ["https:", "http:", "data:"].iter().any(|scheme| text.starts_with(scheme)) => {
+        Value::String(text)
+            if ["https:", "http:", "data:"]
+                .iter()
+                .any(|scheme| text.starts_with(scheme)) =>
+        {
             files.push(text.clone());
         }
         Value::Array(items) => items.iter().for_each(|item| collect_files(item, files)),
-        Value::Object(fields) => fields.values().for_each(|field| collect_files(field, files)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|field| collect_files(field, files)),
         _ => {}
     }
 }
 
-pub(super) async fn read<T: for<'de> Deserialize<'de>>(response: Response) -> Result<T, ProviderError> {
+pub(super) async fn read<T: for<'de> Deserialize<'de>>(
+    response: Response,
+) -> Result<T, ProviderError> {
     let status = response.status();
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let body = bounded_body(response).await?;
     if status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|error| ProviderError::Unavailable(format!("its answer makes no sense: {error}")));
+        return serde_json::from_slice(&body).map_err(|error| {
+            ProviderError::Unavailable(format!("its answer makes no sense: {error}"))
+        });
     }
     let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
     let detail = problem.detail.unwrap_or_else(|| status.to_string());
@@ -107,7 +119,9 @@ pub(super) async fn read<T: for<'de> Deserialize<'de>>(response: Response) -> Re
         StatusCode::TOO_MANY_REQUESTS => {
             let seconds: Option<u64> = problem.retry_after.or(retry_after);
             let retry_after = seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs);
-            ProviderError::RateLimited { retry_after: retry_after.clamp(Duration::from_secs(1), MAX_RETRY_AFTER) }
+            ProviderError::RateLimited {
+                retry_after: retry_after.clamp(Duration::from_secs(1), MAX_RETRY_AFTER),
+            }
         }
         status if status.is_client_error() => ProviderError::Rejected(detail),
         _ => ProviderError::Unavailable(format!("{status}: {detail}")),
@@ -125,9 +139,15 @@ struct Problem {
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ProviderError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unavailable(&error))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(ProviderError::Unavailable(format!("its answer is over {MAX_BODY} bytes")));
+            return Err(ProviderError::Unavailable(format!(
+                "its answer is over {MAX_BODY} bytes"
+            )));
         }
         body.extend_from_slice(&chunk);
     }
@@ -150,8 +170,14 @@ mod tests {
             (json!(null), vec![]),
             (json!("just text"), vec![]),
             (json!("https://a/1"), vec!["https://a/1"]),
-            (json!(["https://a/1", "caption", "https://a/2"]), vec!["https://a/1", "https://a/2"]),
-            (json!({"a": {"b": ["data:text/plain,x"]}, "n": 3}), vec!["data:text/plain,x"]),
+            (
+                json!(["https://a/1", "caption", "https://a/2"]),
+                vec!["https://a/1", "https://a/2"],
+            ),
+            (
+                json!({"a": {"b": ["data:text/plain,x"]}, "n": 3}),
+                vec!["data:text/plain,x"],
+            ),
         ] {
             let mut files = Vec::new();
             collect_files(&output, &mut files);
@@ -161,7 +187,9 @@ mod tests {
 
     #[test]
     fn a_sparse_answer_reads() {
-        let answer: Answer = serde_json::from_value(json!({"id": "x", "status": "aborted", "metrics": null})).unwrap();
+        let answer: Answer =
+            serde_json::from_value(json!({"id": "x", "status": "aborted", "metrics": null}))
+                .unwrap();
         let prediction = Prediction::from(answer);
         assert_eq!(prediction.status, PredictionStatus::Aborted);
         assert_eq!(prediction.expires_at, None);

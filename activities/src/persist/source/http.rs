@@ -56,8 +56,14 @@ impl Answer {
 }
 
 /// Asks for a URL, or for a part of what it leads to.
-pub(super) async fn request(sources: &Sources, url: &str, mut range: Option<Range<'_>>) -> Result<Answer, Failure> {
-    let mut url: Url = url.parse().map_err(|_| rejected("the output's URL makes no sense"))?;
+pub(super) async fn request(
+    sources: &Sources,
+    url: &str,
+    mut range: Option<Range<'_>>,
+) -> Result<Answer, Failure> {
+    let mut url: Url = url
+        .parse()
+        .map_err(|_| rejected("the output's URL makes no sense"))?;
     let mut redirects = 0;
     loop {
         let response = send(sources, &url, range).await?;
@@ -78,7 +84,9 @@ pub(super) async fn request(sources: &Sources, url: &str, mut range: Option<Rang
             | StatusCode::PERMANENT_REDIRECT => {
                 redirects += 1;
                 if redirects > MAX_REDIRECTS {
-                    return Err(rejected(format!("the output's host redirects more than {MAX_REDIRECTS} times")));
+                    return Err(rejected(format!(
+                        "the output's host redirects more than {MAX_REDIRECTS} times"
+                    )));
                 }
                 url = next_hop(&url, response.headers())?;
             }
@@ -88,10 +96,21 @@ pub(super) async fn request(sources: &Sources, url: &str, mut range: Option<Rang
 }
 
 async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<Response, Failure> {
-    let client = sources.clients.client(url).map_err(|verdict| forbidden(&verdict))?;
-    let mut request = client.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
-    if let Some(Range { position, validator }) = range {
-        request = request.header(header::RANGE, format!("bytes={position}-")).header(header::IF_RANGE, &validator.0);
+    let client = sources
+        .clients
+        .client(url)
+        .map_err(|verdict| forbidden(&verdict))?;
+    let mut request = client
+        .get(url.clone())
+        .header(header::ACCEPT_ENCODING, "identity");
+    if let Some(Range {
+        position,
+        validator,
+    }) = range
+    {
+        request = request
+            .header(header::RANGE, format!("bytes={position}-"))
+            .header(header::IF_RANGE, &validator.0);
     }
     // The client limits only the time between two pieces of a body.
     match tokio::time::timeout(sources.limits.silence, request.send()).await {
@@ -101,8 +120,10 @@ async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<
 }
 
 fn next_hop(url: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
-    let location = text(headers, &header::LOCATION).ok_or_else(|| rejected("the output's host redirects nowhere"))?;
-    url.join(location).map_err(|_| rejected("the output's host redirects to what is no URL"))
+    let location = text(headers, &header::LOCATION)
+        .ok_or_else(|| rejected("the output's host redirects nowhere"))?;
+    url.join(location)
+        .map_err(|_| rejected("the output's host redirects to what is no URL"))
 }
 
 fn whole(response: Response) -> Result<Answer, Failure> {
@@ -114,20 +135,39 @@ fn whole(response: Response) -> Result<Answer, Failure> {
     }
     // The client takes the length of what it decodes away, and what is decoded cannot be asked for in part.
     let length = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    let in_part = text(headers, &header::ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
-    let validator = if length.is_some() && in_part && encoding != "gzip" { validator(headers) } else { None };
-    Ok(Answer { response, length, validator, is_partial: false })
+    let in_part = text(headers, &header::ACCEPT_RANGES)
+        .is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
+    let validator = if length.is_some() && in_part && encoding != "gzip" {
+        validator(headers)
+    } else {
+        None
+    };
+    Ok(Answer {
+        response,
+        length,
+        validator,
+        is_partial: false,
+    })
 }
 
 /// A part is taken only if it is the one that was asked for, of the same file.
 fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
-    let Range { position, validator: wanted } = range.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT)?;
+    let Range {
+        position,
+        validator: wanted,
+    } = range.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT)?;
     let headers = response.headers();
     let is_same = text(headers, &header::ETAG).is_none_or(|tag| tag == wanted.0);
-    let (first, last, total) = text(headers, &header::CONTENT_RANGE).and_then(parse_content_range)?;
+    let (first, last, total) =
+        text(headers, &header::CONTENT_RANGE).and_then(parse_content_range)?;
     let is_the_rest = first == position && last + 1 == total;
     let (length, validator) = (Some(total - position), Some(wanted.clone()));
-    (is_same && is_the_rest).then_some(Answer { response, length, validator, is_partial: true })
+    (is_same && is_the_rest).then_some(Answer {
+        response,
+        length,
+        validator,
+        is_partial: true,
+    })
 }
 
 /// `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
@@ -139,7 +179,9 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
 }
 
 fn validator(headers: &HeaderMap) -> Option<Validator> {
-    text(headers, &header::ETAG).filter(|tag| tag.starts_with('"')).map(|tag| Validator(tag.to_owned()))
+    text(headers, &header::ETAG)
+        .filter(|tag| tag.starts_with('"'))
+        .map(|tag| Validator(tag.to_owned()))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
@@ -178,7 +220,10 @@ fn broken(error: reqwest::Error) -> Failure {
 }
 
 fn forbidden(verdict: &Forbidden) -> Failure {
-    Failure::new(FailureType::SourceForbidden, format!("the output's URL is not fetched: {verdict}"))
+    Failure::new(
+        FailureType::SourceForbidden,
+        format!("the output's URL is not fetched: {verdict}"),
+    )
 }
 
 fn rejected(detail: impl Into<String>) -> Failure {
@@ -195,17 +240,35 @@ mod tests {
 
     #[test]
     fn content_ranges_parse() {
-        assert_eq!(parse_content_range("bytes 100-199/200"), Some((100, 199, 200)));
-        for text in ["", "bytes */200", "bytes 100-199/*", "bytes 199-100/200", "bytes 0-200/200", "lines 1-2/3"] {
+        assert_eq!(
+            parse_content_range("bytes 100-199/200"),
+            Some((100, 199, 200))
+        );
+        for text in [
+            "",
+            "bytes */200",
+            "bytes 100-199/*",
+            "bytes 199-100/200",
+            "bytes 0-200/200",
+            "lines 1-2/3",
+        ] {
             assert_eq!(parse_content_range(text), None, "{text}");
         }
     }
 
     #[test]
     fn only_strong_tags_tell_versions_apart() {
-        let headers = |name: header::HeaderName, value: &str| HeaderMap::from_iter([(name, value.parse().unwrap())]);
+        let headers = |name: header::HeaderName, value: &str| {
+            HeaderMap::from_iter([(name, value.parse().unwrap())])
+        };
         assert!(validator(&headers(header::ETAG, "\"abc\"")).is_some());
         assert!(validator(&headers(header::ETAG, "W/\"abc\"")).is_none());
-        assert!(validator(&headers(header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT")).is_none());
+        assert!(
+            validator(&headers(
+                header::LAST_MODIFIED,
+                "Wed, 21 Oct 2015 07:28:00 GMT"
+            ))
+            .is_none()
+        );
     }
 }

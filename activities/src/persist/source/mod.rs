@@ -37,7 +37,12 @@ impl Limits {
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let window = Duration::from_secs(30);
-        Self { bytes, silence: Duration::from_secs(15), window, bytes_per_window: 30 * 32 * 1024 }
+        Self {
+            bytes,
+            silence: Duration::from_secs(15),
+            window,
+            bytes_per_window: 30 * 32 * 1024,
+        }
     }
 }
 
@@ -78,7 +83,10 @@ impl Sources {
                 .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
                 .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
-        Ok(Self { clients: Clients::new(guard, builder)?, limits })
+        Ok(Self {
+            clients: Clients::new(guard, builder)?,
+            limits,
+        })
     }
 
     /// Opens an `http:`, `https:` or `data:` URL.
@@ -98,8 +106,21 @@ impl Sources {
     ///
     /// # Errors
     /// As [`Sources::open`].
-    pub async fn open_at(&self, url: &str, position: u64, validator: &Validator) -> Result<Source, Failure> {
-        let answer = http::request(self, url, Some(Range { position, validator })).await?;
+    pub async fn open_at(
+        &self,
+        url: &str,
+        position: u64,
+        validator: &Validator,
+    ) -> Result<Source, Failure> {
+        let answer = http::request(
+            self,
+            url,
+            Some(Range {
+                position,
+                validator,
+            }),
+        )
+        .await?;
         let position = if answer.is_partial { position } else { 0 };
         self.source(url, answer, position)
     }
@@ -109,8 +130,12 @@ impl Sources {
         if length.is_some_and(|length| length > self.limits.bytes) {
             return Err(too_large(self.limits.bytes));
         }
-        let state =
-            State::Http(Box::new(Download { url: url.to_owned(), answer, sources: self.clone(), resumptions: 0 }));
+        let state = State::Http(Box::new(Download {
+            url: url.to_owned(),
+            answer,
+            sources: self.clone(),
+            resumptions: 0,
+        }));
         Ok(Source {
             state,
             pending: Bytes::new(),
@@ -123,10 +148,16 @@ impl Sources {
     }
 
     fn decode(&self, url: &str) -> Result<Source, Failure> {
-        let unsupported =
-            |error| Failure::new(FailureType::UnsupportedMedia, format!("a data: URL does not decode: {error}"));
+        let unsupported = |error| {
+            Failure::new(
+                FailureType::UnsupportedMedia,
+                format!("a data: URL does not decode: {error}"),
+            )
+        };
         let parsed = DataUrl::process(url).map_err(|error| unsupported(format!("{error:?}")))?;
-        let (bytes, _fragment) = parsed.decode_to_vec().map_err(|error| unsupported(format!("{error:?}")))?;
+        let (bytes, _fragment) = parsed
+            .decode_to_vec()
+            .map_err(|error| unsupported(format!("{error:?}")))?;
         let length = bytes.len() as u64;
         if length > self.limits.bytes {
             return Err(too_large(self.limits.bytes));
@@ -198,7 +229,9 @@ impl Source {
                 None => return Ok(None),
             }
         }
-        let chunk = self.pending.split_to(self.pending.len().min(most).min(MAX_CHUNK));
+        let chunk = self
+            .pending
+            .split_to(self.pending.len().min(most).min(MAX_CHUNK));
         self.position += chunk.len() as u64;
         Ok(Some(chunk))
     }
@@ -209,8 +242,14 @@ impl Source {
     /// As [`Source::chunk`].
     pub async fn peek(&mut self, least: usize) -> Result<Bytes, Failure> {
         while self.pending.len() < least {
-            let Some(chunk) = self.arrived().await? else { break };
-            self.pending = if self.pending.is_empty() { chunk } else { [&self.pending[..], &chunk].concat().into() };
+            let Some(chunk) = self.arrived().await? else {
+                break;
+            };
+            self.pending = if self.pending.is_empty() {
+                chunk
+            } else {
+                [&self.pending[..], &chunk].concat().into()
+            };
         }
         Ok(self.pending.slice(..self.pending.len().min(least)))
     }
@@ -226,14 +265,19 @@ impl Source {
         if self.received > self.limits.bytes {
             return Err(too_large(self.limits.bytes));
         }
-        self.rate.measure(asked.elapsed(), chunk.len() as u64, &self.limits)?;
+        self.rate
+            .measure(asked.elapsed(), chunk.len() as u64, &self.limits)?;
         Ok(Some(chunk))
     }
 }
 
 impl Download {
     /// The next bytes. What breaks off, or ends before its announced end, is asked for from there on, if that can be.
-    async fn receive(&mut self, received: u64, length: Option<u64>) -> Result<Option<Bytes>, Failure> {
+    async fn receive(
+        &mut self,
+        received: u64,
+        length: Option<u64>,
+    ) -> Result<Option<Bytes>, Failure> {
         if length == Some(received) {
             return Ok(None);
         }
@@ -245,17 +289,31 @@ impl Download {
                     return Ok(Some(chunk));
                 }
                 Ok(None) if length.is_none() => return Ok(None),
-                Ok(None) => Failure::new(FailureType::SourceUnavailable, "the output ended before its announced end"),
+                Ok(None) => Failure::new(
+                    FailureType::SourceUnavailable,
+                    "the output ended before its announced end",
+                ),
                 Err(failure) => failure,
             };
             self.resumptions += 1;
-            let Some(validator) = self.answer.validator.clone().filter(|_| self.resumptions <= MAX_RESUMPTIONS) else {
+            let Some(validator) = self
+                .answer
+                .validator
+                .clone()
+                .filter(|_| self.resumptions <= MAX_RESUMPTIONS)
+            else {
                 return Err(broken);
             };
             tracing::debug!(received, failure = %broken, "a download broke off; asking for the rest");
-            let range = Range { position: received, validator: &validator };
+            let range = Range {
+                position: received,
+                validator: &validator,
+            };
             match http::request(&self.sources, &self.url, Some(range)).await {
-                Ok(resumed) if resumed.is_partial && resumed.length.map(|rest| rest + received) == length => {
+                Ok(resumed)
+                    if resumed.is_partial
+                        && resumed.length.map(|rest| rest + received) == length =>
+                {
                     self.answer = resumed;
                 }
                 // Its address may have changed meanwhile, which the next attempt finds out.
@@ -280,14 +338,25 @@ impl Rate {
             return Ok(());
         }
         let slow = self.received < limits.bytes_per_window;
-        let detail = format!("the output's host yielded {} bytes in {} s", self.received, self.waited.as_secs());
+        let detail = format!(
+            "the output's host yielded {} bytes in {} s",
+            self.received,
+            self.waited.as_secs()
+        );
         *self = Self::default();
-        if slow { Err(Failure::new(FailureType::SourceUnavailable, detail)) } else { Ok(()) }
+        if slow {
+            Err(Failure::new(FailureType::SourceUnavailable, detail))
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn too_large(limit: u64) -> Failure {
-    Failure::new(FailureType::SourceTooLarge, format!("the output is longer than {limit} bytes (MAX_OUTPUT_BYTES)"))
+    Failure::new(
+        FailureType::SourceTooLarge,
+        format!("the output is longer than {limit} bytes (MAX_OUTPUT_BYTES)"),
+    )
 }
 
 #[cfg(test)]
@@ -299,8 +368,10 @@ mod tests {
         let limits = Limits::of(1 << 20);
         let mut rate = Rate::default();
         rate.measure(Duration::from_secs(29), 1, &limits).unwrap();
-        rate.measure(Duration::from_secs(1), 1, &limits).unwrap_err();
+        rate.measure(Duration::from_secs(1), 1, &limits)
+            .unwrap_err();
         rate.measure(Duration::from_secs(29), 1, &limits).unwrap();
-        rate.measure(Duration::from_secs(1), limits.bytes_per_window, &limits).unwrap();
+        rate.measure(Duration::from_secs(1), limits.bytes_per_window, &limits)
+            .unwrap();
     }
 }
