@@ -24,9 +24,7 @@ use std::{
 use darkroom::dev::Stack;
 use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE,
-    activities::{
-        self as contract, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput,
-    },
+    contract::{self, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput},
     job::{JobState, StoredMedia, timestamp},
 };
 use futures::{StreamExt, future::join, stream};

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use darkroom_config::WebhookSecret;
 use darkroom_workflows::{
-    activities::{DeliverWebhookInput, Delivery, Verdict},
+    contract::{DeliverWebhookInput, Delivery, Verdict},
+    failure::chain,
     job::timestamp,
     tenant::Tenant,
     webhook_delivery::DeliveryAttempt,
+    webhook_secret::WebhookSecret,
 };
 use reqwest::{
     Client, Response, StatusCode,
@@ -16,7 +17,6 @@ use reqwest::{
 };
 
 use crate::{
-    failure::chain,
     guard::{self, Clients, Guard},
     metrics,
 };

@@ -97,16 +97,3 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
         }
     })
 }
-
-/// An error and its causes on one line: most libraries hide the reason in the sources.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut line = String::new();
-    for cause in causes.map(ToString::to_string) {
-        if !line.ends_with(&cause) {
-            line += if line.is_empty() { "" } else { ": " };
-            line += &cause;
-        }
-    }
-    line
-}

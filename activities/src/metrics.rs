@@ -3,7 +3,7 @@
 
 use darkroom_telemetry::metrics::{MARGIN, Names};
 use darkroom_workflows::{
-    activities::Verdict,
+    contract::Verdict,
     failure::FailureType,
     job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
 };
@@ -18,7 +18,6 @@ const CANCELED: &str = "darkroom_predictions_canceled_total";
 const COST: &str = "darkroom_provider_predict_seconds_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
-const CALLS: &str = "darkroom_provider_calls_total";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
 
 /// Models are the callers' choice.
@@ -59,7 +58,6 @@ pub fn describe() {
         ATTEMPTS,
         "Attempts at activities that failed, by activity and the type of the failure."
     );
-    describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
     describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
     begin();
 }
@@ -88,15 +86,6 @@ fn begin() {
         FailureType::StorageUnavailable,
     ] {
         counter!(ATTEMPTS, "activity" => "persist", "type" => kind.to_string()).increment(0);
-    }
-    for outcome in [
-        "ok",
-        "unauthorized",
-        "insufficient_credit",
-        "unavailable",
-        "unknown",
-    ] {
-        counter!(CALLS, "operation" => "submit", "outcome" => outcome).increment(0);
     }
 }
 
@@ -207,11 +196,6 @@ pub(crate) fn stored(bytes: u64) {
 /// An attempt failed.
 pub(crate) fn attempt_failed(activity: &str, kind: FailureType) {
     counter!(ATTEMPTS, "activity" => activity.to_owned(), "type" => kind.to_string()).increment(1);
-}
-
-/// The provider was called.
-pub(crate) fn called(operation: &'static str, outcome: &'static str) {
-    counter!(CALLS, "operation" => operation, "outcome" => outcome).increment(1);
 }
 
 /// A caller was told of an end, or not.

@@ -7,11 +7,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use darkroom_providers::Provider;
 use darkroom_workflows::{
-    activities::{
-        self as contract, CancelGenerationInput, CanceledGeneration, CollectInput,
-        DeliverWebhookInput, Delivery, GenerateCheckpoint, GenerateInput, GenerateOutcome,
-        Generation, PersistInput, SweepInput, Swept,
+    contract::{
+        self, CancelGenerationInput, CanceledGeneration, CollectInput, DeliverWebhookInput,
+        Delivery, GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation, PersistInput,
+        SweepInput, Swept,
     },
     job::{JobState, StoredMedia},
 };
@@ -22,7 +23,7 @@ use crate::{
     deliver_webhook::Courier,
     failure::attempted,
     finalize,
-    generate::{self, SubmissionPolicy, provider::Provider},
+    generate::{self, SubmissionPolicy},
     heartbeat::Handover,
     persist::{self, Engine, Sources},
     sweep,

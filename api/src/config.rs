@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::Result;
-use darkroom_config::{Storage, Variable, WebhookSecret, temporal::TemporalConfig};
+use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 
 use crate::{access::ApiKeys, edge::Origins};

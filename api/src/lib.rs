@@ -31,8 +31,9 @@ mod webhooks;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
-use darkroom_config::{Storage, WebhookSecret};
+use darkroom_config::Storage;
 use darkroom_telemetry::{listener, metrics::Metrics};
+use darkroom_workflows::webhook_secret::WebhookSecret;
 use poem::{
     Endpoint, EndpointExt, Request, Response,
     http::{Method, StatusCode, header},

@@ -4,13 +4,10 @@
 //! - [`variable`]: reading one environment variable, with an error that names it and shows an example
 //! - [`temporal`]: the standard `TEMPORAL_*`
 //! - [`storage`]: the standard `AWS_*` and our `S3_*`
-//! - [`webhook`]: the secrets that sign webhooks
 
 pub mod storage;
 pub mod temporal;
 pub mod variable;
-pub mod webhook;
 
 pub use storage::Storage;
 pub use variable::{InvalidVariable, Variable};
-pub use webhook::WebhookSecret;

@@ -7,7 +7,7 @@ use std::{
 
 use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, activities::SweepInput};
+use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, contract::SweepInput};
 use serde_json::{Value, json};
 use temporalio_client::{
     WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowStartOptions,

@@ -5,7 +5,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use darkroom::dev::{Options, Stack, s3, source::SourceServer};
-use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, activities::SweepInput};
+use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, contract::SweepInput};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};

@@ -12,7 +12,8 @@ use darkroom_activities::{
     generate::SubmissionPolicy,
     guard::{AllowedHosts, Ports},
 };
-use darkroom_config::{Storage, Variable, WebhookSecret, temporal::TemporalConfig};
+use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 
 const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist");

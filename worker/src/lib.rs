@@ -50,6 +50,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let _told = told.clone().drop_guard();
     let metrics = Metrics::install(told.clone())?;
     darkroom_activities::metrics::describe();
+    darkroom_providers::counted::describe();
     let serving = Arc::new(Serving::new(config.storage.clone()));
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;

@@ -6,13 +6,13 @@ use anyhow::{Context, Error, Result};
 use darkroom_activities::{
     Activities,
     deliver_webhook::Courier,
-    generate::{counted::Counted, replicate::Replicate},
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
     registered::{
         CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
     },
 };
+use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
     GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darkroom_config::Storage;
-use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, activities::SweepInput};
+use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, contract::SweepInput};
 use temporalio_client::{
     Client,
     schedules::{CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleSpec},

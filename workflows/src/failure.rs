@@ -232,6 +232,20 @@ fn timeout_detail(failure: &ActivityExecutionError) -> String {
     )
 }
 
+/// An error and its causes on one line: most libraries hide the reason in the sources.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut line = String::new();
+    for cause in causes.map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &cause;
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

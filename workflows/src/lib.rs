@@ -5,12 +5,12 @@
 //! - [`tenant`]: whose job it is
 //! - [`job`]: the state of a job, as queries, results and manifests carry it
 //! - [`failure`]: why something failed, and what that means to whoever decides next
-//! - [`activities`]: what the workflow may ask of the world, with timeouts and retry policies
+//! - [`contract`]: what the workflow may ask of the world, with timeouts and retry policies
 //! - [`media_generation`]: the workflow itself
 //! - [`webhook_delivery`]: the workflow that tells a caller of the end of a job
 //! - [`storage_sweep`]: the workflow that keeps the store tidy
 
-pub mod activities;
+pub mod contract;
 pub mod failure;
 pub mod job;
 pub mod media_generation;
@@ -19,6 +19,7 @@ pub mod search_attributes;
 pub mod storage_sweep;
 pub mod tenant;
 pub mod webhook_delivery;
+pub mod webhook_secret;
 
 pub use media_generation::{MediaGeneration, MediaGenerationInput};
 pub use storage_sweep::StorageSweep;

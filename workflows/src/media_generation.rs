@@ -24,7 +24,7 @@ use temporalio_workflow::{
 
 use self::{persisting::Work, stop::Stop};
 use crate::{
-    activities::{self, Activities},
+    contract::{self, Activities},
     failure::JobError,
     job::{JobId, JobState, JobStatus, MediaStatus, PredictionStatus, Stage, timestamp},
     request::JobRequest,
@@ -196,11 +196,11 @@ async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> Job
         .execute_local_activity(
             Activities::finalize,
             ended.clone(),
-            activities::finalize_options(),
+            contract::finalize_options(),
         )
         .await;
     if written.is_err() {
-        let options = activities::finalize_later_options();
+        let options = contract::finalize_later_options();
         // Nothing is left to try after this; the state is in the workflow's result all the same.
         let _ = ctx
             .execute_activity(Activities::finalize, ended.clone(), options)

@@ -8,7 +8,7 @@
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{WorkflowContext, WorkflowResult};
 
-use crate::activities::{Activities, SweepInput, Swept, sweep_options};
+use crate::contract::{Activities, SweepInput, Swept, sweep_options};
 
 /// One sweep.
 #[workflow]

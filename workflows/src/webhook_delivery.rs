@@ -20,7 +20,7 @@ use temporalio_workflow::{
 };
 
 use crate::{
-    activities::{Activities, DeliverWebhookInput, Delivery, Verdict, deliver_webhook_options},
+    contract::{Activities, DeliverWebhookInput, Delivery, Verdict, deliver_webhook_options},
     failure::read_activity_failure,
     job::{JobId, JobState, MediaStatus, timestamp},
     request::{WebhookEvent, WebhookUrl},

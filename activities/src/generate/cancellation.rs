@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use darkroom_providers::provider::{Prediction, Provider, ProviderError, Search};
 use darkroom_workflows::{
     MediaGeneration,
-    activities::{CancelGenerationInput, CanceledGeneration, GenerateCheckpoint},
+    contract::{CancelGenerationInput, CanceledGeneration, GenerateCheckpoint},
     failure::FailureType,
     job::{CancelOutcome, PredictionStatus},
 };
@@ -13,11 +14,7 @@ use temporalio_client::WorkflowDescribeOptions;
 use temporalio_common::data_converters::{ActivitySerializationContext, SerializationContextData};
 use temporalio_sdk::activities::ActivityContext;
 
-use super::{
-    poll_intervals,
-    provider::{Prediction, Provider, ProviderError, Search},
-    watching,
-};
+use super::{poll_intervals, watching};
 use crate::failure::Failure;
 
 /// How long an attempt that is asked to stop may take over it.

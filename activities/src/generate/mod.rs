@@ -1,16 +1,11 @@
 //! `generate`: has a provider make the outputs, waits until it has, and pays for them once whatever happens in between.
 //!
-//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`](darkroom_workflows::activities::GenerateCheckpoint) that the server
+//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`](darkroom_workflows::contract::GenerateCheckpoint) that the server
 //! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
 //! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
 //!
-//! - [`provider`]: what we need of a provider; [`replicate`] is one, [`counted`] counts its calls
 //! - `submission`: getting hold of the job's one prediction
 //! - `cancellation`: stopping it
-
-pub mod counted;
-pub mod provider;
-pub mod replicate;
 
 mod cancellation;
 mod submission;
@@ -18,20 +13,18 @@ mod submission;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_workflows::{
-    activities::{CollectInput, GenerateInput, GenerateOutcome, Generation, OutputSource},
+    contract::{CollectInput, GenerateInput, GenerateOutcome, Generation, OutputSource},
     failure::FailureType,
     job::PredictionStatus,
 };
 use temporalio_sdk::activities::ActivityContext;
 
+use self::submission::Submission;
 pub use self::{
     cancellation::{cancel_generation, inspect},
     submission::SubmissionPolicy,
-};
-use self::{
-    provider::{Prediction, Provider, ProviderError},
-    submission::Submission,
 };
 use crate::{
     failure::Failure,

@@ -4,18 +4,18 @@
 use std::{str::FromStr, time::Duration};
 
 use darkroom_workflows::{
-    activities::{GenerateCheckpoint, GenerateInput},
+    contract::{GenerateCheckpoint, GenerateInput},
     failure::FailureType,
     job::timestamp,
 };
 use jiff::SignedDuration;
 use temporalio_sdk::activities::ActivityContext;
 
-use super::provider::{Prediction, Provider, Search, SubmitError};
 use crate::{
     failure::Failure,
     heartbeat::{Heartbeat, Interruption},
 };
+use darkroom_providers::provider::{Prediction, Provider, Search, SubmitError};
 
 /// How often to look, a second apart, for what a provider may have taken that failed while it answered.
 const LOOKS_IN_DOUBT: u32 = 5;

@@ -25,8 +25,9 @@ mod store;
 
 use std::time::SystemTime;
 
+use darkroom_providers::Provider;
 use darkroom_workflows::{
-    activities::{OutputSource, PersistInput},
+    contract::{OutputSource, PersistInput},
     failure::FailureType,
     job::{StoredMedia, timestamp},
 };
@@ -42,7 +43,7 @@ pub use self::{memory::Memory, source::Sources, transfer::Engine};
 pub(crate) use self::{multipart::abort, store::storage_failure};
 use crate::{
     failure::Failure,
-    generate::{provider::Provider, watching},
+    generate::watching,
     heartbeat::{Handover, Heartbeat},
     metrics,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use darkroom_workflows::{
     MediaGeneration,
-    activities::PersistProgress,
+    contract::PersistProgress,
     failure::{FailureType, JobError},
     job::{JobId, JobState, JobStatus, Stage, timestamp},
 };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
-    activities::{GenerateOutcome, Generation, PersistInput},
+    contract::{GenerateOutcome, Generation, PersistInput},
     failure::{FailureType, JobError},
     job::{
         JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,

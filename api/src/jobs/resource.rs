@@ -2,7 +2,7 @@
 //! where there is nothing to say.
 
 use darkroom_workflows::{
-    activities::PersistProgress,
+    contract::PersistProgress,
     failure::JobError,
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
     request::{

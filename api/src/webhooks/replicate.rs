@@ -1,11 +1,11 @@
 //! `POST /v1/webhooks/replicate/{job_id}`: the provider's own word that a prediction has ended. It only says when to look:
 //! the outputs are read from the provider itself.
 
-use darkroom_config::webhook::Signed;
 use darkroom_workflows::{
     MediaGeneration,
     job::{JobId, PredictionStatus},
     media_generation::PredictionReport,
+    webhook_secret::Signed,
 };
 use jiff::Timestamp;
 use poem::{Body, IntoResponse, Request, Response, http::StatusCode};

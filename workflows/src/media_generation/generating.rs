@@ -11,7 +11,7 @@ use temporalio_workflow::{
 
 use super::{Ending, MediaGeneration, PredictionReport, Stop, update};
 use crate::{
-    activities::{
+    contract::{
         self, Activities, CancelGenerationInput, CanceledGeneration, CollectInput,
         GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation,
     },
@@ -41,7 +41,7 @@ pub(super) async fn generate(
         }
     });
     let scope = WorkflowCancellationToken::new();
-    let options = activities::generate_options(&input.request, scope.clone());
+    let options = contract::generate_options(&input.request, scope.clone());
     let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
     let mut collecting = pin!(collect(ctx, scope.clone()).fuse());
     select! {
@@ -98,11 +98,7 @@ async fn collect(
         if is_ours {
             let input = CollectInput { prediction_id };
             return ctx
-                .execute_activity(
-                    Activities::collect,
-                    input,
-                    activities::collect_options(scope),
-                )
+                .execute_activity(Activities::collect, input, contract::collect_options(scope))
                 .await;
         }
     }
@@ -127,15 +123,11 @@ async fn wait_for_report(ctx: &WorkflowContext<MediaGeneration>) -> PredictionRe
 /// replayed in another order.
 async fn inspect(ctx: &WorkflowContext<MediaGeneration>) -> Option<GenerateCheckpoint> {
     let inspected = if ctx.patched("inspect-remotely") {
-        ctx.execute_activity(Activities::inspect, (), activities::inspect_options())
+        ctx.execute_activity(Activities::inspect, (), contract::inspect_options())
             .await
     } else {
-        ctx.execute_local_activity(
-            Activities::inspect,
-            (),
-            activities::inspect_locally_options(),
-        )
-        .await
+        ctx.execute_local_activity(Activities::inspect, (), contract::inspect_locally_options())
+            .await
     };
     inspected.ok().flatten()
 }
@@ -193,7 +185,7 @@ async fn clean_up(ctx: &WorkflowContext<MediaGeneration>, checkpoint: GenerateCh
         checkpoint,
         since,
     };
-    let options = activities::cancel_generation_options();
+    let options = contract::cancel_generation_options();
     match ctx
         .execute_activity(Activities::cancel_generation, input, options)
         .await

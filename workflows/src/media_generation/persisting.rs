@@ -11,7 +11,7 @@ use temporalio_workflow::{
 
 use super::{Ending, MediaGeneration, Stop, stop, update};
 use crate::{
-    activities::{self, Activities, Generation, OutputSource, PersistInput},
+    contract::{self, Activities, Generation, OutputSource, PersistInput},
     failure::{FailureType, JobError, read_activity_failure},
     job::{Media, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage, timestamp},
 };
@@ -107,7 +107,7 @@ pub(super) async fn persist_all(
         async move {
             let index = input.index;
             let now = ctx.workflow_time().map(timestamp);
-            let options = activities::persist_options(&input, count, now, expires_at, scope);
+            let options = contract::persist_options(&input, count, now, expires_at, scope);
             let outcome = match ctx
                 .execute_activity(Activities::persist, input, options)
                 .await

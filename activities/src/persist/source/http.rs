@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use darkroom_workflows::failure::FailureType;
+use darkroom_workflows::failure::{FailureType, chain};
 use reqwest::{
     Response, StatusCode,
     header::{self, HeaderMap},
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::Sources;
 use crate::{
-    failure::{Failure, chain},
+    failure::Failure,
     guard::{self, Forbidden},
 };
 

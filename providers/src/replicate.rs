@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::wire::{Answer, List, read, unavailable};
-use super::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
+use crate::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
 
 /// How far the provider's clock may be behind ours.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);

@@ -3,9 +3,25 @@
 use async_trait::async_trait;
 use darkroom_workflows::{job::JobId, request::JobRequest};
 use jiff::Timestamp;
+use metrics::{counter, describe_counter};
 
-use super::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
-use crate::metrics;
+use crate::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
+
+const CALLS: &str = "darkroom_provider_calls_total";
+
+/// Says what is counted, and has what alerts look at stand at zero. To be called once metrics are installed.
+pub fn describe() {
+    describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
+    for outcome in [
+        "ok",
+        "unauthorized",
+        "insufficient_credit",
+        "unavailable",
+        "unknown",
+    ] {
+        counter!(CALLS, "operation" => "submit", "outcome" => outcome).increment(0);
+    }
+}
 
 /// Counts the calls to another provider.
 pub struct Counted<P>(pub P);
@@ -22,7 +38,7 @@ impl<P: Provider> Provider for Counted<P> {
         request: &JobRequest,
     ) -> Result<Prediction, SubmitError> {
         let result = self.0.submit(job_id, request).await;
-        metrics::called(
+        called(
             "submit",
             match &result {
                 Ok(_) => "ok",
@@ -50,7 +66,7 @@ fn counted<T>(
     operation: &'static str,
     result: Result<T, ProviderError>,
 ) -> Result<T, ProviderError> {
-    metrics::called(operation, result.as_ref().err().map_or("ok", outcome));
+    called(operation, result.as_ref().err().map_or("ok", outcome));
     result
 }
 
@@ -63,4 +79,8 @@ fn outcome(error: &ProviderError) -> &'static str {
         ProviderError::NotFound => "not_found",
         ProviderError::Unavailable(_) => "unavailable",
     }
+}
+
+fn called(operation: &'static str, outcome: &'static str) {
+    counter!(CALLS, "operation" => operation, "outcome" => outcome).increment(1);
 }

@@ -8,8 +8,8 @@ use reqwest::{Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::provider::{Prediction, ProviderError};
-use crate::failure::chain;
+use crate::provider::{Prediction, ProviderError};
+use darkroom_workflows::failure::chain;
 
 /// The files of a prediction that was made through the API are removed an hour after it ended.
 /// <https://replicate.com/docs/topics/predictions/data-retention>
