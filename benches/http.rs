@@ -20,7 +20,9 @@ use std::{
 };
 
 use darkroom::dev::Stack;
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, MediaGenerationInput};
+use darkroom_workflows::{
+    MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE, job::JobState, media_generation::Start,
+};
 use futures::{
     StreamExt,
     future::{join, join_all},
@@ -284,13 +286,12 @@ impl Bench {
             let request =
                 serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
             let input = MediaGenerationInput {
-                job_id,
-                tenant: None,
-                request,
-                retry: None,
+                job: JobState::accepted(job_id, None, request, Timestamp::now()),
+                start: Start::New,
+                expects_reports: true,
             };
             let options =
-                WorkflowStartOptions::new(GENERATE_QUEUE, input.job_id.to_string()).build();
+                WorkflowStartOptions::new(WORKFLOW_QUEUE, input.job.job_id.to_string()).build();
             let began = Instant::now();
             temporal
                 .start_workflow(MediaGeneration::run, input, options)

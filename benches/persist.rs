@@ -304,7 +304,7 @@ async fn work(task: Task) {
 async fn for_each(task: &Task, work: impl AsyncFn(String)) {
     stream::iter(0..task.load.count)
         .for_each_concurrent(task.load.concurrency, async |index| {
-            work(format!("{}-{index}", task.round)).await
+            work(format!("{}-{index}", task.round)).await;
         })
         .await;
 }

@@ -23,13 +23,21 @@ use std::{
 
 use darkroom::dev::Stack;
 use darkroom_workflows::{
-    GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE,
-    contract::{self, GenerateInput, GenerateOutcome, Generation, OutputSource, PersistInput},
-    job::{JobState, StoredMedia, timestamp},
+    MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
+    contract::{
+        self,
+        collect::{EndedPrediction, OutputSource},
+        generate::{GenerateInput, GenerateOutcome},
+        persist::PersistInput,
+    },
+    job::{
+        JobState, PredictionRef, PredictionStatus, ProviderName, ProviderState, StoredMedia,
+        timestamp,
+    },
 };
-use futures::{StreamExt, future::join, stream};
+use futures::{StreamExt, future::join_all, stream};
 use reqwest::Client as Http;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowGetResultOptions};
 use temporalio_sdk::{
     Runtime, Worker, WorkerOptions,
@@ -182,13 +190,15 @@ impl Empty {
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
         let outputs = vec![OutputSource::Prediction; input.request.num_outputs.get().into()];
-        let (provider, prediction_id) = ("none".to_owned(), "none".to_owned());
-        Ok(GenerateOutcome::Generated(Generation {
-            provider,
-            prediction_id,
+        let prediction = PredictionRef {
+            provider: ProviderName::Replicate,
+            id: "none".parse().unwrap(),
+            handle: Value::Null,
+        };
+        Ok(GenerateOutcome::Ended(EndedPrediction {
+            state: ProviderState::new(prediction, PredictionStatus::Succeeded),
             outputs,
-            expires_at: None,
-            metrics: Map::new(),
+            data_removed: false,
         }))
     }
 
@@ -232,24 +242,28 @@ impl CannedWorker {
                 .unwrap();
             tokio.block_on(async {
                 let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).unwrap();
-                let generate = WorkerOptions::new(GENERATE_QUEUE)
+                let workflows = WorkerOptions::new(WORKFLOW_QUEUE)
                     .register_workflow::<MediaGeneration>()
                     .unwrap()
-                    .register_activity::<empty::Generate>(Arc::new(Empty))
                     .register_activity::<empty::Finalize>(Arc::new(Empty));
+                let submissions = WorkerOptions::new(ProviderName::Replicate.submissions_queue())
+                    .register_activity::<empty::Generate>(Arc::new(Empty));
                 let persist = WorkerOptions::new(PERSIST_QUEUE)
                     .register_activity::<empty::Persist>(Arc::new(Empty));
-                let mut generate = Worker::new(&runtime, client.clone(), generate.build()).unwrap();
-                let mut persist = Worker::new(&runtime, client, persist.build()).unwrap();
-                let (stop_generate, stop_persist) =
-                    (generate.shutdown_handle(), persist.shutdown_handle());
-                let stop = move || {
-                    stop_generate();
-                    stop_persist();
+                let worker = |options: WorkerOptions| {
+                    Worker::new(&runtime, client.clone(), options).unwrap()
                 };
-                send.send(Box::new(stop)).unwrap();
-                let (generated, persisted) = join(generate.run(), persist.run()).await;
-                generated.and(persisted).unwrap();
+                let mut workers = [
+                    worker(workflows.build()),
+                    worker(submissions.build()),
+                    worker(persist.build()),
+                ];
+                let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
+                send.send(Box::new(move || stops.iter().for_each(|stop| stop())))
+                    .unwrap();
+                for ended in join_all(workers.iter_mut().map(Worker::run)).await {
+                    ended.unwrap();
+                }
             });
         });
         Self {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use darkroom_workflows::{
-    contract::{DeliverWebhookInput, Delivery, Verdict},
+    contract::webhook::{DeliverWebhookInput, Delivery, Verdict},
     failure::chain,
     job::timestamp,
     tenant::Tenant,

@@ -226,7 +226,7 @@ impl Line {
         match &answer {
             Ok(answer) if answer.cancel_requested => self.interrupt(Interruption::CancelRequested),
             Ok(answer) if answer.activity_paused || answer.activity_reset => {
-                self.interrupt(Interruption::MakeRoom)
+                self.interrupt(Interruption::MakeRoom);
             }
             Err(AsyncActivityError::NotFound(_)) => self.interrupt(Interruption::Superseded),
             Ok(_) | Err(_) => {}

@@ -3,7 +3,7 @@
 
 use darkroom_telemetry::metrics::{MARGIN, Names};
 use darkroom_workflows::{
-    contract::Verdict,
+    contract::webhook::Verdict,
     failure::FailureType,
     job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
 };
@@ -15,6 +15,8 @@ const FAILURES: &str = "darkroom_job_failures_total";
 const STAGE: &str = "darkroom_job_stage_seconds";
 const OUTPUTS: &str = "darkroom_outputs_total";
 const CANCELED: &str = "darkroom_predictions_canceled_total";
+const IN_DOUBT: &str = "darkroom_jobs_in_doubt_total";
+const ORPHANED: &str = "darkroom_predictions_orphaned_total";
 const COST: &str = "darkroom_provider_predict_seconds_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
@@ -49,6 +51,14 @@ pub fn describe() {
         "Predictions that were to be canceled, by what came of it."
     );
     describe_counter!(
+        IN_DOUBT,
+        "Jobs that ended while nobody knew whether the provider has work of theirs."
+    );
+    describe_counter!(
+        ORPHANED,
+        "Predictions that were bought beside a job's own, or for one that had ended. They are canceled."
+    );
+    describe_counter!(
         COST,
         Unit::Seconds,
         "What providers measured of the work that they charge for, by model, as far as jobs of it ended."
@@ -80,6 +90,8 @@ fn begin() {
     ] {
         counter!(CANCELED, "outcome" => name(outcome)).increment(0);
     }
+    counter!(IN_DOUBT).increment(0);
+    counter!(ORPHANED).increment(0);
     for kind in [
         FailureType::SourceExpired,
         FailureType::StorageRejected,
@@ -101,6 +113,9 @@ pub(crate) fn ended(job: &JobState) {
         .and_then(|provider| provider.cancel_outcome)
     {
         counter!(CANCELED, "outcome" => name(outcome)).increment(1);
+    }
+    if job.doubt.is_some() {
+        counter!(IN_DOUBT).increment(1);
     }
     for media in &job.media {
         let outcome = match &media.outcome {
@@ -186,6 +201,11 @@ fn stages(job: &JobState) {
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+/// A prediction was bought that no job waits for.
+pub(crate) fn orphaned() {
+    counter!(ORPHANED).increment(1);
 }
 
 /// An output was stored.

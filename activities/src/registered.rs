@@ -10,11 +10,16 @@ use std::{sync::Arc, time::Duration};
 use darkroom_providers::Provider;
 use darkroom_workflows::{
     contract::{
-        self, CancelGenerationInput, CanceledGeneration, CollectInput, DeliverWebhookInput,
-        Delivery, GenerateCheckpoint, GenerateInput, GenerateOutcome, Generation, PersistInput,
-        SweepInput, Swept,
+        self,
+        cancel::CancelGenerationInput,
+        collect::{CollectInput, CollectOutcome},
+        find::{FindInput, FindOutcome},
+        generate::{GenerateInput, GenerateOutcome},
+        persist::PersistInput,
+        sweep::{SweepInput, Swept},
+        webhook::{DeliverWebhookInput, Delivery},
     },
-    job::{JobState, StoredMedia},
+    job::{JobState, ProviderState, StoredMedia},
 };
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 use tokio_util::sync::CancellationToken;
@@ -23,14 +28,14 @@ use crate::{
     deliver_webhook::Courier,
     failure::attempted,
     finalize,
-    generate::{self, SubmissionPolicy},
+    generate::{self, GenerationPolicy},
     heartbeat::Handover,
     persist::{self, Engine, Sources},
     sweep,
 };
 
 pub use self::activities::{
-    CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
+    CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
 };
 
 /// How long outputs on their way may go on when the worker stops: most arrive, and the others leave time to hand over.
@@ -41,8 +46,8 @@ const PERSIST_GRACE: Duration = Duration::from_secs(14);
 pub struct Activities {
     /// Who makes the outputs.
     pub provider: Arc<dyn Provider>,
-    /// What to do when nobody can tell whether the provider has the work.
-    pub submission_policy: SubmissionPolicy,
+    /// How it is paid.
+    pub policy: GenerationPolicy,
     /// Where outputs come from.
     pub sources: Sources,
     /// What moves them into the store.
@@ -58,25 +63,15 @@ impl Activities {
     /// See [`generate::generate`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// None.
     #[activity(definition = contract::Generate)]
     pub async fn generate(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
-        let handover = Handover::new(&self.stopping, Duration::ZERO);
-        attempted(
-            &ctx,
-            generate::generate(
-                &*self.provider,
-                self.submission_policy,
-                &ctx,
-                handover,
-                input,
-            )
-            .await,
-        )
+        let (provider, policy, stopping) = (&*self.provider, self.policy, &self.stopping);
+        Ok(generate::generate(provider, policy, &ctx, stopping, &input).await)
     }
 
     /// See [`generate::collect`].
@@ -88,20 +83,21 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         input: CollectInput,
-    ) -> Result<Generation, ActivityError> {
-        attempted(&ctx, generate::collect(&*self.provider, input).await)
+    ) -> Result<CollectOutcome, ActivityError> {
+        attempted(&ctx, generate::collect(&*self.provider, &ctx, &input).await)
     }
 
-    /// See [`generate::inspect`].
+    /// See [`generate::find`].
     ///
     /// # Errors
     /// Its failure, as Temporal records it.
-    #[activity(definition = contract::Inspect)]
-    pub async fn inspect(
+    #[activity(definition = contract::Find)]
+    pub async fn find(
         self: Arc<Self>,
         ctx: ActivityContext,
-    ) -> Result<Option<GenerateCheckpoint>, ActivityError> {
-        attempted(&ctx, generate::inspect(&ctx).await)
+        input: FindInput,
+    ) -> Result<FindOutcome, ActivityError> {
+        attempted(&ctx, generate::find(&*self.provider, &input).await)
     }
 
     /// See [`generate::cancel_generation`].
@@ -113,10 +109,10 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         input: CancelGenerationInput,
-    ) -> Result<Option<CanceledGeneration>, ActivityError> {
+    ) -> Result<ProviderState, ActivityError> {
         attempted(
             &ctx,
-            generate::cancel_generation(&*self.provider, input).await,
+            generate::cancel_generation(&*self.provider, &input).await,
         )
     }
 

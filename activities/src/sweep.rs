@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     types::MultipartUpload,
 };
 use darkroom_config::Storage;
-use darkroom_workflows::contract::{SweepInput, Swept};
+use darkroom_workflows::contract::sweep::{SweepInput, Swept};
 use futures::{StreamExt, stream};
 
 use crate::{

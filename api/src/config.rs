@@ -51,6 +51,8 @@ pub struct Config {
     pub storage: Storage,
     /// The base of links to ourselves.
     pub public_url: Url,
+    /// Whether others were told of that base: the workers read the same variable.
+    pub is_public: bool,
     /// The base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
     /// What signs the provider's reports.
@@ -90,9 +92,11 @@ impl Config {
                 .invalid(format!("{problem}; {remedy}"))
                 .into());
         }
+        let public_url = DARKROOM_PUBLIC_URL.optional()?;
         Ok(Self {
             listen,
             keys,
+            is_public: public_url.is_some(),
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
             open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
@@ -100,7 +104,7 @@ impl Config {
             connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage: Storage::from_env().await?,
-            public_url: match DARKROOM_PUBLIC_URL.optional()? {
+            public_url: match public_url {
                 Some(url) => url,
                 None => format!("http://{listen}").parse()?,
             },

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use darkroom_telemetry::listener;
-use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
+use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
 use futures::future::join4;
 use moka::future::Cache;
 use poem_openapi::{
@@ -114,7 +114,7 @@ pub(crate) fn readiness(context: &Arc<Context>) -> listener::Readiness {
 
 async fn look(context: &Context) -> (bool, Checks) {
     // Of what is polled for on the first queue, only workflow tasks never take every place.
-    let generate = worker(context, GENERATE_QUEUE, TaskQueueType::Workflow);
+    let generate = worker(context, WORKFLOW_QUEUE, TaskQueueType::Workflow);
     let persist = worker(context, PERSIST_QUEUE, TaskQueueType::Activity);
     let checks = join4(temporal(context), storage(context), generate, persist);
     let (temporal, storage, generate, persist) = checks.await;
@@ -203,7 +203,7 @@ struct Checks {
 }
 
 async fn temporal(context: &Context) -> Result<(), String> {
-    queue(context, GENERATE_QUEUE, TaskQueueType::Workflow)
+    queue(context, WORKFLOW_QUEUE, TaskQueueType::Workflow)
         .await
         .map(|_| ())
 }

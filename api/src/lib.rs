@@ -65,6 +65,8 @@ struct Context {
     temporal_ui: Option<Url>,
     /// What signs the provider's reports; without it, none is believed.
     replicate_secret: Option<WebhookSecret>,
+    /// Whether the provider's reports reach us.
+    expects_reports: bool,
     /// What the secrets of those who are told of the ends of jobs are made of.
     webhook_secret: Option<WebhookSecret>,
     /// Who may call; everybody if there are none.
@@ -140,6 +142,7 @@ impl Bound {
             storage: config.storage,
             public_url: config.public_url,
             temporal_ui: config.temporal_ui,
+            expects_reports: config.replicate_secret.is_some() && config.is_public,
             replicate_secret: config.replicate_secret,
             webhook_secret: config.webhook_secret,
             limits: Limits::new(&config.keys, config.requests_per_second, config.open_jobs),

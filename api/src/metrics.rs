@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
+use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE, job::ProviderName};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
@@ -90,7 +90,13 @@ async fn look(client: &Client) {
     if let Ok(stuck) = visibility::count_stuck(client).await {
         gauge!(STUCK).set(stuck as f64);
     }
-    for name in [GENERATE_QUEUE, PERSIST_QUEUE] {
+    let provider = ProviderName::Replicate;
+    for name in [
+        WORKFLOW_QUEUE,
+        provider.submissions_queue(),
+        provider.reads_queue(),
+        PERSIST_QUEUE,
+    ] {
         if let Ok(Queue { workers, backlog }) =
             queues::describe(client, name, TaskQueueType::Activity).await
         {

@@ -1,11 +1,18 @@
 //! A provider whose calls are counted by what came of them.
 
+use std::{sync::Arc, time::Duration};
+
 use async_trait::async_trait;
-use darkroom_workflows::{job::JobId, request::JobRequest};
-use jiff::Timestamp;
+use darkroom_workflows::{
+    contract::collect::Occasion,
+    job::{Doubt, JobId, PredictionRef, ProviderName},
+};
+use jiff::SignedDuration;
 use metrics::{counter, describe_counter};
 
-use crate::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
+use crate::provider::{
+    Canceling, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
+};
 
 const CALLS: &str = "darkroom_provider_calls_total";
 
@@ -28,37 +35,53 @@ pub struct Counted<P>(pub P);
 
 #[async_trait]
 impl<P: Provider> Provider for Counted<P> {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> ProviderName {
         self.0.name()
+    }
+
+    fn clock_skew(&self) -> Option<SignedDuration> {
+        self.0.clock_skew()
+    }
+
+    fn next_look(&self, occasion: Occasion, look: u32) -> Duration {
+        self.0.next_look(occasion, look)
     }
 
     async fn submit(
         &self,
-        job_id: &JobId,
-        request: &JobRequest,
+        submission: &Submission<'_>,
+        gate: Arc<dyn Gate>,
     ) -> Result<Prediction, SubmitError> {
-        let result = self.0.submit(job_id, request).await;
+        let result = self.0.submit(submission, gate).await;
         called(
             "submit",
             match &result {
                 Ok(_) => "ok",
                 Err(SubmitError::Refused(error)) => outcome(error),
-                Err(SubmitError::Doubtful(_) | SubmitError::Unanswered(_)) => "unknown",
+                Err(SubmitError::ProviderFailed(_) | SubmitError::Unanswered(_)) => "unknown",
             },
         );
         result
     }
 
-    async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        counted("fetch", self.0.fetch(prediction_id).await)
+    async fn fetch(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError> {
+        counted("fetch", self.0.fetch(prediction).await)
     }
 
-    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError> {
-        counted("find", self.0.find(job_id, since).await)
+    async fn output(
+        &self,
+        prediction: &PredictionRef,
+        position: usize,
+    ) -> Result<Option<String>, ProviderError> {
+        counted("fetch", self.0.output(prediction, position).await)
     }
 
-    async fn cancel(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        counted("cancel", self.0.cancel(prediction_id).await)
+    async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError> {
+        counted("find", self.0.find(job_id, doubt).await)
+    }
+
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError> {
+        counted("cancel", self.0.cancel(prediction).await)
     }
 }
 
@@ -78,6 +101,8 @@ fn outcome(error: &ProviderError) -> &'static str {
         ProviderError::RateLimited { .. } => "rate_limited",
         ProviderError::NotFound => "not_found",
         ProviderError::Unavailable(_) => "unavailable",
+        ProviderError::Unreadable(_) | ProviderError::TooLarge(_) => "unreadable",
+        ProviderError::GateClosed(_) => "not_sent",
     }
 }
 

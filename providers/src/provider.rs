@@ -1,76 +1,135 @@
 //! What Darkroom needs of a provider, in the terms in which decisions are made. A second provider goes in as another
-//! implementation of [`Provider`], beside [`super::replicate`]; nothing else knows which one it talks to.
+//! implementation of [`Provider`], beside [`crate::replicate`]; nothing else knows which one it talks to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use darkroom_workflows::{
-    job::{JobId, PredictionStatus},
+    contract::collect::Occasion,
+    job::{Doubt, JobId, PredictionRef, ProviderName, ProviderState, SubmissionId},
     request::JobRequest,
 };
-use jiff::Timestamp;
-use serde_json::{Map, Value};
+use jiff::SignedDuration;
 
 /// A paid service that takes a request, works on it for a while and leaves files to fetch.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// What the provider is called in the job resource.
-    fn name(&self) -> &'static str;
+    /// Which provider it is.
+    fn name(&self) -> ProviderName;
 
-    /// Asks for the work. This is the call that costs money: it is made once, never repeated within.
-    async fn submit(&self, job_id: &JobId, request: &JobRequest)
-    -> Result<Prediction, SubmitError>;
+    /// How far its clock is ahead of ours, as its last answer told.
+    fn clock_skew(&self) -> Option<SignedDuration>;
+
+    /// How soon to look again at a prediction that had not ended at this look; looks count from 1.
+    fn next_look(&self, occasion: Occasion, look: u32) -> Duration;
+
+    /// Asks for the work. This is the call that costs money: it is made once, never repeated within, over a connection that
+    /// is made for it. Nothing that could be taken for the request is sent before `gate` has opened.
+    async fn submit(
+        &self,
+        submission: &Submission<'_>,
+        gate: Arc<dyn Gate>,
+    ) -> Result<Prediction, SubmitError>;
 
     /// Reads how the work stands.
-    async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError>;
+    async fn fetch(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError>;
 
-    /// Looks for work that was asked for on behalf of this job since then.
-    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError>;
+    /// Reads where one of the files is now, as an `https:`, `http:` or `data:` URL. `None` if it is gone.
+    async fn output(
+        &self,
+        prediction: &PredictionRef,
+        position: usize,
+    ) -> Result<Option<String>, ProviderError>;
 
-    /// Asks for the work to be stopped and reads how it stands then.
-    async fn cancel(&self, prediction_id: &str) -> Result<Prediction, ProviderError>;
+    /// Looks for the work of a submission whose answer is lost.
+    async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError>;
+
+    /// Asks for the work to be stopped.
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError>;
 }
+
+/// One submission of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The job.
+    pub job_id: &'a JobId,
+    /// Which of its submissions.
+    pub submission_id: &'a SubmissionId,
+    /// What the caller asked for.
+    pub request: &'a JobRequest,
+    /// How long the provider may work before it is to stop by itself.
+    pub cancel_after: Duration,
+}
+
+/// What stands before the paid call: it opens once the submission is recorded where a successor of ours finds it.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Returns when the request may go out.
+    ///
+    /// # Errors
+    /// If it may not.
+    async fn open(&self) -> Result<(), GateClosed>;
+}
+
+/// A submission is not to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the submission was not recorded, so it is not sent")]
+pub struct GateClosed;
 
 /// The provider's work on a job, as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The provider's id of it.
-    pub id: String,
-    /// How it stands.
-    pub status: PredictionStatus,
-    /// The files that it has made, in order: `https:`, `http:` or `data:` URLs.
-    pub outputs: Vec<String>,
-    /// The provider's words on a failure.
-    pub error: Option<String>,
+    /// Which it is, how it stands, and what else the provider says of it.
+    pub state: ProviderState,
+    /// The files that it has made, in order.
+    pub outputs: Vec<Output>,
     /// Whether the provider has removed the files already.
     pub data_removed: bool,
-    /// When the provider removes the files.
-    pub expires_at: Option<Timestamp>,
-    /// What the provider measured.
-    pub metrics: Map<String, Value>,
 }
 
-/// What a look for a job's prediction found.
+/// A file that a prediction has made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Output {
+    /// It is at this address.
+    Url(String),
+    /// It is in the provider's answer itself: see [`Provider::output`].
+    Inline,
+}
+
+/// What a look for a submission found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Search {
-    /// There it is.
-    Found(Prediction),
-    /// The provider shows none.
+    /// There it is; of several, the oldest is first.
+    Found(Vec<Prediction>),
+    /// The provider does not have it: this is proven.
+    Absent,
+    /// The provider does not show it, which proves nothing yet.
     NotShown,
-    /// The provider's predictions do not tell whose they are.
+    /// The provider cannot list its predictions, or they do not tell whose they are.
     CannotTell,
+}
+
+/// What a provider did about a request to stop.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Canceling {
+    /// It says how the work stands now.
+    Answered(Prediction),
+    /// It took the request; how the work stands is to be read.
+    Requested,
+    /// It cannot stop what it has begun.
+    Unsupported,
 }
 
 /// Why a submission did not yield a prediction, by what is known of the provider's side.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The provider does not have the work: it said so, or the request never reached it.
+    /// The provider does not have the work: it said so, or the request was never sent.
     #[error(transparent)]
     Refused(ProviderError),
-    /// The provider failed while it answered: it may have the work, and will show it soon if so.
+    /// The provider itself failed while it answered: it may have the work, and will show it soon if so.
     #[error("{0}")]
-    Doubtful(ProviderError),
-    /// The request was sent and no answer came: it may still be under way.
+    ProviderFailed(ProviderError),
+    /// The request was sent, and no answer of the provider's own came: it may still be under way.
     #[error("{0}")]
     Unanswered(ProviderError),
 }
@@ -99,4 +158,13 @@ pub enum ProviderError {
     /// The provider is at fault or out of reach.
     #[error("the provider is unavailable: {0}")]
     Unavailable(String),
+    /// What it says cannot be read, now.
+    #[error("the provider's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// What it says is larger than is ever read.
+    #[error("the provider's answer is over {0} bytes")]
+    TooLarge(usize),
+    /// The submission was not recorded, so it was not sent.
+    #[error(transparent)]
+    GateClosed(#[from] GateClosed),
 }

@@ -1,58 +1,90 @@
 //! Replicate's HTTP API, as its [OpenAPI description](https://replicate.com/docs/reference/http) and its behavior say, and
 //! liberal where they leave room. Decisions are not made here: answers become [`Prediction`]s and [`ProviderError`]s.
 //! Nothing is asked to `Prefer: wait`: a create call that stays open for long is one whose answer is easily lost.
+//!
+//! - `submission`: the paid call
+//! - `search`: looking for what it bought when its answer is lost
+//! - [`report`]: what Replicate sends us
+//! - `wire`: what answers look like; `output`: the files in them
 
+pub mod report;
+
+mod output;
+mod search;
+mod submission;
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use darkroom_workflows::{job::JobId, request::JobRequest};
+use darkroom_workflows::{
+    contract::collect::Occasion,
+    job::{Doubt, JobId, PredictionId, PredictionRef, ProviderName, SubmissionId},
+};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{Client, Method, RequestBuilder};
-use serde_json::{Map, Value, json};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use serde::Deserialize;
 use url::Url;
 
-use self::wire::{Answer, List, read, unavailable};
-use crate::provider::{Prediction, Provider, ProviderError, Search, SubmitError};
+use self::{
+    search::Searches,
+    wire::{Answer, AnsweredBy, Refusal, unavailable},
+};
+use crate::{
+    clock::ProviderClock,
+    lenient,
+    provider::{
+        Canceling, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
+    },
+};
 
-/// How far the provider's clock may be behind ours.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
-
-/// How far back the list is read when a prediction is looked for: pages of 100.
-const MAX_PAGES: usize = 20;
+/// How long a call may take, other than the paid one.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client for Replicate or for a service that speaks its contract.
 pub struct Replicate {
     http: Client,
+    /// For the paid call: each over a connection of its own.
+    submissions: Client,
     base: Url,
     token: String,
     public_url: Option<Url>,
+    clock: ProviderClock,
+    searches: Searches,
 }
 
 impl Replicate {
     /// A client for the API at `base` (which includes `/v1`). Predictions call back below `public_url`, if there is one;
-    /// the address also tells which job a prediction belongs to.
+    /// the address also tells which job and submission a prediction belongs to.
     ///
     /// # Errors
-    /// If the HTTP client cannot be set up.
+    /// If the HTTP clients cannot be set up.
     pub fn new(base: Url, token: String, public_url: Option<Url>) -> Result<Self, reqwest::Error> {
         let (base, public_url) = (as_directory(base), public_url.map(as_directory));
-        let http = Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = || {
+            Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
+        };
+        let each_alone = |builder: ClientBuilder| {
+            builder
+                .http1_only()
+                .pool_max_idle_per_host(0)
+                .retry(reqwest::retry::never())
+        };
         Ok(Self {
-            http,
+            http: client().timeout(TIMEOUT).build()?,
+            submissions: each_alone(client()).build()?,
             base,
             token,
             public_url,
+            clock: ProviderClock::new(),
+            searches: Searches::new(),
         })
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ProviderError> {
+    fn url(&self, path: &str) -> Result<Url, ProviderError> {
         let url = self
             .base
             .join(path)
@@ -63,139 +95,117 @@ impl Replicate {
                 "it links to another host".to_owned(),
             ));
         }
-        Ok(self.http.request(method, url).bearer_auth(&self.token))
+        Ok(url)
     }
 
-    async fn call(&self, method: Method, path: &str) -> Result<Prediction, ProviderError> {
-        let response = self
-            .request(method, path)?
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(read::<Answer>(response).await?.into())
+    fn prediction_url(&self, id: &PredictionId, further: &[&str]) -> Result<Url, ProviderError> {
+        let mut url = self.url("predictions")?;
+        url.path_segments_mut()
+            .map_err(|()| ProviderError::Rejected("its address has no paths".to_owned()))?
+            .push(id.as_str())
+            .extend(further);
+        Ok(url)
     }
 
-    fn webhook(&self, job_id: &JobId) -> Option<Url> {
-        self.public_url
-            .as_ref()
-            .and_then(|url| url.join(&format!("v1/webhooks/replicate/{job_id}")).ok())
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url).bearer_auth(&self.token)
     }
 
-    fn submission(&self, job_id: &JobId, request: &JobRequest) -> (String, Value) {
-        let model = &request.model;
-        let (path, mut body) = if model.version().is_some() {
-            (
-                "predictions".to_owned(),
-                json!({"version": model.to_string()}),
-            )
-        } else {
-            let collection = if model.is_deployment() {
-                "deployments"
-            } else {
-                "models"
-            };
-            (
-                format!(
-                    "{collection}/{}/{}/predictions",
-                    model.owner(),
-                    model.name()
-                ),
-                json!({}),
-            )
-        };
-        body["input"] = Value::Object(model_input(request));
-        if let Some(webhook) = self.webhook(job_id) {
-            body["webhook"] = webhook.as_str().into();
-            body["webhook_events_filter"] = json!(["completed"]);
-        }
-        (path, body)
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ProviderError> {
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        self.clock.observe(response.headers(), Timestamp::now());
+        Ok(response)
+    }
+
+    async fn call<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: Method,
+        url: Url,
+    ) -> Result<T, ProviderError> {
+        let response = self.send(self.request(method, url)).await?;
+        wire::read(response).await.map_err(from_anybody)
+    }
+
+    /// Where a submission's prediction reports to.
+    fn webhook(&self, job_id: &JobId, submission_id: &SubmissionId) -> Option<Url> {
+        let path = format!(
+            "v1/webhooks/{}/{job_id}/{submission_id}",
+            ProviderName::Replicate
+        );
+        self.public_url.as_ref()?.join(&path).ok()
     }
 }
 
 #[async_trait]
 impl Provider for Replicate {
-    fn name(&self) -> &'static str {
-        "replicate"
+    fn name(&self) -> ProviderName {
+        ProviderName::Replicate
+    }
+
+    fn clock_skew(&self) -> Option<SignedDuration> {
+        self.clock.skew()
+    }
+
+    fn next_look(&self, occasion: Occasion, look: u32) -> Duration {
+        let pace: &[u64] = match occasion {
+            // The answer may come from a replica that is a moment behind.
+            Occasion::Reported => &[2, 5, 15, 20, 40, 60],
+            Occasion::Polled => &[5, 10, 20, 40, 60],
+            Occasion::BesideReports => &[10 * 60, 20 * 60, 30 * 60],
+        };
+        let position = usize::try_from(look.saturating_sub(1)).unwrap_or(usize::MAX);
+        Duration::from_secs(pace[position.min(pace.len() - 1)])
     }
 
     async fn submit(
         &self,
-        job_id: &JobId,
-        request: &JobRequest,
+        submission: &Submission<'_>,
+        gate: Arc<dyn Gate>,
     ) -> Result<Prediction, SubmitError> {
-        let (path, body) = self.submission(job_id, request);
-        let request = self
-            .request(Method::POST, &path)
-            .map_err(SubmitError::Refused)?
-            .json(&body);
-        let response = request.send().await.map_err(|error| {
-            let connected = !error.is_connect() && !error.is_builder();
-            let error = unavailable(&error);
-            if connected {
-                SubmitError::Unanswered(error)
-            } else {
-                SubmitError::Refused(error)
-            }
-        })?;
-        let status = response.status();
-        match read::<Answer>(response).await {
-            Ok(answer) => Ok(answer.into()),
-            Err(ProviderError::NotFound) => Err(SubmitError::Refused(ProviderError::Rejected(
-                "there is no such model or version".to_owned(),
-            ))),
-            Err(error) if status.is_client_error() => Err(SubmitError::Refused(error)),
-            Err(error) if status.is_success() => Err(SubmitError::Unanswered(error)),
-            Err(error) => Err(SubmitError::Doubtful(error)),
-        }
+        submission::submit(self, submission, gate).await
     }
 
-    async fn fetch(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        self.call(Method::GET, &format!("predictions/{prediction_id}"))
-            .await
+    async fn fetch(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError> {
+        let url = self.prediction_url(&prediction.id, &[])?;
+        Ok(self.call::<Answer>(Method::GET, url).await?.into())
     }
 
-    async fn find(&self, job_id: &JobId, since: Timestamp) -> Result<Search, ProviderError> {
+    async fn output(
+        &self,
+        prediction: &PredictionRef,
+        position: usize,
+    ) -> Result<Option<String>, ProviderError> {
+        let url = self.prediction_url(&prediction.id, &[])?;
+        let response = self.send(self.request(Method::GET, url)).await?;
+        let body = wire::body(response).await.map_err(from_anybody)?;
+        let found = output::nth(&body, position).or_else(|error| match lenient::mend(&body) {
+            Some(mended) => output::nth(mended.as_bytes(), position),
+            None => Err(error),
+        });
+        found.map_err(|error| ProviderError::Unreadable(error.to_string()))
+    }
+
+    async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError> {
         if self.public_url.is_none() {
             return Ok(Search::CannotTell);
         }
-        // The job's id tells, wherever our api is said to be by now.
-        let is_ours = |webhook: &str| webhook.rsplit('/').next() == Some(job_id.as_str());
-        let since = since - CLOCK_SKEW;
-        let mut page = Some(format!("predictions?created_after={since}"));
-        for _ in 0..MAX_PAGES {
-            let Some(path) = page else {
-                return Ok(Search::NotShown);
-            };
-            let request = self.request(Method::GET, &path)?;
-            let list =
-                read::<List>(request.send().await.map_err(|error| unavailable(&error))?).await?;
-            for entry in list.results {
-                // A list may leave out what a single answer has.
-                let webhook_seen = match entry.webhook {
-                    Some(webhook) => Some(webhook),
-                    None => self.answer(&entry.id).await?.webhook,
-                };
-                if webhook_seen.as_deref().is_some_and(is_ours) {
-                    return self.fetch(&entry.id).await.map(Search::Found);
-                }
-            }
-            page = list.next;
-        }
-        Err(ProviderError::Unavailable(
-            "its list of predictions is too long to search".to_owned(),
-        ))
+        search::find(self, job_id, doubt).await
     }
 
-    async fn cancel(&self, prediction_id: &str) -> Result<Prediction, ProviderError> {
-        self.call(Method::POST, &format!("predictions/{prediction_id}/cancel"))
-            .await
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError> {
+        let url = self.prediction_url(&prediction.id, &["cancel"])?;
+        let answer: Answer = self.call(Method::POST, url).await?;
+        Ok(Canceling::Answered(answer.into()))
     }
 }
 
-impl Replicate {
-    async fn answer(&self, prediction_id: &str) -> Result<Answer, ProviderError> {
-        let request = self.request(Method::GET, &format!("predictions/{prediction_id}"))?;
-        read(request.send().await.map_err(|error| unavailable(&error))?).await
+/// What an error means that is not about the paid call. A gateway's 404 says nothing of a prediction.
+fn from_anybody(refusal: Refusal) -> ProviderError {
+    match (refusal.by, refusal.error) {
+        (AnsweredBy::Gateway, ProviderError::NotFound | ProviderError::Rejected(_)) => {
+            ProviderError::Unavailable(format!("{} without a word of its own", refusal.status))
+        }
+        (_, error) => error,
     }
 }
 
@@ -207,68 +217,46 @@ fn as_directory(mut url: Url) -> Url {
     url
 }
 
-/// The inputs as the model gets them: the caller's own, and the named ones over them. A model of one output may not know
-/// `num_outputs` at all, so 1 goes unsaid.
-fn model_input(request: &JobRequest) -> Map<String, Value> {
-    let mut input = request.input.as_map().clone();
-    input.insert("prompt".to_owned(), request.prompt.as_str().into());
-    if request.num_outputs.get() > 1 {
-        input.insert("num_outputs".to_owned(), request.num_outputs.get().into());
-    }
-    if let Some(seed) = request.seed {
-        input.insert("seed".to_owned(), seed.into());
-    }
-    if let Some(format) = request.output_format {
-        input.insert("output_format".to_owned(), json!(format));
-    }
-    input
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn submission_of(request: Value) -> (String, Value) {
+    fn replicate() -> Replicate {
+        let base = "http://localhost/v1".parse().unwrap();
         let public_url = Some("https://darkroom.example".parse().unwrap());
-        let replicate = Replicate::new(
-            "http://localhost/v1".parse().unwrap(),
-            "t".to_owned(),
-            public_url,
-        )
-        .unwrap();
+        Replicate::new(base, "t".to_owned(), public_url).unwrap()
+    }
+
+    #[test]
+    fn ids_are_encoded_in_paths() {
+        let url = |id: &str| {
+            let url = replicate().prediction_url(&id.parse().unwrap(), &["cancel"]);
+            url.unwrap().to_string()
+        };
+        assert_eq!(url("abc"), "http://localhost/v1/predictions/abc/cancel");
+        assert_eq!(
+            url("../a?b#c/d"),
+            "http://localhost/v1/predictions/..%2Fa%3Fb%23c%2Fd/cancel"
+        );
+    }
+
+    #[test]
+    fn looks_grow_apart() {
+        let replicate = replicate();
+        let pace =
+            |occasion| [1, 2, 5, 99].map(|look| replicate.next_look(occasion, look).as_secs());
+        assert_eq!(pace(Occasion::Polled), [5, 10, 60, 60]);
+        assert_eq!(pace(Occasion::BesideReports), [600, 1200, 1800, 1800]);
+        assert_eq!(pace(Occasion::Reported), [2, 5, 40, 60]);
+    }
+
+    #[test]
+    fn a_report_comes_to_an_address_of_its_submission() {
         let job_id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
-        replicate.submission(&job_id, &serde_json::from_value(request).unwrap())
-    }
-
-    #[test]
-    fn a_version_is_named_in_the_body_and_a_model_in_the_path() {
-        let (path, body) = submission_of(json!({"model": "acme/photo:abc", "prompt": "p"}));
+        let webhook = replicate().webhook(&job_id, &"abc".parse().unwrap());
         assert_eq!(
-            (path.as_str(), &body["version"]),
-            ("predictions", &json!("acme/photo:abc"))
-        );
-        let (path, body) = submission_of(json!({"model": "acme/photo", "prompt": "p"}));
-        assert_eq!(
-            (path.as_str(), body.get("version")),
-            ("models/acme/photo/predictions", None)
-        );
-        let (path, _) = submission_of(json!({"model": "deployments/acme/app", "prompt": "p"}));
-        assert_eq!(path, "deployments/acme/app/predictions");
-        assert_eq!(
-            body["webhook"],
-            "https://darkroom.example/v1/webhooks/replicate/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1"
-        );
-    }
-
-    #[test]
-    fn named_inputs_win_over_free_ones() {
-        let (_, body) = submission_of(json!({
-            "model": "acme/photo", "prompt": "named", "num_outputs": 3, "seed": 7, "output_format": "webp",
-            "input": {"prompt": "free", "steps": 20},
-        }));
-        assert_eq!(
-            body["input"],
-            json!({"prompt": "named", "steps": 20, "num_outputs": 3, "seed": 7, "output_format": "webp"})
+            webhook.unwrap().as_str(),
+            "https://darkroom.example/v1/webhooks/replicate/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1/abc"
         );
     }
 }

@@ -41,10 +41,11 @@ pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String);
 }
 
 fn is_of_a_stack(name: &str) -> bool {
-    const OURS: [&str; 12] = [
+    const OURS: [&str; 13] = [
         "AWS_",
         "DARKROOM_",
         "GENERATE_",
+        "LONGEST_",
         "MAX_OUTPUT_",
         "METRICS_",
         "PERSIST_",

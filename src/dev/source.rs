@@ -226,7 +226,7 @@ async fn read(socket: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> 
                     .trim_start_matches("bytes=")
                     .trim_end_matches('-')
                     .parse()
-                    .ok()
+                    .ok();
             }
             "if-range" => request.if_range = Some(value.to_owned()),
             _ => {}

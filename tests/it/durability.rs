@@ -129,7 +129,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         .api
         .accepted(&job(
             1,
-            json!({"urls": [world.source.url("small", "bytes=1000")], "latency_ms": 8000, "webhooks": 0}),
+            json!({"urls": [world.source.url("small", "bytes=1000")], "latency_ms": 8000}),
         ))
         .await;
     until("outputs on their way", async || {

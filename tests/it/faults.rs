@@ -62,7 +62,7 @@ fn bought(stack: &Stack) -> BTreeMap<String, Vec<Prediction>> {
         let job = prediction
             .webhook
             .as_deref()
-            .and_then(|url| url.rsplit('/').next())
+            .and_then(|url| url.rsplit('/').nth(1))
             .unwrap_or_default()
             .to_owned();
         by_job.entry(job).or_default().push(prediction);

@@ -11,11 +11,13 @@ use darkroom::dev::{
     process::Process,
     provider::{ProviderServer, prediction::Prediction},
 };
+use darkroom_workflows::{MediaGeneration, job::SubmissionId};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
+use temporalio_client::WorkflowDescribeOptions;
 
 /// How long anything may take that should be quick: generous, as the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -82,8 +84,13 @@ pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Sta
 
 /// Tells a process to stop, as an orchestrator does.
 pub(crate) fn terminate(process: &Process) {
+    signal(process, "TERM");
+}
+
+/// Sends a process a signal.
+pub(crate) fn signal(process: &Process, name: &str) {
     let told = std::process::Command::new("kill")
-        .args(["-TERM", &process.id().to_string()])
+        .args([&format!("-{name}"), &process.id().to_string()])
         .status()
         .unwrap();
     assert!(told.success());
@@ -201,7 +208,7 @@ pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Pre
         prediction
             .webhook
             .as_ref()
-            .is_some_and(|url| url.ends_with(job_id))
+            .is_some_and(|url| url.contains(&format!("/{job_id}/")))
     };
     provider
         .unwrap()
@@ -214,6 +221,27 @@ pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Pre
 /// The one that is under way, as soon as it is.
 pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &str) -> Prediction {
     until("prediction", async || bought(provider, job_id).pop()).await
+}
+
+/// Which of its job's submissions a prediction came of, as the address of its report says.
+pub(crate) fn submission_of(prediction: &Prediction) -> SubmissionId {
+    let webhook = prediction.webhook.as_ref().unwrap();
+    webhook.rsplit('/').next().unwrap().parse().unwrap()
+}
+
+/// Waits until nothing of ours waits for a job's prediction any more: it is none of the quick ones.
+pub(crate) async fn until_submitted(stack: &Stack, job_id: &str) {
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
+    until("a job that waits at the provider", async || {
+        let description = handle
+            .describe(WorkflowDescribeOptions::default())
+            .await
+            .unwrap();
+        let is_bought = bought(stack.provider.as_ref(), job_id).len() == 1;
+        (is_bought && description.raw().pending_activities.is_empty()).then_some(())
+    })
+    .await;
 }
 
 /// How many outputs of a job are in a state.

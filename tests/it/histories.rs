@@ -7,15 +7,14 @@ use std::{
 
 use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
-use darkroom_workflows::{GENERATE_QUEUE, MediaGeneration, StorageSweep, contract::SweepInput};
+use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
-use temporalio_client::{
-    WorkflowFetchHistoryOptions, WorkflowGetResultOptions, WorkflowStartOptions,
-};
-use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
 use crate::{
-    harness::{Api, BINARY, fresh_directory, job, options, shared, start, until},
+    harness::{
+        Api, BINARY, endless, fresh_directory, job, options, shared, start, until, until_submitted,
+    },
     receiver::Receiver,
 };
 
@@ -33,7 +32,7 @@ async fn every_recorded_history_replays() {
         replayed += 1;
     }
     assert!(
-        replayed >= 17,
+        replayed >= 18,
         "histories are missing: only {replayed} are there"
     );
 }
@@ -100,6 +99,11 @@ async fn record_histories() {
             job(3, json!({"fail": "the model gave up", "webhooks": 0})),
         ),
         ("deadline", deadline),
+        ("refused", job(1, json!({"refuse": 422}))),
+        (
+            "adopted",
+            job(1, json!({"drop_answer": true, "webhooks": 0})),
+        ),
     ] {
         let ended = api.run(&request).await;
         record(name, ended["job_id"].as_str().unwrap()).await;
@@ -109,13 +113,14 @@ async fn record_histories() {
     record("reported", &reported(&api).await).await;
     swept().await;
     parked().await;
+    polled().await;
     told().await;
 }
 
 /// What the schedule does, now.
 async fn swept() {
     let client = shared().temporal.client().await.unwrap();
-    let options = WorkflowStartOptions::new(GENERATE_QUEUE, "record-swept").build();
+    let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "record-swept").build();
     let input = SweepInput {
         older_than_seconds: 86_400,
     };
@@ -199,12 +204,10 @@ async fn told() {
     write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
+/// A job that is canceled while it waits at the provider.
 async fn canceled(api: &Api) -> String {
-    let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
-    until("generation", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    let id = api.accepted(&endless()).await;
+    until_submitted(shared(), &id).await;
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     id
@@ -220,58 +223,40 @@ async fn retried(api: &Api) -> String {
     id
 }
 
-/// A job that goes on because the provider reported the end, and not because it was polled.
+/// A job that goes on because the provider reported the end.
 async fn reported(api: &Api) -> String {
-    let client = shared().temporal.client().await.unwrap();
-    loop {
-        let id = api.accepted(&job(2, json!({"latency_ms": 9_000}))).await;
-        api.ended(&id).await;
-        let handle = client.get_workflow_handle::<MediaGeneration>(&id);
-        let events = handle
-            .fetch_history(WorkflowFetchHistoryOptions::default())
-            .into_events()
-            .await
-            .unwrap();
-        let names: Vec<String> = events
-            .iter()
-            .filter_map(|event| match event.attributes.as_ref()? {
-                Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
-                    Some(scheduled.activity_type.as_ref()?.name.clone())
-                }
-                Attributes::ActivityTaskCompletedEventAttributes(completed) => {
-                    Some(format!("end of {}", completed.scheduled_event_id))
-                }
-                _ => None,
-            })
-            .collect();
-        // generate, collect, the end of collect, then the persists: nobody polled in between.
-        if names.get(1).is_some_and(|name| name == "collect")
-            && names.get(3).is_some_and(|name| name == "persist")
-        {
-            return id;
-        }
-    }
+    let id = api.accepted(&job(2, json!({"latency_ms": 12_000}))).await;
+    api.ended(&id).await;
+    id
 }
 
-/// A job whose submission nobody can account for: its worker died before the provider had it.
-async fn parked() {
-    let mut stack = start(&options("record-parked")).await;
-    let api = Api::of(&stack);
-    // The list of a provider that cannot be told whose its predictions are shows nothing.
-    let id = api
-        .accepted(&job(
-            1,
-            json!({"latency_ms": 600_000, "answer_delay_ms": 20_000, "hidden": true}),
-        ))
-        .await;
-    until("prediction", async || {
-        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
+/// A job that goes on because the prediction was read: nobody reports.
+async fn polled() {
+    let variables = vec![("REPLICATE_WEBHOOK_SECRET", String::new())];
+    let stack = start(&Options {
+        variables,
+        ..options("record-polled")
     })
     .await;
-    stack.worker.kill();
-    stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&id).await["error"]["type"], "SubmissionUnknown");
-    write("parked", &stack, &id).await;
+    let ended = Api::of(&stack)
+        .run(&job(2, json!({"latency_ms": 12_000})))
+        .await;
+    write("polled", &stack, ended["job_id"].as_str().unwrap()).await;
+}
+
+/// A job whose submission nobody can account for: a gateway gave up, and the provider never shows it.
+async fn parked() {
+    let variables = vec![("SUBMISSION_SEARCH_SECONDS", "6".to_owned())];
+    let stack = start(&Options {
+        variables,
+        ..options("record-parked")
+    })
+    .await;
+    let ended = Api::of(&stack)
+        .run(&job(1, json!({"answer_status": 504, "answer_html": true})))
+        .await;
+    assert_eq!(ended["error"]["type"], "SubmissionUnknown");
+    write("parked", &stack, ended["job_id"].as_str().unwrap()).await;
 }
 
 async fn record(name: &str, job_id: &str) {

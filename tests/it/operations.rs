@@ -97,19 +97,18 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
     );
 
     runbook
+        .run_until(JOB, "describe", &[("JOB", &id)], "MediaGeneration")
+        .await;
+    let state = runbook
         .run_until(
             JOB,
-            "describe",
+            "--type state",
             &[("JOB", &id)],
-            &bought(stack.provider.as_ref(), &id)[0].id,
+            r#""stage":"generating""#,
         )
         .await;
-    assert!(
-        runbook
-            .run(JOB, "--type state", &[("JOB", &id)])
-            .await
-            .contains(r#""stage":"generating""#)
-    );
+    let prediction = &bought(stack.provider.as_ref(), &id)[0].id;
+    assert!(state.contains(prediction), "{state}");
     assert!(
         runbook
             .run(JOB, "show", &[("JOB", &id)])
@@ -160,10 +159,6 @@ async fn cancel(runbook: &Runbook, api: &Api) {
 
 async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = generating(api, stack).await;
-    let prediction = bought_one(stack.provider.as_ref(), &id).await.id;
-    runbook
-        .run_until("Terminate", "describe", &[("JOB", &id)], &prediction)
-        .await;
     runbook
         .run("Terminate", "workflow terminate", &[("JOB", &id)])
         .await;
@@ -212,9 +207,13 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
 
 async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     const PAUSE: &str = "Pause and unpause an activity";
-    let id = generating(api, stack).await;
+    let id = api.accepted(&job(1, json!({"fail_fetches": 1000}))).await;
+    until("an output that waits", async || {
+        (api.get(&id).await["stage"] == "persisting").then_some(())
+    })
+    .await;
     let described = runbook
-        .run_until(JOB, "describe", &[("JOB", &id)], "Started")
+        .run_until(JOB, "describe", &[("JOB", &id)], "persist")
         .await;
     let activity = described
         .lines()
@@ -230,9 +229,11 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(PAUSE, "TemporalPauseInfo", &[], &id)
         .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
-    runbook
-        .run_until(JOB, "describe", &variables, "Started")
-        .await;
+    until("an activity that goes on", async || {
+        let described = runbook.run(JOB, "describe", &variables).await;
+        (!described.contains("Paused")).then_some(())
+    })
+    .await;
     runbook.run(PAUSE, "activity reset", &variables).await;
     api.act(&id, "cancel").await;
     assert_eq!(api.ended(&id).await["status"], "canceled");
@@ -258,7 +259,13 @@ async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
     runbook
         .run_until(STUCK, "TemporalReportedProblems", &[], "stuck")
         .await;
-    let shown = runbook.run(STUCK, "-o json", &[("JOB", "stuck")]).await;
+    let shown = runbook
+        .run(
+            STUCK,
+            "workflow show -w \"$JOB\" -o json",
+            &[("JOB", "stuck")],
+        )
+        .await;
     assert!(shown.contains("Workflow type Unknown not found"), "{shown}");
     runbook
         .run("Terminate", "workflow terminate", &[("JOB", "stuck")])
@@ -268,9 +275,9 @@ async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
     let words = ["history fetch", "history replay"];
     let ran = runbook.try_run(STUCK, &words, &[("JOB", &id)]).await;
     assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
-    runbook
-        .run(STUCK, "LastWorkflowTask", &[("JOB", &id)])
-        .await;
+    let words = ["EVENT=", "workflow reset"];
+    let ran = runbook.try_run(STUCK, &words, &[("JOB", &id)]).await;
+    assert!(ran.success, "{}", ran.text);
     until("a job that goes on", async || {
         (api.get(&id).await["stage"] == "generating").then_some(())
     })
@@ -350,9 +357,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .await;
     let ended = api.run(&job(2, json!({}))).await;
     let open = generating(api, stack).await;
-    let ends_after = api
-        .accepted(&job(2, json!({"latency_ms": 15_000, "webhooks": 0})))
-        .await;
+    let ends_after = api.accepted(&job(2, json!({"latency_ms": 15_000}))).await;
     bought_one(stack.provider.as_ref(), &ends_after).await;
     for database in ["=temporal.dump", "=temporal_visibility.dump"] {
         runbook.run(RESTORE, database, &[]).await;
@@ -437,7 +442,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     runbook
         .run(DARKROOM, "set-current-version", &[("BUILD", "one")])
         .await;
-    let job = job(2, json!({"latency_ms": 8000, "webhooks": 0}));
+    let job = job(2, json!({"latency_ms": 8000}));
     let moves = api.accepted(&job).await;
     bought_one(stack.provider.as_ref(), &moves).await;
 

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use darkroom::dev::provider::{control::Outage, sign_webhook};
+use darkroom::dev::{
+    Options,
+    provider::{control::Outage, sign_webhook},
+};
 use darkroom_workflows::{MediaGeneration, job::PredictionStatus};
+use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -13,16 +17,14 @@ use temporalio_client::{
 };
 use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution,
-    enums::v1::{EventType, PendingActivityState},
+    enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
-    workflowservice::v1::{
-        PauseActivityRequest, UnpauseActivityRequest, pause_activity_request,
-        unpause_activity_request,
-    },
+    workflowservice::v1::{PauseActivityRequest, pause_activity_request},
 };
 
 use crate::harness::{
-    Api, DEADLINE, bought, bought_one, count, endless, job, options, shared, start, until,
+    Api, DEADLINE, bought, bought_one, count, endless, job, options, shared, signal, start,
+    submission_of, until,
 };
 
 async fn problem_of(response: Response) -> (StatusCode, String) {
@@ -252,41 +254,198 @@ async fn what_would_cost_again_is_done_only_when_asked_for() {
     );
 }
 
-/// Whoever pays again may have paid already.
+/// Whoever pays again may have paid already; whoever only looks again pays nothing.
 #[tokio::test]
-async fn a_job_in_doubt_that_is_made_again_takes_what_has_shown_up() {
-    const HIDDEN: Duration = Duration::from_secs(30);
-    let mut stack = start(&options("in-doubt")).await;
+async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
+    const HIDDEN: Duration = Duration::from_secs(55);
+    let options = Options {
+        variables: vec![("SUBMISSION_SEARCH_SECONDS", "10".to_owned())],
+        ..options("in-doubt")
+    };
+    let mut stack = start(&options).await;
     let api = Api::of(&stack);
     let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "hidden_for_ms": HIDDEN.as_millis(), "webhooks": 0});
-    let id = api.accepted(&job(2, dev)).await;
-    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    let ids = [
+        api.accepted(&job(2, dev.clone())).await,
+        api.accepted(&job(2, dev)).await,
+    ];
+    for id in &ids {
+        bought_one(stack.provider.as_ref(), id).await;
+    }
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&id).await["error"]["type"], "SubmissionUnknown");
-    until("a prediction that shows", async || {
-        (Timestamp::now() > prediction.created_at + HIDDEN).then_some(())
+    for id in &ids {
+        let job = api.ended(id).await;
+        assert_eq!(job["error"]["type"], "SubmissionUnknown", "{job:#}");
+        assert_eq!(job["provider"]["prediction_id"], Value::Null);
+        assert_eq!(job["provider"]["cancel_outcome"], "unknown");
+        assert!(job["in_doubt_since"].is_string());
+    }
+    until("predictions that show", async || {
+        ids.iter()
+            .all(|id| {
+                let prediction = bought(stack.provider.as_ref(), id).pop().unwrap();
+                Timestamp::now() > prediction.created_at + HIDDEN
+            })
+            .then_some(())
     })
     .await;
 
-    let regenerate = api
-        .http
-        .post(format!("{}/v1/jobs/{id}/retry", api.url))
-        .json(&json!({"regenerate": true}));
-    assert_eq!(
-        regenerate.send().await.unwrap().status(),
-        StatusCode::ACCEPTED
-    );
+    for (id, body) in ids.iter().zip([json!({}), json!({"regenerate": true})]) {
+        let retry = api
+            .http
+            .post(format!("{}/v1/jobs/{id}/retry", api.url))
+            .json(&body);
+        assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
+        let job = api.ended(id).await;
+        let prediction = bought_one(stack.provider.as_ref(), id).await;
+        assert_eq!(
+            (&job["status"], &job["provider"]["prediction_id"]),
+            (&json!("completed"), &json!(prediction.id))
+        );
+        assert_eq!(job["in_doubt_since"], Value::Null);
+        let bought = bought(stack.provider.as_ref(), id).len();
+        assert_eq!(bought, 1, "nothing is bought again");
+    }
+}
+
+/// Each status with the provider's own words and with a gateway's page, the work taken before the answer, later or never.
+#[tokio::test]
+async fn an_answer_that_is_no_answer_buys_once() {
+    let api = Api::of(shared());
+    let mut cases = Vec::new();
+    for status in [500, 502, 503, 504, 520, 524] {
+        for is_html in [false, true] {
+            for taken_after in [0, 3_000, 8_000] {
+                cases.push((status, is_html, taken_after));
+            }
+        }
+    }
+    cases.push((504, true, 20_000));
+    let run = async |(status, is_html, taken_after): &(u16, bool, u64)| {
+        let dev = json!({
+            "answer_status": status, "answer_html": is_html, "taken_after_ms": taken_after,
+            "latency_ms": 100, "webhooks": 0,
+        });
+        let id = api.accepted(&job(1, dev)).await;
+        let job = api.ended_within(&id, 2 * DEADLINE).await;
+        let bought = bought(shared().provider.as_ref(), &id).len();
+        (job["status"].clone(), bought)
+    };
+    let ended = join_all(cases.iter().map(run)).await;
+    for (case, ended) in cases.iter().zip(ended) {
+        assert_eq!(ended, (json!("completed"), 1), "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_settles_a_doubt_at_once() {
+    let api = Api::of(shared());
+    let dev = json!({
+        "answer_status": 504, "answer_html": true, "taken_after_ms": 1_000, "latency_ms": 100, "hidden": true,
+    });
+    let job = api.run(&job(1, dev)).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    let id = job["job_id"].as_str().unwrap();
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
+}
+
+/// A worker that was stopped while the provider answered, and goes on when another attempt could have begun.
+#[tokio::test]
+async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
+    let stack = start(&options("superseded")).await;
+    let api = Api::of(&stack);
+    let other = stack.spawn("worker").unwrap();
+    let dev = json!({"latency_ms": 100, "answer_delay_ms": 3_000, "hidden": true, "webhooks": 0});
+    let id = api.accepted(&job(1, dev)).await;
+    bought_one(stack.provider.as_ref(), &id).await;
+    for worker in [&stack.worker, &other] {
+        signal(worker, "STOP");
+    }
+    // Temporal declares the attempt timed out, and nobody is there to hear of it.
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+    until("an attempt that is declared timed out", async || {
+        let description = handle
+            .describe(temporalio_client::WorkflowDescribeOptions::default())
+            .await
+            .unwrap();
+        description
+            .raw()
+            .pending_activities
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    for worker in [&stack.worker, &other] {
+        signal(worker, "CONT");
+    }
     let job = api.ended(&id).await;
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
     assert_eq!(
         (&job["status"], &job["provider"]["prediction_id"]),
-        (&json!("completed"), &json!(prediction.id))
+        (&json!("completed"), &json!(prediction.id)),
+        "{job:#}"
     );
-    assert_eq!(
-        bought(stack.provider.as_ref(), &id).len(),
-        1,
-        "nothing is bought again"
-    );
+    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+}
+
+/// What the provider says now and then costs what is unreadable, not the job.
+#[tokio::test]
+async fn odd_answers_cost_nothing() {
+    let api = Api::of(shared());
+    let cases = [
+        json!({"not_found_for_ms": 4_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"not_found_for_ms": 12_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"booting_for_ms": 4_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"sloppy": true, "latency_ms": 500}),
+        json!({"sloppy": true, "fail": "half a pair"}),
+        json!({"outputs_after_ms": 2_500, "latency_ms": 200, "webhooks": 0}),
+        json!({"outputs_after_ms": 11_000, "latency_ms": 200, "webhooks": 0}),
+    ];
+    let run = async |dev: &Value| api.run(&job(2, dev.clone())).await;
+    for (dev, job) in cases.iter().zip(join_all(cases.iter().map(run)).await) {
+        let expected = if dev["fail"].is_null() {
+            "completed"
+        } else {
+            "failed"
+        };
+        assert_eq!(job["status"], expected, "{dev} {job:#}");
+        assert!(job["provider"]["created_at"].is_string(), "{job:#}");
+        let id = job["job_id"].as_str().unwrap();
+        assert_eq!(bought(shared().provider.as_ref(), id).len(), 1, "{dev}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_ends_the_job_at_once_with_its_id() {
+    let api = Api::of(shared());
+    let dev = json!({"log_bytes": 70 * 1024 * 1024, "latency_ms": 500, "webhooks": 0});
+    let job = api.run(&job(1, dev)).await;
+    assert_eq!(job["status"], "failed", "{job:#}");
+    let id = job["job_id"].as_str().unwrap();
+    let prediction = bought_one(shared().provider.as_ref(), id).await;
+    assert_eq!(job["error"]["type"], "ProviderUnreadable", "{job:#}");
+    assert_eq!(job["provider"]["prediction_id"], prediction.id);
+}
+
+#[tokio::test]
+async fn a_prediction_stops_by_itself_when_nobody_can_stop_it() {
+    let api = Api::of(shared());
+    let mut request = endless();
+    request["deadline_seconds"] = 30.into();
+    let with_deadline = api.accepted(&request).await;
+    let without = api.accepted(&endless()).await;
+    let cancel_after = async |id: &str| {
+        let prediction = bought_one(shared().provider.as_ref(), id).await;
+        prediction.cancel_after.unwrap().as_secs()
+    };
+    assert!((80..=90).contains(&cancel_after(&with_deadline).await));
+    assert_eq!(cancel_after(&without).await, 24 * 60 * 60);
+    for id in [with_deadline, without] {
+        api.act(&id, "cancel").await;
+        api.ended(&id).await;
+    }
 }
 
 #[tokio::test]
@@ -318,22 +477,36 @@ async fn a_submission_whose_answer_is_lost_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_costs_nothing() {
+async fn a_refusal_costs_nothing_and_says_why() {
     let api = Api::of(shared());
+    let refused = api
+        .run(&job(2, json!({"refuse": 422, "refuse_with_list": true})))
+        .await;
+    assert_eq!(
+        (&refused["status"], &refused["error"]["type"]),
+        (&json!("failed"), &json!("ProviderRejected"))
+    );
+    let detail = refused["error"]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("body.input.seed: must be whole"),
+        "{detail}"
+    );
+
+    // A bill and a token are an operator's trouble: the job waits for them, within its own time.
     for (status, kind) in [
         (402, "ProviderInsufficientCredit"),
-        (422, "ProviderRejected"),
         (401, "ProviderUnauthorized"),
     ] {
-        let job = api.run(&job(2, json!({"refuse": status}))).await;
+        let mut request = job(2, json!({"refuse": status}));
+        request["deadline_seconds"] = 4.into();
+        let job = api.run(&request).await;
         assert_eq!(
             (&job["status"], &job["error"]["type"]),
-            (&json!("failed"), &json!(kind))
+            (&json!("failed"), &json!("DeadlineExceeded"))
         );
-        assert_eq!(
-            bought(shared().provider.as_ref(), job["job_id"].as_str().unwrap()).len(),
-            0
-        );
+        assert!(job["error"]["detail"].as_str().unwrap().contains(kind));
+        let id = job["job_id"].as_str().unwrap();
+        assert_eq!(bought(shared().provider.as_ref(), id).len(), 0);
     }
 }
 
@@ -347,7 +520,8 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
     let seconds =
         std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
-    let patience = 2 * Duration::from_secs(seconds.into()) + DEADLINE;
+    // What the provider failed to answer is looked for for a minute before it is sent again.
+    let patience = 2 * Duration::from_secs(seconds.into()) + 3 * DEADLINE;
     provider.fail(Outage::new(500, seconds, None));
     let during = api.accepted(&job(2, json!({}))).await;
     for id in [&before, &during] {
@@ -399,7 +573,8 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
         json!({"id": prediction.id, "status": "succeeded", "output": ["https://evil.example/x.png"]}).to_string();
     let now = Timestamp::now().as_second();
     let post = async |timestamp: i64, signature: String| {
-        let url = format!("{}/v1/webhooks/replicate/{id}", api.url);
+        let submission = submission_of(&prediction);
+        let url = format!("{}/v1/webhooks/replicate/{id}/{submission}", api.url);
         let request = api
             .http
             .post(url)
@@ -447,49 +622,25 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
     assert!(job["media"].as_array().unwrap().is_empty());
 }
 
+/// The attempt that buys is not told to stop between the purchase and its end.
 #[tokio::test]
-async fn a_paused_generation_is_not_a_canceled_one() {
+async fn a_purchase_that_is_paused_is_made_once() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
     bought_one(shared().provider.as_ref(), &id).await;
     let mut client: Client = shared().temporal.client().await.unwrap();
-    let execution = Some(WorkflowExecution {
-        workflow_id: id.clone(),
-        run_id: String::new(),
-    });
     let pause = PauseActivityRequest {
         namespace: client.namespace(),
-        execution: execution.clone(),
+        execution: Some(WorkflowExecution {
+            workflow_id: id.clone(),
+            run_id: String::new(),
+        }),
         activity: Some(pause_activity_request::Activity::Type(
             "generate".to_owned(),
         )),
         ..Default::default()
     };
     WorkflowService::pause_activity(&mut client, pause.into_request())
-        .await
-        .unwrap();
-    until("pause", async || {
-        let handle = client.get_workflow_handle::<MediaGeneration>(&id);
-        let description = handle
-            .describe(temporalio_client::WorkflowDescribeOptions::default())
-            .await
-            .unwrap();
-        let pending = &description.raw().pending_activities;
-        pending
-            .iter()
-            .any(|activity| activity.state() == PendingActivityState::Paused)
-            .then_some(())
-    })
-    .await;
-    let unpause = UnpauseActivityRequest {
-        namespace: client.namespace(),
-        execution,
-        activity: Some(unpause_activity_request::Activity::Type(
-            "generate".to_owned(),
-        )),
-        ..Default::default()
-    };
-    WorkflowService::unpause_activity(&mut client, unpause.into_request())
         .await
         .unwrap();
     assert_eq!(api.ended(&id).await["status"], "completed");
@@ -500,30 +651,5 @@ async fn a_paused_generation_is_not_a_canceled_one() {
             prediction.cancel_calls
         ),
         (1, 0)
-    );
-}
-
-/// The SDK reports a failed attempt with the details that it knows, which are not the latest.
-#[tokio::test]
-async fn what_was_recorded_survives_an_attempt_that_fails() {
-    let options = options("recorded");
-    let stack = start(&options).await;
-    let api = Api::of(&stack);
-    let provider = stack.provider.as_ref().unwrap();
-    provider.fail(Outage::new(429, 1, Some(1)));
-    let id = api
-        .accepted(&job(1, json!({"latency_ms": 3000, "webhooks": 0})))
-        .await;
-    until("a prediction", async || {
-        (!provider.predictions().is_empty()).then_some(())
-    })
-    .await;
-    provider.fail(Outage::new(502, 2, None));
-    assert_eq!(api.ended(&id).await["status"], "completed");
-    assert_eq!(provider.predictions().len(), 1, "it was paid for twice");
-    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
-    assert!(
-        !log.contains("adopted a prediction"),
-        "the record of it was lost"
     );
 }

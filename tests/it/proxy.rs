@@ -171,7 +171,7 @@ impl Proxy {
                     return Ok(());
                 }
                 Some(Fault::Corrupt) => {
-                    pass(&mut client, upstream.get_mut(), request.length, true).await?
+                    pass(&mut client, upstream.get_mut(), request.length, true).await?;
                 }
                 _ => pass(&mut client, upstream.get_mut(), request.length, false).await?,
             }

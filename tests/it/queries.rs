@@ -4,9 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use darkroom::dev::provider::prediction::Prediction;
 use darkroom_worker::history;
-use darkroom_workflows::{
-    MediaGeneration, job::PredictionStatus, media_generation::PredictionReport,
-};
+use darkroom_workflows::{MediaGeneration, media_generation::PredictionReport};
 use futures::future::{Either, join, join_all, select};
 use serde_json::json;
 use temporalio_client::{
@@ -16,7 +14,7 @@ use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1
 
 use crate::{
     faults::{report, rounds},
-    harness::{Api, bought_one, endless, job, options, start},
+    harness::{Api, bought_one, endless, job, options, start, submission_of, until_submitted},
 };
 
 /// The next task of each job waits for a worker that is gone. Meanwhile another worker is asked for its state, and is told of what
@@ -30,6 +28,7 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
     let client = stack.temporal.client().await.unwrap();
     let ids = join_all((0..JOBS).map(async |_| api.accepted(&endless()).await)).await;
     let predictions = join_all(ids.iter().map(|id| bought_one(stack.provider.as_ref(), id))).await;
+    join_all(ids.iter().map(|id| until_submitted(&stack, id))).await;
 
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
@@ -40,8 +39,8 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
             // Temporal keeps the query for the worker that is gone, and a little later the task as well.
             tokio::time::sleep(Duration::from_millis(500)).await;
             let report = PredictionReport {
-                prediction_id: prediction.id.clone(),
-                status: PredictionStatus::Succeeded,
+                submission_id: submission_of(prediction),
+                prediction_id: prediction.id.parse().unwrap(),
             };
             handle
                 .signal(

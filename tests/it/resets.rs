@@ -1,12 +1,10 @@
 //! What is taken back in Temporal, by whoever operates it, is not paid for again.
 
-use darkroom::dev::provider::control::Outage;
-use darkroom_workflows::MediaGeneration;
 use serde_json::{Value, json};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution,
-    enums::v1::{EventType, PendingActivityState},
+    enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
     workflowservice::v1::{
         ResetActivityRequest, ResetWorkflowExecutionRequest, reset_activity_request,
@@ -14,7 +12,7 @@ use temporalio_common::protos::temporal::api::{
 };
 
 use crate::{
-    harness::{Api, bought, bought_one, count, endless, job, options, shared, start, until},
+    harness::{Api, bought, bought_one, count, endless, job, shared, until, until_submitted},
     paid_once::history,
 };
 
@@ -27,31 +25,55 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
     }
 }
 
-/// Before anybody could tell by the time that passed.
+/// While an attempt at its purchase is under way, and when that is long over: the run before the reset tells.
 #[tokio::test]
-async fn a_job_that_is_reset_at_once_is_not_paid_again() {
+async fn a_job_that_is_reset_to_its_beginning_is_not_paid_again() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
     bought_one(shared().provider.as_ref(), &id).await;
-    let first = history(&id).await;
+    reset_to_the_beginning(&api, &id).await;
+
+    let id = api.accepted(&endless()).await;
+    until_submitted(shared(), &id).await;
+    reset_to_the_beginning(&api, &id).await;
+}
+
+/// While the provider takes its time to answer: the record of the run before says that a submission is under way.
+#[tokio::test]
+async fn a_job_that_is_reset_while_the_provider_answers_is_not_paid_again() {
+    let api = Api::of(shared());
+    let dev = json!({"latency_ms": 3_600_000, "answer_delay_ms": 20_000});
+    let id = api.accepted(&job(1, dev)).await;
+    bought_one(shared().provider.as_ref(), &id).await;
+    reset_to_the_beginning(&api, &id).await;
+}
+
+async fn reset_to_the_beginning(api: &Api, id: &str) {
+    let first = history(id).await;
     let task = first
         .iter()
         .find(|event| event.event_type() == EventType::WorkflowTaskCompleted)
         .unwrap();
-    reset(&id, task).await;
-    until("another attempt", async || {
-        let started = |event: &HistoryEvent| event.event_type() == EventType::ActivityTaskScheduled;
-        let events = history(&id).await;
-        (events.len() > first.len() && events.last().is_some_and(started)).then_some(())
+    reset(id, task).await;
+    until("a job that has found its prediction again", async || {
+        let events = history(id).await;
+        let is_reset = |event: &HistoryEvent| match &event.attributes {
+            Some(Attributes::WorkflowTaskFailedEventAttributes(failed)) => {
+                !failed.base_run_id.is_empty()
+            }
+            _ => false,
+        };
+        let job = api.get(id).await;
+        (events.iter().any(is_reset) && job["provider"]["prediction_id"].is_string()).then_some(())
     })
     .await;
-    api.act(&id, "cancel").await;
-    let job = api.ended(&id).await;
+    api.act(id, "cancel").await;
+    let job = api.ended(id).await;
     assert_eq!(
         (&job["status"], &job["provider"]["cancel_outcome"]),
         (&json!("canceled"), &json!("canceled"))
     );
-    assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
 /// Takes a workflow back to a task of its own.
@@ -135,51 +157,4 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
             (1, 0)
         );
     }
-}
-
-#[tokio::test]
-async fn a_generation_that_is_reset_while_it_waits_is_not_paid_again() {
-    let stack = start(&options("reset-in-backoff")).await;
-    let api = Api::of(&stack);
-    let id = api
-        .accepted(&job(1, json!({"latency_ms": 13_000, "webhooks": 0})))
-        .await;
-    bought_one(stack.provider.as_ref(), &id).await;
-    stack
-        .provider
-        .as_ref()
-        .unwrap()
-        .fail(Outage::new(500, 12, None));
-    let mut client: Client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(&id);
-    until("an attempt that waits for its turn", async || {
-        let description = handle
-            .describe(temporalio_client::WorkflowDescribeOptions::default())
-            .await
-            .unwrap();
-        let mut pending = description.raw().pending_activities.iter();
-        pending
-            .any(|activity| {
-                activity.state() == PendingActivityState::Scheduled && activity.attempt > 3
-            })
-            .then_some(())
-    })
-    .await;
-    let reset = ResetActivityRequest {
-        namespace: client.namespace(),
-        execution: Some(WorkflowExecution {
-            workflow_id: id.clone(),
-            run_id: String::new(),
-        }),
-        activity: Some(reset_activity_request::Activity::Type(
-            "generate".to_owned(),
-        )),
-        reset_heartbeat: true,
-        ..Default::default()
-    };
-    WorkflowService::reset_activity(&mut client, reset.into_request())
-        .await
-        .unwrap();
-    assert_eq!(api.ended(&id).await["status"], "completed");
-    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }

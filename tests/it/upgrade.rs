@@ -72,9 +72,8 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     stack.worker.kill();
     let old = stack.spawn_worker("worker-old", &previous, &[]).unwrap();
     let accept = async |number: usize| {
-        // Without reports: with them, earlier builds could leave a job that no build can replay.
         let latency = 1000 + number % 8 * 1500;
-        let dev = json!({"bytes": 100_000, "latency_ms": latency, "missing": [number % 5], "webhooks": 0});
+        let dev = json!({"bytes": 100_000, "latency_ms": latency, "missing": [number % 5]});
         api.accepted(&job(4, dev)).await
     };
     let mut ids = join_all((0..20).map(accept)).await;

@@ -5,7 +5,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use darkroom::dev::{Options, Stack, s3, source::SourceServer};
-use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, contract::SweepInput};
+use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
@@ -176,7 +176,7 @@ impl World {
     /// Sweeps everything that is under way, as the schedule does with what is old.
     pub(crate) async fn sweep(&self) {
         let client = self.stack.temporal.client().await.unwrap();
-        let options = WorkflowStartOptions::new(GENERATE_QUEUE, "sweep-now").build();
+        let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "sweep-now").build();
         let input = SweepInput {
             older_than_seconds: 0,
         };

@@ -3,13 +3,15 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
+    ops::RangeInclusive,
     str::FromStr,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
 use bytesize::ByteSize;
 use darkroom_activities::{
-    generate::SubmissionPolicy,
+    generate::{GenerationPolicy, SubmissionPolicy},
     guard::{AllowedHosts, Ports},
 };
 use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
@@ -28,6 +30,8 @@ const WEBHOOK_PORTS: Variable = Variable::new("WEBHOOK_PORTS", "80,443");
 const WEBHOOK_ALLOW: Variable = Variable::new("WEBHOOK_ALLOW", "hooks.internal:8443");
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
+const SUBMISSION_SEARCH_SECONDS: Variable = Variable::new("SUBMISSION_SEARCH_SECONDS", "900");
+const LONGEST_GENERATION_SECONDS: Variable = Variable::new("LONGEST_GENERATION_SECONDS", "3600");
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
 const REPLICATE_BASE_URL: Variable =
     Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
@@ -46,6 +50,9 @@ const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwra
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
 
+/// How long a request may be under way that a gateway has taken for its provider, and longer.
+const DEFAULT_SEARCH_SECONDS: u32 = 15 * 60;
+
 /// The worker's configuration.
 pub struct Config {
     /// Where Temporal is.
@@ -56,7 +63,7 @@ pub struct Config {
     pub provider: ProviderConfig,
     /// Which task queues this process serves.
     pub queues: Queues,
-    /// How many generations may be waited for at a time.
+    /// How many predictions may be bought, and how many read, at a time.
     pub generate_concurrency: NonZeroUsize,
     /// How many outputs may be moved at a time.
     pub persist_concurrency: NonZeroUsize,
@@ -121,14 +128,14 @@ pub struct ProviderConfig {
     pub token: String,
     /// Where the provider can reach our api.
     pub public_url: Option<Url>,
-    /// What to do about a submission that nobody can account for.
-    pub submission_policy: SubmissionPolicy,
+    /// How predictions are bought.
+    pub policy: GenerationPolicy,
 }
 
 /// Which task queues a process serves: at least one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Queues {
-    /// Workflows, `generate` and the local `finalize`.
+    /// Workflows, webhooks, and what is asked of providers.
     pub generate: bool,
     /// `persist` and the patient `finalize`.
     pub persist: bool,
@@ -186,9 +193,24 @@ impl ProviderConfig {
             base_url,
             token: REPLICATE_API_TOKEN.secret()?,
             public_url,
-            submission_policy: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
+            policy: GenerationPolicy {
+                submission_unknown: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
+                submission_search_seconds: SUBMISSION_SEARCH_SECONDS.or(DEFAULT_SEARCH_SECONDS)?,
+                longest_generation: longest_generation()?,
+            },
         })
     }
+}
+
+fn longest_generation() -> Result<Duration> {
+    /// What `Cancel-After` takes at least, and what the workflow waits for at most.
+    const ALLOWED: RangeInclusive<u64> = 5..=24 * 60 * 60;
+    let seconds = LONGEST_GENERATION_SECONDS.or(*ALLOWED.end())?;
+    ensure!(
+        ALLOWED.contains(&seconds),
+        LONGEST_GENERATION_SECONDS.invalid("must be 5 to 86400")
+    );
+    Ok(Duration::from_secs(seconds))
 }
 
 impl PersistConfig {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom_workflows::{GENERATE_QUEUE, PERSIST_QUEUE};
+use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::WorkflowService,
@@ -70,7 +70,7 @@ pub(crate) async fn stand_in(
         deployment,
         build,
     };
-    let workflows = Watched::new(GENERATE_QUEUE, TaskQueueType::Workflow, SILENCE);
+    let workflows = Watched::new(WORKFLOW_QUEUE, TaskQueueType::Workflow, SILENCE);
     let outputs = Watched::new(PERSIST_QUEUE, TaskQueueType::Activity, SILENCE_OF_OUTPUTS);
     let mut queues: Vec<_> = queues
         .generate

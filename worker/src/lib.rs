@@ -30,7 +30,7 @@ use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
 };
-use futures::future::{OptionFuture, join};
+use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -77,20 +77,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(standing_in).await });
     }
-    let generate = config
-        .queues
-        .generate
-        .then(|| serving::serve(&registration, registration::GENERATE, &shutdown));
-    let persist = config
-        .queues
-        .persist
-        .then(|| serving::serve(&registration, registration::PERSIST, &shutdown));
     tracing::info!(queues = ?config.queues, namespace = config.temporal.namespace(), build = config.build.id.as_str(), "worker started");
     serving.begins(client, shutdown.clone());
-    let (generated, persisted) =
-        join(OptionFuture::from(generate), OptionFuture::from(persist)).await;
-    generated.transpose()?;
-    persisted.transpose()?;
+    let queues = registration::queues(config.queues);
+    let served = queues
+        .iter()
+        .map(|queue| serving::serve(&registration, *queue, &shutdown));
+    for ended in join_all(served).await {
+        ended?;
+    }
     tracing::info!("worker stopped");
     Ok(())
 }

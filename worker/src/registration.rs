@@ -9,12 +9,13 @@ use darkroom_activities::{
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
     registered::{
-        CancelGeneration, Collect, DeliverWebhook, Finalize, Generate, Inspect, Persist, Sweep,
+        CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
     },
 };
 use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
-    GENERATE_QUEUE, MediaGeneration, PERSIST_QUEUE, StorageSweep, WebhookDelivery,
+    MediaGeneration, PERSIST_QUEUE, StorageSweep, WORKFLOW_QUEUE, WebhookDelivery,
+    job::ProviderName,
 };
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
@@ -27,7 +28,7 @@ use temporalio_sdk_core::{CoreRuntime, init_worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    config::{Config, Queues},
     deployment,
     forgetting::ForgetAfterQuery,
     interceptors::{HandOn, Spans, Wear, Wearing},
@@ -43,13 +44,49 @@ const WORKFLOW_SLOTS: usize = 200;
 /// How long a workflow task is kept for the worker that has the workflow in its cache. It may be gone.
 const STICKY: Duration = Duration::from_secs(5);
 
+/// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.
+const WEBHOOK_SLOTS: usize = 1000;
+
 /// A task queue.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Queue {
-    Generate,
+    /// Workflows, and webhooks to callers.
+    Workflows,
+    /// What is bought from a provider.
+    Submissions(ProviderName),
+    /// What else a provider is asked.
+    Reads(ProviderName),
+    /// Outputs.
     Persist,
 }
-pub(crate) use Queue::{Generate as GENERATE, Persist as PERSIST};
+
+impl Queue {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Workflows => WORKFLOW_QUEUE,
+            Self::Submissions(provider) => provider.submissions_queue(),
+            Self::Reads(provider) => provider.reads_queue(),
+            Self::Persist => PERSIST_QUEUE,
+        }
+    }
+}
+
+/// The task queues that a process serves.
+pub(crate) fn queues(served: Queues) -> Vec<Queue> {
+    let mut queues = Vec::new();
+    if served.generate {
+        let provider = ProviderName::Replicate;
+        queues.extend([
+            Queue::Workflows,
+            Queue::Submissions(provider),
+            Queue::Reads(provider),
+        ]);
+    }
+    if served.persist {
+        queues.push(Queue::Persist);
+    }
+    queues
+}
 
 /// What workers are made of, again and again.
 pub(crate) struct Registration {
@@ -86,28 +123,40 @@ impl Registration {
             stopping,
             ..self.activities.clone()
         });
-        let (name, slots) = match queue {
-            Queue::Generate => (GENERATE_QUEUE, self.generate_slots),
-            Queue::Persist => (PERSIST_QUEUE, self.persist_slots),
-        };
-        let mut options = WorkerOptions::new(name);
-        options = match queue {
-            Queue::Generate => options
-                .register_workflow::<MediaGeneration>()?
-                .register_workflow::<StorageSweep>()?
-                .register_workflow::<WebhookDelivery>()?
-                .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()))
-                .register_activity::<Generate>(Arc::clone(&activities))
-                .register_activity::<Collect>(Arc::clone(&activities))
-                .register_activity::<Inspect>(Arc::clone(&activities))
-                .register_activity::<CancelGeneration>(Arc::clone(&activities))
-                .register_activity::<DeliverWebhook>(Arc::clone(&activities)),
-            Queue::Persist => options
-                .register_activity::<Persist>(Arc::clone(&activities))
-                .register_activity::<Sweep>(Arc::clone(&activities)),
+        let options = WorkerOptions::new(queue.name());
+        let (options, slots) = match queue {
+            Queue::Workflows => (
+                options
+                    .register_workflow::<MediaGeneration>()?
+                    .register_workflow::<StorageSweep>()?
+                    .register_workflow::<WebhookDelivery>()?
+                    .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
+                        HandOn::default()
+                    }))
+                    .register_activity::<DeliverWebhook>(Arc::clone(&activities))
+                    .register_activity::<Finalize>(activities),
+                WEBHOOK_SLOTS,
+            ),
+            Queue::Submissions(_) => (
+                options.register_activity::<Generate>(activities),
+                self.generate_slots,
+            ),
+            Queue::Reads(_) => (
+                options
+                    .register_activity::<Collect>(Arc::clone(&activities))
+                    .register_activity::<Find>(Arc::clone(&activities))
+                    .register_activity::<CancelGeneration>(activities),
+                self.generate_slots,
+            ),
+            Queue::Persist => (
+                options
+                    .register_activity::<Persist>(Arc::clone(&activities))
+                    .register_activity::<Sweep>(Arc::clone(&activities))
+                    .register_activity::<Finalize>(activities),
+                self.persist_slots,
+            ),
         };
         let options = options
-            .register_activity::<Finalize>(activities)
             .activity_inbound_interceptor(Wearing(wear))
             .activity_inbound_interceptor(Spans)
             .deployment_options(self.deployment.clone())
@@ -116,7 +165,7 @@ impl Registration {
             .tuner(tuner(slots))
             .build();
         self.forgetful(options)
-            .with_context(|| format!("cannot serve {name}"))
+            .with_context(|| format!("cannot serve {}", queue.name()))
     }
 
     /// What `Worker::new` does, with a hand kept on the core for [`ForgetAfterQuery`].
@@ -162,7 +211,7 @@ fn activities(config: &Config) -> Result<Activities> {
     let limits = Limits::of(persist.max_output.as_u64());
     Ok(Activities {
         provider: Arc::new(Counted(replicate)),
-        submission_policy: provider.submission_policy,
+        policy: provider.policy,
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
         engine: Engine {
             storage: config.storage.clone(),

@@ -77,8 +77,8 @@ async fn run(
                 () = wear.out() => break tracing::info!("worker renewed"),
             }
         }
-        // Generations only wait, and would hold places in both; outputs go on to their ends.
-        if matches!(queue, Queue::Generate) {
+        // What was just bought need not be looked at here; outputs go on to their ends.
+        if matches!(queue, Queue::Submissions(_)) {
             stopping.cancel();
         }
         stop();

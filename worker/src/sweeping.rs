@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darkroom_config::Storage;
-use darkroom_workflows::{GENERATE_QUEUE, StorageSweep, contract::SweepInput};
+use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use temporalio_client::{
     Client,
     schedules::{CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleSpec},
@@ -22,7 +22,7 @@ pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     let input = SweepInput {
         older_than_seconds: ABANDONED_AFTER_SECONDS,
     };
-    let action = ScheduleAction::start_workflow(StorageSweep, input, GENERATE_QUEUE, id.clone());
+    let action = ScheduleAction::start_workflow(StorageSweep, input, WORKFLOW_QUEUE, id.clone());
     let options = CreateScheduleOptions::builder()
         .action(action)
         .spec(ScheduleSpec::from_interval(INTERVAL))
@@ -32,7 +32,7 @@ pub(crate) async fn schedule(client: &Client, storage: &Storage) {
         Ok(_) => tracing::info!(schedule = id, "abandoned uploads are swept every six hours"),
         Err(ScheduleError::Rpc(status)) if status.code() == Code::AlreadyExists => {}
         Err(error) => {
-            tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must")
+            tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must");
         }
     }
 }

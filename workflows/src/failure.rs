@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{
     ActivityExecutionError, RetryState,
-    common::error::{ApplicationFailure, IncomingError},
+    common::error::{ApplicationErrorCategory, ApplicationFailure, IncomingError},
 };
 
 /// What went wrong. The names are stable: they are failure types in histories and error types in the job resource.
@@ -22,6 +22,12 @@ pub enum FailureType {
     ProviderRateLimited,
     /// The provider cannot be reached or fails on its side.
     ProviderUnavailable,
+    /// The provider says something of the prediction that cannot be read.
+    ProviderUnreadable,
+    /// The provider does not know a prediction that it took.
+    PredictionNotFound,
+    /// The provider is still at work.
+    PredictionRunning,
     /// The provider tried and failed.
     GenerationFailed,
     /// The prediction was canceled at the provider, not through us.
@@ -69,6 +75,9 @@ impl FailureType {
         match self {
             Self::ProviderRateLimited
             | Self::ProviderUnavailable
+            | Self::ProviderUnreadable
+            | Self::PredictionNotFound
+            | Self::PredictionRunning
             | Self::SourceUnavailable
             | Self::StorageUnavailable
             | Self::OutputsFailed
@@ -92,37 +101,6 @@ impl FailureType {
             | Self::UnsupportedMedia
             | Self::StorageConflict
             | Self::Internal => false,
-        }
-    }
-
-    /// Whether a job that failed so may have been charged for a generation.
-    #[must_use]
-    pub fn may_have_cost(self) -> bool {
-        match self {
-            Self::ProviderRejected
-            | Self::ProviderUnauthorized
-            | Self::ProviderInsufficientCredit
-            | Self::ProviderRateLimited => false,
-            Self::ProviderUnavailable
-            | Self::GenerationFailed
-            | Self::GenerationCanceled
-            | Self::NoOutputs
-            | Self::TooManyOutputs
-            | Self::SubmissionUnknown
-            | Self::SourceExpired
-            | Self::SourceRejected
-            | Self::SourceForbidden
-            | Self::SourceTooLarge
-            | Self::SourceUnavailable
-            | Self::UnsupportedMedia
-            | Self::StorageRejected
-            | Self::StorageUnavailable
-            | Self::StorageConflict
-            | Self::OutputsFailed
-            | Self::Interrupted
-            | Self::DeadlineExceeded
-            | Self::TimedOut
-            | Self::Internal => true,
         }
     }
 
@@ -180,6 +158,10 @@ pub fn application_failure(
     ApplicationFailure::builder(error.detail.clone())
         .type_name(error.kind.to_string())
         .non_retryable(!error.retryable)
+        .category(match error.kind {
+            FailureType::PredictionRunning => ApplicationErrorCategory::Benign,
+            _ => ApplicationErrorCategory::Unspecified,
+        })
         .maybe_next_retry_delay(next_retry_delay)
         .details(details)
         .build()

@@ -1,6 +1,7 @@
 //! The state of a job, as the query answers it, the result and the failure details record it and the manifest keeps it.
 //! What a caller asked for is in [`crate::request`]; how HTTP presents a job is the api's business.
 
+mod doubt;
 mod id;
 mod media;
 mod prediction;
@@ -11,9 +12,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
     id::{InvalidJobId, JobId},
     media::{Media, MediaOutcome, MediaStatus, StoredMedia},
-    prediction::{CancelOutcome, PredictionStatus, ProviderState},
+    prediction::{
+        CancelOutcome, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+    },
 };
 use crate::{
     failure::{FailureType, JobError},
@@ -25,9 +29,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobStatus {
-    /// Accepted; no worker has taken it up yet.
+    /// Accepted; nothing was asked of the provider yet.
     Pending,
-    /// A worker is at it.
+    /// Under way.
     Processing,
     /// Every output is stored.
     Completed,
@@ -66,14 +70,16 @@ impl fmt::Display for JobStatus {
 /// What an unfinished job is busy with.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(
-    missing_docs,
-    reason = "each variant is the name of a step in the life of a job"
-)]
 pub enum Stage {
+    /// Waits for its turn at the provider.
     Queued,
+    /// The provider has it.
     Generating,
+    /// The provider may have it: the answer to its submission is lost, and it is looked for.
+    Reconciling,
+    /// Outputs are moved into the store.
     Persisting,
+    /// The manifest is written.
     Finalizing,
 }
 
@@ -114,9 +120,9 @@ pub struct JobState {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// When a run of it set out that may have bought something which nobody has found since.
+    /// A submission that the provider may have taken, and that nobody has found since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_doubt_since: Option<Timestamp>,
+    pub doubt: Option<Doubt>,
 }
 
 impl JobState {
@@ -142,14 +148,13 @@ impl JobState {
             updated_at: at,
             started_at: None,
             completed_at: None,
-            in_doubt_since: None,
+            doubt: None,
         }
     }
 
-    /// The job as it is taken up again: what is stored stays, the rest is to be done.
+    /// The job as it is taken up again: what is stored and what is in doubt stays, the rest is to be done.
     #[must_use]
     pub fn retried(self, at: Timestamp) -> Self {
-        let in_doubt_since = self.still_in_doubt_since();
         let media = self.media.into_iter().map(|media| match media.outcome {
             MediaOutcome::Completed(_) => media,
             _ => Media {
@@ -167,7 +172,6 @@ impl JobState {
             stage: Some(Stage::Queued),
             media: media.collect(),
             provider,
-            in_doubt_since,
             error: None,
             retry_count: self.retry_count + 1,
             updated_at: at,
@@ -177,26 +181,14 @@ impl JobState {
         }
     }
 
-    /// A doubt lasts until somebody finds what was bought, or the provider's answer shows that nothing was.
-    fn still_in_doubt_since(&self) -> Option<Timestamp> {
-        match self.error.as_ref()?.kind {
-            FailureType::SubmissionUnknown => self
-                .in_doubt_since
-                .or(self.started_at)
-                .or(Some(self.created_at)),
-            FailureType::GenerationFailed
-            | FailureType::GenerationCanceled
-            | FailureType::NoOutputs
-            | FailureType::TooManyOutputs
-            | FailureType::ProviderRejected
-            | FailureType::ProviderUnauthorized
-            | FailureType::ProviderInsufficientCredit => None,
-            _ => self.in_doubt_since,
-        }
+    /// The provider has it: whatever was in doubt is settled.
+    pub fn bought(&mut self, provider: ProviderState) {
+        self.provider = Some(provider);
+        self.doubt = None;
     }
 
     /// The provider has made this many outputs: what an earlier run stored stays, and what was not made will never come.
-    pub fn made(&mut self, outputs: usize, provider: ProviderState) {
+    pub fn made(&mut self, outputs: usize, prediction: &PredictionId) {
         for index in (0..).take(outputs).skip(self.media.len()) {
             self.media.push(Media {
                 index,
@@ -209,15 +201,13 @@ impl JobState {
             .skip(outputs)
             .filter(|media| media.status() == MediaStatus::Pending)
         {
-            let detail = format!("prediction {} made {outputs} files", provider.prediction_id);
+            let detail = format!("prediction {prediction} made {outputs} files");
             let error = JobError::new(FailureType::NoOutputs, detail);
             media.outcome = MediaOutcome::Failed {
                 error,
                 attempts: None,
             };
         }
-        self.provider = Some(provider);
-        self.in_doubt_since = None;
     }
 
     /// How many outputs are in this state.

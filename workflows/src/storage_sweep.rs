@@ -8,7 +8,10 @@
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{WorkflowContext, WorkflowResult};
 
-use crate::contract::{Activities, SweepInput, Swept, sweep_options};
+use crate::contract::{
+    Activities,
+    sweep::{self, SweepInput, Swept},
+};
 
 /// One sweep.
 #[workflow]
@@ -24,7 +27,7 @@ impl StorageSweep {
     #[run(name = "StorageSweep")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: SweepInput) -> WorkflowResult<Swept> {
         Ok(ctx
-            .execute_activity(Activities::sweep, input, sweep_options())
+            .execute_activity(Activities::sweep, input, sweep::options())
             .await?)
     }
 }

@@ -20,7 +20,10 @@ use temporalio_workflow::{
 };
 
 use crate::{
-    contract::{Activities, DeliverWebhookInput, Delivery, Verdict, deliver_webhook_options},
+    contract::{
+        self, Activities,
+        webhook::{DeliverWebhookInput, Delivery, Verdict},
+    },
     failure::read_activity_failure,
     job::{JobId, JobState, MediaStatus, timestamp},
     request::{WebhookEvent, WebhookUrl},
@@ -262,7 +265,7 @@ async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Dur
         .execute_activity(
             Activities::deliver_webhook,
             input,
-            deliver_webhook_options(number),
+            contract::webhook::options(number),
         )
         .await;
     let (verdict, retry_after, attempt) = judge(delivered, now);

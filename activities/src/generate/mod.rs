@@ -1,180 +1,185 @@
-//! `generate`: has a provider make the outputs, waits until it has, and pays for them once whatever happens in between.
+//! What is asked of a provider: `generate` buys a prediction, once whatever happens; `find` looks for one that may have been
+//! bought; `collect` reads how one ended; `cancel_generation` stops one. Waiting in between is the workflow's.
 //!
-//! The provider has no idempotency keys, so the activity keeps its own record: a [`GenerateCheckpoint`](darkroom_workflows::contract::GenerateCheckpoint) that the server
-//! acknowledges before and after the one paid call. An attempt that finds `Submitted` resumes; one that finds itself in
-//! doubt looks for the prediction at the provider, and pays again only where nothing can be there.
+//! The provider has no idempotency keys, so an attempt at `generate` keeps a record that Temporal acknowledges around its one
+//! paid call: [`GenerateRecord`](darkroom_workflows::contract::generate::GenerateRecord).
 //!
-//! - `submission`: getting hold of the job's one prediction
-//! - `cancellation`: stopping it
+//! - `precedent`: whether somebody may have bought before, and what is to be done then
+//! - `earlier_run`: what the runs before a reset tell of that
+//! - `submission`: the paid call, and the record around it
+//! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
+//! - `find`, `collect`, `cancel`: the other three
 
-mod cancellation;
+mod boot_time;
+mod cancel;
+mod collect;
+mod earlier_run;
+mod find;
+mod precedent;
+mod recorder;
 mod submission;
 
-use std::time::Duration;
+use std::{str::FromStr, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_workflows::{
-    contract::{CollectInput, GenerateInput, GenerateOutcome, Generation, OutputSource},
+    contract::{
+        collect::{EndedPrediction, OutputSource},
+        generate::{GenerateInput, GenerateOutcome},
+    },
     failure::FailureType,
-    job::PredictionStatus,
+    job::{IfNotFound, PredictionStatus},
 };
 use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use self::submission::Submission;
-pub use self::{
-    cancellation::{cancel_generation, inspect},
-    submission::SubmissionPolicy,
-};
-use crate::{
-    failure::Failure,
-    heartbeat::{Handover, Heartbeat, Interruption},
-};
+pub use self::{cancel::cancel_generation, collect::collect, find::find};
+use self::{precedent::Precedent, recorder::Recorder, submission::Purchase};
+use crate::failure::Failure;
 
-/// The most outputs that a job carries: each is an activity and a few events in one workflow's history.
-const MAX_OUTPUTS: usize = 500;
+/// When to look at a prediction that was just submitted: quick ones cost no further activity.
+const LOOKS: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(8),
+];
 
 /// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.
 const MAX_URL: usize = 2048;
 
-/// Has the provider make the outputs.
-///
-/// # Errors
-/// If the provider refuses or fails, or cannot be reached for now.
+/// How predictions are bought.
+#[derive(Clone, Copy, Debug)]
+pub struct GenerationPolicy {
+    /// What to do when a submission was sent, its answer is lost and the provider never shows the prediction.
+    pub submission_unknown: SubmissionPolicy,
+    /// For how long a submission is looked for whose answer is lost.
+    pub submission_search_seconds: u32,
+    /// The longest that a provider may work on a prediction of a job without a deadline.
+    pub longest_generation: Duration,
+}
+
+/// What to do about a submission that nobody can account for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SubmissionPolicy {
+    /// End the job: a person decides whether to pay again.
+    Fail,
+    /// Submit once more, and perhaps pay twice.
+    Resubmit,
+}
+
+impl FromStr for SubmissionPolicy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "resubmit" => Ok(Self::Resubmit),
+            _ => Err("must be fail or resubmit"),
+        }
+    }
+}
+
+impl From<SubmissionPolicy> for IfNotFound {
+    fn from(policy: SubmissionPolicy) -> Self {
+        match policy {
+            SubmissionPolicy::Fail => Self::Fail,
+            SubmissionPolicy::Resubmit => Self::Resubmit,
+        }
+    }
+}
+
+/// Buys a prediction, unless one was bought before, and looks at it for some seconds.
 pub async fn generate(
     provider: &dyn Provider,
-    policy: SubmissionPolicy,
+    policy: GenerationPolicy,
     ctx: &ActivityContext,
-    handover: Handover,
-    input: GenerateInput,
-) -> Result<GenerateOutcome, Failure> {
-    let heartbeat = Heartbeat::start(ctx, handover);
-    let result = obtain(provider, policy, ctx, &input, &heartbeat).await;
-    heartbeat.end(result).await
-}
-
-async fn obtain(
-    provider: &dyn Provider,
-    policy: SubmissionPolicy,
-    ctx: &ActivityContext,
+    stopping: &CancellationToken,
     input: &GenerateInput,
-    heartbeat: &Heartbeat,
-) -> Result<GenerateOutcome, Failure> {
-    let submission = Submission {
+) -> GenerateOutcome {
+    let purchase = Purchase {
         provider,
         policy,
-        heartbeat,
+        recorder: Arc::new(Recorder::new(ctx)),
+        ctx,
         input,
     };
-    let mut prediction = submission.obtain(ctx).await?;
-
-    for interval in poll_intervals() {
-        if prediction.status.is_terminal() {
-            break;
+    let outcome = match precedent::find(ctx, input).await {
+        Precedent::None => purchase.submit().await,
+        Precedent::Bought(state) => {
+            tracing::info!(job_id = %input.job_id, prediction_id = %state.prediction.id, "adopted a prediction");
+            return GenerateOutcome::Submitted {
+                state,
+                is_slow: false,
+            };
         }
-        let interruption = tokio::select! {
-            () = tokio::time::sleep(interval) => None,
-            interruption = heartbeat.interrupted() => Some(interruption),
-        };
-        match interruption {
-            None => prediction = provider.fetch(&prediction.id).await.map_err(watching)?,
-            Some(Interruption::CancelRequested) => return stop(provider, prediction).await,
-            Some(interruption) => return Err(interruption.into()),
-        }
-    }
-    conclude(provider, prediction).map(GenerateOutcome::Generated)
-}
-
-/// From a tenth of a second to five, in growing, jittered steps, for as long as it takes.
-fn poll_intervals() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_factor(1.3)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
-/// Reads a prediction that is said to have ended.
-///
-/// # Errors
-/// As [`generate`].
-pub async fn collect(provider: &dyn Provider, input: CollectInput) -> Result<Generation, Failure> {
-    conclude(
-        provider,
-        provider
-            .fetch(&input.prediction_id)
-            .await
-            .map_err(watching)?,
-    )
-}
-
-/// The job no longer wants the prediction. One that has ended is not canceled any more.
-async fn stop(provider: &dyn Provider, prediction: Prediction) -> Result<GenerateOutcome, Failure> {
-    match cancellation::cancel(provider, &prediction.id).await {
-        Some(canceled) => Ok(GenerateOutcome::Canceled(canceled)),
-        // The workflow sees to it, for longer than an attempt that is asked to stop may take.
-        None => Err(Failure::Canceled),
+        Precedent::Doubt(doubt) => return GenerateOutcome::InDoubt(doubt),
+    };
+    match outcome {
+        Ok(prediction) => look(provider, stopping, prediction).await,
+        Err(outcome) => outcome,
     }
 }
 
-fn conclude(provider: &dyn Provider, prediction: Prediction) -> Result<Generation, Failure> {
-    let Prediction {
-        id,
-        status,
-        outputs,
-        error,
-        data_removed,
-        expires_at,
-        metrics,
-    } = prediction;
-    let said = error.unwrap_or_else(|| "the provider gives no reason".to_owned());
-    match status {
-        PredictionStatus::Succeeded => {}
-        PredictionStatus::Failed => return Err(Failure::new(FailureType::GenerationFailed, said)),
-        PredictionStatus::Canceled | PredictionStatus::Aborted => {
-            return Err(Failure::new(
-                FailureType::GenerationCanceled,
-                "the prediction was canceled at the provider",
-            ));
+/// Looks at a prediction that was just bought, until it has ended or is not as quick as that.
+async fn look(
+    provider: &dyn Provider,
+    stopping: &CancellationToken,
+    mut prediction: Prediction,
+) -> GenerateOutcome {
+    let bought = Instant::now();
+    let mut is_slow = false;
+    for at in LOOKS {
+        if is_complete(&prediction) {
+            return GenerateOutcome::Ended(ended(prediction));
         }
-        PredictionStatus::Starting | PredictionStatus::Processing => {
-            return Err(Failure::new(
-                FailureType::ProviderUnavailable,
-                "the prediction is not done",
-            ));
+        tokio::select! {
+            () = tokio::time::sleep_until(bought + at) => {}
+            () = stopping.cancelled() => break,
         }
-    }
-    match outputs.len() {
-        0 if data_removed => Err(Failure::new(
-            FailureType::SourceExpired,
-            format!("the provider has removed the outputs of {id}"),
-        )),
-        0 => Err(Failure::new(
-            FailureType::NoOutputs,
-            format!("prediction {id} succeeded without a file"),
-        )),
-        1..=MAX_OUTPUTS => Ok(Generation {
-            provider: provider.name().to_owned(),
-            prediction_id: id,
-            outputs: outputs.into_iter().map(source).collect(),
-            expires_at,
-            metrics,
-        }),
-        count => {
-            let detail =
-                format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most");
-            Err(Failure::new(FailureType::TooManyOutputs, detail))
+        match provider.fetch(&prediction.state.prediction).await {
+            Ok(looked_at) => {
+                is_slow = Some(&at) == LOOKS.last() && !looked_at.state.status.is_terminal();
+                prediction = looked_at;
+            }
+            // It is asked too often.
+            Err(ProviderError::RateLimited { .. }) => break,
+            Err(error) => tracing::debug!(%error, "a look at a new prediction failed"),
         }
     }
-}
-
-fn source(url: String) -> OutputSource {
-    if url.starts_with("data:") || url.len() > MAX_URL {
-        OutputSource::Prediction
+    if is_complete(&prediction) {
+        GenerateOutcome::Ended(ended(prediction))
     } else {
-        OutputSource::Url(url)
+        GenerateOutcome::Submitted {
+            state: prediction.state,
+            is_slow,
+        }
+    }
+}
+
+/// Whether a prediction has ended, and says all that there is to say of it.
+fn is_complete(prediction: &Prediction) -> bool {
+    prediction.state.status.is_terminal() && !lacks_outputs(prediction)
+}
+
+/// Outputs may come a moment later than the word of success.
+fn lacks_outputs(prediction: &Prediction) -> bool {
+    prediction.state.status == PredictionStatus::Succeeded
+        && prediction.outputs.is_empty()
+        && !prediction.data_removed
+}
+
+fn ended(prediction: Prediction) -> EndedPrediction {
+    let source = |output| match output {
+        darkroom_providers::provider::Output::Url(url) if url.len() <= MAX_URL => {
+            OutputSource::Url(url)
+        }
+        _ => OutputSource::Prediction,
+    };
+    EndedPrediction {
+        state: prediction.state,
+        outputs: prediction.outputs.into_iter().map(source).collect(),
+        data_removed: prediction.data_removed,
     }
 }
 
@@ -203,8 +208,12 @@ impl From<ProviderError> for Failure {
             ProviderError::RateLimited { retry_after } => {
                 Self::retry_after(FailureType::ProviderRateLimited, detail, retry_after)
             }
-            ProviderError::NotFound => Self::new(FailureType::SourceExpired, detail),
+            ProviderError::NotFound => Self::new(FailureType::PredictionNotFound, detail),
             ProviderError::Unavailable(_) => Self::new(FailureType::ProviderUnavailable, detail),
+            ProviderError::Unreadable(_) | ProviderError::TooLarge(_) => {
+                Self::new(FailureType::ProviderUnreadable, detail)
+            }
+            ProviderError::GateClosed(_) => Self::new(FailureType::Interrupted, detail),
         }
     }
 }

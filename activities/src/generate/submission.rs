@@ -1,222 +1,273 @@
-//! Getting hold of the job's one prediction: by submitting it, or by finding what an earlier attempt submitted. All that
-//! keeps a job from being paid for twice is here.
+//! The paid call and the record around it, in this order: `Submitting` is acknowledged, the request goes out, what came of it is
+//! acknowledged. An attempt that was declared timed out meanwhile tells the workflow what came of it by a signal.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
+use async_trait::async_trait;
+use darkroom_providers::{
+    Prediction, Provider, ProviderError,
+    provider::{Gate, GateClosed, Submission, SubmitError},
+};
 use darkroom_workflows::{
-    contract::{GenerateCheckpoint, GenerateInput},
-    failure::FailureType,
-    job::timestamp,
+    MediaGeneration,
+    contract::generate::{GenerateInput, GenerateOutcome, GenerateRecord},
+    failure::{FailureType, JobError},
+    job::{Doubt, DoubtCause, IfNotFound, PredictionRef, SubmissionId, timestamp},
+    media_generation::{SubmissionOutcome, SubmissionSettled},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use temporalio_client::{WorkflowSignalOptions, errors::WorkflowInteractionError};
 use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::{
-    failure::Failure,
-    heartbeat::{Heartbeat, Interruption},
+use super::{
+    GenerationPolicy,
+    boot_time::BootTime,
+    cancel,
+    recorder::{Recorder, Superseded, Wanted},
 };
-use darkroom_providers::provider::{Prediction, Provider, Search, SubmitError};
+use crate::{failure::Failure, metrics};
 
-/// How often to look, a second apart, for what a provider may have taken that failed while it answered.
-const LOOKS_IN_DOUBT: u32 = 5;
+/// How old an acknowledgement may be when the request goes out.
+const FRESH: Duration = Duration::from_secs(2);
 
-/// The same where no answer came at all and the request may still be under way.
-const LOOKS_AFTER_SILENCE: u32 = 10;
+/// How much longer than the job the provider may work: it is canceled at the deadline, and this is for when nobody can.
+const CANCEL_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// What to do when a submission was sent, its answer is lost and the provider does not show the prediction.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SubmissionPolicy {
-    /// End the job: a person decides whether to pay again.
-    Fail,
-    /// Submit once more, and perhaps pay twice.
-    Resubmit,
-}
+/// How long an attempt that was declared timed out tries to tell the workflow.
+const TELLING: Duration = Duration::from_mins(10);
 
-impl FromStr for SubmissionPolicy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "fail" => Ok(Self::Fail),
-            "resubmit" => Ok(Self::Resubmit),
-            _ => Err("must be fail or resubmit"),
-        }
-    }
-}
-
-/// One attempt to get hold of the prediction.
-pub(super) struct Submission<'a> {
+/// Buying a prediction.
+pub(super) struct Purchase<'a> {
     pub(super) provider: &'a dyn Provider,
-    pub(super) policy: SubmissionPolicy,
-    pub(super) heartbeat: &'a Heartbeat,
+    pub(super) policy: GenerationPolicy,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) ctx: &'a ActivityContext,
     pub(super) input: &'a GenerateInput,
 }
 
-impl Submission<'_> {
-    /// Gets hold of the prediction by whatever the last attempt left.
-    pub(super) async fn obtain(&self, ctx: &ActivityContext) -> Result<Prediction, Failure> {
-        let checkpoint = ctx
-            .heartbeat_details()
-            .deserialize::<GenerateCheckpoint>()
-            .map_err(|error| {
-                Failure::new(
-                    FailureType::SubmissionUnknown,
-                    format!("cannot read the last attempt's record: {error}"),
-                )
-            })?;
-        match checkpoint {
-            None if self.is_fresh(ctx) => self.submit().await,
-            Some(GenerateCheckpoint::Refused) => self.submit().await,
-            Some(GenerateCheckpoint::Submitted { prediction_id, .. }) => self
+impl Purchase<'_> {
+    /// Submits, once.
+    ///
+    /// # Errors
+    /// What is known if it yields no prediction.
+    pub(super) async fn submit(&self) -> Result<Prediction, GenerateOutcome> {
+        let submission_id = new_submission_id();
+        let gate = Arc::new(RecordGate {
+            recorder: Arc::clone(&self.recorder),
+            submission_id: submission_id.clone(),
+            clock_skew_ms: self
                 .provider
-                .fetch(&prediction_id)
-                .await
-                .map_err(super::watching),
-            // A reset has dropped the record, or an earlier run had none.
-            None if self.input.is_in_doubt || !self.is_of_first_run(ctx) => {
-                self.submit_unless_found().await
-            }
-            // Nothing was submitted, unless somebody has dropped the record of it in Temporal.
-            None => match self.look(1).await? {
-                Search::Found(prediction) => Ok(prediction),
-                Search::NotShown | Search::CannotTell => self.submit().await,
-            },
-            Some(GenerateCheckpoint::Doubtful) => self.submit_unless_found().await,
-            Some(GenerateCheckpoint::Submitting) => self.recover().await,
-        }
-    }
-
-    /// Whether nobody can have submitted before: a first attempt, of the run that set out, that was scheduled as soon as it did.
-    /// A reset of the activity counts attempts anew, and later; one of the workflow makes another run. Both times are the
-    /// server's.
-    fn is_fresh(&self, ctx: &ActivityContext) -> bool {
-        const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
-        let scheduled = ctx.info().current_attempt_scheduled_time.map(timestamp);
-        let is_prompt =
-            scheduled.is_some_and(|scheduled| scheduled.duration_since(self.input.since) < AT_ONCE);
-        ctx.info().attempt == 1 && is_prompt && self.is_of_first_run(ctx) && !self.input.is_in_doubt
-    }
-
-    fn is_of_first_run(&self, ctx: &ActivityContext) -> bool {
-        self.input.run_id.is_none() || self.input.run_id == ctx.info().workflow_run_id
-    }
-
-    async fn submit_unless_found(&self) -> Result<Prediction, Failure> {
-        match self.look(LOOKS_IN_DOUBT).await? {
-            Search::Found(prediction) => Ok(prediction),
-            Search::NotShown => self.submit().await,
-            Search::CannotTell => self.park().await,
-        }
-    }
-
-    async fn submit(&self) -> Result<Prediction, Failure> {
-        self.heartbeat
-            .record(&GenerateCheckpoint::Submitting)
-            .await?;
-        if let Some(interruption) = self.heartbeat.interruption() {
-            return self.refused(interruption.into()).await;
-        }
-        match self
+                .clock_skew()
+                .and_then(|skew| i64::try_from(skew.as_millis()).ok()),
+            search_seconds: self.policy.submission_search_seconds,
+            if_not_found: self.policy.submission_unknown.into(),
+            state: Mutex::default(),
+        });
+        let submission = Submission {
+            job_id: &self.input.job_id,
+            submission_id: &submission_id,
+            request: &self.input.request,
+            cancel_after: self.cancel_after(timestamp(SystemTime::now())),
+        };
+        let submitted = self
             .provider
-            .submit(&self.input.job_id, &self.input.request)
-            .await
-        {
-            Ok(prediction) => self.submitted(prediction).await,
-            Err(SubmitError::Refused(error)) => self.refused(error.into()).await,
-            Err(SubmitError::Doubtful(error)) => {
-                self.heartbeat.record(&GenerateCheckpoint::Doubtful).await?;
-                Err(error.into())
-            }
-            Err(SubmitError::Unanswered(error)) => {
-                tracing::warn!(job_id = %self.input.job_id, %error, "no answer to a submission; looking for it");
-                self.recover().await
-            }
-        }
-    }
-
-    /// Records that nothing was bought, so that the next attempt may submit.
-    async fn refused(&self, failure: Failure) -> Result<Prediction, Failure> {
-        self.heartbeat.record(&GenerateCheckpoint::Refused).await?;
-        Err(failure)
-    }
-
-    /// Records what was bought before anything else is done with it. If Temporal is away, the work goes on: later
-    /// heartbeats carry the same record.
-    async fn submitted(&self, prediction: Prediction) -> Result<Prediction, Failure> {
-        let (provider, prediction_id) = (self.provider.name().to_owned(), prediction.id.clone());
-        match self
-            .heartbeat
-            .record(&GenerateCheckpoint::Submitted {
-                provider,
-                prediction_id,
-            })
-            .await
-        {
-            Err(failure) if self.heartbeat.interruption() == Some(Interruption::Superseded) => {
-                Err(failure)
-            }
-            Ok(()) | Err(_) => Ok(prediction),
-        }
-    }
-
-    /// Looks for a prediction of this job, several times if need be, and makes it ours.
-    async fn look(&self, times: u32) -> Result<Search, Failure> {
-        const INTERVAL: Duration = Duration::from_secs(1);
-        for time in 0..times {
-            if time > 0 {
-                self.pause(INTERVAL).await?;
-            }
-            match self
-                .provider
-                .find(&self.input.job_id, self.input.since)
-                .await
-                .map_err(super::watching)?
-            {
-                Search::Found(prediction) => {
-                    tracing::info!(job_id = %self.input.job_id, prediction_id = prediction.id, "adopted a prediction");
-                    return self.submitted(prediction).await.map(Search::Found);
+            .submit(&submission, Arc::clone(&gate) as Arc<dyn Gate>)
+            .await;
+        let (recorded, is_superseded) = {
+            let state = gate.state();
+            (state.recorded.clone(), state.is_superseded)
+        };
+        match (submitted, recorded) {
+            (Ok(prediction), _) => {
+                let record = GenerateRecord::Submitted(prediction.state.clone());
+                if self.recorder.record(&record).await == Err(Superseded) {
+                    self.tell(
+                        submission_id,
+                        SubmissionOutcome::Bought(prediction.state.clone()),
+                    )
+                    .await;
                 }
-                Search::NotShown => {}
-                Search::CannotTell => return Ok(Search::CannotTell),
+                Ok(prediction)
+            }
+            (Err(SubmitError::Refused(error)), recorded) => {
+                // Who finds that it is about to submit would be in doubt for nothing.
+                let is_superseded = is_superseded
+                    || recorded.is_some()
+                        && self.recorder.record(&GenerateRecord::Refused).await == Err(Superseded);
+                if is_superseded && recorded.is_some() {
+                    self.tell(submission_id, SubmissionOutcome::NotBought).await;
+                }
+                Err(refused(error))
+            }
+            (Err(SubmitError::ProviderFailed(error)), Some(doubt)) => {
+                let doubt = Doubt {
+                    cause: DoubtCause::ProviderFailed,
+                    if_not_found: IfNotFound::Resubmit,
+                    ..doubt
+                };
+                Err(self.in_doubt(doubt, &error).await)
+            }
+            (Err(SubmitError::Unanswered(error)), Some(doubt)) => {
+                let doubt = Doubt {
+                    cause: DoubtCause::Unanswered,
+                    ..doubt
+                };
+                Err(self.in_doubt(doubt, &error).await)
+            }
+            // Nothing goes out before it is recorded.
+            (Err(SubmitError::ProviderFailed(error) | SubmitError::Unanswered(error)), None) => {
+                Err(refused(error))
             }
         }
-        Ok(Search::NotShown)
     }
 
-    /// Looks for a prediction whose submission may still be under way, for long enough that it would have shown.
-    async fn recover(&self) -> Result<Prediction, Failure> {
-        match self.look(LOOKS_AFTER_SILENCE).await? {
-            Search::Found(prediction) => Ok(prediction),
-            Search::NotShown | Search::CannotTell => self.park().await,
+    async fn in_doubt(&self, doubt: Doubt, error: &ProviderError) -> GenerateOutcome {
+        tracing::warn!(job_id = %self.input.job_id, %error, "a submission is in doubt");
+        // What this attempt returns says the same; it is for when that is lost.
+        let _ = self
+            .recorder
+            .try_record(&GenerateRecord::Submitting(doubt.clone()))
+            .await;
+        GenerateOutcome::InDoubt(doubt)
+    }
+
+    /// How long the provider may work: as long as the job, and a little longer.
+    fn cancel_after(&self, now: Timestamp) -> Duration {
+        match self.input.deadline {
+            Some(deadline) => {
+                let left = deadline.duration_since(now) + CANCEL_MARGIN;
+                Duration::try_from(left).unwrap_or_default()
+            }
+            None => self.policy.longest_generation,
         }
     }
 
-    /// Nobody can tell whether the provider has the work: what to do then is a matter of policy.
-    async fn park(&self) -> Result<Prediction, Failure> {
-        match self.policy {
-            SubmissionPolicy::Fail => Err(Failure::new(
-                FailureType::SubmissionUnknown,
-                "a submission was sent, its answer is lost, and the provider shows no prediction for this job; \
-                 nothing was submitted again, as that may cost twice",
-            )),
-            SubmissionPolicy::Resubmit => {
-                self.heartbeat.record(&GenerateCheckpoint::Refused).await?;
-                Err(Failure::new(
-                    FailureType::ProviderUnavailable,
-                    "a submission was lost; it will be sent again",
-                ))
+    /// Tells the workflow what this attempt knows, as nobody waits for its result. If nobody waits for the prediction either,
+    /// it is canceled.
+    async fn tell(&self, submission_id: SubmissionId, outcome: SubmissionOutcome) {
+        let job_id = &self.input.job_id;
+        let bought = match &outcome {
+            SubmissionOutcome::Bought(state) => Some(state.prediction.clone()),
+            SubmissionOutcome::NotBought => None,
+        };
+        tracing::warn!(%job_id, prediction_id = bought.as_ref().map(|prediction| prediction.id.as_str()), "an attempt that was declared timed out tells what it did");
+        let client = self.ctx.client();
+        let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
+        let settled = SubmissionSettled {
+            submission_id,
+            outcome,
+        };
+        let began = Instant::now();
+        while began.elapsed() < TELLING {
+            let options = WorkflowSignalOptions::builder()
+                .request_id(settled.submission_id.to_string())
+                .build();
+            let signal = MediaGeneration::submission_settled;
+            match handle.signal(signal, settled.clone(), options).await {
+                Ok(()) => return,
+                Err(WorkflowInteractionError::NotFound(_)) => {
+                    if let Some(prediction) = bought {
+                        self.cancel_orphan(&prediction).await;
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%job_id, %error, "cannot signal");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     }
 
-    async fn pause(&self, interval: Duration) -> Result<(), Failure> {
-        tokio::select! {
-            () = tokio::time::sleep(interval) => Ok(()),
-            interruption = self.heartbeat.interrupted() => match interruption {
-                // Whether there is a prediction to cancel is just what is being found out.
-                Interruption::CancelRequested => { tokio::time::sleep(interval).await; Ok(()) }
-                interruption => Err(interruption.into()),
-            },
+    async fn cancel_orphan(&self, prediction: &PredictionRef) {
+        metrics::orphaned();
+        let canceled = cancel::cancel(self.provider, prediction).await;
+        let outcome = canceled.ok().and_then(|state| state.cancel_outcome);
+        tracing::error!(job_id = %self.input.job_id, prediction_id = %prediction.id, ?outcome, "bought for a job that has ended");
+    }
+}
+
+fn refused(error: ProviderError) -> GenerateOutcome {
+    let retry_after_seconds = match &error {
+        ProviderError::RateLimited { retry_after } => Some(retry_after.as_secs()),
+        _ => None,
+    };
+    let error = match Failure::from(error) {
+        Failure::Failed { error, .. } => error,
+        Failure::Canceled => JobError::new(FailureType::Interrupted, "canceled"),
+    };
+    GenerateOutcome::Refused {
+        error,
+        retry_after_seconds,
+    }
+}
+
+fn new_submission_id() -> SubmissionId {
+    #[expect(clippy::expect_used, reason = "it is 32 of 0-9 and a-f")]
+    Uuid::now_v7()
+        .simple()
+        .to_string()
+        .parse()
+        .expect("an id of a submission")
+}
+
+/// Opens once the submission is recorded, just now.
+struct RecordGate {
+    recorder: Arc<Recorder>,
+    submission_id: SubmissionId,
+    clock_skew_ms: Option<i64>,
+    search_seconds: u32,
+    if_not_found: IfNotFound,
+    state: Mutex<GateState>,
+}
+
+#[derive(Default)]
+struct GateState {
+    /// What the server was told last, acknowledged or not.
+    recorded: Option<Doubt>,
+    is_superseded: bool,
+}
+
+impl RecordGate {
+    fn state(&self) -> std::sync::MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Gate for RecordGate {
+    async fn open(&self) -> Result<(), GateClosed> {
+        loop {
+            let (began, at) = (BootTime::now(), timestamp(SystemTime::now()));
+            let doubt = Doubt {
+                submission_id: Some(self.submission_id.clone()),
+                since: at,
+                until: at,
+                clock_skew_ms: self.clock_skew_ms,
+                cause: DoubtCause::Interrupted,
+                search_seconds: self.search_seconds,
+                if_not_found: self.if_not_found,
+            };
+            self.state().recorded = Some(doubt.clone());
+            match self
+                .recorder
+                .try_record(&GenerateRecord::Submitting(doubt))
+                .await
+            {
+                // A process may have been stopped in between: then another attempt may be at it by now.
+                Ok(Some(Wanted::GoOn)) if began.elapsed() <= FRESH => return Ok(()),
+                Ok(Some(Wanted::GoOn) | None) => {}
+                Ok(Some(Wanted::Stop)) => return Err(GateClosed),
+                Err(Superseded) => {
+                    self.state().is_superseded = true;
+                    return Err(GateClosed);
+                }
+            }
         }
     }
 }

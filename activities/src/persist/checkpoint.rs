@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use darkroom_workflows::contract::PersistProgress;
+use darkroom_workflows::contract::persist::PersistProgress;
 use serde::{Deserialize, Serialize};
 
 use super::{digest::Digest, source::Validator};

@@ -25,9 +25,9 @@ mod store;
 
 use std::time::SystemTime;
 
-use darkroom_providers::Provider;
+use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
-    contract::{OutputSource, PersistInput},
+    contract::{collect::OutputSource, persist::PersistInput},
     failure::FailureType,
     job::{StoredMedia, timestamp},
 };
@@ -141,7 +141,7 @@ impl Attempt<'_> {
                 .complete(
                     upload.clone(),
                     &sent,
-                    &self.input.prediction_id,
+                    self.input.prediction.id.as_str(),
                     self.input.replace,
                 )
                 .await?;
@@ -163,12 +163,12 @@ impl Attempt<'_> {
         };
         let PersistInput {
             job_id,
-            prediction_id,
+            prediction,
             index,
             replace,
             ..
         } = self.input;
-        let (job_id, prediction_id) = (job_id.clone(), prediction_id.clone());
+        let (job_id, prediction_id) = (job_id.clone(), prediction.id.to_string());
         let to = Destination {
             job_id,
             prediction_id,
@@ -238,7 +238,7 @@ impl Attempt<'_> {
 
     /// Whether an object is of this very prediction: there may be one of an earlier generation.
     fn is_ours(&self, present: &Present) -> bool {
-        present.prediction_id.as_ref() == Some(&self.input.prediction_id)
+        present.prediction_id.as_deref() == Some(self.input.prediction.id.as_str())
     }
 
     /// An upload that can be gone on with: the sweep, or an attempt that took its time, may have aborted it.
@@ -309,13 +309,9 @@ impl Attempt<'_> {
 
     /// Where the provider says that the output is, now.
     async fn told(&self) -> Result<String, Failure> {
-        let prediction = self
-            .provider
-            .fetch(&self.input.prediction_id)
-            .await
-            .map_err(watching)?;
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
-        let url = prediction.outputs.into_iter().nth(position);
+        let output = self.provider.output(&self.input.prediction, position);
+        let url = output.await.map_err(reading)?;
         url.ok_or_else(|| {
             Failure::new(
                 FailureType::SourceExpired,
@@ -353,6 +349,14 @@ impl Attempt<'_> {
         .await;
         self.journal
             .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
+    }
+}
+
+/// A prediction that the provider knows no more has no outputs any more either.
+fn reading(error: ProviderError) -> Failure {
+    match error {
+        ProviderError::NotFound => Failure::new(FailureType::SourceExpired, error.to_string()),
+        error => watching(error),
     }
 }
 

@@ -7,8 +7,9 @@ use std::{
 
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::{
-    GENERATE_QUEUE, MediaGeneration, MediaGenerationInput,
+    MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
     job::{JobId, JobState, JobStatus, timestamp},
+    media_generation::Start,
     request::JobRequest,
     search_attributes::{JOB_STATUS, MODEL, TENANT},
 };
@@ -136,7 +137,7 @@ async fn once(
             Ok(view) => return Ok((view, false)),
             // Whoever only asks again opens no further job.
             Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => {
-                refused = Some(problem)
+                refused = Some(problem);
             }
             Err(problem) => return Err(problem),
         }
@@ -169,23 +170,13 @@ async fn accept(
         .limits
         .open_job(context.temporal.client()?, tenant.as_ref())
         .await?;
-    let input = MediaGenerationInput {
-        job_id: job_id.clone(),
-        tenant: tenant.clone(),
-        request: request.clone(),
-        retry: None,
-    };
-    start(
-        context,
-        input,
-        WorkflowIdReusePolicy::RejectDuplicate,
-        request_id,
-    )
-    .await?;
-    tracing::info!(%job_id, "job accepted");
-    tracing::trace!(target: PROMPTS, %job_id, prompt = request.prompt.as_str(), "asked for");
-    metrics::accepted();
     let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    let job_id = &state.job_id;
+    let reuse = WorkflowIdReusePolicy::RejectDuplicate;
+    start(context, state.clone(), Start::New, reuse, request_id).await?;
+    tracing::info!(%job_id, "job accepted");
+    tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_str(), "asked for");
+    metrics::accepted();
     View::of(context, Snapshot::fresh(state))
         .await
         .map(Arc::new)
@@ -194,19 +185,20 @@ async fn accept(
 /// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
 const TASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts the workflow of a job.
-pub(super) async fn start(
+/// Starts a run of a job's workflow.
+pub(crate) async fn start(
     context: &Context,
-    input: MediaGenerationInput,
+    job: JobState,
+    start: Start,
     reuse: WorkflowIdReusePolicy,
     request_id: Option<&RequestId>,
 ) -> Result<(), Problem> {
-    let MediaGenerationInput {
+    let JobState {
         job_id,
         tenant,
         request,
         ..
-    } = &input;
+    } = &job;
     let mut attributes = vec![
         JOB_STATUS.value_set(JobStatus::Processing.to_string()),
         MODEL.value_set(request.model.to_string()),
@@ -221,7 +213,7 @@ pub(super) async fn start(
         memo.insert("request_id", id.as_str().to_owned());
         memo
     });
-    let options = WorkflowStartOptions::new(GENERATE_QUEUE, job_id.as_str())
+    let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, job_id.as_str())
         .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(SearchAttributes::new(attributes))
@@ -234,6 +226,11 @@ pub(super) async fn start(
         .task_timeout(TASK_TIMEOUT)
         .rpc_options(temporal::rpc_options())
         .build();
+    let input = MediaGenerationInput {
+        job,
+        start,
+        expects_reports: context.expects_reports,
+    };
     if temporal::started(
         context
             .temporal

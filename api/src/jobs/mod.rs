@@ -39,7 +39,6 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-pub(crate) use self::media::Presigned;
 use self::{
     answer::{applied, describe, is_known},
     cancel::Cancel,
@@ -49,6 +48,11 @@ use self::{
     media::ReadMedia,
     retry::{Retry, RetryRequest},
     view::View,
+};
+pub(crate) use self::{
+    create::start,
+    media::Presigned,
+    reconstruct::{pending, recorded},
 };
 use crate::{
     Context,

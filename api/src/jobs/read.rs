@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use darkroom_workflows::{
     MediaGeneration,
-    contract::PersistProgress,
+    contract::{generate::GenerateRecord, persist::PersistProgress},
     failure::{FailureType, JobError},
     job::{JobId, JobState, JobStatus, Stage, timestamp},
 };
@@ -15,7 +15,7 @@ use temporalio_client::{
     errors::{WorkflowInteractionError, WorkflowQueryError},
 };
 
-use super::reconstruct::reconstruct;
+use super::reconstruct::{has_started, pending, reconstruct, recorded};
 use crate::{
     Context,
     problem::{Kind, Problem},
@@ -68,6 +68,14 @@ async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>
     {
         // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
         Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await,
+        // The workflow waits for an activity, and what that one does it hears at its end.
+        Ok(state) if state.stage == Some(Stage::Queued) => {
+            let state = match handle.describe(temporal::describe_options()).await {
+                Ok(description) => submitting(&handle, &description, state).await,
+                Err(_) => state,
+            };
+            Ok(Some(Snapshot::fresh(state)))
+        }
         Ok(state) if state.stage == Some(Stage::Persisting) => {
             // The bytes of an output are known to its activity alone. A job is no less readable without them.
             let progress = match handle.describe(temporal::describe_options()).await {
@@ -160,6 +168,24 @@ async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
     state.completed_at = description.close_time().map(timestamp);
     state.updated_at = state.completed_at.unwrap_or(state.updated_at);
     Ok(state)
+}
+
+/// The state of a job that is queued, unless an attempt at `generate` has begun by now.
+async fn submitting(
+    handle: &Handle,
+    description: &WorkflowExecutionDescription,
+    mut state: JobState,
+) -> JobState {
+    let Some(generate) = pending(description, "generate").filter(|generate| has_started(generate))
+    else {
+        return state;
+    };
+    state.status = JobStatus::Processing;
+    state.stage = Some(Stage::Generating);
+    if let Some(GenerateRecord::Submitted(provider)) = recorded(handle.client(), generate).await {
+        state.bought(provider);
+    }
+    state
 }
 
 /// What the outputs on their way have told with their heartbeats.

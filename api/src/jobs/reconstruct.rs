@@ -5,18 +5,22 @@ use std::collections::HashMap;
 
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
-    contract::{GenerateOutcome, Generation, PersistInput},
-    failure::{FailureType, JobError},
-    job::{
-        JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,
-        timestamp,
+    contract::{
+        collect::{CollectOutcome, EndedPrediction},
+        find::FindOutcome,
+        generate::{GenerateOutcome, GenerateRecord},
+        persist::PersistInput,
     },
+    failure::{FailureType, JobError},
+    job::{JobState, JobStatus, MediaOutcome, MediaStatus, Stage, timestamp},
 };
 use futures::StreamExt;
 use temporalio_client::{Client, WorkflowExecutionDescription, WorkflowHandle};
 use temporalio_common::protos::temporal::api::{
+    enums::v1::PendingActivityState,
     failure::v1::{Failure, failure::FailureInfo},
     history::v1::{ActivityTaskScheduledEventAttributes, history_event::Attributes},
+    workflow::v1::PendingActivityInfo,
 };
 
 use crate::{
@@ -32,10 +36,7 @@ pub(super) async fn reconstruct(
     let mut events = history::events(handle);
     let input: MediaGenerationInput = history::input(handle.client(), &mut events).await?;
     let created_at = description.start_time().map(timestamp).unwrap_or_default();
-    let state = match input.retry {
-        Some(retry) => retry.ended.retried(created_at),
-        None => JobState::accepted(input.job_id, input.tenant, input.request, created_at),
-    };
+    let state = input.begin(created_at);
     let mut told = Told {
         client: handle.client(),
         state,
@@ -47,24 +48,28 @@ pub(super) async fn reconstruct(
             told.hear(event.event_id, attributes).await?;
         }
     }
-    let waits_for = |name: &str| {
-        let pending = &description.raw().pending_activities;
-        pending.iter().any(|activity| {
-            activity
-                .activity_type
-                .as_ref()
-                .is_some_and(|kind| kind.name == name)
-        })
-    };
     let mut state = told.state;
+    let pending = |name: &str| pending(description, name);
     let stage = match () {
-        () if waits_for("persist") => Some(Stage::Persisting),
-        () if waits_for("generate") || waits_for("collect") => Some(Stage::Generating),
-        () if waits_for("finalize") => Some(Stage::Finalizing),
+        () if pending("persist").is_some() => Some(Stage::Persisting),
+        () if pending("find").is_some() => Some(Stage::Reconciling),
+        () if pending("collect").is_some() || pending("cancel_generation").is_some() => {
+            Some(Stage::Generating)
+        }
+        () if let Some(generate) = pending("generate") => {
+            if let Some(record) = recorded(handle.client(), generate).await {
+                record_of(&mut state, record);
+            }
+            has_started(generate).then_some(Stage::Generating)
+        }
+        () if pending("finalize").is_some() => Some(Stage::Finalizing),
         // Everything has settled but the manifest, which is written beside the workflow.
         () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => {
             Some(Stage::Finalizing)
         }
+        () if state.doubt.is_some() => Some(Stage::Reconciling),
+        // It waits for a report.
+        () if state.provider.is_some() && state.media.is_empty() => Some(Stage::Generating),
         () => None,
     };
     if let Some(stage) = stage {
@@ -72,6 +77,39 @@ pub(super) async fn reconstruct(
         state.stage = Some(stage);
     }
     Ok(state)
+}
+
+/// The activity of this name that a workflow waits for.
+pub(crate) fn pending<'a>(
+    description: &'a WorkflowExecutionDescription,
+    name: &str,
+) -> Option<&'a PendingActivityInfo> {
+    let mut pending = description.raw().pending_activities.iter();
+    pending.find(|activity| {
+        let kind = activity.activity_type.as_ref();
+        kind.is_some_and(|kind| kind.name == name)
+    })
+}
+
+/// Whether a worker has taken an activity up.
+pub(super) fn has_started(activity: &PendingActivityInfo) -> bool {
+    activity.state() != PendingActivityState::Scheduled
+}
+
+/// What an attempt at `generate` has recorded so far.
+pub(crate) async fn recorded(
+    client: &Client,
+    generate: &PendingActivityInfo,
+) -> Option<GenerateRecord> {
+    let details = generate.heartbeat_details.clone()?;
+    history::read(client, Some(details)).await.ok()
+}
+
+fn record_of(state: &mut JobState, record: GenerateRecord) {
+    match record {
+        GenerateRecord::Submitted(provider) => state.bought(provider),
+        GenerateRecord::Submitting(_) | GenerateRecord::Refused => {}
+    }
 }
 
 /// What was told so far.
@@ -98,12 +136,25 @@ impl Told<'_> {
                     .map_or("", |kind| kind.name.as_str())
                 {
                     "generate" => match history::read(self.client, completed.result).await? {
-                        GenerateOutcome::Generated(generation) => self.generated(generation),
-                        GenerateOutcome::Canceled(_) => {}
+                        GenerateOutcome::Ended(ended) => self.ended(ended),
+                        GenerateOutcome::Submitted { state, .. } => self.state.bought(state),
+                        GenerateOutcome::InDoubt(doubt) => self.state.doubt = Some(doubt),
+                        GenerateOutcome::Refused { .. } => self.state.doubt = None,
                     },
-                    "collect" => {
-                        let generation = history::read(self.client, completed.result).await?;
-                        self.generated(generation);
+                    "find" => {
+                        if let FindOutcome::Found(provider) =
+                            history::read(self.client, completed.result).await?
+                        {
+                            self.state.bought(provider);
+                        }
+                    }
+                    "collect" => match history::read(self.client, completed.result).await? {
+                        CollectOutcome::Ended(ended) => self.ended(ended),
+                        CollectOutcome::Lost { .. } => {}
+                    },
+                    "cancel_generation" => {
+                        let provider = history::read(self.client, completed.result).await?;
+                        self.state.bought(provider);
                     }
                     "persist" => {
                         let stored = history::read(self.client, completed.result).await?;
@@ -150,23 +201,12 @@ impl Told<'_> {
             .then_some(scheduled)
     }
 
-    fn generated(&mut self, generation: Generation) {
-        let Generation {
-            provider,
-            prediction_id,
-            outputs,
-            expires_at,
-            metrics,
-        } = generation;
-        let provider = ProviderState::new(provider, prediction_id, PredictionStatus::Succeeded);
-        self.state.made(
-            outputs.len(),
-            ProviderState {
-                expires_at,
-                metrics,
-                ..provider
-            },
-        );
+    fn ended(&mut self, ended: EndedPrediction) {
+        if let Ok(outputs) = ended.outputs() {
+            let prediction = &ended.state.prediction.id;
+            self.state.made(outputs.len(), prediction);
+        }
+        self.state.bought(ended.state);
     }
 
     async fn settled(

@@ -2,9 +2,12 @@
 //! where there is nothing to say.
 
 use darkroom_workflows::{
-    contract::PersistProgress,
+    contract::persist::PersistProgress,
     failure::JobError,
-    job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, ProviderState, Stage},
+    job::{
+        CancelOutcome, Doubt, JobState, JobStatus, Media, MediaOutcome, MediaStatus, PredictionId,
+        PredictionStatus, ProviderName, ProviderState, Stage,
+    },
     request::{
         DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt,
         WebhookEvents, WebhookUrl,
@@ -13,6 +16,7 @@ use darkroom_workflows::{
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::read::Snapshot;
@@ -38,7 +42,9 @@ pub(super) struct JobResource {
     webhook_url: Option<WebhookUrl>,
     webhook_events: WebhookEvents,
     media: Vec<MediaResource>,
-    provider: Option<ProviderState>,
+    provider: Option<ProviderResource>,
+    /// Since when the provider may have work of the job's that nobody has found.
+    in_doubt_since: Option<Timestamp>,
     error: Option<JobError>,
     error_message: Option<String>,
     retry_count: u32,
@@ -47,6 +53,23 @@ pub(super) struct JobResource {
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
     links: Links,
+}
+
+/// The provider's side of a job.
+#[derive(Serialize)]
+struct ProviderResource {
+    name: ProviderName,
+    /// Unknown while a submission is in doubt, as is the status.
+    prediction_id: Option<PredictionId>,
+    status: Option<PredictionStatus>,
+    cancel_outcome: Option<CancelOutcome>,
+    created_at: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    /// The provider's own words on a failure.
+    error: Option<String>,
+    metrics: Map<String, Value>,
 }
 
 /// One output.
@@ -99,6 +122,7 @@ impl JobResource {
             stage,
             media,
             provider,
+            doubt,
             error,
             retry_count,
             ..
@@ -152,7 +176,12 @@ impl JobResource {
             webhook_url,
             webhook_events,
             media,
-            provider,
+            provider: match (provider, &doubt) {
+                (Some(provider), None) => Some(provider.into()),
+                (_, Some(_)) => Some(ProviderResource::in_doubt(status)),
+                (None, None) => None,
+            },
+            in_doubt_since: doubt.map(|Doubt { since, .. }| since),
             error_message: error.as_ref().map(|error| error.detail.clone()),
             error,
             retry_count,
@@ -169,6 +198,41 @@ impl JobResource {
                 temporal,
             },
         })
+    }
+}
+
+impl ProviderResource {
+    /// Of a submission that nobody can account for no more is known than whose it is.
+    fn in_doubt(status: JobStatus) -> Self {
+        Self {
+            name: ProviderName::Replicate,
+            prediction_id: None,
+            status: None,
+            cancel_outcome: status.is_terminal().then_some(CancelOutcome::Unknown),
+            created_at: None,
+            started_at: None,
+            completed_at: None,
+            expires_at: None,
+            error: None,
+            metrics: Map::new(),
+        }
+    }
+}
+
+impl From<ProviderState> for ProviderResource {
+    fn from(state: ProviderState) -> Self {
+        Self {
+            name: state.prediction.provider,
+            prediction_id: Some(state.prediction.id),
+            status: Some(state.status),
+            cancel_outcome: state.cancel_outcome,
+            created_at: state.created_at,
+            started_at: state.started_at,
+            completed_at: state.completed_at,
+            expires_at: state.expires_at,
+            error: state.error,
+            metrics: state.metrics,
+        }
     }
 }
 

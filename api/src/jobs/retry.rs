@@ -5,9 +5,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use darkroom_workflows::{
-    MediaGenerationInput,
-    job::{JobState, JobStatus, MediaStatus, timestamp},
-    media_generation::Retry as EarlierRun,
+    failure::FailureType,
+    job::{JobState, JobStatus, MediaStatus, PredictionStatus, ProviderState, timestamp},
+    media_generation::Start,
 };
 use jiff::Timestamp;
 use poem::{
@@ -71,37 +71,23 @@ pub(super) async fn retry(
     let ended = &find_current(context, caller, job_id).await?.state;
     let job_id = &ended.job_id;
     let now = timestamp(SystemTime::now());
-    check(ended, request.regenerate, now)?;
+    let start = start_of(ended, request.regenerate, now)?;
     context
         .limits
         .open_job(context.temporal.client()?, caller.tenant())
         .await?;
-    let input = MediaGenerationInput {
-        job_id: job_id.clone(),
-        tenant: ended.tenant.clone(),
-        request: ended.request.clone(),
-        retry: Some(EarlierRun {
-            ended: ended.clone(),
-            regenerate: request.regenerate,
-        }),
-    };
-    create::start(
-        context,
-        input,
-        WorkflowIdReusePolicy::AllowDuplicate,
-        request_id,
-    )
-    .await?;
+    let reuse = WorkflowIdReusePolicy::AllowDuplicate;
+    create::start(context, ended.clone(), start, reuse, request_id).await?;
     context.views.forget(job_id).await;
-    tracing::info!(%job_id, regenerate = request.regenerate, "job taken up again");
+    tracing::info!(%job_id, ?start, "job retried");
     let view = View::of(context, Snapshot::fresh(ended.clone().retried(now))).await?;
     Ok(describe(&view, StatusCode::ACCEPTED)
         .header(header::LOCATION, format!("/v1/jobs/{job_id}"))
         .body(view.body.clone()))
 }
 
-/// Whether it makes sense, and costs nothing that was not asked for.
-fn check(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<(), Problem> {
+/// What another run is to do. It costs nothing that was not asked for.
+fn start_of(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<Start, Problem> {
     match ended.status {
         JobStatus::Partial | JobStatus::Failed => {}
         JobStatus::Pending | JobStatus::Processing => {
@@ -120,31 +106,50 @@ fn check(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<(), Probl
             ));
         }
     }
-    if regenerate {
-        return Ok(());
-    }
-    let missing = ended.media.len() - ended.count(MediaStatus::Completed);
-    let would = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
-    let may_have_been_paid = ended.provider.is_some()
-        || ended
-            .error
-            .as_ref()
-            .is_some_and(|error| error.kind.may_have_cost());
     match &ended.provider {
-        Some(provider) if missing > 0 => match provider.expires_at {
-            Some(expires_at) if expires_at <= now => {
-                let detail = format!(
-                    "the provider removed the {missing} missing outputs at {expires_at}; {would}"
-                );
-                Err(Problem::new(Kind::SourcesExpired, detail))
-            }
-            _ => Ok(()),
-        },
-        _ if may_have_been_paid => {
-            let detail = format!("the generation itself did not succeed; {would}");
+        _ if regenerate => Ok(Start::Regenerate),
+        _ if ended.doubt.is_some() => Ok(Start::Settle),
+        None => Ok(Start::New),
+        Some(provider) => {
+            resumable(ended, provider, now)?;
+            Ok(Start::Resume)
+        }
+    }
+}
+
+/// Whether what was bought may still yield what is missing.
+fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Result<(), Problem> {
+    const WOULD: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
+    let missing = ended.media.len() - ended.count(MediaStatus::Completed);
+    let is_without_files = ended.error.as_ref().is_some_and(|error| {
+        matches!(
+            error.kind,
+            FailureType::NoOutputs | FailureType::TooManyOutputs
+        )
+    });
+    match provider.status {
+        PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted => {
+            let detail = format!("the generation itself did not succeed; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
-        _ => Ok(()),
+        PredictionStatus::Succeeded if is_without_files => {
+            let detail = format!("the generation yielded no files that can be stored; {WOULD}");
+            Err(Problem::new(Kind::GenerationNeeded, detail))
+        }
+        PredictionStatus::Starting | PredictionStatus::Processing | PredictionStatus::Succeeded => {
+            match provider.expires_at {
+                Some(expires_at) if expires_at <= now => {
+                    let detail = match missing {
+                        0 => format!("the provider removed the outputs at {expires_at}; {WOULD}"),
+                        _ => format!(
+                            "the provider removed the {missing} missing outputs at {expires_at}; {WOULD}"
+                        ),
+                    };
+                    Err(Problem::new(Kind::SourcesExpired, detail))
+                }
+                _ => Ok(()),
+            }
+        }
     }
 }
 
@@ -152,7 +157,7 @@ fn check(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<(), Probl
 mod tests {
     use darkroom_workflows::{
         failure::{FailureType, JobError},
-        job::{Media, MediaOutcome, PredictionStatus, ProviderState},
+        job::{Media, MediaOutcome},
     };
     use jiff::SignedDuration;
     use serde_json::json;
@@ -172,19 +177,18 @@ mod tests {
         }
     }
 
+    fn provider(status: PredictionStatus, expires_in: i64) -> ProviderState {
+        let state = json!({"name": "replicate", "prediction_id": "p", "status": status});
+        ProviderState {
+            expires_at: Some(NOW + SignedDuration::from_secs(expires_in)),
+            ..serde_json::from_value(state).unwrap()
+        }
+    }
+
     fn partial(expires_in: i64) -> JobState {
-        let provider = ProviderState::new(
-            "replicate".to_owned(),
-            "p".to_owned(),
-            PredictionStatus::Succeeded,
-        );
-        let expires_at = Some(NOW + SignedDuration::from_secs(expires_in));
         let error = JobError::new(FailureType::SourceUnavailable, "broke off");
         JobState {
-            provider: Some(ProviderState {
-                expires_at,
-                ..provider
-            }),
+            provider: Some(provider(PredictionStatus::Succeeded, expires_in)),
             media: vec![Media {
                 index: 0,
                 outcome: MediaOutcome::Failed {
@@ -198,24 +202,56 @@ mod tests {
 
     #[test]
     fn nothing_is_paid_for_again_unasked() {
-        assert!(check(&partial(60), false, NOW).is_ok());
+        let start = |job: &JobState| start_of(job, false, NOW).map_err(|problem| problem.kind());
+        assert_eq!(start(&partial(60)), Ok(Start::Resume));
+        assert_eq!(start(&partial(-60)), Err(Kind::SourcesExpired));
         assert_eq!(
-            check(&partial(-60), false, NOW).unwrap_err().kind(),
-            Kind::SourcesExpired
+            start_of(&partial(-60), true, NOW).ok(),
+            Some(Start::Regenerate)
         );
-        assert!(check(&partial(-60), true, NOW).is_ok());
+
         let refused = ended(JobStatus::Failed, FailureType::ProviderInsufficientCredit);
-        assert!(check(&refused, false, NOW).is_ok(), "nothing was bought");
-        for kind in [
-            FailureType::GenerationFailed,
-            FailureType::SubmissionUnknown,
+        assert_eq!(start(&refused), Ok(Start::New), "nothing was bought");
+
+        let doubt = json!({"since": NOW, "until": NOW, "cause": "unanswered", "search_seconds": 900, "if_not_found": "fail"});
+        let in_doubt = JobState {
+            doubt: serde_json::from_value(doubt).unwrap(),
+            ..ended(JobStatus::Failed, FailureType::SubmissionUnknown)
+        };
+        assert_eq!(start(&in_doubt), Ok(Start::Settle), "looking costs nothing");
+
+        for (status, kind, expected) in [
+            (
+                PredictionStatus::Processing,
+                FailureType::PredictionNotFound,
+                Ok(Start::Resume),
+            ),
+            (
+                PredictionStatus::Processing,
+                FailureType::DeadlineExceeded,
+                Ok(Start::Resume),
+            ),
+            (
+                PredictionStatus::Failed,
+                FailureType::GenerationFailed,
+                Err(Kind::GenerationNeeded),
+            ),
+            (
+                PredictionStatus::Canceled,
+                FailureType::DeadlineExceeded,
+                Err(Kind::GenerationNeeded),
+            ),
+            (
+                PredictionStatus::Succeeded,
+                FailureType::NoOutputs,
+                Err(Kind::GenerationNeeded),
+            ),
         ] {
-            let failed = ended(JobStatus::Failed, kind);
-            assert_eq!(
-                check(&failed, false, NOW).unwrap_err().kind(),
-                Kind::GenerationNeeded
-            );
-            assert!(check(&failed, true, NOW).is_ok());
+            let job = JobState {
+                provider: Some(provider(status, 60)),
+                ..ended(JobStatus::Failed, kind)
+            };
+            assert_eq!(start(&job), expected, "{status:?} {kind}");
         }
     }
 
@@ -227,7 +263,7 @@ mod tests {
             (JobStatus::Canceled, Kind::NothingToRetry),
         ] {
             let job = ended(status, FailureType::Internal);
-            assert_eq!(check(&job, true, NOW).unwrap_err().kind(), kind);
+            assert_eq!(start_of(&job, true, NOW).unwrap_err().kind(), kind);
         }
     }
 }

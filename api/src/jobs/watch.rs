@@ -27,7 +27,7 @@ use crate::{
 /// How far a follower may fall behind before it misses a state.
 const BACKLOG: usize = 64;
 
-/// How often to look at outputs that are on their way: the history says nothing of their bytes.
+/// How often to look at what the history says nothing of.
 const MOVING: Duration = Duration::from_secs(1);
 
 /// How long to wait when a job cannot be read.
@@ -238,7 +238,12 @@ async fn look(context: &Context, job_id: &JobId, watch: &Weak<Watch>) {
     }
 }
 
-/// Whether outputs are on their way.
+/// Whether something is going on of which the history says nothing yet: outputs on their way, a job that waits for its turn or is
+/// being submitted.
 fn is_moving(view: &View) -> bool {
-    view.state.stage == Some(Stage::Persisting) && view.state.count(MediaStatus::Pending) > 0
+    match view.state.stage {
+        Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
+        Some(Stage::Queued) => true,
+        Some(Stage::Generating | Stage::Reconciling | Stage::Finalizing) | None => false,
+    }
 }

@@ -90,8 +90,10 @@ pub(crate) struct Job {
     webhook_events: Vec<WebhookEvent>,
     /// The outputs, by position; empty until the provider has made them.
     media: Vec<Media>,
-    /// The provider's side of it, once known.
+    /// The provider's side of it, from the purchase on.
     provider: Option<Provider>,
+    /// Since when the provider may have work of the job's that nobody has found: its answer is lost.
+    in_doubt_since: Option<String>,
     /// Why the job is not `completed`.
     error: Option<JobError>,
     /// The same in words.
@@ -109,9 +111,9 @@ pub(crate) struct Job {
 #[derive(Enum)]
 #[oai(rename_all = "lowercase")]
 pub(crate) enum JobStatus {
-    /// Accepted; no worker has taken it up yet.
+    /// Accepted; nothing was asked of the provider yet.
     Pending,
-    /// A worker is at it.
+    /// Under way.
     Processing,
     /// Every output is stored.
     Completed,
@@ -127,9 +129,15 @@ pub(crate) enum JobStatus {
 #[derive(Enum)]
 #[oai(rename_all = "lowercase")]
 pub(crate) enum Stage {
+    /// Waits for its turn at the provider.
     Queued,
+    /// The provider has it.
     Generating,
+    /// The provider may have it: the answer to its submission is lost, and it is looked for.
+    Reconciling,
+    /// Outputs are moved into the store.
     Persisting,
+    /// The manifest is written.
     Finalizing,
 }
 
@@ -208,16 +216,24 @@ pub(crate) enum MediaStatus {
 pub(crate) struct Provider {
     /// Which provider.
     name: String,
-    /// The provider's own id of its work.
-    prediction_id: String,
-    /// The provider's last word on it.
-    status: String,
+    /// The provider's own id of its work; null while a submission is in doubt.
+    prediction_id: Option<String>,
+    /// The provider's last word on it; null while a submission is in doubt.
+    status: Option<String>,
     /// What the provider did about a request to cancel, if there was one: `canceled`, `too_late` or `unknown`.
     cancel_outcome: Option<String>,
+    /// When the provider took it, by the provider's clock, as the times below.
+    created_at: Option<String>,
+    /// When the provider began to work on it.
+    started_at: Option<String>,
+    /// When the provider was done with it.
+    completed_at: Option<String>,
     /// When the provider removes the outputs.
     expires_at: Option<String>,
+    /// The provider's own words on a failure.
+    error: Option<String>,
     /// What the provider measured, as it says it.
-    metrics: Option<Any<Map<String, Value>>>,
+    metrics: Any<Map<String, Value>>,
 }
 
 /// Why something failed.
@@ -271,7 +287,7 @@ pub(crate) struct JobPage {
 #[derive(Object)]
 pub(crate) struct JobSummary {
     job_id: String,
-    /// Where it stood a moment ago; jobs that no worker has taken up yet are listed as `processing`.
+    /// Where it stood a moment ago; jobs that wait for their turn are listed as `processing`.
     status: JobStatus,
     model: String,
     created_at: String,

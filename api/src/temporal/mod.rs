@@ -59,7 +59,7 @@ impl Temporal {
                         return;
                     }
                     Err(error) => {
-                        tracing::warn!(error = format!("{error:#}"), "waiting for Temporal")
+                        tracing::warn!(error = format!("{error:#}"), "waiting for Temporal");
                     }
                 }
                 tokio::time::sleep(RECONNECT).await;

@@ -1,7 +1,7 @@
 //! `/v1/jobs/{id}/webhooks`: what was told of a job, and telling it again.
 
 use darkroom_workflows::{
-    GENERATE_QUEUE, WebhookDelivery, WebhookDeliveryInput,
+    WORKFLOW_QUEUE, WebhookDelivery, WebhookDeliveryInput,
     job::{JobId, JobState},
     webhook_delivery::{DeliveryState, DeliveryStatus, workflow_id},
 };
@@ -105,7 +105,7 @@ async fn begin(
     input: WebhookDeliveryInput,
 ) -> Result<bool, Problem> {
     let options =
-        WorkflowStartOptions::new(GENERATE_QUEUE, workflow_id(&job.job_id, job.retry_count))
+        WorkflowStartOptions::new(WORKFLOW_QUEUE, workflow_id(&job.job_id, job.retry_count))
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .static_summary(format!("{} of {}, again", input.message.event, job.job_id))

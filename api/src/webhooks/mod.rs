@@ -88,14 +88,19 @@ impl WebhooksApi {
     ///
     /// For the provider: its own word that a prediction has ended, signed as Standard Webhooks has it.
     #[oai(
-        path = "/webhooks/replicate/:job_id",
+        path = "/webhooks/replicate/:job_id/:submission_id",
         method = "post",
         operation_id = "reportPrediction"
     )]
-    async fn report(&self, request: &Request, job_id: Path<String>, body: Body) -> Outcome<Report> {
-        Ok(replicate::report(&self.0, request, &job_id.0, body)
-            .await?
-            .into())
+    async fn report(
+        &self,
+        request: &Request,
+        job_id: Path<String>,
+        submission_id: Path<String>,
+        body: Body,
+    ) -> Outcome<Report> {
+        let report = replicate::report(&self.0, request, &job_id.0, &submission_id.0, body);
+        Ok(report.await?.into())
     }
 }
 

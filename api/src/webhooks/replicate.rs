@@ -1,23 +1,37 @@
-//! `POST /v1/webhooks/replicate/{job_id}`: the provider's own word that a prediction has ended. It only says when to look:
-//! the outputs are read from the provider itself.
+//! `POST /v1/webhooks/replicate/{job_id}/{submission_id}`: the provider's own word that a prediction has ended. It only says when
+//! to look: the outputs are read from the provider itself.
 
+use std::sync::Arc;
+
+use darkroom_providers::replicate::report::{self, Report as ProviderReport, ReportError};
 use darkroom_workflows::{
     MediaGeneration,
-    job::{JobId, PredictionStatus},
-    media_generation::PredictionReport,
+    contract::generate::GenerateRecord,
+    failure::FailureType,
+    job::{
+        JobId, JobStatus, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+        SubmissionId,
+    },
+    media_generation::{PredictionReport, Start},
     webhook_secret::Signed,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use poem::{Body, IntoResponse, Request, Response, http::StatusCode};
-use serde::Deserialize;
-use temporalio_client::{WorkflowSignalOptions, errors::WorkflowInteractionError};
+use serde_json::Value;
+use temporalio_client::{
+    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowSignalOptions,
+    errors::WorkflowInteractionError,
+};
 
 use crate::{
-    Context, json,
+    Context, jobs, json,
     openapi::operation::{Content, Operation, Success},
     problem::{Kind, Problem},
     temporal,
 };
+
+/// Predictions that ran for less than this are seen by the attempt that bought them, which looks for 8 s.
+const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(6);
 
 /// The largest report that is read: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -39,9 +53,10 @@ impl Operation for Report {
 }
 
 pub(super) async fn report(
-    context: &Context,
+    context: &Arc<Context>,
     request: &Request,
     job_id: &str,
+    submission_id: &str,
     body: Body,
 ) -> Result<Response, Problem> {
     let signed = Signed {
@@ -49,73 +64,126 @@ pub(super) async fn report(
         timestamp: request.header("webhook-timestamp").unwrap_or_default(),
         signature: request.header("webhook-signature").unwrap_or_default(),
     };
-    let not_genuine = || {
-        Problem::new(
-            Kind::Unauthenticated,
-            "the report is not signed by the provider, or not just now",
-        )
-    };
     let secret = context
         .replicate_secret
         .as_ref()
         .filter(|_| signed.is_plausible(Timestamp::now()));
-    let secret = secret.ok_or_else(not_genuine)?;
+    let secret = secret.ok_or_else(|| problem(&ReportError::NotGenuine))?;
     // Whoever reports is unknown until the body is read, so few are read at a time.
-    let _turn = context.reports.acquire().await;
+    let turn = context.reports.acquire().await;
     let body = json::read_bytes(body, MAX_BODY).await?;
-    if !secret.verifies(signed, &body, Timestamp::now()) {
-        return Err(not_genuine());
-    }
-    let prediction: Prediction = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(
-            Kind::Malformed,
-            format!("the report makes no sense: {error}"),
-        )
-    })?;
-    if prediction.status.is_terminal()
-        && let Ok(job_id) = job_id.parse()
-    {
-        signal(context, &job_id, signed.id, prediction).await?;
+    let report = report::read(secret, signed, &body, Timestamp::now());
+    let report = report.map_err(|error| problem(&error))?;
+    drop((turn, body));
+    let has_ended = match report.status {
+        Some(status) => status.is_terminal(),
+        None => report.completed_at.is_some(),
+    };
+    if has_ended && let (Ok(job_id), Ok(submission_id)) = (job_id.parse(), submission_id.parse()) {
+        hear(context, &job_id, submission_id, signed.id, &report).await?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Tells the workflow. Temporal drops a signal whose request id it has seen, so a repeated report has no effect.
-async fn signal(
-    context: &Context,
-    job_id: &JobId,
-    webhook_id: &str,
-    prediction: Prediction,
-) -> Result<(), Problem> {
-    let handle = context
-        .temporal
-        .client()?
-        .get_workflow_handle::<MediaGeneration>(job_id.as_str());
-    let report = PredictionReport {
-        prediction_id: prediction.id,
-        status: prediction.status,
+fn problem(error: &ReportError) -> Problem {
+    let kind = match error {
+        ReportError::NotGenuine => Kind::Unauthenticated,
+        ReportError::Unreadable(_) => Kind::Malformed,
     };
+    Problem::new(kind, error.to_string())
+}
+
+/// Has the job go on that the report is of.
+async fn hear(
+    context: &Arc<Context>,
+    job_id: &JobId,
+    submission_id: SubmissionId,
+    webhook_id: &str,
+    report: &ProviderReport,
+) -> Result<(), Problem> {
+    let client = context.temporal.client()?;
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
+    let description = match handle.describe(temporal::describe_options()).await {
+        Ok(description) => description,
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(temporal::interaction_problem(error)),
+    };
+    match description.status() {
+        WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {}
+        _ => return adopt(context, job_id, &submission_id, report).await,
+    }
+    if let Some(generate) = jobs::pending(&description, "generate")
+        && let Some(GenerateRecord::Submitted(state)) = jobs::recorded(client, generate).await
+        && state.prediction.id == report.prediction_id
+        && was_quick(report)
+    {
+        // The attempt that bought it sees the end by itself, and a signal costs an action.
+        return Ok(());
+    }
+    let signal = PredictionReport {
+        submission_id,
+        prediction_id: report.prediction_id.clone(),
+    };
+    // Temporal drops a signal whose request id it has seen, so a repeated report has no effect.
     let options = WorkflowSignalOptions::builder()
         .request_id(webhook_id.to_owned())
         .rpc_options(temporal::rpc_options())
         .build();
     match handle
-        .signal(MediaGeneration::prediction_reported, report, options)
+        .signal(MediaGeneration::prediction_reported, signal, options)
         .await
     {
-        // A job that has ended needs no report.
+        // A job that has ended meanwhile needs no report.
         Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
-        Err(WorkflowInteractionError::Rpc(status)) => Err(temporal::problem(&status)),
-        Err(error) => {
-            tracing::error!(%job_id, %error, "cannot signal a workflow");
-            Err(Problem::internal())
-        }
+        Err(error) => Err(temporal::interaction_problem(error)),
     }
 }
 
-/// What we read of a report.
-#[derive(Deserialize)]
-struct Prediction {
-    id: String,
-    status: PredictionStatus,
+fn was_quick(report: &ProviderReport) -> bool {
+    match (report.created_at, report.completed_at) {
+        (Some(created), Some(completed)) => completed.duration_since(created) < SEEN_BY_GENERATE,
+        _ => false,
+    }
+}
+
+/// Takes up a job that ended in doubt, now that its prediction is known. It pays nothing.
+async fn adopt(
+    context: &Arc<Context>,
+    job_id: &JobId,
+    submission_id: &SubmissionId,
+    report: &ProviderReport,
+) -> Result<(), Problem> {
+    let view = match context.views.current(context, job_id).await {
+        Ok(view) => view,
+        Err(problem) if problem.kind() == Kind::NotFound => return Ok(()),
+        Err(problem) => return Err(problem),
+    };
+    let mut job = view.state.clone();
+    let is_in_doubt = job.status == JobStatus::Failed
+        && job.error.as_ref().map(|error| error.kind) == Some(FailureType::SubmissionUnknown)
+        && job
+            .doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.is_of(submission_id));
+    if !is_in_doubt {
+        return Ok(());
+    }
+    let prediction = PredictionRef {
+        provider: ProviderName::Replicate,
+        id: report.prediction_id.clone(),
+        handle: Value::Null,
+    };
+    let status = report.status.unwrap_or(PredictionStatus::Processing);
+    job.bought(ProviderState::new(prediction, status));
+    let reuse = WorkflowIdReusePolicy::AllowDuplicate;
+    match jobs::start(context, job, Start::Resume, reuse, None).await {
+        Ok(()) => {
+            tracing::info!(%job_id, prediction_id = %report.prediction_id, "a late report settles a doubt");
+            context.views.forget(job_id).await;
+            Ok(())
+        }
+        // Somebody else took it up.
+        Err(problem) if problem.kind() == Kind::NotEnded => Ok(()),
+        Err(problem) => Err(problem),
+    }
 }

@@ -1,15 +1,23 @@
-//! What Replicate's answers look like, and what they mean to us.
+//! What Replicate's answers look like, and what they mean to us. What cannot be read of one costs what is unreadable, not the
+//! prediction.
 
 use std::time::Duration;
 
-use darkroom_workflows::job::PredictionStatus;
+use darkroom_workflows::{
+    failure::chain,
+    job::{PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState},
+};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
-use crate::provider::{Prediction, ProviderError};
-use darkroom_workflows::failure::chain;
+use super::output::Files;
+use crate::{
+    lenient,
+    provider::{Prediction, ProviderError},
+};
 
 /// The files of a prediction that was made through the API are removed an hour after it ended.
 /// <https://replicate.com/docs/topics/predictions/data-retention>
@@ -24,100 +32,177 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 /// The most of an answer that we read: inline outputs are the largest part of one.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// A prediction as Replicate writes it. Fields that we do not read are left out; any may be missing.
+/// The most of an answer that is read whatever else is.
+const SMALL_BODY: usize = 1024 * 1024;
+
+/// The most of the provider's own words that is kept.
+const MAX_WORDS: usize = 2000;
+
+/// A prediction as Replicate writes it. Fields that we do not read are left out; any but the id may be missing.
 #[derive(Deserialize)]
 pub(super) struct Answer {
-    pub(super) id: String,
-    status: PredictionStatus,
+    pub(super) id: PredictionId,
+    #[serde(default, deserialize_with = "lenient::string")]
+    status: Option<String>,
     #[serde(default)]
-    output: Value,
+    output: Files,
     #[serde(default)]
     error: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::flag")]
     data_removed: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::time")]
+    created_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient::time")]
+    started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient::time")]
     completed_at: Option<Timestamp>,
-    #[serde(default)]
-    metrics: Option<Map<String, Value>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
+    metrics: Map<String, Value>,
+    #[serde(default, deserialize_with = "lenient::string")]
     pub(super) webhook: Option<String>,
 }
 
+/// A page of the list of predictions.
 #[derive(Deserialize)]
 pub(super) struct List {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::string")]
     pub(super) next: Option<String>,
     pub(super) results: Vec<Entry>,
 }
 
-#[derive(Deserialize)]
+/// An entry of the list, which may leave out what a single answer has.
+#[derive(Clone, Deserialize)]
 pub(super) struct Entry {
-    pub(super) id: String,
-    #[serde(default)]
+    pub(super) id: PredictionId,
+    #[serde(default, deserialize_with = "lenient::string")]
     pub(super) webhook: Option<String>,
 }
 
 impl From<Answer> for Prediction {
     fn from(answer: Answer) -> Self {
-        let mut outputs = Vec::new();
-        collect_files(&answer.output, &mut outputs);
+        let (status, unknown) = status(&answer);
         let error = match answer.error {
-            Value::Null => None,
+            Value::Null => unknown,
             Value::String(text) => Some(text),
             other => Some(other.to_string()),
         };
-        Self {
+        let prediction = PredictionRef {
+            provider: ProviderName::Replicate,
             id: answer.id,
-            status: answer.status,
-            outputs,
-            error,
+            handle: Value::Null,
+        };
+        let state = ProviderState {
+            created_at: answer.created_at,
+            started_at: answer.started_at,
+            completed_at: answer.completed_at,
+            expires_at: answer
+                .completed_at
+                .and_then(|at| at.checked_add(RETENTION).ok()),
+            error: error.map(words),
+            metrics: answer.metrics,
+            ..ProviderState::new(prediction, status)
+        };
+        Self {
+            state,
+            outputs: answer.output.files,
             data_removed: answer.data_removed,
-            expires_at: answer.completed_at.map(|at| at + RETENTION),
-            metrics: answer.metrics.unwrap_or_default(),
         }
     }
 }
 
-/// Files may be anywhere in an output: a string, a list, an object, nested. Other strings are text.
-fn collect_files(output: &Value, files: &mut Vec<String>) {
-    match output {
-        Value::String(text)
-            if ["https:", "http:", "data:"]
-                .iter()
-                .any(|scheme| text.starts_with(scheme)) =>
-        {
-            files.push(text.clone());
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_files(item, files)),
-        Value::Object(fields) => fields
-            .values()
-            .for_each(|field| collect_files(field, files)),
-        _ => {}
+/// How a prediction stands. A status that we do not know is none of an end while there is no time of one.
+fn status(answer: &Answer) -> (PredictionStatus, Option<String>) {
+    let name = answer.status.as_deref().unwrap_or_default();
+    if let Some(status) = parse_status(name) {
+        return (status, None);
+    }
+    if answer.completed_at.is_none() {
+        return (PredictionStatus::Processing, None);
+    }
+    let said = Some(format!("it ended with the unknown status {name:?}"));
+    if answer.output.is_null {
+        (PredictionStatus::Failed, said)
+    } else {
+        (PredictionStatus::Succeeded, said)
     }
 }
 
-pub(super) async fn read<T: for<'de> Deserialize<'de>>(
-    response: Response,
-) -> Result<T, ProviderError> {
+/// A status by Replicate's name of it.
+pub(super) fn parse_status(name: &str) -> Option<PredictionStatus> {
+    serde_json::from_value(name.into()).ok()
+}
+
+fn words(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_WORDS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Whose answer an error is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum AnsweredBy {
+    /// The provider: its own JSON, or a success.
+    Provider,
+    /// Something before it, which may have passed the request on or not.
+    Gateway,
+}
+
+/// An answer that is none that was hoped for.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) by: AnsweredBy,
+    pub(super) error: ProviderError,
+}
+
+/// Reads an answer.
+pub(super) async fn read<T: for<'de> Deserialize<'de>>(response: Response) -> Result<T, Refusal> {
+    let status = response.status();
+    let body = body(response).await?;
+    lenient::from_slice(&body).map_err(|error| Refusal {
+        status,
+        by: AnsweredBy::Provider,
+        error: ProviderError::Unreadable(error.to_string()),
+    })
+}
+
+/// Reads the body of a success.
+pub(super) async fn body(response: Response) -> Result<Vec<u8>, Refusal> {
     let status = response.status();
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = bounded_body(response).await?;
+    let body = bounded_body(response).await.map_err(|error| Refusal {
+        status,
+        by: AnsweredBy::Gateway,
+        error,
+    })?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|error| {
-            ProviderError::Unavailable(format!("its answer makes no sense: {error}"))
-        });
+        return Ok(body);
     }
-    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-    let detail = problem.detail.unwrap_or_else(|| status.to_string());
-    Err(match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProviderError::Unauthorized(detail),
+    let problem = lenient::from_slice::<Problem>(&body)
+        .ok()
+        .filter(Problem::is_the_providers);
+    Err(Refusal {
+        status,
+        by: match &problem {
+            Some(_) => AnsweredBy::Provider,
+            None => AnsweredBy::Gateway,
+        },
+        error: refusal(status, &problem.unwrap_or_default(), retry_after),
+    })
+}
+
+fn refusal(status: StatusCode, problem: &Problem, retry_after: Option<u64>) -> ProviderError {
+    let detail = problem.to_text().unwrap_or_else(|| status.to_string());
+    match status {
+        StatusCode::UNAUTHORIZED => ProviderError::Unauthorized(detail),
         StatusCode::PAYMENT_REQUIRED => ProviderError::InsufficientCredit(detail),
         StatusCode::NOT_FOUND => ProviderError::NotFound,
         StatusCode::TOO_MANY_REQUESTS => {
-            let seconds: Option<u64> = problem.retry_after.or(retry_after);
+            let seconds = problem.retry_after.as_u64().or(retry_after);
             let retry_after = seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs);
             ProviderError::RateLimited {
                 retry_after: retry_after.clamp(Duration::from_secs(1), MAX_RETRY_AFTER),
@@ -125,29 +210,87 @@ pub(super) async fn read<T: for<'de> Deserialize<'de>>(
         }
         status if status.is_client_error() => ProviderError::Rejected(detail),
         _ => ProviderError::Unavailable(format!("{status}: {detail}")),
-    })
+    }
 }
 
 /// The body of an error. <https://replicate.com/docs/reference/http#errors>
 #[derive(Default, Deserialize)]
 struct Problem {
     #[serde(default)]
-    detail: Option<String>,
+    title: Value,
     #[serde(default)]
-    retry_after: Option<u64>,
+    detail: Value,
+    #[serde(default)]
+    status: Value,
+    #[serde(default)]
+    retry_after: Value,
 }
 
+impl Problem {
+    fn is_the_providers(&self) -> bool {
+        [&self.title, &self.detail, &self.status]
+            .iter()
+            .any(|value| !value.is_null())
+    }
+
+    /// What it says, be it a text or a list of fields and what is wrong with them.
+    fn to_text(&self) -> Option<String> {
+        let text = match &self.detail {
+            Value::Array(items) => {
+                let items: Vec<_> = items.iter().filter_map(field).collect();
+                items.join("; ")
+            }
+            Value::String(text) => text.clone(),
+            _ => self.title.as_str().unwrap_or_default().to_owned(),
+        };
+        (!text.is_empty()).then(|| words(text))
+    }
+}
+
+/// `{"loc": ["body", "input", "seed"], "msg": "must be an integer"}`, or just a text.
+fn field(item: &Value) -> Option<String> {
+    let said = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let message = item.get("msg").or(item.get("description")).and_then(said);
+    let place = match item.get("loc").or(item.get("field")) {
+        Some(Value::Array(path)) => {
+            let path: Vec<_> = path.iter().filter_map(said).collect();
+            Some(path.join("."))
+        }
+        Some(place) => said(place),
+        None => None,
+    };
+    match (place, message) {
+        (Some(place), Some(message)) => Some(format!("{place}: {message}")),
+        (Some(text), None) | (None, Some(text)) => Some(text),
+        (None, None) => said(item),
+    }
+}
+
+/// Turns to read an answer that is large: one at a time, so that inline outputs of many jobs do not add up.
+static LARGE: Semaphore = Semaphore::const_new(1);
+
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ProviderError> {
+    let announced = response.content_length().unwrap_or_default();
+    if announced > MAX_BODY as u64 {
+        return Err(ProviderError::TooLarge(MAX_BODY));
+    }
+    let mut turn = None;
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
         .map_err(|error| unavailable(&error))?
     {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(ProviderError::Unavailable(format!(
-                "its answer is over {MAX_BODY} bytes"
-            )));
+        let length = body.len() + chunk.len();
+        if length > MAX_BODY {
+            return Err(ProviderError::TooLarge(MAX_BODY));
+        }
+        if length > SMALL_BODY && turn.is_none() {
+            turn = LARGE.acquire().await.ok();
         }
         body.extend_from_slice(&chunk);
     }
@@ -164,34 +307,56 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn files_are_found_wherever_they_are() {
-        for (output, expected) in [
-            (json!(null), vec![]),
-            (json!("just text"), vec![]),
-            (json!("https://a/1"), vec!["https://a/1"]),
-            (
-                json!(["https://a/1", "caption", "https://a/2"]),
-                vec!["https://a/1", "https://a/2"],
-            ),
-            (
-                json!({"a": {"b": ["data:text/plain,x"]}, "n": 3}),
-                vec!["data:text/plain,x"],
-            ),
-        ] {
-            let mut files = Vec::new();
-            collect_files(&output, &mut files);
-            assert_eq!(files, expected, "{output}");
-        }
+    fn prediction(json: Value) -> Prediction {
+        serde_json::from_value::<Answer>(json).unwrap().into()
     }
 
     #[test]
-    fn a_sparse_answer_reads() {
-        let answer: Answer =
-            serde_json::from_value(json!({"id": "x", "status": "aborted", "metrics": null}))
-                .unwrap();
-        let prediction = Prediction::from(answer);
-        assert_eq!(prediction.status, PredictionStatus::Aborted);
-        assert_eq!(prediction.expires_at, None);
+    fn what_cannot_be_read_costs_what_is_unreadable() {
+        let sparse = prediction(json!({"id": "x", "status": "aborted", "metrics": null}));
+        assert_eq!(sparse.state.status, PredictionStatus::Aborted);
+        assert_eq!(sparse.state.expires_at, None);
+
+        let odd = prediction(json!({
+            "id": "x", "status": "booting", "metrics": [1], "created_at": "2026-11-26T06:00:00", "started_at": 7,
+            "data_removed": "no", "webhook": 1, "error": {"code": 3},
+        }));
+        assert_eq!(odd.state.status, PredictionStatus::Processing);
+        assert_eq!(odd.state.created_at, "2026-11-26T06:00:00Z".parse().ok());
+        assert_eq!(odd.state.started_at, None);
+        assert_eq!(odd.state.error.as_deref(), Some("{\"code\":3}"));
+
+        let at = "2026-11-26T06:00:00Z";
+        let ended = |output: Value| {
+            prediction(
+                json!({"id": "x", "status": "finished", "completed_at": at, "output": output}),
+            )
+            .state
+            .status
+        };
+        assert_eq!(ended(json!("https://a/1")), PredictionStatus::Succeeded);
+        assert_eq!(ended(Value::Null), PredictionStatus::Failed);
+    }
+
+    #[test]
+    fn a_refusal_says_which_field_it_is_about() {
+        for (body, expected) in [
+            (json!({"detail": "no"}), Some("no")),
+            (json!({"title": "Invalid", "detail": null}), Some("Invalid")),
+            (
+                json!({"detail": [{"loc": ["body", "input", "seed"], "msg": "must be whole"}, "and more"]}),
+                Some("body.input.seed: must be whole; and more"),
+            ),
+            (
+                json!({"detail": [{"field": "input", "description": "is required"}]}),
+                Some("input: is required"),
+            ),
+            (json!({"status": 500}), None),
+        ] {
+            let problem: Problem = serde_json::from_value(body.clone()).unwrap();
+            assert!(problem.is_the_providers());
+            assert_eq!(problem.to_text().as_deref(), expected, "{body}");
+        }
+        assert!(!Problem::default().is_the_providers());
     }
 }

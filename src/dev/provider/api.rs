@@ -1,6 +1,6 @@
 //! The contract: predictions are created, read, listed and canceled, and their files fetched.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::stream;
 use jiff::Timestamp;
@@ -14,7 +14,13 @@ use poem::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{State, TOKEN, prediction::Prediction, render, script::Script, webhook};
+use super::{
+    State, TOKEN,
+    prediction::{HALF, Prediction},
+    render,
+    script::Script,
+    webhook,
+};
 
 pub(super) fn routes() -> impl Endpoint {
     Route::new()
@@ -79,17 +85,36 @@ struct Creation {
     /// Taken from old clients and without meaning here.
     #[serde(default, rename = "stream")]
     _stream: Option<bool>,
+    /// From a header.
+    #[serde(skip)]
+    cancel_after: Option<Duration>,
 }
 
 impl<'a> FromRequest<'a> for Creation {
-    async fn from_request(_: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_limit(1024 * 1024).await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let field =
-                json!({"type": "invalid", "field": "body", "description": error.to_string()});
-            poem::Error::from_response(invalid(&error.to_string(), &field))
-        })
+        let refused = |field: &str, description: &str| {
+            let field = json!({"type": "invalid", "field": field, "description": description});
+            poem::Error::from_response(invalid(description, &field))
+        };
+        let mut creation: Self =
+            serde_json::from_slice(&bytes).map_err(|error| refused("body", &error.to_string()))?;
+        creation.cancel_after = request
+            .header("cancel-after")
+            .map(|text| cancel_after(text).ok_or_else(|| refused("Cancel-After", "makes no sense")))
+            .transpose()?;
+        Ok(creation)
     }
+}
+
+/// `30`, `30s` or `5m`; five seconds at least. <https://replicate.com/docs/topics/predictions/lifecycle>
+fn cancel_after(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.trim_end_matches('s'), 1),
+    };
+    let after = Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(unit)?);
+    (after >= Duration::from_secs(5)).then_some(after)
 }
 
 #[handler]
@@ -125,30 +150,56 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
         .refuse
         .and_then(|status| StatusCode::from_u16(status).ok())
     {
-        return problem(
-            status,
-            status.canonical_reason().unwrap_or_default(),
-            "as told",
-        );
+        let places = json!([{"loc": ["body", "input", "seed"], "msg": "must be whole"}]);
+        let detail = if script.refuse_with_list {
+            places
+        } else {
+            "as told".into()
+        };
+        let body = json!({"title": status.canonical_reason(), "detail": detail, "status": status.as_u16()});
+        return Json(body).with_status(status).into_response();
     }
-    let now = Timestamp::now();
-    let latency = script.latency.unwrap_or(state.latency);
-    let Creation {
-        input,
-        webhook,
-        webhook_events_filter,
-        ..
-    } = creation;
-    let prediction = Prediction::new(model, input, webhook, webhook_events_filter, now, latency);
-    let answer = prediction.to_json(&state.origin, now);
-    if let Err(error) = state.store.put(prediction.clone()) {
-        return problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Internal error",
-            &error.to_string(),
-        );
+    if let Some(status) = script
+        .answer_status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+    {
+        match script.taken_after {
+            Some(after) if after.is_zero() => {
+                let _ = take(state, model, creation, &script);
+            }
+            Some(after) => {
+                let (state, script) = (Arc::clone(state), script.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    take(&state, model, creation, &script)
+                });
+            }
+            None => {}
+        }
+        return if script.answer_html {
+            Response::builder()
+                .status(status)
+                .content_type("text/html")
+                .body(format!("<html><h1>{status}</h1></html>"))
+        } else {
+            problem(
+                status,
+                status.canonical_reason().unwrap_or_default(),
+                "as told",
+            )
+        };
     }
-    webhook::report_end(state, &prediction);
+    let prediction = match take(state, model, creation, &script) {
+        Ok(prediction) => prediction,
+        Err(error) => {
+            return problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal error",
+                &error.to_string(),
+            );
+        }
+    };
+    let answer = prediction.to_json(&state.origin, prediction.created_at);
     if let Some(delay) = script.answer_delay {
         tokio::time::sleep(delay).await;
     }
@@ -158,16 +209,51 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
             .status(StatusCode::CREATED)
             .body(Body::from_bytes_stream(broken));
     }
-    Json(answer)
-        .with_status(StatusCode::CREATED)
-        .into_response()
+    written(StatusCode::CREATED, &answer)
+}
+
+/// Takes the work.
+fn take(
+    state: &Arc<State>,
+    model: String,
+    creation: Creation,
+    script: &Script,
+) -> io::Result<Prediction> {
+    let Creation {
+        input,
+        webhook,
+        webhook_events_filter,
+        cancel_after,
+        ..
+    } = creation;
+    let latency = script.latency.unwrap_or(state.latency);
+    let prediction = Prediction::new(
+        model,
+        input,
+        webhook,
+        webhook_events_filter,
+        Timestamp::now(),
+        latency,
+        cancel_after,
+    );
+    state.store.put(prediction.clone())?;
+    webhook::report_end(state, &prediction);
+    Ok(prediction)
+}
+
+/// A prediction as it goes out.
+fn written(status: StatusCode, prediction: &Value) -> Response {
+    Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .body(prediction.to_string().replace(HALF, "\\ud83d"))
 }
 
 #[handler]
 fn read(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
+    let now = Timestamp::now();
     match state.store.get(&id) {
-        Some(prediction) => {
-            let now = Timestamp::now();
+        Some(prediction) if !prediction.is_not_found(now) => {
             let mut json = prediction.to_json(&state.origin, now);
             if prediction.status(now).is_terminal()
                 && let Some(urls) = prediction.script().urls_later
@@ -175,9 +261,9 @@ fn read(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
             {
                 json["output"] = json!(urls);
             }
-            Json(json).into_response()
+            written(StatusCode::OK, &json)
         }
-        None => unknown(),
+        Some(_) | None => unknown(),
     }
 }
 
@@ -193,7 +279,7 @@ fn cancel(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
             if stopped {
                 webhook::report_cancellation(state, &prediction);
             }
-            Json(prediction.to_json(&state.origin, now)).into_response()
+            written(StatusCode::OK, &prediction.to_json(&state.origin, now))
         }
         None => unknown(),
     }
@@ -233,11 +319,17 @@ fn list(Data(state): Data<&Arc<State>>, Query(range): Query<Range>) -> Response 
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let next = more.then(|| found.last()).flatten().map(|last| {
-        let after = range
-            .created_after
-            .map(|after| format!("&created_after={after}"))
-            .unwrap_or_default();
-        format!("{}/v1/predictions?cursor={}{after}", state.origin, last.id)
+        let bound = |name: &str, time: Option<Timestamp>| {
+            time.map(|time| format!("&{name}={time}"))
+                .unwrap_or_default()
+        };
+        format!(
+            "{}/v1/predictions?cursor={}{}{}",
+            state.origin,
+            last.id,
+            bound("created_after", range.created_after),
+            bound("created_before", range.created_before)
+        )
     });
     let results: Vec<Value> = found
         .iter()

@@ -79,6 +79,7 @@ fn read_ledger(Data(state): Data<&Arc<State>>) -> Json<Value> {
                 "id": prediction.id,
                 "status": prediction.status(now),
                 "webhook": prediction.webhook,
+                "created_at": prediction.created_at,
                 "cancel_calls": prediction.cancel_calls,
             })
         })

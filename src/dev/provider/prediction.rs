@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use super::{render, script::Script};
 
+/// Stands for half a surrogate pair, which no string can hold.
+pub(super) const HALF: &str = "<half a surrogate pair>";
+
 /// Files are removed this long after the end.
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
 
@@ -32,6 +35,9 @@ pub struct Prediction {
     pub created_at: Timestamp,
     /// How long it takes.
     pub latency: Duration,
+    /// How long it may take at most: `Cancel-After`.
+    #[serde(default)]
+    pub cancel_after: Option<Duration>,
     /// When it was canceled, if it was before its end.
     pub canceled_at: Option<Timestamp>,
     /// How often it was asked to be canceled.
@@ -92,6 +98,7 @@ impl Prediction {
         webhook_events_filter: Vec<String>,
         created_at: Timestamp,
         latency: Duration,
+        cancel_after: Option<Duration>,
     ) -> Self {
         let id = Uuid::now_v7().simple().to_string();
         Self {
@@ -102,6 +109,7 @@ impl Prediction {
             webhook_events_filter,
             created_at,
             latency,
+            cancel_after,
             canceled_at: None,
             cancel_calls: 0,
         }
@@ -120,7 +128,11 @@ impl Prediction {
     /// How long it will still take.
     #[must_use]
     pub fn time_left(&self, now: Timestamp) -> Duration {
-        Duration::try_from(self.ends_at().duration_since(now)).unwrap_or_default()
+        let ends_at = match self.cancel_after {
+            Some(after) => self.ends_at().min(self.created_at + after),
+            None => self.ends_at(),
+        };
+        Duration::try_from(ends_at.duration_since(now)).unwrap_or_default()
     }
 
     /// Whether it has ended, and was not canceled.
@@ -129,10 +141,18 @@ impl Prediction {
         self.canceled_at.is_none() && self.status(now).is_terminal()
     }
 
+    /// When it was stopped before its end: on request, or as its time was over.
+    fn stopped_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends_at = self.ends_at();
+        let over = self.cancel_after.map(|after| self.created_at + after);
+        let over = over.filter(|over| *over < ends_at && *over <= now);
+        self.canceled_at.or(over)
+    }
+
     /// How it stands.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> PredictionStatus {
-        match self.canceled_at {
+        match self.stopped_at(now) {
             Some(canceled_at) if canceled_at < self.started_at() => PredictionStatus::Aborted,
             Some(_) => PredictionStatus::Canceled,
             None if now < self.started_at() => PredictionStatus::Starting,
@@ -150,6 +170,25 @@ impl Prediction {
         json["webhook"] = json!(self.webhook);
         json["output"] = self.output(origin, now);
         json["logs"] = "".into();
+        let script = self.script();
+        if self.status(now).is_terminal() {
+            json["logs"] = "x".repeat(script.log_bytes).into();
+        }
+        if script.sloppy {
+            json["logs"] = HALF.into();
+            for time in ["created_at", "started_at", "completed_at"] {
+                json[time] = json[time]
+                    .as_str()
+                    .map(|at| at.trim_end_matches('Z'))
+                    .into();
+            }
+        }
+        if script
+            .booting_for
+            .is_some_and(|time| now < self.created_at + time)
+        {
+            json["status"] = "booting".into();
+        }
         json
     }
 
@@ -161,7 +200,7 @@ impl Prediction {
         let started_at = (now >= self.started_at()).then(|| self.started_at());
         let completed_at = status
             .is_terminal()
-            .then(|| self.canceled_at.unwrap_or_else(|| self.ends_at()));
+            .then(|| self.stopped_at(now).unwrap_or_else(|| self.ends_at()));
         let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
         let metrics = completed_at.map_or(json!({}), |end| {
             json!({"predict_time": seconds(self.started_at().min(end), end), "total_time": seconds(self.created_at, end)})
@@ -219,7 +258,11 @@ impl Prediction {
     }
 
     fn output(&self, origin: &str, now: Timestamp) -> Value {
-        if self.status(now) != PredictionStatus::Succeeded || self.is_removed(now) {
+        let is_there = |after| now >= self.ends_at() + after;
+        if self.status(now) != PredictionStatus::Succeeded
+            || self.is_removed(now)
+            || !self.script().outputs_after.is_none_or(is_there)
+        {
             return Value::Null;
         }
         if let Some(urls) = self.script().urls {
@@ -272,6 +315,12 @@ impl Prediction {
         hidden || hidden_for.is_some_and(|time| now < self.created_at + time)
     }
 
+    /// Whether reading it finds nothing yet.
+    pub(super) fn is_not_found(&self, now: Timestamp) -> bool {
+        let not_found_for = self.script().not_found_for;
+        not_found_for.is_some_and(|time| now < self.created_at + time)
+    }
+
     fn is_removed(&self, now: Timestamp) -> bool {
         match self.script().retention {
             Some(retention) => now > self.ends_at() + retention,
@@ -307,6 +356,7 @@ mod tests {
             vec![],
             Timestamp::UNIX_EPOCH,
             Duration::from_secs(latency),
+            None,
         )
     }
 
@@ -340,6 +390,16 @@ mod tests {
             prediction.to_json("http://p", at(3_611))["data_removed"],
             true
         );
+    }
+
+    #[test]
+    fn a_prediction_whose_time_is_over_stops_by_itself() {
+        let mut prediction = prediction(10);
+        prediction.cancel_after = Some(Duration::from_secs(6));
+        assert_eq!(prediction.status(at(5)), PredictionStatus::Processing);
+        assert_eq!(prediction.status(at(6)), PredictionStatus::Canceled);
+        prediction.cancel_after = Some(Duration::from_secs(11));
+        assert_eq!(prediction.status(at(60)), PredictionStatus::Succeeded);
     }
 
     #[test]

@@ -8,12 +8,22 @@ use serde_json::{Map, Value};
 /// What a request may ask of this provider beside pictures: `input.dev`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Script {
     /// How long to take.
     #[serde(rename = "latency_ms", deserialize_with = "milliseconds")]
     pub latency: Option<Duration>,
     /// Answer the create call with this status and create nothing.
     pub refuse: Option<u16>,
+    /// Say so with a list of what is wrong where, as some do.
+    pub refuse_with_list: bool,
+    /// Answer the create call with this status, whether the work is taken or not: see `taken_after_ms`.
+    pub answer_status: Option<u16>,
+    /// Answer it with a page of HTML, as gateways do, instead of the provider's own JSON.
+    pub answer_html: bool,
+    /// Take the work this long after that answer; never if absent.
+    #[serde(rename = "taken_after_ms", deserialize_with = "milliseconds")]
+    pub taken_after: Option<Duration>,
     /// Create, and take this long to answer.
     #[serde(rename = "answer_delay_ms", deserialize_with = "milliseconds")]
     pub answer_delay: Option<Duration>,
@@ -24,6 +34,19 @@ pub struct Script {
     /// The same for this long only.
     #[serde(rename = "hidden_for_ms", deserialize_with = "milliseconds")]
     pub hidden_for: Option<Duration>,
+    /// Do not know the prediction for this long when it is read.
+    #[serde(rename = "not_found_for_ms", deserialize_with = "milliseconds")]
+    pub not_found_for: Option<Duration>,
+    /// Say that it is `booting` for this long.
+    #[serde(rename = "booting_for_ms", deserialize_with = "milliseconds")]
+    pub booting_for: Option<Duration>,
+    /// Say that it has succeeded this long before there are outputs.
+    #[serde(rename = "outputs_after_ms", deserialize_with = "milliseconds")]
+    pub outputs_after: Option<Duration>,
+    /// Write half a surrogate pair into a text, and times without a zone.
+    pub sloppy: bool,
+    /// Write this many bytes of logs once it has ended, so that the answer is large.
+    pub log_bytes: usize,
     /// How often to report the end: 0 for never.
     pub webhooks: u32,
     /// Put the files into the prediction itself, as `data:` URLs, nested in an object.
@@ -55,6 +78,15 @@ impl Default for Script {
         Self {
             latency: None,
             refuse: None,
+            refuse_with_list: false,
+            answer_status: None,
+            answer_html: false,
+            taken_after: None,
+            not_found_for: None,
+            booting_for: None,
+            outputs_after: None,
+            sloppy: false,
+            log_bytes: 0,
             answer_delay: None,
             drop_answer: false,
             hidden: false,

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::{State, prediction::Prediction};
+use super::{
+    State,
+    prediction::{HALF, Prediction},
+};
 
 /// What reports are signed with; it guards nothing but loopback.
 pub const SECRET: &str = "whsec_ZGFya3Jvb20tb24tbG9vcGJhY2s=";
@@ -54,7 +57,8 @@ pub(super) fn report_cancellation(state: &Arc<State>, prediction: &Prediction) {
 async fn deliver(state: &State, prediction: &Prediction, url: &str) {
     let body = prediction
         .to_json(&state.origin, Timestamp::now())
-        .to_string();
+        .to_string()
+        .replace(HALF, "\\ud83d");
     let webhook_id = format!("msg_{}", Uuid::now_v7().simple());
     for _ in 0..prediction.script().webhooks {
         let mut pause = FIRST_RETRY;

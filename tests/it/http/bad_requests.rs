@@ -303,8 +303,8 @@ fn cases() -> Vec<Case> {
         on_job(
             "a report that nobody signed",
             Method::POST,
-            "/v1/webhooks/replicate/{job_id}",
-            &format!("/v1/webhooks/replicate/{ID}"),
+            "/v1/webhooks/replicate/{job_id}/{submission_id}",
+            &format!("/v1/webhooks/replicate/{ID}/abc"),
         ),
         on_job("an unknown path", Method::GET, "", "/v2"),
         on_job(

@@ -1,24 +1,146 @@
-//! What is known of the provider's side of a job.
+//! What is known of the provider's side of a job: which prediction, and how it stands.
+
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What is known of the provider's side of a job.
+/// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderName {
+    /// [Replicate](https://replicate.com), or what speaks its contract.
+    Replicate,
+}
+
+impl ProviderName {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replicate => "replicate",
+        }
+    }
+
+    /// The task queue of its submissions: `generate`.
+    #[must_use]
+    pub const fn submissions_queue(self) -> &'static str {
+        match self {
+            Self::Replicate => "provider-replicate",
+        }
+    }
+
+    /// The task queue of whatever else it is asked: `collect`, `find`, `cancel_generation`.
+    #[must_use]
+    pub const fn reads_queue(self) -> &'static str {
+        match self {
+            Self::Replicate => "provider-replicate-reads",
+        }
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The provider's own id of a prediction: 1 to 256 visible ASCII characters.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PredictionId(String);
+
+/// The text is no id of a prediction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be 1 to 256 visible ASCII characters")]
+pub struct InvalidPredictionId;
+
+impl PredictionId {
+    const MAX: usize = 256;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PredictionId {
+    type Err = InvalidPredictionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPredictionId> {
+        text.to_owned().try_into()
+    }
+}
+
+impl TryFrom<String> for PredictionId {
+    type Error = InvalidPredictionId;
+
+    fn try_from(text: String) -> Result<Self, InvalidPredictionId> {
+        let is_id = (1..=Self::MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && ![".", ".."].contains(&text.as_str());
+        if is_id {
+            Ok(Self(text))
+        } else {
+            Err(InvalidPredictionId)
+        }
+    }
+}
+
+impl From<PredictionId> for String {
+    fn from(id: PredictionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for PredictionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A prediction as its provider is asked for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PredictionRef {
+    /// Which provider has it.
+    #[serde(rename = "name")]
+    pub provider: ProviderName,
+    /// The provider's own id of it.
+    #[serde(rename = "prediction_id")]
+    pub id: PredictionId,
+    /// What the provider needs beside the id to be asked for it; null where the id is enough.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub handle: Value,
+}
+
+/// What is known of the provider's side of a job, from the purchase on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ProviderState {
-    /// Which provider.
-    pub name: String,
-    /// The provider's own id of its work.
-    pub prediction_id: String,
+    /// Which prediction.
+    #[serde(flatten)]
+    pub prediction: PredictionRef,
     /// The provider's last word on it.
     pub status: PredictionStatus,
     /// What the provider did about a request to cancel, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_outcome: Option<CancelOutcome>,
+    /// When the provider took it, by the provider's clock, as the times below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// When the provider began to work on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the provider was done with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
     /// When the provider removes the outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The provider's own words on a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// What the provider measured, as it says it: times in seconds, cost inputs.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metrics: Map<String, Value>,
@@ -27,13 +149,16 @@ pub struct ProviderState {
 impl ProviderState {
     /// A prediction of which no more is known than how it stands.
     #[must_use]
-    pub fn new(name: String, prediction_id: String, status: PredictionStatus) -> Self {
+    pub fn new(prediction: PredictionRef, status: PredictionStatus) -> Self {
         Self {
-            name,
-            prediction_id,
+            prediction,
             status,
             cancel_outcome: None,
+            created_at: None,
+            started_at: None,
+            completed_at: None,
             expires_at: None,
+            error: None,
             metrics: Map::new(),
         }
     }
@@ -78,4 +203,30 @@ pub enum CancelOutcome {
     TooLate,
     /// It could not be asked or did not say.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_prediction_reads_flat_in_json() {
+        let json = json!({"name": "replicate", "prediction_id": "abc", "status": "aborted"});
+        let state: ProviderState = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(state.prediction.id.as_str(), "abc");
+        assert_eq!(serde_json::to_value(&state).unwrap(), json);
+    }
+
+    #[test]
+    fn ids_are_short_and_visible() {
+        for bad in ["", "..", "a b", "a\n", "é", &"x".repeat(257)] {
+            assert!(bad.parse::<PredictionId>().is_err(), "{bad}");
+        }
+        assert!(
+            "../a?b#c".parse::<PredictionId>().is_ok(),
+            "paths encode it"
+        );
+    }
 }

@@ -1,0 +1,121 @@
+//! `collect`: reads how a prediction ended.
+
+use std::time::{Duration, SystemTime};
+
+use darkroom_providers::{Provider, ProviderError};
+use darkroom_workflows::{
+    contract::collect::{CollectInput, CollectOutcome},
+    failure::{FailureType, JobError},
+    job::timestamp,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use temporalio_sdk::activities::ActivityContext;
+
+use super::{ended, lacks_outputs, watching};
+use crate::failure::Failure;
+
+/// How soon to look again at what may be a moment's trouble.
+const SOON: Duration = Duration::from_secs(2);
+const SOON_ENOUGH: Duration = Duration::from_secs(15);
+
+/// A trouble that one look has with a prediction and the next may not have.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Trouble {
+    NotFound,
+    Unreadable,
+    WithoutOutputs,
+}
+
+impl Trouble {
+    /// For how long it is taken for one that passes.
+    fn passes_within(self) -> SignedDuration {
+        match self {
+            Self::NotFound => SignedDuration::from_secs(60),
+            Self::Unreadable => SignedDuration::from_mins(3),
+            Self::WithoutOutputs => SignedDuration::from_secs(10),
+        }
+    }
+}
+
+/// What one look leaves for the next.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Troubled {
+    trouble: Trouble,
+    since: Timestamp,
+}
+
+/// Reads a prediction.
+///
+/// # Errors
+/// If it has not ended, or cannot be read for now.
+pub async fn collect(
+    provider: &dyn Provider,
+    ctx: &ActivityContext,
+    input: &CollectInput,
+) -> Result<CollectOutcome, Failure> {
+    let (trouble, error) = match provider.fetch(&input.prediction).await {
+        Ok(prediction) if !prediction.state.status.is_terminal() => {
+            let next_look = provider.next_look(input.occasion, ctx.info().attempt);
+            let detail = format!("the provider is still at work on {}", input.prediction.id);
+            return Err(Failure::retry_after(
+                FailureType::PredictionRunning,
+                detail,
+                next_look,
+            ));
+        }
+        Ok(prediction) if lacks_outputs(&prediction) => {
+            if persists(ctx, Trouble::WithoutOutputs).await {
+                return Ok(CollectOutcome::Ended(ended(prediction)));
+            }
+            let detail = "it succeeded, and its outputs are not there yet";
+            return Err(Failure::retry_after(
+                FailureType::PredictionRunning,
+                detail,
+                SOON,
+            ));
+        }
+        Ok(prediction) => return Ok(CollectOutcome::Ended(ended(prediction))),
+        Err(error @ ProviderError::NotFound) => (Trouble::NotFound, error),
+        Err(error @ ProviderError::Unreadable(_)) => (Trouble::Unreadable, error),
+        Err(error @ ProviderError::TooLarge(_)) => return Ok(lost(error)),
+        Err(error) => return Err(watching(error)),
+    };
+    if persists(ctx, trouble).await {
+        return Ok(lost(error));
+    }
+    let soon = SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH);
+    match Failure::from(error) {
+        Failure::Failed { error, .. } => Err(Failure::Failed {
+            error,
+            retry_after: Some(soon),
+        }),
+        canceled @ Failure::Canceled => Err(canceled),
+    }
+}
+
+fn lost(error: ProviderError) -> CollectOutcome {
+    let error = match Failure::from(error) {
+        Failure::Failed { error, .. } => error,
+        Failure::Canceled => JobError::new(FailureType::Internal, "canceled"),
+    };
+    CollectOutcome::Lost { error }
+}
+
+/// Whether a trouble lasts. It is noted for the next look, which comes with a failure of this one.
+async fn persists(ctx: &ActivityContext, trouble: Trouble) -> bool {
+    let now = timestamp(SystemTime::now());
+    let earlier: Option<Troubled> = ctx.heartbeat_details().deserialize().ok().flatten();
+    let since = match earlier {
+        Some(earlier) if earlier.trouble == trouble => earlier.since,
+        _ => now,
+    };
+    if now.duration_since(since) >= trouble.passes_within() {
+        return true;
+    }
+    if let Err(error) = ctx.record_heartbeat(Troubled { trouble, since }).await {
+        tracing::warn!(%error, "the SDK does not take a heartbeat");
+    }
+    false
+}

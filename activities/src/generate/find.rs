@@ -1,0 +1,36 @@
+//! `find`: looks for the prediction of a submission whose answer is lost.
+
+use darkroom_providers::{Provider, provider::Search};
+use darkroom_workflows::contract::find::{FindInput, FindOutcome};
+
+use super::{cancel, watching};
+use crate::{failure::Failure, metrics};
+
+/// Looks once. Of several predictions the oldest is the job's; the others were bought in vain and are canceled.
+///
+/// # Errors
+/// If the provider cannot be asked.
+pub async fn find(provider: &dyn Provider, input: &FindInput) -> Result<FindOutcome, Failure> {
+    let job_id = &input.job_id;
+    let found = provider
+        .find(job_id, &input.doubt)
+        .await
+        .map_err(watching)?;
+    let mut predictions = match found {
+        Search::Found(predictions) => predictions.into_iter(),
+        Search::Absent => return Ok(FindOutcome::Absent),
+        Search::NotShown => return Ok(FindOutcome::NotShown),
+        Search::CannotTell => return Ok(FindOutcome::CannotTell),
+    };
+    let Some(oldest) = predictions.next() else {
+        return Ok(FindOutcome::NotShown);
+    };
+    for further in predictions {
+        let prediction = &further.state.prediction;
+        tracing::error!(%job_id, prediction_id = %prediction.id, "bought twice for one submission");
+        metrics::orphaned();
+        cancel::cancel(provider, prediction).await?;
+    }
+    tracing::info!(%job_id, prediction_id = %oldest.state.prediction.id, "adopted a prediction");
+    Ok(FindOutcome::Found(oldest.state))
+}

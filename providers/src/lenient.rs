@@ -1,0 +1,145 @@
+//! Reading JSON of others' making, in which one value that makes no sense costs that value and not the whole.
+
+use std::borrow::Cow;
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// Reads JSON, also where strings hold halves of surrogate pairs or bytes that are no UTF-8: these become U+FFFD.
+///
+/// # Errors
+/// If it is no JSON of this shape all the same.
+pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
+    bytes: &[u8],
+) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes).or_else(|error| match mend(bytes) {
+        Some(mended) => serde_json::from_str(&mended),
+        None => Err(error),
+    })
+}
+
+/// JSON without what no reader of JSON takes; `None` where there is nothing of the kind.
+pub(crate) fn mend(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    match mend_surrogates(&text) {
+        Cow::Borrowed(_) if matches!(text, Cow::Borrowed(_)) => None,
+        mended => Some(mended.into_owned()),
+    }
+}
+
+/// Replaces each escape of half a surrogate pair by that of U+FFFD.
+/// <https://www.rfc-editor.org/rfc/rfc8259#section-8.2>
+fn mend_surrogates(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let escape_at = |at: usize| -> Option<u16> {
+        let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+    };
+    let mut mended = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        match (escape_at(at), escape_at(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at += 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                mended.push_str(&text[copied..at]);
+                mended.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            // The character after a backslash is no beginning of another escape.
+            _ => at = (at + 2).min(bytes.len()),
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    mended.push_str(&text[copied..]);
+    Cow::Owned(mended)
+}
+
+/// A time; one without a zone is UTC, and what is no time is none.
+pub(crate) fn time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(parse_time))
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| {
+        let local: DateTime = text.parse().ok()?;
+        Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    })
+}
+
+/// A string; anything else is none.
+pub(crate) fn string<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(Some(text)),
+        _ => Ok(None),
+    }
+}
+
+/// An object; anything else is an empty one.
+pub(crate) fn object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Map<String, Value>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Object(map) => Ok(map),
+        _ => Ok(Map::new()),
+    }
+}
+
+/// A flag; anything else is false.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_bool().unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_costs_a_character() {
+        for (text, expected) in [
+            (r#"{"a": "x\ud83dy"}"#, json!({"a": "x\u{fffd}y"})),
+            (r#"{"a": "\udc00"}"#, json!({"a": "\u{fffd}"})),
+            (r#"{"a": "\ud83d\ud83d\ude00"}"#, json!({"a": "\u{fffd}😀"})),
+            (
+                r#"{"a": "\ud83d\ude00 \\ud83d"}"#,
+                json!({"a": "😀 \\ud83d"}),
+            ),
+        ] {
+            assert_eq!(
+                from_slice::<Value>(text.as_bytes()).unwrap(),
+                expected,
+                "{text}"
+            );
+        }
+        let broken = b"{\"a\": \"\xff\"}";
+        assert_eq!(
+            from_slice::<Value>(broken).unwrap(),
+            json!({"a": "\u{fffd}"})
+        );
+        assert!(from_slice::<Value>(b"<html>").is_err());
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_utc() {
+        let expected = "2026-11-26T06:00:00.5Z".parse().ok();
+        for text in [
+            "2026-11-26T06:00:00.5Z",
+            "2026-11-26T06:00:00.5",
+            "2026-11-26 06:00:00.5",
+        ] {
+            assert_eq!(parse_time(text), expected, "{text}");
+        }
+        assert_eq!(parse_time("soon"), None);
+    }
+}

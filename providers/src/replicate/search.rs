@@ -1,0 +1,286 @@
+//! Looking for what a submission bought when its answer is lost: by the address to which a prediction reports, which names job
+//! and submission, in the part of the list that the submission can be in. Those who look at the same time share one scan.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use darkroom_workflows::job::{
+    Doubt, JobId, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+};
+use jiff::{SignedDuration, Timestamp};
+use moka::future::Cache;
+use reqwest::Method;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use url::Url;
+
+use super::{
+    Replicate,
+    wire::{Answer, Entry, List},
+};
+use crate::provider::{Prediction, ProviderError, Search};
+
+/// How far back the list is read in one scan: pages of 100.
+const MAX_PAGES: usize = 50;
+
+/// How many addresses are remembered of entries that had to be read for theirs.
+const REMEMBERED: u64 = 20_000;
+
+/// Searches that are this near to each other are one scan.
+const NEAR: SignedDuration = SignedDuration::from_mins(5);
+
+/// The searches that are under way, and what they have read.
+pub(super) struct Searches {
+    waiting: Mutex<Vec<Waiting>>,
+    scan: tokio::sync::Mutex<()>,
+    webhooks: Cache<PredictionId, Option<Arc<str>>>,
+}
+
+struct Waiting {
+    window: (Timestamp, Timestamp),
+    answer: oneshot::Sender<Found>,
+}
+
+/// What a scan read: newest first.
+type Found = Result<Arc<[Listed]>, ProviderError>;
+
+/// A prediction and the address to which it reports.
+struct Listed {
+    id: PredictionId,
+    webhook: Option<Arc<str>>,
+}
+
+impl Searches {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            scan: tokio::sync::Mutex::default(),
+            webhooks: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_idle(Duration::from_hours(1))
+                .build(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) async fn find(
+    replicate: &Replicate,
+    job_id: &JobId,
+    doubt: &Doubt,
+) -> Result<Search, ProviderError> {
+    let listed = scan(replicate, doubt.window()).await?;
+    let mut found = Vec::new();
+    for entry in listed.iter().rev() {
+        let is_ours = entry
+            .webhook
+            .as_deref()
+            .is_some_and(|webhook| is_of(webhook, job_id, doubt));
+        if is_ours {
+            let url = replicate.prediction_url(&entry.id, &[])?;
+            found.push(match replicate.call::<Answer>(Method::GET, url).await {
+                Ok(answer) => answer.into(),
+                // That it is there is what was asked.
+                Err(
+                    ProviderError::NotFound
+                    | ProviderError::Unreadable(_)
+                    | ProviderError::TooLarge(_),
+                ) => unread(&entry.id),
+                Err(error) => return Err(error),
+            });
+        }
+    }
+    Ok(if found.is_empty() {
+        Search::NotShown
+    } else {
+        Search::Found(found)
+    })
+}
+
+/// A prediction of which nothing is known but that it is there.
+fn unread(id: &PredictionId) -> Prediction {
+    let prediction = PredictionRef {
+        provider: ProviderName::Replicate,
+        id: id.clone(),
+        handle: Value::Null,
+    };
+    Prediction {
+        state: ProviderState::new(prediction, PredictionStatus::Processing),
+        outputs: Vec::new(),
+        data_removed: false,
+    }
+}
+
+/// Whether an address is that of a report of the submission: `…/{job_id}/{submission_id}`, wherever our api is said to be.
+fn is_of(webhook: &str, job_id: &JobId, doubt: &Doubt) -> bool {
+    let Ok(url) = Url::parse(webhook) else {
+        return false;
+    };
+    let segments: Vec<_> = url
+        .path_segments()
+        .map(|segments| segments.filter(|segment| !segment.is_empty()).collect())
+        .unwrap_or_default();
+    match segments.as_slice() {
+        [.., job, submission] if *job == job_id.as_str() => submission
+            .parse()
+            .is_ok_and(|submission| doubt.is_of(&submission)),
+        _ => false,
+    }
+}
+
+/// Reads the part of the list that is in this window, together with whoever else looks just now.
+async fn scan(replicate: &Replicate, window: (Timestamp, Timestamp)) -> Found {
+    let (sender, mut receiver) = oneshot::channel();
+    let searches = &replicate.searches;
+    searches.waiting().push(Waiting {
+        window,
+        answer: sender,
+    });
+    let _turn = searches.scan.lock().await;
+    // Whoever had the turn before may have read it already.
+    if let Ok(found) = receiver.try_recv() {
+        return found;
+    }
+    let (window, near) = take_near(&mut searches.waiting(), window);
+    let found = read_list(replicate, window).await;
+    for waiting in near {
+        // Whoever has given up hears nothing.
+        let _ = waiting.answer.send(found.clone());
+    }
+    found
+}
+
+/// Takes those out who look in a window near to this one, and widens it to theirs.
+fn take_near(
+    waiting: &mut Vec<Waiting>,
+    (mut since, mut until): (Timestamp, Timestamp),
+) -> ((Timestamp, Timestamp), Vec<Waiting>) {
+    let mut near = Vec::new();
+    loop {
+        let next = waiting.iter().position(|waiting| {
+            let (from, to) = waiting.window;
+            from.duration_since(until) <= NEAR && since.duration_since(to) <= NEAR
+        });
+        let Some(next) = next else {
+            return ((since, until), near);
+        };
+        let taken = waiting.swap_remove(next);
+        since = since.min(taken.window.0);
+        until = until.max(taken.window.1);
+        near.push(taken);
+    }
+}
+
+async fn read_list(replicate: &Replicate, (since, until): (Timestamp, Timestamp)) -> Found {
+    let mut page = Some(format!(
+        "predictions?created_after={since}&created_before={until}"
+    ));
+    let mut listed = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let Some(path) = page else {
+            return Ok(listed.into());
+        };
+        let list: List = replicate.call(Method::GET, replicate.url(&path)?).await?;
+        for entry in list.results {
+            let webhook = webhook(replicate, &entry).await?;
+            listed.push(Listed {
+                id: entry.id,
+                webhook,
+            });
+        }
+        page = list.next;
+    }
+    Err(ProviderError::Unavailable(
+        "its list of predictions is too long to search".to_owned(),
+    ))
+}
+
+/// The address to which an entry of the list reports. The list may leave it out, and then the prediction itself tells it; one
+/// that cannot be read is passed over.
+async fn webhook(replicate: &Replicate, entry: &Entry) -> Result<Option<Arc<str>>, ProviderError> {
+    if let Some(webhook) = &entry.webhook {
+        return Ok(Some(webhook.as_str().into()));
+    }
+    let known = &replicate.searches.webhooks;
+    if let Some(webhook) = known.get(&entry.id).await {
+        return Ok(webhook);
+    }
+    let url = replicate.prediction_url(&entry.id, &[])?;
+    match replicate.call::<Answer>(Method::GET, url).await {
+        Ok(answer) => {
+            let webhook: Option<Arc<str>> = answer.webhook.map(Into::into);
+            known.insert(entry.id.clone(), webhook.clone()).await;
+            Ok(webhook)
+        }
+        Err(
+            ProviderError::NotFound
+            | ProviderError::Unreadable(_)
+            | ProviderError::TooLarge(_)
+            | ProviderError::Rejected(_),
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_workflows::job::{DoubtCause, IfNotFound};
+
+    use super::*;
+
+    const JOB: &str = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1";
+
+    fn doubt(submission_id: Option<&str>) -> Doubt {
+        Doubt {
+            submission_id: submission_id.map(|id| id.parse().unwrap()),
+            since: Timestamp::UNIX_EPOCH,
+            until: Timestamp::UNIX_EPOCH,
+            clock_skew_ms: None,
+            cause: DoubtCause::Unanswered,
+            search_seconds: 900,
+            if_not_found: IfNotFound::Fail,
+        }
+    }
+
+    #[test]
+    fn a_report_tells_job_and_submission() {
+        let is_of = |webhook: &str, submission| {
+            super::is_of(webhook, &JOB.parse().unwrap(), &doubt(submission))
+        };
+        let ours = format!("https://darkroom.example/v1/webhooks/replicate/{JOB}/abc");
+        assert!(is_of(&ours, Some("abc")));
+        assert!(is_of(
+            &format!("https://elsewhere.example/x/{JOB}/abc/?y=1"),
+            Some("abc")
+        ));
+        assert!(is_of(&ours, None), "any submission of the job");
+        assert!(!is_of(&ours, Some("abd")));
+        assert!(!is_of(
+            "https://darkroom.example/v1/webhooks/replicate/other/abc",
+            None
+        ));
+        assert!(!is_of("not an address", None));
+    }
+
+    #[test]
+    fn those_who_look_near_each_other_share_a_scan() {
+        let at = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let waiting = |from, to| Waiting {
+            window: (at(from), at(to)),
+            answer: oneshot::channel().0,
+        };
+        let mut all = vec![
+            waiting(0, 2),
+            waiting(60, 62),
+            waiting(6, 8),
+            waiting(12, 14),
+        ];
+        let (window, near) = take_near(&mut all, (at(0), at(2)));
+        assert_eq!((window, near.len(), all.len()), ((at(0), at(14)), 3, 1));
+    }
+}

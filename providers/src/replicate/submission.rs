@@ -1,0 +1,312 @@
+//! The paid call: `POST /predictions`. It is made over a connection of its own, so that silence means something, and its body
+//! waits for the gate: a request without its body is no create.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use darkroom_workflows::{failure::chain, request::JobRequest};
+use http_body::{Frame, SizeHint};
+use jiff::Timestamp;
+use reqwest::{
+    Body, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use super::{
+    Replicate,
+    wire::{self, Answer, AnsweredBy, Refusal},
+};
+use crate::provider::{Gate, GateClosed, Prediction, ProviderError, Submission, SubmitError};
+
+/// How long the connection and the record before the call may take.
+const PREPARATION: Duration = Duration::from_secs(20);
+
+/// How long the answer may take once the request is on its way: less than the heartbeat timeout of whoever waits.
+const ANSWER: Duration = Duration::from_secs(25);
+
+/// How long an answer is read that is there when time is up: a process that was stopped meanwhile has had no chance to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The shortest time that `Cancel-After` takes. <https://replicate.com/docs/topics/predictions/lifecycle>
+const LEAST_CANCEL_AFTER: u64 = 5;
+
+pub(super) async fn submit(
+    replicate: &Replicate,
+    submission: &Submission<'_>,
+    gate: Arc<dyn Gate>,
+) -> Result<Prediction, SubmitError> {
+    let (path, body) = body(replicate, submission);
+    let body = serde_json::to_vec(&body)
+        .map_err(|error| SubmitError::Refused(ProviderError::Rejected(error.to_string())))?;
+    let url = replicate.url(&path).map_err(SubmitError::Refused)?;
+    let (gated, progress) = GatedBody::new(body.into(), gate);
+    let cancel_after = submission.cancel_after.as_secs().max(LEAST_CANCEL_AFTER);
+    let request = replicate
+        .submissions
+        .post(url)
+        .bearer_auth(&replicate.token)
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header("cancel-after", format!("{cancel_after}s"))
+        .body(Body::wrap(gated));
+    let answered = async {
+        let response = request.send().await?;
+        replicate
+            .clock
+            .observe(response.headers(), Timestamp::now());
+        Ok::<_, reqwest::Error>((response.status(), wire::read::<Answer>(response).await))
+    };
+    let mut watched = progress.clone();
+    let late = async {
+        let sent = watched.wait_for(|progress| *progress == Progress::Sent);
+        let is_sent = tokio::time::timeout(PREPARATION, sent).await.is_ok();
+        if is_sent {
+            tokio::time::sleep(ANSWER).await;
+        }
+    };
+    let mut answered = pin!(answered);
+    let answered = tokio::select! {
+        biased;
+        answered = &mut answered => Some(answered),
+        () = late => tokio::time::timeout(GRACE, answered).await.ok(),
+    };
+    let progress = *progress.borrow();
+    match answered {
+        Some(Ok((status, answer))) => read(status, answer),
+        Some(Err(error)) => Err(unanswered(progress, chain(&error.without_url()))),
+        None => Err(unanswered(progress, "it does not answer".to_owned())),
+    }
+}
+
+/// What an answer means for the question whether the provider has the work.
+fn read(status: StatusCode, answer: Result<Answer, Refusal>) -> Result<Prediction, SubmitError> {
+    let Refusal { by, error, .. } = match answer {
+        Ok(answer) => return Ok(answer.into()),
+        Err(refusal) => refusal,
+    };
+    // What a gateway says of its own upstream, whoever words it. <https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>
+    let is_of_a_gateway = matches!(status.as_u16(), 408 | 502 | 504 | 520..=524);
+    match error {
+        error if is_of_a_gateway => Err(SubmitError::Unanswered(error)),
+        ProviderError::NotFound => Err(SubmitError::Refused(ProviderError::Rejected(
+            "there is no such model or version; a model that is not official is called by its version, \
+             as owner/name:version"
+                .to_owned(),
+        ))),
+        error if status.is_client_error() || status.is_redirection() => {
+            Err(SubmitError::Refused(error))
+        }
+        error if status.is_server_error() && by == AnsweredBy::Provider => {
+            Err(SubmitError::ProviderFailed(error))
+        }
+        error => Err(SubmitError::Unanswered(error)),
+    }
+}
+
+fn unanswered(progress: Progress, words: String) -> SubmitError {
+    match progress {
+        Progress::Waiting => SubmitError::Refused(ProviderError::Unavailable(words)),
+        Progress::Closed => SubmitError::Refused(GateClosed.into()),
+        Progress::Sent => SubmitError::Unanswered(ProviderError::Unavailable(words)),
+    }
+}
+
+/// The path and the body of the call. A model is named in the body, official or not, a deployment in the path.
+fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
+    let model = &submission.request.model;
+    let (path, mut body) = if model.is_deployment() {
+        let (owner, name) = (model.owner(), model.name());
+        (format!("deployments/{owner}/{name}/predictions"), json!({}))
+    } else {
+        (
+            "predictions".to_owned(),
+            json!({"version": model.to_string()}),
+        )
+    };
+    body["input"] = Value::Object(input(submission.request));
+    if let Some(webhook) = replicate.webhook(submission.job_id, submission.submission_id) {
+        body["webhook"] = webhook.as_str().into();
+        body["webhook_events_filter"] = json!(["completed"]);
+    }
+    (path, body)
+}
+
+/// The inputs as the model gets them: the caller's own, and the named ones over them. A model of one output may not know
+/// `num_outputs` at all, so 1 goes unsaid.
+fn input(request: &JobRequest) -> Map<String, Value> {
+    let mut input = request.input.as_map().clone();
+    input.insert("prompt".to_owned(), request.prompt.as_str().into());
+    if request.num_outputs.get() > 1 {
+        input.insert("num_outputs".to_owned(), request.num_outputs.get().into());
+    }
+    if let Some(seed) = request.seed {
+        input.insert("seed".to_owned(), seed.into());
+    }
+    if let Some(format) = request.output_format {
+        input.insert("output_format".to_owned(), json!(format));
+    }
+    input
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Progress {
+    /// Its body was not asked for: there is no connection yet, or the gate has not opened.
+    Waiting,
+    /// The gate did not open.
+    Closed,
+    /// Its body is on its way.
+    Sent,
+}
+
+/// A body that goes out when the gate opens. It is asked for when there is a connection.
+struct GatedBody {
+    bytes: Option<Bytes>,
+    gate: Opening,
+    progress: watch::Sender<Progress>,
+}
+
+/// Never locked: it is there for a future that need not be shared between threads to be in a body that must.
+type Opening = Mutex<Pin<Box<dyn Future<Output = Result<(), GateClosed>> + Send>>>;
+
+impl GatedBody {
+    fn new(bytes: Bytes, gate: Arc<dyn Gate>) -> (Self, watch::Receiver<Progress>) {
+        let (sender, receiver) = watch::channel(Progress::Waiting);
+        let body = Self {
+            bytes: Some(bytes),
+            gate: Mutex::new(Box::pin(async move { gate.open().await })),
+            progress: sender,
+        };
+        (body, receiver)
+    }
+}
+
+impl http_body::Body for GatedBody {
+    type Data = Bytes;
+    type Error = GateClosed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GateClosed>>> {
+        if self.bytes.is_none() {
+            return Poll::Ready(None);
+        }
+        let gate = self.gate.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let opened = ready!(gate.as_mut().poll(context));
+        let bytes = self.bytes.take();
+        Poll::Ready(match opened {
+            Ok(()) => {
+                self.progress.send_replace(Progress::Sent);
+                bytes.map(|bytes| Ok(Frame::data(bytes)))
+            }
+            Err(closed) => {
+                self.progress.send_replace(Progress::Closed);
+                Some(Err(closed))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn submission_of(request: Value) -> (String, Value) {
+        let public_url = Some("https://darkroom.example".parse().unwrap());
+        let base = "http://localhost/v1".parse().unwrap();
+        let replicate = Replicate::new(base, "t".to_owned(), public_url).unwrap();
+        body(
+            &replicate,
+            &Submission {
+                job_id: &"01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap(),
+                submission_id: &"abc".parse().unwrap(),
+                request: &serde_json::from_value(request).unwrap(),
+                cancel_after: Duration::from_mins(1),
+            },
+        )
+    }
+
+    #[test]
+    fn a_model_is_named_in_the_body_and_a_deployment_in_the_path() {
+        for (model, path, version) in [
+            ("acme/photo:abc", "predictions", Some("acme/photo:abc")),
+            ("acme/photo", "predictions", Some("acme/photo")),
+            (
+                "deployments/acme/app",
+                "deployments/acme/app/predictions",
+                None,
+            ),
+        ] {
+            let (sent_to, body) = submission_of(json!({"model": model, "prompt": "p"}));
+            let version = version.map(|version| json!(version));
+            assert_eq!(
+                (sent_to.as_str(), body.get("version")),
+                (path, version.as_ref())
+            );
+        }
+    }
+
+    #[test]
+    fn named_inputs_win_over_free_ones() {
+        let (_, body) = submission_of(json!({
+            "model": "acme/photo", "prompt": "named", "num_outputs": 3, "seed": 7, "output_format": "webp",
+            "input": {"prompt": "free", "steps": 20},
+        }));
+        assert_eq!(
+            body["input"],
+            json!({"prompt": "named", "steps": 20, "num_outputs": 3, "seed": 7, "output_format": "webp"})
+        );
+    }
+
+    #[test]
+    fn what_an_answer_means_depends_on_whose_it_is() {
+        let answer = |status: u16, by| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = ProviderError::Unavailable(String::new());
+            let refusal = Refusal { status, by, error };
+            read(status, Err(refusal)).unwrap_err()
+        };
+        for status in [500, 501, 503, 529] {
+            assert!(matches!(
+                answer(status, AnsweredBy::Provider),
+                SubmitError::ProviderFailed(_)
+            ));
+            assert!(matches!(
+                answer(status, AnsweredBy::Gateway),
+                SubmitError::Unanswered(_)
+            ));
+        }
+        for status in [200, 201, 408, 502, 504, 520, 522, 524] {
+            for by in [AnsweredBy::Provider, AnsweredBy::Gateway] {
+                assert!(
+                    matches!(answer(status, by), SubmitError::Unanswered(_)),
+                    "{status}"
+                );
+            }
+        }
+        for status in [301, 400, 401, 403, 422, 429] {
+            assert!(matches!(
+                answer(status, AnsweredBy::Gateway),
+                SubmitError::Refused(_)
+            ));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `cancel_generation`: stops a prediction.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
+
+use super::backoff;
+use crate::job::PredictionRef;
+
+/// The input of `cancel_generation`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CancelGenerationInput {
+    /// The prediction.
+    pub prediction: PredictionRef,
+}
+
+/// How `cancel_generation` runs: outside of what is canceled.
+#[must_use]
+pub fn options(input: &CancelGenerationInput) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: Duration::from_hours(1),
+        start_to_close: Duration::from_secs(30),
+    })
+    .task_queue(input.prediction.provider.reads_queue())
+    .cancellation_token(WorkflowCancellationToken::new())
+    .retry_policy(backoff(Duration::from_mins(1)))
+    .summary("cancel what may still run".to_owned())
+    .build()
+}

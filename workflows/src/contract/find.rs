@@ -1,0 +1,46 @@
+//! `find`: looks for the prediction of a submission whose answer is lost.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
+
+use super::{DAY, backoff};
+use crate::job::{Doubt, JobId, ProviderName, ProviderState};
+
+/// The input of `find`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FindInput {
+    /// The job.
+    pub job_id: JobId,
+    /// The submission.
+    pub doubt: Doubt,
+}
+
+/// What a look found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum FindOutcome {
+    /// The provider has it. Of several, all but the oldest were canceled.
+    Found(ProviderState),
+    /// The provider does not have it: this is proven.
+    Absent,
+    /// The provider does not show it, which proves nothing yet.
+    NotShown,
+    /// The provider cannot be asked for what it has.
+    CannotTell,
+}
+
+/// How `find` runs: outside of what is canceled, as what is looked for may have to be canceled.
+#[must_use]
+pub fn options(provider: ProviderName, scope: WorkflowCancellationToken) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: DAY,
+        start_to_close: Duration::from_mins(2),
+    })
+    .task_queue(provider.reads_queue())
+    .cancellation_token(scope)
+    .retry_policy(backoff(Duration::from_mins(1)))
+    .summary("a submission whose answer is lost".to_owned())
+    .build()
+}

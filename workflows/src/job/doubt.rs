@@ -1,0 +1,214 @@
+//! A submission whose answer is lost: the provider may have the work, and nobody pays again before that is settled.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The id of one submission. It is in the URL of the provider's report, which so tells which of a job's submissions it is of.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubmissionId(String);
+
+/// The text is no id of a submission.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be 1 to 64 of a-z and 0-9")]
+pub struct InvalidSubmissionId;
+
+impl SubmissionId {
+    const MAX: usize = 64;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SubmissionId {
+    type Err = InvalidSubmissionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubmissionId> {
+        text.to_owned().try_into()
+    }
+}
+
+impl TryFrom<String> for SubmissionId {
+    type Error = InvalidSubmissionId;
+
+    fn try_from(text: String) -> Result<Self, InvalidSubmissionId> {
+        let is_id = (1..=Self::MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'));
+        if is_id {
+            Ok(Self(text))
+        } else {
+            Err(InvalidSubmissionId)
+        }
+    }
+}
+
+impl From<SubmissionId> for String {
+    fn from(id: SubmissionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SubmissionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A submission of which nobody knows whether the provider took it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Doubt {
+    /// Which submission; absent where its record is lost as well, and any of the job's in the time below counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission_id: Option<SubmissionId>,
+    /// The earliest moment at which it may have been sent, by our clock.
+    pub since: Timestamp,
+    /// The latest.
+    pub until: Timestamp,
+    /// How far the provider's clock is ahead of ours, in milliseconds, where an answer of its has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
+    /// Why nobody knows.
+    pub cause: DoubtCause,
+    /// For how many seconds to look for what may still be under way.
+    pub search_seconds: u32,
+    /// What to do if the provider never shows it.
+    pub if_not_found: IfNotFound,
+}
+
+/// Why nobody knows whether a submission was taken.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubtCause {
+    /// No answer came, or a gateway's: the request may still be under way.
+    Unanswered,
+    /// The provider itself failed while it answered: it shows soon what it took.
+    ProviderFailed,
+    /// Whoever sent it is gone.
+    Interrupted,
+    /// What was recorded of it is gone, as after a reset.
+    RecordLost,
+}
+
+/// What to do about a submission that the provider never shows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfNotFound {
+    /// End the job: a person decides whether to pay again.
+    Fail,
+    /// Submit once more.
+    Resubmit,
+}
+
+impl Doubt {
+    /// When to look for it: so long after the latest moment at which it may have been sent.
+    #[must_use]
+    pub fn looks(&self) -> Vec<Duration> {
+        /// What the provider's own failure left shows within a minute, if it left anything.
+        const SHOWS_SOON: &[u64] = &[5, 15, 60];
+        /// An earlier attempt's request may be in flight for half a minute.
+        const OF_EARLIER_ATTEMPT: &[u64] = &[0, 15, 45];
+        const MAY_BE_UNDER_WAY: &[u64] = &[5, 15, 60, 5 * 60];
+        let last = u64::from(self.search_seconds);
+        let (looks, last) = match self.cause {
+            DoubtCause::ProviderFailed => (SHOWS_SOON, None),
+            DoubtCause::RecordLost => (OF_EARLIER_ATTEMPT, None),
+            DoubtCause::Unanswered | DoubtCause::Interrupted => (MAY_BE_UNDER_WAY, Some(last)),
+        };
+        let earlier = looks
+            .iter()
+            .copied()
+            .filter(|look| last.is_none_or(|last| *look < last));
+        earlier.chain(last).map(Duration::from_secs).collect()
+    }
+
+    /// The time in which the provider says that it took the submission, if it did, by its own clock.
+    #[must_use]
+    pub fn window(&self) -> (Timestamp, Timestamp) {
+        const EARLIER: SignedDuration = SignedDuration::from_secs(5);
+        const LATER: SignedDuration = SignedDuration::from_mins(2);
+        /// How far a clock may be off of which nothing is known.
+        const UNKNOWN_SKEW: SignedDuration = SignedDuration::from_mins(1);
+        let (skew, margin) = match self.clock_skew_ms {
+            Some(skew) => (SignedDuration::from_millis(skew), SignedDuration::ZERO),
+            None => (SignedDuration::ZERO, UNKNOWN_SKEW),
+        };
+        let moved = |time: Timestamp, by: SignedDuration| {
+            time.checked_add(skew)
+                .and_then(|time| time.checked_add(by))
+                .unwrap_or(time)
+        };
+        (
+            moved(self.since, -(EARLIER + margin)),
+            moved(self.until, LATER + margin),
+        )
+    }
+
+    /// Whether a report of this submission settles it.
+    #[must_use]
+    pub fn is_of(&self, submission_id: &SubmissionId) -> bool {
+        self.submission_id
+            .as_ref()
+            .is_none_or(|ours| ours == submission_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubt(clock_skew_ms: Option<i64>) -> Doubt {
+        Doubt {
+            submission_id: Some("abc".parse().unwrap()),
+            since: Timestamp::UNIX_EPOCH,
+            until: Timestamp::UNIX_EPOCH,
+            clock_skew_ms,
+            cause: DoubtCause::Unanswered,
+            search_seconds: 900,
+            if_not_found: IfNotFound::Fail,
+        }
+    }
+
+    #[test]
+    fn the_window_is_in_the_providers_own_time() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        assert_eq!(doubt(Some(0)).window(), (at(-5), at(120)));
+        assert_eq!(doubt(Some(3_600_000)).window(), (at(3595), at(3720)));
+        assert_eq!(doubt(None).window(), (at(-65), at(180)));
+    }
+
+    #[test]
+    fn what_may_be_under_way_is_looked_for_until_time_is_up() {
+        let looks = |cause, search_seconds| {
+            let doubt = Doubt {
+                cause,
+                search_seconds,
+                ..doubt(None)
+            };
+            let seconds = doubt.looks().into_iter().map(|look| look.as_secs());
+            seconds.collect::<Vec<_>>()
+        };
+        assert_eq!(looks(DoubtCause::Unanswered, 900), [5, 15, 60, 300, 900]);
+        assert_eq!(looks(DoubtCause::Interrupted, 20), [5, 15, 20]);
+        assert_eq!(looks(DoubtCause::ProviderFailed, 900), [5, 15, 60]);
+        assert_eq!(looks(DoubtCause::RecordLost, 1), [0, 15, 45]);
+    }
+
+    #[test]
+    fn a_doubt_knows_its_own_submission() {
+        assert!(doubt(None).is_of(&"abc".parse().unwrap()));
+        assert!(!doubt(None).is_of(&"abd".parse().unwrap()));
+        let lost = Doubt {
+            submission_id: None,
+            ..doubt(None)
+        };
+        assert!(lost.is_of(&"abd".parse().unwrap()));
+        assert!("A/b".parse::<SubmissionId>().is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! How a job ends, and what is left of it: the manifest, word to the caller, and the end of the workflow.
+
+use temporalio_workflow::{
+    ChildWorkflowCancellationType, ChildWorkflowOptions, ParentClosePolicy,
+    WorkflowCancellationToken, WorkflowContext, WorkflowResult, WorkflowTermination,
+    common::error::ApplicationFailure,
+};
+
+use super::{
+    MediaGeneration,
+    progress::{enter, update},
+    stop::Stop,
+};
+use crate::{
+    contract::{self, Activities},
+    failure::{FailureType, JobError},
+    job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, Stage},
+    search_attributes::JOB_STATUS,
+    webhook_delivery::{self, WebhookDelivery, WebhookDeliveryInput},
+};
+
+/// How a job ends.
+pub(super) enum Ending {
+    Completed,
+    Partial(JobError),
+    Failed(JobError),
+    Canceled,
+}
+
+impl Ending {
+    /// The ending of a job by what became of its outputs, and of a request to stop.
+    pub(super) fn of(media: &[Media], stop: Option<Stop>) -> Self {
+        let count = |status| {
+            media
+                .iter()
+                .filter(|media| media.status() == status)
+                .count()
+        };
+        let stored = count(MediaStatus::Completed);
+        // What was done in spite of it is done.
+        match stop {
+            Some(Stop::Canceled) if count(MediaStatus::Canceled) > 0 => return Self::Canceled,
+            Some(Stop::DeadlineExceeded) if stored == 0 => {
+                return Self::Failed(deadline_exceeded());
+            }
+            Some(Stop::DeadlineExceeded) if stored < media.len() => {
+                return Self::Partial(deadline_exceeded());
+            }
+            Some(_) | None => {}
+        }
+        let failed = media.len() - stored;
+        if failed == 0 {
+            return Self::Completed;
+        }
+        let first = media.iter().find_map(|media| match &media.outcome {
+            MediaOutcome::Failed { error, .. } => Some(format!(
+                "output {}: {}: {}",
+                media.index, error.kind, error.detail
+            )),
+            _ => None,
+        });
+        let detail = format!(
+            "{failed} of {} outputs could not be stored; {}",
+            media.len(),
+            first.unwrap_or_default()
+        );
+        let error = JobError::new(FailureType::OutputsFailed, detail);
+        if stored == 0 {
+            Self::Failed(error)
+        } else {
+            Self::Partial(error)
+        }
+    }
+
+    /// The ending of a job that is to stop while its provider refuses it.
+    pub(super) fn stopped_after(stop: Stop, refusal: &JobError) -> Self {
+        match stop {
+            Stop::Canceled => Self::Canceled,
+            Stop::DeadlineExceeded => {
+                let JobError { detail, .. } = deadline_exceeded();
+                let detail = format!("{detail}; last: {}: {}", refusal.kind, refusal.detail);
+                Self::Failed(JobError::new(FailureType::DeadlineExceeded, detail))
+            }
+        }
+    }
+
+    fn into_status(self) -> (JobStatus, Option<JobError>) {
+        match self {
+            Self::Completed => (JobStatus::Completed, None),
+            Self::Partial(error) => (JobStatus::Partial, Some(error)),
+            Self::Failed(error) => (JobStatus::Failed, Some(error)),
+            Self::Canceled => (JobStatus::Canceled, None),
+        }
+    }
+}
+
+impl From<Stop> for Ending {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Canceled => Self::Canceled,
+            Stop::DeadlineExceeded => Self::Failed(deadline_exceeded()),
+        }
+    }
+}
+
+fn deadline_exceeded() -> JobError {
+    JobError::new(
+        FailureType::DeadlineExceeded,
+        "the job was not done by its deadline",
+    )
+}
+
+/// Records the manifest, then the ending: while the manifest is not written, the job has not ended. A store that stays
+/// away delays the ending for days, but never prevents it.
+pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> JobState {
+    enter(ctx, Stage::Finalizing);
+    let (status, error) = ending.into_status();
+    let mut ended = ctx.state(|workflow| workflow.state.clone());
+    ended.status = status;
+    ended.error = error;
+    ended.stage = None;
+    ended.completed_at = Some(ended.updated_at);
+
+    let written = ctx
+        .execute_local_activity(
+            Activities::finalize,
+            ended.clone(),
+            contract::finalize::options(),
+        )
+        .await;
+    if written.is_err() {
+        let options = contract::finalize::later_options();
+        // Nothing is left to try after this; the state is in the workflow's result all the same.
+        let _ = ctx
+            .execute_activity(Activities::finalize, ended.clone(), options)
+            .await;
+    }
+    ended
+}
+
+/// Has the caller told, if it asked for that, by a workflow that goes on when this one has ended, and however it ended.
+pub(super) async fn notify(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
+    let Some(input) = WebhookDeliveryInput::of(ended) else {
+        return;
+    };
+    let options = ChildWorkflowOptions::builder()
+        .workflow_id(webhook_delivery::workflow_id(
+            &ended.job_id,
+            ended.retry_count,
+        ))
+        .parent_close_policy(ParentClosePolicy::Abandon)
+        .cancel_type(ChildWorkflowCancellationType::Abandon)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .static_summary(format!("{} of {}", input.message.event, ended.job_id))
+        .build();
+    // It must have started before this workflow ends. If it has before, as after a reset, it is under way.
+    let _ = ctx
+        .start_child_workflow(WebhookDelivery::run, input, options)
+        .await;
+}
+
+/// Ends the workflow as the job ended.
+pub(super) fn close(
+    ctx: &WorkflowContext<MediaGeneration>,
+    ended: JobState,
+) -> WorkflowResult<JobState> {
+    ctx.upsert_search_attributes([JOB_STATUS.value_set(ended.status.to_string())]);
+    update(ctx, |state| state.clone_from(&ended));
+    match (ended.status, &ended.error) {
+        (JobStatus::Failed, Some(error)) => Err(failed(error.clone(), ended)),
+        (JobStatus::Canceled, _) => Err(WorkflowTermination::cancelled_with_details(ended)),
+        _ => Ok(ended),
+    }
+}
+
+fn failed(error: JobError, state: JobState) -> WorkflowTermination {
+    let failure = ApplicationFailure::builder(error.detail)
+        .type_name(error.kind.to_string())
+        .non_retryable(true)
+        .details(state)
+        .build();
+    WorkflowTermination::failed_application(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::StoredMedia;
+
+    fn media(outcomes: &str) -> Vec<Media> {
+        let outcome = |letter| match letter {
+            'c' => MediaOutcome::Completed(StoredMedia {
+                s3_key: String::new(),
+                content_type: String::new(),
+                size: 1,
+                sha256: String::new(),
+                attempts: 1,
+                started_at: Timestamp::UNIX_EPOCH,
+                completed_at: Timestamp::UNIX_EPOCH,
+            }),
+            'f' => MediaOutcome::Failed {
+                error: JobError::new(FailureType::SourceExpired, "gone"),
+                attempts: Some(1),
+            },
+            _ => MediaOutcome::Canceled,
+        };
+        outcomes
+            .chars()
+            .zip(0..)
+            .map(|(letter, index)| Media {
+                index,
+                outcome: outcome(letter),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_outputs_and_the_stop_make_the_ending() {
+        use crate::job::JobStatus::{Canceled, Completed, Failed, Partial};
+        for (outcomes, stop, expected) in [
+            ("cc", None, Completed),
+            ("cf", None, Partial),
+            ("ff", None, Failed),
+            ("cc", Some(Stop::Canceled), Completed),
+            ("cx", Some(Stop::Canceled), Canceled),
+            ("xx", Some(Stop::Canceled), Canceled),
+            ("cf", Some(Stop::Canceled), Partial),
+            ("cc", Some(Stop::DeadlineExceeded), Completed),
+            ("cx", Some(Stop::DeadlineExceeded), Partial),
+            ("xx", Some(Stop::DeadlineExceeded), Failed),
+        ] {
+            let (status, error) = Ending::of(&media(outcomes), stop).into_status();
+            assert_eq!(status, expected, "{outcomes} {stop:?}");
+            assert_eq!(
+                error.is_some(),
+                matches!(status, Partial | Failed),
+                "{outcomes} {stop:?}"
+            );
+        }
+    }
+}

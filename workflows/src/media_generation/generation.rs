@@ -1,0 +1,423 @@
+//! Having the outputs made: a prediction is bought, unless there is one, and waited for. Nothing of ours runs while it does.
+
+use std::{pin::Pin, pin::pin, time::Duration};
+
+use futures::{FutureExt, future::FusedFuture};
+use jiff::Timestamp;
+use temporalio_workflow::{
+    ActivityExecutionError, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
+    WorkflowContext, common::error::TimeoutType, select,
+};
+
+use super::{
+    MediaGeneration, Start, doubt,
+    ending::Ending,
+    persisting::Made,
+    progress::{enter, now, time_until, update},
+    stop::{self, Stop},
+};
+use crate::{
+    contract::{
+        self, Activities, DAY,
+        collect::{CollectInput, CollectOutcome, EndedPrediction, Occasion},
+        generate::{GenerateInput, GenerateOutcome, GenerateRecord},
+    },
+    failure::{FailureType, JobError, read_activity_failure},
+    job::{
+        Doubt, DoubtCause, IfNotFound, MediaStatus, PredictionId, PredictionRef, ProviderName,
+        ProviderState, Stage,
+    },
+};
+
+/// The one provider that there is.
+pub(super) const PROVIDER: ProviderName = ProviderName::Replicate;
+
+/// How long a report is waited for before the prediction is looked at without one.
+const FIRST_LOOK_BESIDE_REPORTS: Duration = Duration::from_mins(5);
+
+/// A prediction that was bought.
+enum Bought {
+    /// It was just submitted, and is none of the quick ones.
+    Slow(ProviderState),
+    /// Nobody knows whether it has ended.
+    Found(PredictionRef),
+    /// It has ended.
+    Ended(EndedPrediction),
+}
+
+/// Has the outputs made, and returns what is to be stored.
+pub(super) async fn obtain(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<Made, Ending> {
+    let (start, resumed) = ctx.state(|workflow| {
+        let resumed = workflow.state.provider.clone();
+        (workflow.start, resumed)
+    });
+    let bought = match (start, resumed) {
+        (Start::Resume, Some(provider)) => {
+            if ctx.state(|workflow| workflow.state.count(MediaStatus::Pending) > 0) {
+                return Ok(Made::left(ctx, &provider));
+            }
+            Bought::Found(provider.prediction)
+        }
+        (Start::New | Start::Resume, _) => purchase(ctx, stop.as_mut()).await?,
+        (Start::Settle, _) => settle(ctx, stop.as_mut()).await?,
+        (Start::Regenerate, _) => regenerate(ctx, stop.as_mut()).await?,
+    };
+    let ended = match bought {
+        Bought::Ended(ended) => ended,
+        Bought::Slow(state) => {
+            let prediction = state.prediction.clone();
+            update(ctx, |job| job.bought(state));
+            wait(ctx, stop, &prediction, FIRST_LOOK_BESIDE_REPORTS).await?
+        }
+        Bought::Found(prediction) => wait(ctx, stop, &prediction, Duration::ZERO).await?,
+    };
+    update(ctx, |job| job.bought(ended.state.clone()));
+    match ended.outputs() {
+        Ok(outputs) => Ok(Made::of(ctx, &ended.state, outputs)),
+        Err(error) => Err(Ending::Failed(error)),
+    }
+}
+
+/// Submits until the provider has the work, or says for good that it will not take it.
+async fn purchase(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<Bought, Ending> {
+    let mut refusals = Refusals::new(now(ctx));
+    loop {
+        enter(ctx, Stage::Queued);
+        let (error, retry_after) = match generate(ctx, stop.as_mut()).await? {
+            GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
+            GenerateOutcome::Submitted { state, is_slow } => {
+                return Ok(if is_slow {
+                    Bought::Slow(state)
+                } else {
+                    found(ctx, state)
+                });
+            }
+            GenerateOutcome::Refused {
+                error,
+                retry_after_seconds,
+            } => (error, retry_after_seconds.map(Duration::from_secs)),
+            GenerateOutcome::InDoubt(doubt) => {
+                match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
+                    doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
+                    doubt::Settlement::NotBought => {}
+                    doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {}
+                    doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
+                        return Err(Ending::Failed(unknown()));
+                    }
+                }
+                update(ctx, |job| job.doubt = None);
+                (lost_submission(), None)
+            }
+        };
+        enter(ctx, Stage::Queued);
+        refusals
+            .back_off(ctx, stop.as_mut(), error, retry_after)
+            .await?;
+    }
+}
+
+/// Looks once more for a submission that an earlier run left in doubt, and never submits.
+async fn settle(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<Bought, Ending> {
+    let Some(doubt) = ctx.state(|workflow| workflow.state.doubt.clone()) else {
+        return Err(Ending::Failed(unknown()));
+    };
+    match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
+        doubt::Settlement::Bought(state) => Ok(found(ctx, state)),
+        doubt::Settlement::NotBought => {
+            update(ctx, |job| job.doubt = None);
+            let detail = "the provider did not take the submission; nothing was bought";
+            Err(Ending::Failed(JobError::new(
+                FailureType::ProviderUnavailable,
+                detail,
+            )))
+        }
+        doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
+            Err(Ending::Failed(unknown()))
+        }
+    }
+}
+
+/// Pays again, unless what an earlier run left in doubt shows up.
+async fn regenerate(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<Bought, Ending> {
+    if let Some(doubt) = ctx.state(|workflow| workflow.state.doubt.clone()) {
+        if let doubt::Settlement::Bought(state) =
+            doubt::reconcile(ctx, stop.as_mut(), &doubt).await?
+        {
+            return Ok(found(ctx, state));
+        }
+        update(ctx, |job| job.doubt = None);
+    }
+    purchase(ctx, stop).await
+}
+
+fn found(ctx: &WorkflowContext<MediaGeneration>, state: ProviderState) -> Bought {
+    let prediction = state.prediction.clone();
+    update(ctx, |job| job.bought(state));
+    Bought::Found(prediction)
+}
+
+/// Submits once.
+async fn generate(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+) -> Result<GenerateOutcome, Ending> {
+    /// The deadline itself ends the job; the activity is not to be timed out at the same moment.
+    const MARGIN: Duration = Duration::from_mins(1);
+    let deadline = stop::deadline(ctx);
+    let time_left = deadline.map_or(DAY, |deadline| time_until(ctx, deadline) + MARGIN);
+    let began = now(ctx);
+    let input = ctx.state(|workflow| GenerateInput {
+        job_id: workflow.state.job_id.clone(),
+        request: workflow.state.request.clone(),
+        since: workflow.state.started_at.unwrap_or(began),
+        deadline,
+        first_run_id: ctx.info().first_execution_run_id().to_owned(),
+    });
+    let scope = WorkflowCancellationToken::new();
+    let options = contract::generate::options(PROVIDER, &input.request, time_left, scope.clone());
+    let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
+    select! {
+        result = generating => Ok(outcome(ctx, result, began)),
+        stop = stop => {
+            scope.cancel();
+            let known = generating.await;
+            Err(stop::stop_generation(ctx, stop, outcome(ctx, known, began)).await)
+        }
+    }
+}
+
+/// What is known of a submission, however its activity ended.
+fn outcome(
+    ctx: &WorkflowContext<MediaGeneration>,
+    result: Result<GenerateOutcome, ActivityExecutionError>,
+    began: Timestamp,
+) -> GenerateOutcome {
+    let refused = |kind, detail: String| GenerateOutcome::Refused {
+        error: JobError::new(kind, detail),
+        retry_after_seconds: None,
+    };
+    let record_lost = || {
+        GenerateOutcome::InDoubt(Doubt {
+            submission_id: None,
+            since: began,
+            until: now(ctx),
+            clock_skew_ms: None,
+            cause: DoubtCause::Interrupted,
+            search_seconds: 15 * 60,
+            if_not_found: IfNotFound::Fail,
+        })
+    };
+    let failure = match result {
+        Ok(outcome) => return outcome,
+        // It had not begun.
+        Err(ActivityExecutionError::Cancelled(_)) => {
+            return refused(
+                FailureType::Interrupted,
+                "it was never submitted".to_owned(),
+            );
+        }
+        Err(failure) => failure,
+    };
+    let Some(timeout) = failure.as_timeout() else {
+        return record_lost();
+    };
+    match timeout.last_heartbeat_details::<GenerateRecord>() {
+        Ok(Some(GenerateRecord::Submitted(state))) => GenerateOutcome::Submitted {
+            state,
+            is_slow: false,
+        },
+        Ok(Some(GenerateRecord::Submitting(doubt))) => GenerateOutcome::InDoubt(doubt),
+        Ok(Some(GenerateRecord::Refused)) => refused(
+            FailureType::Interrupted,
+            "the worker that asked the provider is gone".to_owned(),
+        ),
+        // It waited for its turn for all of its time.
+        Ok(None)
+            if matches!(
+                timeout.timeout_type(),
+                TimeoutType::ScheduleToStart | TimeoutType::ScheduleToClose
+            ) =>
+        {
+            refused(
+                FailureType::TimedOut,
+                read_activity_failure(&failure).0.detail,
+            )
+        }
+        // Whoever submits records it first.
+        Ok(None) => refused(
+            FailureType::Interrupted,
+            "the worker that was to ask the provider is gone".to_owned(),
+        ),
+        Err(_) => record_lost(),
+    }
+}
+
+/// Waits for the end of a prediction: for the provider's report, or until looks of ours find it. The report only says when
+/// to look.
+async fn wait(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    prediction: &PredictionRef,
+    first_look: Duration,
+) -> Result<EndedPrediction, Ending> {
+    enter(ctx, Stage::Generating);
+    loop {
+        // Forgotten before the look is scheduled: one that comes later is of something that the look may not have seen.
+        let is_reported = ctx
+            .state_mut(|workflow| workflow.reports.remove(&prediction.id))
+            .is_some();
+        let occasion = match is_reported {
+            true => Occasion::Reported,
+            false if ctx.state(|workflow| workflow.expects_reports) => Occasion::BesideReports,
+            false => Occasion::Polled,
+        };
+        let scope = WorkflowCancellationToken::new();
+        let mut looking = pin!(look(ctx, prediction, occasion, first_look, scope.clone()).fuse());
+        let mut reported = pin!(report(ctx, &prediction.id, occasion).fuse());
+        select! {
+            found = looking => return match found {
+                Ok(CollectOutcome::Ended(ended)) => Ok(ended),
+                Ok(CollectOutcome::Lost { error }) => {
+                    stop::cancel(ctx, prediction).await;
+                    Err(Ending::Failed(error))
+                }
+                Err(failure) => {
+                    stop::cancel(ctx, prediction).await;
+                    Err(Ending::Failed(read_activity_failure(&failure).0))
+                }
+            },
+            () = reported => scope.cancel(),
+            stop = stop => {
+                scope.cancel();
+                stop::cancel(ctx, prediction).await;
+                return Err(stop.into());
+            }
+        }
+    }
+}
+
+async fn look(
+    ctx: &WorkflowContext<MediaGeneration>,
+    prediction: &PredictionRef,
+    occasion: Occasion,
+    first_look: Duration,
+    scope: WorkflowCancellationToken,
+) -> Result<CollectOutcome, ActivityExecutionError> {
+    if occasion == Occasion::BesideReports && !first_look.is_zero() {
+        let waiting = TimerOptions::builder(first_look)
+            .cancellation_token(scope.clone())
+            .summary("a report of the provider's".to_owned());
+        ctx.timer(waiting.build()).await;
+    }
+    let input = CollectInput {
+        prediction: prediction.clone(),
+        occasion,
+    };
+    let options = contract::collect::options(&input, scope);
+    ctx.execute_activity(Activities::collect, input, options)
+        .await
+}
+
+/// Resolves when the end of a prediction is reported that is looked at without a report. One that was reported is looked at
+/// until it has ended.
+async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occasion: Occasion) {
+    if occasion == Occasion::Reported {
+        return futures::future::pending().await;
+    }
+    // Whether the workflow is canceled meanwhile is for the caller to see.
+    let detached = WaitConditionOptions::builder()
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
+    let id = id.clone();
+    let _ = ctx
+        .wait_condition_with_options(move |workflow| workflow.reports.contains_key(&id), detached)
+        .await;
+}
+
+/// How often the provider did not take the work, and since when.
+struct Refusals {
+    count: u32,
+    since: Timestamp,
+}
+
+impl Refusals {
+    fn new(since: Timestamp) -> Self {
+        Self { count: 0, since }
+    }
+
+    /// Waits until it makes sense to ask again.
+    ///
+    /// # Errors
+    /// How the job ends, if it makes none, or if it is to stop.
+    async fn back_off(
+        &mut self,
+        ctx: &WorkflowContext<MediaGeneration>,
+        stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+        error: JobError,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Ending> {
+        const LONGEST: Duration = Duration::from_mins(5);
+        let has_waited =
+            Duration::try_from(now(ctx).duration_since(self.since)).unwrap_or_default();
+        if has_waited >= patience(error.kind) {
+            return Err(Ending::Failed(error));
+        }
+        let growing = Duration::from_secs(1 << self.count.min(10));
+        self.count += 1;
+        let scope = WorkflowCancellationToken::new();
+        let waiting = TimerOptions::builder(retry_after.unwrap_or(growing).min(LONGEST))
+            .cancellation_token(scope.clone())
+            .summary(format!("asks the provider again: {}", error.kind));
+        let mut waiting = pin!(ctx.timer(waiting.build()).fuse());
+        let mut stop = stop;
+        select! {
+            _ = waiting => Ok(()),
+            stop = stop => {
+                scope.cancel();
+                Err(Ending::stopped_after(stop, &error))
+            }
+        }
+    }
+}
+
+/// How long a job waits for a provider that refuses it like this.
+fn patience(kind: FailureType) -> Duration {
+    match kind {
+        // An operator's trouble, and not the job's: a token is renewed, a bill is paid.
+        FailureType::ProviderUnauthorized | FailureType::ProviderInsufficientCredit => {
+            Duration::from_hours(1)
+        }
+        FailureType::ProviderRateLimited
+        | FailureType::ProviderUnavailable
+        | FailureType::ProviderUnreadable
+        | FailureType::Interrupted => DAY,
+        _ => Duration::ZERO,
+    }
+}
+
+fn unknown() -> JobError {
+    JobError::new(
+        FailureType::SubmissionUnknown,
+        "a submission was sent, its answer is lost, and the provider shows no prediction for this job; \
+         nothing was submitted again, as that may cost twice",
+    )
+}
+
+fn lost_submission() -> JobError {
+    JobError::new(
+        FailureType::ProviderUnavailable,
+        "the provider did not take a submission",
+    )
+}
