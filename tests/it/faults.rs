@@ -179,8 +179,9 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
         "{endings:?}"
     );
     assert!(slowest <= Duration::from_secs(10), "{slowest:?}");
+    // What was being bought is declared lost with its worker after 30 s without a beat.
     assert!(
-        slowest_without_worker <= Duration::from_secs(25),
+        slowest_without_worker <= Duration::from_secs(45),
         "{slowest_without_worker:?}"
     );
     let now = Timestamp::now();
