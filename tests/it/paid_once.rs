@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use darkroom::dev::{
-    Options,
+    Options, Stack,
     provider::{control::Outage, sign_webhook},
 };
 use darkroom_workflows::{MediaGeneration, job::PredictionStatus};
@@ -42,7 +42,12 @@ async fn problem_of(response: Response) -> (StatusCode, String) {
 
 /// What happened to a job of the shared stack.
 pub(crate) async fn history(job_id: &str) -> Vec<HistoryEvent> {
-    let client = shared().temporal.client().await.unwrap();
+    history_of(shared(), job_id).await
+}
+
+/// What happened to a job.
+pub(crate) async fn history_of(stack: &Stack, job_id: &str) -> Vec<HistoryEvent> {
+    let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
     handle
         .fetch_history(WorkflowFetchHistoryOptions::default())

@@ -1,5 +1,6 @@
 //! What is taken back in Temporal, by whoever operates it, is not paid for again.
 
+use darkroom::dev::Stack;
 use serde_json::{Value, json};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
@@ -54,7 +55,7 @@ async fn reset_to_the_beginning(api: &Api, id: &str) {
         .iter()
         .find(|event| event.event_type() == EventType::WorkflowTaskCompleted)
         .unwrap();
-    reset(id, task).await;
+    reset(shared(), id, task.event_id).await;
     until("a job that has found its prediction again", async || {
         let events = history(id).await;
         let is_reset = |event: &HistoryEvent| match &event.attributes {
@@ -77,8 +78,8 @@ async fn reset_to_the_beginning(api: &Api, id: &str) {
 }
 
 /// Takes a workflow back to a task of its own.
-async fn reset(job_id: &str, task: &HistoryEvent) {
-    let mut client: Client = shared().temporal.client().await.unwrap();
+pub(crate) async fn reset(stack: &Stack, job_id: &str, task_id: i64) {
+    let mut client: Client = stack.temporal.client().await.unwrap();
     let request = ResetWorkflowExecutionRequest {
         namespace: client.namespace(),
         workflow_execution: Some(WorkflowExecution {
@@ -86,8 +87,8 @@ async fn reset(job_id: &str, task: &HistoryEvent) {
             run_id: String::new(),
         }),
         reason: "test".to_owned(),
-        workflow_task_finish_event_id: task.event_id,
-        request_id: job_id.to_owned(),
+        workflow_task_finish_event_id: task_id,
+        request_id: format!("{job_id}-{task_id}"),
         ..Default::default()
     };
     WorkflowService::reset_workflow_execution(&mut client, request.into_request())
@@ -95,9 +96,8 @@ async fn reset(job_id: &str, task: &HistoryEvent) {
         .unwrap();
 }
 
-async fn reset_before_persists(api: &Api, job: &Value) {
-    let id = job["job_id"].as_str().unwrap();
-    let events = history(id).await;
+/// The task that scheduled the persists.
+pub(crate) fn task_before_persists(events: &[HistoryEvent]) -> i64 {
     let persist = events.iter().position(|event| match &event.attributes {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
             .activity_type
@@ -108,7 +108,13 @@ async fn reset_before_persists(api: &Api, job: &Value) {
     let before = events[..persist.unwrap()]
         .iter()
         .rfind(|event| event.event_type() == EventType::WorkflowTaskCompleted);
-    reset(id, before.unwrap()).await;
+    before.unwrap().event_id
+}
+
+async fn reset_before_persists(api: &Api, job: &Value) {
+    let id = job["job_id"].as_str().unwrap();
+    let events = history(id).await;
+    reset(shared(), id, task_before_persists(&events)).await;
     let again = api.ended(id).await;
     assert_eq!(
         (&again["status"], count(&again, "completed")),

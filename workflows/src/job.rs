@@ -91,6 +91,9 @@ pub struct JobState {
     /// Whose it is; nobody's in particular where callers have no keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
+    /// The run of the workflow that the state is of; a reset makes another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// What was asked.
     pub request: JobRequest,
     /// Where it stands.
@@ -137,6 +140,7 @@ impl JobState {
         Self {
             job_id,
             tenant,
+            run_id: None,
             request,
             status: JobStatus::Pending,
             stage: Some(Stage::Queued),

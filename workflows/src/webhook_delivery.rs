@@ -114,7 +114,9 @@ impl WebhookDeliveryInput {
         let event = WebhookEvent::of(job.status)
             .filter(|event| job.request.webhook_events.contains(*event))?;
         let url = job.request.webhook_url.clone()?;
-        let id = format!("msg_{}_{}", job.job_id, job.retry_count);
+        // A reset tells of another end, which a receiver is not to take for a repetition.
+        let run = job.run_id.as_deref().unwrap_or_default();
+        let id = format!("msg_{}_{run}", job.job_id);
         let body = serde_json::json!({
             "type": event,
             "timestamp": job.completed_at,
@@ -128,6 +130,17 @@ impl WebhookDeliveryInput {
                     "failed": job.count(MediaStatus::Failed),
                     "canceled": job.count(MediaStatus::Canceled),
                 },
+                "provider": job.provider.as_ref().map(|provider| serde_json::json!({
+                    "name": provider.prediction.provider,
+                    "prediction_id": provider.prediction.id,
+                    "status": provider.status,
+                    "cancel_outcome": provider.cancel_outcome,
+                    "created_at": provider.created_at,
+                    "started_at": provider.started_at,
+                    "completed_at": provider.completed_at,
+                    "error": provider.error,
+                })),
+                "in_doubt_since": job.doubt.as_ref().map(|doubt| doubt.since),
                 "error": job.error,
                 "retry_count": job.retry_count,
                 "created_at": job.created_at,

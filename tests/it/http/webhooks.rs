@@ -1,11 +1,16 @@
 //! Telling callers how their jobs ended, to a receiver that verifies messages with the library of the specification's authors.
 
+use std::collections::BTreeSet;
+
 use darkroom::dev::{Options, Stack};
 use serde_json::{Value, json};
+use temporalio_client::WorkflowCountOptions;
 
 use crate::{
     harness::{Api, job, options, start, until},
+    paid_once::history_of,
     receiver::Receiver,
+    resets::{reset, task_before_persists},
 };
 
 async fn world(name: &str) -> (Stack, Api, Receiver) {
@@ -96,9 +101,14 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
             .iter()
             .find(|(_, message)| message["data"]["job_id"] == id)
             .unwrap_or_else(|| panic!("{event}"));
+        assert_eq!(message["type"], event);
+        assert!(
+            message_id.starts_with(&format!("msg_{id}_")),
+            "{message_id}"
+        );
         assert_eq!(
-            (message["type"].as_str(), message_id),
-            (Some(event), &format!("msg_{id}_0"))
+            message["data"]["provider"]["prediction_id"],
+            job["provider"]["prediction_id"]
         );
         assert_eq!(message["data"]["status"], job["status"]);
         assert_eq!(message["timestamp"], job["completed_at"]);
@@ -116,6 +126,39 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
             .await
             .is_empty()
     );
+}
+
+/// A reset has another end, which a receiver is not to take for a repetition; of the one before nobody tells any more.
+#[tokio::test]
+async fn a_job_that_is_reset_tells_of_its_last_end() {
+    let (stack, api, receiver) = world("webhooks-reset").await;
+    receiver.answer(&[503]);
+    let first = api.run(&told(&receiver, job(1, json!({})))).await;
+    let id = first["job_id"].as_str().unwrap();
+    until("first attempt", async || {
+        (receiver.count() == 1).then_some(())
+    })
+    .await;
+    let task = task_before_persists(&history_of(&stack, id).await);
+    reset(&stack, id, task).await;
+    until("two messages", async || {
+        (receiver.count() == 2).then_some(())
+    })
+    .await;
+    delivery_is(&api, id, "delivered").await;
+    let secret = secret(&api).await;
+    let messages = receiver.messages(&secret);
+    let ids: BTreeSet<_> = messages.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    // The earlier delivery would be due again five seconds after its first attempt.
+    let client = stack.temporal.client().await.unwrap();
+    until("deliveries that have ended", async || {
+        let open = "WorkflowType = 'WebhookDelivery' AND ExecutionStatus = 'Running'";
+        let open = client.count_workflows(open, WorkflowCountOptions::default());
+        (open.await.unwrap().count() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.count(), 2);
 }
 
 #[tokio::test]

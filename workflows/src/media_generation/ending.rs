@@ -2,8 +2,8 @@
 
 use temporalio_workflow::{
     ChildWorkflowCancellationType, ChildWorkflowOptions, ParentClosePolicy,
-    WorkflowCancellationToken, WorkflowContext, WorkflowResult, WorkflowTermination,
-    common::error::ApplicationFailure,
+    WorkflowCancellationToken, WorkflowContext, WorkflowIdReusePolicy, WorkflowResult,
+    WorkflowTermination, common::error::ApplicationFailure,
 };
 
 use super::{
@@ -148,12 +148,14 @@ pub(super) async fn notify(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
             &ended.job_id,
             ended.retry_count,
         ))
+        // After a reset, what was to be told before is no longer so.
+        .id_reuse_policy(WorkflowIdReusePolicy::TerminateIfRunning)
         .parent_close_policy(ParentClosePolicy::Abandon)
         .cancel_type(ChildWorkflowCancellationType::Abandon)
         .cancellation_token(WorkflowCancellationToken::new())
         .static_summary(format!("{} of {}", input.message.event, ended.job_id))
         .build();
-    // It must have started before this workflow ends. If it has before, as after a reset, it is under way.
+    // It must have started before this workflow ends.
     let _ = ctx
         .start_child_workflow(WebhookDelivery::run, input, options)
         .await;

@@ -10,7 +10,10 @@ use crate::job::{JobState, JobStatus, MediaStatus, Stage, timestamp};
 
 /// Begins a run: the job waits for its turn.
 pub(super) fn begin(ctx: &WorkflowContext<MediaGeneration>) {
-    update(ctx, |state| state.started_at = Some(state.updated_at));
+    update(ctx, |state| {
+        state.started_at = Some(state.updated_at);
+        state.run_id = Some(ctx.run_id().to_owned());
+    });
 }
 
 /// Enters a stage.
