@@ -221,6 +221,25 @@ fn manifest(job_id: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_model_without_a_prompt_gets_a_large_input() {
+    let api = Api::of(shared());
+    let mut request = job(2, json!({"missing": [1], "missing_for_ms": 1500}));
+    request.as_object_mut().unwrap().remove("prompt");
+    request["input"]["mask"] = "x".repeat(250_000).into();
+    let partial = api.run(&request).await;
+    assert_eq!(
+        (&partial["status"], &partial["prompt"]),
+        (&json!("partial"), &Value::Null)
+    );
+    let id = partial["job_id"].as_str().unwrap();
+    until("a job that is completed", async || {
+        api.act(id, "retry").await;
+        (api.ended(id).await["status"] == "completed").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn all_outputs_are_scheduled_in_one_workflow_task() {
     let api = Api::of(shared());
     // A report of the end would add its own look, and a marker with it, whenever it comes before generate has ended.

@@ -25,7 +25,10 @@ pub mod webhook;
 use std::time::Duration;
 
 use temporalio_macros::activity_definitions;
-use temporalio_workflow::{RetryPolicy, common::ActivityError};
+use temporalio_workflow::{
+    RetryPolicy,
+    common::{ActivityError, Priority},
+};
 
 pub use self::activities::{
     CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
@@ -124,6 +127,17 @@ impl Activities {
 
 /// The longest that anything of a job is waited for, unless its own deadline says otherwise.
 pub const DAY: Duration = Duration::from_hours(24);
+
+/// What must not wait behind what can, whosever it is.
+const URGENT: u32 = 1;
+
+/// What somebody waits for that was there before.
+const SOON: u32 = 2;
+
+/// Priority before others; whose turn it is within it stays as it was.
+fn priority(key: u32) -> Priority {
+    Priority::builder().priority_key(key).build()
+}
 
 fn backoff(maximum_interval: Duration) -> RetryPolicy {
     RetryPolicy::builder()

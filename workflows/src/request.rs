@@ -8,7 +8,7 @@ mod webhook;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 pub use self::{
     free_form::{Metadata, ModelInput},
@@ -17,14 +17,15 @@ pub use self::{
     webhook::{WebhookEvent, WebhookEvents, WebhookUrl},
 };
 
-/// A request for media: the body of `POST /v1/jobs` and the input of the workflow.
+/// A request for media: the body of `POST /v1/jobs` and the input of the workflow. It has a prompt, an input, or both.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields, expecting = "an object", remote = "Self")]
 pub struct JobRequest {
     /// The model to call.
     pub model: Model,
-    /// What to make.
-    pub prompt: Prompt,
+    /// What to make; not every model takes words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Prompt>,
     /// How many files to ask the provider for.
     #[serde(default)]
     pub num_outputs: NumOutputs,
@@ -37,7 +38,10 @@ pub struct JobRequest {
     /// How long the job may take from when it was accepted; as long as it takes if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<DeadlineSeconds>,
-    /// Further inputs, passed to the model as they are. The named fields above win over keys of the same name.
+    /// How soon the job is to be worked on beside others.
+    #[serde(default, skip_serializing_if = "JobPriority::is_usual")]
+    pub priority: JobPriority,
+    /// Further inputs, passed to the model as they are.
     #[serde(default, skip_serializing_if = "ModelInput::is_empty")]
     pub input: ModelInput,
     /// The caller's own labels, returned as they came.
@@ -49,6 +53,35 @@ pub struct JobRequest {
     /// Which ends to tell of.
     #[serde(default, skip_serializing_if = "WebhookEvents::is_default")]
     pub webhook_events: WebhookEvents,
+}
+
+impl JobRequest {
+    /// What is asked for on one line, for a reader who scans: `limit` characters at most.
+    #[must_use]
+    pub fn excerpt(&self, limit: usize) -> String {
+        match &self.prompt {
+            Some(prompt) => prompt.excerpt(limit),
+            None => "an input without a prompt".chars().take(limit).collect(),
+        }
+    }
+}
+
+impl Serialize for JobRequest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JobRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let request = Self::deserialize(deserializer)?;
+        if request.prompt.is_none() && request.input.is_empty() {
+            return Err(D::Error::custom(
+                "must have a prompt, or an input for a model that takes no prompt",
+            ));
+        }
+        Ok(request)
+    }
 }
 
 /// Why a value is not acceptable. The message names the rule and reads well after the name of the field.
@@ -126,6 +159,58 @@ impl From<DeadlineSeconds> for u64 {
     }
 }
 
+/// How soon a job is to be worked on beside others, as Temporal counts: 3 is usual, 4 and 5 are later. Nobody may ask for more
+/// than others have: 1 and 2 are for what the operator starts, and for what must not wait.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct JobPriority(u8);
+
+impl JobPriority {
+    const USUAL: u8 = 3;
+    const LAST: u8 = 5;
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_usual(&self) -> bool {
+        self.0 == Self::USUAL
+    }
+}
+
+impl Default for JobPriority {
+    fn default() -> Self {
+        Self(Self::USUAL)
+    }
+}
+
+impl TryFrom<u64> for JobPriority {
+    type Error = Invalid;
+
+    fn try_from(number: u64) -> Result<Self, Invalid> {
+        match u8::try_from(number) {
+            Ok(number) if (Self::USUAL..=Self::LAST).contains(&number) => Ok(Self(number)),
+            _ => Err(Invalid(format!(
+                "must be {}, which is usual, to {}, which is last, not {number}",
+                Self::USUAL,
+                Self::LAST
+            ))),
+        }
+    }
+}
+
+impl From<JobPriority> for u64 {
+    fn from(priority: JobPriority) -> Self {
+        priority.0.into()
+    }
+}
+
 /// A file format to ask a provider for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -159,13 +244,29 @@ mod tests {
     fn a_minimal_request_gets_defaults_and_survives_a_round_trip() {
         let request = parse(json!({"model": "acme/photo:v1.2", "prompt": "a fox"})).unwrap();
         assert_eq!(request.num_outputs.get(), 1);
-        assert_eq!(request.model.version(), Some("v1.2"));
+        assert_eq!(request.model.to_string(), "acme/photo:v1.2");
         let json = serde_json::to_value(&request).unwrap();
         assert_eq!(
             json,
             json!({"model": "acme/photo:v1.2", "prompt": "a fox", "num_outputs": 1})
         );
         assert_eq!(parse(json).unwrap(), request);
+    }
+
+    #[test]
+    fn a_model_may_take_no_prompt() {
+        let request = parse(json!({"model": "a/b", "input": {"image": "https://x/y"}})).unwrap();
+        assert_eq!(request.prompt, None);
+        for nothing in [
+            json!({"model": "a/b"}),
+            json!({"model": "a/b", "input": {}}),
+        ] {
+            assert!(
+                parse(nothing)
+                    .unwrap_err()
+                    .contains("a prompt, or an input")
+            );
+        }
     }
 
     /// A list within a list, and so on.
@@ -222,13 +323,19 @@ mod tests {
             ("num_outputs", json!(-1), "invalid value"),
             ("num_outputs", json!("4"), "invalid type"),
             ("output_format", json!("bmp"), "unknown variant"),
+            ("priority", json!(2), "3, which is usual, to 5"),
             ("deadline_seconds", json!(0), "1 to 604800, not 0"),
             ("deadline_seconds", json!(604_801), "not 604801"),
             ("seed", json!(1.5), "invalid type"),
             (
                 "input",
-                json!({"x": "y".repeat(65_536)}),
-                "at most 65536 bytes",
+                json!({"x": "y".repeat(262_144)}),
+                "at most 262144 bytes",
+            ),
+            (
+                "input",
+                json!({"num_outputs": 2}),
+                "beside input, not in it",
             ),
             ("metadata", json!({long_key: "v"}), "keys of 1 to 40"),
             ("metadata", json!({"k": 1}), "invalid type"),

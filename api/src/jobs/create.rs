@@ -10,12 +10,13 @@ use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
     job::{JobId, JobState, JobStatus, timestamp},
     media_generation::Start,
-    request::JobRequest,
+    request::{JobRequest, Prompt},
     search_attributes::{JOB_STATUS, MODEL, TENANT},
+    tenant::Tenant,
 };
 use poem::{Response, http::header};
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
-use temporalio_common::{MemoValues, search_attributes::SearchAttributes};
+use temporalio_common::{MemoValues, Priority, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
 use super::{
@@ -175,11 +176,19 @@ async fn accept(
     let reuse = WorkflowIdReusePolicy::RejectDuplicate;
     start(context, state.clone(), Start::New, reuse, request_id).await?;
     tracing::info!(%job_id, "job accepted");
-    tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_str(), "asked for");
+    tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "asked for");
     metrics::accepted();
     View::of(context, Snapshot::fresh(state))
         .await
         .map(Arc::new)
+}
+
+/// Tenants take turns, and whatever a job has done is dispatched by its own.
+fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priority {
+    Priority::builder()
+        .priority_key(u32::from(request.priority.get()))
+        .maybe_fairness_key(tenant.map(Tenant::as_str))
+        .build()
 }
 
 /// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
@@ -217,12 +226,9 @@ pub(crate) async fn start(
         .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(SearchAttributes::new(attributes))
-        .static_summary(format!(
-            "{} · {}",
-            request.model,
-            request.prompt.excerpt(60)
-        ))
+        .static_summary(format!("{} · {}", request.model, request.excerpt(60)))
         .maybe_memo(memo)
+        .priority(priority(tenant.as_ref(), request))
         .task_timeout(TASK_TIMEOUT)
         .rpc_options(temporal::rpc_options())
         .build();

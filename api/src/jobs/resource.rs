@@ -9,8 +9,8 @@ use darkroom_workflows::{
         PredictionStatus, ProviderName, ProviderState, Stage,
     },
     request::{
-        DeadlineSeconds, JobRequest, Metadata, Model, ModelInput, NumOutputs, OutputFormat, Prompt,
-        WebhookEvents, WebhookUrl,
+        DeadlineSeconds, JobPriority, JobRequest, Metadata, Model, ModelInput, NumOutputs,
+        OutputFormat, Prompt, WebhookEvents, WebhookUrl,
     },
 };
 use futures::future::try_join_all;
@@ -32,11 +32,12 @@ pub(super) struct JobResource {
     /// Whether the state may be behind the truth, as no worker could be asked.
     stale: bool,
     model: Model,
-    prompt: Prompt,
+    prompt: Option<Prompt>,
     num_outputs: NumOutputs,
     seed: Option<u64>,
     output_format: Option<OutputFormat>,
     deadline_seconds: Option<DeadlineSeconds>,
+    priority: JobPriority,
     input: ModelInput,
     metadata: Metadata,
     webhook_url: Option<WebhookUrl>,
@@ -134,6 +135,7 @@ impl JobResource {
             seed,
             output_format,
             deadline_seconds,
+            priority,
             input,
             metadata,
             webhook_url,
@@ -171,6 +173,7 @@ impl JobResource {
             seed,
             output_format,
             deadline_seconds,
+            priority,
             input,
             metadata,
             webhook_url,

@@ -13,14 +13,14 @@ use serde_json::{Map, Value};
 #[derive(Object)]
 #[oai(example, deny_unknown_fields)]
 pub(crate) struct JobRequest {
-    /// The model to call: `owner/name`, or `owner/name:version`.
+    /// The model to call: `owner/name`, `owner/name:version`, or a version alone.
     #[oai(validator(
-        pattern = "^(deployments/)?[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64})?$"
+        pattern = "^([0-9a-f]{64}|(deployments/)?[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64})?)$"
     ))]
     model: String,
-    /// What to make.
+    /// What to make. Not every model takes words: where there is an `input`, it may be absent.
     #[oai(validator(min_length = 1, max_length = 10_000))]
-    prompt: String,
+    prompt: Option<String>,
     /// How many files to ask the provider for.
     #[oai(
         default = "one",
@@ -34,8 +34,14 @@ pub(crate) struct JobRequest {
     /// How long the job may take from when it was accepted; as long as it takes if absent.
     #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
     deadline_seconds: Option<u32>,
-    /// Further inputs, passed to the model as they are. The named fields above win over keys of the same name. At most
-    /// 65,536 bytes.
+    /// How soon the job is to be worked on beside others: 3 is usual, 4 and 5 are later.
+    #[oai(
+        default = "usual",
+        validator(minimum(value = "3"), maximum(value = "5"))
+    )]
+    priority: u32,
+    /// Further inputs, passed to the model as they are: at most 262,144 bytes. What has a field of its own here, as
+    /// `num_outputs`, is refused in it.
     #[oai(default = "no_inputs")]
     input: Any<Map<String, Value>>,
     /// Labels of your own, returned as they came: at most 50 keys of 1 to 40 characters, with values of at most 500.
@@ -56,6 +62,10 @@ fn all_events() -> Vec<WebhookEvent> {
         WebhookEvent::Failed,
         WebhookEvent::Canceled,
     ]
+}
+
+fn usual() -> u32 {
+    3
 }
 
 fn no_inputs() -> Any<Map<String, Value>> {
@@ -79,11 +89,12 @@ pub(crate) struct Job {
     /// Whether the state may be behind the truth, as no worker could be asked.
     stale: bool,
     model: String,
-    prompt: String,
+    prompt: Option<String>,
     num_outputs: u32,
     seed: Option<u64>,
     output_format: Option<OutputFormat>,
     deadline_seconds: Option<u32>,
+    priority: u32,
     input: Any<Map<String, Value>>,
     metadata: HashMap<String, String>,
     webhook_url: Option<String>,

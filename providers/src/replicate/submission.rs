@@ -121,14 +121,12 @@ fn unanswered(progress: Progress, words: String) -> SubmitError {
 /// The path and the body of the call. A model is named in the body, official or not, a deployment in the path.
 fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
     let model = &submission.request.model;
-    let (path, mut body) = if model.is_deployment() {
-        let (owner, name) = (model.owner(), model.name());
-        (format!("deployments/{owner}/{name}/predictions"), json!({}))
-    } else {
-        (
+    let (path, mut body) = match model.deployment() {
+        Some((owner, name)) => (format!("deployments/{owner}/{name}/predictions"), json!({})),
+        None => (
             "predictions".to_owned(),
             json!({"version": model.to_string()}),
-        )
+        ),
     };
     body["input"] = Value::Object(input(submission.request));
     if let Some(webhook) = replicate.webhook(submission.job_id, submission.submission_id) {
@@ -138,11 +136,13 @@ fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
     (path, body)
 }
 
-/// The inputs as the model gets them: the caller's own, and the named ones over them. A model of one output may not know
-/// `num_outputs` at all, so 1 goes unsaid.
+/// The inputs as the model gets them: the caller's own, and the named ones. A model of one output may not know `num_outputs` at
+/// all, so 1 goes unsaid.
 fn input(request: &JobRequest) -> Map<String, Value> {
     let mut input = request.input.as_map().clone();
-    input.insert("prompt".to_owned(), request.prompt.as_str().into());
+    if let Some(prompt) = &request.prompt {
+        input.insert("prompt".to_owned(), prompt.as_str().into());
+    }
     if request.num_outputs.get() > 1 {
         input.insert("num_outputs".to_owned(), request.num_outputs.get().into());
     }
@@ -265,14 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn named_inputs_win_over_free_ones() {
+    fn a_model_gets_what_was_said_and_nothing_else() {
         let (_, body) = submission_of(json!({
-            "model": "acme/photo", "prompt": "named", "num_outputs": 3, "seed": 7, "output_format": "webp",
-            "input": {"prompt": "free", "steps": 20},
+            "model": "acme/photo", "prompt": "a fox", "num_outputs": 3, "seed": 7, "output_format": "webp",
+            "input": {"steps": 20},
         }));
         assert_eq!(
             body["input"],
-            json!({"prompt": "named", "steps": 20, "num_outputs": 3, "seed": 7, "output_format": "webp"})
+            json!({"prompt": "a fox", "steps": 20, "num_outputs": 3, "seed": 7, "output_format": "webp"})
+        );
+        let upscaled = json!({"model": "acme/upscaler", "input": {"image": "https://x/y"}});
+        assert_eq!(
+            submission_of(upscaled).1["input"],
+            json!({"image": "https://x/y"})
         );
     }
 

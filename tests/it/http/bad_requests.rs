@@ -145,7 +145,13 @@ fn cases() -> Vec<Case> {
         with("more than a week", "deadline_seconds", json!(604_801)),
         with("input as text", "input", json!("aspect_ratio")),
         with("input as a list", "input", json!([1])),
-        with("too much input", "input", json!({"x": "y".repeat(65_536)})),
+        with("too much input", "input", json!({"x": "y".repeat(262_144)})),
+        with(
+            "a field of its own within input",
+            "input",
+            json!({"num_outputs": 2}),
+        ),
+        with("to be before others", "priority", json!(2)),
         with("metadata that is no text", "metadata", json!({"order": 7})),
         with(
             "a metadata key that is too long",

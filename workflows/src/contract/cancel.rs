@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
-use super::backoff;
+use super::{URGENT, backoff, priority};
 use crate::job::PredictionRef;
 
 /// The input of `cancel_generation`.
@@ -24,6 +24,7 @@ pub fn options(input: &CancelGenerationInput) -> ActivityOptions {
     })
     .task_queue(input.prediction.provider.reads_queue())
     .cancellation_token(WorkflowCancellationToken::new())
+    .priority(priority(URGENT))
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary("cancel what may still run".to_owned())
     .build()

@@ -8,7 +8,7 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken,
 };
 
-use super::{DAY, backoff};
+use super::{DAY, SOON, backoff, priority};
 use crate::{
     failure::{FailureType, JobError},
     job::{PredictionRef, PredictionStatus, ProviderState},
@@ -154,6 +154,7 @@ pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> Activi
     .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary(summary.to_owned())
+    .maybe_priority((input.occasion == Occasion::Reported).then(|| priority(SOON)))
     .build()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
-use super::{DAY, backoff};
+use super::{DAY, SOON, backoff, priority};
 use crate::job::{Doubt, JobId, ProviderName, ProviderState};
 
 /// The input of `find`.
@@ -40,6 +40,7 @@ pub fn options(provider: ProviderName, scope: WorkflowCancellationToken) -> Acti
     })
     .task_queue(provider.reads_queue())
     .cancellation_token(scope)
+    .priority(priority(SOON))
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary("a submission whose answer is lost".to_owned())
     .build()

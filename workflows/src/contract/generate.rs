@@ -95,7 +95,7 @@ pub fn options(
     .retry_policy(once())
     .summary(format!(
         "{outputs} of {} by {}",
-        request.prompt.excerpt(40),
+        request.excerpt(40),
         request.model
     ))
     .build()

@@ -1,20 +1,26 @@
 //! What we pass on without understanding it: bounded, so that a job's history stays small.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeSeed, Error, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::Invalid;
 
-/// Inputs for the model beside the named ones: at most 64 KiB as JSON, so that a job's history stays small, and nested 32
-/// times at most, as what carries them is nested itself and must be read back.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
+/// Inputs for the model beside the named ones: at most 256 KiB as JSON, so that a job's history stays small, and nested 32
+/// times at most, as what carries them is nested itself and must be read back. What has a field of its own is not among them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(into = "Map<String, Value>")]
 pub struct ModelInput(Map<String, Value>);
 
+/// What has a field of its own in a request.
+const NAMED: [&str; 4] = ["prompt", "num_outputs", "seed", "output_format"];
+
 impl ModelInput {
-    const MAX_BYTES: usize = 64 * 1024;
+    const MAX_BYTES: usize = 256 * 1024;
     const MAX_DEPTH: usize = 32;
 
     /// The inputs by name.
@@ -46,6 +52,49 @@ impl TryFrom<Map<String, Value>> for ModelInput {
             )));
         }
         Ok(Self(map))
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Map<String, Value>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut map = Map::new();
+                while let Some(name) = entries.next_key::<String>()? {
+                    let value = if NAMED.contains(&name.as_str()) {
+                        entries.next_value_seed(Misplaced)?
+                    } else {
+                        entries.next_value()?
+                    };
+                    map.insert(name, value);
+                }
+                Ok(map)
+            }
+        }
+
+        let map = deserializer.deserialize_map(Entries)?;
+        Self::try_from(map).map_err(D::Error::custom)
+    }
+}
+
+/// A value under a name that has a field of its own: an error at its place.
+struct Misplaced;
+
+impl<'de> DeserializeSeed<'de> for Misplaced {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<Value, D::Error> {
+        Err(D::Error::custom(
+            "has a field of its own: put it beside input, not in it",
+        ))
     }
 }
 

@@ -6,42 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`; or the name of a
-/// deployment of one's own at the provider, `deployments/owner/name`.
+/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`; a version alone, 64 of
+/// `0-9 a-f`; or the name of a deployment of one's own at the provider, `deployments/owner/name`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Model {
-    is_deployment: bool,
-    owner: String,
-    name: String,
-    version: Option<String>,
+pub struct Model(Name);
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Name {
+    /// `owner/name`, and the version if one is pinned.
+    Model { path: String },
+    /// A version, which tells its model.
+    Version { id: String },
+    /// `owner/name` of a deployment.
+    Deployment { owner: String, name: String },
 }
 
 impl Model {
     const MAX_PART: usize = 64;
 
-    /// Whether it names a deployment.
+    /// Owner and name, if it names a deployment.
     #[must_use]
-    pub fn is_deployment(&self) -> bool {
-        self.is_deployment
-    }
-
-    /// Who publishes the model.
-    #[must_use]
-    pub fn owner(&self) -> &str {
-        &self.owner
-    }
-
-    /// The model's name among its owner's.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The pinned version, if any.
-    #[must_use]
-    pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+    pub fn deployment(&self) -> Option<(&str, &str)> {
+        match &self.0 {
+            Name::Deployment { owner, name } => Some((owner, name)),
+            Name::Model { .. } | Name::Version { .. } => None,
+        }
     }
 }
 
@@ -51,7 +41,8 @@ impl TryFrom<String> for Model {
     fn try_from(text: String) -> Result<Self, Invalid> {
         let invalid = || {
             Invalid(format!(
-                "must be \"owner/name\", \"owner/name:version\" or \"deployments/owner/name\", each part 1 to {} of A-Z a-z 0-9 . _ -",
+                "must be \"owner/name\", \"owner/name:version\", a version of 64 hexadecimal digits or \"deployments/owner/name\", \
+                 each part 1 to {} of A-Z a-z 0-9 . _ -",
                 Self::MAX_PART
             ))
         };
@@ -62,22 +53,28 @@ impl TryFrom<String> for Model {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
-        let deployment = text
-            .strip_prefix("deployments/")
-            .filter(|path| path.contains('/'));
+        let is_version = text.len() == 64
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_version {
+            return Ok(Self(Name::Version { id: text }));
+        }
+        let deployment = text.strip_prefix("deployments/");
+        if let Some((owner, name)) = deployment.and_then(|path| path.split_once('/')) {
+            if !is_part(owner) || !is_part(name) {
+                return Err(invalid());
+            }
+            let (owner, name) = (owner.to_owned(), name.to_owned());
+            return Ok(Self(Name::Deployment { owner, name }));
+        }
         let (path, version) = match text.split_once(':') {
-            _ if deployment.is_some() => (deployment.unwrap_or_default(), None),
             Some((path, version)) => (path, Some(version)),
             None => (text.as_str(), None),
         };
         let (owner, name) = path.split_once('/').ok_or_else(invalid)?;
         if is_part(owner) && is_part(name) && version.is_none_or(is_part) {
-            Ok(Self {
-                is_deployment: deployment.is_some(),
-                owner: owner.to_owned(),
-                name: name.to_owned(),
-                version: version.map(str::to_owned),
-            })
+            Ok(Self(Name::Model { path: text }))
         } else {
             Err(invalid())
         }
@@ -86,15 +83,10 @@ impl TryFrom<String> for Model {
 
 impl fmt::Display for Model {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.is_deployment {
-            "deployments/"
-        } else {
-            ""
-        };
-        write!(formatter, "{prefix}{}/{}", self.owner, self.name)?;
-        match &self.version {
-            Some(version) => write!(formatter, ":{version}"),
-            None => Ok(()),
+        match &self.0 {
+            Name::Model { path } => formatter.write_str(path),
+            Name::Version { id } => formatter.write_str(id),
+            Name::Deployment { owner, name } => write!(formatter, "deployments/{owner}/{name}"),
         }
     }
 }
@@ -111,7 +103,9 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip() {
+        let version = "0123456789abcdef".repeat(4);
         for (name, is_deployment) in [
+            (version.as_str(), false),
             ("acme/photo", false),
             ("acme/photo:v1", false),
             ("deployments/acme/app", true),
@@ -119,7 +113,7 @@ mod tests {
         ] {
             let model = Model::try_from(name.to_owned()).unwrap();
             assert_eq!(
-                (model.to_string().as_str(), model.is_deployment()),
+                (model.to_string().as_str(), model.deployment().is_some()),
                 (name, is_deployment)
             );
         }
