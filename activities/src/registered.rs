@@ -28,7 +28,7 @@ use crate::{
     deliver_webhook::Courier,
     failure::attempted,
     finalize,
-    generate::{self, GenerationPolicy},
+    generate::{self, GenerationPolicy, Throttle},
     heartbeat::Handover,
     persist::{self, Engine, Sources},
     sweep,
@@ -48,6 +48,8 @@ pub struct Activities {
     pub provider: Arc<dyn Provider>,
     /// How it is paid.
     pub policy: GenerationPolicy,
+    /// Where it is told that the provider asks to slow down.
+    pub throttle: Throttle,
     /// Where outputs come from.
     pub sources: Sources,
     /// What moves them into the store.
@@ -70,8 +72,15 @@ impl Activities {
         ctx: ActivityContext,
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
-        let (provider, policy, stopping) = (&*self.provider, self.policy, &self.stopping);
-        Ok(generate::generate(provider, policy, &ctx, stopping, &input).await)
+        let outcome = generate::generate(
+            &*self.provider,
+            self.policy,
+            &self.throttle,
+            &ctx,
+            &self.stopping,
+            &input,
+        );
+        Ok(outcome.await)
     }
 
     /// See [`generate::collect`].

@@ -112,6 +112,8 @@ fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Co
     ] {
         command.args(["--dynamic-config-value", &format!("{key}=1")]);
     }
+    // Tenants take turns.
+    command.args(["--dynamic-config-value", "matching.enableFairness=true"]);
     for name in search_attributes::NAMES {
         command.args(["--search-attribute", &format!("{name}=Keyword")]);
     }

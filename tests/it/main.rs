@@ -18,6 +18,7 @@ mod histories;
 mod http;
 mod http2;
 mod jobs;
+mod limits;
 mod metrics;
 mod operations;
 mod outages;

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
@@ -35,6 +35,8 @@ const LONGEST_GENERATION_SECONDS: Variable = Variable::new("LONGEST_GENERATION_S
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
 const REPLICATE_BASE_URL: Variable =
     Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
+const REPLICATE_CREATES_PER_MINUTE: Variable = Variable::new("REPLICATE_CREATES_PER_MINUTE", "600");
+const REPLICATE_READS_PER_MINUTE: Variable = Variable::new("REPLICATE_READS_PER_MINUTE", "3000");
 const DARKROOM_PUBLIC_URL: Variable =
     Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
@@ -45,7 +47,10 @@ const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "20000"
 /// Replicate's own API.
 const REPLICATE: &str = "https://api.replicate.com/v1";
 
-// Neither can be zero, which the compiler checks.
+// None of them can be zero, which the compiler checks.
+/// What Replicate allows an account. <https://replicate.com/docs/topics/predictions/rate-limits>
+const REPLICATE_CREATES: NonZeroU32 = NonZeroU32::new(600).unwrap();
+const REPLICATE_READS: NonZeroU32 = NonZeroU32::new(3000).unwrap();
 const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
@@ -130,6 +135,10 @@ pub struct ProviderConfig {
     pub public_url: Option<Url>,
     /// How predictions are bought.
     pub policy: GenerationPolicy,
+    /// How many a minute, by all workers together; without end if absent.
+    pub creates_per_minute: Option<NonZeroU32>,
+    /// How many other calls a minute.
+    pub reads_per_minute: Option<NonZeroU32>,
 }
 
 /// Which task queues a process serves: at least one.
@@ -189,7 +198,14 @@ impl ProviderConfig {
                 "must be https, as the provider reports to nothing else and would refuse each job"
             )
         );
+        let is_replicate = base_url.as_str() == REPLICATE;
         Ok(Self {
+            creates_per_minute: REPLICATE_CREATES_PER_MINUTE
+                .optional()?
+                .or(is_replicate.then_some(REPLICATE_CREATES)),
+            reads_per_minute: REPLICATE_READS_PER_MINUTE
+                .optional()?
+                .or(is_replicate.then_some(REPLICATE_READS)),
             base_url,
             token: REPLICATE_API_TOKEN.secret()?,
             public_url,

@@ -7,6 +7,7 @@
 //! - `serving`: running them until told to stop, and renewing what wears out
 //! - `interceptors`: what happens around each of them
 //! - `forgetting`: what a query must not leave behind
+//! - `pacing`: how often a provider is asked
 //! - `deployment`: which build gets work
 //! - `readiness`: whether it does its work
 //! - `sweeping`: the schedule by which abandoned uploads are swept
@@ -18,6 +19,7 @@ mod connect;
 mod deployment;
 mod forgetting;
 mod interceptors;
+mod pacing;
 mod readiness;
 mod registration;
 mod serving;
@@ -26,16 +28,18 @@ mod sweeping;
 use std::sync::Arc;
 
 use anyhow::Result;
+use darkroom_activities::generate::Throttle;
 use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
 };
+use darkroom_workflows::job::ProviderName;
 use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
-use self::{readiness::Serving, registration::Registration};
+use self::{pacing::Pacing, readiness::Serving, registration::Registration};
 
 /// Serves the configured task queues until `shutdown`. Then it polls no more, lets outputs on their way arrive or hands them
 /// over, and returns within half a minute.
@@ -65,10 +69,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         .telemetry_options(metrics::of_temporal())
         .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
-    let registration = Registration::new(runtime, client.clone(), &config)?;
+    let (throttle, refusals) = Throttle::new();
+    let registration = Registration::new(runtime, client.clone(), &config, throttle)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;
+        let configured = config.provider.creates_per_minute.map(pacing::per_second);
+        let queue = ProviderName::Replicate.submissions_queue();
+        let pacing = Pacing::new(client.clone(), queue, configured).keep(refusals);
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { shutdown.run_until_cancelled(pacing).await });
     }
     if let Some(deployment) = &config.build.deployment {
         let build = config.build.id.clone();

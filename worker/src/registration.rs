@@ -6,6 +6,7 @@ use anyhow::{Context, Error, Result};
 use darkroom_activities::{
     Activities,
     deliver_webhook::Courier,
+    generate::Throttle,
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
     registered::{
@@ -32,6 +33,7 @@ use crate::{
     deployment,
     forgetting::ForgetAfterQuery,
     interceptors::{HandOn, Spans, Wear, Wearing},
+    pacing,
 };
 
 /// How long a worker that was renewed lets its activities finish before the SDK asks them to: as long as any output may take.
@@ -96,15 +98,24 @@ pub(crate) struct Registration {
     deployment: WorkerDeploymentOptions,
     generate_slots: usize,
     persist_slots: usize,
+    creates_per_second: Option<f64>,
+    reads_per_second: Option<f64>,
     pub(crate) renew_after: u64,
 }
 
 impl Registration {
-    pub(crate) fn new(runtime: CoreRuntime, client: Client, config: &Config) -> Result<Self> {
+    pub(crate) fn new(
+        runtime: CoreRuntime,
+        client: Client,
+        config: &Config,
+        throttle: Throttle,
+    ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config)?,
+            activities: activities(config, throttle)?,
+            creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
+            reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
             generate_slots: config.generate_concurrency.get(),
             persist_slots: config.persist_concurrency.get(),
@@ -163,9 +174,19 @@ impl Registration {
             .graceful_shutdown_period(GRACE)
             .sticky_queue_schedule_to_start_timeout(STICKY)
             .tuner(tuner(slots))
+            // Each worker says so, as the last one that polls counts.
+            .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
         self.forgetful(options)
             .with_context(|| format!("cannot serve {}", queue.name()))
+    }
+
+    fn rate(&self, queue: Queue) -> Option<f64> {
+        match queue {
+            Queue::Submissions(_) => self.creates_per_second,
+            Queue::Reads(_) => self.reads_per_second,
+            Queue::Workflows | Queue::Persist => None,
+        }
     }
 
     /// What `Worker::new` does, with a hand kept on the core for [`ForgetAfterQuery`].
@@ -187,7 +208,7 @@ impl Registration {
     }
 }
 
-fn activities(config: &Config) -> Result<Activities> {
+fn activities(config: &Config, throttle: Throttle) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(
         provider.base_url.clone(),
@@ -212,6 +233,7 @@ fn activities(config: &Config) -> Result<Activities> {
     Ok(Activities {
         provider: Arc::new(Counted(replicate)),
         policy: provider.policy,
+        throttle,
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
         engine: Engine {
             storage: config.storage.clone(),

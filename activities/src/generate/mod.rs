@@ -31,7 +31,7 @@ use darkroom_workflows::{
     job::{IfNotFound, PredictionStatus},
 };
 use temporalio_sdk::activities::ActivityContext;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{cancel::cancel_generation, collect::collect, find::find};
@@ -57,6 +57,41 @@ pub struct GenerationPolicy {
     pub submission_search_seconds: u32,
     /// The longest that a provider may work on a prediction of a job without a deadline.
     pub longest_generation: Duration,
+}
+
+/// Where an attempt tells that the provider asks to slow down. What comes of it is not for the attempt to say.
+#[derive(Clone, Debug)]
+pub struct Throttle(mpsc::Sender<Duration>);
+
+/// How long the provider asks to wait, each time that it does.
+#[derive(Debug)]
+pub struct Refusals(mpsc::Receiver<Duration>);
+
+impl Throttle {
+    /// A throttle, and where it is heard.
+    #[must_use]
+    pub fn new() -> (Self, Refusals) {
+        let (sender, receiver) = mpsc::channel(16);
+        (Self(sender), Refusals(receiver))
+    }
+
+    fn refused(&self, retry_after: Duration) {
+        // One that is not heard is like the others that are.
+        let _ = self.0.try_send(retry_after);
+    }
+}
+
+impl Refusals {
+    /// The longest wait of those asked for since the last time; it is waited for.
+    pub async fn next(&mut self) -> Duration {
+        let Some(mut longest) = self.0.recv().await else {
+            return std::future::pending().await;
+        };
+        while let Ok(further) = self.0.try_recv() {
+            longest = longest.max(further);
+        }
+        longest
+    }
 }
 
 /// What to do about a submission that nobody can account for.
@@ -93,6 +128,7 @@ impl From<SubmissionPolicy> for IfNotFound {
 pub async fn generate(
     provider: &dyn Provider,
     policy: GenerationPolicy,
+    throttle: &Throttle,
     ctx: &ActivityContext,
     stopping: &CancellationToken,
     input: &GenerateInput,
@@ -117,7 +153,16 @@ pub async fn generate(
     };
     match outcome {
         Ok(prediction) => look(provider, stopping, prediction).await,
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            if let GenerateOutcome::Refused {
+                retry_after_seconds: Some(seconds),
+                ..
+            } = &outcome
+            {
+                throttle.refused(Duration::from_secs(*seconds));
+            }
+            outcome
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use poem::{
     Body, Endpoint, EndpointExt, FromRequest, IntoResponse, Request, RequestBody, Response, Route,
     get, handler,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     post,
     web::{Data, Json, Path, Query},
 };
@@ -54,6 +54,9 @@ async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Resul
         }
         return Ok(Json(body).with_status(status).into_response());
     }
+    if let Some(refused) = limited(&request) {
+        return Ok(refused);
+    }
     let authorization = request.header(header::AUTHORIZATION).unwrap_or_default();
     let token = authorization
         .strip_prefix("Bearer ")
@@ -69,6 +72,17 @@ async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Resul
         .call(request)
         .await
         .map(IntoResponse::into_response)
+}
+
+/// What a call is told that comes too soon after others.
+fn limited(request: &Request) -> Option<Response> {
+    let state = request.data::<Arc<State>>()?;
+    let is_create = request.method() == Method::POST && !request.uri().path().ends_with("/cancel");
+    let seconds = state.buckets().take(is_create).err()?;
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let detail = format!("Request was throttled. Expected available in {seconds} seconds.");
+    let body = json!({"detail": detail, "status": status.as_u16(), "retry_after": seconds});
+    Some(Json(body).with_status(status).into_response())
 }
 
 /// The body of a create call. Unknown fields are refused, as Replicate refuses them.

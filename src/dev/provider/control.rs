@@ -1,7 +1,8 @@
 //! What goes wrong when told to, and what was asked: `PUT /control/outage` with `{"status": 500, "seconds": 60}`, and
-//! `GET /control/ledger`.
+//! `GET /control/ledger`; `PUT /control/limits` with
+//! `{"creates_per_minute": 6, "create_burst": 1}`.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use poem::{
@@ -13,7 +14,10 @@ use poem::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::State;
+use super::{
+    State,
+    limits::{Buckets, Limits},
+};
 
 /// A time during which every call to the API is answered with an error, and nothing is done.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -43,6 +47,10 @@ impl Outage {
 }
 
 impl State {
+    pub(super) fn buckets(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn fail(&self, outage: Outage) {
         let until = Some(Timestamp::now() + SignedDuration::from_secs(outage.seconds.into()));
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -59,12 +67,19 @@ impl State {
 pub(super) fn routes() -> Route {
     Route::new()
         .at("/outage", put(put_outage))
+        .at("/limits", put(put_limits))
         .at("/ledger", get(read_ledger))
 }
 
 #[handler]
 fn put_outage(Data(state): Data<&Arc<State>>, Json(outage): Json<Outage>) -> StatusCode {
     state.fail(outage);
+    StatusCode::NO_CONTENT
+}
+
+#[handler]
+fn put_limits(Data(state): Data<&Arc<State>>, Json(limits): Json<Limits>) -> StatusCode {
+    *state.buckets() = Buckets::new(limits);
     StatusCode::NO_CONTENT
 }
 
@@ -84,5 +99,9 @@ fn read_ledger(Data(state): Data<&Arc<State>>) -> Json<Value> {
             })
         })
         .collect();
-    Json(json!({"creates": entries.len(), "predictions": entries}))
+    Json(json!({
+        "creates": entries.len(),
+        "calls": state.buckets().calls(),
+        "predictions": entries,
+    }))
 }

@@ -5,12 +5,14 @@
 //! - [`prediction`]: what a prediction is and how it stands at a moment
 //! - [`script`]: what a request may tell it to do
 //! - [`control`]: outages, and the ledger of what was asked
+//! - [`limits`]: how many calls a minute are taken
 //! - `api`: the contract
 //! - `webhook`: reports, signed
 //! - `store`: the predictions, in memory and on disk
 //! - `render`: pictures
 
 pub mod control;
+pub mod limits;
 pub mod prediction;
 pub mod script;
 
@@ -31,7 +33,12 @@ use poem::{EndpointExt, Route, Server, listener::TcpAcceptor};
 use tokio::{net::TcpListener, task::AbortHandle};
 
 pub use self::webhook::{SECRET as WEBHOOK_SECRET, sign as sign_webhook};
-use self::{control::Outage, prediction::Prediction, store::Store};
+use self::{
+    control::Outage,
+    limits::{Buckets, Calls, Limits},
+    prediction::Prediction,
+    store::Store,
+};
 
 /// The token that the provider takes.
 pub const TOKEN: &str = "darkroom-on-loopback";
@@ -67,6 +74,7 @@ impl ProviderServer {
             latency,
             http,
             outage: Mutex::new(None),
+            buckets: Mutex::default(),
         });
         let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
         let routes = Route::new()
@@ -92,6 +100,17 @@ impl ProviderServer {
         self.state.store.newest_first(|_| true, usize::MAX)
     }
 
+    /// Takes no more calls than this from now on.
+    pub fn limit(&self, limits: Limits) {
+        *self.state.buckets() = Buckets::new(limits);
+    }
+
+    /// The calls since then.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.state.buckets().calls()
+    }
+
     /// Answers every call with an error for a while.
     pub fn fail(&self, outage: Outage) {
         self.state.fail(outage);
@@ -110,4 +129,5 @@ struct State {
     latency: Duration,
     http: reqwest::Client,
     outage: Mutex<Option<Outage>>,
+    buckets: Mutex<Buckets>,
 }

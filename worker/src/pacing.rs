@@ -1,0 +1,195 @@
+//! How often a provider is asked, by all workers together: Temporal dispatches no more of a queue's activities a second. Where the
+//! provider allows less than was configured, and says so, the queue is slowed down, and let go faster again little by little.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use darkroom_activities::generate::Refusals;
+use jiff::Timestamp;
+use temporalio_client::{
+    Client, NamespacedClient,
+    grpc::WorkflowService,
+    tonic::{IntoRequest, Status},
+};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::TaskQueueType,
+    taskqueue::v1::{RateLimit, TaskQueue},
+    workflowservice::v1::{
+        DescribeTaskQueueRequest, UpdateTaskQueueConfigRequest,
+        update_task_queue_config_request::RateLimitUpdate,
+    },
+};
+
+/// How much of a limit is used: Temporal's own clock is a little early.
+const SHARE: f64 = 0.9;
+
+/// How often to look whether a queue can be let go faster.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long a rate is tried before the next.
+const TRIED_FOR: Duration = Duration::from_mins(1);
+
+/// How much faster the next is.
+const FASTER: f64 = 1.5;
+
+/// A wait from which on a provider's word is taken for its pace, and not for that of a moment.
+const PACE: Duration = Duration::from_secs(5);
+
+/// The rate beyond which a queue without a limit of its own needs none.
+const UNLIMITED: f64 = 20.0;
+
+/// Marks the limits that are ours.
+const REASON: &str = "darkroom: the provider allows no more";
+
+/// How many activities a second are dispatched under a limit a minute.
+pub(crate) fn per_second(per_minute: NonZeroU32) -> f64 {
+    SHARE * f64::from(per_minute.get()) / 60.0
+}
+
+/// A queue whose provider may allow less than was configured.
+pub(crate) struct Pacing {
+    client: Client,
+    queue: &'static str,
+    configured: Option<f64>,
+}
+
+impl Pacing {
+    pub(crate) fn new(client: Client, queue: &'static str, configured: Option<f64>) -> Self {
+        Self {
+            client,
+            queue,
+            configured,
+        }
+    }
+
+    /// Keeps the queue at the provider's pace. It never returns.
+    pub(crate) async fn keep(self, mut refusals: Refusals) {
+        loop {
+            let kept = tokio::select! {
+                retry_after = refusals.next() => self.slow_down(retry_after).await,
+                () = tokio::time::sleep(INTERVAL) => self.speed_up().await,
+            };
+            if let Err(status) = kept {
+                tracing::warn!(queue = self.queue, code = ?status.code(), "cannot set the pace of a queue");
+            }
+        }
+    }
+
+    async fn slow_down(&self, retry_after: Duration) -> Result<(), Status> {
+        let current = self
+            .current()
+            .await?
+            .map(|(rate, _)| rate)
+            .or(self.configured);
+        let rate = slower(current, retry_after);
+        if current.is_none_or(|current| rate < current) {
+            tracing::warn!(
+                queue = self.queue,
+                per_minute = rate * 60.0,
+                "the provider asks to slow down"
+            );
+            self.set(Some(rate)).await?;
+        }
+        Ok(())
+    }
+
+    async fn speed_up(&self) -> Result<(), Status> {
+        let Some((rate, since)) = self.current().await? else {
+            return Ok(());
+        };
+        let age = Timestamp::now().duration_since(since);
+        if Duration::try_from(age).unwrap_or_default() < TRIED_FOR {
+            return Ok(());
+        }
+        let rate = faster(rate, self.configured);
+        tracing::info!(
+            queue = self.queue,
+            per_minute = rate.map(|rate| rate * 60.0),
+            "the queue is let go faster"
+        );
+        self.set(rate).await
+    }
+
+    /// The limit that we have set, and when.
+    async fn current(&self) -> Result<Option<(f64, Timestamp)>, Status> {
+        let mut client = self.client.clone();
+        let request = DescribeTaskQueueRequest {
+            namespace: client.namespace(),
+            task_queue: Some(TaskQueue {
+                name: self.queue.to_owned(),
+                ..Default::default()
+            }),
+            task_queue_type: TaskQueueType::Activity.into(),
+            report_config: true,
+            ..Default::default()
+        };
+        let described = WorkflowService::describe_task_queue(&mut client, request.into_request());
+        let config = described.await?.into_inner().config.unwrap_or_default();
+        let limit = config.queue_rate_limit.unwrap_or_default();
+        let ours = limit.metadata.filter(|metadata| metadata.reason == REASON);
+        let since = ours.and_then(|metadata| metadata.update_time);
+        let since = since.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+        let rate = limit
+            .rate_limit
+            .map(|limit| f64::from(limit.requests_per_second));
+        Ok(rate.zip(since))
+    }
+
+    async fn set(&self, rate: Option<f64>) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        #[expect(clippy::cast_possible_truncation, reason = "the server counts so")]
+        let rate_limit = rate.map(|rate| RateLimit {
+            requests_per_second: rate as f32,
+        });
+        let request = UpdateTaskQueueConfigRequest {
+            namespace: client.namespace(),
+            identity: client.identity(),
+            task_queue: self.queue.to_owned(),
+            task_queue_type: TaskQueueType::Activity.into(),
+            update_queue_rate_limit: Some(RateLimitUpdate {
+                rate_limit,
+                reason: REASON.to_owned(),
+            }),
+            ..Default::default()
+        };
+        WorkflowService::update_task_queue_config(&mut client, request.into_request()).await?;
+        Ok(())
+    }
+}
+
+/// The rate after a refusal: what the provider says that its pace is, or half of what there was.
+fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
+    let hinted = SHARE / retry_after.as_secs_f64().max(1.0);
+    match current {
+        Some(current) if retry_after < PACE => current / 2.0,
+        Some(current) => hinted.min(current),
+        None => hinted,
+    }
+}
+
+/// The rate after a while without a refusal; none if that is as good as what was configured.
+fn faster(rate: f64, configured: Option<f64>) -> Option<f64> {
+    let rate = rate * FASTER;
+    (rate < configured.unwrap_or(UNLIMITED)).then_some(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_names_its_pace_gets_it_at_once() {
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(close(slower(Some(9.0), Duration::from_secs(10)), 0.09));
+        assert!(close(slower(Some(0.05), Duration::from_secs(10)), 0.05));
+        assert!(close(slower(Some(9.0), Duration::from_secs(1)), 4.5));
+        assert!(close(slower(None, Duration::from_secs(2)), 0.45));
+        assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.0));
+    }
+
+    #[test]
+    fn a_queue_is_let_go_little_by_little() {
+        assert_eq!(faster(2.0, Some(9.0)), Some(3.0));
+        assert_eq!(faster(7.0, Some(9.0)), None);
+        assert_eq!(faster(15.0, None), None);
+    }
+}
