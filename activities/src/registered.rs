@@ -28,7 +28,7 @@ use crate::{
     deliver_webhook::Courier,
     failure::attempted,
     finalize,
-    generate::{self, GenerationPolicy, Throttle},
+    generate::{self, GenerationPolicy, Listeners},
     heartbeat::Handover,
     persist::{self, Engine, Sources},
     sweep,
@@ -48,8 +48,8 @@ pub struct Activities {
     pub provider: Arc<dyn Provider>,
     /// How it is paid.
     pub policy: GenerationPolicy,
-    /// Where it is told that the provider asks to slow down.
-    pub throttle: Throttle,
+    /// Who hears of refusals.
+    pub listeners: Listeners,
     /// Where outputs come from.
     pub sources: Sources,
     /// What moves them into the store.
@@ -75,7 +75,7 @@ impl Activities {
         let outcome = generate::generate(
             &*self.provider,
             self.policy,
-            &self.throttle,
+            &self.listeners,
             &ctx,
             &self.stopping,
             &input,

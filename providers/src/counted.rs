@@ -47,6 +47,10 @@ impl<P: Provider> Provider for Counted<P> {
         self.0.next_look(occasion, look)
     }
 
+    async fn check(&self) -> Result<(), ProviderError> {
+        counted("check", self.0.check().await)
+    }
+
     async fn submit(
         &self,
         submission: &Submission<'_>,

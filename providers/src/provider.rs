@@ -23,6 +23,9 @@ pub trait Provider: Send + Sync {
     /// How soon to look again at a prediction that had not ended at this look; looks count from 1.
     fn next_look(&self, occasion: Occasion, look: u32) -> Duration;
 
+    /// Asks for nothing, to see whether the provider lets us in.
+    async fn check(&self) -> Result<(), ProviderError>;
+
     /// Asks for the work. This is the call that costs money: it is made once, never repeated within, over a connection that
     /// is made for it. Nothing that could be taken for the request is sent before `gate` has opened.
     async fn submit(

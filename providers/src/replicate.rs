@@ -22,7 +22,7 @@ use darkroom_workflows::{
     job::{Doubt, JobId, PredictionId, PredictionRef, ProviderName, SubmissionId},
 };
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
@@ -155,6 +155,16 @@ impl Provider for Replicate {
         };
         let position = usize::try_from(look.saturating_sub(1)).unwrap_or(usize::MAX);
         Duration::from_secs(pace[position.min(pace.len() - 1)])
+    }
+
+    async fn check(&self) -> Result<(), ProviderError> {
+        let response = self.send(self.request(Method::GET, self.url("account")?));
+        match wire::body(response.await?).await {
+            Ok(_) => Ok(()),
+            // Whatever else it says, it has let us in.
+            Err(Refusal { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
+            Err(refusal) => Err(from_anybody(refusal)),
+        }
     }
 
     async fn submit(

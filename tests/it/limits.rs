@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, start},
+    harness::{Api, job, options, start, until},
+    metrics::metrics_address,
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -82,6 +83,36 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     report(&format!("{JOBS} jobs: {calls:?}"));
     assert_eq!(calls.creates as usize, JOBS);
     assert!(calls.refused_creates as usize <= 2 * JOBS, "{calls:?}");
+}
+
+/// A worker whose token is refused gives its jobs back and takes no more; the other one buys for all.
+#[tokio::test]
+async fn a_worker_that_the_provider_refuses_fails_no_job() {
+    const JOBS: usize = 20;
+    let options = Options {
+        variables: vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())],
+        ..options("refused")
+    };
+    let stack = start(&options).await;
+    let bad = [("REPLICATE_API_TOKEN", "wrong".to_owned())];
+    let refused = stack
+        .spawn_worker("worker-refused", &options.binary, &bad)
+        .unwrap();
+    let api = Api::of(&stack);
+    let log = options.directory.join("logs/worker-refused.log");
+    until("a worker that is refused", async || {
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.contains("nothing is bought until").then_some(())
+    })
+    .await;
+    let run = async |_| api.run(&job(1, json!({}))).await;
+    for job in join_all((0..JOBS).map(run)).await {
+        assert_eq!(job["status"], "completed", "{job:#}");
+    }
+    let address = metrics_address(&options.directory, "worker-refused");
+    let ready = api.http.get(format!("http://{address}/readyz"));
+    assert_eq!(ready.send().await.unwrap().status(), 503);
+    drop(refused);
 }
 
 /// One tenant has a long queue at the provider; another has one small job.

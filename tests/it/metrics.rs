@@ -144,7 +144,8 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
 }
 
 /// Where a process serves its metrics, as it says in its log.
-fn metrics_address(directory: &Path, process: &str) -> String {
+/// Where a process of a stack says that its metrics are.
+pub(crate) fn metrics_address(directory: &Path, process: &str) -> String {
     let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
     let mut lines = log
         .lines()

@@ -303,6 +303,9 @@ async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
             "ProviderUnavailable",
         )
         .await;
+    runbook
+        .run("The provider's limits", "config get", &[])
+        .await;
     provider.fail(Outage::new(500, 0, None));
     assert_eq!(api.ended_within(&id, PATIENCE).await["status"], "completed");
     assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);

@@ -28,7 +28,7 @@ mod sweeping;
 use std::sync::Arc;
 
 use anyhow::Result;
-use darkroom_activities::generate::Throttle;
+use darkroom_activities::generate::{Access, Listeners, Throttle};
 use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
@@ -55,7 +55,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let metrics = Metrics::install(told.clone())?;
     darkroom_activities::metrics::describe();
     darkroom_providers::counted::describe();
-    let serving = Arc::new(Serving::new(config.storage.clone()));
+    let access = Access::new();
+    let serving = Arc::new(Serving::new(config.storage.clone(), access.clone()));
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
@@ -70,7 +71,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let (throttle, refusals) = Throttle::new();
-    let registration = Registration::new(runtime, client.clone(), &config, throttle)?;
+    let listeners = Listeners { throttle, access };
+    let registration = Registration::new(runtime, client.clone(), &config, listeners)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use darkroom_activities::generate::Access;
 use darkroom_config::Storage;
 use darkroom_telemetry::listener::Readiness;
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
@@ -16,13 +17,15 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// What a process serves, and from when on.
 pub(crate) struct Serving {
     storage: Storage,
+    access: Access,
     begun: OnceLock<(Client, CancellationToken)>,
 }
 
 impl Serving {
-    pub(crate) fn new(storage: Storage) -> Self {
+    pub(crate) fn new(storage: Storage, access: Access) -> Self {
         Self {
             storage,
+            access,
             begun: OnceLock::new(),
         }
     }
@@ -39,6 +42,9 @@ impl Serving {
         };
         if shutdown.is_cancelled() {
             return Err("stopping".to_owned());
+        }
+        if self.access.is_refused() {
+            return Err("the provider refuses our token, or wants credit".to_owned());
         }
         let mut client = client.clone();
         let mut request = DescribeNamespaceRequest {

@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use darkroom_activities::{
     Activities,
     deliver_webhook::Courier,
-    generate::Throttle,
+    generate::{Access, Listeners},
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
     registered::{
@@ -63,6 +63,11 @@ pub(crate) enum Queue {
 }
 
 impl Queue {
+    /// Whether what is taken from it costs money.
+    pub(crate) fn buys(self) -> bool {
+        matches!(self, Self::Submissions(_))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Workflows => WORKFLOW_QUEUE,
@@ -108,12 +113,12 @@ impl Registration {
         runtime: CoreRuntime,
         client: Client,
         config: &Config,
-        throttle: Throttle,
+        listeners: Listeners,
     ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config, throttle)?,
+            activities: activities(config, listeners)?,
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
@@ -121,6 +126,16 @@ impl Registration {
             persist_slots: config.persist_concurrency.get(),
             renew_after: config.renew_after.get(),
         })
+    }
+
+    /// Whether the provider lets us buy.
+    pub(crate) fn access(&self) -> &Access {
+        &self.activities.listeners.access
+    }
+
+    /// Returns when the provider lets us buy.
+    pub(crate) async fn access_granted(&self) {
+        self.access().granted(&*self.activities.provider).await;
     }
 
     /// A worker for a queue. Its attempts make room when `stopping` is cancelled.
@@ -208,7 +223,7 @@ impl Registration {
     }
 }
 
-fn activities(config: &Config, throttle: Throttle) -> Result<Activities> {
+fn activities(config: &Config, listeners: Listeners) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(
         provider.base_url.clone(),
@@ -233,7 +248,7 @@ fn activities(config: &Config, throttle: Throttle) -> Result<Activities> {
     Ok(Activities {
         provider: Arc::new(Counted(replicate)),
         policy: provider.policy,
-        throttle,
+        listeners,
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
         engine: Engine {
             storage: config.storage.clone(),

@@ -1,7 +1,7 @@
 //! Serving a queue until told to stop. The SDK's worker remembers every activity that it ever ran, a few hundred bytes each, so
 //! after so many of them another takes its place while it ends in order, and what it remembers goes with it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -48,6 +48,9 @@ async fn run(
 ) -> Result<()> {
     let mut running = FuturesUnordered::new();
     for number in 0.. {
+        if queue.buys() {
+            until_let_in(registration, &mut running, shutdown).await;
+        }
         if shutdown.is_cancelled() {
             break;
         }
@@ -75,10 +78,11 @@ async fn run(
                 },
                 () = shutdown.cancelled() => break,
                 () = wear.out() => break tracing::info!("worker renewed"),
+                () = registration.access().refused(), if queue.buys() => break,
             }
         }
         // What was just bought need not be looked at here; outputs go on to their ends.
-        if matches!(queue, Queue::Submissions(_)) {
+        if queue.buys() {
             stopping.cancel();
         }
         stop();
@@ -87,4 +91,22 @@ async fn run(
         ended?;
     }
     Ok(())
+}
+
+/// Waits until the provider lets us buy: jobs are for workers that it does. Those that end meanwhile are seen to.
+async fn until_let_in(
+    registration: &Registration,
+    running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
+    shutdown: &CancellationToken,
+) {
+    let mut granted = pin!(registration.access_granted());
+    loop {
+        tokio::select! {
+            Some((_, result)) = running.next() => if let Err(error) = result {
+                tracing::warn!(%error, "a worker that was to stop failed");
+            },
+            () = &mut granted => return,
+            () = shutdown.cancelled() => return,
+        }
+    }
 }

@@ -8,8 +8,10 @@
 //! - `earlier_run`: what the runs before a reset tell of that
 //! - `submission`: the paid call, and the record around it
 //! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
+//! - `throttle`, `access`: what a refusal means for the jobs after it
 //! - `find`, `collect`, `cancel`: the other three
 
+mod access;
 mod boot_time;
 mod cancel;
 mod collect;
@@ -18,6 +20,7 @@ mod find;
 mod precedent;
 mod recorder;
 mod submission;
+mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -31,10 +34,16 @@ use darkroom_workflows::{
     job::{IfNotFound, PredictionStatus},
 };
 use temporalio_sdk::activities::ActivityContext;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{cancel::cancel_generation, collect::collect, find::find};
+pub use self::{
+    access::Access,
+    cancel::cancel_generation,
+    collect::collect,
+    find::find,
+    throttle::{Refusals, Throttle},
+};
 use self::{precedent::Precedent, recorder::Recorder, submission::Purchase};
 use crate::failure::Failure;
 
@@ -57,41 +66,6 @@ pub struct GenerationPolicy {
     pub submission_search_seconds: u32,
     /// The longest that a provider may work on a prediction of a job without a deadline.
     pub longest_generation: Duration,
-}
-
-/// Where an attempt tells that the provider asks to slow down. What comes of it is not for the attempt to say.
-#[derive(Clone, Debug)]
-pub struct Throttle(mpsc::Sender<Duration>);
-
-/// How long the provider asks to wait, each time that it does.
-#[derive(Debug)]
-pub struct Refusals(mpsc::Receiver<Duration>);
-
-impl Throttle {
-    /// A throttle, and where it is heard.
-    #[must_use]
-    pub fn new() -> (Self, Refusals) {
-        let (sender, receiver) = mpsc::channel(16);
-        (Self(sender), Refusals(receiver))
-    }
-
-    fn refused(&self, retry_after: Duration) {
-        // One that is not heard is like the others that are.
-        let _ = self.0.try_send(retry_after);
-    }
-}
-
-impl Refusals {
-    /// The longest wait of those asked for since the last time; it is waited for.
-    pub async fn next(&mut self) -> Duration {
-        let Some(mut longest) = self.0.recv().await else {
-            return std::future::pending().await;
-        };
-        while let Ok(further) = self.0.try_recv() {
-            longest = longest.max(further);
-        }
-        longest
-    }
 }
 
 /// What to do about a submission that nobody can account for.
@@ -124,11 +98,41 @@ impl From<SubmissionPolicy> for IfNotFound {
     }
 }
 
+/// What is to be known of a refusal beside the job that it is of.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    /// Who hears that the provider asks to slow down.
+    pub throttle: Throttle,
+    /// Who hears that it does not let us in.
+    pub access: Access,
+}
+
+impl Listeners {
+    fn hear(&self, outcome: &GenerateOutcome) {
+        let GenerateOutcome::Refused {
+            error,
+            retry_after_seconds,
+        } = outcome
+        else {
+            return;
+        };
+        match error.kind {
+            FailureType::ProviderUnauthorized | FailureType::ProviderInsufficientCredit => {
+                self.access.refuse();
+            }
+            _ => {}
+        }
+        if let Some(seconds) = retry_after_seconds {
+            self.throttle.refused(Duration::from_secs(*seconds));
+        }
+    }
+}
+
 /// Buys a prediction, unless one was bought before, and looks at it for some seconds.
 pub async fn generate(
     provider: &dyn Provider,
     policy: GenerationPolicy,
-    throttle: &Throttle,
+    listeners: &Listeners,
     ctx: &ActivityContext,
     stopping: &CancellationToken,
     input: &GenerateInput,
@@ -154,13 +158,7 @@ pub async fn generate(
     match outcome {
         Ok(prediction) => look(provider, stopping, prediction).await,
         Err(outcome) => {
-            if let GenerateOutcome::Refused {
-                retry_after_seconds: Some(seconds),
-                ..
-            } = &outcome
-            {
-                throttle.refused(Duration::from_secs(*seconds));
-            }
+            listeners.hear(&outcome);
             outcome
         }
     }
