@@ -74,6 +74,7 @@ impl Activities {
     ) -> Result<GenerateOutcome, ActivityError> {
         let outcome = generate::generate(
             &*self.provider,
+            &self.engine.storage,
             self.policy,
             &self.listeners,
             &ctx,

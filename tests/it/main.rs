@@ -28,6 +28,7 @@ mod proxy;
 mod queries;
 mod receiver;
 mod resets;
+mod restores;
 mod runbook;
 mod telemetry;
 mod upgrade;

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use temporalio_client::{
-    Client, NamespacedClient, WorkflowFetchHistoryOptions, grpc::WorkflowService,
-    tonic::IntoRequest,
+    Client, NamespacedClient, WorkflowFetchHistoryOptions, WorkflowTerminateOptions,
+    grpc::WorkflowService, tonic::IntoRequest,
 };
 use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution,
@@ -314,6 +314,34 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     }
 }
 
+/// Whoever terminates a job leaves what it may have bought to a retry, which looks for it.
+#[tokio::test]
+async fn a_terminated_job_remembers_what_it_may_have_bought() {
+    let mut stack = start(&options("terminated")).await;
+    let api = Api::of(&stack);
+    let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "webhooks": 0});
+    let id = api.accepted(&job(1, dev)).await;
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    stack.worker.kill();
+    let client = stack.temporal.client().await.unwrap();
+    client
+        .get_workflow_handle::<MediaGeneration>(&id)
+        .terminate(WorkflowTerminateOptions::default())
+        .await
+        .unwrap();
+    let terminated = api.ended(&id).await;
+    assert!(terminated["in_doubt_since"].is_string(), "{terminated:#}");
+    stack.worker = stack.spawn("worker").unwrap();
+    assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["provider"]["prediction_id"]),
+        (&json!("completed"), &json!(prediction.id)),
+        "{job:#}"
+    );
+    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+}
+
 /// Each status with the provider's own words and with a gateway's page, the work taken before the answer, later or never.
 #[tokio::test]
 async fn an_answer_that_is_no_answer_buys_once() {
@@ -497,22 +525,19 @@ async fn a_refusal_costs_nothing_and_says_why() {
         "{detail}"
     );
 
-    // A bill and a token are an operator's trouble: the job waits for them, within its own time.
-    for (status, kind) in [
-        (402, "ProviderInsufficientCredit"),
-        (401, "ProviderUnauthorized"),
-    ] {
-        let mut request = job(2, json!({"refuse": status}));
-        request["deadline_seconds"] = 4.into();
-        let job = api.run(&request).await;
-        assert_eq!(
-            (&job["status"], &job["error"]["type"]),
-            (&json!("failed"), &json!("DeadlineExceeded"))
-        );
-        assert!(job["error"]["detail"].as_str().unwrap().contains(kind));
-        let id = job["job_id"].as_str().unwrap();
-        assert_eq!(bought(shared().provider.as_ref(), id).len(), 0);
-    }
+    // A bill is an operator's trouble: the job waits for it, within its own time.
+    let stack = start(&options("unpaid")).await;
+    let api = Api::of(&stack);
+    let mut request = job(2, json!({"refuse": 402}));
+    request["deadline_seconds"] = 4.into();
+    let unpaid = api.run(&request).await;
+    assert_eq!(
+        (&unpaid["status"], &unpaid["error"]["type"]),
+        (&json!("failed"), &json!("DeadlineExceeded"))
+    );
+    let detail = unpaid["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("ProviderInsufficientCredit"), "{detail}");
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 0);
 }
 
 #[tokio::test]

@@ -30,6 +30,10 @@ const WEBHOOK_PORTS: Variable = Variable::new("WEBHOOK_PORTS", "80,443");
 const WEBHOOK_ALLOW: Variable = Variable::new("WEBHOOK_ALLOW", "hooks.internal:8443");
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
+const DARKROOM_DOUBT_BEFORE: Variable = Variable::new(
+    "DARKROOM_DOUBT_BEFORE",
+    "2026-11-26T06:00:00Z,2026-11-26T06:20:00Z",
+);
 const SUBMISSION_SEARCH_SECONDS: Variable = Variable::new("SUBMISSION_SEARCH_SECONDS", "900");
 const LONGEST_GENERATION_SECONDS: Variable = Variable::new("LONGEST_GENERATION_SECONDS", "3600");
 const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
@@ -211,6 +215,7 @@ impl ProviderConfig {
             public_url,
             policy: GenerationPolicy {
                 submission_unknown: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
+                lost_time: DARKROOM_DOUBT_BEFORE.optional()?,
                 submission_search_seconds: SUBMISSION_SEARCH_SECONDS.or(DEFAULT_SEARCH_SECONDS)?,
                 longest_generation: longest_generation()?,
             },

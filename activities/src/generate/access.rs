@@ -34,6 +34,10 @@ impl Access {
 
     /// Returns when the provider lets us in, or does not say that it would not.
     pub async fn granted(&self, provider: &dyn Provider) {
+        // What refused a purchase may not refuse a question.
+        if self.is_refused() {
+            tokio::time::sleep(INTERVAL).await;
+        }
         while let Err(
             error @ (ProviderError::Unauthorized(_) | ProviderError::InsufficientCredit(_)),
         ) = provider.check().await

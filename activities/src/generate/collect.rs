@@ -40,10 +40,31 @@ impl Trouble {
 }
 
 /// What one look leaves for the next.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-struct Troubled {
-    trouble: Trouble,
-    since: Timestamp,
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Looked {
+    /// What trouble it had, and since when.
+    trouble: Option<(Trouble, Timestamp)>,
+}
+
+impl Looked {
+    fn last(ctx: &ActivityContext) -> Self {
+        let earlier = ctx.heartbeat_details().deserialize().ok().flatten();
+        earlier.unwrap_or_default()
+    }
+
+    /// Leaves it, which goes with a failure of this look.
+    async fn leave(self, ctx: &ActivityContext) {
+        if let Err(error) = ctx.record_heartbeat(self).await {
+            tracing::warn!(%error, "the SDK does not take a heartbeat");
+        }
+    }
+}
+
+/// A look without trouble ends whatever there was.
+async fn forget_trouble(ctx: &ActivityContext) {
+    if Looked::last(ctx).trouble.is_some() {
+        Looked::default().leave(ctx).await;
+    }
 }
 
 /// Reads a prediction.
@@ -57,6 +78,7 @@ pub async fn collect(
 ) -> Result<CollectOutcome, Failure> {
     let (trouble, error) = match provider.fetch(&input.prediction).await {
         Ok(prediction) if !prediction.state.status.is_terminal() => {
+            forget_trouble(ctx).await;
             let next_look = provider.next_look(input.occasion, ctx.info().attempt);
             let detail = format!("the provider is still at work on {}", input.prediction.id);
             return Err(Failure::retry_after(
@@ -103,19 +125,19 @@ fn lost(error: ProviderError) -> CollectOutcome {
     CollectOutcome::Lost { error }
 }
 
-/// Whether a trouble lasts. It is noted for the next look, which comes with a failure of this one.
+/// Whether a trouble lasts. It is noted for the next look.
 async fn persists(ctx: &ActivityContext, trouble: Trouble) -> bool {
     let now = timestamp(SystemTime::now());
-    let earlier: Option<Troubled> = ctx.heartbeat_details().deserialize().ok().flatten();
-    let since = match earlier {
-        Some(earlier) if earlier.trouble == trouble => earlier.since,
+    let since = match Looked::last(ctx).trouble {
+        Some((earlier, since)) if earlier == trouble => since,
         _ => now,
     };
     if now.duration_since(since) >= trouble.passes_within() {
         return true;
     }
-    if let Err(error) = ctx.record_heartbeat(Troubled { trouble, since }).await {
-        tracing::warn!(%error, "the SDK does not take a heartbeat");
-    }
+    let looked = Looked {
+        trouble: Some((trouble, since)),
+    };
+    looked.leave(ctx).await;
     false
 }

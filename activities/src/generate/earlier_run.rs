@@ -2,7 +2,10 @@
 //! recorded when they were cut off, and the prediction that later activities were about. A run that was cut off takes no record
 //! any more, so what it does not have was never sent.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use darkroom_workflows::{
     MediaGeneration,
@@ -43,21 +46,31 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
     for _ in 0..MAX_RUNS {
         let run = Run::new(ctx.client().clone(), &workflow_id, &run_id);
         let events = run.events().await?;
-        let Some(base) = base_of(&events, &run_id) else {
+        let Some((base, reset_at)) = base_of(&events, &run_id) else {
             // A run that is no reset of another one.
             return Ok(None);
         };
         let earlier = Run::new(ctx.client().clone(), &workflow_id, &base);
-        if let Some(record) = earlier.record().await? {
-            return Ok(Some(record));
+        match earlier.record().await? {
+            Some(record @ (GenerateRecord::Submitted(_) | GenerateRecord::Submitting(_))) => {
+                return Ok(Some(record));
+            }
+            record => {
+                if earlier.closed_long_before(reset_at).await? {
+                    return Err("another run may have come between it and its reset".to_owned());
+                }
+                if record.is_some() {
+                    return Ok(record);
+                }
+            }
         }
         run_id = base;
     }
     Err("it was reset too often".to_owned())
 }
 
-/// The run that a run was made of by a reset.
-fn base_of(events: &[HistoryEvent], run_id: &str) -> Option<String> {
+/// The run that a run was made of by a reset, and when.
+fn base_of(events: &[HistoryEvent], run_id: &str) -> Option<(String, SystemTime)> {
     events
         .iter()
         .rev()
@@ -65,7 +78,8 @@ fn base_of(events: &[HistoryEvent], run_id: &str) -> Option<String> {
             Some(Attributes::WorkflowTaskFailedEventAttributes(failed))
                 if failed.new_run_id == run_id && !failed.base_run_id.is_empty() =>
             {
-                Some(failed.base_run_id.clone())
+                let at = SystemTime::try_from(event.event_time?).ok()?;
+                Some((failed.base_run_id.clone(), at))
             }
             _ => None,
         })
@@ -95,6 +109,22 @@ impl Run {
             .into_events()
             .await
             .map_err(|error| error.to_string())
+    }
+
+    /// Whether the run had closed before it was reset: then there may have been others in between. A run that was open is closed
+    /// by its reset.
+    async fn closed_long_before(&self, reset_at: SystemTime) -> Result<bool, String> {
+        const AT_ONCE: Duration = Duration::from_secs(2);
+        let description = self
+            .handle
+            .describe(WorkflowDescribeOptions::default())
+            .await;
+        let description = description.map_err(|error| error.to_string())?;
+        Ok(description.close_time().is_some_and(|closed| {
+            reset_at
+                .duration_since(closed)
+                .is_ok_and(|passed| passed > AT_ONCE)
+        }))
     }
 
     /// What the run says last of a purchase.
@@ -197,7 +227,8 @@ fn record_of(outcome: GenerateOutcome) -> GenerateRecord {
     match outcome {
         GenerateOutcome::Ended(ended) => GenerateRecord::Submitted(ended.state),
         GenerateOutcome::Submitted { state, .. } => GenerateRecord::Submitted(state),
-        GenerateOutcome::Refused { .. } => GenerateRecord::Refused,
+        // What the store told it tells again.
+        GenerateOutcome::Refused { .. } | GenerateOutcome::Recorded(_) => GenerateRecord::Refused,
         GenerateOutcome::InDoubt(doubt) => GenerateRecord::Submitting(doubt),
     }
 }

@@ -5,7 +5,7 @@
 //! paid call: [`GenerateRecord`](darkroom_workflows::contract::generate::GenerateRecord).
 //!
 //! - `precedent`: whether somebody may have bought before, and what is to be done then
-//! - `earlier_run`: what the runs before a reset tell of that
+//! - `earlier_run`: what the runs before a reset tell of that; `restore`: what is known after a restore
 //! - `submission`: the paid call, and the record around it
 //! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
 //! - `throttle`, `access`: what a refusal means for the jobs after it
@@ -19,11 +19,13 @@ mod earlier_run;
 mod find;
 mod precedent;
 mod recorder;
+mod restore;
 mod submission;
 mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use darkroom_config::Storage;
 use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_workflows::{
     contract::{
@@ -42,6 +44,7 @@ pub use self::{
     cancel::cancel_generation,
     collect::collect,
     find::find,
+    restore::LostTime,
     throttle::{Refusals, Throttle},
 };
 use self::{precedent::Precedent, recorder::Recorder, submission::Purchase};
@@ -62,6 +65,8 @@ const MAX_URL: usize = 2048;
 pub struct GenerationPolicy {
     /// What to do when a submission was sent, its answer is lost and the provider never shows the prediction.
     pub submission_unknown: SubmissionPolicy,
+    /// The time that a restore of Temporal's database has lost.
+    pub lost_time: Option<LostTime>,
     /// For how long a submission is looked for whose answer is lost.
     pub submission_search_seconds: u32,
     /// The longest that a provider may work on a prediction of a job without a deadline.
@@ -131,6 +136,7 @@ impl Listeners {
 /// Buys a prediction, unless one was bought before, and looks at it for some seconds.
 pub async fn generate(
     provider: &dyn Provider,
+    storage: &Storage,
     policy: GenerationPolicy,
     listeners: &Listeners,
     ctx: &ActivityContext,
@@ -144,7 +150,7 @@ pub async fn generate(
         ctx,
         input,
     };
-    let outcome = match precedent::find(ctx, input).await {
+    let outcome = match precedent::find(ctx, storage, policy.lost_time, input).await {
         Precedent::None => purchase.submit().await,
         Precedent::Bought(state) => {
             tracing::info!(job_id = %input.job_id, prediction_id = %state.prediction.id, "adopted a prediction");
@@ -154,6 +160,8 @@ pub async fn generate(
             };
         }
         Precedent::Doubt(doubt) => return GenerateOutcome::InDoubt(doubt),
+        Precedent::Ended(job) => return GenerateOutcome::Recorded(Box::new(job)),
+        Precedent::Unclear(failure) => return submission::refused(failure),
     };
     match outcome {
         Ok(prediction) => look(provider, stopping, prediction).await,

@@ -3,14 +3,19 @@
 
 use std::time::SystemTime;
 
+use darkroom_config::Storage;
 use darkroom_workflows::{
     contract::generate::{GenerateInput, GenerateRecord},
-    job::{Doubt, DoubtCause, IfNotFound, ProviderState, timestamp},
+    job::{Doubt, DoubtCause, IfNotFound, JobState, ProviderState, timestamp},
 };
 use jiff::Timestamp;
 use temporalio_sdk::activities::ActivityContext;
 
-use super::earlier_run;
+use super::{
+    earlier_run,
+    restore::{self, LostTime},
+};
+use crate::failure::Failure;
 
 /// What was bought before.
 pub(super) enum Precedent {
@@ -20,6 +25,10 @@ pub(super) enum Precedent {
     Bought(ProviderState),
     /// Nobody knows.
     Doubt(Doubt),
+    /// The job has ended like this, in a time that Temporal has lost.
+    Ended(JobState),
+    /// That cannot be found out now.
+    Unclear(Failure),
 }
 
 /// What an attempt knows of itself. The times are the server's.
@@ -29,6 +38,8 @@ struct Origin<'a> {
     is_first: bool,
     /// Whether its run is the one that set out: else it came of a reset of the workflow.
     is_of_first_run: bool,
+    /// Whether its run began before a restore: what it did since the dump is lost.
+    is_restored: bool,
     /// What an earlier attempt recorded.
     record: Recorded<'a>,
 }
@@ -50,6 +61,8 @@ enum Decision {
     GoByRecord,
     /// Ask the run before the reset.
     AskEarlierRun,
+    /// Ask the store and the provider what became of the job in the time that was lost.
+    AskAboutLostTime,
     /// Look: somebody may have, and nothing tells.
     Look,
 }
@@ -59,6 +72,7 @@ fn decide(origin: Origin<'_>) -> Decision {
     match origin.record {
         Recorded::This(GenerateRecord::Refused) => Decision::Submit,
         Recorded::This(_) => Decision::GoByRecord,
+        Recorded::Nothing if origin.is_restored => Decision::AskAboutLostTime,
         Recorded::Nothing if !origin.is_of_first_run => Decision::AskEarlierRun,
         Recorded::Nothing if origin.is_first => Decision::Submit,
         Recorded::Nothing | Recorded::Unreadable => Decision::Look,
@@ -66,17 +80,32 @@ fn decide(origin: Origin<'_>) -> Decision {
 }
 
 /// Finds out what was bought before this attempt.
-pub(super) async fn find(ctx: &ActivityContext, input: &GenerateInput) -> Precedent {
+pub(super) async fn find(
+    ctx: &ActivityContext,
+    storage: &Storage,
+    lost_time: Option<LostTime>,
+    input: &GenerateInput,
+) -> Precedent {
     let info = ctx.info();
     let record = ctx.heartbeat_details().deserialize::<GenerateRecord>();
     let origin = Origin {
         is_first: info.attempt == 1 && info.scheduled_time == info.current_attempt_scheduled_time,
+        is_restored: lost_time.is_some_and(|lost| lost.concerns(input.since)),
         is_of_first_run: info.workflow_run_id.as_deref() == Some(&input.first_run_id),
         record: match &record {
             Ok(None) => Recorded::Nothing,
             Ok(Some(record)) => Recorded::This(record),
             Err(_) => Recorded::Unreadable,
         },
+    };
+    let doubtful = |doubt: Doubt| match &input.settled {
+        Some(settled) if *settled == doubt => Precedent::None,
+        _ => Precedent::Doubt(doubt),
+    };
+    let precedent = |record| match record {
+        GenerateRecord::Submitted(state) => Precedent::Bought(state),
+        GenerateRecord::Submitting(doubt) => doubtful(doubt),
+        GenerateRecord::Refused => Precedent::None,
     };
     let lost = || Precedent::Doubt(record_lost(input, timestamp(SystemTime::now())));
     match decide(origin) {
@@ -86,6 +115,18 @@ pub(super) async fn find(ctx: &ActivityContext, input: &GenerateInput) -> Preced
             _ => lost(),
         },
         Decision::Look => lost(),
+        Decision::AskAboutLostTime => match restore::manifest(storage, &input.job_id).await {
+            // One of an earlier run says nothing of this one.
+            Ok(Some(ended)) if ended.retry_count == input.retry_count => Precedent::Ended(ended),
+            Ok(_) => match lost_time {
+                Some(LostTime { dump, restored }) => doubtful(Doubt {
+                    since: dump.max(input.since),
+                    ..record_lost(input, restored)
+                }),
+                None => lost(),
+            },
+            Err(failure) => Precedent::Unclear(failure),
+        },
         Decision::AskEarlierRun => match earlier_run::record(ctx).await {
             Ok(Some(record)) => precedent(record),
             Ok(None) => Precedent::None,
@@ -94,14 +135,6 @@ pub(super) async fn find(ctx: &ActivityContext, input: &GenerateInput) -> Preced
                 lost()
             }
         },
-    }
-}
-
-fn precedent(record: GenerateRecord) -> Precedent {
-    match record {
-        GenerateRecord::Submitted(state) => Precedent::Bought(state),
-        GenerateRecord::Submitting(doubt) => Precedent::Doubt(doubt),
-        GenerateRecord::Refused => Precedent::None,
     }
 }
 
@@ -164,9 +197,19 @@ mod tests {
             let origin = Origin {
                 is_first,
                 is_of_first_run,
+                is_restored: false,
                 record,
             };
             assert_eq!(decide(origin), expected, "{origin:?}");
+            let restored = Origin {
+                is_restored: true,
+                ..origin
+            };
+            let expected = match record {
+                Recorded::Nothing => Decision::AskAboutLostTime,
+                Recorded::This(_) | Recorded::Unreadable => expected,
+            };
+            assert_eq!(decide(restored), expected, "{restored:?}");
         }
     }
 }

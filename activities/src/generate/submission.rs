@@ -192,18 +192,17 @@ impl Purchase<'_> {
     }
 }
 
-fn refused(error: ProviderError) -> GenerateOutcome {
-    let retry_after_seconds = match &error {
-        ProviderError::RateLimited { retry_after } => Some(retry_after.as_secs()),
-        _ => None,
-    };
-    let error = match Failure::from(error) {
-        Failure::Failed { error, .. } => error,
-        Failure::Canceled => JobError::new(FailureType::Interrupted, "canceled"),
-    };
-    GenerateOutcome::Refused {
-        error,
-        retry_after_seconds,
+/// Nothing was bought, for this reason.
+pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
+    match failure.into() {
+        Failure::Failed { error, retry_after } => GenerateOutcome::Refused {
+            error,
+            retry_after_seconds: retry_after.map(|retry_after| retry_after.as_secs()),
+        },
+        Failure::Canceled => GenerateOutcome::Refused {
+            error: JobError::new(FailureType::Interrupted, "canceled"),
+            retry_after_seconds: None,
+        },
     }
 }
 

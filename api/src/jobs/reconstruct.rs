@@ -6,16 +6,22 @@ use std::collections::HashMap;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
     contract::{
-        collect::{CollectOutcome, EndedPrediction},
+        collect::{CollectInput, CollectOutcome, EndedPrediction},
         find::FindOutcome,
         generate::{GenerateOutcome, GenerateRecord},
         persist::PersistInput,
     },
     failure::{FailureType, JobError},
-    job::{JobState, JobStatus, MediaOutcome, MediaStatus, Stage, timestamp},
+    job::{
+        JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,
+        timestamp,
+    },
+    media_generation::{SubmissionOutcome, SubmissionSettled},
 };
 use futures::StreamExt;
-use temporalio_client::{Client, WorkflowExecutionDescription, WorkflowHandle};
+use temporalio_client::{
+    Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle,
+};
 use temporalio_common::protos::temporal::api::{
     enums::v1::PendingActivityState,
     failure::v1::{Failure, failure::FailureInfo},
@@ -50,6 +56,10 @@ pub(super) async fn reconstruct(
     }
     let mut state = told.state;
     let pending = |name: &str| pending(description, name);
+    let is_open = matches!(
+        description.status(),
+        WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused
+    );
     let stage = match () {
         () if pending("persist").is_some() => Some(Stage::Persisting),
         () if pending("find").is_some() => Some(Stage::Reconciling),
@@ -57,8 +67,11 @@ pub(super) async fn reconstruct(
             Some(Stage::Generating)
         }
         () if let Some(generate) = pending("generate") => {
-            if let Some(record) = recorded(handle.client(), generate).await {
-                record_of(&mut state, record);
+            match recorded(handle.client(), generate).await {
+                Some(GenerateRecord::Submitted(provider)) => state.bought(provider),
+                // Of a job that was ended from outside nobody else will tell.
+                Some(GenerateRecord::Submitting(doubt)) if !is_open => state.doubt = Some(doubt),
+                Some(_) | None => {}
             }
             has_started(generate).then_some(Stage::Generating)
         }
@@ -105,13 +118,6 @@ pub(crate) async fn recorded(
     history::read(client, Some(details)).await.ok()
 }
 
-fn record_of(state: &mut JobState, record: GenerateRecord) {
-    match record {
-        GenerateRecord::Submitted(provider) => state.bought(provider),
-        GenerateRecord::Submitting(_) | GenerateRecord::Refused => {}
-    }
-}
-
 /// What was told so far.
 struct Told<'a> {
     client: &'a Client,
@@ -124,22 +130,39 @@ impl Told<'_> {
     async fn hear(&mut self, event_id: i64, attributes: Attributes) -> Result<(), Problem> {
         match attributes {
             Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
+                if name_of(&scheduled) == "collect" && self.state.provider.is_none() {
+                    let input: CollectInput =
+                        history::read(self.client, scheduled.input.clone()).await?;
+                    let status = PredictionStatus::Processing;
+                    self.state
+                        .bought(ProviderState::new(input.prediction, status));
+                }
                 self.scheduled.insert(event_id, scheduled);
+            }
+            Attributes::WorkflowExecutionSignaledEventAttributes(signal)
+                if signal.signal_name == "submission_settled" =>
+            {
+                let settled: SubmissionSettled = history::read(self.client, signal.input).await?;
+                match settled.outcome {
+                    SubmissionOutcome::Bought(provider) => self.state.bought(provider),
+                    SubmissionOutcome::NotBought => self.state.doubt = None,
+                }
             }
             Attributes::ActivityTaskCompletedEventAttributes(completed) => {
                 let Some(scheduled) = self.scheduled.remove(&completed.scheduled_event_id) else {
                     return Ok(());
                 };
-                match scheduled
-                    .activity_type
-                    .as_ref()
-                    .map_or("", |kind| kind.name.as_str())
-                {
+                match name_of(&scheduled) {
                     "generate" => match history::read(self.client, completed.result).await? {
                         GenerateOutcome::Ended(ended) => self.ended(ended),
                         GenerateOutcome::Submitted { state, .. } => self.state.bought(state),
                         GenerateOutcome::InDoubt(doubt) => self.state.doubt = Some(doubt),
                         GenerateOutcome::Refused { .. } => self.state.doubt = None,
+                        GenerateOutcome::Recorded(ended) => {
+                            self.state.media = ended.media;
+                            self.state.provider = ended.provider;
+                            self.state.doubt = ended.doubt;
+                        }
                     },
                     "find" => {
                         if let FindOutcome::Found(provider) =
@@ -169,6 +192,21 @@ impl Told<'_> {
                     self.settled(scheduled, outcome(failed.failure)).await?;
                 }
             }
+            Attributes::ActivityTaskTimedOutEventAttributes(timed_out)
+                if self.is(timed_out.scheduled_event_id, "generate") =>
+            {
+                self.scheduled.remove(&timed_out.scheduled_event_id);
+                let info = timed_out.failure.and_then(|failure| failure.failure_info);
+                if let Some(FailureInfo::TimeoutFailureInfo(timeout)) = info
+                    && let Some(details) = timeout.last_heartbeat_details
+                {
+                    match history::read(self.client, Some(details)).await? {
+                        GenerateRecord::Submitted(provider) => self.state.bought(provider),
+                        GenerateRecord::Submitting(doubt) => self.state.doubt = Some(doubt),
+                        GenerateRecord::Refused => {}
+                    }
+                }
+            }
             Attributes::ActivityTaskTimedOutEventAttributes(timed_out) => {
                 if let Some(scheduled) = self.persist(timed_out.scheduled_event_id) {
                     let error = JobError::new(FailureType::TimedOut, "persist ran out of time");
@@ -190,6 +228,11 @@ impl Told<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn is(&self, event_id: i64, name: &str) -> bool {
+        let scheduled = self.scheduled.get(&event_id);
+        scheduled.is_some_and(|scheduled| name_of(scheduled) == name)
     }
 
     fn persist(&mut self, event_id: i64) -> Option<ActivityTaskScheduledEventAttributes> {
@@ -225,6 +268,11 @@ impl Told<'_> {
         }
         Ok(())
     }
+}
+
+fn name_of(scheduled: &ActivityTaskScheduledEventAttributes) -> &str {
+    let kind = scheduled.activity_type.as_ref();
+    kind.map_or("", |kind| kind.name.as_str())
 }
 
 fn outcome(failure: Option<Failure>) -> MediaOutcome {

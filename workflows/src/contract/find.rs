@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
-use super::{DAY, SOON, backoff, priority};
+use super::{SOON, backoff, priority};
 use crate::job::{Doubt, JobId, ProviderName, ProviderState};
 
 /// The input of `find`.
@@ -31,12 +31,17 @@ pub enum FindOutcome {
     CannotTell,
 }
 
-/// How `find` runs: outside of what is canceled, as what is looked for may have to be canceled.
+/// How `find` runs: for as long as an answer is of use, and outside of what is canceled, as what is looked for may have to be
+/// canceled.
 #[must_use]
-pub fn options(provider: ProviderName, scope: WorkflowCancellationToken) -> ActivityOptions {
+pub fn options(
+    provider: ProviderName,
+    time: Duration,
+    scope: WorkflowCancellationToken,
+) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
-        schedule_to_close: DAY,
-        start_to_close: Duration::from_mins(2),
+        schedule_to_close: time,
+        start_to_close: Duration::from_mins(2).min(time),
     })
     .task_queue(provider.reads_queue())
     .cancellation_token(scope)

@@ -11,7 +11,7 @@ use temporalio_workflow::{
 use super::{collect::EndedPrediction, once, plural};
 use crate::{
     failure::JobError,
-    job::{Doubt, JobId, ProviderName, ProviderState},
+    job::{Doubt, JobId, JobState, ProviderName, ProviderState},
     request::JobRequest,
 };
 
@@ -28,8 +28,14 @@ pub struct GenerateInput {
     pub job_id: JobId,
     /// What the caller asked for.
     pub request: JobRequest,
-    /// When the run began: no prediction of it is older.
+    /// When the job was accepted, or is to be made again: no prediction that counts is older.
     pub since: Timestamp,
+    /// How often the job was retried.
+    #[serde(default)]
+    pub retry_count: u32,
+    /// The doubt that was settled last: nothing was bought by what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Doubt>,
     /// When the job's own time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -60,6 +66,8 @@ pub enum GenerateOutcome {
     },
     /// The provider may have the work.
     InDoubt(Doubt),
+    /// The store has the manifest of the job: it ended in a time that Temporal has lost in a restore.
+    Recorded(Box<JobState>),
 }
 
 /// What `generate` records, acknowledged, around its one paid call, so that whoever comes after knows what is safe.

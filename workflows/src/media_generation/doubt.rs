@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     contract::{
-        self, Activities,
+        self, Activities, DAY,
         find::{FindInput, FindOutcome},
     },
     job::{Doubt, PredictionRef, PredictionStatus, ProviderState, Stage},
@@ -25,6 +25,9 @@ use crate::{
 
 /// How long a job that is to stop goes on looking, so that what it bought is stopped as well.
 const LOOKS_BEFORE_STOP: Duration = Duration::from_mins(1);
+
+/// How long a look may take that is not the last.
+const LONGEST_LOOK: Duration = Duration::from_mins(1);
 
 /// What is known of a submission after all.
 pub(super) enum Settlement {
@@ -120,7 +123,14 @@ async fn search(
             job_id: ctx.state(|workflow| workflow.state.job_id.clone()),
             doubt: doubt.clone(),
         };
-        let options = contract::find::options(PROVIDER, scope.clone());
+        // The last look needs an answer, unless the job is to stop; the others have the next one.
+        let is_last = Some(look) == looks.last();
+        let time = if is_last && horizon == Duration::MAX {
+            DAY
+        } else {
+            LONGEST_LOOK
+        };
+        let options = contract::find::options(PROVIDER, time, scope.clone());
         let mut finding = pin!(ctx.execute_activity(Activities::find, input, options));
         let found = select! {
             settlement = settled => {

@@ -25,6 +25,8 @@ pub(super) enum Ending {
     Partial(JobError),
     Failed(JobError),
     Canceled,
+    /// As it did before, says the manifest.
+    Recorded(JobStatus, Option<JobError>),
 }
 
 impl Ending {
@@ -84,12 +86,23 @@ impl Ending {
         }
     }
 
+    /// The ending of a job that ended before: what became of its outputs is known.
+    pub(super) fn as_recorded(ctx: &WorkflowContext<MediaGeneration>, ended: JobState) -> Self {
+        update(ctx, |job| {
+            job.media = ended.media;
+            job.provider = ended.provider;
+            job.doubt = ended.doubt;
+        });
+        Self::Recorded(ended.status, ended.error)
+    }
+
     fn into_status(self) -> (JobStatus, Option<JobError>) {
         match self {
             Self::Completed => (JobStatus::Completed, None),
             Self::Partial(error) => (JobStatus::Partial, Some(error)),
             Self::Failed(error) => (JobStatus::Failed, Some(error)),
             Self::Canceled => (JobStatus::Canceled, None),
+            Self::Recorded(status, error) => (status, error),
         }
     }
 }

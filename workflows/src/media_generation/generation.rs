@@ -86,35 +86,39 @@ async fn purchase(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
 ) -> Result<Bought, Ending> {
-    let mut refusals = Refusals::new(now(ctx));
+    let (mut refusals, mut settled) = (Refusals::default(), None);
     loop {
         enter(ctx, Stage::Queued);
-        let (error, retry_after) = match generate(ctx, stop.as_mut()).await? {
-            GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
-            GenerateOutcome::Submitted { state, is_slow } => {
-                return Ok(if is_slow {
-                    Bought::Slow(state)
-                } else {
-                    found(ctx, state)
-                });
-            }
-            GenerateOutcome::Refused {
-                error,
-                retry_after_seconds,
-            } => (error, retry_after_seconds.map(Duration::from_secs)),
-            GenerateOutcome::InDoubt(doubt) => {
-                match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
-                    doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
-                    doubt::Settlement::NotBought => {}
-                    doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {}
-                    doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
-                        return Err(Ending::Failed(unknown()));
-                    }
+        let (error, retry_after) =
+            match generate(ctx, stop.as_mut(), settled.clone(), refusals.last.as_ref()).await? {
+                GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
+                GenerateOutcome::Submitted { state, is_slow } => {
+                    return Ok(if is_slow {
+                        Bought::Slow(state)
+                    } else {
+                        found(ctx, state)
+                    });
                 }
-                update(ctx, |job| job.doubt = None);
-                (lost_submission(), None)
-            }
-        };
+                GenerateOutcome::Refused {
+                    error,
+                    retry_after_seconds,
+                } => (error, retry_after_seconds.map(Duration::from_secs)),
+                GenerateOutcome::Recorded(ended) => return Err(Ending::as_recorded(ctx, *ended)),
+                GenerateOutcome::InDoubt(doubt) => {
+                    match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
+                        doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
+                        doubt::Settlement::NotBought => {}
+                        doubt::Settlement::NotShown
+                            if doubt.if_not_found == IfNotFound::Resubmit => {}
+                        doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
+                            return Err(Ending::Failed(unknown()));
+                        }
+                    }
+                    update(ctx, |job| job.doubt = None);
+                    settled = Some(doubt);
+                    (lost_submission(), None)
+                }
+            };
         enter(ctx, Stage::Queued);
         refusals
             .back_off(ctx, stop.as_mut(), error, retry_after)
@@ -172,6 +176,8 @@ fn found(ctx: &WorkflowContext<MediaGeneration>, state: ProviderState) -> Bought
 async fn generate(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    settled: Option<Doubt>,
+    last: Option<&JobError>,
 ) -> Result<GenerateOutcome, Ending> {
     /// The deadline itself ends the job; the activity is not to be timed out at the same moment.
     const MARGIN: Duration = Duration::from_mins(1);
@@ -181,7 +187,13 @@ async fn generate(
     let input = ctx.state(|workflow| GenerateInput {
         job_id: workflow.state.job_id.clone(),
         request: workflow.state.request.clone(),
-        since: workflow.state.started_at.unwrap_or(began),
+        since: match workflow.start {
+            // What an earlier run bought is not meant.
+            Start::Regenerate => workflow.state.started_at.unwrap_or(began),
+            Start::New | Start::Resume | Start::Settle => workflow.state.created_at,
+        },
+        retry_count: workflow.state.retry_count,
+        settled,
         deadline,
         first_run_id: ctx.info().first_execution_run_id().to_owned(),
     });
@@ -192,8 +204,19 @@ async fn generate(
         result = generating => Ok(outcome(ctx, result, began)),
         stop = stop => {
             scope.cancel();
-            let known = generating.await;
-            Err(stop::stop_generation(ctx, stop, outcome(ctx, known, began)).await)
+            let known = match (outcome(ctx, generating.await, began), last) {
+                // Why it was still waiting for its turn is what is of interest.
+                (GenerateOutcome::Refused { error, .. }, Some(last))
+                    if error.kind == FailureType::Interrupted =>
+                {
+                    GenerateOutcome::Refused {
+                        error: last.clone(),
+                        retry_after_seconds: None,
+                    }
+                }
+                (known, _) => known,
+            };
+            Err(stop::stop_generation(ctx, stop, known).await)
         }
     }
 }
@@ -347,16 +370,14 @@ async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occas
 }
 
 /// How often the provider did not take the work, and since when.
+#[derive(Default)]
 struct Refusals {
     count: u32,
-    since: Timestamp,
+    since: Option<Timestamp>,
+    last: Option<JobError>,
 }
 
 impl Refusals {
-    fn new(since: Timestamp) -> Self {
-        Self { count: 0, since }
-    }
-
     /// Waits until it makes sense to ask again.
     ///
     /// # Errors
@@ -369,13 +390,19 @@ impl Refusals {
         retry_after: Option<Duration>,
     ) -> Result<(), Ending> {
         const LONGEST: Duration = Duration::from_mins(5);
-        let has_waited =
-            Duration::try_from(now(ctx).duration_since(self.since)).unwrap_or_default();
-        if has_waited >= patience(error.kind) {
+        let since = *self.since.get_or_insert_with(|| now(ctx));
+        let has_waited = Duration::try_from(now(ctx).duration_since(since)).unwrap_or_default();
+        // A job with a deadline has that to wait for.
+        let waits = match patience(error.kind) {
+            Duration::ZERO => false,
+            patience => stop::deadline(ctx).is_some() || has_waited < patience,
+        };
+        if !waits {
             return Err(Ending::Failed(error));
         }
         let growing = Duration::from_secs(1 << self.count.min(10));
         self.count += 1;
+        self.last = Some(error.clone());
         let scope = WorkflowCancellationToken::new();
         let waiting = TimerOptions::builder(retry_after.unwrap_or(growing).min(LONGEST))
             .cancellation_token(scope.clone())
@@ -402,6 +429,8 @@ fn patience(kind: FailureType) -> Duration {
         FailureType::ProviderRateLimited
         | FailureType::ProviderUnavailable
         | FailureType::ProviderUnreadable
+        | FailureType::StorageUnavailable
+        | FailureType::StorageRejected
         | FailureType::Interrupted => DAY,
         _ => Duration::ZERO,
     }

@@ -96,6 +96,7 @@ pub(super) async fn stop_generation(
             cancel(ctx, &prediction).await;
             stop.into()
         }
+        GenerateOutcome::Recorded(ended) => Ending::as_recorded(ctx, *ended),
         GenerateOutcome::InDoubt(doubt) => doubt::stop_in_doubt(ctx, stop, &doubt).await,
     }
 }

@@ -1,0 +1,87 @@
+//! What a restore of Temporal's database has lost is neither bought nor lost again.
+
+use std::path::Path;
+
+use darkroom::dev::{Options, s3, temporal::TemporalServer, temporal_cli};
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::harness::{Api, DEADLINE, bought, count, fresh_directory, job, options, start};
+
+const FILES: [&str; 3] = ["temporal.db", "temporal.db-wal", "temporal.db-shm"];
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in FILES {
+        let _ = std::fs::remove_file(to.join(file));
+        if from.join(file).exists() {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    }
+}
+
+/// Jobs that were queued in the dump, and have ended since: with sources that are still there, and with sources that are gone.
+#[tokio::test]
+async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_bought_again() {
+    let mut options = options("restore");
+    let (data, dump) = (options.directory.clone(), fresh_directory("restore-dump"));
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    stack.worker.kill();
+    // This one is made to look as if nobody had got to it before the restore.
+    let never = api.accepted(&job(1, json!({}))).await;
+    let queued = async |dev| api.accepted(&job(2, dev)).await;
+    let ids = [
+        queued(json!({})).await,
+        queued(json!({"latency_ms": 500})).await,
+        queued(json!({"retention_ms": 1_000})).await,
+        queued(json!({"fail": "no", "retention_ms": 1_000})).await,
+    ];
+    stack.temporal.kill();
+    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
+    copy(&data, &dump);
+    let dumped_at = Timestamp::now();
+    stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
+    stack.worker = stack.spawn("worker").unwrap();
+    assert_eq!(api.ended(&never).await["status"], "completed");
+    let before = join_all(ids.iter().map(|id| api.ended(id))).await;
+
+    stack.temporal.kill();
+    drop(stack);
+    copy(&dump, &data);
+    forget(&data, &never);
+    let lost = format!("{dumped_at},{}", Timestamp::now());
+    options = Options {
+        variables: vec![("DARKROOM_DOUBT_BEFORE", lost)],
+        ..options
+    };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    for (id, before) in ids.iter().zip(before) {
+        let again = api.ended(id).await;
+        assert_eq!(again["status"], before["status"], "{again:#}");
+        assert_eq!(
+            again["provider"]["prediction_id"],
+            before["provider"]["prediction_id"]
+        );
+        assert_eq!(count(&again, "completed"), count(&before, "completed"));
+        let bought = bought(stack.provider.as_ref(), id).len();
+        assert_eq!(bought, 1, "nothing is bought again");
+    }
+    let job = api.ended_within(&never, 3 * DEADLINE).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    assert_eq!(bought(stack.provider.as_ref(), &never).len(), 1);
+}
+
+/// Removes what provider and store have of a job.
+fn forget(data: &Path, job_id: &str) {
+    let media = data.join("s3").join(s3::BUCKET).join("jobs").join(job_id);
+    std::fs::remove_dir_all(media).unwrap();
+    for entry in std::fs::read_dir(data.join("provider")).unwrap() {
+        let path = entry.unwrap().path();
+        if std::fs::read_to_string(&path).unwrap().contains(job_id) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
