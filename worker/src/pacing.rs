@@ -4,7 +4,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use darkroom_activities::generate::Refusals;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::WorkflowService,
@@ -36,6 +36,12 @@ const PACE: Duration = Duration::from_secs(5);
 
 /// The rate beyond which a queue without a limit of its own needs none.
 const UNLIMITED: f64 = 20.0;
+
+/// How long a new rate takes to show.
+const SETTLES: SignedDuration = SignedDuration::from_secs(10);
+
+/// The slowest rate: one a minute.
+const SLOWEST: f64 = 1.0 / 60.0;
 
 /// Marks the limits that are ours.
 const REASON: &str = "darkroom: the provider allows no more";
@@ -75,11 +81,13 @@ impl Pacing {
     }
 
     async fn slow_down(&self, retry_after: Duration) -> Result<(), Status> {
-        let current = self
-            .current()
-            .await?
-            .map(|(rate, _)| rate)
-            .or(self.configured);
+        let limited = self.current().await?;
+        let age = limited.map(|(_, since)| Timestamp::now().duration_since(since));
+        if age.is_some_and(|age| age < SETTLES) {
+            // What was under way when the queue was slowed down says nothing of its pace.
+            return Ok(());
+        }
+        let current = limited.map(|(rate, _)| rate).or(self.configured);
         let rate = slower(current, retry_after);
         if current.is_none_or(|current| rate < current) {
             tracing::warn!(
@@ -159,11 +167,12 @@ impl Pacing {
 /// The rate after a refusal: what the provider says that its pace is, or half of what there was.
 fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
     let hinted = SHARE / retry_after.as_secs_f64().max(1.0);
-    match current {
+    let rate = match current {
         Some(current) if retry_after < PACE => current / 2.0,
         Some(current) => hinted.min(current),
         None => hinted,
-    }
+    };
+    rate.max(SLOWEST)
 }
 
 /// The rate after a while without a refusal; none if that is as good as what was configured.
@@ -183,6 +192,7 @@ mod tests {
         assert!(close(slower(Some(0.05), Duration::from_secs(10)), 0.05));
         assert!(close(slower(Some(9.0), Duration::from_secs(1)), 4.5));
         assert!(close(slower(None, Duration::from_secs(2)), 0.45));
+        assert!(close(slower(Some(0.02), Duration::from_secs(1)), SLOWEST));
         assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.0));
     }
 

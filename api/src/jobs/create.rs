@@ -104,7 +104,11 @@ pub(super) async fn create(
         ),
     };
     let view = match wait {
-        Some(wait) => watch::until(context, caller, view, wait, View::has_ended).await?,
+        // It is accepted, and whoever is told otherwise would ask for it again.
+        Some(wait) => {
+            let waited = watch::until(context, caller, Arc::clone(&view), wait, View::has_ended);
+            waited.await.unwrap_or(view)
+        }
         None => view,
     };
     let response = describe(&view, accepted_or_ended(&view))

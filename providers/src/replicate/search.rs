@@ -23,13 +23,16 @@ use super::{
 use crate::provider::{Prediction, ProviderError, Search};
 
 /// How far back the list is read in one scan: pages of 100.
-const MAX_PAGES: usize = 50;
+const MAX_PAGES: usize = 500;
 
 /// How many addresses are remembered of entries that had to be read for theirs.
 const REMEMBERED: u64 = 20_000;
 
 /// Searches that are this near to each other are one scan.
 const NEAR: SignedDuration = SignedDuration::from_mins(5);
+
+/// The longest time that searches make together; one may be longer by itself.
+const LONGEST_SHARED: SignedDuration = SignedDuration::from_mins(15);
 
 /// The searches that are under way, and what they have read.
 pub(super) struct Searches {
@@ -164,7 +167,10 @@ fn take_near(
     loop {
         let next = waiting.iter().position(|waiting| {
             let (from, to) = waiting.window;
-            from.duration_since(until) <= NEAR && since.duration_since(to) <= NEAR
+            let is_near = from.duration_since(until) <= NEAR && since.duration_since(to) <= NEAR;
+            let is_within = since <= from && to <= until;
+            let together = until.max(to).duration_since(since.min(from));
+            is_within || is_near && together <= LONGEST_SHARED
         });
         let Some(next) = next else {
             return ((since, until), near);

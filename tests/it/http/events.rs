@@ -77,7 +77,7 @@ fn progress(event: &Event) -> (usize, usize) {
 #[tokio::test]
 async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
     let api = Api::of(shared());
-    let id = api.accepted(&job(3, json!({"latency_ms": 800}))).await;
+    let id = api.accepted(&job(3, json!({"latency_ms": 2_500}))).await;
     let followers =
         join_all((0..10).map(|_| async { all(follow(&api, &id, None).await).await })).await;
     for events in &followers {
