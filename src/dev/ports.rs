@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -48,16 +49,20 @@ pub async fn pick(options: &Options, component: &str, usual: u16) -> Result<Sock
     Ok(bind(options, component, usual).await?.local_addr()?)
 }
 
-/// Picks ports for a process that binds them itself and cannot name one above 32767: Temporal keeps its own in a column of two
-/// bytes with a sign.
+/// Picks ports for a process that binds them itself, below those that systems give out: Temporal picks further ones for itself
+/// that may be any of those, and keeps its own in a column of two bytes with a sign.
 ///
 /// # Errors
 /// If there are none.
 pub async fn pick_low(options: &Options, components: &[(String, u16)]) -> Result<Vec<SocketAddr>> {
     /// Below what systems give out themselves, and above what services are usually found at.
     const LOW: std::ops::Range<u16> = 20_000..32_000;
+    /// How many were picked by this process: what was picked is not bound at once.
+    static PICKED: AtomicU16 = AtomicU16::new(0);
     // Each process begins elsewhere, so that two that start at once seldom meet.
     let spread = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 12;
+    let count = u16::try_from(components.len()).unwrap_or_default();
+    let spread = (spread + PICKED.fetch_add(count, Ordering::Relaxed)) % (LOW.end - LOW.start);
     let mut held = Vec::new();
     for (component, usual) in components {
         let others = (LOW.start + spread..LOW.end).chain(LOW);

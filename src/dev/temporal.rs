@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use darkroom_workflows::search_attributes;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url,
@@ -30,7 +30,8 @@ impl TemporalServer {
     /// # Errors
     /// If it does not come up.
     pub async fn start(cli: &Path, options: &Options) -> Result<Self> {
-        let address = ports::pick(options, "temporal", 7233).await?;
+        let picked = ports::pick_low(options, &[("temporal".to_owned(), 7233)]).await?;
+        let address = *picked.first().context("no port was picked")?;
         let ui = if options.temporal_ui {
             Some(ports::pick(options, "temporal-ui", 8233).await?)
         } else {

@@ -348,8 +348,9 @@ fn variables_of(directory: &str) -> BTreeSet<String> {
         // It has examples of its own.
         if path.is_file() && !path.ends_with("variable.rs") {
             let text = fs::read_to_string(path).unwrap();
-            let constants = text.split("Variable::new(\"").skip(1);
-            named.extend(constants.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            let constants = text.split("Variable::new(").skip(1);
+            let names = constants.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            named.extend(names.map(|rest| rest.split('"').next().unwrap().to_owned()));
         }
     }
     named
