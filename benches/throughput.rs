@@ -190,11 +190,7 @@ impl Empty {
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
         let outputs = vec![OutputSource::Prediction; input.request.num_outputs.get().into()];
-        let prediction = PredictionRef {
-            provider: ProviderName::Replicate,
-            id: "none".parse().unwrap(),
-            handle: Value::Null,
-        };
+        let prediction = PredictionRef::new(ProviderName::Replicate, "none".parse().unwrap());
         Ok(GenerateOutcome::Ended(EndedPrediction {
             state: ProviderState::new(prediction, PredictionStatus::Succeeded),
             outputs,

@@ -35,6 +35,15 @@ impl Failure {
         }
     }
 
+    /// What went wrong, where it is told as a value.
+    #[must_use]
+    pub fn into_error(self) -> JobError {
+        match self {
+            Self::Canceled => JobError::new(FailureType::Interrupted, "canceled"),
+            Self::Failed { error, .. } => error,
+        }
+    }
+
     /// What went wrong, unless someone just wanted it to stop.
     #[must_use]
     pub fn kind(&self) -> Option<FailureType> {

@@ -46,7 +46,7 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Makes room this long after the worker has begun to stop. Attempts that only wait need not be let wait.
+    /// Makes room this long after the worker has begun to stop.
     #[must_use]
     pub fn new(stopping: &CancellationToken, after: Duration) -> Self {
         Self {

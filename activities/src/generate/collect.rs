@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
     contract::collect::{CollectInput, CollectOutcome},
-    failure::{FailureType, JobError},
+    failure::FailureType,
     job::timestamp,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -108,21 +108,16 @@ pub async fn collect(
         return Ok(lost(error));
     }
     let soon = SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH);
-    match Failure::from(error) {
-        Failure::Failed { error, .. } => Err(Failure::Failed {
-            error,
-            retry_after: Some(soon),
-        }),
-        canceled @ Failure::Canceled => Err(canceled),
-    }
+    Err(Failure::Failed {
+        error: Failure::from(error).into_error(),
+        retry_after: Some(soon),
+    })
 }
 
 fn lost(error: ProviderError) -> CollectOutcome {
-    let error = match Failure::from(error) {
-        Failure::Failed { error, .. } => error,
-        Failure::Canceled => JobError::new(FailureType::Internal, "canceled"),
-    };
-    CollectOutcome::Lost { error }
+    CollectOutcome::Lost {
+        error: Failure::from(error).into_error(),
+    }
 }
 
 /// Whether a trouble lasts. It is noted for the next look.

@@ -14,7 +14,6 @@ use darkroom_providers::{
 use darkroom_workflows::{
     MediaGeneration,
     contract::generate::{GenerateInput, GenerateOutcome, GenerateRecord},
-    failure::{FailureType, JobError},
     job::{Doubt, DoubtCause, IfNotFound, PredictionRef, SubmissionId, timestamp},
     media_generation::{SubmissionOutcome, SubmissionSettled},
 };
@@ -194,15 +193,14 @@ impl Purchase<'_> {
 
 /// Nothing was bought, for this reason.
 pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
-    match failure.into() {
-        Failure::Failed { error, retry_after } => GenerateOutcome::Refused {
-            error,
-            retry_after_seconds: retry_after.map(|retry_after| retry_after.as_secs()),
-        },
-        Failure::Canceled => GenerateOutcome::Refused {
-            error: JobError::new(FailureType::Interrupted, "canceled"),
-            retry_after_seconds: None,
-        },
+    let failure = failure.into();
+    let retry_after = match &failure {
+        Failure::Failed { retry_after, .. } => *retry_after,
+        Failure::Canceled => None,
+    };
+    GenerateOutcome::Refused {
+        error: failure.into_error(),
+        retry_after_seconds: retry_after.map(|retry_after| retry_after.as_secs()),
     }
 }
 

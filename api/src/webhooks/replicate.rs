@@ -17,7 +17,6 @@ use darkroom_workflows::{
 };
 use jiff::{SignedDuration, Timestamp};
 use poem::{Body, IntoResponse, Request, Response, http::StatusCode};
-use serde_json::Value;
 use temporalio_client::{
     WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowSignalOptions,
     errors::WorkflowInteractionError,
@@ -168,11 +167,7 @@ async fn adopt(
     if !is_in_doubt {
         return Ok(());
     }
-    let prediction = PredictionRef {
-        provider: ProviderName::Replicate,
-        id: report.prediction_id.clone(),
-        handle: Value::Null,
-    };
+    let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());
     let status = report.status.unwrap_or(PredictionStatus::Processing);
     job.bought(ProviderState::new(prediction, status));
     let reuse = WorkflowIdReusePolicy::AllowDuplicate;

@@ -12,7 +12,6 @@ use darkroom_workflows::job::{
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use reqwest::Method;
-use serde_json::Value;
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -107,11 +106,7 @@ pub(super) async fn find(
 
 /// A prediction of which nothing is known but that it is there.
 fn unread(id: &PredictionId) -> Prediction {
-    let prediction = PredictionRef {
-        provider: ProviderName::Replicate,
-        id: id.clone(),
-        handle: Value::Null,
-    };
+    let prediction = PredictionRef::new(ProviderName::Replicate, id.clone());
     Prediction {
         state: ProviderState::new(prediction, PredictionStatus::Processing),
         outputs: Vec::new(),

@@ -86,11 +86,7 @@ impl From<Answer> for Prediction {
             Value::String(text) => Some(text),
             other => Some(other.to_string()),
         };
-        let prediction = PredictionRef {
-            provider: ProviderName::Replicate,
-            id: answer.id,
-            handle: Value::Null,
-        };
+        let prediction = PredictionRef::new(ProviderName::Replicate, answer.id);
         let state = ProviderState {
             created_at: answer.created_at,
             started_at: answer.started_at,

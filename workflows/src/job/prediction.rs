@@ -115,6 +115,18 @@ pub struct PredictionRef {
     pub handle: Value,
 }
 
+impl PredictionRef {
+    /// A prediction whose id is all that its provider needs.
+    #[must_use]
+    pub fn new(provider: ProviderName, id: PredictionId) -> Self {
+        Self {
+            provider,
+            id,
+            handle: Value::Null,
+        }
+    }
+}
+
 /// What is known of the provider's side of a job, from the purchase on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ProviderState {

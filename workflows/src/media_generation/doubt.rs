@@ -181,11 +181,7 @@ fn take_settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Opt
         }
         // The report itself stays: it says that it is time to look.
         let report = workflow.report_of(doubt)?;
-        let prediction = PredictionRef {
-            provider: PROVIDER,
-            id: report.prediction_id.clone(),
-            handle: serde_json::Value::Null,
-        };
+        let prediction = PredictionRef::new(PROVIDER, report.prediction_id.clone());
         Some(Settlement::Bought(ProviderState::new(
             prediction,
             PredictionStatus::Processing,
