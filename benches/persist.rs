@@ -13,6 +13,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -28,6 +29,7 @@ use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
     persist::{
         Engine, Memory, Sources,
+        room::Room,
         source::Limits,
         transfer::{BUFFER, Destination},
     },
@@ -270,7 +272,9 @@ async fn work(task: Task) {
         Resolver::from_system().unwrap(),
     );
     let sources = Sources::new(guard, Limits::of(2048 * MIB)).unwrap();
-    let memory = Memory::new(usize::try_from(128 * MIB).unwrap());
+    let memory = usize::try_from(128 * MIB).unwrap();
+    let at_a_time = NonZeroUsize::new(Memory::most_at_a_time(memory)).unwrap();
+    let memory = Memory::new(memory, at_a_time);
     let engine = Engine {
         storage: storage.clone(),
         memory,
@@ -322,7 +326,12 @@ fn url(task: &Task, name: &str, bytes: u64) -> String {
 async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     let job_id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
     for_each(task, async |name| {
-        let _place = engine.memory.place().await;
+        let room = loop {
+            // The worker's attempt would be made again.
+            if let Ok(room) = Room::enter(&engine.memory, None).await {
+                break room;
+            }
+        };
         let source = sources
             .open(&url(task, &name, task.load.bytes))
             .await
@@ -338,6 +347,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
                     replace: false,
                 },
                 source,
+                room,
             )
             .await
             .unwrap();

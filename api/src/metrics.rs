@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE, job::ProviderName};
+use darkroom_workflows::{PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
@@ -93,6 +93,7 @@ async fn look(client: &Client) {
     let provider = ProviderName::Replicate;
     for name in [
         WORKFLOW_QUEUE,
+        WEBHOOK_QUEUE,
         provider.submissions_queue(),
         provider.reads_queue(),
         PERSIST_QUEUE,

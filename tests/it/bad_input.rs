@@ -50,6 +50,7 @@ fn a_malformed_environment_is_named_on_one_line() {
         ("worker", "REPLICATE_BASE_URL", "not a url"),
         ("worker", "WORKER_QUEUES", "render"),
         ("worker", "PERSIST_CONCURRENCY", "0"),
+        ("worker", "PERSIST_CONCURRENCY", "33"),
         ("worker", "SUBMISSION_UNKNOWN", "perhaps"),
         ("worker", "S3_CHECKSUMS", "always"),
         ("worker", "TEMPORAL_ADDRESS", "://"),

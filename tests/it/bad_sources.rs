@@ -500,6 +500,7 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
     let stream_max = STREAM_MAX.to_string();
     let variables = [
         ("PERSIST_CONCURRENCY", "100"),
+        ("PERSIST_MEMORY", "400MiB"),
         ("PERSIST_STREAM_MAX", stream_max.as_str()),
         ("MAX_OUTPUT_BYTES", longest.as_str()),
     ];

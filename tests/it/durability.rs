@@ -108,6 +108,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     const OUTPUTS: u32 = 40;
     let slots = [
         ("PERSIST_CONCURRENCY", "40"),
+        ("PERSIST_MEMORY", "160MiB"),
         ("METRICS_LISTEN", "127.0.0.1:0"),
     ];
     let world = World::start(options("hand-over"), &slots, None).await;

@@ -31,6 +31,7 @@ mod resets;
 mod restores;
 mod runbook;
 mod telemetry;
+mod tenants;
 mod upgrade;
 mod uploads;
 mod world;

@@ -13,6 +13,7 @@ use bytesize::ByteSize;
 use darkroom_activities::{
     generate::{GenerationPolicy, SubmissionPolicy},
     guard::{AllowedHosts, Ports},
+    persist::Memory,
 };
 use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
 use darkroom_workflows::webhook_secret::WebhookSecret;
@@ -74,8 +75,6 @@ pub struct Config {
     pub queues: Queues,
     /// How many predictions may be bought, and how many read, at a time.
     pub generate_concurrency: NonZeroUsize,
-    /// How many outputs may be moved at a time.
-    pub persist_concurrency: NonZeroUsize,
     /// What moving them may take.
     pub persist: PersistConfig,
     /// How callers are told.
@@ -107,8 +106,10 @@ pub struct BuildId(String);
 
 /// What moving outputs may take, and from where.
 pub struct PersistConfig {
-    /// The buffers of all of them together, in bytes.
-    pub memory: ByteSize,
+    /// What all of them together may take, in bytes.
+    pub memory: usize,
+    /// How many of them move at a time; those that crawl are not counted.
+    pub concurrency: NonZeroUsize,
     /// The longest object that is sent in one request.
     pub stream_max: ByteSize,
     /// The longest output.
@@ -166,7 +167,6 @@ impl Config {
                 persist: true,
             })?,
             generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
-            persist_concurrency: PERSIST_CONCURRENCY.or(DEFAULT_PERSIST_CONCURRENCY)?,
             persist: PersistConfig::from_env()?,
             webhooks: WebhookConfig {
                 secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,
@@ -250,8 +250,22 @@ impl PersistConfig {
             stream_max <= MOST_STREAMED,
             PERSIST_STREAM_MAX.invalid(format!("must be {MOST_STREAMED} at most"))
         );
+        let memory = usize::try_from(memory.as_u64()).unwrap_or(usize::MAX);
+        let most = Memory::most_at_a_time(memory);
+        let concurrency = match PERSIST_CONCURRENCY.optional()? {
+            Some(concurrency) => concurrency,
+            None => DEFAULT_PERSIST_CONCURRENCY
+                .min(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)),
+        };
+        ensure!(
+            concurrency.get() <= most,
+            PERSIST_CONCURRENCY.invalid(format!(
+                "must be {most} at most, one for each 4 MiB of PERSIST_MEMORY"
+            ))
+        );
         Ok(Self {
             memory,
+            concurrency,
             stream_max,
             max_output: MAX_OUTPUT_BYTES.or(ByteSize::gib(2))?,
             ports: SOURCE_PORTS.or(Ports::default())?,

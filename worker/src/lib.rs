@@ -23,6 +23,7 @@ mod pacing;
 mod readiness;
 mod registration;
 mod serving;
+mod slots;
 mod sweeping;
 
 use std::sync::Arc;

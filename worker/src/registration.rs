@@ -15,17 +15,15 @@ use darkroom_activities::{
 };
 use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
-    MediaGeneration, PERSIST_QUEUE, StorageSweep, WORKFLOW_QUEUE, WebhookDelivery,
+    MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE, WebhookDelivery,
     job::ProviderName,
 };
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
 use temporalio_sdk::{
-    Worker, WorkerOptions,
-    runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner},
-    workflow_interceptors::WorkflowInterceptorConstructor,
+    Worker, WorkerOptions, workflow_interceptors::WorkflowInterceptorConstructor,
 };
-use temporalio_sdk_core::{CoreRuntime, init_worker};
+use temporalio_sdk_core::{CoreRuntime, TunerHolder, init_worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,14 +32,12 @@ use crate::{
     forgetting::ForgetAfterQuery,
     interceptors::{HandOn, Spans, Wear, Wearing},
     pacing,
+    slots::{ActivitySlots, tuner},
 };
 
 /// How long a worker that was renewed lets its activities finish before the SDK asks them to: as long as any output may take.
 /// When the process stops, they make room by themselves, and sooner.
 const GRACE: Duration = Duration::from_mins(30);
-
-/// How many workflow tasks and local activities run at a time: each is short.
-const WORKFLOW_SLOTS: usize = 200;
 
 /// How long a workflow task is kept for the worker that has the workflow in its cache. It may be gone.
 const STICKY: Duration = Duration::from_secs(5);
@@ -49,11 +45,16 @@ const STICKY: Duration = Duration::from_secs(5);
 /// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.
 const WEBHOOK_SLOTS: usize = 1000;
 
+/// How many manifests are written at a time where the store was away.
+const MANIFEST_SLOTS: usize = 32;
+
 /// A task queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Queue {
-    /// Workflows, and webhooks to callers.
+    /// Workflows, and manifests that the store could not take at once.
     Workflows,
+    /// What callers are told.
+    Webhooks,
     /// What is bought from a provider.
     Submissions(ProviderName),
     /// What else a provider is asked.
@@ -71,6 +72,7 @@ impl Queue {
     fn name(self) -> &'static str {
         match self {
             Self::Workflows => WORKFLOW_QUEUE,
+            Self::Webhooks => WEBHOOK_QUEUE,
             Self::Submissions(provider) => provider.submissions_queue(),
             Self::Reads(provider) => provider.reads_queue(),
             Self::Persist => PERSIST_QUEUE,
@@ -85,6 +87,7 @@ pub(crate) fn queues(served: Queues) -> Vec<Queue> {
         let provider = ProviderName::Replicate;
         queues.extend([
             Queue::Workflows,
+            Queue::Webhooks,
             Queue::Submissions(provider),
             Queue::Reads(provider),
         ]);
@@ -102,7 +105,6 @@ pub(crate) struct Registration {
     activities: Activities,
     deployment: WorkerDeploymentOptions,
     generate_slots: usize,
-    persist_slots: usize,
     creates_per_second: Option<f64>,
     reads_per_second: Option<f64>,
     pub(crate) renew_after: u64,
@@ -123,7 +125,6 @@ impl Registration {
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
             generate_slots: config.generate_concurrency.get(),
-            persist_slots: config.persist_concurrency.get(),
             renew_after: config.renew_after.get(),
         })
     }
@@ -159,27 +160,29 @@ impl Registration {
                     .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
                         HandOn::default()
                     }))
-                    .register_activity::<DeliverWebhook>(Arc::clone(&activities))
                     .register_activity::<Finalize>(activities),
-                WEBHOOK_SLOTS,
+                ActivitySlots::Fixed(MANIFEST_SLOTS),
+            ),
+            Queue::Webhooks => (
+                options.register_activity::<DeliverWebhook>(activities),
+                ActivitySlots::Fixed(WEBHOOK_SLOTS),
             ),
             Queue::Submissions(_) => (
                 options.register_activity::<Generate>(activities),
-                self.generate_slots,
+                ActivitySlots::Fixed(self.generate_slots),
             ),
             Queue::Reads(_) => (
                 options
                     .register_activity::<Collect>(Arc::clone(&activities))
                     .register_activity::<Find>(Arc::clone(&activities))
                     .register_activity::<CancelGeneration>(activities),
-                self.generate_slots,
+                ActivitySlots::Fixed(self.generate_slots),
             ),
             Queue::Persist => (
                 options
                     .register_activity::<Persist>(Arc::clone(&activities))
-                    .register_activity::<Sweep>(Arc::clone(&activities))
-                    .register_activity::<Finalize>(activities),
-                self.persist_slots,
+                    .register_activity::<Sweep>(activities),
+                ActivitySlots::Outputs(Arc::clone(self.activities.engine.memory.slots())),
             ),
         };
         let options = options
@@ -188,11 +191,10 @@ impl Registration {
             .deployment_options(self.deployment.clone())
             .graceful_shutdown_period(GRACE)
             .sticky_queue_schedule_to_start_timeout(STICKY)
-            .tuner(tuner(slots))
             // Each worker says so, as the last one that polls counts.
             .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
-        self.forgetful(options)
+        self.forgetful(options, tuner(slots)?)
             .with_context(|| format!("cannot serve {}", queue.name()))
     }
 
@@ -200,15 +202,16 @@ impl Registration {
         match queue {
             Queue::Submissions(_) => self.creates_per_second,
             Queue::Reads(_) => self.reads_per_second,
-            Queue::Workflows | Queue::Persist => None,
+            Queue::Workflows | Queue::Webhooks | Queue::Persist => None,
         }
     }
 
-    /// What `Worker::new` does, with a hand kept on the core for [`ForgetAfterQuery`].
-    fn forgetful(&self, mut options: WorkerOptions) -> Result<Worker> {
-        let config = options
+    /// What `Worker::new` does, with slots of our own and a hand kept on the core for [`ForgetAfterQuery`].
+    fn forgetful(&self, mut options: WorkerOptions, tuner: TunerHolder) -> Result<Worker> {
+        let mut config = options
             .to_core_options(self.client.namespace(), self.client.identity())
             .map_err(Error::msg)?;
+        config.tuner = Some(Arc::new(tuner));
         let core = Arc::new(init_worker(
             &self.runtime,
             config,
@@ -252,21 +255,11 @@ fn activities(config: &Config, listeners: Listeners) -> Result<Activities> {
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
         engine: Engine {
             storage: config.storage.clone(),
-            memory: Memory::new(usize::try_from(persist.memory.as_u64()).unwrap_or(usize::MAX)),
+            memory: Memory::new(persist.memory, persist.concurrency),
             stream_max: persist.stream_max.as_u64(),
         },
         courier: Courier::new(webhook_guard, webhooks.secret.clone())
             .context("cannot set up the client for webhooks")?,
         stopping: CancellationToken::new(),
     })
-}
-
-fn tuner(activity_slots: usize) -> WorkerTuner {
-    TunerHolder::builder()
-        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
-        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activity_slots))
-        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
-        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .build()
-        .into()
 }

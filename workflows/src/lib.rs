@@ -25,9 +25,12 @@ pub use media_generation::{MediaGeneration, MediaGenerationInput};
 pub use storage_sweep::StorageSweep;
 pub use webhook_delivery::{WebhookDelivery, WebhookDeliveryInput};
 
-/// The task queue of the workflows, of webhooks and of the local `finalize`. What is asked of a provider has queues of its own:
-/// see [`job::ProviderName`].
+/// The task queue of the workflows and of `finalize`. What is asked of a provider has queues of its own: see
+/// [`job::ProviderName`].
 pub const WORKFLOW_QUEUE: &str = "media-generation";
+
+/// The task queue of webhooks: receivers may take their time.
+pub const WEBHOOK_QUEUE: &str = "media-webhooks";
 
 /// The task queue of `persist`: few slots, many bytes.
 pub const PERSIST_QUEUE: &str = "media-persist";

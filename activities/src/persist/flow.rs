@@ -13,6 +13,7 @@ use super::{
     digest::Digest,
     memory::Reserved,
     multipart::{self, Multipart},
+    room::Room,
     source::Source,
     store::{self, Object, Written},
     transfer::{BUFFER, Engine},
@@ -35,6 +36,7 @@ pub(super) struct Flow<'a> {
     pub(super) journal: &'a Journal<'a>,
     pub(super) source: Source,
     pub(super) digest: Digest,
+    pub(super) room: Room,
 }
 
 /// A part in memory, and its place in the budget.
@@ -74,7 +76,7 @@ impl Flow<'_> {
         }
         // To compare what is there, what was to be sent must be known.
         while self.digest.size() < length {
-            let Some(chunk) = self.source.chunk(usize::MAX).await? else {
+            let Some(chunk) = self.chunk(usize::MAX).await? else {
                 return Err(too_short());
             };
             self.digest.update(&chunk);
@@ -202,12 +204,21 @@ impl Flow<'_> {
         });
     }
 
+    /// The next bytes of the source.
+    async fn chunk(&mut self, most: usize) -> Result<Option<Bytes>, Failure> {
+        let chunk = self.room.wait(self.source.chunk(most)).await??;
+        if let Some(chunk) = &chunk {
+            self.room.arrived(chunk.len()).await;
+        }
+        Ok(chunk)
+    }
+
     /// Reads up to this many bytes into memory; fewer only at the end of the source.
     async fn fill(&mut self, size: usize) -> Result<Buffer, Failure> {
-        let reserved = self.engine.memory.buffer(size).await;
+        let reserved = self.room.buffer(size).await?;
         let mut bytes = BytesMut::with_capacity(size);
         while bytes.len() < size {
-            let Some(chunk) = self.source.chunk(size - bytes.len()).await? else {
+            let Some(chunk) = self.chunk(size - bytes.len()).await? else {
                 break;
             };
             self.digest.update(&chunk);
@@ -248,7 +259,7 @@ impl Flow<'_> {
     async fn feed(&mut self, mut frames: Frames) -> Result<String, Unfed> {
         while frames.left() > 0 {
             let most = usize::try_from(frames.left()).unwrap_or(usize::MAX);
-            let Some(chunk) = self.source.chunk(most).await.map_err(Unfed::Failed)? else {
+            let Some(chunk) = self.chunk(most).await.map_err(Unfed::Failed)? else {
                 return Err(Unfed::Failed(too_short()));
             };
             self.digest.update(&chunk);

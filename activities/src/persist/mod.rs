@@ -8,12 +8,15 @@
 //! - `store`, `multipart`: where they go, in one request or in parts
 //! - `body`: a request that is sent while its bytes arrive
 //! - `digest`: what is computed of them
-//! - [`memory`]: what all outputs on their way share
+//! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
+//! - [`room`]: what one of them takes of it, while it moves and while it crawls
 //! - [`checkpoint`]: what an attempt leaves for the one after it
 
 pub mod checkpoint;
 pub mod media_type;
 pub mod memory;
+pub mod room;
+pub mod slots;
 pub mod source;
 pub mod transfer;
 
@@ -21,6 +24,7 @@ mod body;
 mod digest;
 mod flow;
 mod multipart;
+mod shares;
 mod store;
 
 use std::time::SystemTime;
@@ -35,6 +39,7 @@ use temporalio_sdk::activities::ActivityContext;
 
 use self::{
     checkpoint::{Journal, PersistCheckpoint, Sent, UploadCheckpoint},
+    room::Room,
     source::Source,
     store::Present,
     transfer::Destination,
@@ -133,7 +138,7 @@ impl Attempt<'_> {
         {
             return Ok(sent);
         }
-        let _place = self.engine.memory.place().await;
+        let mut room = Room::enter(&self.engine.memory, self.input.tenant.as_ref()).await?;
         let is_all_sent = earlier.is_all_sent();
         let upload = self.still_open(earlier.upload, is_all_sent).await?;
         if let (Some(upload), Some(sent), true) = (&upload, earlier.sent, is_all_sent) {
@@ -150,11 +155,11 @@ impl Attempt<'_> {
         // A prediction with files in it is large, and has to be read as a whole.
         let inline = self.input.source == OutputSource::Prediction;
         let _turn = if inline {
-            Some(self.engine.memory.turn().await)
+            room.wait(self.engine.memory.turn()).await?
         } else {
             None
         };
-        let (source, upload) = match self.open(upload).await {
+        let (source, upload) = match room.wait(self.open(upload)).await? {
             // Temporal may have been away when an attempt was done. What it stored outlasts its source.
             Err(failure) if attempt > 1 && may_have_moved(&failure) => {
                 return self.recovered().await?.ok_or(failure);
@@ -175,7 +180,11 @@ impl Attempt<'_> {
             index: *index,
             replace: *replace,
         };
-        Box::pin(self.engine.transfer(&to, source, upload, self.journal)).await
+        Box::pin(
+            self.engine
+                .transfer(&to, source, upload, self.journal, room),
+        )
+        .await
     }
 
     /// What an attempt before this one has stored already, if it could not tell.

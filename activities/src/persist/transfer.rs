@@ -17,6 +17,7 @@ use super::{
     media_type::{self, MediaType},
     memory::Memory,
     multipart::Multipart,
+    room::Room,
     source::Source,
     store::Object,
 };
@@ -51,7 +52,7 @@ pub struct Destination {
 
 impl Engine {
     /// Moves what a source yields into the store, and makes sure that it is there. An upload that an earlier attempt left
-    /// is gone on with if the source is open where that attempt stopped. The caller holds a [place](Memory::place).
+    /// is gone on with if the source is open where that attempt stopped.
     ///
     /// # Errors
     /// If the source or the store fails.
@@ -61,6 +62,7 @@ impl Engine {
         mut source: Source,
         left: Option<UploadCheckpoint>,
         journal: &Journal<'_>,
+        mut room: Room,
     ) -> Result<Sent, Failure> {
         journal.note(|checkpoint| checkpoint.progress.bytes_total = source.length());
         if let Some(left) = left.filter(|left| left.bytes == source.position())
@@ -89,10 +91,11 @@ impl Engine {
                 journal,
                 source,
                 digest,
+                room,
             };
             return flow.in_parts(multipart, left.parts, None).await;
         }
-        let head = source.peek(media_type::HEAD).await?;
+        let head = room.wait(source.peek(media_type::HEAD)).await??;
         if head.is_empty() {
             return Err(Failure::new(
                 FailureType::UnsupportedMedia,
@@ -114,6 +117,7 @@ impl Engine {
             journal,
             source,
             digest: Digest::new(),
+            room,
         };
         match flow.source.length() {
             Some(length) if length <= BUFFER as u64 => flow.whole(length).await,
@@ -160,8 +164,13 @@ impl Engine {
     ///
     /// # Errors
     /// If the source or the store fails.
-    pub async fn store(&self, to: &Destination, source: Source) -> Result<String, Failure> {
-        Box::pin(self.transfer(to, source, None, &Journal::unrecorded(to.index)))
+    pub async fn store(
+        &self,
+        to: &Destination,
+        source: Source,
+        room: Room,
+    ) -> Result<String, Failure> {
+        Box::pin(self.transfer(to, source, None, &Journal::unrecorded(to.index), room))
             .await
             .map(|sent| sent.s3_key)
     }

@@ -7,7 +7,6 @@ use temporalio_workflow::{
 };
 
 use super::{DAY, backoff};
-use crate::PERSIST_QUEUE;
 
 /// How `finalize` runs: beside the workflow, as that costs the server least. A cancelled job is recorded as well.
 #[must_use]
@@ -28,7 +27,6 @@ pub fn later_options() -> ActivityOptions {
         schedule_to_close: 7 * DAY,
         start_to_close: Duration::from_secs(30),
     })
-    .task_queue(PERSIST_QUEUE)
     .retry_policy(backoff(Duration::from_mins(5)))
     .cancellation_token(WorkflowCancellationToken::new())
     .summary("manifest, while the store is away")

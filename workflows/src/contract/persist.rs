@@ -12,6 +12,7 @@ use super::{DAY, backoff, collect::OutputSource};
 use crate::{
     PERSIST_QUEUE,
     job::{JobId, PredictionRef},
+    tenant::Tenant,
 };
 
 /// How long an attempt may be silent.
@@ -22,6 +23,9 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct PersistInput {
     /// The job.
     pub job_id: JobId,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
     /// The prediction that made the output.
     pub prediction: PredictionRef,
     /// The output's position.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 
 use super::once;
-use crate::{request::WebhookUrl, tenant::Tenant, webhook_delivery::DeliveryAttempt};
+use crate::{
+    WEBHOOK_QUEUE, request::WebhookUrl, tenant::Tenant, webhook_delivery::DeliveryAttempt,
+};
 
 /// The input of `deliver_webhook`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -51,6 +53,7 @@ pub enum Verdict {
 pub fn options(attempt: usize) -> ActivityOptions {
     let timeout = Duration::from_secs(20);
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(timeout))
+        .task_queue(WEBHOOK_QUEUE)
         .retry_policy(once())
         .summary(format!("attempt {attempt}"))
         .build()

@@ -60,6 +60,7 @@ impl Made {
             let inputs = pending.filter_map(|media| {
                 Some(PersistInput {
                     job_id: state.job_id.clone(),
+                    tenant: state.tenant.clone(),
                     prediction: provider.prediction.clone(),
                     index: media.index,
                     source: source(media.index)?,

@@ -1,0 +1,250 @@
+//! What tenants share: so many units, first come, first served, and for each tenant only as much as leaves something for
+//! the others. One alone may hold three quarters; the more there are, the less each of them.
+//!
+//! The rule is that of dynamic thresholds, as switches share their buffers: whoever holds nothing yet may take what is
+//! free, and whoever holds something may hold at most [`RATIO`] times what it leaves.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use darkroom_workflows::tenant::Tenant;
+use tokio::sync::oneshot;
+
+/// How many times what it leaves free a tenant may hold.
+const RATIO: u32 = 3;
+
+/// So many units.
+#[derive(Debug)]
+pub(super) struct Shares(Mutex<State>);
+
+/// Some of them; dropping it gives them back.
+#[derive(Debug)]
+pub(super) struct Share {
+    shares: Arc<Shares>,
+    holder: Holder,
+    units: u32,
+}
+
+/// Whose it is; those without a name are one.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Holder(Option<Tenant>);
+
+impl Shares {
+    pub(super) fn new(units: u32) -> Arc<Self> {
+        let (held, waiting) = (HashMap::new(), VecDeque::new());
+        Arc::new(Self(Mutex::new(State {
+            all: units,
+            free: units,
+            held,
+            waiting,
+        })))
+    }
+
+    /// Waits for so many units; never for more than there are.
+    pub(super) async fn acquire(self: &Arc<Self>, tenant: Option<&Tenant>, units: u32) -> Share {
+        loop {
+            // An error would be that of a queue that was lost, which it never is.
+            if let Ok(share) = self.enqueue(tenant, units).await {
+                return share;
+            }
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, tenant: Option<&Tenant>, units: u32) -> oneshot::Receiver<Share> {
+        let (grant, granted) = oneshot::channel();
+        let mut state = self.lock();
+        let units = units.min(state.all);
+        let holder = Holder(tenant.cloned());
+        state.waiting.push_back(Waiting {
+            holder,
+            units,
+            grant,
+        });
+        drop(state);
+        self.grant();
+        granted
+    }
+
+    /// So many units if the tenant may have them now.
+    pub(super) fn try_acquire(
+        self: &Arc<Self>,
+        tenant: Option<&Tenant>,
+        units: u32,
+    ) -> Option<Share> {
+        let holder = Holder(tenant.cloned());
+        let mut state = self.lock();
+        (state.may_take(&holder, units) == Verdict::Now).then(|| {
+            state.take(&holder, units);
+            Share {
+                shares: Arc::clone(self),
+                holder,
+                units,
+            }
+        })
+    }
+
+    /// Gives to those who wait what they may have.
+    fn grant(self: &Arc<Self>) {
+        let mut unwanted = Vec::new();
+        let mut state = self.lock();
+        state.waiting.retain(|waiting| !waiting.grant.is_closed());
+        let mut at = 0;
+        while let Some(next) = state.waiting.get(at) {
+            match state.may_take(&next.holder, next.units) {
+                Verdict::BeyondItsShare => at += 1,
+                // What is smaller must not overtake it for ever.
+                Verdict::WhenFree => break,
+                Verdict::Now => {
+                    let Some(Waiting {
+                        holder,
+                        units,
+                        grant,
+                    }) = state.waiting.remove(at)
+                    else {
+                        break;
+                    };
+                    state.take(&holder, units);
+                    let shares = Arc::clone(self);
+                    let share = Share {
+                        shares,
+                        holder,
+                        units,
+                    };
+                    unwanted.extend(grant.send(share).err());
+                }
+            }
+        }
+        // They give back what they got, which takes the lock.
+        drop(state);
+        drop(unwanted);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shares.lock().give_back(&self.holder, self.units);
+        self.shares.grant();
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    all: u32,
+    free: u32,
+    held: HashMap<Holder, u32>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    holder: Holder,
+    units: u32,
+    grant: oneshot::Sender<Share>,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Verdict {
+    Now,
+    WhenFree,
+    BeyondItsShare,
+}
+
+impl State {
+    fn may_take(&self, holder: &Holder, units: u32) -> Verdict {
+        let left = self.free.checked_sub(units);
+        match (self.held.get(holder), left) {
+            (None, None) => Verdict::WhenFree,
+            (None, Some(_)) => Verdict::Now,
+            (Some(held), Some(left)) if held + units <= RATIO.saturating_mul(left) => Verdict::Now,
+            (Some(_), _) => Verdict::BeyondItsShare,
+        }
+    }
+
+    fn take(&mut self, holder: &Holder, units: u32) {
+        self.free -= units;
+        *self.held.entry(holder.clone()).or_default() += units;
+    }
+
+    fn give_back(&mut self, holder: &Holder, units: u32) {
+        self.free += units;
+        if let Some(held) = self.held.get_mut(holder) {
+            *held -= units;
+            if *held == 0 {
+                self.held.remove(holder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn tenant(name: &str) -> Tenant {
+        name.parse().unwrap()
+    }
+
+    fn take(shares: &Arc<Shares>, name: &str, units: u32) -> Vec<Share> {
+        std::iter::from_fn(|| shares.try_acquire(Some(&tenant(name)), units)).collect()
+    }
+
+    #[test]
+    fn one_tenant_leaves_a_quarter_and_each_further_one_something() {
+        let shares = Shares::new(32);
+        let a = take(&shares, "a", 1);
+        let b = take(&shares, "b", 1);
+        let c = take(&shares, "c", 1);
+        assert_eq!((a.len(), b.len(), c.len()), (24, 6, 1));
+        drop(a);
+        assert_eq!(take(&shares, "c", 1).len(), 18);
+    }
+
+    #[test]
+    fn a_share_of_large_pieces_is_as_fair() {
+        let shares = Shares::new(1024);
+        let a = take(&shares, "a", 128);
+        assert_eq!(a.len(), 6);
+        assert!(!take(&shares, "b", 128).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_beyond_its_share_is_overtaken_and_who_waits_for_room_is_not() {
+        let shares = Shares::new(4);
+        let (a, b) = (tenant("a"), tenant("b"));
+        let first = shares.acquire(Some(&a), 3).await;
+        let mut second = Box::pin(shares.acquire(Some(&a), 1));
+        assert!((&mut second).now_or_never().is_none(), "beyond its share");
+        let mut large = Box::pin(shares.acquire(Some(&b), 2));
+        assert!((&mut large).now_or_never().is_none(), "there is one");
+        let mut small = Box::pin(shares.acquire(None, 1));
+        assert!(
+            (&mut small).now_or_never().is_none(),
+            "the larger came first"
+        );
+        drop(first);
+        assert!(second.now_or_never().is_some());
+        assert!(large.now_or_never().is_some());
+        assert!(small.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_more_takes_nothing() {
+        let shares = Shares::new(1);
+        let held = shares.acquire(None, 1).await;
+        let mut gone = Box::pin(shares.acquire(None, 1));
+        assert!((&mut gone).now_or_never().is_none());
+        drop(gone);
+        drop(held);
+        assert!(shares.acquire(None, 100).now_or_never().is_some());
+        assert_eq!(shares.lock().free, 1);
+        assert!(shares.lock().held.is_empty());
+    }
+}

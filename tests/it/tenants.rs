@@ -1,0 +1,153 @@
+//! No tenant waits for another, whatever the other one has on its way. Bounded by default; `DARKROOM_NEIGHBOURS` sets how
+//! many jobs of each kind the other one has.
+
+use std::time::{Duration, Instant};
+
+use darkroom::dev::{Options, Stack, source::SourceServer};
+use futures::future::join_all;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{
+    faults::report,
+    harness::{Api, job, options, start, until_within},
+};
+
+/// How many jobs of each kind the other tenant has.
+const NEIGHBOURS: u32 = 40;
+
+/// The places that a worker has for outputs by default.
+const PLACES: u32 = 32;
+
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// `tenant:sha256hex` of a key.
+fn key(tenant: &str, key: &str) -> String {
+    use sha2::{Digest, Sha256};
+    format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
+}
+
+struct Tenants {
+    _stack: Stack,
+    a: Api,
+    b: Api,
+    source: SourceServer,
+}
+
+impl Tenants {
+    async fn start(name: &str) -> Self {
+        let source = SourceServer::start().await.unwrap();
+        let keys = [key("a", "key-a"), key("b", "key-b")].join(",");
+        let options = Options {
+            variables: vec![
+                ("DARKROOM_API_KEYS", keys),
+                ("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned()),
+                ("REPLICATE_CREATES_PER_MINUTE", "600".to_owned()),
+                ("SOURCE_ALLOW", source.address.to_string()),
+            ],
+            ..options(name)
+        };
+        let stack = start(&options).await;
+        Self {
+            a: Api::with_key(stack.api_url(), "key-a"),
+            b: Api::with_key(stack.api_url(), "key-b"),
+            _stack: stack,
+            source,
+        }
+    }
+
+    /// The median of three small jobs of B's, one after the other.
+    async fn small_jobs_of_b(&self) -> Duration {
+        let mut took = Vec::new();
+        let urls: Vec<_> = (0..2)
+            .map(|output| self.source.url(&format!("small-{output}"), ""))
+            .collect();
+        for _ in 0..3 {
+            let began = Instant::now();
+            let ended = self.b.run(&job(2, json!({"urls": urls}))).await;
+            assert_eq!(ended["status"], "completed", "{ended:#}");
+            took.push(began.elapsed());
+        }
+        took.sort();
+        took[1]
+    }
+}
+
+/// Accepts connections and never answers.
+async fn tarpit() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(listener.accept().await.unwrap());
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
+    const OUTPUTS_OF_ONE: u32 = 16;
+    // A machine that is busy with other tests may take some time of its own.
+    let (neighbours, margin) = std::env::var("DARKROOM_NEIGHBOURS")
+        .map_or((NEIGHBOURS, 3), |neighbours| {
+            (neighbours.parse().unwrap(), 1)
+        });
+    let tarpit = tarpit().await;
+    let tenants = Tenants::start("tenants").await;
+    let Tenants { a, source, .. } = &tenants;
+    let alone = tenants.small_jobs_of_b().await;
+
+    let told = async |_| {
+        let mut told = job(1, json!({}));
+        told["webhook_url"] = format!("http://{tarpit}/hook").into();
+        a.run(&told).await
+    };
+    join_all((0..neighbours.min(100)).map(told)).await;
+    let doubts = (0..neighbours).map(async |_| {
+        let lost = json!({"answer_status": 504, "answer_html": true});
+        a.accepted(&job(1, lost)).await
+    });
+    let doubts = join_all(doubts).await;
+    for id in &doubts {
+        until_within("a submission in doubt", PATIENCE, async || {
+            (a.get(id).await["stage"] == "reconciling").then_some(())
+        })
+        .await;
+    }
+    let crawling = (0..3 * PLACES / OUTPUTS_OF_ONE).map(async |batch| {
+        // Of half of them nobody says how long they are.
+        let framing = ["", "&framing=chunked"][batch as usize % 2];
+        let urls = (0..OUTPUTS_OF_ONE).map(|output| {
+            let name = format!("crawling-{batch}-{output}");
+            source.url(&name, &format!("bytes=20000000&rate=81920{framing}"))
+        });
+        let urls: Vec<String> = urls.collect();
+        a.accepted(&job(OUTPUTS_OF_ONE, json!({"urls": urls})))
+            .await
+    });
+    let crawling = join_all(crawling).await;
+    let queued = (0..neighbours).map(async |_| a.accepted(&job(1, json!({}))).await);
+    join_all(queued).await;
+
+    let at_first = tenants.small_jobs_of_b().await;
+    until_within("outputs that crawl", PATIENCE, async || {
+        (a.get(&crawling[0]).await["stage"] == "persisting").then_some(())
+    })
+    .await;
+    let beside = tenants.small_jobs_of_b().await;
+    report(&format!(
+        "alone {alone:?}, beside {at_first:?} at first and {beside:?} later"
+    ));
+    for beside in [at_first, beside] {
+        assert!(
+            beside <= 3 * alone + Duration::from_secs(margin),
+            "{beside:?} beside, {alone:?} alone"
+        );
+    }
+    for id in &crawling {
+        let job = a.get(id).await;
+        assert_eq!(job["status"], "processing", "{job:#}");
+    }
+}
