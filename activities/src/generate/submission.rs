@@ -18,9 +18,12 @@ use darkroom_workflows::{
     media_generation::{SubmissionOutcome, SubmissionSettled},
 };
 use jiff::{SignedDuration, Timestamp};
-use temporalio_client::{WorkflowSignalOptions, errors::WorkflowInteractionError};
+use temporalio_client::{
+    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowSignalOptions,
+    errors::WorkflowInteractionError,
+};
 use temporalio_sdk::activities::ActivityContext;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
@@ -39,6 +42,9 @@ const CANCEL_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long an attempt that was declared timed out tries to tell the workflow.
 const TELLING: Duration = Duration::from_mins(10);
+
+/// How long Temporal may take to say how a job has ended.
+const ANSWERING: Duration = Duration::from_secs(10);
 
 /// Buying a prediction.
 pub(super) struct Purchase<'a> {
@@ -170,7 +176,9 @@ impl Purchase<'_> {
             match handle.signal(signal, settled.clone(), options).await {
                 Ok(()) => return,
                 Err(WorkflowInteractionError::NotFound(_)) => {
-                    if let Some(prediction) = bought {
+                    if let Some(prediction) = bought
+                        && !ended_with(&handle, &prediction).await
+                    {
                         self.cancel_orphan(&prediction).await;
                     }
                     return;
@@ -189,6 +197,20 @@ impl Purchase<'_> {
         let outcome = canceled.ok().and_then(|state| state.cancel_outcome);
         tracing::error!(job_id = %self.input.job_id, prediction_id = %prediction.id, ?outcome, "bought for a job that has ended");
     }
+}
+
+/// Whether a job that has ended did so with this prediction: it may have been found meanwhile.
+async fn ended_with(
+    handle: &WorkflowHandle<Client, MediaGeneration>,
+    prediction: &PredictionRef,
+) -> bool {
+    let result = handle.get_result(WorkflowGetResultOptions::default());
+    // Whoever retries a job starts it again, and that one says nothing yet.
+    let Ok(Ok(job)) = timeout(ANSWERING, result).await else {
+        return false;
+    };
+    job.provider
+        .is_some_and(|provider| provider.prediction == *prediction)
 }
 
 /// Nothing was bought, for this reason.

@@ -2,7 +2,10 @@
 //! `GET /control/ledger`; `PUT /control/limits` with
 //! `{"creates_per_minute": 6, "create_burst": 1}`.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use poem::{
@@ -49,6 +52,10 @@ impl Outage {
 impl State {
     pub(super) fn buckets(&self) -> MutexGuard<'_, Buckets> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reports(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn fail(&self, outage: Outage) {

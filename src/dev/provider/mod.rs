@@ -22,6 +22,7 @@ mod store;
 mod webhook;
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
@@ -75,6 +76,7 @@ impl ProviderServer {
             http,
             outage: Mutex::new(None),
             buckets: Mutex::default(),
+            reports: Mutex::default(),
         });
         let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
         let routes = Route::new()
@@ -111,6 +113,12 @@ impl ProviderServer {
         self.state.buckets().calls()
     }
 
+    /// How many reports of a prediction were taken.
+    #[must_use]
+    pub fn reports_of(&self, id: &str) -> u32 {
+        self.state.reports().get(id).copied().unwrap_or_default()
+    }
+
     /// Answers every call with an error for a while.
     pub fn fail(&self, outage: Outage) {
         self.state.fail(outage);
@@ -130,4 +138,6 @@ struct State {
     http: reqwest::Client,
     outage: Mutex<Option<Outage>>,
     buckets: Mutex<Buckets>,
+    /// How many reports of each prediction were taken.
+    reports: Mutex<HashMap<String, u32>>,
 }

@@ -64,6 +64,7 @@ async fn deliver(state: &State, prediction: &Prediction, url: &str) {
         let mut pause = FIRST_RETRY;
         for _ in 0..TRIES {
             if post(state, url, &webhook_id, body.clone()).await {
+                *state.reports().entry(prediction.id.clone()).or_default() += 1;
                 break;
             }
             tokio::time::sleep(pause).await;

@@ -1,0 +1,338 @@
+//! Every point of a purchase at which something can happen, times everything that can happen there. Bought once, or the
+//! doubt is told; and nothing is in doubt that was never sent, unless a worker died between its record and the call.
+
+use std::time::Duration;
+
+use darkroom::dev::{Options, Stack};
+use darkroom_workflows::MediaGeneration;
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use temporalio_client::{
+    Client, NamespacedClient, WorkflowDescribeOptions, grpc::WorkflowService, tonic::IntoRequest,
+};
+use temporalio_common::protos::temporal::api::{
+    common::v1::WorkflowExecution,
+    enums::v1::EventType,
+    workflowservice::v1::{ResetActivityRequest, reset_activity_request},
+};
+
+use crate::{
+    faults::report,
+    harness::{Api, bought, job, options, start, terminate, until},
+    paid_once::history_of,
+    resets::reset,
+    rpc_gate::{Held, Rpc, RpcGate},
+};
+
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The deadline of jobs that are to reach it.
+const SHORT: Duration = Duration::from_secs(8);
+
+/// Where a purchase stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Point {
+    /// The record is on its way to Temporal.
+    BeforeTheRecord,
+    /// Temporal has it, and the acknowledgement is on its way back: nothing is sent yet.
+    AfterTheRecord,
+    /// The provider has the work and has not answered.
+    BodySent,
+    /// It has answered, and the record of that is on its way to Temporal.
+    Answered,
+    /// Temporal has it, and the prediction is looked at.
+    Submitted,
+    /// The result is on its way to Temporal.
+    ResultOnItsWay,
+    /// Temporal has it, and nobody was told.
+    ResultThere,
+}
+
+const POINTS: [Point; 7] = [
+    Point::BeforeTheRecord,
+    Point::AfterTheRecord,
+    Point::BodySent,
+    Point::Answered,
+    Point::Submitted,
+    Point::ResultOnItsWay,
+    Point::ResultThere,
+];
+
+/// What the provider shows of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shown {
+    /// It is in the list.
+    Listed,
+    /// It is not in the list, as where a provider has none, and its end is reported.
+    Reported,
+    /// Neither.
+    Never,
+}
+
+/// What happens there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Event {
+    WorkerKilled,
+    WorkerStopped,
+    Deadline,
+    WorkflowReset,
+    ActivityReset,
+    /// The provider has told how it ended.
+    Report,
+}
+
+struct Case {
+    point: Point,
+    shown: Shown,
+    job_id: String,
+}
+
+fn request(point: Point, shown: Shown, event: Event) -> Value {
+    let latency = match (point, event) {
+        // The report comes first.
+        (Point::BodySent, Event::Report) | (Point::Submitted, _) => 2_500,
+        _ => 100,
+    };
+    let mut request = job(
+        1,
+        json!({
+            "latency_ms": latency,
+            "answer_delay_ms": if point == Point::BodySent { 12_000 } else { 0 },
+            "hidden": shown != Shown::Listed,
+            // Who knows the prediction waits for its report.
+            "webhooks": u32::from(
+                shown == Shown::Reported || event == Event::Report || point == Point::Submitted
+            ),
+        }),
+    );
+    if event == Event::Deadline {
+        request["deadline_seconds"] = SHORT.as_secs().into();
+    }
+    request
+}
+
+async fn is_reached(stack: &Stack, gate: &RpcGate, case: &Case) -> bool {
+    match case.point {
+        Point::BodySent => bought(stack.provider.as_ref(), &case.job_id).len() == 1,
+        Point::Submitted => {
+            let client = stack.temporal.client().await.unwrap();
+            let handle = client.get_workflow_handle::<MediaGeneration>(&case.job_id);
+            let description = handle
+                .describe(WorkflowDescribeOptions::default())
+                .await
+                .unwrap();
+            description.raw().pending_activities.iter().any(|activity| {
+                let details = activity.heartbeat_details.as_ref();
+                details.is_some_and(|details| {
+                    let said = String::from_utf8_lossy(&details.payloads[0].data).into_owned();
+                    said.contains("\"submitted\"")
+                })
+            })
+        }
+        _ => gate.is_held(&case.job_id),
+    }
+}
+
+fn hold(gate: &RpcGate, case: &Case) {
+    let (rpc, held) = match case.point {
+        Point::BeforeTheRecord => (Rpc::Records("\"submitting\""), Held::Request),
+        Point::AfterTheRecord => (Rpc::Records("\"submitting\""), Held::Answer),
+        Point::Answered => (Rpc::Records("\"submitted\""), Held::Request),
+        Point::ResultOnItsWay => (Rpc::Completes, Held::Request),
+        Point::ResultThere => (Rpc::Completes, Held::Answer),
+        Point::BodySent | Point::Submitted => return,
+    };
+    gate.hold(&case.job_id, rpc, held);
+}
+
+async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cases: &[Case]) {
+    match event {
+        Event::WorkerKilled => {
+            // What is held dies with it.
+            stack.worker.kill();
+            stack.worker = stack.spawn("worker").unwrap();
+        }
+        Event::WorkerStopped => {
+            terminate(&stack.worker);
+            let other = stack.spawn("worker").unwrap();
+            gate.open();
+            until("the end of the worker", async || {
+                (!stack.worker.is_running()).then_some(())
+            })
+            .await;
+            stack.worker = other;
+        }
+        Event::Deadline => {
+            join_all(cases.iter().map(async |case| {
+                until("a deadline that has passed", async || {
+                    let job = api.get(&case.job_id).await;
+                    let created_at: Timestamp = job["created_at"].as_str()?.parse().unwrap();
+                    (Timestamp::now() > created_at + SHORT).then_some(())
+                })
+                .await;
+            }))
+            .await;
+            gate.open();
+        }
+        Event::WorkflowReset => {
+            join_all(cases.iter().map(async |case| {
+                let events = history_of(stack, &case.job_id).await;
+                let task = events
+                    .iter()
+                    .find(|event| event.event_type() == EventType::WorkflowTaskCompleted);
+                reset(stack, &case.job_id, task.unwrap().event_id).await;
+            }))
+            .await;
+            gate.open();
+        }
+        Event::ActivityReset => {
+            join_all(
+                cases
+                    .iter()
+                    .map(async |case| reset_generate(stack, &case.job_id).await),
+            )
+            .await;
+            gate.open();
+        }
+        Event::Report => {
+            join_all(cases.iter().map(async |case| {
+                // Nothing can be reported that was not bought.
+                if matches!(case.point, Point::BeforeTheRecord | Point::AfterTheRecord) {
+                    return;
+                }
+                until("a report", async || {
+                    let bought = bought(stack.provider.as_ref(), &case.job_id).pop()?;
+                    let provider = stack.provider.as_ref().unwrap();
+                    (provider.reports_of(&bought.id) > 0).then_some(())
+                })
+                .await;
+            }))
+            .await;
+            gate.open();
+        }
+    }
+}
+
+/// Resets a `generate` that is under way. One that has just ended is none.
+async fn reset_generate(stack: &Stack, job_id: &str) {
+    let mut client: Client = stack.temporal.client().await.unwrap();
+    let request = ResetActivityRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution {
+            workflow_id: job_id.to_owned(),
+            run_id: String::new(),
+        }),
+        activity: Some(reset_activity_request::Activity::Type(
+            "generate".to_owned(),
+        )),
+        ..Default::default()
+    };
+    let _ = WorkflowService::reset_activity(&mut client, request.into_request()).await;
+}
+
+async fn every_point(event: Event, name: &str) {
+    let options = Options {
+        variables: vec![("SUBMISSION_SEARCH_SECONDS", "20".to_owned())],
+        ..options(name)
+    };
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let gate = RpcGate::start(&stack.temporal.address).await;
+    stack.worker.kill();
+    let mut cases = Vec::new();
+    for point in POINTS {
+        for shown in [Shown::Listed, Shown::Reported, Shown::Never] {
+            if event == Event::Report && shown == Shown::Never {
+                continue;
+            }
+            let job_id = api.accepted(&request(point, shown, event)).await;
+            let case = Case {
+                point,
+                shown,
+                job_id,
+            };
+            hold(&gate, &case);
+            cases.push(case);
+        }
+    }
+    let gated = [("TEMPORAL_ADDRESS", gate.address.clone())];
+    stack.worker = stack
+        .spawn_worker("worker-gated", &options.binary, &gated)
+        .unwrap();
+    join_all(cases.iter().map(async |case| {
+        until(
+            &format!("{:?} of {}", case.point, case.job_id),
+            async || is_reached(&stack, &gate, case).await.then_some(()),
+        )
+        .await;
+    }))
+    .await;
+    happens(event, &mut stack, &gate, &api, &cases).await;
+
+    let ended = cases.iter().map(async |case| {
+        let job = api.ended_within(&case.job_id, PATIENCE).await;
+        let bought = bought(stack.provider.as_ref(), &case.job_id).len();
+        (case, job, bought)
+    });
+    let (mut completed, mut parked) = (0, 0);
+    for (case, job, bought) in join_all(ended).await {
+        let Case { point, shown, .. } = case;
+        let told = format!("{event:?} at {point:?}, {shown:?}: {bought} bought, {job:#}");
+        assert!(bought <= 1, "{told}");
+        let error = job["error"]["type"].as_str();
+        match (job["status"].as_str().unwrap(), error) {
+            ("completed", _) => {
+                assert_eq!(bought, 1, "{told}");
+                completed += 1;
+            }
+            ("failed", Some("DeadlineExceeded")) => assert_eq!(event, Event::Deadline, "{told}"),
+            ("failed", Some("SubmissionUnknown")) => {
+                assert!(job["in_doubt_since"].is_string(), "{told}");
+                // What the provider shows, in a list or by its report, is found.
+                let is_shown = bought == 1 && *shown != Shown::Never;
+                assert!(!is_shown, "{told}");
+                // What was never sent is known to be, unless nobody is left who knows.
+                let is_known = bought == 0
+                    && !(event == Event::WorkerKilled && *point == Point::AfterTheRecord);
+                assert!(!is_known, "{told}");
+                parked += 1;
+            }
+            _ => panic!("{told}"),
+        }
+    }
+    report(&format!(
+        "{event:?}: {} jobs, {completed} completed, {parked} parked",
+        cases.len()
+    ));
+}
+
+#[tokio::test]
+async fn a_worker_killed_at_every_point() {
+    every_point(Event::WorkerKilled, "point-killed").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_at_every_point() {
+    every_point(Event::WorkerStopped, "point-stopped").await;
+}
+
+#[tokio::test]
+async fn a_deadline_at_every_point() {
+    every_point(Event::Deadline, "point-deadline").await;
+}
+
+#[tokio::test]
+async fn a_workflow_reset_at_every_point() {
+    every_point(Event::WorkflowReset, "point-reset").await;
+}
+
+#[tokio::test]
+async fn an_activity_reset_at_every_point() {
+    every_point(Event::ActivityReset, "point-activity-reset").await;
+}
+
+#[tokio::test]
+async fn a_report_at_every_point() {
+    every_point(Event::Report, "point-report").await;
+}

@@ -1,0 +1,166 @@
+//! A gate between a worker and Temporal that holds the calls of one job where it is told to: before they reach the server, or
+//! on the way back.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use http_body_util::{BodyExt, Either, Empty, Full};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http2::{SendRequest, handshake},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Which call of an activity.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rpc {
+    /// It records these words.
+    Records(&'static str),
+    /// It tells its result.
+    Completes,
+}
+
+/// Where it is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Held {
+    Request,
+    Answer,
+}
+
+/// A running gate.
+#[derive(Clone)]
+pub(crate) struct RpcGate {
+    pub(crate) address: String,
+    upstream: SocketAddr,
+    plans: Arc<Mutex<Vec<Plan>>>,
+    /// How often it was opened.
+    opened: watch::Sender<u32>,
+}
+
+struct Plan {
+    job_id: String,
+    rpc: Rpc,
+    held: Held,
+    is_reached: bool,
+}
+
+type Answer = Response<Either<Incoming, Empty<Bytes>>>;
+
+impl RpcGate {
+    pub(crate) async fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let gate = Self {
+            address,
+            upstream: upstream.trim_start_matches("http://").parse().unwrap(),
+            plans: Arc::default(),
+            opened: watch::Sender::new(0),
+        };
+        let serving = gate.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().serve(socket));
+            }
+        });
+        gate
+    }
+
+    /// Holds these calls of a job from now on.
+    pub(crate) fn hold(&self, job_id: &str, rpc: Rpc, held: Held) {
+        self.plans.lock().unwrap().push(Plan {
+            job_id: job_id.to_owned(),
+            rpc,
+            held,
+            is_reached: false,
+        });
+    }
+
+    /// Whether a call of the job is held.
+    pub(crate) fn is_held(&self, job_id: &str) -> bool {
+        let plans = self.plans.lock().unwrap();
+        plans
+            .iter()
+            .any(|plan| plan.job_id == job_id && plan.is_reached)
+    }
+
+    /// Lets through what is held, and all that comes.
+    pub(crate) fn open(&self) {
+        self.plans.lock().unwrap().clear();
+        self.opened.send_modify(|times| *times += 1);
+    }
+
+    async fn serve(self, socket: TcpStream) {
+        let Ok(upstream) = TcpStream::connect(self.upstream).await else {
+            return;
+        };
+        let Ok((send, connection)) = handshake(TokioExecutor::new(), TokioIo::new(upstream)).await
+        else {
+            return;
+        };
+        tokio::spawn(connection);
+        let service = service_fn(move |request| self.clone().pass(request, send.clone()));
+        // Either side may go away.
+        let _ = Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(socket), service)
+            .await;
+    }
+
+    async fn pass(
+        self,
+        request: Request<Incoming>,
+        mut upstream: SendRequest<Full<Bytes>>,
+    ) -> Result<Answer, hyper::Error> {
+        // What is compressed cannot be read here, and who hears so leaves it.
+        if request.headers().contains_key("grpc-encoding") {
+            let refused = Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", "12")
+                .header("grpc-message", "no decompressor for this grpc-encoding");
+            return Ok(refused.body(Either::Right(Empty::new())).unwrap());
+        }
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let held = self.held(parts.uri.path(), &body);
+        let mut opened = self.opened.subscribe();
+        if held == Some(Held::Request) {
+            let _ = opened.changed().await;
+        }
+        let answer = upstream
+            .send_request(Request::from_parts(parts, Full::new(body)))
+            .await?;
+        if held == Some(Held::Answer) {
+            let _ = opened.changed().await;
+        }
+        Ok(answer.map(Either::Left))
+    }
+
+    fn held(&self, path: &str, body: &[u8]) -> Option<Held> {
+        let says = |words: &str| {
+            body.windows(words.len())
+                .any(|window| window == words.as_bytes())
+        };
+        let mut plans = self.plans.lock().unwrap();
+        let plan = plans.iter_mut().find(|plan| {
+            says(&plan.job_id)
+                && match plan.rpc {
+                    Rpc::Records(words) => {
+                        path.ends_with("/RecordActivityTaskHeartbeat") && says(words)
+                    }
+                    Rpc::Completes => path.ends_with("/RespondActivityTaskCompleted"),
+                }
+        })?;
+        plan.is_reached = true;
+        Some(plan.held)
+    }
+}
