@@ -223,6 +223,12 @@ pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &str) 
     until("prediction", async || bought(provider, job_id).pop()).await
 }
 
+/// Which job a prediction is of, as the address of its report says.
+pub(crate) fn job_of(prediction: &Prediction) -> &str {
+    let webhook = prediction.webhook.as_deref().unwrap();
+    webhook.rsplit('/').nth(1).unwrap()
+}
+
 /// Which of its job's submissions a prediction came of, as the address of its report says.
 pub(crate) fn submission_of(prediction: &Prediction) -> SubmissionId {
     let webhook = prediction.webhook.as_ref().unwrap();

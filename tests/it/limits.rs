@@ -1,38 +1,50 @@
-//! The provider's limits are kept for all, and no tenant waits for another.
+//! The provider's limits are kept for all. Bounded by default; `DARKROOM_JOBS` sets how many jobs there are at once.
 
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{Options, provider::limits::Limits};
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, start, until},
+    harness::{Api, job, job_of, options, start, until},
     metrics::metrics_address,
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// `tenant:sha256hex` of a key.
-fn key(tenant: &str, key: &str) -> String {
-    use sha2::{Digest, Sha256};
-    format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
+fn jobs(default: u32) -> u32 {
+    std::env::var("DARKROOM_JOBS").map_or(default, |jobs| jobs.parse().unwrap())
 }
 
-/// Two workers, and as many jobs at once as the provider takes in ten seconds.
 #[tokio::test]
 async fn many_jobs_at_once_are_bought_at_the_pace_that_the_provider_allows() {
-    const JOBS: u32 = 100;
+    many_at_once("limits", 2).await;
+}
+
+#[tokio::test]
+#[ignore = "the one with two workers shows more"]
+async fn one_worker_buys_many_jobs_at_the_pace_that_the_provider_allows() {
+    many_at_once("limits-of-one", 1).await;
+}
+
+/// More jobs at once than the provider takes in many seconds.
+async fn many_at_once(name: &str, workers: usize) {
+    const LATENCY: Duration = Duration::from_secs(5);
+    const CREATES_PER_SECOND: f64 = 10.0;
+    let jobs = jobs(100);
     let options = Options {
         variables: vec![
             ("REPLICATE_CREATES_PER_MINUTE", "600".to_owned()),
             ("REPLICATE_READS_PER_MINUTE", "3000".to_owned()),
         ],
-        ..options("limits")
+        ..options(name)
     };
     let stack = start(&options).await;
-    let other = stack.spawn("worker").unwrap();
+    let others: Vec<_> = (1..workers)
+        .map(|_| stack.spawn("worker").unwrap())
+        .collect();
     let api = Api::of(&stack);
     let provider = stack.provider.as_ref().unwrap();
     provider.limit(Limits {
@@ -41,25 +53,34 @@ async fn many_jobs_at_once_are_bought_at_the_pace_that_the_provider_allows() {
         ..Limits::default()
     });
     let began = Instant::now();
+    let latency = u64::try_from(LATENCY.as_millis()).unwrap();
     let ids = join_all(
-        (0..JOBS).map(async |_| api.accepted(&job(1, json!({"latency_ms": 5_000}))).await),
+        (0..jobs).map(async |_| api.accepted(&job(1, json!({"latency_ms": latency}))).await),
     )
     .await;
     for job in join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await {
         assert_eq!(job["status"], "completed", "{job:#}");
     }
     let calls = provider.calls();
-    report(&format!("{JOBS} jobs in {:?}: {calls:?}", began.elapsed()));
-    assert_eq!(calls.creates, JOBS);
-    assert!(calls.refused_creates * 20 <= JOBS, "{calls:?}");
+    // A second's worth is taken at once.
+    let best = LATENCY.as_secs_f64() + (f64::from(jobs) / CREATES_PER_SECOND - 1.0);
+    report(&format!(
+        "{jobs} jobs with {workers} workers in {:.1?}, {:.2} of the best possible: {calls:?}",
+        began.elapsed(),
+        began.elapsed().as_secs_f64() / best
+    ));
+    assert_eq!(calls.creates, jobs);
+    assert!(calls.refused_creates * 20 <= jobs, "{calls:?}");
     assert!(calls.refused_reads * 50 <= calls.reads, "{calls:?}");
-    drop(other);
+    drop(others);
 }
 
-/// The account allows a twelfth of what was configured, one at a time, and refusals count.
+/// The account allows a fraction of what was configured, one at a time, and refusals count.
 #[tokio::test]
 async fn an_account_that_allows_less_gets_its_own_pace() {
-    const JOBS: usize = 4;
+    let jobs = jobs(4);
+    // A long run takes what Replicate leaves to an account with little credit.
+    let creates_per_minute = if jobs > 4 { 6 } else { 12 };
     let options = Options {
         variables: vec![("REPLICATE_CREATES_PER_MINUTE", "600".to_owned())],
         ..options("slow-account")
@@ -68,21 +89,30 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     let api = Api::of(&stack);
     let provider = stack.provider.as_ref().unwrap();
     provider.limit(Limits {
-        creates_per_minute: Some(12),
+        creates_per_minute: Some(creates_per_minute),
         create_burst: Some(1),
         ..Limits::default()
     });
     let mut ids = Vec::new();
-    for _ in 0..JOBS {
+    for _ in 0..jobs {
         ids.push(api.accepted(&job(1, json!({}))).await);
     }
-    for job in join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await {
+    for job in join_all(ids.iter().map(|id| api.ended_within(id, 2 * PATIENCE))).await {
         assert_eq!(job["status"], "completed", "{job:#}");
     }
     let calls = provider.calls();
-    report(&format!("{JOBS} jobs: {calls:?}"));
-    assert_eq!(calls.creates as usize, JOBS);
-    assert!(calls.refused_creates as usize <= 2 * JOBS, "{calls:?}");
+    report(&format!("{jobs} jobs: {calls:?}"));
+    assert_eq!(calls.creates, jobs);
+    assert!(calls.refused_creates <= 2 * jobs, "{calls:?}");
+    // Temporal may swap neighbours that were accepted within some milliseconds.
+    let bought = provider.predictions().into_iter().rev();
+    for (position, prediction) in bought.enumerate() {
+        let accepted = ids.iter().position(|id| id == job_of(&prediction));
+        assert!(
+            accepted.unwrap().abs_diff(position) <= 2,
+            "{accepted:?} was bought at {position}"
+        );
+    }
 }
 
 /// A worker whose token is refused gives its jobs back and takes no more; the other one buys for all.
@@ -113,48 +143,4 @@ async fn a_worker_that_the_provider_refuses_fails_no_job() {
     let ready = api.http.get(format!("http://{address}/readyz"));
     assert_eq!(ready.send().await.unwrap().status(), 503);
     drop(refused);
-}
-
-/// One tenant has a long queue at the provider; another has one small job.
-#[tokio::test]
-async fn a_tenant_does_not_wait_for_the_queue_of_another() {
-    const QUEUED: u32 = 60;
-    let options = Options {
-        variables: vec![
-            ("REPLICATE_CREATES_PER_MINUTE", "120".to_owned()),
-            (
-                "DARKROOM_API_KEYS",
-                [key("a", "key-a"), key("b", "key-b")].join(","),
-            ),
-        ],
-        ..options("fairness")
-    };
-    let stack = start(&options).await;
-    let (a, b) = (
-        Api::with_key(stack.api_url(), "key-a"),
-        Api::with_key(stack.api_url(), "key-b"),
-    );
-    let small = || job(2, json!({}));
-    let timed = async |api: &Api, body: &Value| {
-        let began = Instant::now();
-        let ended = api.run(body).await;
-        assert_eq!(ended["status"], "completed", "{ended:#}");
-        began.elapsed()
-    };
-    let alone = timed(&b, &small()).await;
-    let queued = join_all((0..QUEUED).map(async |_| a.accepted(&small()).await)).await;
-    let beside = timed(&b, &small()).await;
-    report(&format!(
-        "alone {alone:?}, beside {QUEUED} queued {beside:?}"
-    ));
-    // A submission every half second or so, and one of the other tenant's may be before.
-    assert!(
-        beside <= 3 * alone + Duration::from_secs(2),
-        "{beside:?} beside, {alone:?} alone"
-    );
-    let provider = stack.provider.as_ref().unwrap();
-    assert!(
-        provider.predictions().len() < queued.len() / 2,
-        "the other tenant still waits"
-    );
 }

@@ -29,7 +29,7 @@ mod sweeping;
 use std::sync::Arc;
 
 use anyhow::Result;
-use darkroom_activities::generate::{Access, Listeners, Throttle};
+use darkroom_activities::generate::{Access, Listeners, RefusedLine, Throttle};
 use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
@@ -72,7 +72,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let (throttle, refusals) = Throttle::new();
-    let listeners = Listeners { throttle, access };
+    let line = RefusedLine::default();
+    let listeners = Listeners {
+        throttle,
+        access,
+        line,
+    };
     let registration = Registration::new(runtime, client.clone(), &config, listeners)?;
 
     if config.queues.generate {

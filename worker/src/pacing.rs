@@ -28,6 +28,9 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// How long a rate is tried before the next.
 const TRIED_FOR: Duration = Duration::from_mins(1);
 
+/// How long the pace is kept that the provider has named: whoever is refused for a trial comes after those behind it.
+const NAMED_FOR: Duration = Duration::from_mins(5);
+
 /// How much faster the next is.
 const FASTER: f64 = 1.5;
 
@@ -43,12 +46,25 @@ const SETTLES: SignedDuration = SignedDuration::from_secs(10);
 /// The slowest rate: one a minute.
 const SLOWEST: f64 = 1.0 / 60.0;
 
-/// Marks the limits that are ours.
-const REASON: &str = "darkroom: the provider allows no more";
+/// How much earlier than its turn Temporal dispatches after a pause.
+const EARLY: f64 = 1.0;
+
+/// Marks the limits that are ours: what the provider says that its pace is.
+const NAMED: &str = "darkroom: the provider allows no more";
+
+/// And what it may allow.
+const TRIED: &str = "darkroom: the provider may allow this";
 
 /// How many activities a second are dispatched under a limit a minute.
 pub(crate) fn per_second(per_minute: NonZeroU32) -> f64 {
-    SHARE * f64::from(per_minute.get()) / 60.0
+    rate(60.0 / f64::from(per_minute.get()))
+}
+
+/// The rate at which the provider gets no more than one in so many seconds.
+fn rate(interval: f64) -> f64 {
+    // What comes early is within the second's worth that a provider takes at once, if that is more than one.
+    let early = if interval < 1.0 { 0.0 } else { EARLY };
+    (interval / SHARE + early).recip()
 }
 
 /// A queue whose provider may allow less than was configured.
@@ -82,12 +98,14 @@ impl Pacing {
 
     async fn slow_down(&self, retry_after: Duration) -> Result<(), Status> {
         let limited = self.current().await?;
-        let age = limited.map(|(_, since)| Timestamp::now().duration_since(since));
+        let age = limited
+            .as_ref()
+            .map(|limit| Timestamp::now().duration_since(limit.since));
         if age.is_some_and(|age| age < SETTLES) {
             // What was under way when the queue was slowed down says nothing of its pace.
             return Ok(());
         }
-        let current = limited.map(|(rate, _)| rate).or(self.configured);
+        let current = limited.map(|limit| limit.rate).or(self.configured);
         let rate = slower(current, retry_after);
         if current.is_none_or(|current| rate < current) {
             tracing::warn!(
@@ -95,30 +113,32 @@ impl Pacing {
                 per_minute = rate * 60.0,
                 "the provider asks to slow down"
             );
-            self.set(Some(rate)).await?;
+            let reason = if retry_after < PACE { TRIED } else { NAMED };
+            self.set(Some(rate), reason).await?;
         }
         Ok(())
     }
 
     async fn speed_up(&self) -> Result<(), Status> {
-        let Some((rate, since)) = self.current().await? else {
+        let Some(limit) = self.current().await? else {
             return Ok(());
         };
-        let age = Timestamp::now().duration_since(since);
-        if Duration::try_from(age).unwrap_or_default() < TRIED_FOR {
+        let age = Timestamp::now().duration_since(limit.since);
+        let kept_for = if limit.is_named { NAMED_FOR } else { TRIED_FOR };
+        if Duration::try_from(age).unwrap_or_default() < kept_for {
             return Ok(());
         }
-        let rate = faster(rate, self.configured);
+        let rate = faster(limit.rate, self.configured);
         tracing::info!(
             queue = self.queue,
             per_minute = rate.map(|rate| rate * 60.0),
             "the queue is let go faster"
         );
-        self.set(rate).await
+        self.set(rate, TRIED).await
     }
 
-    /// The limit that we have set, and when.
-    async fn current(&self) -> Result<Option<(f64, Timestamp)>, Status> {
+    /// The limit that we have set.
+    async fn current(&self) -> Result<Option<Limit>, Status> {
         let mut client = self.client.clone();
         let request = DescribeTaskQueueRequest {
             namespace: client.namespace(),
@@ -133,16 +153,22 @@ impl Pacing {
         let described = WorkflowService::describe_task_queue(&mut client, request.into_request());
         let config = described.await?.into_inner().config.unwrap_or_default();
         let limit = config.queue_rate_limit.unwrap_or_default();
-        let ours = limit.metadata.filter(|metadata| metadata.reason == REASON);
-        let since = ours.and_then(|metadata| metadata.update_time);
+        let metadata = limit.metadata.unwrap_or_default();
+        let is_named = match metadata.reason.as_str() {
+            NAMED => true,
+            TRIED => false,
+            _ => return Ok(None),
+        };
+        let since = metadata.update_time;
         let since = since.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
-        let rate = limit
-            .rate_limit
-            .map(|limit| f64::from(limit.requests_per_second));
-        Ok(rate.zip(since))
+        Ok(limit.rate_limit.zip(since).map(|(limit, since)| Limit {
+            rate: f64::from(limit.requests_per_second),
+            since,
+            is_named,
+        }))
     }
 
-    async fn set(&self, rate: Option<f64>) -> Result<(), Status> {
+    async fn set(&self, rate: Option<f64>, reason: &str) -> Result<(), Status> {
         let mut client = self.client.clone();
         #[expect(clippy::cast_possible_truncation, reason = "the server counts so")]
         let rate_limit = rate.map(|rate| RateLimit {
@@ -155,7 +181,7 @@ impl Pacing {
             task_queue_type: TaskQueueType::Activity.into(),
             update_queue_rate_limit: Some(RateLimitUpdate {
                 rate_limit,
-                reason: REASON.to_owned(),
+                reason: reason.to_owned(),
             }),
             ..Default::default()
         };
@@ -164,15 +190,23 @@ impl Pacing {
     }
 }
 
+/// A limit of ours.
+struct Limit {
+    rate: f64,
+    since: Timestamp,
+    /// Whether the provider has named it.
+    is_named: bool,
+}
+
 /// The rate after a refusal: what the provider says that its pace is, or half of what there was.
 fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
-    let hinted = SHARE / retry_after.as_secs_f64().max(1.0);
-    let rate = match current {
+    let hinted = rate(retry_after.as_secs_f64().max(1.0));
+    let slower = match current {
         Some(current) if retry_after < PACE => current / 2.0,
         Some(current) => hinted.min(current),
         None => hinted,
     };
-    rate.max(SLOWEST)
+    slower.max(SLOWEST)
 }
 
 /// The rate after a while without a refusal; none if that is as good as what was configured.
@@ -188,11 +222,13 @@ mod tests {
     #[test]
     fn a_provider_that_names_its_pace_gets_it_at_once() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
-        assert!(close(slower(Some(9.0), Duration::from_secs(10)), 0.09));
+        let tenth = 1.0 / (10.0 / 0.9 + 1.0);
+        assert!(close(slower(Some(9.0), Duration::from_secs(10)), tenth));
         assert!(close(slower(Some(0.05), Duration::from_secs(10)), 0.05));
         assert!(close(slower(Some(9.0), Duration::from_secs(1)), 4.5));
-        assert!(close(slower(None, Duration::from_secs(2)), 0.45));
+        assert!(close(slower(None, Duration::from_secs(9)), 1.0 / 11.0));
         assert!(close(slower(Some(0.02), Duration::from_secs(1)), SLOWEST));
+        assert!(close(per_second(NonZeroU32::new(6).unwrap()), tenth));
         assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.0));
     }
 

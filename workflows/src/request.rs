@@ -175,6 +175,12 @@ impl JobPriority {
         self.0
     }
 
+    /// What goes just before jobs of this priority, as Temporal counts.
+    #[must_use]
+    pub fn before(self) -> u32 {
+        u32::from(self.0) - 1
+    }
+
     #[expect(
         clippy::trivially_copy_pass_by_ref,
         reason = "serde passes a reference"

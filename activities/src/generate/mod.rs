@@ -8,7 +8,7 @@
 //! - `earlier_run`: what the runs before a reset tell of that; `restore`: what is known after a restore
 //! - `submission`: the paid call, and the record around it
 //! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
-//! - `throttle`, `access`: what a refusal means for the jobs after it
+//! - `throttle`, `access`: what a refusal means for the jobs after it; `refused_line`: who of them asks again first
 //! - `find`, `collect`, `cancel`: the other three
 
 mod access;
@@ -19,6 +19,7 @@ mod earlier_run;
 mod find;
 mod precedent;
 mod recorder;
+mod refused_line;
 mod restore;
 mod submission;
 mod throttle;
@@ -44,6 +45,7 @@ pub use self::{
     cancel::cancel_generation,
     collect::collect,
     find::find,
+    refused_line::RefusedLine,
     restore::LostTime,
     throttle::{Refusals, Throttle},
 };
@@ -110,13 +112,16 @@ pub struct Listeners {
     pub throttle: Throttle,
     /// Who hears that it does not let us in.
     pub access: Access,
+    /// Where those that were refused together line up.
+    pub line: RefusedLine,
 }
 
 impl Listeners {
-    fn hear(&self, outcome: &GenerateOutcome) {
+    /// Tells of a refusal, and when the job is to ask again.
+    async fn hear(&self, input: &GenerateInput, outcome: &mut GenerateOutcome) {
         let GenerateOutcome::Refused {
             error,
-            retry_after_seconds,
+            retry_after_ms,
         } = outcome
         else {
             return;
@@ -127,8 +132,11 @@ impl Listeners {
             }
             _ => {}
         }
-        if let Some(seconds) = retry_after_seconds {
-            self.throttle.refused(Duration::from_secs(*seconds));
+        if let Some(retry_after_ms) = retry_after_ms {
+            self.throttle
+                .refused(Duration::from_millis(*retry_after_ms));
+            let later = self.line.join(input.since, &input.job_id).await;
+            *retry_after_ms += u64::try_from(later.as_millis()).unwrap_or_default();
         }
     }
 }
@@ -165,8 +173,8 @@ pub async fn generate(
     };
     match outcome {
         Ok(prediction) => look(provider, stopping, prediction).await,
-        Err(outcome) => {
-            listeners.hear(&outcome);
+        Err(mut outcome) => {
+            listeners.hear(input, &mut outcome).await;
             outcome
         }
     }

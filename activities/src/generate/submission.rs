@@ -222,7 +222,8 @@ pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
     };
     GenerateOutcome::Refused {
         error: failure.into_error(),
-        retry_after_seconds: retry_after.map(|retry_after| retry_after.as_secs()),
+        retry_after_ms: retry_after
+            .and_then(|retry_after| u64::try_from(retry_after.as_millis()).ok()),
     }
 }
 

@@ -8,7 +8,7 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken,
 };
 
-use super::{collect::EndedPrediction, once, plural};
+use super::{collect::EndedPrediction, once, plural, priority};
 use crate::{
     failure::JobError,
     job::{Doubt, JobId, JobState, ProviderName, ProviderState},
@@ -60,9 +60,9 @@ pub enum GenerateOutcome {
     Refused {
         /// Why.
         error: JobError,
-        /// How long to wait before it is asked again, where it said so.
+        /// How many milliseconds to wait before it is asked again, where it said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry_after_seconds: Option<u64>,
+        retry_after_ms: Option<u64>,
     },
     /// The provider may have the work.
     InDoubt(Doubt),
@@ -83,12 +83,14 @@ pub enum GenerateRecord {
 }
 
 /// How `generate` runs: once, within what is left of the job's time. Canceled with `scope`, not with the workflow: what it
-/// knows is waited for.
+/// knows is waited for. A job that had its turn, and was asked to come again, goes before those that have not: there are
+/// few of them, and the others may be many.
 #[must_use]
 pub fn options(
     provider: ProviderName,
     request: &JobRequest,
     time_left: Duration,
+    had_its_turn: bool,
     scope: WorkflowCancellationToken,
 ) -> ActivityOptions {
     let outputs = plural(request.num_outputs.get().into(), "output");
@@ -100,6 +102,7 @@ pub fn options(
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
     .cancellation_token(scope)
+    .maybe_priority(had_its_turn.then(|| priority(request.priority.before())))
     .retry_policy(once())
     .summary(format!(
         "{outputs} of {} by {}",

@@ -101,8 +101,8 @@ async fn purchase(
                 }
                 GenerateOutcome::Refused {
                     error,
-                    retry_after_seconds,
-                } => (error, retry_after_seconds.map(Duration::from_secs)),
+                    retry_after_ms,
+                } => (error, retry_after_ms.map(Duration::from_millis)),
                 GenerateOutcome::Recorded(ended) => return Err(Ending::as_recorded(ctx, *ended)),
                 GenerateOutcome::InDoubt(doubt) => {
                     match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
@@ -198,7 +198,14 @@ async fn generate(
         first_run_id: ctx.info().first_execution_run_id().to_owned(),
     });
     let scope = WorkflowCancellationToken::new();
-    let options = contract::generate::options(PROVIDER, &input.request, time_left, scope.clone());
+    let had_its_turn = last.is_some_and(|last| last.kind == FailureType::ProviderRateLimited);
+    let options = contract::generate::options(
+        PROVIDER,
+        &input.request,
+        time_left,
+        had_its_turn,
+        scope.clone(),
+    );
     let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
     select! {
         result = generating => Ok(outcome(ctx, result, began)),
@@ -211,7 +218,7 @@ async fn generate(
                 {
                     GenerateOutcome::Refused {
                         error: last.clone(),
-                        retry_after_seconds: None,
+                        retry_after_ms: None,
                     }
                 }
                 (known, _) => known,
@@ -229,7 +236,7 @@ fn outcome(
 ) -> GenerateOutcome {
     let refused = |kind, detail: String| GenerateOutcome::Refused {
         error: JobError::new(kind, detail),
-        retry_after_seconds: None,
+        retry_after_ms: None,
     };
     let record_lost = || {
         GenerateOutcome::InDoubt(Doubt {

@@ -1,0 +1,65 @@
+//! Those that the provider refused at about the same moment, in line: whoever has waited longest is the first to ask again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use darkroom_workflows::job::JobId;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// How far apart refusals are that belong together: what was under way when the first one came.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// How much later the next in line asks again; what order survives on the way through timers and queues.
+const STEP: Duration = Duration::from_millis(100);
+
+/// The line, of jobs by their age.
+#[derive(Clone, Debug, Default)]
+pub struct RefusedLine(Arc<Mutex<BTreeMap<Place, Instant>>>);
+
+type Place = (Timestamp, JobId);
+
+impl RefusedLine {
+    /// How much later than the first in line a job is to ask again; known after a moment.
+    pub(super) async fn join(&self, since: Timestamp, job_id: &JobId) -> Duration {
+        let place = (since, job_id.clone());
+        let now = Instant::now();
+        {
+            let mut line = self.lock();
+            line.retain(|_, joined| now.duration_since(*joined) < 2 * MOMENT);
+            line.insert(place.clone(), now);
+        }
+        tokio::time::sleep(MOMENT).await;
+        let before = self.lock().range(..&place).count();
+        STEP * u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join3;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_asks_first_and_a_later_refusal_is_another_line() {
+        let line = RefusedLine::default();
+        let id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let three = join3(
+            line.join(at(3), &id),
+            line.join(at(1), &id),
+            line.join(at(2), &id),
+        );
+        assert_eq!(three.await, (2 * STEP, Duration::ZERO, STEP));
+        tokio::time::sleep(2 * MOMENT).await;
+        assert_eq!(line.join(at(9), &id).await, Duration::ZERO);
+    }
+}
