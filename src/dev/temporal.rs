@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use darkroom_workflows::search_attributes;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url,
@@ -21,6 +21,8 @@ pub struct TemporalServer {
     pub address: String,
     /// Its UI's base URL.
     pub ui: Option<String>,
+    /// Where it counts: Prometheus's text.
+    pub metrics: String,
     process: Process,
 }
 
@@ -30,18 +32,26 @@ impl TemporalServer {
     /// # Errors
     /// If it does not come up.
     pub async fn start(cli: &Path, options: &Options) -> Result<Self> {
-        let picked = ports::pick_low(options, &[("temporal".to_owned(), 7233)]).await?;
-        let address = *picked.first().context("no port was picked")?;
+        let wanted = [
+            ("temporal".to_owned(), 7233),
+            ("temporal-metrics".to_owned(), 7234),
+        ];
+        let picked = ports::pick_low(options, &wanted).await?;
+        let [address, metrics] = picked[..] else {
+            bail!("no port was picked");
+        };
         let ui = if options.temporal_ui {
             Some(ports::pick(options, "temporal-ui", 8233).await?)
         } else {
             None
         };
-        let command = command(cli, options, address.port(), ui.map(|ui| ui.port()));
+        let mut command = command(cli, options, address.port(), ui.map(|ui| ui.port()));
+        command.args(["--metrics-port", &metrics.port().to_string()]);
         let process = Process::spawn("temporal", command, &log_directory(&options.directory))?;
         let server = Self {
             address: address.to_string(),
             ui: ui.map(|ui| format!("http://{ui}")),
+            metrics: format!("http://{metrics}/metrics"),
             process,
         };
         let ready = async || match server.client().await {

@@ -2,12 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use darkroom::dev::{temporal::TemporalServer, temporal_cli};
+use darkroom_workflows::MediaGeneration;
+use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
+use temporalio_client::WorkflowTerminateOptions;
 
 use crate::{
     faults::report,
-    harness::{Api, count, job, options, start, start_without_memory, terminate, until},
+    harness::{
+        Api, bought, bought_one, count, endless, job, options, start, start_without_memory,
+        terminate, until, until_submitted, until_within,
+    },
     world::World,
 };
 
@@ -190,4 +197,76 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         "nothing is bought twice"
     );
     drop(other);
+}
+
+/// Nobody is there to hear of it for a while: those who come back have much to do at once.
+#[tokio::test]
+async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
+    const JOBS: usize = 100;
+    const AWAY: Duration = Duration::from_secs(20);
+    const SOON: Duration = Duration::from_secs(10);
+    let mut stack = start(&options("many-canceled")).await;
+    let api = Api::of(&stack);
+    let ids = join_all((0..JOBS).map(async |_| api.accepted(&endless()).await)).await;
+    join_all(ids.iter().map(|id| until_submitted(&stack, id))).await;
+    stack.worker.kill();
+    let back = Instant::now() + AWAY;
+    for canceled in join_all(ids.iter().map(|id| api.act(id, "cancel"))).await {
+        assert!(canceled.status().is_success());
+    }
+    tokio::time::sleep_until(back.into()).await;
+    stack.worker = stack.spawn("worker").unwrap();
+    let began = Instant::now();
+    for job in join_all(ids.iter().map(|id| api.ended(id))).await {
+        assert_eq!(
+            (&job["status"], &job["provider"]["cancel_outcome"]),
+            (&json!("canceled"), &json!("canceled")),
+            "{job:#}"
+        );
+    }
+    let took = began.elapsed();
+    report(&format!(
+        "{JOBS} jobs canceled {took:.1?} after the worker was back"
+    ));
+    assert!(took < SOON, "{took:?}");
+}
+
+/// Whoever bought it is gone, and so is whoever could stop it.
+#[tokio::test]
+#[ignore = "it takes as long as the provider is told: a minute beyond the deadline"]
+async fn a_prediction_ends_although_everybody_is_gone() {
+    let options = options("everybody-gone");
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let mut request = endless();
+    request["deadline_seconds"] = 20.into();
+    let id = api.accepted(&request).await;
+    bought_one(stack.provider.as_ref(), &id).await;
+    stack.worker.kill();
+    stack.api.kill();
+    stack.temporal.kill();
+    let gone = Instant::now();
+    until_within(
+        "a prediction that has ended",
+        Duration::from_secs(100),
+        async || {
+            let prediction = bought(stack.provider.as_ref(), &id).pop()?;
+            prediction
+                .status(Timestamp::now())
+                .is_terminal()
+                .then_some(())
+        },
+    )
+    .await;
+    report(&format!("ended after {:.1?}", gone.elapsed()));
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    assert_eq!(prediction.cancel_calls, 0);
+    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
+    stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
+    let client = stack.temporal.client().await.unwrap();
+    client
+        .get_workflow_handle::<MediaGeneration>(&id)
+        .terminate(WorkflowTerminateOptions::default())
+        .await
+        .unwrap();
 }

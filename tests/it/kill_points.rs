@@ -1,7 +1,8 @@
 //! Every point of a purchase at which something can happen, times everything that can happen there. Bought once, or the
 //! doubt is told; and nothing is in doubt that was never sent, unless a worker died between its record and the call.
+//! Bounded by default; `DARKROOM_FAULTS` sets how many jobs of each kind there are, and brings longer standstills.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use darkroom::dev::{Options, Stack};
 use darkroom_workflows::MediaGeneration;
@@ -19,7 +20,7 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::{
     faults::report,
-    harness::{Api, bought, job, options, start, terminate, until},
+    harness::{Api, bought, job, options, signal, start, terminate, until},
     paid_once::history_of,
     resets::reset,
     rpc_gate::{Held, Rpc, RpcGate},
@@ -80,6 +81,10 @@ enum Event {
     ActivityReset,
     /// The provider has told how it ended.
     Report,
+    /// Temporal stands still for so long.
+    TemporalStill(Duration),
+    /// The worker does.
+    WorkerStill(Duration),
 }
 
 struct Case {
@@ -148,6 +153,19 @@ fn hold(gate: &RpcGate, case: &Case) {
 
 async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cases: &[Case]) {
     match event {
+        Event::TemporalStill(time) => {
+            // The server is the child of what supervises it.
+            signal_children(stack.temporal.id(), "STOP");
+            gate.open();
+            tokio::time::sleep(time).await;
+            signal_children(stack.temporal.id(), "CONT");
+        }
+        Event::WorkerStill(time) => {
+            signal(&stack.worker, "STOP");
+            gate.open();
+            tokio::time::sleep(time).await;
+            signal(&stack.worker, "CONT");
+        }
         Event::WorkerKilled => {
             // What is held dies with it.
             stack.worker.kill();
@@ -214,6 +232,13 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
     }
 }
 
+fn signal_children(of: u32, name: &str) {
+    let sent = Command::new("pkill")
+        .args(["--signal", name, "--parent", &of.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
 /// Resets a `generate` that is under way. One that has just ended is none.
 async fn reset_generate(stack: &Stack, job_id: &str) {
     let mut client: Client = stack.temporal.client().await.unwrap();
@@ -231,6 +256,17 @@ async fn reset_generate(stack: &Stack, job_id: &str) {
     let _ = WorkflowService::reset_activity(&mut client, request.into_request()).await;
 }
 
+fn copies() -> usize {
+    std::env::var("DARKROOM_FAULTS").map_or(1, |copies| copies.parse().unwrap())
+}
+
+/// How long something stands still: shorter than an acknowledgement may be old, longer than that, longer than a heartbeat
+/// may be late.
+fn standstills() -> Vec<Duration> {
+    let seconds: &[u64] = if copies() > 1 { &[1, 5, 15, 40] } else { &[5] };
+    seconds.iter().copied().map(Duration::from_secs).collect()
+}
+
 async fn every_point(event: Event, name: &str) {
     let options = Options {
         variables: vec![("SUBMISSION_SEARCH_SECONDS", "20".to_owned())],
@@ -242,7 +278,7 @@ async fn every_point(event: Event, name: &str) {
     stack.worker.kill();
     let mut cases = Vec::new();
     for point in POINTS {
-        for shown in [Shown::Listed, Shown::Reported, Shown::Never] {
+        for shown in [Shown::Listed, Shown::Reported, Shown::Never].repeat(copies()) {
             if event == Event::Report && shown == Shown::Never {
                 continue;
             }
@@ -335,4 +371,18 @@ async fn an_activity_reset_at_every_point() {
 #[tokio::test]
 async fn a_report_at_every_point() {
     every_point(Event::Report, "point-report").await;
+}
+
+#[tokio::test]
+async fn temporal_stands_still_at_every_point() {
+    for time in standstills() {
+        every_point(Event::TemporalStill(time), "point-temporal-still").await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_stands_still_at_every_point() {
+    for time in standstills() {
+        every_point(Event::WorkerStill(time), "point-worker-still").await;
+    }
 }

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_sources;
 mod deployment;
 mod documentation;
+mod doubts;
 mod durability;
 mod faults;
 mod first_look;

@@ -1,6 +1,8 @@
 //! What is taken back in Temporal, by whoever operates it, is not paid for again.
 
-use darkroom::dev::Stack;
+use std::time::Duration;
+
+use darkroom::dev::{Options, Stack};
 use serde_json::{Value, json};
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::{
@@ -13,8 +15,11 @@ use temporalio_common::protos::temporal::api::{
 };
 
 use crate::{
-    harness::{Api, bought, bought_one, count, endless, job, shared, until, until_submitted},
-    paid_once::history,
+    harness::{
+        Api, bought, bought_one, count, endless, job, options, shared, start, until,
+        until_submitted,
+    },
+    paid_once::{history, history_of},
 };
 
 #[tokio::test]
@@ -49,6 +54,62 @@ async fn a_job_that_is_reset_while_the_provider_answers_is_not_paid_again() {
     reset_to_the_beginning(&api, &id).await;
 }
 
+/// Each task of a job that waits at the provider is one that it can be taken back to. `DARKROOM_RESET_AFTER` sets how many
+/// seconds it has waited.
+#[tokio::test]
+async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
+    let after = std::env::var("DARKROOM_RESET_AFTER").map_or(0, |after| after.parse().unwrap());
+    let api = Api::of(shared());
+    let tasks = async |id: &str| {
+        let events = history(id).await;
+        let completed = events
+            .into_iter()
+            .filter(|event| event.event_type() == EventType::WorkflowTaskCompleted);
+        completed.map(|event| event.event_id).collect::<Vec<_>>()
+    };
+    let first = api.accepted(&endless()).await;
+    until_submitted(shared(), &first).await;
+    tokio::time::sleep(Duration::from_secs(after)).await;
+    let count = tasks(&first).await.len();
+    assert!(count > 1, "{count} tasks");
+    let mut ids = vec![first];
+    for _ in 1..count {
+        ids.push(api.accepted(&endless()).await);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        until_submitted(shared(), id).await;
+        let task = tasks(id).await[number];
+        reset(shared(), id, task).await;
+        until_found_again(&api, id).await;
+    }
+}
+
+/// Nothing was bought yet, and that is known at once.
+#[tokio::test]
+async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
+    let options = Options {
+        variables: vec![("REPLICATE_CREATES_PER_MINUTE", "6".to_owned())],
+        ..options("reset-in-queue")
+    };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let ids = [
+        api.accepted(&job(1, json!({}))).await,
+        api.accepted(&job(1, json!({}))).await,
+    ];
+    bought_one(stack.provider.as_ref(), &ids[0]).await;
+    let events = history_of(&stack, &ids[1]).await;
+    let task = events
+        .iter()
+        .find(|event| event.event_type() == EventType::WorkflowTaskCompleted);
+    reset(&stack, &ids[1], task.unwrap().event_id).await;
+    for id in &ids {
+        let job = api.ended_within(id, Duration::from_mins(1)).await;
+        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
+    }
+}
+
 async fn reset_to_the_beginning(api: &Api, id: &str) {
     let first = history(id).await;
     let task = first
@@ -56,6 +117,11 @@ async fn reset_to_the_beginning(api: &Api, id: &str) {
         .find(|event| event.event_type() == EventType::WorkflowTaskCompleted)
         .unwrap();
     reset(shared(), id, task.event_id).await;
+    until_found_again(api, id).await;
+}
+
+/// Waits until a job that was reset has found its prediction, and stops it.
+async fn until_found_again(api: &Api, id: &str) {
     until("a job that has found its prediction again", async || {
         let events = history(id).await;
         let is_reset = |event: &HistoryEvent| match &event.attributes {

@@ -30,8 +30,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
 use poem::{EndpointExt, Route, Server, listener::TcpAcceptor};
+use serde_json::Map;
 use tokio::{net::TcpListener, task::AbortHandle};
+use uuid::{NoContext, Uuid};
 
 pub use self::webhook::{SECRET as WEBHOOK_SECRET, sign as sign_webhook};
 use self::{
@@ -100,6 +103,35 @@ impl ProviderServer {
     #[must_use]
     pub fn predictions(&self) -> Vec<Prediction> {
         self.state.store.newest_first(|_| true, usize::MAX)
+    }
+
+    /// Has so many predictions of others, made evenly in the time until now.
+    ///
+    /// # Errors
+    /// If they cannot be kept.
+    pub fn has_others(&self, count: u32, within: Duration) -> Result<()> {
+        let step = SignedDuration::try_from(within / count.max(1))?;
+        let begin = Timestamp::now() - step * i32::try_from(count)?;
+        for number in 0..i32::try_from(count)? {
+            let created_at = begin + step * number;
+            let mut other = Prediction::new(
+                "acme/other".to_owned(),
+                Map::new(),
+                None,
+                Vec::new(),
+                created_at,
+                Duration::ZERO,
+                None,
+            );
+            let time = uuid::Timestamp::from_unix(
+                NoContext,
+                u64::try_from(created_at.as_second())?,
+                u32::try_from(created_at.subsec_nanosecond())?,
+            );
+            other.id = Uuid::new_v7(time).simple().to_string();
+            self.state.store.put(other)?;
+        }
+        Ok(())
     }
 
     /// Takes no more calls than this from now on.
