@@ -11,10 +11,7 @@
 
 mod support;
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    time::{Duration, Instant},
-};
+use std::{os::unix::fs::PermissionsExt, time::Instant};
 
 use darkroom::dev::{Options, Stack, process::Process, production::Production};
 use darkroom_workflows::MediaGeneration;
@@ -26,9 +23,6 @@ use temporalio_client::{Client, WorkflowGetResultOptions};
 
 const JOBS: u32 = 300;
 const CALLERS: usize = 32;
-
-/// For how long generations are watched that wait.
-const WAITING: Duration = Duration::from_secs(20);
 
 /// What worker and api are told.
 const VARIABLES: [(&str, &str); 2] = [
@@ -55,44 +49,6 @@ async fn run() {
     for workers in [1, 3] {
         production(workers).await;
     }
-    waiting().await;
-}
-
-/// What generations take of a worker that wait at the provider.
-async fn waiting() {
-    const GENERATIONS: u32 = 1000;
-    let stack = Stack::start(support::options("bench-sizing", &VARIABLES), |_| {})
-        .await
-        .unwrap();
-    let load = Load::new(
-        stack.api_url(),
-        None,
-        stack.temporal.client().await.unwrap(),
-    );
-    let before = Usage::of(stack.worker.id());
-    stream::iter(0..GENERATIONS)
-        .for_each_concurrent(CALLERS, async |_| {
-            load.accepted(&json!({"dev": {"latency_ms": 3_600_000}}))
-                .await;
-        })
-        .await;
-    let provider = stack.provider.as_ref().unwrap();
-    let submitting = Instant::now();
-    while provider.predictions().len() < GENERATIONS as usize {
-        assert!(
-            submitting.elapsed() < 3 * WAITING,
-            "generations are not submitted"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let began = Usage::of(stack.worker.id());
-    tokio::time::sleep(WAITING).await;
-    let after = Usage::of(stack.worker.id());
-    println!(
-        "{GENERATIONS} generations that wait: {:.0} MiB of a worker, and {:.2} of a core",
-        after.memory - before.memory,
-        (after.cpu - began.cpu) / WAITING.as_secs_f64()
-    );
 }
 
 async fn embedded(workers: usize) {

@@ -267,7 +267,14 @@ fn standstills() -> Vec<Duration> {
     seconds.iter().copied().map(Duration::from_secs).collect()
 }
 
-async fn every_point(event: Event, name: &str) {
+/// What the provider shows to those who look for a prediction.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Provider {
+    Lists,
+    CannotList,
+}
+
+async fn every_point(event: Event, provider: Provider, name: &str) {
     let options = Options {
         variables: vec![("SUBMISSION_SEARCH_SECONDS", "20".to_owned())],
         ..options(name)
@@ -276,10 +283,18 @@ async fn every_point(event: Event, name: &str) {
     let api = Api::of(&stack);
     let gate = RpcGate::start(&stack.temporal.address).await;
     stack.worker.kill();
+    if provider == Provider::CannotList {
+        stack.provider.as_ref().unwrap().stop_listing();
+    }
     let mut cases = Vec::new();
     for point in POINTS {
         for shown in [Shown::Listed, Shown::Reported, Shown::Never].repeat(copies()) {
-            if event == Event::Report && shown == Shown::Never {
+            let is_pointless = match shown {
+                Shown::Listed => provider == Provider::CannotList,
+                Shown::Reported => false,
+                Shown::Never => event == Event::Report,
+            };
+            if is_pointless {
                 continue;
             }
             let job_id = api.accepted(&request(point, shown, event)).await;
@@ -345,44 +360,74 @@ async fn every_point(event: Event, name: &str) {
 
 #[tokio::test]
 async fn a_worker_killed_at_every_point() {
-    every_point(Event::WorkerKilled, "point-killed").await;
+    every_point(Event::WorkerKilled, Provider::Lists, "point-killed").await;
 }
 
 #[tokio::test]
 async fn a_worker_stopped_at_every_point() {
-    every_point(Event::WorkerStopped, "point-stopped").await;
+    every_point(Event::WorkerStopped, Provider::Lists, "point-stopped").await;
 }
 
 #[tokio::test]
 async fn a_deadline_at_every_point() {
-    every_point(Event::Deadline, "point-deadline").await;
+    every_point(Event::Deadline, Provider::Lists, "point-deadline").await;
 }
 
 #[tokio::test]
 async fn a_workflow_reset_at_every_point() {
-    every_point(Event::WorkflowReset, "point-reset").await;
+    every_point(Event::WorkflowReset, Provider::Lists, "point-reset").await;
 }
 
 #[tokio::test]
 async fn an_activity_reset_at_every_point() {
-    every_point(Event::ActivityReset, "point-activity-reset").await;
+    every_point(
+        Event::ActivityReset,
+        Provider::Lists,
+        "point-activity-reset",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_report_at_every_point() {
-    every_point(Event::Report, "point-report").await;
+    every_point(Event::Report, Provider::Lists, "point-report").await;
 }
 
 #[tokio::test]
 async fn temporal_stands_still_at_every_point() {
     for time in standstills() {
-        every_point(Event::TemporalStill(time), "point-temporal-still").await;
+        every_point(
+            Event::TemporalStill(time),
+            Provider::Lists,
+            "point-temporal-still",
+        )
+        .await;
     }
 }
 
 #[tokio::test]
 async fn a_worker_stands_still_at_every_point() {
     for time in standstills() {
-        every_point(Event::WorkerStill(time), "point-worker-still").await;
+        every_point(
+            Event::WorkerStill(time),
+            Provider::Lists,
+            "point-worker-still",
+        )
+        .await;
     }
+}
+
+#[tokio::test]
+async fn a_worker_killed_at_every_point_where_the_provider_cannot_list() {
+    every_point(Event::WorkerKilled, Provider::CannotList, "point-no-list").await;
+}
+
+#[tokio::test]
+async fn a_workflow_reset_at_every_point_where_the_provider_cannot_list() {
+    every_point(
+        Event::WorkflowReset,
+        Provider::CannotList,
+        "point-no-list-reset",
+    )
+    .await;
 }

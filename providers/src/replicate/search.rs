@@ -76,7 +76,12 @@ pub(super) async fn find(
     job_id: &JobId,
     doubt: &Doubt,
 ) -> Result<Search, ProviderError> {
-    let listed = scan(replicate, doubt.window()).await?;
+    let listed = match scan(replicate, doubt.window()).await {
+        Ok(listed) => listed,
+        // Some that speak the contract have no list.
+        Err(ProviderError::NotFound) => return Ok(Search::CannotTell),
+        Err(error) => return Err(error),
+    };
     let mut found = Vec::new();
     for entry in listed.iter().rev() {
         let is_ours = entry

@@ -1,6 +1,10 @@
 //! The contract: predictions are created, read, listed and canceled, and their files fetched.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::stream;
 use jiff::Timestamp;
@@ -315,6 +319,9 @@ struct Range {
 #[handler]
 fn list(Data(state): Data<&Arc<State>>, Query(range): Query<Range>) -> Response {
     const PAGE: usize = 100;
+    if !state.lists.load(Ordering::Relaxed) {
+        return unknown();
+    }
     let now = Timestamp::now();
     let in_range = |prediction: &Prediction| {
         range

@@ -25,7 +25,10 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,6 +83,7 @@ impl ProviderServer {
             outage: Mutex::new(None),
             buckets: Mutex::default(),
             reports: Mutex::default(),
+            lists: AtomicBool::new(true),
         });
         let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
         let routes = Route::new()
@@ -134,6 +138,21 @@ impl ProviderServer {
         Ok(())
     }
 
+    /// Ends all predictions that are at work, and reports each end.
+    pub fn finish(&self) {
+        let now = Timestamp::now();
+        let at_work = |prediction: &Prediction| !prediction.status(now).is_terminal();
+        for prediction in self.state.store.newest_first(at_work, usize::MAX) {
+            let worked = now.duration_since(prediction.created_at);
+            let finished = self.state.store.change(&prediction.id, |prediction| {
+                prediction.latency = Duration::try_from(worked).unwrap_or_default();
+            });
+            if let Some(finished) = finished {
+                webhook::report_end(&self.state, &finished);
+            }
+        }
+    }
+
     /// Takes no more calls than this from now on.
     pub fn limit(&self, limits: Limits) {
         *self.state.buckets() = Buckets::new(limits);
@@ -149,6 +168,11 @@ impl ProviderServer {
     #[must_use]
     pub fn reports_of(&self, id: &str) -> u32 {
         self.state.reports().get(id).copied().unwrap_or_default()
+    }
+
+    /// Has no list of predictions from now on, as some providers have none.
+    pub fn stop_listing(&self) {
+        self.state.lists.store(false, Ordering::Relaxed);
     }
 
     /// Answers every call with an error for a while.
@@ -172,4 +196,6 @@ struct State {
     buckets: Mutex<Buckets>,
     /// How many reports of each prediction were taken.
     reports: Mutex<HashMap<String, u32>>,
+    /// Whether there is a list of predictions.
+    lists: AtomicBool,
 }

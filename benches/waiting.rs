@@ -1,0 +1,129 @@
+//! What jobs take that wait at the provider, and how they go on when all of them end at once: memory and CPU of the worker and
+//! of Temporal, a worker that is killed and replaced meanwhile, and the time in which all ends are collected under the
+//! provider's limit of reads.
+//!
+//! `cargo bench --bench waiting`; `DARKROOM_WAITING` sets how many jobs there are.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use darkroom::dev::{Stack, provider::limits::Limits};
+use darkroom_workflows::MediaGeneration;
+use futures::{StreamExt, stream};
+use reqwest::Client as Http;
+use serde_json::{Value, json};
+use support::Usage;
+use temporalio_client::WorkflowGetResultOptions;
+
+const JOBS: usize = 1000;
+const CALLERS: usize = 32;
+
+/// For how long they are watched while they wait.
+const WATCHED: Duration = Duration::from_secs(30);
+
+/// What a quick one would have ended within.
+const LOOKS: Duration = Duration::from_secs(10);
+
+/// Reads a minute that the provider allows.
+const READS: u32 = 3000;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let jobs = std::env::var("DARKROOM_WAITING").map_or(JOBS, |jobs| jobs.parse().unwrap());
+    let variables = [
+        ("RUST_LOG", "warn"),
+        ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
+        ("REPLICATE_READS_PER_MINUTE", "3000"),
+    ];
+    let mut stack = Stack::start(support::options("bench-waiting", &variables), |_| {})
+        .await
+        .unwrap();
+    let http = Http::builder().no_proxy().build().unwrap();
+    let api = stack.api_url();
+    tokio::time::sleep(LOOKS).await;
+    let idle = Usage::of(stack.worker.id());
+
+    let began = Instant::now();
+    let ids: Vec<String> = stream::iter(0..jobs)
+        .map(|_| accept(&http, &api))
+        .buffer_unordered(CALLERS)
+        .collect()
+        .await;
+    let provider = stack.provider.as_ref().unwrap();
+    while provider.predictions().len() < jobs {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(LOOKS).await;
+    println!("{jobs} jobs submitted in {:.0?}", began.elapsed());
+
+    let before = (Usage::of(stack.worker.id()), Usage::of(stack.temporal.id()));
+    tokio::time::sleep(WATCHED).await;
+    let after = (Usage::of(stack.worker.id()), Usage::of(stack.temporal.id()));
+    let share = |before: Usage, after: Usage| (after.cpu - before.cpu) / WATCHED.as_secs_f64();
+    println!(
+        "while they wait: the worker {:.0} MiB above idle, {:.1} % of a core; Temporal {:.1} %",
+        after.0.memory - idle.memory,
+        100.0 * share(before.0, after.0),
+        100.0 * share(before.1, after.1),
+    );
+
+    stack.worker.kill();
+    stack.worker = stack.spawn("worker").unwrap();
+    tokio::time::sleep(LOOKS).await;
+    let replaced = Usage::of(stack.worker.id());
+    println!(
+        "the worker that replaced it: {:.0} MiB above idle",
+        replaced.memory - idle.memory
+    );
+
+    let provider = stack.provider.as_ref().unwrap();
+    provider.limit(Limits {
+        reads_per_minute: Some(READS),
+        ..Limits::default()
+    });
+    let ended = Instant::now();
+    provider.finish();
+    let temporal = stack.temporal.client().await.unwrap();
+    let waiting = stream::iter(&ids).for_each_concurrent(None, async |id| {
+        let handle = temporal.get_workflow_handle::<MediaGeneration>(id);
+        let job = handle
+            .get_result(WorkflowGetResultOptions::default())
+            .await
+            .unwrap();
+        assert!(job.error.is_none(), "{:?}", job.error);
+    });
+    waiting.await;
+    let took = ended.elapsed().as_secs_f64();
+    let allowed = f64::from(u32::try_from(jobs).unwrap()) / (f64::from(READS) / 60.0);
+    println!(
+        "all ended at once: collected and stored in {took:.0} s, {:.2} of what the limit of reads allows; {:?}",
+        took / allowed,
+        provider.calls()
+    );
+}
+
+async fn accept(http: &Http, api: &str) -> String {
+    let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": 3_600_000}}});
+    let response = http
+        .post(format!("{api}/v1/jobs"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    let job: Value = response.error_for_status().unwrap().json().await.unwrap();
+    job["job_id"].as_str().unwrap().to_owned()
+}
