@@ -5,14 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::provider::limits::Limits;
+use darkroom::dev::{Options, provider::limits::Limits};
+use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
-use serde_json::json;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use temporalio_client::WorkflowTerminateOptions;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     faults::report,
-    harness::{Api, bought, job, options, start},
+    harness::{Api, DEADLINE, bought, bought_one, job, options, shared, signal, start, until},
 };
 
 /// Ten jobs are in doubt at an account on which much else goes on, and whose list does not say where its entries report to.
@@ -94,4 +98,184 @@ async fn a_connection_that_takes_seconds_makes_no_doubt() {
         assert_eq!(bought(Some(provider), id).len(), 1);
     }
     drop(worker);
+}
+
+/// Whoever pays again may have paid already; whoever only looks again pays nothing.
+#[tokio::test]
+async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
+    const HIDDEN: Duration = Duration::from_secs(55);
+    let options = Options {
+        variables: vec![("SUBMISSION_SEARCH_SECONDS", "10".to_owned())],
+        ..options("in-doubt")
+    };
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "hidden_for_ms": HIDDEN.as_millis(), "webhooks": 0});
+    let ids = [
+        api.accepted(&job(2, dev.clone())).await,
+        api.accepted(&job(2, dev)).await,
+    ];
+    for id in &ids {
+        bought_one(stack.provider.as_ref(), id).await;
+    }
+    stack.worker.kill();
+    stack.worker = stack.spawn("worker").unwrap();
+    for id in &ids {
+        let job = api.ended(id).await;
+        assert_eq!(job["error"]["type"], "SubmissionUnknown", "{job:#}");
+        assert_eq!(job["provider"]["prediction_id"], Value::Null);
+        assert_eq!(job["provider"]["cancel_outcome"], "unknown");
+        assert!(job["in_doubt_since"].is_string());
+    }
+    until("predictions that show", async || {
+        ids.iter()
+            .all(|id| {
+                let prediction = bought(stack.provider.as_ref(), id).pop().unwrap();
+                Timestamp::now() > prediction.created_at + HIDDEN
+            })
+            .then_some(())
+    })
+    .await;
+
+    for (id, body) in ids.iter().zip([json!({}), json!({"regenerate": true})]) {
+        let retry = api
+            .http
+            .post(format!("{}/v1/jobs/{id}/retry", api.url))
+            .json(&body);
+        assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
+        let job = api.ended(id).await;
+        let prediction = bought_one(stack.provider.as_ref(), id).await;
+        assert_eq!(
+            (&job["status"], &job["provider"]["prediction_id"]),
+            (&json!("completed"), &json!(prediction.id))
+        );
+        assert_eq!(job["in_doubt_since"], Value::Null);
+        let bought = bought(stack.provider.as_ref(), id).len();
+        assert_eq!(bought, 1, "nothing is bought again");
+    }
+}
+
+/// Whoever terminates a job leaves what it may have bought to a retry, which looks for it.
+#[tokio::test]
+async fn a_terminated_job_remembers_what_it_may_have_bought() {
+    let mut stack = start(&options("terminated")).await;
+    let api = Api::of(&stack);
+    let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "webhooks": 0});
+    let id = api.accepted(&job(1, dev)).await;
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    stack.worker.kill();
+    let client = stack.temporal.client().await.unwrap();
+    client
+        .get_workflow_handle::<MediaGeneration>(&id)
+        .terminate(WorkflowTerminateOptions::default())
+        .await
+        .unwrap();
+    let terminated = api.ended(&id).await;
+    assert!(terminated["in_doubt_since"].is_string(), "{terminated:#}");
+    stack.worker = stack.spawn("worker").unwrap();
+    assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["provider"]["prediction_id"]),
+        (&json!("completed"), &json!(prediction.id)),
+        "{job:#}"
+    );
+    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+}
+
+/// Each status with the provider's own words and with a gateway's page, the work taken before the answer, later or never.
+#[tokio::test]
+async fn an_answer_that_is_no_answer_buys_once() {
+    let api = Api::of(shared());
+    let mut cases = Vec::new();
+    for status in [500, 502, 503, 504, 520, 524] {
+        for is_html in [false, true] {
+            for taken_after in [0, 3_000, 8_000] {
+                cases.push((status, is_html, taken_after));
+            }
+        }
+    }
+    cases.push((504, true, 20_000));
+    let run = async |(status, is_html, taken_after): &(u16, bool, u64)| {
+        let dev = json!({
+            "answer_status": status, "answer_html": is_html, "taken_after_ms": taken_after,
+            "latency_ms": 100, "webhooks": 0,
+        });
+        let id = api.accepted(&job(1, dev)).await;
+        let job = api.ended_within(&id, 2 * DEADLINE).await;
+        let bought = bought(shared().provider.as_ref(), &id).len();
+        (job["status"].clone(), bought)
+    };
+    let ended = join_all(cases.iter().map(run)).await;
+    for (case, ended) in cases.iter().zip(ended) {
+        assert_eq!(ended, (json!("completed"), 1), "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_settles_a_doubt_at_once() {
+    let api = Api::of(shared());
+    let dev = json!({
+        "answer_status": 504, "answer_html": true, "taken_after_ms": 1_000, "latency_ms": 100, "hidden": true,
+    });
+    let job = api.run(&job(1, dev)).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    let id = job["job_id"].as_str().unwrap();
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
+}
+
+/// A worker that was stopped while the provider answered, and goes on when another attempt could have begun.
+#[tokio::test]
+async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
+    let stack = start(&options("superseded")).await;
+    let api = Api::of(&stack);
+    let other = stack.spawn("worker").unwrap();
+    let dev = json!({"latency_ms": 100, "answer_delay_ms": 3_000, "hidden": true, "webhooks": 0});
+    let id = api.accepted(&job(1, dev)).await;
+    bought_one(stack.provider.as_ref(), &id).await;
+    for worker in [&stack.worker, &other] {
+        signal(worker, "STOP");
+    }
+    // Temporal declares the attempt timed out, and nobody is there to hear of it.
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+    until("an attempt that is declared timed out", async || {
+        let description = handle
+            .describe(temporalio_client::WorkflowDescribeOptions::default())
+            .await
+            .unwrap();
+        description
+            .raw()
+            .pending_activities
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    for worker in [&stack.worker, &other] {
+        signal(worker, "CONT");
+    }
+    let job = api.ended(&id).await;
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    assert_eq!(
+        (&job["status"], &job["provider"]["prediction_id"]),
+        (&json!("completed"), &json!(prediction.id)),
+        "{job:#}"
+    );
+    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_submission_whose_answer_is_lost_is_adopted() {
+    let api = Api::of(shared());
+    for dev in [
+        json!({"drop_answer": true}),
+        json!({"drop_answer": true, "latency_ms": 1500, "webhooks": 0}),
+    ] {
+        let job = api.run(&job(2, dev)).await;
+        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(
+            bought(shared().provider.as_ref(), job["job_id"].as_str().unwrap()).len(),
+            1
+        );
+    }
 }

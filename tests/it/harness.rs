@@ -17,7 +17,8 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
-use temporalio_client::WorkflowDescribeOptions;
+use temporalio_client::{WorkflowDescribeOptions, WorkflowFetchHistoryOptions};
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 
 /// How long anything may take that should be quick: generous, as the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -278,4 +279,34 @@ pub(crate) async fn until_within<T>(
         assert!(Instant::now() < give_up, "no {what} within {deadline:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What happened to a job of the shared stack.
+pub(crate) async fn history(job_id: &str) -> Vec<HistoryEvent> {
+    history_of(shared(), job_id).await
+}
+
+/// What happened to a job.
+pub(crate) async fn history_of(stack: &Stack, job_id: &str) -> Vec<HistoryEvent> {
+    let client = stack.temporal.client().await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
+    handle
+        .fetch_history(WorkflowFetchHistoryOptions::default())
+        .into_events()
+        .await
+        .unwrap()
+}
+
+/// The status and the kind of a problem.
+pub(crate) async fn problem_of(response: Response) -> (StatusCode, String) {
+    let status = response.status();
+    let problem: Value = response.json().await.unwrap();
+    (
+        status,
+        problem["type"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{status} {problem:#}"))
+            .trim_start_matches("urn:darkroom:problem:")
+            .to_owned(),
+    )
 }

@@ -20,8 +20,7 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::{
     faults::report,
-    harness::{Api, bought, job, options, signal, start, terminate, until},
-    paid_once::history_of,
+    harness::{Api, bought, history_of, job, options, signal, start, terminate, until},
     resets::reset,
     rpc_gate::{Held, Rpc, RpcGate},
 };

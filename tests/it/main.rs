@@ -6,8 +6,10 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod answers;
 mod bad_input;
 mod bad_sources;
+mod canceling;
 mod deployment;
 mod documentation;
 mod doubts;
@@ -24,13 +26,14 @@ mod limits;
 mod metrics;
 mod operations;
 mod outages;
-mod paid_once;
 mod production;
 mod proxy;
 mod queries;
 mod receiver;
+mod reports;
 mod resets;
 mod restores;
+mod retries;
 mod rpc_gate;
 mod runbook;
 mod telemetry;

@@ -10,16 +10,14 @@ use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
     workflowservice::v1::{
-        ResetActivityRequest, ResetWorkflowExecutionRequest, reset_activity_request,
+        PauseActivityRequest, ResetActivityRequest, ResetWorkflowExecutionRequest,
+        pause_activity_request, reset_activity_request,
     },
 };
 
-use crate::{
-    harness::{
-        Api, bought, bought_one, count, endless, job, options, shared, start, until,
-        until_submitted,
-    },
-    paid_once::{history, history_of},
+use crate::harness::{
+    Api, bought, bought_one, count, endless, history, history_of, job, options, shared, start,
+    until, until_submitted,
 };
 
 #[tokio::test]
@@ -229,4 +227,36 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
             (1, 0)
         );
     }
+}
+
+/// The attempt that buys is not told to stop between the purchase and its end.
+#[tokio::test]
+async fn a_purchase_that_is_paused_is_made_once() {
+    let api = Api::of(shared());
+    let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
+    bought_one(shared().provider.as_ref(), &id).await;
+    let mut client: Client = shared().temporal.client().await.unwrap();
+    let pause = PauseActivityRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution {
+            workflow_id: id.clone(),
+            run_id: String::new(),
+        }),
+        activity: Some(pause_activity_request::Activity::Type(
+            "generate".to_owned(),
+        )),
+        ..Default::default()
+    };
+    WorkflowService::pause_activity(&mut client, pause.into_request())
+        .await
+        .unwrap();
+    assert_eq!(api.ended(&id).await["status"], "completed");
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
+    assert_eq!(
+        (
+            bought(shared().provider.as_ref(), &id).len(),
+            prediction.cancel_calls
+        ),
+        (1, 0)
+    );
 }

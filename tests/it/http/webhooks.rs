@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use temporalio_client::WorkflowCountOptions;
 
 use crate::{
-    harness::{Api, job, options, start, until},
-    paid_once::history_of,
+    harness::{Api, history_of, job, options, start, until},
     receiver::Receiver,
     resets::{reset, task_before_persists},
 };

@@ -1,0 +1,112 @@
+//! What a provider may answer, and what that costs.
+
+use std::time::Duration;
+
+use darkroom::dev::provider::control::Outage;
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, DEADLINE, bought, bought_one, job, options, shared, start};
+
+/// What the provider says now and then costs what is unreadable, not the job.
+#[tokio::test]
+async fn odd_answers_cost_nothing() {
+    let api = Api::of(shared());
+    let cases = [
+        json!({"not_found_for_ms": 4_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"not_found_for_ms": 12_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"booting_for_ms": 4_000, "latency_ms": 500, "webhooks": 0}),
+        json!({"sloppy": true, "latency_ms": 500}),
+        json!({"sloppy": true, "fail": "half a pair"}),
+        json!({"outputs_after_ms": 2_500, "latency_ms": 200, "webhooks": 0}),
+        json!({"outputs_after_ms": 11_000, "latency_ms": 200, "webhooks": 0}),
+    ];
+    let run = async |dev: &Value| api.run(&job(2, dev.clone())).await;
+    for (dev, job) in cases.iter().zip(join_all(cases.iter().map(run)).await) {
+        let expected = if dev["fail"].is_null() {
+            "completed"
+        } else {
+            "failed"
+        };
+        assert_eq!(job["status"], expected, "{dev} {job:#}");
+        assert!(job["provider"]["created_at"].is_string(), "{job:#}");
+        let id = job["job_id"].as_str().unwrap();
+        assert_eq!(bought(shared().provider.as_ref(), id).len(), 1, "{dev}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_ends_the_job_at_once_with_its_id() {
+    let api = Api::of(shared());
+    let dev = json!({"log_bytes": 70 * 1024 * 1024, "latency_ms": 500, "webhooks": 0});
+    let job = api.run(&job(1, dev)).await;
+    assert_eq!(job["status"], "failed", "{job:#}");
+    let id = job["job_id"].as_str().unwrap();
+    let prediction = bought_one(shared().provider.as_ref(), id).await;
+    assert_eq!(job["error"]["type"], "ProviderUnreadable", "{job:#}");
+    assert_eq!(job["provider"]["prediction_id"], prediction.id);
+}
+
+#[tokio::test]
+async fn a_refusal_costs_nothing_and_says_why() {
+    let api = Api::of(shared());
+    let refused = api
+        .run(&job(2, json!({"refuse": 422, "refuse_with_list": true})))
+        .await;
+    assert_eq!(
+        (&refused["status"], &refused["error"]["type"]),
+        (&json!("failed"), &json!("ProviderRejected"))
+    );
+    let detail = refused["error"]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("body.input.seed: must be whole"),
+        "{detail}"
+    );
+
+    // A bill is an operator's trouble: the job waits for it, within its own time.
+    let stack = start(&options("unpaid")).await;
+    let api = Api::of(&stack);
+    let mut request = job(2, json!({"refuse": 402}));
+    request["deadline_seconds"] = 4.into();
+    let unpaid = api.run(&request).await;
+    assert_eq!(
+        (&unpaid["status"], &unpaid["error"]["type"]),
+        (&json!("failed"), &json!("DeadlineExceeded"))
+    );
+    let detail = unpaid["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("ProviderInsufficientCredit"), "{detail}");
+    assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 0);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
+    let stack = start(&options("provider-away")).await;
+    let api = Api::of(&stack);
+    let provider = stack.provider.as_ref().unwrap();
+    let before = api.accepted(&job(2, json!({"latency_ms": 2000}))).await;
+    bought_one(stack.provider.as_ref(), &before).await;
+    // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
+    let seconds =
+        std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
+    // What the provider failed to answer is looked for for a minute before it is sent again.
+    let patience = 2 * Duration::from_secs(seconds.into()) + 3 * DEADLINE;
+    provider.fail(Outage::new(500, seconds, None));
+    let during = api.accepted(&job(2, json!({}))).await;
+    for id in [&before, &during] {
+        let job = api.ended_within(id, patience).await;
+        assert_eq!(
+            (&job["status"], bought(stack.provider.as_ref(), id).len()),
+            (&json!("completed"), 1)
+        );
+    }
+    provider.fail(Outage::new(429, seconds, Some(5)));
+    let limited = api.accepted(&job(2, json!({}))).await;
+    let job = api.ended_within(&limited, patience).await;
+    assert_eq!(
+        (
+            &job["status"],
+            bought(stack.provider.as_ref(), &limited).len()
+        ),
+        (&json!("completed"), 1)
+    );
+}

@@ -1,0 +1,140 @@
+//! What is canceled, or out of time, stops what it pays for, and keeps what is stored.
+
+use darkroom_workflows::job::PredictionStatus;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::harness::{
+    Api, bought_one, count, endless, job, options, problem_of, shared, start, until,
+};
+
+#[tokio::test]
+async fn a_job_canceled_over_http_stops_its_prediction_once() {
+    let api = Api::of(shared());
+    let id = api.accepted(&endless()).await;
+    bought_one(shared().provider.as_ref(), &id).await;
+    assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["provider"]["cancel_outcome"]),
+        (&json!("canceled"), &json!("canceled"))
+    );
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
+    assert_eq!(
+        (prediction.status(Timestamp::now()), prediction.cancel_calls),
+        (PredictionStatus::Canceled, 1)
+    );
+
+    assert_eq!(
+        problem_of(api.act(&id, "cancel").await).await,
+        (StatusCode::CONFLICT, "already-ended".to_owned())
+    );
+    assert_eq!(
+        problem_of(api.act(&id, "retry").await).await,
+        (StatusCode::CONFLICT, "nothing-to-retry".to_owned())
+    );
+    let unknown = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1";
+    for action in ["cancel", "retry"] {
+        assert_eq!(
+            problem_of(api.act(unknown, action).await).await,
+            (StatusCode::NOT_FOUND, "not-found".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_canceled_while_it_persists_keeps_what_is_stored() {
+    let api = Api::of(shared());
+    let id = api
+        .accepted(&job(3, json!({"missing": [], "fail_fetches": 1000})))
+        .await;
+    until("persisting", async || {
+        (api.get(&id).await["stage"] == "persisting").then_some(())
+    })
+    .await;
+    api.act(&id, "cancel").await;
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], count(&job, "canceled")),
+        (&json!("canceled"), 3),
+        "{job:#}"
+    );
+    assert_eq!(
+        bought_one(shared().provider.as_ref(), &id)
+            .await
+            .cancel_calls,
+        0,
+        "the prediction was done"
+    );
+}
+
+#[tokio::test]
+async fn a_canceled_job_whose_worker_died_leaves_no_prediction_running() {
+    let mut stack = start(&options("canceled-without-worker")).await;
+    let api = Api::of(&stack);
+    let id = api.accepted(&endless()).await;
+    until("generating", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
+    bought_one(stack.provider.as_ref(), &id).await;
+    stack.worker.kill();
+    assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
+    stack.worker = stack.spawn("worker").unwrap();
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "canceled", "{job:#}");
+    let prediction = bought_one(stack.provider.as_ref(), &id).await;
+    assert_eq!(
+        (prediction.status(Timestamp::now()), prediction.cancel_calls),
+        (PredictionStatus::Canceled, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_job_and_the_prediction() {
+    let api = Api::of(shared());
+    let mut request = endless();
+    request["deadline_seconds"] = 2.into();
+    let generating = api.run(&request).await;
+    assert_eq!(
+        (&generating["status"], &generating["error"]["type"]),
+        (&json!("failed"), &json!("DeadlineExceeded"))
+    );
+    let prediction = bought_one(
+        shared().provider.as_ref(),
+        generating["job_id"].as_str().unwrap(),
+    )
+    .await;
+    assert_eq!(
+        (prediction.status(Timestamp::now()), prediction.cancel_calls),
+        (PredictionStatus::Canceled, 1)
+    );
+
+    let mut request = job(2, json!({"fail_fetches": 1000}));
+    request["deadline_seconds"] = 2.into();
+    let persisting = api.run(&request).await;
+    assert_eq!(
+        (&persisting["status"], &persisting["error"]["type"]),
+        (&json!("failed"), &json!("DeadlineExceeded"))
+    );
+}
+
+#[tokio::test]
+async fn a_prediction_stops_by_itself_when_nobody_can_stop_it() {
+    let api = Api::of(shared());
+    let mut request = endless();
+    request["deadline_seconds"] = 30.into();
+    let with_deadline = api.accepted(&request).await;
+    let without = api.accepted(&endless()).await;
+    let cancel_after = async |id: &str| {
+        let prediction = bought_one(shared().provider.as_ref(), id).await;
+        prediction.cancel_after.unwrap().as_secs()
+    };
+    assert!((80..=90).contains(&cancel_after(&with_deadline).await));
+    assert_eq!(cancel_after(&without).await, 24 * 60 * 60);
+    for id in [with_deadline, without] {
+        api.act(&id, "cancel").await;
+        api.ended(&id).await;
+    }
+}

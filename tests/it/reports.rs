@@ -1,0 +1,93 @@
+//! What the provider reports, and those who only say that they are the provider.
+
+use darkroom::dev::provider::sign_webhook;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::json;
+use temporalio_common::protos::temporal::api::{
+    enums::v1::EventType,
+    history::v1::{HistoryEvent, history_event::Attributes},
+};
+
+use crate::harness::{
+    Api, bought, bought_one, endless, history, job, shared, submission_of, until,
+};
+
+#[tokio::test]
+async fn reports_of_the_provider_have_one_effect_or_none() {
+    let api = Api::of(shared());
+    let dropped = api
+        .run(&job(1, json!({"webhooks": 0, "latency_ms": 500})))
+        .await;
+    assert_eq!(dropped["status"], "completed", "polling alone will do");
+
+    let id = api
+        .accepted(&job(1, json!({"webhooks": 10, "latency_ms": 4000})))
+        .await;
+    assert_eq!(api.ended(&id).await["status"], "completed");
+    let signals = history(&id)
+        .await
+        .iter()
+        .filter(|event| event.event_type() == EventType::WorkflowExecutionSignaled)
+        .count();
+    assert!(signals <= 1, "{signals} signals of one report");
+    assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
+    let api = Api::of(shared());
+    let id = api.accepted(&endless()).await;
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
+    let body =
+        json!({"id": prediction.id, "status": "succeeded", "output": ["https://evil.example/x.png"]}).to_string();
+    let now = Timestamp::now().as_second();
+    let post = async |timestamp: i64, signature: String| {
+        let submission = submission_of(&prediction);
+        let url = format!("{}/v1/webhooks/replicate/{id}/{submission}", api.url);
+        let request = api
+            .http
+            .post(url)
+            .header("webhook-id", "msg_1")
+            .header("webhook-timestamp", timestamp.to_string());
+        request
+            .header("webhook-signature", signature)
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(
+        post(now, "v1,AAAA".to_owned()).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(post(now, String::new()).await, StatusCode::UNAUTHORIZED);
+    let old = now - 600;
+    assert_eq!(
+        post(old, sign_webhook("msg_1", &old.to_string(), &body)).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(api.get(&id).await["stage"], "generating");
+
+    // The report only says when to look: the provider itself is asked what there is.
+    assert_eq!(
+        post(now, sign_webhook("msg_1", &now.to_string(), &body)).await,
+        StatusCode::NO_CONTENT
+    );
+    until("collect", async || {
+        let scheduled = |event: &HistoryEvent| match &event.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
+                .activity_type
+                .as_ref()
+                .is_some_and(|kind| kind.name == "collect"),
+            _ => false,
+        };
+        history(&id).await.iter().any(scheduled).then_some(())
+    })
+    .await;
+    api.act(&id, "cancel").await;
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "canceled");
+    assert!(job["media"].as_array().unwrap().is_empty());
+}
