@@ -25,6 +25,9 @@ use temporalio_client::WorkflowGetResultOptions;
 const JOBS: usize = 1000;
 const CALLERS: usize = 32;
 
+/// How many ends are waited for at a time: Temporal answers no more at once.
+const LISTENERS: usize = 500;
+
 /// For how long they are watched while they wait.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -98,7 +101,7 @@ async fn run() {
     let ended = Instant::now();
     provider.finish();
     let temporal = stack.temporal.client().await.unwrap();
-    let waiting = stream::iter(&ids).for_each_concurrent(None, async |id| {
+    let waiting = stream::iter(&ids).for_each_concurrent(LISTENERS, async |id| {
         let handle = temporal.get_workflow_handle::<MediaGeneration>(id);
         let job = handle
             .get_result(WorkflowGetResultOptions::default())

@@ -42,6 +42,10 @@ const GRACE: Duration = Duration::from_mins(30);
 /// How long a workflow task is kept for the worker that has the workflow in its cache. It may be gone.
 const STICKY: Duration = Duration::from_secs(5);
 
+/// How many workflows are kept between their tasks, at some 80 KiB each: those that are busy. One that waits at the provider
+/// is told its short history again.
+const CACHED_WORKFLOWS: usize = 250;
+
 /// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.
 const WEBHOOK_SLOTS: usize = 1000;
 
@@ -191,6 +195,7 @@ impl Registration {
             .deployment_options(self.deployment.clone())
             .graceful_shutdown_period(GRACE)
             .sticky_queue_schedule_to_start_timeout(STICKY)
+            .max_cached_workflows(CACHED_WORKFLOWS)
             // Each worker says so, as the last one that polls counts.
             .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
