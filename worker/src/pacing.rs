@@ -1,7 +1,7 @@
 //! How often a provider is asked, by all workers together: Temporal dispatches no more of a queue's activities a second. Where the
 //! provider allows less than was configured, and says so, the queue is slowed down, and let go faster again little by little.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use darkroom_activities::generate::Refusals;
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +18,7 @@ use temporalio_common::protos::temporal::api::{
         update_task_queue_config_request::RateLimitUpdate,
     },
 };
+use tokio::time::Instant;
 
 /// How much of a limit is used: Temporal's own clock is a little early.
 const SHARE: f64 = 0.9;
@@ -36,6 +37,11 @@ const FASTER: f64 = 1.5;
 
 /// A wait from which on a provider's word is taken for its pace, and not for that of a moment.
 const PACE: Duration = Duration::from_secs(5);
+
+/// The time in which refusals are counted, and the share of what is asked in it that may be refused: where a provider's
+/// clock and Temporal's differ by a moment, the pace is still right.
+const COUNTED: Duration = Duration::from_secs(10);
+const TOLERATED: f64 = 0.1;
 
 /// The rate beyond which a queue without a limit of its own needs none.
 const UNLIMITED: f64 = 20.0;
@@ -85,9 +91,15 @@ impl Pacing {
 
     /// Keeps the queue at the provider's pace. It never returns.
     pub(crate) async fn keep(self, mut refusals: Refusals) {
+        let mut counted = VecDeque::new();
         loop {
             let kept = tokio::select! {
-                retry_after = refusals.next() => self.slow_down(retry_after).await,
+                (count, retry_after) = refusals.next() => {
+                    let now = Instant::now();
+                    counted.retain(|at| now.duration_since(*at) < COUNTED);
+                    counted.extend(std::iter::repeat_n(now, count));
+                    self.slow_down(counted.len(), retry_after).await
+                }
                 () = tokio::time::sleep(INTERVAL) => self.speed_up().await,
             };
             if let Err(status) = kept {
@@ -96,7 +108,7 @@ impl Pacing {
         }
     }
 
-    async fn slow_down(&self, retry_after: Duration) -> Result<(), Status> {
+    async fn slow_down(&self, refusals: usize, retry_after: Duration) -> Result<(), Status> {
         let limited = self.current().await?;
         let age = limited
             .as_ref()
@@ -106,6 +118,9 @@ impl Pacing {
             return Ok(());
         }
         let current = limited.map(|limit| limit.rate).or(self.configured);
+        if current.is_some_and(|current| is_tolerable(refusals, retry_after, current)) {
+            return Ok(());
+        }
         let rate = slower(current, retry_after);
         if current.is_none_or(|current| rate < current) {
             tracing::warn!(
@@ -198,6 +213,13 @@ struct Limit {
     is_named: bool,
 }
 
+/// Whether so many refusals say nothing of the pace.
+fn is_tolerable(refusals: usize, retry_after: Duration, current: f64) -> bool {
+    let tolerated = TOLERATED * current * COUNTED.as_secs_f64();
+    retry_after < PACE
+        && u32::try_from(refusals).is_ok_and(|refusals| f64::from(refusals) <= tolerated)
+}
+
 /// The rate after a refusal: what the provider says that its pace is, or half of what there was.
 fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
     let hinted = rate(retry_after.as_secs_f64().max(1.0));
@@ -230,6 +252,15 @@ mod tests {
         assert!(close(slower(Some(0.02), Duration::from_secs(1)), SLOWEST));
         assert!(close(per_second(NonZeroU32::new(6).unwrap()), tenth));
         assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.0));
+    }
+
+    #[test]
+    fn a_few_refusals_for_a_moment_are_no_pace() {
+        let second = Duration::from_secs(1);
+        assert!(is_tolerable(9, second, 9.0));
+        assert!(!is_tolerable(10, second, 9.0));
+        assert!(!is_tolerable(1, 10 * second, 9.0));
+        assert!(!is_tolerable(1, second, 0.2));
     }
 
     #[test]

@@ -56,7 +56,7 @@ use crate::failure::Failure;
 const LOOKS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
-    Duration::from_secs(8),
+    Duration::from_secs(6),
 ];
 
 /// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.

@@ -30,14 +30,16 @@ impl Throttle {
 }
 
 impl Refusals {
-    /// The longest wait of those asked for since the last time; it is waited for.
-    pub async fn next(&mut self) -> Duration {
+    /// How many refusals there were since the last time, and the longest wait that was asked for; they are waited for.
+    pub async fn next(&mut self) -> (usize, Duration) {
         let Some(mut longest) = self.0.recv().await else {
             return std::future::pending().await;
         };
+        let mut count = 1;
         while let Ok(further) = self.0.try_recv() {
+            count += 1;
             longest = longest.max(further);
         }
-        longest
+        (count, longest)
     }
 }

@@ -29,8 +29,8 @@ use crate::{
     temporal,
 };
 
-/// Predictions that ran for less than this are seen by the attempt that bought them, which looks for 8 s.
-const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(6);
+/// Predictions that ran for less than this are seen by the attempt that bought them, which looks for 6 s.
+const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(4);
 
 /// The largest report that is read: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
