@@ -76,6 +76,7 @@ enum Event {
     WorkerKilled,
     WorkerStopped,
     Deadline,
+    Canceled,
     WorkflowReset,
     ActivityReset,
     /// The provider has told how it ended.
@@ -94,6 +95,8 @@ struct Case {
 
 fn request(point: Point, shown: Shown, event: Event) -> Value {
     let latency = match (point, event) {
+        // Somebody must stop it.
+        (_, Event::Deadline | Event::Canceled) => 3_600_000,
         // The report comes first.
         (Point::BodySent, Event::Report) | (Point::Submitted, _) => 2_500,
         _ => 100,
@@ -105,9 +108,11 @@ fn request(point: Point, shown: Shown, event: Event) -> Value {
             "answer_delay_ms": if point == Point::BodySent { 12_000 } else { 0 },
             "hidden": shown != Shown::Listed,
             // Who knows the prediction waits for its report.
-            "webhooks": u32::from(
-                shown == Shown::Reported || event == Event::Report || point == Point::Submitted
-            ),
+            "webhooks": match (shown, event, point) {
+                (_, Event::Report, _) => 10,
+                (Shown::Reported, ..) | (.., Point::Submitted) => 1,
+                _ => 0,
+            },
         }),
     );
     if event == Event::Deadline {
@@ -192,6 +197,13 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
             .await;
             gate.open();
         }
+        Event::Canceled => {
+            let canceled = cases.iter().map(|case| api.act(&case.job_id, "cancel"));
+            for canceled in join_all(canceled).await {
+                assert!(canceled.status().is_success());
+            }
+            gate.open();
+        }
         Event::WorkflowReset => {
             join_all(cases.iter().map(async |case| {
                 let events = history_of(stack, &case.job_id).await;
@@ -253,6 +265,22 @@ async fn reset_generate(stack: &Stack, job_id: &str) {
         ..Default::default()
     };
     let _ = WorkflowService::reset_activity(&mut client, request.into_request()).await;
+}
+
+/// What was bought for a job that was to stop has ended, or the job says that it may not have.
+fn assert_stopped(stack: &Stack, case: &Case, job: &Value) {
+    let Some(prediction) = bought(stack.provider.as_ref(), &case.job_id).pop() else {
+        return;
+    };
+    let has_ended = prediction.status(Timestamp::now()).is_terminal();
+    let is_told =
+        job["provider"]["cancel_outcome"] == "unknown" && job["in_doubt_since"].is_string();
+    assert!(
+        has_ended || is_told,
+        "{:?}, {:?}: {job:#}",
+        case.point,
+        case.shown
+    );
 }
 
 fn copies() -> usize {
@@ -336,7 +364,14 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
                 assert_eq!(bought, 1, "{told}");
                 completed += 1;
             }
-            ("failed", Some("DeadlineExceeded")) => assert_eq!(event, Event::Deadline, "{told}"),
+            ("failed", Some("DeadlineExceeded")) => {
+                assert_eq!(event, Event::Deadline, "{told}");
+                assert_stopped(&stack, case, &job);
+            }
+            ("canceled", _) => {
+                assert_eq!(event, Event::Canceled, "{told}");
+                assert_stopped(&stack, case, &job);
+            }
             ("failed", Some("SubmissionUnknown")) => {
                 assert!(job["in_doubt_since"].is_string(), "{told}");
                 // What the provider shows, in a list or by its report, is found.
@@ -370,6 +405,11 @@ async fn a_worker_stopped_at_every_point() {
 #[tokio::test]
 async fn a_deadline_at_every_point() {
     every_point(Event::Deadline, Provider::Lists, "point-deadline").await;
+}
+
+#[tokio::test]
+async fn a_cancellation_at_every_point() {
+    every_point(Event::Canceled, Provider::Lists, "point-canceled").await;
 }
 
 #[tokio::test]
