@@ -1,7 +1,7 @@
 //! What an output on its way takes of what all share: a place while it moves, a seat while it crawls. A source that yields
 //! little holds little memory, and whoever waits for it needs no slot that another output could have.
 //!
-//! An output that waited for a second, and got less than [`CRAWL`] meanwhile, gives its place up, and its slot to another.
+//! An output that waited for a second, and got less than 256 KiB meanwhile, gives its place up, and its slot to another.
 //! When more arrives it waits for a place again, reading nothing. A tenant that has its share of the seats as well gets
 //! the attempt back, to be made later.
 
