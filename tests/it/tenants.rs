@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use darkroom::dev::{Options, Stack, source::SourceServer};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -28,21 +28,24 @@ fn key(tenant: &str, key: &str) -> String {
 }
 
 struct Tenants {
-    _stack: Stack,
+    stack: Stack,
     a: Api,
     b: Api,
     source: SourceServer,
 }
 
 impl Tenants {
-    async fn start(name: &str) -> Self {
+    async fn start(name: &str, creates_per_minute: u32) -> Self {
         let source = SourceServer::start().await.unwrap();
         let keys = [key("a", "key-a"), key("b", "key-b")].join(",");
         let options = Options {
             variables: vec![
                 ("DARKROOM_API_KEYS", keys),
                 ("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned()),
-                ("REPLICATE_CREATES_PER_MINUTE", "600".to_owned()),
+                (
+                    "REPLICATE_CREATES_PER_MINUTE",
+                    creates_per_minute.to_string(),
+                ),
                 ("SOURCE_ALLOW", source.address.to_string()),
             ],
             ..options(name)
@@ -51,7 +54,7 @@ impl Tenants {
         Self {
             a: Api::with_key(stack.api_url(), "key-a"),
             b: Api::with_key(stack.api_url(), "key-b"),
-            _stack: stack,
+            stack,
             source,
         }
     }
@@ -95,7 +98,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
             (neighbours.parse().unwrap(), 1)
         });
     let tarpit = tarpit().await;
-    let tenants = Tenants::start("tenants").await;
+    let tenants = Tenants::start("tenants", 600).await;
     let Tenants { a, source, .. } = &tenants;
     let alone = tenants.small_jobs_of_b().await;
 
@@ -150,4 +153,40 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
         let job = a.get(id).await;
         assert_eq!(job["status"], "processing", "{job:#}");
     }
+}
+
+/// One tenant has a long queue at the provider; another has one small job.
+#[tokio::test]
+async fn a_tenant_does_not_wait_for_the_queue_of_another() {
+    const QUEUED: u32 = 60;
+    let Tenants {
+        stack,
+        a,
+        b,
+        source,
+    } = Tenants::start("fairness", 120).await;
+    let urls = [source.url("small-0", ""), source.url("small-1", "")];
+    let small = || job(2, json!({"urls": urls}));
+    let timed = async |api: &Api, body: &Value| {
+        let began = Instant::now();
+        let ended = api.run(body).await;
+        assert_eq!(ended["status"], "completed", "{ended:#}");
+        began.elapsed()
+    };
+    let alone = timed(&b, &small()).await;
+    let queued = join_all((0..QUEUED).map(async |_| a.accepted(&small()).await)).await;
+    let beside = timed(&b, &small()).await;
+    report(&format!(
+        "alone {alone:?}, beside {QUEUED} queued {beside:?}"
+    ));
+    // A submission every half second or so, and one of the other tenant's may be before.
+    assert!(
+        beside <= 3 * alone + Duration::from_secs(2),
+        "{beside:?} beside, {alone:?} alone"
+    );
+    let provider = stack.provider.as_ref().unwrap();
+    assert!(
+        provider.predictions().len() < queued.len() / 2,
+        "the other tenant still waits"
+    );
 }
