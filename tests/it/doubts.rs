@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, provider::limits::Limits};
+use darkroom::dev::{
+    Options, Stack,
+    provider::{limits::Limits, prediction::Prediction},
+};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -175,12 +178,7 @@ async fn a_terminated_job_remembers_what_it_may_have_bought() {
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(&id).await;
-    assert_eq!(
-        (&job["status"], &job["provider"]["prediction_id"]),
-        (&json!("completed"), &json!(prediction.id)),
-        "{job:#}"
-    );
-    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+    assert_adopted(&stack, &job, &prediction);
 }
 
 /// Each status with the provider's own words and with a gateway's page, the work taken before the answer, later or never.
@@ -256,12 +254,7 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     }
     let job = api.ended(&id).await;
     let prediction = bought_one(stack.provider.as_ref(), &id).await;
-    assert_eq!(
-        (&job["status"], &job["provider"]["prediction_id"]),
-        (&json!("completed"), &json!(prediction.id)),
-        "{job:#}"
-    );
-    assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
+    assert_adopted(&stack, &job, &prediction);
 }
 
 #[tokio::test]
@@ -292,4 +285,15 @@ async fn a_prediction_that_the_list_shows_late_is_adopted() {
     let job = api.ended_within(&id, Duration::from_mins(6)).await;
     assert_eq!(job["status"], "completed", "{job:#}");
     assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
+}
+
+/// A job was completed with this very prediction, and none else was bought for it.
+fn assert_adopted(stack: &Stack, job: &Value, prediction: &Prediction) {
+    assert_eq!(
+        (&job["status"], &job["provider"]["prediction_id"]),
+        (&json!("completed"), &json!(prediction.id)),
+        "{job:#}"
+    );
+    let id = job["job_id"].as_str().unwrap();
+    assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
 }

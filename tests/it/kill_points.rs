@@ -9,19 +9,13 @@ use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use temporalio_client::{
-    Client, NamespacedClient, WorkflowDescribeOptions, grpc::WorkflowService, tonic::IntoRequest,
-};
-use temporalio_common::protos::temporal::api::{
-    common::v1::WorkflowExecution,
-    enums::v1::EventType,
-    workflowservice::v1::{ResetActivityRequest, reset_activity_request},
-};
+use temporalio_client::WorkflowDescribeOptions;
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
     harness::{Api, bought, history_of, job, options, signal, start, terminate, until},
-    resets::reset,
+    resets::{reset, reset_generate},
     rpc_gate::{Held, Rpc, RpcGate},
 };
 
@@ -219,7 +213,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
             join_all(
                 cases
                     .iter()
-                    .map(async |case| reset_generate(stack, &case.job_id).await),
+                    .map(|case| reset_generate(stack, &case.job_id, false)),
             )
             .await;
             gate.open();
@@ -248,23 +242,6 @@ fn signal_children(of: u32, name: &str) {
         .args(["--signal", name, "--parent", &of.to_string()])
         .status();
     assert!(sent.unwrap().success());
-}
-
-/// Resets a `generate` that is under way. One that has just ended is none.
-async fn reset_generate(stack: &Stack, job_id: &str) {
-    let mut client: Client = stack.temporal.client().await.unwrap();
-    let request = ResetActivityRequest {
-        namespace: client.namespace(),
-        execution: Some(WorkflowExecution {
-            workflow_id: job_id.to_owned(),
-            run_id: String::new(),
-        }),
-        activity: Some(reset_activity_request::Activity::Type(
-            "generate".to_owned(),
-        )),
-        ..Default::default()
-    };
-    let _ = WorkflowService::reset_activity(&mut client, request.into_request()).await;
 }
 
 /// What was bought for a job that was to stop has ended, or the job says that it may not have.

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use darkroom::dev::{Options, Stack};
 use serde_json::{Value, json};
-use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
+use temporalio_client::{
+    Client, NamespacedClient,
+    grpc::WorkflowService,
+    tonic::{IntoRequest, Status},
+};
 use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution,
     enums::v1::EventType,
@@ -201,26 +205,36 @@ async fn reset_before_persists(api: &Api, job: &Value) {
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
+/// Resets a `generate` that is under way; one that has just ended is none.
+pub(crate) async fn reset_generate(
+    stack: &Stack,
+    job_id: &str,
+    reset_heartbeat: bool,
+) -> Result<(), Status> {
+    let mut client: Client = stack.temporal.client().await.unwrap();
+    let request = ResetActivityRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution {
+            workflow_id: job_id.to_owned(),
+            run_id: String::new(),
+        }),
+        activity: Some(reset_activity_request::Activity::Type(
+            "generate".to_owned(),
+        )),
+        reset_heartbeat,
+        ..Default::default()
+    };
+    WorkflowService::reset_activity(&mut client, request.into_request()).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
     let api = Api::of(shared());
     for reset_heartbeat in [false, true] {
         let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
         bought_one(shared().provider.as_ref(), &id).await;
-        let mut client: Client = shared().temporal.client().await.unwrap();
-        let reset = ResetActivityRequest {
-            namespace: client.namespace(),
-            execution: Some(WorkflowExecution {
-                workflow_id: id.clone(),
-                run_id: String::new(),
-            }),
-            activity: Some(reset_activity_request::Activity::Type(
-                "generate".to_owned(),
-            )),
-            reset_heartbeat,
-            ..Default::default()
-        };
-        WorkflowService::reset_activity(&mut client, reset.into_request())
+        reset_generate(shared(), &id, reset_heartbeat)
             .await
             .unwrap();
         assert_eq!(api.ended(&id).await["status"], "completed");
