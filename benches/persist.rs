@@ -34,7 +34,7 @@ use darkroom_activities::{
         transfer::{BUFFER, Destination},
     },
 };
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::job::JobId;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 //! the same bytes whenever it is written again.
 
 use aws_sdk_s3::primitives::ByteStream;
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::{failure::FailureType, job::JobState};
 
 use crate::{failure::Failure, metrics, persist::storage_failure};

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     error::ProvideErrorMetadata, operation::list_multipart_uploads::ListMultipartUploadsOutput,
     types::MultipartUpload,
 };
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::contract::sweep::{SweepInput, Swept};
 use futures::{StreamExt, stream};
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::Result;
-use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_config::{Variable, temporal::TemporalConfig};
+use darkroom_storage::Storage;
 use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 

@@ -31,7 +31,7 @@ mod webhooks;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_telemetry::{listener, metrics::Metrics};
 use darkroom_workflows::webhook_secret::WebhookSecret;
 use poem::{

@@ -1,13 +1,10 @@
-//! How a Darkroom process is told where its Temporal and its S3 are: environment variables in, clients out. What a
+//! How a Darkroom process is told where its Temporal is: environment variables in, clients out. What a
 //! process does with them, and its own settings, are in `worker` and `api`.
 //!
 //! - [`variable`]: reading one environment variable, with an error that names it and shows an example
 //! - [`temporal`]: the standard `TEMPORAL_*`
-//! - [`storage`]: the standard `AWS_*` and our `S3_*`
 
-pub mod storage;
 pub mod temporal;
 pub mod variable;
 
-pub use storage::Storage;
 pub use variable::{InvalidVariable, Variable};

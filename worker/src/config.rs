@@ -15,7 +15,8 @@ use darkroom_activities::{
     guard::{AllowedHosts, Ports},
     persist::Memory,
 };
-use darkroom_config::{Storage, Variable, temporal::TemporalConfig};
+use darkroom_config::{Variable, temporal::TemporalConfig};
+use darkroom_storage::Storage;
 use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 

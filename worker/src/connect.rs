@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use darkroom_config::{
-    storage::{Storage, StorageCheck},
-    temporal::TemporalConfig,
-};
+use darkroom_config::temporal::TemporalConfig;
+use darkroom_storage::bucket::{Storage, StorageCheck};
 use temporalio_client::Client;
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use darkroom_activities::generate::Access;
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_telemetry::listener::Readiness;
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use temporalio_client::{
     Client,

@@ -26,8 +26,8 @@ mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use darkroom_config::Storage;
 use darkroom_providers::{Prediction, Provider, ProviderError};
+use darkroom_storage::Storage;
 use darkroom_workflows::{
     contract::{
         collect::{EndedPrediction, OutputSource},

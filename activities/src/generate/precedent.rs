@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::{
     contract::generate::{GenerateInput, GenerateRecord},
     job::{Doubt, DoubtCause, IfNotFound, JobState, ProviderState, timestamp},

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use darkroom_config::Storage;
+use darkroom_storage::Storage;
 use darkroom_workflows::job::{JobId, JobState};
 use jiff::Timestamp;
 

@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
+use darkroom_storage::digest::Digest;
 use darkroom_workflows::contract::persist::PersistProgress;
 use serde::{Deserialize, Serialize};
 
-use super::{digest::Digest, source::Validator};
+use super::source::Validator;
 use crate::{failure::Failure, heartbeat::Heartbeat};
 
 /// How often progress goes into the heartbeats.

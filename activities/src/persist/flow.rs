@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use darkroom_storage::{
+    digest::Digest,
+    streaming_body::{Closed, Frames},
+};
 use darkroom_workflows::failure::FailureType;
 use futures::future::Either;
 
 use super::{
-    body::{Closed, Frames},
     checkpoint::{Journal, PartCheckpoint, Sent, UploadCheckpoint},
-    digest::Digest,
     memory::Reserved,
     multipart::{self, Multipart},
     room::Room,

@@ -6,8 +6,6 @@
 //! - [`media_type`]: what they are
 //! - [`transfer`]: how they get from the one to the other; `flow`: doing it
 //! - `store`, `multipart`: where they go, in one request or in parts
-//! - `body`: a request that is sent while its bytes arrive
-//! - `digest`: what is computed of them
 //! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
 //! - [`room`]: what one of them takes of it, while it moves and while it crawls
 //! - [`checkpoint`]: what an attempt leaves for the one after it
@@ -20,8 +18,6 @@ pub mod slots;
 pub mod source;
 pub mod transfer;
 
-mod body;
-mod digest;
 mod flow;
 mod multipart;
 mod shares;

@@ -10,13 +10,16 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
-use darkroom_config::{Storage, storage::Checksums};
+use darkroom_storage::{
+    Storage,
+    bucket::Checksums,
+    digest::{self, Crc32},
+    streaming_body::{self, Frames, Payload},
+};
 use darkroom_workflows::failure::FailureType;
 
 use super::{
-    body::{self, Frames, Payload},
     checkpoint::{PartCheckpoint, Sent},
-    digest::{self, Crc32},
     store::{self, Object, storage_failure},
 };
 use crate::failure::Failure;
@@ -115,7 +118,7 @@ impl<'a> Multipart<'a> {
         Failure,
     > {
         let storage = self.object.storage;
-        let (frames, body) = body::streamed(length);
+        let (frames, body) = streaming_body::streamed(length);
         let request = storage
             .streaming
             .upload_part()

@@ -13,15 +13,16 @@ use aws_sdk_s3::{
     types::ChecksumMode,
 };
 use bytes::Bytes;
-use darkroom_config::{Storage, storage::Checksums};
+use darkroom_storage::{
+    Storage,
+    bucket::Checksums,
+    digest::{Crc32, Digest},
+    streaming_body::{self, Frames, Payload},
+};
 use darkroom_workflows::failure::FailureType;
 use tokio::time::timeout;
 
-use super::{
-    body::{self, Frames, Payload},
-    checkpoint::Sent,
-    digest::{Crc32, Digest},
-};
+use super::checkpoint::Sent;
 use crate::failure::Failure;
 
 /// The object's SHA-256 in its metadata, by which a later attempt knows its own work.
@@ -118,7 +119,7 @@ impl Object<'_> {
         &self,
         length: u64,
     ) -> (Frames, impl Future<Output = Result<Written, Failure>>) {
-        let (frames, body) = body::streamed(length);
+        let (frames, body) = streaming_body::streamed(length);
         let request = self
             .put(&self.storage.streaming)
             .body(body)

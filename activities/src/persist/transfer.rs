@@ -7,12 +7,11 @@
 //!
 //! Whatever is buffered comes out of one budget for the process.
 
-use darkroom_config::{Storage, storage::Checksums};
+use darkroom_storage::{Storage, bucket::Checksums, digest::Digest};
 use darkroom_workflows::{failure::FailureType, job::JobId};
 
 use super::{
     checkpoint::{Journal, Sent, UploadCheckpoint},
-    digest::Digest,
     flow::Flow,
     media_type::{self, MediaType},
     memory::Memory,

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::digest::Crc32;
+use crate::digest::Crc32;
 
 /// The size of a chunk within the framing: large, as each costs two more pieces to send; some stores hold one in memory.
 const CHUNK: u64 = 4 * 1024 * 1024;
@@ -33,7 +33,8 @@ const TRAILER: &str = "x-amz-checksum-crc32";
 const CRC32_LENGTH: u64 = 8;
 
 /// A body of exactly this many bytes, and where they go in.
-pub(super) fn streamed(length: u64) -> (Frames, ByteStream) {
+#[must_use]
+pub fn streamed(length: u64) -> (Frames, ByteStream) {
     let (sender, receiver) = mpsc::channel(2);
     let body = Framed {
         receiver,
@@ -49,7 +50,7 @@ pub(super) fn streamed(length: u64) -> (Frames, ByteStream) {
 }
 
 /// Where the bytes go in.
-pub(super) struct Frames {
+pub struct Frames {
     sender: mpsc::Sender<Bytes>,
     crc: Crc32,
     left: u64,
@@ -58,16 +59,20 @@ pub(super) struct Frames {
 
 /// The request has ended without taking the whole body.
 #[derive(Debug)]
-pub(super) struct Closed;
+pub struct Closed;
 
 impl Frames {
     /// How many bytes are still to come.
-    pub(super) fn left(&self) -> u64 {
+    #[must_use]
+    pub fn left(&self) -> u64 {
         self.left
     }
 
     /// Sends bytes, no more than are [left](Self::left).
-    pub(super) async fn send(&mut self, mut bytes: Bytes) -> Result<(), Closed> {
+    ///
+    /// # Errors
+    /// If the request has ended.
+    pub async fn send(&mut self, mut bytes: Bytes) -> Result<(), Closed> {
         self.crc.update(&bytes);
         while !bytes.is_empty() {
             if self.left_in_chunk == 0 {
@@ -92,12 +97,16 @@ impl Frames {
     }
 
     /// The CRC-32 of what was sent so far.
-    pub(super) fn checksum(&self) -> String {
+    #[must_use]
+    pub fn checksum(&self) -> String {
         self.crc.finish()
     }
 
     /// Sends the end, and returns the CRC-32 of it all.
-    pub(super) async fn finish(self) -> Result<String, Closed> {
+    ///
+    /// # Errors
+    /// If the request has ended.
+    pub async fn finish(self) -> Result<String, Closed> {
         let crc = self.crc.finish();
         self.emit(format!("0\r\n{TRAILER}:{crc}\r\n\r\n").into())
             .await?;
@@ -158,7 +167,7 @@ impl Body for Framed {
 
 /// What a signature says of a request's payload.
 #[derive(Clone, Debug)]
-pub(super) enum Payload {
+pub enum Payload {
     /// That the connection and a checksum vouch for it.
     Unsigned,
     /// Its SHA-256, which is known already.

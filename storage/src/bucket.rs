@@ -18,9 +18,8 @@ use aws_sdk_s3::{
     presigning::PresigningConfig,
     types::ServerSideEncryption,
 };
+use darkroom_config::Variable;
 use url::Url;
-
-use crate::Variable;
 
 const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom");
 const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");

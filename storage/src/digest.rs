@@ -10,42 +10,46 @@ use sha2::{
 };
 
 /// A running SHA-256 and length.
-#[derive(Clone)]
-pub(super) struct Digest {
+#[derive(Clone, Default)]
+pub struct Digest {
     sha256: Sha256,
     size: u64,
 }
 
 impl Digest {
-    pub(super) fn new() -> Self {
-        Self {
-            sha256: Sha256::new(),
-            size: 0,
-        }
+    /// The digest of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.size += bytes.len() as u64;
     }
 
     /// How many bytes have passed.
-    pub(super) fn size(&self) -> u64 {
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.size
     }
 
     /// The SHA-256 of what has passed, in hexadecimal.
-    pub(super) fn sha256(&self) -> String {
+    #[must_use]
+    pub fn sha256(&self) -> String {
         hex::encode(self.sha256.clone().finalize())
     }
 
     /// The state, to go on from later.
-    pub(super) fn save(&self) -> String {
+    #[must_use]
+    pub fn save(&self) -> String {
         BASE64_STANDARD.encode(self.sha256.serialize())
     }
 
     /// Goes on from a state that was saved after this many bytes. `None` if it makes no sense.
-    pub(super) fn restore(saved: &str, size: u64) -> Option<Self> {
+    #[must_use]
+    pub fn restore(saved: &str, size: u64) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(saved).ok()?;
         let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
         Some(Self {
@@ -56,25 +60,37 @@ impl Digest {
 }
 
 /// A running CRC-32, as S3 writes it.
-pub(super) struct Crc32(crc_fast::Digest);
+pub struct Crc32(crc_fast::Digest);
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Crc32 {
-    pub(super) fn new() -> Self {
+    /// The checksum of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
     }
 
-    pub(super) fn of(bytes: &[u8]) -> String {
+    /// The checksum of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> String {
         let mut crc = Self::new();
         crc.update(bytes);
         crc.finish()
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Its four bytes in base64, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
-    pub(super) fn finish(&self) -> String {
+    #[must_use]
+    pub fn finish(&self) -> String {
         // A CRC-32 fills the lower half.
         let [_, _, _, _, crc @ ..] = self.0.finalize().to_be_bytes();
         BASE64_STANDARD.encode(crc)
@@ -82,7 +98,7 @@ impl Crc32 {
 }
 
 /// The checksum of an object in parts: the CRC-32 of the parts' own, and how many there are. `None` if one is unknown.
-pub(super) fn composite<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
+pub fn composite<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
     let count = parts.len();
     let mut crc = Crc32::new();
     for part in parts {
