@@ -21,7 +21,7 @@ use temporalio_common::protos::temporal::api::{
 use tokio::time::Instant;
 
 /// How much of a limit is used: Temporal's own clock is a little early.
-const SHARE: f64 = 0.9;
+const SHARE: f64 = 0.95;
 
 /// How often to look whether a queue can be let go faster.
 const INTERVAL: Duration = Duration::from_secs(15);
