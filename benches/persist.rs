@@ -21,6 +21,10 @@ use std::{
 
 use aws_sdk_s3::{
     Client as S3,
+    config::{
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
+        StalledStreamProtectionConfig, retry::RetryConfig,
+    },
     primitives::{ByteStream, SdkBody},
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
@@ -29,12 +33,12 @@ use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
     persist::{
         Engine, Memory, Sources,
+        engine::{BUFFER, Destination},
         room::Room,
         source::Limits,
-        transfer::{BUFFER, Destination},
     },
 };
-use darkroom_storage::Storage;
+use darkroom_storage::{Existing, Storage};
 use darkroom_workflows::job::JobId;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -276,16 +280,11 @@ async fn work(task: Task) {
     let at_a_time = NonZeroUsize::new(Memory::most_at_a_time(memory)).unwrap();
     let memory = Memory::new(memory, at_a_time);
     let engine = Engine {
-        storage: storage.clone(),
+        storage,
         memory,
         stream_max: STREAM_MAX,
     };
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let pipe = Pipe {
-        storage,
-        http,
-        task: &task,
-    };
+    let pipe = Pipe::new(&task);
 
     let (begin, cpu_before) = (Instant::now(), cpu_seconds());
     match task.mover {
@@ -344,7 +343,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
                     job_id,
                     prediction_id,
                     index,
-                    replace: false,
+                    existing: Existing::Keep,
                 },
                 source,
                 room,
@@ -357,15 +356,50 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
 
 /// From the source into the SDK with nothing in between.
 struct Pipe<'a> {
-    storage: Storage,
+    client: S3,
+    /// With the SDK's own checksums, or without any.
+    streaming: S3,
     http: reqwest::Client,
     task: &'a Task,
 }
 
-impl Pipe<'_> {
+impl<'a> Pipe<'a> {
+    fn new(task: &'a Task) -> Self {
+        let config = || {
+            aws_sdk_s3::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .credentials_provider(Credentials::new(
+                    s3::ACCESS_KEY,
+                    s3::SECRET_KEY,
+                    None,
+                    None,
+                    "bench",
+                ))
+                .region(Region::new("us-east-1"))
+                .endpoint_url(std::env::var("AWS_ENDPOINT_URL_S3").unwrap())
+                .force_path_style(true)
+        };
+        let client = S3::from_conf(config().build());
+        let streaming = if task.mover == Mover::Bare {
+            let bare = config()
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .retry_config(RetryConfig::disabled())
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            S3::from_conf(bare.build())
+        } else {
+            client.clone()
+        };
+        Self {
+            client,
+            streaming,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            task,
+        }
+    }
+
     /// The requests that the engine makes for a file of this length.
     async fn raw(&self, name: &str) {
-        let Storage { client, bucket, .. } = &self.storage;
+        let (client, bucket) = (&self.client, s3::BUCKET);
         let bytes = self.task.load.bytes;
         if bytes <= BUFFER as u64 {
             let body = ByteStream::from(self.get(name, bytes).await.bytes().await.unwrap());
@@ -380,7 +414,7 @@ impl Pipe<'_> {
         } else if bytes <= STREAM_MAX {
             let body = piped(self.get(name, bytes).await);
             let put = self
-                .streaming()
+                .streaming
                 .put_object()
                 .bucket(bucket)
                 .key(name)
@@ -397,7 +431,7 @@ impl Pipe<'_> {
             for number in 1..=i32::try_from(bytes.div_ceil(STREAMED_PART)).unwrap() {
                 let body = piped(self.get(name, STREAMED_PART).await);
                 let part = self
-                    .streaming()
+                    .streaming
                     .upload_part()
                     .bucket(bucket)
                     .key(name)
@@ -423,7 +457,7 @@ impl Pipe<'_> {
 
     /// Parts of 8 MiB, one after the other, hashed so that it is known what was stored.
     async fn plain(&self, name: &str) {
-        let Storage { client, bucket, .. } = &self.storage;
+        let (client, bucket) = (&self.client, s3::BUCKET);
         let bytes = self.task.load.bytes;
         if bytes <= BUFFER as u64 {
             return self.raw(name).await;
@@ -469,21 +503,11 @@ impl Pipe<'_> {
             .unwrap()
     }
 
-    /// With the SDK's own checksums, or without any.
-    fn streaming(&self) -> &S3 {
-        if self.task.mover == Mover::Bare {
-            &self.storage.streaming
-        } else {
-            &self.storage.client
-        }
-    }
-
     async fn begin(&self, name: &str) -> String {
         let request = self
-            .storage
             .client
             .create_multipart_upload()
-            .bucket(&self.storage.bucket)
+            .bucket(s3::BUCKET)
             .key(name);
         let algorithm = (self.task.mover != Mover::Bare).then_some(ChecksumAlgorithm::Crc32);
         request
@@ -500,10 +524,9 @@ impl Pipe<'_> {
             .set_parts(Some(parts))
             .build();
         let request = self
-            .storage
             .client
             .complete_multipart_upload()
-            .bucket(&self.storage.bucket)
+            .bucket(s3::BUCKET)
             .key(name);
         request
             .upload_id(upload)

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use darkroom_storage::StorageError;
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -65,6 +66,22 @@ impl Failure {
             error: JobError::new(kind, detail),
             retry_after: Some(delay),
         }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let kind = match error {
+            StorageError::Refused { .. } => FailureType::StorageRejected,
+            StorageError::Conflict { .. } => FailureType::StorageConflict,
+            StorageError::TooManyParts(_) => FailureType::SourceTooLarge,
+            StorageError::NotFound
+            | StorageError::AlreadyExists
+            | StorageError::Unavailable { .. }
+            | StorageError::TooSlow
+            | StorageError::Corrupt(_) => FailureType::StorageUnavailable,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -5,7 +5,8 @@
 //! - [`generate`]: has a provider make the outputs, and pays for them once
 //! - [`persist`]: moves one output into the store
 //! - [`guard`]: keeps what is fetched on someone's word to public addresses
-//! - [`sweep`]: aborts uploads that nobody finishes
+//! - [`store_access`]: whether the store keeps what is paid for
+//! - [`sweep`]: aborts uploads that no attempt will finish
 //! - [`deliver_webhook`]: tells a caller how a job ended
 //! - [`finalize`]: writes the manifest
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
@@ -21,6 +22,7 @@ pub mod heartbeat;
 pub mod metrics;
 pub mod persist;
 pub mod registered;
+pub mod store_access;
 pub mod sweep;
 
 pub use registered::Activities;

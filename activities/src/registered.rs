@@ -19,6 +19,7 @@ use darkroom_workflows::{
         sweep::{SweepInput, Swept},
         webhook::{DeliverWebhookInput, Delivery},
     },
+    failure::FailureType,
     job::{JobState, ProviderState, StoredMedia},
 };
 use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
@@ -26,11 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     deliver_webhook::Courier,
-    failure::attempted,
+    failure::{Failure, attempted},
     finalize,
     generate::{self, GenerationPolicy, Listeners},
     heartbeat::Handover,
     persist::{self, Engine, Sources},
+    store_access::StoreAccess,
     sweep,
 };
 
@@ -54,10 +56,24 @@ pub struct Activities {
     pub sources: Sources,
     /// What moves them into the store.
     pub engine: Engine,
+    /// Whether the store takes them.
+    pub store: StoreAccess,
     /// What tells callers.
     pub courier: Courier,
     /// Cancelled when the worker begins to stop.
     pub stopping: CancellationToken,
+}
+
+impl Activities {
+    /// What the store refuses of one job it may refuse of all.
+    fn heard<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &result
+            && failure.kind() == Some(FailureType::StorageRejected)
+        {
+            self.store.doubt();
+        }
+        result
+    }
 }
 
 #[activities]
@@ -137,18 +153,15 @@ impl Activities {
         input: PersistInput,
     ) -> Result<StoredMedia, ActivityError> {
         let handover = Handover::new(&self.stopping, PERSIST_GRACE);
-        attempted(
+        let persisted = persist::persist(
+            &self.sources,
+            &*self.provider,
+            &self.engine,
             &ctx,
-            persist::persist(
-                &self.sources,
-                &*self.provider,
-                &self.engine,
-                &ctx,
-                handover,
-                input,
-            )
-            .await,
-        )
+            handover,
+            input,
+        );
+        attempted(&ctx, self.heard(persisted.await))
     }
 
     /// See [`sweep::sweep`].
@@ -187,6 +200,7 @@ impl Activities {
         ctx: ActivityContext,
         job: JobState,
     ) -> Result<(), ActivityError> {
-        attempted(&ctx, finalize::finalize(&self.engine.storage, &job).await)
+        let finalized = finalize::finalize(&self.engine.storage, &job).await;
+        attempted(&ctx, self.heard(finalized))
     }
 }

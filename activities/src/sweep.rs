@@ -1,20 +1,13 @@
-//! `sweep`: aborts multipart uploads that nobody finishes. Whoever begins one ends it; this is for those who were killed in
-//! between, and whose job is over.
+//! `sweep`: aborts multipart uploads that no attempt will finish. Whoever begins one ends it; this is for those who were killed
+//! in between, and whose job is over.
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_s3::{
-    error::ProvideErrorMetadata, operation::list_multipart_uploads::ListMultipartUploadsOutput,
-    types::MultipartUpload,
-};
-use darkroom_storage::Storage;
+use darkroom_storage::{ListedUpload, Storage};
 use darkroom_workflows::contract::sweep::{SweepInput, Swept};
 use futures::{StreamExt, stream};
 
-use crate::{
-    failure::Failure,
-    persist::{abort, storage_failure},
-};
+use crate::failure::Failure;
 
 /// How many uploads are aborted at a time.
 const CONCURRENCY: usize = 16;
@@ -25,34 +18,13 @@ const CONCURRENCY: usize = 16;
 /// If the store refuses or cannot be reached.
 pub async fn sweep(storage: &Storage, input: SweepInput) -> Result<Swept, Failure> {
     let mut swept = Swept::default();
-    let mut page = Some((None, None));
-    while let Some((key_marker, id_marker)) = page {
-        let request = storage
-            .client
-            .list_multipart_uploads()
-            .bucket(&storage.bucket)
-            .prefix(storage.full_key("jobs/"));
-        let listed = request
-            .set_key_marker(key_marker)
-            .set_upload_id_marker(id_marker)
-            .send()
-            .await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            // Some stores cannot list them, and have no use for a sweep.
-            Err(error) if error.code() == Some("NotImplemented") => return Ok(swept),
-            Err(error) => return Err(storage_failure(&error.into())),
-        };
-        let mut old = Vec::new();
-        for upload in listed.uploads() {
-            if let (Some(key), Some(id), true) =
-                (upload.key(), upload.upload_id(), is_older(upload, input))
-            {
-                old.push((key.to_owned(), id.to_owned()));
-            }
-        }
-        let aborts =
-            stream::iter(old).map(|(key, id)| async move { abort(storage, &key, &id).await });
+    let mut after = None;
+    loop {
+        let page = storage.list_uploads("jobs/", after).await?;
+        let mut old = page.uploads;
+        old.retain(|listed| is_older(listed, input));
+        let aborts = stream::iter(old)
+            .map(|listed| async move { storage.abort_upload(&listed.upload).await });
         let outcomes: Vec<bool> = aborts.buffer_unordered(CONCURRENCY).collect().await;
         for aborted in outcomes {
             *(if aborted {
@@ -61,7 +33,10 @@ pub async fn sweep(storage: &Storage, input: SweepInput) -> Result<Swept, Failur
                 &mut swept.failed
             }) += 1;
         }
-        page = next_page(listed);
+        if page.next.is_none() {
+            break;
+        }
+        after = page.next;
     }
     if swept != Swept::default() {
         tracing::info!(
@@ -73,16 +48,9 @@ pub async fn sweep(storage: &Storage, input: SweepInput) -> Result<Swept, Failur
     Ok(swept)
 }
 
-fn is_older(upload: &MultipartUpload, input: SweepInput) -> bool {
-    let began = upload
-        .initiated()
-        .and_then(|initiated| SystemTime::try_from(*initiated).ok());
-    let age = began.and_then(|began| SystemTime::now().duration_since(began).ok());
+fn is_older(listed: &ListedUpload, input: SweepInput) -> bool {
+    let age = listed
+        .began
+        .and_then(|began| SystemTime::now().duration_since(began).ok());
     age.is_some_and(|age| age >= Duration::from_secs(input.older_than_seconds.into()))
-}
-
-fn next_page(listed: ListMultipartUploadsOutput) -> Option<(Option<String>, Option<String>)> {
-    let is_truncated = listed.is_truncated() == Some(true);
-    let more = is_truncated && listed.next_key_marker.is_some();
-    more.then_some((listed.next_key_marker, listed.next_upload_id_marker))
 }

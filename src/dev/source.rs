@@ -6,7 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -34,8 +34,14 @@ pub struct Manner {
     pub serves: Option<u32>,
     /// Answer with this status and no file.
     pub status: Option<u16>,
-    /// Say when to come again.
+    /// Answer with this page in HTML instead of the file.
+    pub page: Option<String>,
+    /// Say when to come again, in seconds.
     pub retry_after: Option<u32>,
+    /// Say when to come again, as a date so many seconds from now.
+    pub retry_date: Option<u32>,
+    /// Wait for so many seconds before the answer begins.
+    pub wait: Option<u32>,
     /// Point there.
     pub location: Option<String>,
     /// Do not say how long it is: `chunked`, or `close` for the end of the connection.
@@ -78,7 +84,10 @@ impl Default for Manner {
             times: u32::MAX,
             serves: None,
             status: None,
+            page: None,
             retry_after: None,
+            retry_date: None,
+            wait: None,
             location: None,
             framing: None,
             cut: None,
@@ -250,14 +259,30 @@ async fn answer(
     let misbehaves = count <= request.manner.times;
     let manner = &request.manner;
     let is_gone = manner.serves.is_some_and(|most| count > most);
+    if let Some(seconds) = manner.wait {
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    }
+    if let Some(page) = manner.page.as_ref().filter(|_| misbehaves) {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+            page.len()
+        );
+        socket.write_all(answer.as_bytes()).await?;
+        return Ok(true);
+    }
     if let Some(status) = manner
         .status
         .filter(|_| misbehaves)
         .or(is_gone.then_some(404))
     {
-        let retry = manner.retry_after.map_or(String::new(), |seconds| {
-            format!("Retry-After: {seconds}\r\n")
-        });
+        let date = |seconds: u32| SystemTime::now() + Duration::from_secs(seconds.into());
+        let retry_after = manner.retry_after.map(|seconds| seconds.to_string());
+        let retry_date = manner
+            .retry_date
+            .map(|seconds| httpdate::fmt_http_date(date(seconds)));
+        let retry = retry_after
+            .or(retry_date)
+            .map_or(String::new(), |value| format!("Retry-After: {value}\r\n"));
         let location = manner
             .location
             .as_ref()

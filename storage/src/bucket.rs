@@ -1,25 +1,22 @@
 //! The bucket that everything is stored in: the standard `AWS_*` through aws-config, and what they leave open in `S3_*`.
 //! What lies in the bucket is not known here.
 
-use std::{
-    str::FromStr,
-    time::{Duration, SystemTime},
-};
+use std::{str::FromStr, time::Duration};
 
 use anyhow::{Result, ensure};
-use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
     config::{
         Builder, RequestChecksumCalculation, ResponseChecksumValidation,
         StalledStreamProtectionConfig, retry::RetryConfig,
     },
-    error::DisplayErrorContext,
-    presigning::PresigningConfig,
     types::ServerSideEncryption,
 };
 use darkroom_config::Variable;
 use url::Url;
+
+use crate::{Feature, StorageError, features::Features, presign::Presigner};
 
 const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom");
 const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
@@ -27,6 +24,7 @@ const S3_PUBLIC_ENDPOINT: Variable =
     Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
 const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
 const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
+const S3_CONDITIONAL_WRITES: Variable = Variable::new("S3_CONDITIONAL_WRITES", "false");
 const S3_SERVER_SIDE_ENCRYPTION: Variable = Variable::new("S3_SERVER_SIDE_ENCRYPTION", "aws:kms");
 const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias/darkroom");
 const AWS_ENDPOINT_URL_S3: Variable =
@@ -35,22 +33,26 @@ const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A bucket and a client for it.
+/// How long an attempt at a request may take whose body is at hand.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A bucket, what speaks to its store, and what is known of that.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// Speaks to the store.
-    pub client: Client,
-    /// The same for bodies that are still arriving: without a deadline of its own, and tried once, as nothing is kept that
-    /// could be sent again. It adds no checksum either.
-    pub streaming: Client,
     /// The bucket.
     pub bucket: String,
-    /// How objects are encrypted at rest, if not as the bucket has it.
-    pub encryption: Option<Encryption>,
-    /// Whether requests carry checksums beyond what they must.
-    pub checksums: Checksums,
+    /// Speaks to the store.
+    pub(crate) client: Client,
+    /// The same for bodies that are still arriving: without a deadline of its own, and tried once, as nothing is kept that
+    /// could be sent again.
+    pub(crate) streaming: Client,
+    pub(crate) presigner: Presigner,
+    pub(crate) features: Features,
+    /// Whether keys can be kept from being overwritten, where the operator knows better than a probe.
+    pub(crate) conditional_writes: Option<bool>,
+    checksums: Checksums,
+    encryption: Option<Encryption>,
     prefix: String,
-    public: Client,
 }
 
 impl Storage {
@@ -63,64 +65,38 @@ impl Storage {
         let prefix = S3_KEY_PREFIX.or(String::new())?;
         let public_endpoint = S3_PUBLIC_ENDPOINT.optional::<Url>()?;
         let checksums = S3_CHECKSUMS.or(Checksums::WhenSupported)?;
-        let path_style = S3_PATH_STYLE.optional::<bool>()?;
+        let conditional_writes = S3_CONDITIONAL_WRITES.optional::<bool>()?;
+        let encryption = Encryption::from_env()?;
 
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(Duration::from_mins(1))
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let shared = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts)
             .load()
             .await;
-        let plain = Client::new(&shared);
-        let endpoint_given =
-            AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
-        let region = match shared.region().filter(|region| !region.as_ref().is_empty()) {
-            Some(region) => region.clone(),
-            None if endpoint_given => Region::from_static("us-east-1"),
-            None => {
-                return Err(AWS_REGION
-                    .invalid("is missing, and no endpoint is set")
-                    .into());
-            }
-        };
-        let configure = |builder: Builder| {
-            let (request, response) = checksums.into_sdk();
-            builder
-                .region(region.clone())
-                .force_path_style(path_style.unwrap_or(endpoint_given))
-                .request_checksum_calculation(request)
-                .response_checksum_validation(response)
-        };
-        let client = Client::from_conf(configure(plain.config().to_builder()).build());
-        let streaming = client
-            .config()
-            .to_builder()
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .build(),
-            );
-        let public = match public_endpoint {
-            Some(url) => Client::from_conf(
-                configure(plain.config().to_builder())
-                    .endpoint_url(url)
-                    .build(),
-            ),
-            None => client.clone(),
-        };
+        let configured = configured(&shared)?;
+        let client = Client::from_conf(configured.clone().build());
+        let presigner = Presigner::new(&shared, configured, public_endpoint);
+        let features = Features::new();
+        features.set(
+            Feature::ConditionalWrites,
+            conditional_writes.unwrap_or(true),
+        );
+        let with_checksums = checksums == Checksums::WhenSupported;
+        features.set(Feature::Checksums, with_checksums);
+        features.set(Feature::StreamedTrailers, with_checksums);
         Ok(Self {
-            streaming: Client::from_conf(streaming.build()),
+            streaming: streaming(&client),
             client,
+            presigner,
             bucket,
-            encryption: Encryption::from_env()?,
+            features,
+            conditional_writes,
             checksums,
+            encryption,
             prefix,
-            public,
         })
     }
 
@@ -130,70 +106,89 @@ impl Storage {
         format!("{}{key}", self.prefix)
     }
 
-    /// Checks that the bucket is there and lets us in.
+    /// A key of the store as we know it, if it is ours.
+    pub(crate) fn own_key(&self, full_key: &str) -> Option<String> {
+        full_key.strip_prefix(&self.prefix).map(str::to_owned)
+    }
+
+    /// Whether the store can do this, as far as is known.
+    #[must_use]
+    pub fn has(&self, feature: Feature) -> bool {
+        self.features.has(feature)
+    }
+
+    /// Remembers that a store has refused what needs this.
+    pub fn lacks(&self, feature: Feature) {
+        self.features.set(feature, false);
+    }
+
+    /// Checks that the bucket is there and lets us in. Whether it can be written to, a [probe](Storage::probe) tells.
     ///
     /// # Errors
     /// If the store refuses or does not answer.
-    pub async fn check(&self) -> Result<(), StorageCheck> {
-        let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
-        let Err(error) = sent else { return Ok(()) };
-        let explained = DisplayErrorContext(&error).to_string();
-        // A HEAD has no body, so the status is all that says why.
-        match error
-            .raw_response()
-            .map(|response| response.status().as_u16())
-        {
-            Some(status) if (400..500).contains(&status) => Err(StorageCheck::Refused {
-                bucket: self.bucket.clone(),
-                status,
-            }),
-            Some(_) | None => Err(StorageCheck::Away(explained)),
+    pub async fn check(&self) -> Result<(), StorageError> {
+        match self.client.head_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match StorageError::of("HeadBucket", &error) {
+                StorageError::NotFound => Err(StorageError::no_bucket()),
+                error => Err(error),
+            },
         }
     }
 
-    /// A URL by which anyone who has it can fetch an object for a while, at the endpoint that the public sees.
-    ///
-    /// # Errors
-    /// If the validity is over a week or there are no credentials to sign with.
-    pub async fn presign(&self, key: &str, from: SystemTime, validity: Duration) -> Result<Url> {
-        const WEEK: Duration = Duration::from_hours(168);
-        ensure!(
-            validity <= WEEK,
-            "a presigned URL is valid for a week at most"
-        );
-        let request = self
-            .public
-            .get_object()
-            .bucket(&self.bucket)
-            .key(self.full_key(key));
-        let presigned = request
-            .presigned(
-                PresigningConfig::builder()
-                    .start_time(from)
-                    .expires_in(validity)
-                    .build()?,
-            )
-            .await?;
-        Ok(presigned.uri().parse()?)
+    /// Whether requests carry checksums beyond what they must.
+    pub(crate) fn adds_checksums(&self) -> bool {
+        self.has(Feature::Checksums)
+    }
+
+    /// Whether they may, as far as the operator knows.
+    pub(crate) fn may_add_checksums(&self) -> bool {
+        self.checksums == Checksums::WhenSupported
+    }
+
+    pub(crate) fn sse_method(&self) -> Option<ServerSideEncryption> {
+        let encryption = self.encryption.as_ref()?;
+        Some(encryption.method.clone())
+    }
+
+    pub(crate) fn sse_key_id(&self) -> Option<String> {
+        self.encryption.as_ref()?.key_id.clone()
     }
 }
 
-/// Why the bucket cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StorageCheck {
-    /// The store answers and says no.
-    #[error(
-        "the store refuses the bucket {bucket:?} with status {status}; check S3_BUCKET, AWS_ENDPOINT_URL_S3 and the AWS credentials"
-    )]
-    Refused {
-        /// The bucket.
-        bucket: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// The store does not answer, or fails on its side.
-    #[error("the store does not answer: {0}")]
-    Away(String),
+/// How a client is configured by the environment.
+fn configured(shared: &SdkConfig) -> Result<Builder> {
+    let endpoint_given =
+        AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
+    let path_style = S3_PATH_STYLE.optional::<bool>()?;
+    let region = match shared.region().filter(|region| !region.as_ref().is_empty()) {
+        Some(region) => region.clone(),
+        None if endpoint_given => Region::from_static("us-east-1"),
+        None => {
+            return Err(AWS_REGION
+                .invalid("is missing, and no endpoint is set")
+                .into());
+        }
+    };
+    // Each request says for itself which checksums it carries, as far as the store takes any.
+    Ok(Builder::from(shared)
+        .region(region)
+        .force_path_style(path_style.unwrap_or(endpoint_given))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
+}
+
+fn streaming(client: &Client) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build();
+    let builder = client
+        .config()
+        .to_builder()
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(timeouts);
+    Client::from_conf(builder.build())
 }
 
 /// How objects are encrypted at rest.
@@ -229,21 +224,6 @@ pub enum Checksums {
     WhenSupported,
     /// Only where they must: signatures vouch for the bytes instead.
     WhenRequired,
-}
-
-impl Checksums {
-    fn into_sdk(self) -> (RequestChecksumCalculation, ResponseChecksumValidation) {
-        match self {
-            Self::WhenSupported => (
-                RequestChecksumCalculation::WhenSupported,
-                ResponseChecksumValidation::WhenSupported,
-            ),
-            Self::WhenRequired => (
-                RequestChecksumCalculation::WhenRequired,
-                ResponseChecksumValidation::WhenRequired,
-            ),
-        }
-    }
 }
 
 impl FromStr for Checksums {

@@ -88,12 +88,7 @@ fn a_secret_is_not_repeated() {
 }
 
 #[test]
-fn a_worker_does_not_start_against_a_store_that_refuses() {
-    let said = refuses("worker", &[("AWS_SECRET_ACCESS_KEY", "wrong")]);
-    assert!(
-        said.contains("the store refuses the bucket \"darkroom\""),
-        "{said}"
-    );
+fn a_worker_does_not_start_without_a_region() {
     let said = refuses("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]);
     assert!(said.contains("AWS_REGION"), "{said}");
 }

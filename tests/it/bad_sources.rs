@@ -37,7 +37,7 @@ use Ends::{Failed, Retried, Stored};
 /// A case of a bad source: its name, its manner, how it ends.
 type Source = (&'static str, &'static str, Ends);
 
-const SOURCES: [Source; 47] = [
+const SOURCES: [Source; 58] = [
     ("small", "bytes=1000", Stored(1)),
     ("small-unsized", "bytes=1000&framing=chunked", Stored(1)),
     ("small-until-close", "bytes=1000&framing=close", Stored(1)),
@@ -173,6 +173,45 @@ const SOURCES: [Source; 47] = [
     (
         "of-another-type",
         "bytes=1000&content_type=text/html",
+        Stored(1),
+    ),
+    ("there-later", "bytes=1000&status=404&times=3", Stored(1)),
+    (
+        "let-in-later",
+        "bytes=9000000&status=403&times=2",
+        Stored(1),
+    ),
+    (
+        "a-page-first.png",
+        "bytes=1000&page=%3Chtml%3E%3C%2Fhtml%3E&times=2",
+        Stored(1),
+    ),
+    (
+        "a-page-for-ever.png",
+        "page=%3Chtml%3E%3C%2Fhtml%3E",
+        Failed("UnsupportedMedia"),
+    ),
+    ("a-page-as-told", "page=%3Chtml%3E%3C%2Fhtml%3E", Stored(1)),
+    ("begins-late", "bytes=1000&wait=20", Stored(1)),
+    (
+        "limited-until-a-date",
+        "status=429&retry_date=2&times=1",
+        Stored(2),
+    ),
+    (
+        "redirected-in-utf-8",
+        "status=302&times=1&location=gro%C3%9F%3Fbytes=5000",
+        Stored(1),
+    ),
+    (
+        "cut-at-the-end-of-the-connection",
+        "bytes=1000000&framing=close&cut=400000&times=1",
+        Stored(2),
+    ),
+    ("in-utf-8", "bytes=1000&encoding=UTF-8", Stored(1)),
+    (
+        "in-aws-chunked",
+        "bytes=9000000&encoding=aws-chunked",
         Stored(1),
     ),
     (
@@ -494,54 +533,20 @@ impl World {
     }
 }
 
-#[tokio::test]
-async fn bad_sources_and_bad_stores_do_no_harm() {
-    let longest = LONGEST.to_string();
-    let stream_max = STREAM_MAX.to_string();
-    let variables = [
-        ("PERSIST_CONCURRENCY", "100"),
-        ("PERSIST_MEMORY", "400MiB"),
-        ("PERSIST_STREAM_MAX", stream_max.as_str()),
-        ("MAX_OUTPUT_BYTES", longest.as_str()),
-    ];
-    let options = options("bad-sources");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let proxy = Proxy::start(&gateway.endpoint).await;
-    let world = World::start(
-        options,
-        &variables,
-        Some(Place::on_loopback(&proxy.endpoint, &gateway.endpoint)),
-    )
-    .await;
+/// A picture as some providers write it into an address.
+const SVG: &str = "<svg xmlns='http://www.w3.org/2000/svg'>\n<path fill='#f00'/></svg>";
+
+/// Cases that are more than a manner of the host, with their jobs.
+async fn odd_cases(world: &World) -> BTreeMap<&'static str, (String, Ends)> {
     let mut cases = BTreeMap::new();
-    for (name, manner, ends) in SOURCES {
-        cases.insert(
-            name,
-            (world.accept(&world.source.url(name, manner)).await, ends),
-        );
-    }
-    for (name, manner, operation, fault, times, ends) in STORES {
-        let id = world.accept(&world.source.url(name, manner)).await;
-        if manner == TWO_PARTS {
-            proxy.plan(
-                &format!("{id}/0"),
-                operation,
-                Fault::Delay(Duration::ZERO),
-                1,
-            );
-        }
-        // The manifest is not what this is about.
-        proxy.plan(&format!("{id}/0"), operation, fault, times);
-        cases.insert(name, (id, ends));
-    }
     let gzip = "1f8b08000000000002ff4b54484e2c28c9cccfd35148cecf2d284a2d2e4e4d010085a8c0fd15000000";
-    let unpacked = world.source.url(
-        "in-gzip",
-        &format!("bytes={}&head={gzip}&encoding=gzip", gzip.len() / 2),
-    );
-    cases.insert("in-gzip", (world.accept(&unpacked).await, Stored(1)));
+    for (name, encoding) in [("in-gzip", "gzip"), ("in-x-gzip", "X-GZip")] {
+        let manner = format!("bytes={}&head={gzip}&encoding={encoding}", gzip.len() / 2);
+        let url = world.source.url(name, &manner);
+        cases.insert(name, (world.accept(&url).await, Stored(1)));
+    }
+    let inline = format!("data:image/svg+xml,{SVG}");
+    cases.insert("raw-svg", (world.accept(&inline).await, Stored(1)));
     cases.insert(
         "another-port",
         (
@@ -589,6 +594,52 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
     }
     cases.insert("taken", (taken.clone(), Failed("StorageConflict")));
     cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));
+    cases
+}
+
+#[tokio::test]
+async fn bad_sources_and_bad_stores_do_no_harm() {
+    let longest = LONGEST.to_string();
+    let stream_max = STREAM_MAX.to_string();
+    let variables = [
+        ("PERSIST_CONCURRENCY", "100"),
+        ("PERSIST_MEMORY", "400MiB"),
+        ("PERSIST_STREAM_MAX", stream_max.as_str()),
+        ("MAX_OUTPUT_BYTES", longest.as_str()),
+    ];
+    let options = options("bad-sources");
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let proxy = Proxy::start(&gateway.endpoint).await;
+    let world = World::start(
+        options,
+        &variables,
+        Some(Place::on_loopback(&proxy.endpoint, &gateway.endpoint)),
+    )
+    .await;
+    let mut cases = BTreeMap::new();
+    for (name, manner, ends) in SOURCES {
+        cases.insert(
+            name,
+            (world.accept(&world.source.url(name, manner)).await, ends),
+        );
+    }
+    for (name, manner, operation, fault, times, ends) in STORES {
+        let id = world.accept(&world.source.url(name, manner)).await;
+        if manner == TWO_PARTS {
+            proxy.plan(
+                &format!("{id}/0"),
+                operation,
+                Fault::Delay(Duration::ZERO),
+                1,
+            );
+        }
+        // The manifest is not what this is about.
+        proxy.plan(&format!("{id}/0"), operation, fault, times);
+        cases.insert(name, (id, ends));
+    }
+    cases.extend(odd_cases(&world).await);
 
     let checks = cases
         .iter()
@@ -613,6 +664,14 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         );
     }
     assert_eq!(world.source.requests("cut-once-and-resumed"), 2);
+    for (name, size) in [
+        ("cut-at-the-end-of-the-connection", 1_000_000),
+        ("raw-svg", SVG.len()),
+        ("in-x-gzip", 21),
+    ] {
+        let job = world.api.get(&cases[name].0).await;
+        assert_eq!(job["media"][0]["size"], size, "{name}");
+    }
     // The first part was there when the second one broke off, after 30 MB at least: the whole file and what the second part had
     // got to is 213 MB at most, and once more from the beginning would be 237 MB at least.
     let fetched = world.source.bytes_sent("large-part-cut");
@@ -643,7 +702,8 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         .collect();
     for key in world.objects().await {
         let is_manifest = key.ends_with("/job.json");
-        let is_stored = stored.iter().any(|id| key.contains(id.as_str())) || key.contains(&taken);
+        let is_stored =
+            stored.iter().any(|id| key.contains(id.as_str())) || key.contains(&cases["taken"].0);
         assert!(is_manifest || is_stored, "{key} should not be there");
     }
 }

@@ -383,15 +383,14 @@ fn variables_reach_who_reads_them() {
     let elsewhere = [
         "WORKER_BUILD_ID",
         "S3_CHECKSUMS",
+        "S3_CONDITIONAL_WRITES",
         "S3_KMS_KEY_ID",
         "S3_PATH_STYLE",
         "S3_SERVER_SIDE_ENCRYPTION",
     ];
     for service in ["worker", "api"] {
-        let read: BTreeSet<_> = ["config/src".to_owned(), format!("{service}/src")]
-            .iter()
-            .flat_map(|of| variables_of(of))
-            .collect();
+        let crates = ["config/src", "storage/src", &format!("{service}/src")];
+        let read: BTreeSet<_> = crates.iter().flat_map(|of| variables_of(of)).collect();
         let told = environment(service);
         for name in read
             .iter()

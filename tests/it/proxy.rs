@@ -12,6 +12,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use crate::lacks::{Lack, Passage};
+
 /// Which requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
@@ -50,6 +52,7 @@ pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     upstream: SocketAddr,
     faults: Arc<Mutex<Vec<Planned>>>,
+    lacks: Arc<Mutex<Option<Lack>>>,
 }
 
 struct Planned {
@@ -76,6 +79,7 @@ impl Proxy {
             endpoint,
             upstream,
             faults: Arc::default(),
+            lacks: Arc::default(),
         };
         let serving = proxy.clone();
         tokio::spawn(async move {
@@ -99,6 +103,11 @@ impl Proxy {
             times,
         };
         self.faults.lock().unwrap().push(planned);
+    }
+
+    /// From now on the store lacks this, or nothing.
+    pub(crate) fn lacks(&self, lack: Option<Lack>) {
+        *self.lacks.lock().unwrap() = lack;
     }
 
     /// How many planned faults have not happened.
@@ -127,7 +136,20 @@ impl Proxy {
         client.set_nodelay(true)?;
         let mut client = BufReader::new(client);
         let mut store: Option<BufReader<TcpStream>> = None;
-        while let Some(request) = read_head(&mut client).await? {
+        while let Some(mut request) = read_head(&mut client).await? {
+            let lacks = *self.lacks.lock().unwrap();
+            let passage = lacks.map_or(Passage::Pass, |lack| {
+                lack.judge(&request.method, &request.target, &request.bytes)
+            });
+            match passage {
+                Passage::Pass => {}
+                Passage::Changed(head) => request.bytes = head,
+                Passage::Refuse(status, code) => {
+                    let body = format!("<Error><Code>{code}</Code></Error>");
+                    answer(&mut client, &request, status, &body).await?;
+                    continue;
+                }
+            }
             let fault = self.fault(&request);
             match fault {
                 Some(Fault::Refuse(status, code)) => {

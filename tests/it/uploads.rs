@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The longest that is sent in one request here.
-const STREAM_MAX: (&str, &str) = ("PERSIST_STREAM_MAX", "16MiB");
+pub(crate) const STREAM_MAX: (&str, &str) = ("PERSIST_STREAM_MAX", "16MiB");
 
 /// How long a job may take that waits out heartbeat timeouts.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -90,7 +90,7 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
 }
 
 /// What holds in every store.
-async fn rules(world: &World) {
+pub(crate) async fn rules(world: &World) {
     let url = |name: &str, manner: &str| world.source.url(name, manner);
     let stored = [
         "bytes=1",

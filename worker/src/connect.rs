@@ -1,11 +1,8 @@
-//! Waiting for what the worker stands on: it may start before its servers, or while they are away. A store that answers
-//! and refuses is another matter: every output would fail, so the worker does not start.
+//! Waiting for Temporal: a worker may start before its servers, or while they are away.
 
 use std::time::Duration;
 
-use anyhow::Result;
 use darkroom_config::temporal::TemporalConfig;
-use darkroom_storage::bucket::{Storage, StorageCheck};
 use temporalio_client::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -22,23 +19,6 @@ pub(crate) async fn until_connected(
             Err(error) => tracing::warn!(error = format!("{error:#}"), "waiting for Temporal"),
         }
         pause(shutdown).await?;
-    }
-}
-
-/// Waits until the store lets us in; `None` if told to stop first.
-pub(crate) async fn until_store_answers(
-    storage: &Storage,
-    shutdown: &CancellationToken,
-) -> Result<Option<()>> {
-    loop {
-        match storage.check().await {
-            Ok(()) => return Ok(Some(())),
-            Err(StorageCheck::Away(error)) => tracing::warn!(error, "waiting for the store"),
-            Err(refused @ StorageCheck::Refused { .. }) => return Err(refused.into()),
-        }
-        if pause(shutdown).await.is_none() {
-            return Ok(None);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: what it is told by its environment
 //! - [`history`]: recording what workflows did, and replaying it
-//! - `connect`: waiting for Temporal and the store
+//! - `connect`: waiting for Temporal
 //! - `registration`: which workflows and activities it has
 //! - `serving`: running them until told to stop, and renewing what wears out
 //! - `interceptors`: what happens around each of them
@@ -29,7 +29,10 @@ mod sweeping;
 use std::sync::Arc;
 
 use anyhow::Result;
-use darkroom_activities::generate::{Access, Listeners, RefusedLine, Throttle};
+use darkroom_activities::{
+    generate::{Access, Listeners, RefusedLine, Throttle},
+    store_access::StoreAccess,
+};
 use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
@@ -57,13 +60,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     darkroom_activities::metrics::describe();
     darkroom_providers::counted::describe();
     let access = Access::new();
-    let serving = Arc::new(Serving::new(config.storage.clone(), access.clone()));
+    let store = StoreAccess::new();
+    let serving = Arc::new(Serving::new(store.clone(), access.clone()));
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
-    let Some(()) = connect::until_store_answers(&config.storage, &shutdown).await? else {
-        return Ok(());
-    };
+    let storage = config.storage.clone();
+    let looks = store
+        .clone()
+        .keep(storage, uuid::Uuid::now_v7().to_string());
+    let stopped = shutdown.clone();
+    tokio::spawn(async move { stopped.run_until_cancelled(looks).await });
     let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else {
         return Ok(());
     };
@@ -78,7 +85,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         access,
         line,
     };
-    let registration = Registration::new(runtime, client.clone(), &config, listeners)?;
+    let registration = Registration::new(runtime, client.clone(), &config, listeners, store)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;

@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use darkroom_activities::generate::Access;
-use darkroom_storage::Storage;
+use darkroom_activities::{
+    generate::Access,
+    store_access::{StoreAccess, Writable},
+};
 use darkroom_telemetry::listener::Readiness;
 use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
@@ -16,15 +18,15 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a process serves, and from when on.
 pub(crate) struct Serving {
-    storage: Storage,
+    store: StoreAccess,
     access: Access,
     begun: OnceLock<(Client, CancellationToken)>,
 }
 
 impl Serving {
-    pub(crate) fn new(storage: Storage, access: Access) -> Self {
+    pub(crate) fn new(store: StoreAccess, access: Access) -> Self {
         Self {
-            storage,
+            store,
             access,
             begun: OnceLock::new(),
         }
@@ -61,10 +63,10 @@ impl Serving {
         if !matches!(asked, Ok(Ok(_))) {
             return Err("Temporal cannot be reached".to_owned());
         }
-        match tokio::time::timeout(TIMEOUT, self.storage.check()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err("the bucket cannot be used".to_owned()),
-            Err(_) => Err("the store does not answer".to_owned()),
+        match self.store.found() {
+            Writable::Yes => Ok(()),
+            Writable::Unknown => Err("the store does not answer".to_owned()),
+            Writable::No(error) => Err(error.to_string()),
         }
     }
 }

@@ -12,6 +12,7 @@ use darkroom_activities::{
     registered::{
         CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
     },
+    store_access::StoreAccess,
 };
 use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
@@ -120,11 +121,12 @@ impl Registration {
         client: Client,
         config: &Config,
         listeners: Listeners,
+        store: StoreAccess,
     ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config, listeners)?,
+            activities: activities(config, listeners, store)?,
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
@@ -133,14 +135,22 @@ impl Registration {
         })
     }
 
-    /// Whether the provider lets us buy.
-    pub(crate) fn access(&self) -> &Access {
-        &self.activities.listeners.access
+    /// Returns when the provider lets us buy, and what it makes can be stored.
+    pub(crate) async fn may_buy(&self) {
+        self.activities.store.granted().await;
+        self.access().granted(&*self.activities.provider).await;
     }
 
-    /// Returns when the provider lets us buy.
-    pub(crate) async fn access_granted(&self) {
-        self.access().granted(&*self.activities.provider).await;
+    /// Returns when either is no longer so.
+    pub(crate) async fn may_not_buy(&self) {
+        tokio::select! {
+            () = self.access().refused() => {}
+            () = self.activities.store.refused() => {}
+        }
+    }
+
+    fn access(&self) -> &Access {
+        &self.activities.listeners.access
     }
 
     /// A worker for a queue. Its attempts make room when `stopping` is cancelled.
@@ -231,7 +241,7 @@ impl Registration {
     }
 }
 
-fn activities(config: &Config, listeners: Listeners) -> Result<Activities> {
+fn activities(config: &Config, listeners: Listeners, store: StoreAccess) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(
         provider.base_url.clone(),
@@ -263,6 +273,7 @@ fn activities(config: &Config, listeners: Listeners) -> Result<Activities> {
             memory: Memory::new(persist.memory, persist.concurrency),
             stream_max: persist.stream_max.as_u64(),
         },
+        store,
         courier: Courier::new(webhook_guard, webhooks.secret.clone())
             .context("cannot set up the client for webhooks")?,
         stopping: CancellationToken::new(),

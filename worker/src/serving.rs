@@ -78,7 +78,7 @@ async fn run(
                 },
                 () = shutdown.cancelled() => break,
                 () = wear.out() => break tracing::info!("worker renewed"),
-                () = registration.access().refused(), if queue.buys() => break,
+                () = registration.may_not_buy(), if queue.buys() => break,
             }
         }
         // What was just bought need not be looked at here; outputs go on to their ends.
@@ -93,13 +93,13 @@ async fn run(
     Ok(())
 }
 
-/// Waits until the provider lets us buy: jobs are for workers that it does. Those that end meanwhile are seen to.
+/// Waits until we may buy: jobs are for workers that may. Those that end meanwhile are seen to.
 async fn until_let_in(
     registration: &Registration,
     running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
     shutdown: &CancellationToken,
 ) {
-    let mut granted = pin!(registration.access_granted());
+    let mut granted = pin!(registration.may_buy());
     loop {
         tokio::select! {
             Some((_, result)) = running.next() => if let Err(error) = result {

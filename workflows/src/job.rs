@@ -25,6 +25,9 @@ use crate::{
     tenant::Tenant,
 };
 
+/// The most that a manifest may have, in bytes: far beyond what a job can carry.
+pub const MANIFEST_LIMIT: usize = 16 * 1024 * 1024;
+
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

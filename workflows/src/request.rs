@@ -236,6 +236,24 @@ pub enum OutputFormat {
     Glb,
 }
 
+impl OutputFormat {
+    /// Whether it is a picture, a sound or a video.
+    #[must_use]
+    pub fn is_media(self) -> bool {
+        match self {
+            Self::Jpg
+            | Self::Png
+            | Self::Webp
+            | Self::Gif
+            | Self::Mp4
+            | Self::Webm
+            | Self::Mp3
+            | Self::Wav => true,
+            Self::Glb => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -3,12 +3,11 @@
 
 use std::str::FromStr;
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
-use darkroom_storage::Storage;
-use darkroom_workflows::job::{JobId, JobState};
+use darkroom_storage::{Storage, StorageError};
+use darkroom_workflows::job::{JobId, JobState, MANIFEST_LIMIT};
 use jiff::Timestamp;
 
-use crate::{failure::Failure, persist::storage_failure};
+use crate::failure::Failure;
 
 /// The time that was lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,21 +53,13 @@ pub(super) async fn manifest(
     storage: &Storage,
     job_id: &JobId,
 ) -> Result<Option<JobState>, Failure> {
-    let key = storage.full_key(&job_id.manifest_key());
-    let request = storage.client.get_object().bucket(&storage.bucket).key(key);
-    let object = match request.send().await {
-        Ok(object) => object,
-        Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-        Err(error) => return Err(storage_failure(&error.into())),
+    let bytes = match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
+        Ok(bytes) => bytes,
+        Err(StorageError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
-    let bytes = object.body.collect().await.map_err(|error| {
-        Failure::new(
-            darkroom_workflows::failure::FailureType::StorageUnavailable,
-            error.to_string(),
-        )
-    })?;
     // One that makes no sense tells nothing.
-    Ok(serde_json::from_slice(&bytes.into_bytes()).ok())
+    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 #[cfg(test)]

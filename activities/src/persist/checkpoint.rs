@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use darkroom_storage::digest::Digest;
+use darkroom_storage::{NewObject, Upload, UploadedObject, UploadedPart, digest::Digest};
 use darkroom_workflows::contract::persist::PersistProgress;
 use serde::{Deserialize, Serialize};
 
-use super::source::Validator;
+use super::{
+    engine::{Destination, PREDICTION},
+    source::Validator,
+};
 use crate::{failure::Failure, heartbeat::Heartbeat};
 
 /// How often progress goes into the heartbeats.
@@ -29,7 +32,7 @@ pub(super) struct PersistCheckpoint {
     pub(super) upload: Option<UploadCheckpoint>,
     /// An object that was sent as a whole: if it is in the store, the work is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<UploadedObject>,
 }
 
 /// A multipart upload, and how to go on with it.
@@ -38,9 +41,9 @@ pub(super) struct UploadCheckpoint {
     pub(super) s3_key: String,
     pub(super) content_type: String,
     pub(super) upload_id: String,
-    /// By what the source shows that it is still the same file. Without it, nobody can go on.
+    /// By what the source shows that it is still the same file. Without it, it cannot be resumed.
     pub(super) validator: Option<Validator>,
-    pub(super) parts: Vec<PartCheckpoint>,
+    pub(super) parts: Vec<UploadedPart>,
     /// How many bytes the parts have.
     pub(super) bytes: u64,
     /// The state of the digest after them.
@@ -58,30 +61,31 @@ impl PersistCheckpoint {
 }
 
 impl UploadCheckpoint {
+    /// The upload as the store knows it.
+    pub(super) fn upload(&self) -> Upload {
+        Upload {
+            key: self.s3_key.clone(),
+            id: self.upload_id.clone(),
+        }
+    }
+
+    /// The object that it is to be. How it is presented was said when it began.
+    pub(super) fn object(&self, to: &Destination) -> NewObject {
+        NewObject {
+            key: self.s3_key.clone(),
+            content_type: self.content_type.clone(),
+            content_disposition: None,
+            metadata: vec![(PREDICTION, to.prediction_id.clone())],
+            existing: to.existing,
+        }
+    }
+
     /// Whether the rest of the very same file can be asked for, and added to what is there.
-    pub(super) fn can_be_gone_on_with(&self) -> bool {
+    pub(super) fn is_resumable(&self) -> bool {
         self.validator.is_some()
             && self.bytes > 0
             && Digest::restore(&self.digest, self.bytes).is_some()
     }
-}
-
-/// A part that the store has.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct PartCheckpoint {
-    pub(super) e_tag: Option<String>,
-    pub(super) crc32: Option<String>,
-}
-
-/// An object as it was sent.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Sent {
-    pub(super) s3_key: String,
-    pub(super) content_type: String,
-    pub(super) size: u64,
-    pub(super) sha256: String,
-    /// Its checksum as the store tells it.
-    pub(super) checksum: Option<String>,
 }
 
 /// Where an attempt notes how far it is.
@@ -115,6 +119,15 @@ impl<'a> Journal<'a> {
             bytes_done: AtomicU64::new(0),
             checkpoint: Mutex::new(checkpoint),
         }
+    }
+
+    /// Goes on from what an earlier attempt has left.
+    pub(super) fn continue_from(&self, earlier: &PersistCheckpoint) {
+        self.advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
+        self.note(|checkpoint| {
+            checkpoint.upload.clone_from(&earlier.upload);
+            checkpoint.sent.clone_from(&earlier.sent);
+        });
     }
 
     /// Notes that this many bytes are on their way.

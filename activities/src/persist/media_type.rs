@@ -1,4 +1,13 @@
-//! What an output is, told from its first bytes: what a server says of its files is often wrong.
+//! What an output is. Its first bytes tell; where they only say that it is a zip, text or nothing, its address and what its host
+//! calls it decide among types that cannot run scripts. What a host says is never taken against the bytes.
+//!
+//! - `hints`: the types that bytes do not tell
+
+mod hints;
+
+use serde::de::IgnoredAny;
+
+use super::source::Hints;
 
 /// A type of media and how it is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,49 +20,168 @@ pub struct MediaType {
     pub is_active: bool,
 }
 
-/// How many bytes of a file are looked at.
-pub const HEAD: usize = 4096;
+/// How many bytes of a file are looked at: as many as the metadata before a picture's size usually takes.
+pub const HEAD: usize = 64 * 1024;
+
+/// How many of them are looked at for text.
+const TEXT: usize = 4096;
+
+/// What bytes say of themselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Told {
+    /// A type.
+    Type(MediaType),
+    /// Text of this kind.
+    Text(Text),
+    /// A zip, which many formats are.
+    Zip,
+    /// Nothing.
+    Bytes,
+}
+
+/// Kinds of text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Text {
+    Html,
+    Xml,
+    Json,
+    Plain,
+}
 
 impl MediaType {
-    /// Tells the type from the beginning of a file.
-    #[must_use]
-    pub fn of(head: &[u8]) -> Self {
-        let inert = |content_type, extension| Self {
+    const fn inert(content_type: &'static str, extension: &'static str) -> Self {
+        Self {
             content_type,
             extension,
             is_active: false,
-        };
-        let active = |content_type, extension| Self {
+        }
+    }
+
+    const fn active(content_type: &'static str, extension: &'static str) -> Self {
+        Self {
             content_type,
             extension,
             is_active: true,
-        };
-        if head.starts_with(b"glTF") {
-            return inert("model/gltf-binary", "glb");
         }
-        let text = beginning_of_text(head);
-        if text.is_some_and(|text| text.contains("<svg")) {
-            return active("image/svg+xml", "svg");
-        }
-        if let Some(kind) = infer::get(head) {
-            return match kind.mime_type() {
-                mime @ ("text/html" | "text/xml") => active(mime, kind.extension()),
-                mime => inert(mime, kind.extension()),
-            };
-        }
-        match text {
-            Some(text) if text.starts_with('{') && text.contains("\"asset\"") => {
-                inert("model/gltf+json", "gltf")
+    }
+
+    /// Tells the type from the beginning of a file, and from what its source says of it.
+    pub(super) fn of(head: &[u8], hints: &Hints) -> Self {
+        let hinted = |base| hints::find(hints, base);
+        match told(head) {
+            Told::Type(media_type) => media_type,
+            Told::Text(Text::Html) => Self::active("text/html", "html"),
+            Told::Text(Text::Xml) => Self::active("text/xml", "xml"),
+            Told::Text(Text::Json) => {
+                hinted(hints::Base::Text).unwrap_or_else(|| Self::inert("application/json", "json"))
             }
-            Some(_) => inert("text/plain; charset=utf-8", "txt"),
-            None => inert("application/octet-stream", "bin"),
+            Told::Text(Text::Plain) => hinted(hints::Base::Text)
+                .unwrap_or_else(|| Self::inert("text/plain; charset=utf-8", "txt")),
+            Told::Zip => {
+                hinted(hints::Base::Zip).unwrap_or_else(|| Self::inert("application/zip", "zip"))
+            }
+            Told::Bytes => hinted(hints::Base::Bytes)
+                .unwrap_or_else(|| Self::inert("application/octet-stream", "bin")),
         }
     }
 }
 
+/// Whether a file is called a picture, a sound or a video, and is text: hosts answer with a page, and with status 200, what they
+/// should answer with an error. `asked_for_media` is what the job asked for.
+pub(super) fn is_error_page(head: &[u8], hints: &Hints, asked_for_media: bool) -> bool {
+    let Told::Text(text) = told(head) else {
+        return false;
+    };
+    let is_prose = text == Text::Plain;
+    match hints::is_media(hints) {
+        Some(called_media) => called_media,
+        None => asked_for_media && !is_prose,
+    }
+}
+
+fn told(head: &[u8]) -> Told {
+    if let Some(media_type) = by_signature(head) {
+        return Told::Type(media_type);
+    }
+    let text = beginning_of_text(head);
+    if text.is_some_and(|text| text.contains("<svg")) {
+        return Told::Type(MediaType::active("image/svg+xml", "svg"));
+    }
+    if let Some(kind) = infer::get(head) {
+        let inert = |content_type| Told::Type(MediaType::inert(content_type, kind.extension()));
+        return match kind.mime_type() {
+            "text/html" => Told::Text(Text::Html),
+            "text/xml" => Told::Text(Text::Xml),
+            "application/zip" => Told::Zip,
+            "audio/x-wav" => inert("audio/wav"),
+            "audio/x-flac" => inert("audio/flac"),
+            "audio/x-aiff" => inert("audio/aiff"),
+            content_type => inert(content_type),
+        };
+    }
+    match text {
+        Some(text) if is_json(text) && text.starts_with('{') && text.contains("\"asset\"") => {
+            Told::Type(MediaType::inert("model/gltf+json", "gltf"))
+        }
+        Some(text) if is_json(text) => Told::Text(Text::Json),
+        Some(_) => Told::Text(Text::Plain),
+        None => Told::Bytes,
+    }
+}
+
+/// What the field knows by its first bytes and a table of signatures does not, or not every kind of it.
+fn by_signature(head: &[u8]) -> Option<MediaType> {
+    const PACKET: usize = 188;
+    let inert = MediaType::inert;
+    if head.get(4..8) == Some(b"ftyp") {
+        return Some(by_brand(head.get(8..12)?));
+    }
+    if head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") {
+        return Some(inert("image/jxl", "jxl"));
+    }
+    if head.starts_with(b"glTF") {
+        return Some(inert("model/gltf-binary", "glb"));
+    }
+    // Every packet of a transport stream begins so.
+    if head.len() > 2 * PACKET && [0, 1, 2].iter().all(|packet| head[packet * PACKET] == 0x47) {
+        return Some(inert("video/mp2t", "ts"));
+    }
+    // Layer III of MPEG 1, 2 and 2.5, without a tag before it.
+    if head.len() > 2
+        && head[0] == 0xff
+        && matches!(head[1], 0xfa | 0xfb | 0xf2 | 0xf3 | 0xe2 | 0xe3)
+    {
+        return Some(inert("audio/mpeg", "mp3"));
+    }
+    None
+}
+
+/// The types of the ISO base media file format, by major brand; whatever is not known is a video. <https://mp4ra.org/registered-types/brands>
+fn by_brand(brand: &[u8]) -> MediaType {
+    let inert = MediaType::inert;
+    match brand {
+        b"avif" | b"avis" => inert("image/avif", "avif"),
+        b"heic" | b"heix" | b"hevc" | b"hevx" => inert("image/heic", "heic"),
+        b"mif1" | b"msf1" | b"heim" | b"heis" => inert("image/heif", "heif"),
+        b"crx " => inert("image/x-canon-cr3", "cr3"),
+        b"jp2 " => inert("image/jp2", "jp2"),
+        b"M4A " | b"M4B " | b"M4P " | b"F4A " => inert("audio/mp4", "m4a"),
+        b"qt  " => inert("video/quicktime", "mov"),
+        brand if brand.starts_with(b"3gp") => inert("video/3gpp", "3gp"),
+        _ => inert("video/mp4", "mp4"),
+    }
+}
+
+/// Whether text is JSON as far as it goes.
+fn is_json(text: &str) -> bool {
+    text.starts_with(['{', '['])
+        && serde_json::from_str::<IgnoredAny>(text)
+            .map_or_else(|error| error.is_eof(), |IgnoredAny| true)
+}
+
 /// The first characters, if they are text.
 fn beginning_of_text(head: &[u8]) -> Option<&str> {
-    let head = &head[..head.len().min(HEAD)];
+    let head = &head[..head.len().min(TEXT)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // A character cut in two by the limit is no sign of binary data.
@@ -62,6 +190,7 @@ fn beginning_of_text(head: &[u8]) -> Option<&str> {
         }
         Err(_) => return None,
     };
+    let text = text.trim_start_matches('\u{feff}');
     let is_text = |character: char| !character.is_control() || character.is_whitespace();
     text.chars().all(is_text).then_some(text.trim_start())
 }
@@ -70,6 +199,14 @@ fn beginning_of_text(head: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn hints(extension: &str, content_type: &str) -> Hints {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Hints {
+            extension: given(extension),
+            content_type: given(content_type),
+        }
+    }
+
     #[test]
     fn types_are_told_from_bytes() {
         for (head, content_type, extension) in [
@@ -77,28 +214,121 @@ mod tests {
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", "jpg"),
             (b"RIFF\x24\0\0\0WEBPVP8L", "image/webp", "webp"),
             (b"GIF89a", "image/gif", "gif"),
-            (
-                b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41",
-                "video/mp4",
-                "mp4",
-            ),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", "image/avif", "avif"),
+            (b"\0\0\0\x1cftypavis\0\0\0\0", "image/avif", "avif"),
+            (b"\0\0\0\x1cftypheic\0\0\0\0", "image/heic", "heic"),
+            (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl", "jxl"),
+            (b"\xff\x0a\x01\x02", "image/jxl", "jxl"),
+            (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "video/mp4", "mp4"),
+            (b"\0\0\0\x20ftypdash\0\0\0\0", "video/mp4", "mp4"),
+            (b"\0\0\0\x20ftypXAVC\0\0\0\0", "video/mp4", "mp4"),
+            (b"\0\0\0\x14ftypqt  \0\0\0\0", "video/quicktime", "mov"),
+            (b"\0\0\0\x20ftypM4A \0\0\0\0", "audio/mp4", "m4a"),
+            (b"\x1aE\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\x82\x84webm", "video/webm", "webm"),
             (b"ID3\x03", "audio/mpeg", "mp3"),
+            (b"\xff\xf3\x84\xc4", "audio/mpeg", "mp3"),
+            (b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav", "wav"),
+            (b"fLaC\0\0\0\x22", "audio/flac", "flac"),
+            (b"OggS\0\x02\0\0", "audio/ogg", "ogg"),
             (b"glTF\x02\0\0\0", "model/gltf-binary", "glb"),
-            (
-                b"{\"asset\": {\"version\": \"2.0\"}}",
-                "model/gltf+json",
-                "gltf",
-            ),
+            (b"{\"asset\": {\"version\": \"2.0\"}}", "model/gltf+json", "gltf"),
             (b"PK\x03\x04", "application/zip", "zip"),
+            (b"\x1f\x8b\x08\0", "application/gzip", "gz"),
+            (b"%PDF-1.7", "application/pdf", "pdf"),
             (b"a caption", "text/plain; charset=utf-8", "txt"),
+            (b"[a caption in brackets]", "text/plain; charset=utf-8", "txt"),
+            (b"{\"masks\": [1, 2", "application/json", "json"),
             (b"\x01\x02\x03\x04\xff", "application/octet-stream", "bin"),
         ] {
-            let media_type = MediaType::of(head);
+            let media_type = MediaType::of(head, &Hints::default());
             assert_eq!(
                 (media_type.content_type, media_type.extension),
                 (content_type, extension)
             );
             assert!(!media_type.is_active, "{content_type}");
+        }
+        let mut transport = vec![0; 1000];
+        for packet in 0..5 {
+            transport[packet * 188] = 0x47;
+        }
+        assert_eq!(MediaType::of(&transport, &Hints::default()).extension, "ts");
+    }
+
+    #[test]
+    fn where_bytes_say_little_the_source_is_asked_but_never_for_what_could_run() {
+        let ply = b"ply\nformat ascii 1.0\n";
+        let (binary, zip) = (&b"\x01\x02\x03\x04\xff"[..], &b"PK\x03\x04"[..]);
+        for (head, extension, content_type, expected, kept_as) in [
+            (&ply[..], "ply", "", "model/ply", "ply"),
+            (
+                b"# cube\nv 0 0 0\n",
+                "obj",
+                "text/plain",
+                "model/obj",
+                "obj",
+            ),
+            (
+                b"1\n00:00:01,000 --> 00:00:02,000\nHello\n",
+                "srt",
+                "",
+                "application/x-subrip",
+                "srt",
+            ),
+            (b"solid cube\n", "", "model/stl", "model/stl", "stl"),
+            (
+                b"{\"a\": 1}",
+                "",
+                "application/json; charset=utf-8",
+                "application/json",
+                "json",
+            ),
+            (binary, "stl", "", "model/stl", "stl"),
+            (
+                binary,
+                "safetensors",
+                "",
+                "application/octet-stream",
+                "safetensors",
+            ),
+            (
+                binary,
+                "",
+                "application/octet-stream",
+                "application/octet-stream",
+                "bin",
+            ),
+            (zip, "usdz", "", "model/vnd.usdz+zip", "usdz"),
+            (zip, "png", "image/png", "application/zip", "zip"),
+            (
+                b"alert(1)",
+                "js",
+                "text/javascript",
+                "text/plain; charset=utf-8",
+                "txt",
+            ),
+            (
+                b"alert(1)",
+                "html",
+                "text/html",
+                "text/plain; charset=utf-8",
+                "txt",
+            ),
+            (
+                binary,
+                "svg",
+                "image/svg+xml",
+                "application/octet-stream",
+                "bin",
+            ),
+            (b"GIF89a", "png", "text/html", "image/gif", "gif"),
+        ] {
+            let media_type = MediaType::of(head, &hints(extension, content_type));
+            assert_eq!(
+                (media_type.content_type, media_type.extension),
+                (expected, kept_as),
+                "{extension} {content_type}"
+            );
+            assert!(!media_type.is_active);
         }
     }
 
@@ -111,8 +341,43 @@ mod tests {
             b"  <html><script>",
         ] {
             assert!(
-                MediaType::of(head).is_active,
+                MediaType::of(head, &hints("png", "image/png")).is_active,
                 "{}",
+                String::from_utf8_lossy(head)
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_page_is_not_the_picture_that_it_is_called() {
+        let html = &b"<!DOCTYPE html><html>Not found"[..];
+        let (xml, json) = (
+            &b"<?xml version=\"1.0\"?><Error>"[..],
+            &b"{\"error\": \"expired\"}"[..],
+        );
+        let (prose, png) = (&b"Not found"[..], &b"\x89PNG\r\n\x1a\n"[..]);
+        for (head, extension, content_type, asked, expected) in [
+            (html, "png", "text/html", false, true),
+            (xml, "mp4", "application/xml", false, true),
+            (json, "webp", "application/json", false, true),
+            (prose, "png", "", false, true),
+            (json, "", "image/png", false, true),
+            (html, "", "text/html", true, true),
+            (json, "", "application/json", true, true),
+            // A caption beside the pictures is text, as it says.
+            (prose, "", "text/plain", true, false),
+            (prose, "txt", "text/plain", true, false),
+            (json, "json", "application/json", true, false),
+            (html, "html", "text/html", true, false),
+            (html, "", "text/html", false, false),
+            (json, "", "", false, false),
+            (png, "png", "text/html", true, false),
+            (&b"<svg/>"[..], "png", "", true, false),
+        ] {
+            assert_eq!(
+                is_error_page(head, &hints(extension, content_type), asked),
+                expected,
+                "{} {extension} {content_type} {asked}",
                 String::from_utf8_lossy(head)
             );
         }
@@ -122,6 +387,6 @@ mod tests {
     fn a_character_cut_in_two_is_still_text() {
         let mut head = vec![b'a'; 4095];
         head.extend("ü".bytes());
-        assert_eq!(MediaType::of(&head).extension, "txt");
+        assert_eq!(MediaType::of(&head, &Hints::default()).extension, "txt");
     }
 }

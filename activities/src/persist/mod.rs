@@ -4,50 +4,62 @@
 //!
 //! - [`source`]: where bytes come from
 //! - [`media_type`]: what they are
-//! - [`transfer`]: how they get from the one to the other; `flow`: doing it
-//! - `store`, `multipart`: where they go, in one request or in parts
+//! - [`engine`]: what moves them, and where to; `transfer`: in which way; `upload`: sending them
 //! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
 //! - [`room`]: what one of them takes of it, while it moves and while it crawls
-//! - [`checkpoint`]: what an attempt leaves for the one after it
+//! - [`checkpoint`]: what an attempt leaves for the one after it; `resume`: what that makes of it
 
 pub mod checkpoint;
+pub mod engine;
 pub mod media_type;
 pub mod memory;
 pub mod room;
 pub mod slots;
 pub mod source;
-pub mod transfer;
 
-mod flow;
-mod multipart;
+mod resume;
 mod shares;
-mod store;
+mod transfer;
+mod upload;
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use darkroom_providers::{Provider, ProviderError};
+use darkroom_storage::{Existing, ObjectHead, UploadedObject};
 use darkroom_workflows::{
     contract::{collect::OutputSource, persist::PersistInput},
     failure::FailureType,
     job::{StoredMedia, timestamp},
+    request::OutputFormat,
 };
 use temporalio_sdk::activities::ActivityContext;
 
 use self::{
-    checkpoint::{Journal, PersistCheckpoint, Sent, UploadCheckpoint},
+    checkpoint::{Journal, PersistCheckpoint, UploadCheckpoint},
+    engine::{Destination, PREDICTION},
+    resume::Resume,
     room::Room,
-    source::Source,
-    store::Present,
-    transfer::Destination,
+    source::{OpenError, Source},
+    transfer::transfer,
 };
-pub use self::{memory::Memory, source::Sources, transfer::Engine};
-pub(crate) use self::{multipart::abort, store::storage_failure};
+pub use self::{engine::Engine, memory::Memory, source::Sources};
 use crate::{
     failure::Failure,
     generate::watching,
     heartbeat::{Handover, Heartbeat},
     metrics,
 };
+
+/// For how long a file is looked for that the provider names and its host does not have, and how often.
+const APPEARS_WITHIN: Duration = Duration::from_secs(40);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// How many of these looks there are for each time that the provider is asked where the file is.
+const LOOKS_A_READ: u32 = 3;
+
+/// How many keys of one output are looked at: one for each type that it ever had.
+const KEYS_OF_AN_OUTPUT: u16 = 32;
 
 /// Moves the output. What an interrupted attempt leaves is what the next one goes on with, or nothing.
 ///
@@ -90,7 +102,7 @@ pub async fn persist(
     };
     let result = heartbeat.end(result).await;
     result.map(
-        |Sent {
+        |UploadedObject {
              s3_key,
              content_type,
              size,
@@ -122,194 +134,249 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Sent, Failure> {
-        self.journal
-            .advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
-        self.journal.note(|checkpoint| {
-            checkpoint.upload.clone_from(&earlier.upload);
-            checkpoint.sent.clone_from(&earlier.sent);
-        });
+    /// The steps of an attempt, in their order.
+    async fn run(
+        &self,
+        attempt: u32,
+        earlier: PersistCheckpoint,
+    ) -> Result<UploadedObject, Failure> {
+        self.journal.continue_from(&earlier);
         if attempt > 1
-            && let Some(sent) = self.done(earlier.sent.clone()).await?
+            && let Some(stored) = self.find_stored(earlier.sent.as_ref()).await?
         {
-            return Ok(sent);
+            return Ok(stored);
         }
         let mut room = Room::enter(&self.engine.memory, self.input.tenant.as_ref()).await?;
-        let is_all_sent = earlier.is_all_sent();
-        let upload = self.still_open(earlier.upload, is_all_sent).await?;
-        if let (Some(upload), Some(sent), true) = (&upload, earlier.sent, is_all_sent) {
-            self.engine
-                .complete(
-                    upload.clone(),
-                    &sent,
-                    self.input.prediction.id.as_str(),
-                    self.input.replace,
-                )
-                .await?;
-            return Ok(sent);
-        }
-        // A prediction with files in it is large, and has to be read as a whole.
-        let inline = self.input.source == OutputSource::Prediction;
-        let _turn = if inline {
-            room.wait(self.engine.memory.turn()).await?
-        } else {
-            None
+        let upload = match self.resume(earlier).await? {
+            Resume::Complete(upload, sent) => return self.complete(&upload, sent).await,
+            Resume::Continue(upload) => Some(upload),
+            Resume::Begin | Resume::Abandon(_) => None,
         };
+        let mut turn = None;
+        if self.input.source == OutputSource::Prediction {
+            // A prediction with files in it is large, and has to be read as a whole.
+            turn = room.wait(self.engine.memory.turn()).await?;
+        }
         let (source, upload) = match room.wait(self.open(upload)).await? {
             // Temporal may have been away when an attempt was done. What it stored outlasts its source.
-            Err(failure) if attempt > 1 && may_have_moved(&failure) => {
-                return self.recovered().await?.ok_or(failure);
+            Err(failure) if attempt > 1 && is_gone(&failure) => {
+                return self.recover().await?.ok_or(failure);
             }
             opened => opened?,
         };
-        let PersistInput {
-            job_id,
-            prediction,
-            index,
-            replace,
-            ..
-        } = self.input;
-        let (job_id, prediction_id) = (job_id.clone(), prediction.id.to_string());
-        let to = Destination {
-            job_id,
-            prediction_id,
-            index: *index,
-            replace: *replace,
-        };
-        Box::pin(
-            self.engine
-                .transfer(&to, source, upload, self.journal, room),
-        )
-        .await
+        if !source.is_inline() {
+            drop(turn);
+        }
+        self.transfer(source, upload, &mut room).await
+    }
+
+    /// Moves the bytes. A store that turns out to take no streamed trailers gets them from memory at once.
+    async fn transfer(
+        &self,
+        source: Source,
+        upload: Option<UploadCheckpoint>,
+        room: &mut Room,
+    ) -> Result<UploadedObject, Failure> {
+        let (engine, to) = (self.engine, self.destination());
+        let streams = engine.streams();
+        let sent = Box::pin(transfer(engine, &to, source, upload, self.journal, room)).await;
+        match sent {
+            Err(failure) if streams && !engine.streams() => {
+                if let Some(upload) = self.journal.checkpoint().upload {
+                    self.abandon(&upload).await;
+                }
+                tracing::debug!(%failure, "sent again from memory");
+                let (source, _) = room.wait(self.open(None)).await??;
+                Box::pin(transfer(engine, &to, source, None, self.journal, room)).await
+            }
+            sent => sent,
+        }
+    }
+
+    fn destination(&self) -> Destination {
+        Destination {
+            job_id: self.input.job_id.clone(),
+            prediction_id: self.input.prediction.id.to_string(),
+            index: self.input.index,
+            existing: existing(self.input),
+        }
     }
 
     /// What an attempt before this one has stored already, if it could not tell.
-    async fn done(&self, sent: Option<Sent>) -> Result<Option<Sent>, Failure> {
+    async fn find_stored(
+        &self,
+        sent: Option<&UploadedObject>,
+    ) -> Result<Option<UploadedObject>, Failure> {
         if let Some(sent) = sent {
-            let present = store::head(&self.engine.storage, &sent.s3_key).await?;
-            return Ok(present
-                .is_some_and(|present| self.is_ours(&present) && present.may_be(&sent))
-                .then_some(sent));
+            let head = self.engine.storage.head(&sent.s3_key).await?;
+            let is_there = head.is_some_and(|head| self.is_ours(&head) && head.may_be(sent));
+            return Ok(is_there.then(|| sent.clone()));
         }
-        let Some((
-            s3_key,
-            Present {
-                content_type,
-                size,
-                sha256,
-                ..
-            },
-        )) = self.present().await?
-        else {
+        let Some((s3_key, head)) = self.present().await? else {
             return Ok(None);
         };
-        Ok(sha256.map(|sha256| Sent {
+        Ok(head.sha256.map(|sha256| UploadedObject {
             s3_key,
-            content_type,
-            size,
+            content_type: head.content_type,
+            size: head.size,
             sha256,
             checksum: None,
         }))
     }
 
-    /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: the store takes
-    /// nothing by halves.
-    async fn recovered(&self) -> Result<Option<Sent>, Failure> {
-        let Some((s3_key, Present { content_type, .. })) = self.present().await? else {
+    /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: an object is
+    /// in the store as a whole or not at all.
+    async fn recover(&self) -> Result<Option<UploadedObject>, Failure> {
+        let Some((s3_key, head)) = self.present().await? else {
             return Ok(None);
         };
-        let digest = store::read_back(&self.engine.storage, &s3_key).await?;
-        Ok(Some(Sent {
+        let digest = self.engine.storage.digest(&s3_key).await?;
+        Ok(Some(UploadedObject {
             s3_key,
-            content_type,
+            content_type: head.content_type,
             size: digest.size(),
             sha256: digest.sha256(),
             checksum: None,
         }))
     }
 
-    /// What is stored of this very output.
-    async fn present(&self) -> Result<Option<(String, Present)>, Failure> {
+    /// What is stored of this very output, whichever type it had.
+    async fn present(&self) -> Result<Option<(String, ObjectHead)>, Failure> {
         let storage = &self.engine.storage;
         let prefix = self.input.job_id.media_key(self.input.index, "");
-        let Some(s3_key) = store::find(storage, &prefix).await? else {
-            return Ok(None);
-        };
-        let present = store::head(storage, &s3_key)
-            .await?
-            .filter(|present| self.is_ours(present));
-        Ok(present.map(|present| (s3_key, present)))
-    }
-
-    /// Whether an object is of this very prediction: there may be one of an earlier generation.
-    fn is_ours(&self, present: &Present) -> bool {
-        present.prediction_id.as_deref() == Some(self.input.prediction.id.as_str())
-    }
-
-    /// An upload that can be gone on with: the sweep, or an attempt that took its time, may have aborted it.
-    async fn still_open(
-        &self,
-        upload: Option<UploadCheckpoint>,
-        is_all_sent: bool,
-    ) -> Result<Option<UploadCheckpoint>, Failure> {
-        let Some(upload) = upload else {
-            return Ok(None);
-        };
-        let storage = &self.engine.storage;
-        let key = storage.full_key(&upload.s3_key);
-        let is_of_use = is_all_sent || upload.can_be_gone_on_with();
-        if is_of_use && multipart::is_open(storage, &key, &upload.upload_id).await? {
-            return Ok(Some(upload));
+        for key in storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await? {
+            if let Some(head) = storage.head(&key).await?
+                && self.is_ours(&head)
+            {
+                return Ok(Some((key, head)));
+            }
         }
-        self.drop_upload(&upload).await;
         Ok(None)
     }
 
-    /// Opens the source, where an upload is under way at the place that it has reached.
+    /// Whether an object is of this very prediction: there may be one of an earlier generation.
+    fn is_ours(&self, head: &ObjectHead) -> bool {
+        head.metadata(PREDICTION) == Some(self.input.prediction.id.as_str())
+    }
+
+    /// What can be made of an earlier attempt's upload: the sweep, or an attempt that took its time, may have aborted it.
+    async fn resume(&self, earlier: PersistCheckpoint) -> Result<Resume, Failure> {
+        let resume = Resume::decide(earlier);
+        let (upload, is_of_use) = match &resume {
+            Resume::Begin => return Ok(Resume::Begin),
+            Resume::Complete(upload, _) | Resume::Continue(upload) => (upload, true),
+            Resume::Abandon(upload) => (upload, false),
+        };
+        if is_of_use && self.engine.storage.has_parts(&upload.upload()).await? {
+            return Ok(resume);
+        }
+        self.abandon(upload).await;
+        Ok(Resume::Begin)
+    }
+
+    /// Makes an object of an upload whose parts are all there: an earlier attempt could not.
+    async fn complete(
+        &self,
+        upload: &UploadCheckpoint,
+        sent: UploadedObject,
+    ) -> Result<UploadedObject, Failure> {
+        let storage = &self.engine.storage;
+        storage
+            .complete_upload(&upload.upload(), &upload.parts, &sent, existing(self.input))
+            .await?;
+        Ok(sent)
+    }
+
+    /// Opens the source, where an upload is under way at the place that it has reached. A file may be there a little later than
+    /// the answer that names it, and until then its host may say so with a page.
     async fn open(
         &self,
         upload: Option<UploadCheckpoint>,
     ) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
-        let source = match &self.input.source {
-            OutputSource::Prediction => self.open_at(&self.told().await?, upload.as_ref()).await?,
-            OutputSource::Url(url) => match self.open_at(url, upload.as_ref()).await {
-                Err(failure) if may_have_moved(&failure) => {
-                    let told = self.told().await?;
-                    if told == *url {
-                        return Err(failure);
-                    }
-                    self.open_at(&told, upload.as_ref()).await?
-                }
-                opened => opened?,
-            },
-        };
+        let source = self.look_for_source(upload.as_ref()).await?;
         match upload {
             Some(upload) if upload.bytes != source.position() => {
-                self.drop_upload(&upload).await;
+                self.abandon(&upload).await;
                 Ok((source, None))
             }
             upload => Ok((source, upload)),
         }
     }
 
+    async fn look_for_source(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
+        let begin = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut address = match &self.input.source {
+            OutputSource::Url(url) => url.clone(),
+            OutputSource::Prediction => self.told().await?,
+        };
+        for look in 0.. {
+            let failure = match self.open_at(&address, upload).await {
+                Ok(mut source) => match self.error_page(&mut source).await? {
+                    Some(failure) => failure,
+                    None => return Ok(source),
+                },
+                Err(error) => {
+                    let may_be_elsewhere = may_have_moved(&error) && look % LOOKS_A_READ == 0;
+                    let told = if may_be_elsewhere {
+                        self.told().await?
+                    } else {
+                        address.clone()
+                    };
+                    if told != address {
+                        address = told;
+                        continue;
+                    }
+                    match error {
+                        OpenError::Absent(failure) => failure,
+                        OpenError::Failed(failure) => return Err(failure),
+                    }
+                }
+            };
+            if begin.elapsed() + pause > APPEARS_WITHIN {
+                return Err(failure);
+            }
+            tracing::debug!(%failure, "looking again for an output");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        unreachable!("it looks without end")
+    }
+
+    /// The failure that a source is which is called a picture and is a page. A part of a file has no beginning to look at.
+    async fn error_page(&self, source: &mut Source) -> Result<Option<Failure>, Failure> {
+        if source.position() > 0 {
+            return Ok(None);
+        }
+        let head = source.peek(media_type::HEAD).await?;
+        let asked_for_media = self.input.output_format.is_some_and(OutputFormat::is_media);
+        let is_page = media_type::is_error_page(&head, source.hints(), asked_for_media);
+        Ok(is_page.then(|| {
+            let detail =
+                "the output's host sent text where a picture, a sound or a video was to be";
+            Failure::new(FailureType::UnsupportedMedia, detail)
+        }))
+    }
+
     async fn open_at(
         &self,
         url: &str,
         upload: Option<&UploadCheckpoint>,
-    ) -> Result<Source, Failure> {
+    ) -> Result<Source, OpenError> {
         if let Some(UploadCheckpoint {
             bytes,
             validator: Some(validator),
             ..
         }) = upload
         {
-            match self.sources.open_at(url, *bytes, validator).await {
+            match self.sources.try_open_at(url, *bytes, validator).await {
                 // It may be the part that the host has trouble with. The whole would do.
-                Err(failure) if failure.kind() == Some(FailureType::SourceUnavailable) => {}
+                Err(OpenError::Failed(failure))
+                    if failure.kind() == Some(FailureType::SourceUnavailable) => {}
                 opened => return opened,
             }
         }
-        self.sources.open(url).await
+        self.sources.try_open(url).await
     }
 
     /// Where the provider says that the output is, now.
@@ -332,11 +399,11 @@ impl Attempt<'_> {
         let Some(upload) = checkpoint.upload else {
             return;
         };
-        let can_go_on = failure.is_retryable() && (is_all_sent || upload.can_be_gone_on_with());
-        if !can_go_on {
-            self.drop_upload(&upload).await;
+        let is_of_use = failure.is_retryable() && (is_all_sent || upload.is_resumable());
+        if !is_of_use {
+            self.abandon(&upload).await;
         }
-        // What the server does not know of, the next attempt sends again; or goes on with, although it is gone.
+        // What the server does not know of, the next attempt sends again; or resumes, although it is gone.
         if failure.is_retryable()
             && let Err(failure) = self.journal.record(|_| {}).await
         {
@@ -344,16 +411,20 @@ impl Attempt<'_> {
         }
     }
 
-    async fn drop_upload(&self, upload: &UploadCheckpoint) {
-        let storage = &self.engine.storage;
-        abort(
-            storage,
-            &storage.full_key(&upload.s3_key),
-            &upload.upload_id,
-        )
-        .await;
+    /// Aborts an upload that no attempt will complete.
+    async fn abandon(&self, upload: &UploadCheckpoint) {
+        self.engine.storage.abort_upload(&upload.upload()).await;
         self.journal
             .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
+    }
+}
+
+/// What becomes of what lies under the output's key.
+fn existing(input: &PersistInput) -> Existing {
+    if input.replace {
+        Existing::Replace
+    } else {
+        Existing::Keep
     }
 }
 
@@ -366,7 +437,15 @@ fn reading(error: ProviderError) -> Failure {
 }
 
 /// Whether the provider may know another address for it by now: links expire, and so do the signatures in them.
-fn may_have_moved(failure: &Failure) -> bool {
+fn may_have_moved(error: &OpenError) -> bool {
+    match error {
+        OpenError::Absent(_) => true,
+        OpenError::Failed(failure) => is_gone(failure),
+    }
+}
+
+/// Whether a source is no longer to be had.
+fn is_gone(failure: &Failure) -> bool {
     matches!(
         failure.kind(),
         Some(FailureType::SourceExpired | FailureType::SourceRejected)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use darkroom_storage::PresignedUrl;
 use darkroom_workflows::job::MediaOutcome;
 use moka::future::Cache;
 use poem::{
@@ -23,6 +24,9 @@ const VALIDITY: Duration = Duration::from_hours(1);
 /// URLs are made as of the beginning of such a period: within one, they are the same for everybody, whichever process makes
 /// them, so that a job that has not changed reads the same.
 const PERIOD: Duration = Duration::from_mins(15);
+
+/// How long a URL must be good for that is handed out, unless no credentials are that lasting.
+const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 
 /// How many URLs are kept: each takes more time to make than all the rest of a job.
 const MAX_KEPT: u64 = 10_000;
@@ -76,7 +80,7 @@ pub(super) async fn lead(context: &Context, view: &View, index: &str) -> Result<
 }
 
 /// URLs that lead to outputs, for whoever has them.
-pub(crate) struct Presigned(Cache<(String, u64), Url>);
+pub(crate) struct Presigned(Cache<(String, u64), PresignedUrl>);
 
 impl Presigned {
     pub(crate) fn new() -> Self {
@@ -88,33 +92,39 @@ impl Presigned {
         )
     }
 
-    /// A URL of the object under this key that is good for 45 minutes at least.
+    /// A URL of the object under this key that is good for 45 minutes at least, or for as long as the credentials are that
+    /// sign it.
     pub(super) async fn url(&self, context: &Context, s3_key: &str) -> Result<Url, Problem> {
-        let period = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs()
-            / PERIOD.as_secs();
-        let url = self.0.try_get_with(
-            (s3_key.to_owned(), period),
-            presign(context, s3_key, period),
-        );
-        url.await.map_err(|problem| Problem::clone(&problem))
+        let now = SystemTime::now();
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let period = since_epoch.as_secs() / PERIOD.as_secs();
+        let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
+        let key = (s3_key.to_owned(), period);
+        let signed = self
+            .0
+            .try_get_with(key, presign(context, s3_key, from))
+            .await
+            .map_err(|problem| Problem::clone(&problem))?;
+        if signed.expires_at > now + LEAST_VALIDITY {
+            return Ok(signed.url);
+        }
+        // The credentials have changed since.
+        presign(context, s3_key, now).await.map(|signed| signed.url)
     }
 }
 
-async fn presign(context: &Context, s3_key: &str, period: u64) -> Result<Url, Problem> {
-    let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
-    context
-        .storage
-        .presign(s3_key, from, VALIDITY)
-        .await
-        .map_err(|error| {
-            tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
-            Problem::new(
-                Kind::StorageUnavailable,
-                "there are no credentials to sign URLs with; try again",
-            )
-            .retry_after(5)
-        })
+async fn presign(
+    context: &Context,
+    s3_key: &str,
+    from: SystemTime,
+) -> Result<PresignedUrl, Problem> {
+    let signed = context.storage.presign(s3_key, from, VALIDITY).await;
+    signed.map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
+        Problem::new(
+            Kind::StorageUnavailable,
+            "there are no credentials to sign URLs with; try again",
+        )
+        .retry_after(5)
+    })
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use darkroom_storage::StorageError;
 use darkroom_workflows::{
     MediaGeneration,
     contract::{generate::GenerateRecord, persist::PersistProgress},
     failure::{FailureType, JobError},
-    job::{JobId, JobState, JobStatus, Stage, timestamp},
+    job::{JobId, JobState, JobStatus, MANIFEST_LIMIT, Stage, timestamp},
 };
 use temporalio_client::{
     Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle,
@@ -212,8 +212,6 @@ async fn progress(
 
 /// The record of a job that Temporal no longer knows.
 pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
-    let storage = &context.storage;
-    let key = storage.full_key(&job_id.manifest_key());
     let unavailable = || {
         Problem::new(
             Kind::StorageUnavailable,
@@ -221,27 +219,18 @@ pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobSta
         )
         .retry_after(2)
     };
-    let read = async {
-        match storage
-            .client
-            .get_object()
-            .bucket(&storage.bucket)
-            .key(key)
-            .send()
-            .await
-        {
-            Ok(object) => object.body.collect().await.map_err(|_| unavailable()),
-            Err(error) if error.code() == Some("NoSuchKey") => Err(Problem::not_found("job")),
-            Err(error) => {
-                tracing::error!(%job_id, error = %aws_sdk_s3::error::DisplayErrorContext(&error), "cannot read a manifest");
-                Err(unavailable())
-            }
+    let key = job_id.manifest_key();
+    let read = context.storage.read(&key, MANIFEST_LIMIT);
+    let bytes = match tokio::time::timeout(MANIFEST_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(StorageError::NotFound)) => return Err(Problem::not_found("job")),
+        Ok(Err(error)) => {
+            tracing::error!(%job_id, %error, "cannot read a manifest");
+            return Err(unavailable());
         }
+        Err(_) => return Err(unavailable()),
     };
-    let bytes = tokio::time::timeout(MANIFEST_TIMEOUT, read)
-        .await
-        .map_err(|_| unavailable())??;
-    serde_json::from_slice(&bytes.into_bytes()).map_err(|error| {
+    serde_json::from_slice(&bytes).map_err(|error| {
         tracing::error!(%job_id, %error, "a manifest makes no sense");
         Problem::internal()
     })

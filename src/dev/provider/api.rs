@@ -368,7 +368,11 @@ async fn file(
         return unknown();
     };
     let Some(picture) = prediction.file(&file, Timestamp::now()) else {
-        return unknown();
+        return if prediction.is_told_to_miss(&file) {
+            problem(StatusCode::GONE, "Gone", "as told")
+        } else {
+            unknown()
+        };
     };
     let fetched = state.store.count_fetch(&id, &file);
     if fetched <= prediction.script().fail_fetches {

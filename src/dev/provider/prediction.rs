@@ -251,6 +251,13 @@ impl Prediction {
         })
     }
 
+    /// Whether the file of this name is one that is not there as told, and not one that comes a little later.
+    #[must_use]
+    pub fn is_told_to_miss(&self, name: &str) -> bool {
+        let index = name.split('.').next().and_then(|index| index.parse().ok());
+        index.is_some_and(|index| self.script().missing.contains(&index))
+    }
+
     fn is_missing(&self, script: &Script, now: Timestamp) -> bool {
         script
             .missing_for

@@ -55,7 +55,7 @@ pub struct Script {
     pub fail: Option<String>,
     /// Make this many files, whatever `num_outputs` says.
     pub outputs: Option<u32>,
-    /// Do not have these files when they are fetched.
+    /// Do not have these files when they are fetched, and say that they are gone.
     pub missing: BTreeSet<u32>,
     /// Do not have the missing files for this long only.
     #[serde(rename = "missing_for_ms", deserialize_with = "milliseconds")]

@@ -12,6 +12,7 @@ use super::{DAY, backoff, collect::OutputSource};
 use crate::{
     PERSIST_QUEUE,
     job::{JobId, PredictionRef},
+    request::OutputFormat,
     tenant::Tenant,
 };
 
@@ -32,6 +33,9 @@ pub struct PersistInput {
     pub index: u32,
     /// Where it can be had.
     pub source: OutputSource,
+    /// The format that the job asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<OutputFormat>,
     /// Whether what lies under its key is of an earlier generation and to be replaced.
     #[serde(default)]
     pub replace: bool,
@@ -58,9 +62,12 @@ pub fn options(
     expires_at: Option<Timestamp>,
     scope: WorkflowCancellationToken,
 ) -> ActivityOptions {
+    // An attempt may take all the time there is: a source that crawls is not begun anew for that, and an attempt that is dead
+    // is known by its heartbeats.
+    let time_left = time_left(now, expires_at);
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
-        schedule_to_close: time_left(now, expires_at),
-        start_to_close: Duration::from_mins(30),
+        schedule_to_close: time_left,
+        start_to_close: time_left,
     })
     .task_queue(PERSIST_QUEUE)
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)

@@ -64,6 +64,7 @@ impl Made {
                     prediction: provider.prediction.clone(),
                     index: media.index,
                     source: source(media.index)?,
+                    output_format: state.request.output_format,
                     replace: workflow.start == Start::Regenerate,
                 })
             });

@@ -1,17 +1,20 @@
 //! Asking for a URL through the guard, hop by hop, and what the answers mean.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use darkroom_workflows::failure::{FailureType, chain};
 use reqwest::{
-    Response, StatusCode,
+    Response, StatusCode, Version,
     header::{self, HeaderMap},
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Sources;
+use super::{
+    Sources,
+    coding::{Body, Coding},
+};
 use crate::{
     failure::Failure,
     guard::{self, Forbidden},
@@ -19,9 +22,6 @@ use crate::{
 
 /// How often an answer may point elsewhere.
 const MAX_REDIRECTS: u32 = 3;
-
-/// The encodings that the HTTP client undoes. It is asked for none of them, but some hosts insist.
-const KNOWN_ENCODINGS: [&str; 3] = ["", "identity", "gzip"];
 
 /// What tells one version of a file from another: a strong `ETag`. The time of the last change is too coarse for it.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5>
@@ -39,19 +39,68 @@ pub(super) struct Range<'a> {
 /// An answer with a body to read.
 #[derive(Debug)]
 pub(super) struct Answer {
-    response: Response,
+    body: Body,
     /// How many bytes are to come, if it says so.
     pub(super) length: Option<u64>,
     /// By what the rest can be asked for, should it break off.
     pub(super) validator: Option<Validator>,
     /// Whether it is the range that was asked for, rather than everything.
     pub(super) is_partial: bool,
+    /// Whether the end of the connection is all that tells the end of the body: a body that was cut looks the same.
+    /// <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
+    pub(super) ends_with_connection: bool,
+    /// The type that the host says it is of.
+    pub(super) content_type: Option<String>,
 }
 
 impl Answer {
+    fn new(response: Response) -> Self {
+        let headers = response.headers();
+        let is_framed = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::TRANSFER_ENCODING)
+            || response.version() >= Version::HTTP_2;
+        Self {
+            length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            validator: None,
+            is_partial: false,
+            ends_with_connection: !is_framed && response.url().scheme() == "http",
+            content_type: text(headers, &header::CONTENT_TYPE).map(str::to_owned),
+            body: Body::Plain(response),
+        }
+    }
+
     /// The next bytes; `None` at the end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.response.chunk().await.map_err(broken)
+    pub(super) async fn chunk(&mut self, silence: Duration) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(silence, self.body.chunk()).await {
+            Ok(chunk) => chunk,
+            Err(_) => Err(unavailable(format!(
+                "the output's host was silent for {} s",
+                silence.as_secs()
+            ))),
+        }
+    }
+}
+
+/// Why a URL does not open.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The host has nothing there, or nothing for us. Some have it a little later.
+    Absent(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl OpenError {
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Absent(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -60,7 +109,7 @@ pub(super) async fn request(
     sources: &Sources,
     url: &str,
     mut range: Option<Range<'_>>,
-) -> Result<Answer, Failure> {
+) -> Result<Answer, OpenError> {
     let mut url: Url = url
         .parse()
         .map_err(|_| rejected("the output's URL makes no sense"))?;
@@ -69,7 +118,7 @@ pub(super) async fn request(
         let response = send(sources, &url, range).await?;
         let status = response.status();
         match status {
-            StatusCode::OK => return whole(response),
+            StatusCode::OK => return Ok(whole(response)?),
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if range.is_some() => {
                 match partial(response, range) {
                     Some(answer) => return Ok(answer),
@@ -86,11 +135,15 @@ pub(super) async fn request(
                 if redirects > MAX_REDIRECTS {
                     return Err(rejected(format!(
                         "the output's host redirects more than {MAX_REDIRECTS} times"
-                    )));
+                    ))
+                    .into());
                 }
                 url = next_hop(&url, response.headers())?;
             }
-            _ => return Err(refused(status, response.headers())),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
+                return Err(OpenError::Absent(refused(status, response.headers())));
+            }
+            _ => return Err(refused(status, response.headers()).into()),
         }
     }
 }
@@ -112,41 +165,39 @@ async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<
             .header(header::RANGE, format!("bytes={position}-"))
             .header(header::IF_RANGE, &validator.0);
     }
-    // The client limits only the time between two pieces of a body.
-    match tokio::time::timeout(sources.limits.silence, request.send()).await {
+    match tokio::time::timeout(sources.limits.first_byte, request.send()).await {
         Ok(sent) => sent.map_err(broken),
         Err(_) => Err(unavailable("the output's host does not answer")),
     }
 }
 
+/// The address that an answer points to, which some hosts write in raw UTF-8.
 fn next_hop(url: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
-    let location = text(headers, &header::LOCATION)
+    let location = headers
+        .get(header::LOCATION)
         .ok_or_else(|| rejected("the output's host redirects nowhere"))?;
-    url.join(location)
+    let location = String::from_utf8_lossy(location.as_bytes());
+    url.join(&location)
         .map_err(|_| rejected("the output's host redirects to what is no URL"))
 }
 
 fn whole(response: Response) -> Result<Answer, Failure> {
-    let headers = response.headers();
-    let encoding = text(headers, &header::CONTENT_ENCODING).unwrap_or_default();
-    if !KNOWN_ENCODINGS.contains(&encoding) {
-        let detail = format!("the output comes in an encoding that nobody asked for: {encoding:?}");
-        return Err(Failure::new(FailureType::UnsupportedMedia, detail));
-    }
-    // The client takes the length of what it decodes away, and what is decoded cannot be asked for in part.
-    let length = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    let in_part = text(headers, &header::ACCEPT_RANGES)
+    let coding = Coding::of(response.headers())?;
+    let in_part = text(response.headers(), &header::ACCEPT_RANGES)
         .is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
-    let validator = if length.is_some() && in_part && encoding != "gzip" {
-        validator(headers)
-    } else {
-        None
-    };
-    Ok(Answer {
-        response,
-        length,
-        validator,
-        is_partial: false,
+    let validator = validator(response.headers());
+    let answer = Answer::new(response);
+    Ok(match coding {
+        Coding::Identity => Answer {
+            validator: validator.filter(|_| answer.length.is_some() && in_part),
+            ..answer
+        },
+        // The length is that of the encoded bytes, and what is decoded cannot be asked for in part.
+        Coding::Gzip => Answer {
+            body: answer.body.gunzip(),
+            length: None,
+            ..answer
+        },
     })
 }
 
@@ -163,10 +214,10 @@ fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
     let is_the_rest = first == position && last + 1 == total;
     let (length, validator) = (Some(total - position), Some(wanted.clone()));
     (is_same && is_the_rest).then_some(Answer {
-        response,
         length,
         validator,
         is_partial: true,
+        ..Answer::new(response)
     })
 }
 
@@ -204,14 +255,23 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     }
 }
 
+/// Seconds or a date, <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    const LONGEST: u64 = 600;
-    let seconds: u64 = text(headers, &header::RETRY_AFTER)?.parse().ok()?;
-    Some(Duration::from_secs(seconds.clamp(1, LONGEST)))
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_mins(10);
+    let value = text(headers, &header::RETRY_AFTER)?;
+    let delay = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    };
+    Some(delay.clamp(SHORTEST, LONGEST))
 }
 
 /// The URL stays out of the message: it may carry a signature.
-fn broken(error: reqwest::Error) -> Failure {
+pub(super) fn broken(error: reqwest::Error) -> Failure {
     match guard::verdict(&error) {
         Some(verdict) => forbidden(verdict),
         None if error.is_builder() => rejected(chain(&error.without_url())),
@@ -230,7 +290,7 @@ fn rejected(detail: impl Into<String>) -> Failure {
     Failure::new(FailureType::SourceRejected, detail)
 }
 
-fn unavailable(detail: impl Into<String>) -> Failure {
+pub(super) fn unavailable(detail: impl Into<String>) -> Failure {
     Failure::new(FailureType::SourceUnavailable, detail)
 }
 

@@ -2,16 +2,22 @@
 //! where it broke, if the host allows it; what stalls, trickles or never ends is given up.
 //!
 //! - `http`: asking for a URL through the guard, hop by hop, and what the answers mean
+//! - `coding`: content codings, and undoing them
+//! - `data_url`: bytes within an address
 
+mod coding;
+mod data_url;
 mod http;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use darkroom_storage::digest::Digest;
 use darkroom_workflows::failure::FailureType;
-use data_url::DataUrl;
 use reqwest::Client;
+use url::Url;
 
+pub(super) use self::http::OpenError;
 pub use self::http::Validator;
 use self::http::{Answer, Range};
 use crate::{
@@ -24,7 +30,9 @@ use crate::{
 pub struct Limits {
     /// The most bytes of one output.
     pub bytes: u64,
-    /// How long a source may stay silent.
+    /// How long a source may take to begin: some make the file only then.
+    pub first_byte: Duration,
+    /// How long it may stay silent afterwards.
     pub silence: Duration,
     /// The time over which its rate is measured.
     pub window: Duration,
@@ -33,12 +41,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// At most this many bytes; 15 s of silence; 32 KiB/s on average of 30 s.
+    /// At most this many bytes; 60 s to begin and 15 s of silence; 32 KiB/s on average of 30 s.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let window = Duration::from_secs(30);
         Self {
             bytes,
+            first_byte: Duration::from_mins(1),
             silence: Duration::from_secs(15),
             window,
             bytes_per_window: 30 * 32 * 1024,
@@ -77,7 +86,8 @@ impl Sources {
         let builder = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
-                .read_timeout(limits.silence)
+                // Codings are undone here, by each of their names.
+                .gzip(false)
                 // What is not read of one download takes memory, which is bounded, but nothing from the others.
                 .http2_initial_stream_window_size(Some(512 * 1024))
                 .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
@@ -94,11 +104,19 @@ impl Sources {
     /// # Errors
     /// If the source refuses, cannot be reached or is too large.
     pub async fn open(&self, url: &str) -> Result<Source, Failure> {
-        if url.starts_with("data:") {
-            return self.decode(url);
+        self.try_open(url).await.map_err(OpenError::into_failure)
+    }
+
+    /// The same, telling what may be there later.
+    ///
+    /// # Errors
+    /// As [`Sources::open`].
+    pub(super) async fn try_open(&self, url: &str) -> Result<Source, OpenError> {
+        if is_inline(url) {
+            return Ok(self.decode(url)?);
         }
         let answer = http::request(self, url, None).await?;
-        self.source(url, answer, 0)
+        Ok(self.source(url, answer, 0)?)
     }
 
     /// Opens a URL of which the first bytes are at hand already. If it has changed or cannot be had in part, the source
@@ -106,12 +124,12 @@ impl Sources {
     ///
     /// # Errors
     /// As [`Sources::open`].
-    pub async fn open_at(
+    pub(super) async fn try_open_at(
         &self,
         url: &str,
         position: u64,
         validator: &Validator,
-    ) -> Result<Source, Failure> {
+    ) -> Result<Source, OpenError> {
         let answer = http::request(
             self,
             url,
@@ -122,7 +140,7 @@ impl Sources {
         )
         .await?;
         let position = if answer.is_partial { position } else { 0 };
-        self.source(url, answer, position)
+        Ok(self.source(url, answer, position)?)
     }
 
     fn source(&self, url: &str, answer: Answer, position: u64) -> Result<Source, Failure> {
@@ -130,6 +148,10 @@ impl Sources {
         if length.is_some_and(|length| length > self.limits.bytes) {
             return Err(too_large(self.limits.bytes));
         }
+        let hints = Hints {
+            extension: extension(url),
+            content_type: answer.content_type.clone(),
+        };
         let state = State::Http(Box::new(Download {
             url: url.to_owned(),
             answer,
@@ -138,6 +160,7 @@ impl Sources {
         }));
         Ok(Source {
             state,
+            hints,
             pending: Bytes::new(),
             length,
             received: position,
@@ -148,23 +171,23 @@ impl Sources {
     }
 
     fn decode(&self, url: &str) -> Result<Source, Failure> {
-        let unsupported = |error| {
-            Failure::new(
-                FailureType::UnsupportedMedia,
-                format!("a data: URL does not decode: {error}"),
-            )
+        let decoded = data_url::decode(url).map_err(|what| {
+            let detail = format!("a data: URL cannot be read: {what}");
+            Failure::new(FailureType::UnsupportedMedia, detail)
+        })?;
+        let hints = Hints {
+            extension: None,
+            content_type: decoded.content_type,
         };
-        let parsed = DataUrl::process(url).map_err(|error| unsupported(format!("{error:?}")))?;
-        let (bytes, _fragment) = parsed
-            .decode_to_vec()
-            .map_err(|error| unsupported(format!("{error:?}")))?;
+        let bytes = decoded.bytes;
         let length = bytes.len() as u64;
         if length > self.limits.bytes {
             return Err(too_large(self.limits.bytes));
         }
-        let state = State::Inline(Some(bytes.into()));
+        let state = State::Inline(Some(bytes));
         Ok(Source {
             state,
+            hints,
             pending: Bytes::new(),
             length: Some(length),
             received: 0,
@@ -175,10 +198,32 @@ impl Sources {
     }
 }
 
+/// What a source says of its file, true or not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    /// The extension of its address, in small letters.
+    pub(super) extension: Option<String>,
+    /// The type that its host says it is of.
+    pub(super) content_type: Option<String>,
+}
+
+/// Whether a file is within its address.
+pub(super) fn is_inline(url: &str) -> bool {
+    url.get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
+fn extension(url: &str) -> Option<String> {
+    let url: Url = url.parse().ok()?;
+    let (_, extension) = url.path_segments()?.next_back()?.rsplit_once('.')?;
+    Some(extension.to_ascii_lowercase())
+}
+
 /// Bytes on their way in.
 #[derive(Debug)]
 pub struct Source {
     state: State,
+    hints: Hints,
     /// What has arrived and was not taken yet.
     pending: Bytes,
     length: Option<u64>,
@@ -206,6 +251,42 @@ impl Source {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// What it says of its file.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Makes sure that what has arrived, of which this is the digest, is the whole file. Where only the end of the connection tells
+    /// its end, it is fetched once more: a connection that breaks is not likely to break at the same byte.
+    ///
+    /// # Errors
+    /// If it is not, or cannot be fetched again.
+    pub(super) async fn check_end(&self, digest: &Digest) -> Result<(), Failure> {
+        let State::Http(download) = &self.state else {
+            return Ok(());
+        };
+        if !download.answer.ends_with_connection {
+            return Ok(());
+        }
+        let mut again = download.sources.open(&download.url).await?;
+        let mut whole = Digest::new();
+        while let Some(chunk) = again.chunk(MAX_CHUNK).await? {
+            whole.update(&chunk);
+        }
+        if (whole.size(), whole.sha256()) == (digest.size(), digest.sha256()) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureType::SourceUnavailable,
+            "the output's host does not say how long it is, and sent two different files",
+        ))
+    }
+
+    /// Whether its bytes came within its address.
+    pub(super) fn is_inline(&self) -> bool {
+        matches!(self.state, State::Inline(_))
     }
 
     /// By what a later request can ask for the rest of the very same bytes.
@@ -258,7 +339,11 @@ impl Source {
         let asked = Instant::now();
         let chunk = match &mut self.state {
             State::Inline(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()),
-            State::Http(download) => download.receive(self.received, self.length).await?,
+            State::Http(download) => {
+                download
+                    .receive(self.received, self.length, self.limits.silence)
+                    .await?
+            }
         };
         let Some(chunk) = chunk else { return Ok(None) };
         self.received += chunk.len() as u64;
@@ -277,12 +362,13 @@ impl Download {
         &mut self,
         received: u64,
         length: Option<u64>,
+        silence: Duration,
     ) -> Result<Option<Bytes>, Failure> {
         if length == Some(received) {
             return Ok(None);
         }
         loop {
-            let broken = match self.answer.chunk().await {
+            let broken = match self.answer.chunk(silence).await {
                 Ok(Some(chunk)) if chunk.is_empty() => continue,
                 Ok(Some(chunk)) => {
                     self.resumptions = 0;

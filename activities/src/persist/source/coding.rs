@@ -1,0 +1,169 @@
+//! Content codings: which an answer has, and undoing it. We ask for none, but some hosts insist, and some uploaders write into
+//! `Content-Encoding` what is none.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+};
+
+use async_compression::tokio::bufread::GzipDecoder;
+use bytes::{Bytes, BytesMut};
+use darkroom_workflows::failure::FailureType;
+use futures::{Stream, StreamExt, TryStreamExt};
+use reqwest::{
+    Response,
+    header::{self, HeaderMap},
+};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::StreamReader;
+
+use super::http::{broken, unavailable};
+use crate::failure::Failure;
+
+/// The codings that cannot be undone here.
+/// <https://www.iana.org/assignments/http-parameters/http-parameters.xhtml#content-coding>
+const UNSUPPORTED: [&str; 10] = [
+    "aes128gcm",
+    "br",
+    "compress",
+    "x-compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "pack200-gzip",
+    "zstd",
+];
+
+/// How much is decoded at a time.
+const PIECE: usize = 64 * 1024;
+
+/// How the bytes of an answer are encoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coding {
+    /// They are the file.
+    Identity,
+    /// They are the file in gzip.
+    Gzip,
+}
+
+impl Coding {
+    /// The coding of an answer. What is no content coding, such as `UTF-8` or `aws-chunked`, is none.
+    ///
+    /// # Errors
+    /// If it is one that cannot be undone.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let mut coding = Self::Identity;
+        let values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        for name in names {
+            let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
+            let is_gzip = matches!(name.as_str(), "gzip" | "x-gzip");
+            // Twice encoded is as good as unknown.
+            if UNSUPPORTED.contains(&name.as_str()) || (is_gzip && coding == Self::Gzip) {
+                let detail =
+                    format!("the output comes in a coding that was not asked for: {name:?}");
+                return Err(Failure::new(FailureType::UnsupportedMedia, detail));
+            }
+            if is_gzip {
+                coding = Self::Gzip;
+            }
+        }
+        Ok(coding)
+    }
+}
+
+type Encoded = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// The bytes of an answer.
+pub(super) enum Body {
+    /// As they come.
+    Plain(Response),
+    /// Out of gzip. The lock, which is never taken, lets it be shared.
+    Gzip(Mutex<Box<GzipDecoder<StreamReader<Encoded, Bytes>>>>),
+}
+
+impl Body {
+    /// The same bytes out of gzip.
+    pub(super) fn gunzip(self) -> Self {
+        match self {
+            Self::Plain(response) => {
+                let encoded: Encoded = response.bytes_stream().map_err(io::Error::other).boxed();
+                let mut decoder = GzipDecoder::new(StreamReader::new(encoded));
+                decoder.multiple_members(true);
+                Self::Gzip(Mutex::new(Box::new(decoder)))
+            }
+            gzip @ Self::Gzip(_) => gzip,
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Plain(response) => response.chunk().await.map_err(broken),
+            Self::Gzip(decoder) => {
+                let decoder = decoder.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let mut piece = BytesMut::with_capacity(PIECE);
+                match decoder.read_buf(&mut piece).await {
+                    Ok(0) => Ok(None),
+                    Ok(_) => Ok(Some(piece.freeze())),
+                    Err(error) => Err(match error.downcast::<reqwest::Error>() {
+                        Ok(error) => broken(error),
+                        Err(_) => unavailable("the output is broken gzip"),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Gzip(_) => "Gzip",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_coding_is_none_and_gzip_has_many_names() {
+        let coding = |value: &str| {
+            let headers =
+                HeaderMap::from_iter([(header::CONTENT_ENCODING, value.parse().unwrap())]);
+            Coding::of(&headers).map_err(|failure| failure.kind())
+        };
+        for none in [
+            "",
+            "identity",
+            "UTF-8",
+            "aws-chunked",
+            "binary",
+            "none",
+            "8bit",
+        ] {
+            assert_eq!(coding(none), Ok(Coding::Identity), "{none}");
+        }
+        for gzip in [
+            "gzip",
+            "GZIP",
+            "x-gzip",
+            "aws-chunked, gzip",
+            "gzip,identity",
+        ] {
+            assert_eq!(coding(gzip), Ok(Coding::Gzip), "{gzip}");
+        }
+        for real in ["br", "Zstd", "deflate", "gzip, br", "gzip, gzip"] {
+            assert_eq!(
+                coding(real),
+                Err(Some(FailureType::UnsupportedMedia)),
+                "{real}"
+            );
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! An object in parts. An upload can be resumed by whoever knows its id and its parts; one that is given up is aborted.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::{
+    config::timeout::TimeoutConfig,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Existing, Feature, NewObject, ObjectHead, Storage, UploadedObject,
+    digest::{self, Crc32},
+    error::{Result, StorageError},
+    streaming_body::{self, Frames, Payload},
+};
+
+/// The most parts that an upload can have. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+pub const MAX_PARTS: u64 = 10_000;
+
+/// How long a store may take to make parts one object.
+const COMPLETE_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// An upload that has begun.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its key, without the prefix that all of the bucket's keys have.
+    pub key: String,
+    /// The store's id of it.
+    pub id: String,
+}
+
+/// A part that the store has.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UploadedPart {
+    /// Its tag.
+    pub e_tag: Option<String>,
+    /// Its CRC-32 in base64.
+    pub crc32: Option<String>,
+}
+
+/// An upload as the store lists it.
+#[derive(Clone, Debug)]
+pub struct ListedUpload {
+    /// Which it is.
+    pub upload: Upload,
+    /// When it began.
+    pub began: Option<SystemTime>,
+}
+
+/// A page of uploads, and where the next one begins.
+#[derive(Clone, Debug, Default)]
+pub struct UploadPage {
+    /// The uploads.
+    pub uploads: Vec<ListedUpload>,
+    /// After which to go on, if there are more.
+    pub next: Option<UploadMarker>,
+}
+
+/// A place in the list of uploads.
+#[derive(Clone, Debug, Default)]
+pub struct UploadMarker {
+    key: Option<String>,
+    id: Option<String>,
+}
+
+impl Storage {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn begin_upload(&self, object: &NewObject) -> Result<Upload> {
+        let metadata = object.metadata.iter();
+        let metadata = metadata.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let checksums = self.adds_checksums().then_some(ChecksumAlgorithm::Crc32);
+        let created = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(self.full_key(&object.key))
+            .content_type(&object.content_type)
+            .set_content_disposition(object.content_disposition.clone())
+            .set_metadata(Some(metadata.collect()))
+            .set_server_side_encryption(self.sse_method())
+            .set_ssekms_key_id(self.sse_key_id())
+            .set_checksum_algorithm(checksums)
+            .send()
+            .await
+            .map_err(|error| StorageError::of("CreateMultipartUpload", &error))?;
+        let id = created
+            .upload_id
+            .ok_or(StorageError::Corrupt("began an upload without an id"))?;
+        Ok(Upload {
+            key: object.key.clone(),
+            id,
+        })
+    }
+
+    /// Sends a part that is at hand. Parts count from 1.
+    ///
+    /// # Errors
+    /// [`StorageError::TooManyParts`]; else if the store refuses or fails.
+    pub async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<UploadedPart> {
+        let crc32 = self.adds_checksums().then(|| Crc32::of(&bytes));
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .part_number(part_number(number)?)
+            .set_checksum_crc32(crc32.clone())
+            .body(ByteStream::from(bytes))
+            .customize();
+        // Without a checksum, the signature vouches for the bytes.
+        let request = if crc32.is_some() {
+            request.interceptor(Payload::Unsigned)
+        } else {
+            request
+        };
+        let sent = request.send().await;
+        let sent = sent.map_err(|error| StorageError::of("UploadPart", &error))?;
+        Ok(UploadedPart {
+            e_tag: sent.e_tag,
+            crc32,
+        })
+    }
+
+    /// Begins to send a part while its bytes arrive. The future is to be polled while they are sent; the part's checksum is
+    /// that of the frames.
+    ///
+    /// # Errors
+    /// As [`Storage::upload_part`].
+    pub fn upload_part_streaming(
+        &self,
+        upload: &Upload,
+        number: usize,
+        length: u64,
+    ) -> Result<(Frames, impl Future<Output = Result<UploadedPart>>)> {
+        let (frames, body) = streaming_body::streamed(length);
+        let request = self
+            .streaming
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .part_number(part_number(number)?)
+            .body(body)
+            .customize()
+            .interceptor(Payload::Streamed(length));
+        Ok((frames, async move {
+            let sent = request.send().await;
+            let sent = sent.map_err(|error| StorageError::of("UploadPart", &error))?;
+            Ok(UploadedPart {
+                e_tag: sent.e_tag,
+                crc32: None,
+            })
+        }))
+    }
+
+    /// Makes the parts one object and makes sure of it. An answer that is lost or unclear is settled by looking at the object.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] if the key is taken by other content; else if the store refuses or fails.
+    pub async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[UploadedPart],
+        sent: &UploadedObject,
+        existing: Existing,
+    ) -> Result<()> {
+        let condition = match existing {
+            Existing::Replace => None,
+            Existing::Keep if self.has(Feature::ConditionalWrites) => Some("*"),
+            Existing::Keep => {
+                if self.head(&upload.key).await?.is_some() {
+                    return self.settle_taken(upload, sent).await;
+                }
+                None
+            }
+        };
+        let error = match self.send_complete(upload, parts, condition).await {
+            Ok(e_tag) => return self.confirm(sent, e_tag.as_deref()).await,
+            Err(StorageError::AlreadyExists) => return self.settle_taken(upload, sent).await,
+            Err(error) => error,
+        };
+        let is_sent = |present: &ObjectHead| match existing {
+            Existing::Replace => present.is(sent),
+            Existing::Keep => present.may_be(sent),
+        };
+        let present = self.head(&upload.key).await?;
+        if present.as_ref().is_some_and(is_sent) {
+            return Ok(());
+        }
+        // It may be the condition that the store does not know.
+        if present.is_none()
+            && condition.is_some()
+            && error.is_of_the_form()
+            && let Ok(e_tag) = self.send_complete(upload, parts, None).await
+        {
+            self.lacks(Feature::ConditionalWrites);
+            return self.confirm(sent, e_tag.as_deref()).await;
+        }
+        // The next attempt finds it gone, and begins anew.
+        if matches!(error, StorageError::NotFound) || error.is_of_the_form() {
+            self.abort_upload(upload).await;
+        }
+        Err(error)
+    }
+
+    async fn settle_taken(&self, upload: &Upload, sent: &UploadedObject) -> Result<()> {
+        self.compare(sent).await?;
+        self.abort_upload(upload).await;
+        Ok(())
+    }
+
+    async fn send_complete(
+        &self,
+        upload: &Upload,
+        parts: &[UploadedPart],
+        condition: Option<&str>,
+    ) -> Result<Option<String>> {
+        let numbered = parts.iter().zip(1..).map(|(part, number)| {
+            let UploadedPart { e_tag, crc32 } = part.clone();
+            CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(e_tag)
+                .set_checksum_crc32(crc32)
+                .build()
+        });
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(numbered.collect()))
+            .build();
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(COMPLETE_TIMEOUT)
+            .build();
+        let completed = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .multipart_upload(parts)
+            .set_if_none_match(condition.map(str::to_owned))
+            .customize()
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts))
+            .send()
+            .await;
+        match completed {
+            Ok(completed) => Ok(completed.e_tag),
+            Err(error) => Err(StorageError::of("CompleteMultipartUpload", &error)),
+        }
+    }
+
+    /// Whether the store still has an upload, and parts of it.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn has_parts(&self, upload: &Upload) -> Result<bool> {
+        let request = self
+            .client
+            .list_parts()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .max_parts(1);
+        match request.send().await {
+            Ok(listed) => Ok(!listed.parts().is_empty()),
+            Err(error) => match StorageError::of("ListParts", &error) {
+                StorageError::NotFound => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Aborts an upload, and tells whether it is gone. Should that fail, the sweep does it later.
+    pub async fn abort_upload(&self, upload: &Upload) -> bool {
+        let request = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id);
+        match request.send().await {
+            Ok(_) => true,
+            Err(error) => {
+                StorageError::of("AbortMultipartUpload", &error) == StorageError::NotFound
+            }
+        }
+    }
+
+    /// The uploads that are under way below a prefix; none if the store cannot list them.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<UploadMarker>,
+    ) -> Result<UploadPage> {
+        let UploadMarker { key, id } = after.unwrap_or_default();
+        let request = self
+            .client
+            .list_multipart_uploads()
+            .bucket(&self.bucket)
+            .prefix(self.full_key(prefix))
+            .set_key_marker(key)
+            .set_upload_id_marker(id);
+        let listed = match request.send().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                return match StorageError::of("ListMultipartUploads", &error) {
+                    error if error.is_of_the_form() => Ok(UploadPage::default()),
+                    error => Err(error),
+                };
+            }
+        };
+        let uploads = listed.uploads().iter().filter_map(|upload| {
+            let key = self.own_key(upload.key()?)?;
+            let id = upload.upload_id()?.to_owned();
+            let began = upload.initiated();
+            Some(ListedUpload {
+                upload: Upload { key, id },
+                began: began.and_then(|began| SystemTime::try_from(*began).ok()),
+            })
+        });
+        let uploads = uploads.collect();
+        let has_more = listed.is_truncated() == Some(true) && listed.next_key_marker.is_some();
+        Ok(UploadPage {
+            uploads,
+            next: has_more.then_some(UploadMarker {
+                key: listed.next_key_marker,
+                id: listed.next_upload_id_marker,
+            }),
+        })
+    }
+}
+
+/// What the store will say of the whole.
+#[must_use]
+pub fn checksum(parts: &[UploadedPart]) -> Option<String> {
+    let known: Option<Vec<_>> = parts.iter().map(|part| part.crc32.as_deref()).collect();
+    digest::composite(known?.into_iter())
+}
+
+fn part_number(number: usize) -> Result<i32> {
+    let is_allowed = number as u64 <= MAX_PARTS;
+    let number = i32::try_from(number).ok().filter(|_| is_allowed);
+    number.ok_or(StorageError::TooManyParts(MAX_PARTS))
+}

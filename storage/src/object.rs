@@ -1,0 +1,337 @@
+//! One object: writing it in one request, reading it, listing and removing it.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_s3::{
+    operation::put_object::{PutObjectOutput, builders::PutObjectFluentBuilder},
+    primitives::ByteStream,
+    types::ChecksumMode,
+};
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
+
+use crate::{
+    Feature, Storage,
+    digest::{Crc32, Digest},
+    error::{Result, StorageError},
+    streaming_body::{self, Frames, Payload},
+};
+
+/// How long the store may take to hand over a piece.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// The metadata in which an object's SHA-256 stands, in hexadecimal, if it was known before the object was written.
+const SHA256: &str = "sha256";
+
+/// An object to write.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// Its key, without the prefix that all of the bucket's keys have.
+    pub key: String,
+    /// Its MIME type.
+    pub content_type: String,
+    /// How a browser presents it, if not as its type has it.
+    pub content_disposition: Option<String>,
+    /// What else is to be known of it.
+    pub metadata: Vec<(&'static str, String)>,
+    /// What becomes of an object that has the key already.
+    pub existing: Existing,
+}
+
+/// What becomes of an object that has the key already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Existing {
+    /// It stays, and the write fails.
+    Keep,
+    /// It is replaced.
+    Replace,
+}
+
+/// What the store says of what it took.
+#[derive(Clone, Debug)]
+pub struct PutReceipt {
+    /// The tag of what was written.
+    pub e_tag: Option<String>,
+    /// Its CRC-32 in base64, as the store computed it.
+    pub checksum: Option<String>,
+}
+
+impl From<PutObjectOutput> for PutReceipt {
+    fn from(output: PutObjectOutput) -> Self {
+        Self {
+            e_tag: output.e_tag,
+            checksum: output.checksum_crc32,
+        }
+    }
+}
+
+/// An object as the store shows it.
+#[derive(Clone, Debug)]
+pub struct ObjectHead {
+    /// Its MIME type.
+    pub content_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256, if it was known before the object was written.
+    pub sha256: Option<String>,
+    /// The store's own checksum of it: a CRC-32 in base64, or one of its parts'.
+    pub checksum: Option<String>,
+    pub(crate) e_tag: Option<String>,
+    metadata: HashMap<String, String>,
+}
+
+impl ObjectHead {
+    /// What was written beside it.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
+    }
+}
+
+impl Storage {
+    /// Writes an object of which all bytes are at hand.
+    ///
+    /// # Errors
+    /// [`StorageError::AlreadyExists`] if something is to be kept that has the key; else if the store refuses or fails.
+    pub async fn put(&self, object: &NewObject, bytes: Bytes) -> Result<PutReceipt> {
+        let mut digest = Digest::new();
+        digest.update(&bytes);
+        self.put_digested(object, bytes, &digest).await
+    }
+
+    /// The same for bytes whose digest is known.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    pub async fn put_digested(
+        &self,
+        object: &NewObject,
+        bytes: Bytes,
+        digest: &Digest,
+    ) -> Result<PutReceipt> {
+        let condition = self.condition(object).await?;
+        match self.send(object, bytes.clone(), digest, condition).await {
+            Err(refused) if condition.is_some() && refused.is_of_the_form() => {
+                self.look_before_write(object).await?;
+                let receipt = self.send(object, bytes, digest, None).await?;
+                self.lacks(Feature::ConditionalWrites);
+                Ok(receipt)
+            }
+            sent => sent,
+        }
+    }
+
+    /// Writes an object under this condition, and whatever comes of it.
+    pub(crate) async fn send(
+        &self,
+        object: &NewObject,
+        bytes: Bytes,
+        digest: &Digest,
+        condition: Option<&str>,
+    ) -> Result<PutReceipt> {
+        let sha256 = digest.sha256();
+        let checksum = self.adds_checksums().then(|| Crc32::of(&bytes));
+        let request = self
+            .put_request(&self.client, object, condition)
+            .metadata(SHA256, &sha256)
+            .set_checksum_crc32(checksum)
+            .body(ByteStream::from(bytes))
+            .customize()
+            .interceptor(Payload::Hashed(sha256));
+        match request.send().await {
+            Ok(output) => Ok(output.into()),
+            Err(error) => Err(StorageError::of("PutObject", &error)),
+        }
+    }
+
+    /// Begins to write an object while its bytes arrive. The future is to be polled while they are sent.
+    ///
+    /// # Errors
+    /// As [`Storage::put`]. What the store refuses for its form may be taken by [`Storage::put`].
+    pub async fn put_streaming(
+        &self,
+        object: &NewObject,
+        length: u64,
+    ) -> Result<(Frames, impl Future<Output = Result<PutReceipt>>)> {
+        let condition = self.condition(object).await?;
+        let (frames, body) = streaming_body::streamed(length);
+        let request = self
+            .put_request(&self.streaming, object, condition)
+            .body(body)
+            .customize()
+            .interceptor(Payload::Streamed(length));
+        Ok((frames, async move {
+            match request.send().await {
+                Ok(output) => Ok(output.into()),
+                Err(error) => Err(StorageError::of("PutObject", &error)),
+            }
+        }))
+    }
+
+    fn put_request(
+        &self,
+        client: &aws_sdk_s3::Client,
+        object: &NewObject,
+        condition: Option<&str>,
+    ) -> PutObjectFluentBuilder {
+        let metadata = object.metadata.iter();
+        let metadata = metadata.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(&object.key))
+            .content_type(&object.content_type)
+            .set_content_disposition(object.content_disposition.clone())
+            .set_metadata(Some(metadata.collect()))
+            .set_server_side_encryption(self.sse_method())
+            .set_ssekms_key_id(self.sse_key_id())
+            .set_if_none_match(condition.map(str::to_owned))
+    }
+
+    /// Under which condition an object is written. Where the store knows none, it is looked for first.
+    pub(crate) async fn condition(&self, object: &NewObject) -> Result<Option<&'static str>> {
+        if object.existing == Existing::Replace {
+            return Ok(None);
+        }
+        if self.has(Feature::ConditionalWrites) {
+            return Ok(Some("*"));
+        }
+        self.look_before_write(object).await.map(|()| None)
+    }
+
+    pub(crate) async fn look_before_write(&self, object: &NewObject) -> Result<()> {
+        match self.head(&object.key).await? {
+            Some(_) => Err(StorageError::AlreadyExists),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks an object up.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn head(&self, key: &str) -> Result<Option<ObjectHead>> {
+        let request = self.client.head_object().bucket(&self.bucket);
+        let request = request.key(self.full_key(key));
+        let head = match request.set_checksum_mode(self.checksum_mode()).send().await {
+            Ok(head) => head,
+            Err(error) => {
+                return match StorageError::of("HeadObject", &error) {
+                    StorageError::NotFound => Ok(None),
+                    error => Err(error),
+                };
+            }
+        };
+        let length = head.content_length();
+        let metadata = head.metadata.unwrap_or_default();
+        Ok(Some(ObjectHead {
+            size: length
+                .and_then(|length| u64::try_from(length).ok())
+                .unwrap_or_default(),
+            sha256: metadata.get(SHA256).cloned(),
+            metadata,
+            e_tag: head.e_tag,
+            checksum: head.checksum_crc32,
+            content_type: head.content_type.unwrap_or_default(),
+        }))
+    }
+
+    /// Whether the store is asked for its checksums, which the SDK compares.
+    fn checksum_mode(&self) -> Option<ChecksumMode> {
+        self.adds_checksums().then_some(ChecksumMode::Enabled)
+    }
+
+    /// Reads an object of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] if there is none; else if it is longer, or the store refuses or fails.
+    pub async fn read(&self, key: &str, limit: usize) -> Result<Bytes> {
+        let mut read = BytesMut::new();
+        let collect = |bytes: Bytes| {
+            read.extend_from_slice(&bytes);
+            if read.len() > limit {
+                return Err(StorageError::Corrupt("has an object that is too long"));
+            }
+            Ok(())
+        };
+        self.receive(&self.client, key, collect).await?;
+        Ok(read.freeze())
+    }
+
+    /// Reads an object and hashes it.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] if there is none; else if the store refuses or fails.
+    pub async fn digest(&self, key: &str) -> Result<Digest> {
+        let mut digest = Digest::new();
+        let update = |bytes: Bytes| {
+            digest.update(&bytes);
+            Ok(())
+        };
+        self.receive(&self.streaming, key, update).await?;
+        Ok(digest)
+    }
+
+    async fn receive(
+        &self,
+        client: &aws_sdk_s3::Client,
+        key: &str,
+        mut take: impl FnMut(Bytes) -> Result<()>,
+    ) -> Result<()> {
+        let request = client
+            .get_object()
+            .bucket(&self.bucket)
+            .set_checksum_mode(self.checksum_mode());
+        let request = request.key(self.full_key(key));
+        let answer = timeout(SILENCE, request.send()).await;
+        let answer = answer.map_err(|_| StorageError::TooSlow)?;
+        let mut body = answer
+            .map_err(|error| StorageError::of("GetObject", &error))?
+            .body;
+        loop {
+            let piece = timeout(SILENCE, body.try_next()).await;
+            match piece.map_err(|_| StorageError::TooSlow)? {
+                Ok(Some(bytes)) => take(bytes)?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(key, %error, "the store broke off");
+                    let code = "it broke off".to_owned();
+                    return Err(StorageError::Unavailable { code });
+                }
+            }
+        }
+    }
+
+    /// The keys that begin with `prefix`, in order, at most `limit` (1,000 at most) of those after `after`.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<Vec<String>> {
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.full_key(prefix))
+            .set_start_after(after.map(|after| self.full_key(after)))
+            .max_keys(limit.into());
+        let listed = request.send().await;
+        let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
+        let keys = listed.contents().iter().filter_map(|object| object.key());
+        Ok(keys.filter_map(|key| self.own_key(key)).collect())
+    }
+
+    /// Removes an object. One that is not there is as good.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        let request = self.client.delete_object().bucket(&self.bucket);
+        match request.key(self.full_key(key)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match StorageError::of("DeleteObject", &error) {
+                StorageError::NotFound => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+}

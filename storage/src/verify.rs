@@ -1,0 +1,139 @@
+//! Making sure that the store has what it was sent, whole and unchanged.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    NewObject, ObjectHead, Storage,
+    digest::Digest,
+    error::{Result, StorageError},
+};
+
+/// An object as it was sent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UploadedObject {
+    /// Its key, without the prefix that all of the bucket's keys have.
+    pub s3_key: String,
+    /// Its MIME type.
+    pub content_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Its checksum as the store tells it.
+    pub checksum: Option<String>,
+}
+
+impl UploadedObject {
+    /// An object whose bytes have all been seen.
+    #[must_use]
+    pub fn new(object: &NewObject, digest: &Digest, checksum: Option<String>) -> Self {
+        Self {
+            s3_key: object.key.clone(),
+            content_type: object.content_type.clone(),
+            size: digest.size(),
+            sha256: digest.sha256(),
+            checksum,
+        }
+    }
+}
+
+impl ObjectHead {
+    /// Whether nothing speaks against its being what was sent.
+    #[must_use]
+    pub fn may_be(&self, sent: &UploadedObject) -> bool {
+        let differ = |ours: &Option<String>, theirs: &Option<String>| {
+            ours.is_some() && theirs.is_some() && ours != theirs
+        };
+        let has_other_sha256 = self
+            .sha256
+            .as_ref()
+            .is_some_and(|sha256| *sha256 != sent.sha256);
+        self.size == sent.size && !has_other_sha256 && !differ(&sent.checksum, &self.checksum)
+    }
+
+    /// Whether it is what was sent beyond doubt.
+    #[must_use]
+    pub fn is(&self, sent: &UploadedObject) -> bool {
+        let proven = self.sha256.as_ref() == Some(&sent.sha256)
+            || (sent.checksum.is_some() && self.checksum == sent.checksum);
+        proven && self.may_be(sent)
+    }
+}
+
+impl Storage {
+    /// Writes an object in one request, and makes sure of it. If the key is taken by the same bytes, that is as good.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] if the key is taken by others; else if the store refuses or fails.
+    pub async fn put_verified(
+        &self,
+        object: &NewObject,
+        bytes: Bytes,
+        digest: &Digest,
+    ) -> Result<UploadedObject> {
+        let checksum = self
+            .adds_checksums()
+            .then(|| crate::digest::Crc32::of(&bytes));
+        let sent = UploadedObject::new(object, digest, checksum);
+        match self.put_digested(object, bytes, digest).await {
+            // The signature had the store check every byte, and its own checksum says what it keeps. A look would tell no more.
+            Ok(receipt) if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
+            Ok(receipt) => self.confirm(&sent, receipt.e_tag.as_deref()).await?,
+            Err(StorageError::AlreadyExists) => self.compare(&sent).await?,
+            Err(error) => return Err(error),
+        }
+        Ok(sent)
+    }
+
+    /// Makes sure that the store has what it was sent. If it calls by the tag of what we wrote what we did not write, that is
+    /// removed: it would stand in the way.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if it has not; else if the store refuses or fails.
+    pub async fn confirm(&self, sent: &UploadedObject, e_tag: Option<&str>) -> Result<()> {
+        let Some(present) = self.head(&sent.s3_key).await? else {
+            return Err(StorageError::Corrupt(
+                "took the object and does not have it",
+            ));
+        };
+        if present.may_be(sent) {
+            return Ok(());
+        }
+        if e_tag.is_none() || present.e_tag.as_deref() != e_tag {
+            return Err(StorageError::Corrupt("has an object that was not sent"));
+        }
+        tracing::error!(
+            key = sent.s3_key,
+            "the store has other bytes than it was sent"
+        );
+        self.delete(&sent.s3_key).await?;
+        Err(StorageError::Corrupt(
+            "had other bytes than it was sent; they were removed",
+        ))
+    }
+
+    /// Compares what is under a key that is taken, which may be the work of an attempt whose answer was lost, with what was to
+    /// be sent.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] if it is something else; else if the store refuses or fails.
+    pub async fn compare(&self, sent: &UploadedObject) -> Result<()> {
+        let Some(present) = self.head(&sent.s3_key).await? else {
+            return Err(StorageError::Unavailable {
+                code: "the key was taken and is not any more".to_owned(),
+            });
+        };
+        let same = match (&present.sha256, present.size == sent.size) {
+            (_, false) => false,
+            (Some(sha256), true) => *sha256 == sent.sha256,
+            (None, true) => self.digest(&sent.s3_key).await?.sha256() == sent.sha256,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(StorageError::Conflict {
+            key: self.full_key(&sent.s3_key),
+        })
+    }
+}

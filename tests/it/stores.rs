@@ -1,0 +1,164 @@
+//! Stores that lack something, and stores that cannot be written to: the same rules hold in the former, and nothing is bought for
+//! the latter.
+
+use std::path::PathBuf;
+
+use darkroom::dev::{Options, versitygw::VersityGateway};
+
+use crate::{
+    harness::{DEADLINE, bought, options, until},
+    lacks::Lack,
+    metrics::metrics_address,
+    proxy::Proxy,
+    uploads::{STREAM_MAX, rules},
+    world::{Place, World},
+};
+
+/// A stack on a store that lacks something.
+struct Lacking {
+    world: World,
+    proxy: Proxy,
+    directory: PathBuf,
+    _gateway: VersityGateway,
+}
+
+impl Lacking {
+    async fn start(
+        options: Options,
+        lack: Option<Lack>,
+        variables: &[(&'static str, &str)],
+    ) -> Self {
+        let gateway = VersityGateway::start(&options, &|_: &str| {})
+            .await
+            .unwrap();
+        let proxy = Proxy::start(&gateway.endpoint).await;
+        proxy.lacks(lack);
+        let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
+        let metrics = ("METRICS_LISTEN", "127.0.0.1:0");
+        let variables = [&[STREAM_MAX, metrics][..], variables].concat();
+        let directory = options.directory.clone();
+        let world = World::start(options, &variables, Some(place)).await;
+        Self {
+            world,
+            proxy,
+            directory,
+            _gateway: gateway,
+        }
+    }
+
+    /// What the worker says of its readiness.
+    async fn readiness(&self) -> (u16, String) {
+        let address = metrics_address(&self.directory, "worker");
+        let url = format!("http://{address}/readyz");
+        let answer = self.world.api.http.get(url).send();
+        let answer = answer.await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Waits until the worker that was started last is not ready for this reason.
+    async fn until_not_ready(&self, reason: &str) {
+        until(&format!("worker that says {reason}"), async || {
+            let (status, said) = self.readiness().await;
+            (status == 503 && said.contains(reason)).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn rules_hold(name: &str, lack: Lack, variables: &[(&'static str, &str)]) {
+    let lacking = Lacking::start(options(name), Some(lack), variables).await;
+    rules(&lacking.world).await;
+    lacking.world.sweep().await;
+    assert_eq!(lacking.world.uploads().await, 0);
+}
+
+#[tokio::test]
+async fn the_rules_hold_without_conditional_writes() {
+    let lack = Lack::ConditionalWrites(501, "NotImplemented");
+    rules_hold("rules-unconditional", lack, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_where_conditions_are_invalid() {
+    let lack = Lack::ConditionalWrites(400, "InvalidArgument");
+    rules_hold("rules-conditions-invalid", lack, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_where_conditions_are_ignored() {
+    rules_hold("rules-conditions-ignored", Lack::Conditions, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_without_streamed_trailers() {
+    rules_hold("rules-no-trailers", Lack::Trailers, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_without_checksums() {
+    rules_hold("rules-without-checksums", Lack::Checksums, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_with_neither() {
+    rules_hold("rules-neither", Lack::ConditionalWritesAndTrailers, &[]).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_where_all_must_be_encrypted() {
+    let variables = [("S3_SERVER_SIDE_ENCRYPTION", "AES256")];
+    rules_hold("rules-encrypted", Lack::Unencrypted, &variables).await;
+}
+
+/// A store that comes to lack something is served in the attempt that finds out.
+#[tokio::test]
+async fn what_a_store_no_longer_takes_is_done_without() {
+    let lacking = Lacking::start(options("store-changes"), None, &[]).await;
+    lacking
+        .proxy
+        .lacks(Some(Lack::ConditionalWritesAndTrailers));
+    for manner in ["bytes=9000000", "bytes=20000000", "bytes=1000"] {
+        let world = &lacking.world;
+        let url = world.source.url("changed", manner);
+        let job = world.api.ended(&world.accept(&url).await).await;
+        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
+        assert_eq!(job["media"][0]["attempts"], 1, "{manner}");
+        world.check_bytes(&job["media"][0]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
+    let options = options("store-unwritable");
+    let lacking = Lacking::start(options, None, &[]).await;
+    let Lacking { world, proxy, .. } = &lacking;
+    let provider = world.stack.provider.as_ref();
+
+    // While outputs are under way the store refuses the writes of all: they wait, and nothing more is bought.
+    let url = world.source.url("under-way", "bytes=9000000&wait=3");
+    let under_way = world.accept(&url).await;
+    until("a prediction", async || bought(provider, &under_way).pop()).await;
+    proxy.lacks(Some(Lack::Writes));
+    lacking.until_not_ready("AccessDenied (403)").await;
+    let waits = world.accept(&world.source.url("waits", "bytes=1000")).await;
+    // A worker that starts now finds out before it buys.
+    let restarted = world.stack.spawn("worker").unwrap();
+    lacking.until_not_ready("AccessDenied (403)").await;
+    assert!(bought(provider, &waits).is_empty());
+    drop(restarted);
+
+    proxy.lacks(None);
+    for id in [&under_way, &waits] {
+        let job = world.api.ended_within(id, DEADLINE * 2).await;
+        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(bought(provider, id).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_must_encrypt_and_does_not_says_so_and_buys_nothing() {
+    let lacking = Lacking::start(options("store-unencrypted"), None, &[]).await;
+    lacking.proxy.lacks(Some(Lack::Unencrypted));
+    let _restarted = lacking.world.stack.spawn("worker").unwrap();
+    lacking.until_not_ready("encryption").await;
+}
