@@ -343,6 +343,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
                     job_id,
                     prediction_id,
                     index,
+                    name: None,
                     existing: Existing::Keep,
                 },
                 source,

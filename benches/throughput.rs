@@ -26,13 +26,13 @@ use darkroom_workflows::{
     MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
     contract::{
         self,
-        collect::{EndedPrediction, OutputSource},
+        collect::{EndedPrediction, MadeOutput, OutputSource},
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
     },
     job::{
-        JobState, PredictionRef, PredictionStatus, ProviderName, ProviderState, StoredMedia,
-        timestamp,
+        JobState, MediaFacts, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+        StoredMedia, timestamp,
     },
 };
 use futures::{StreamExt, future::join_all, stream};
@@ -189,7 +189,11 @@ impl Empty {
         _ctx: ActivityContext,
         input: GenerateInput,
     ) -> Result<GenerateOutcome, ActivityError> {
-        let outputs = vec![OutputSource::Prediction; input.request.num_outputs.get().into()];
+        let output = MadeOutput {
+            name: None,
+            source: OutputSource::Prediction,
+        };
+        let outputs = vec![output; input.request.num_outputs.get().into()];
         let prediction = PredictionRef::new(ProviderName::Replicate, "none".parse().unwrap());
         Ok(GenerateOutcome::Ended(EndedPrediction {
             state: ProviderState::new(prediction, PredictionStatus::Succeeded),
@@ -209,6 +213,7 @@ impl Empty {
             content_type: "application/octet-stream".to_owned(),
             size: 0,
             sha256: String::new(),
+            facts: MediaFacts::default(),
             attempts: 1,
             started_at: now,
             completed_at: now,

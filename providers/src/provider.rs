@@ -84,19 +84,30 @@ pub struct GateClosed;
 pub struct Prediction {
     /// Which it is, how it stands, and what else the provider says of it.
     pub state: ProviderState,
-    /// The files that it has made, in order.
+    /// The files that it has made, in order, and those that it withheld.
     pub outputs: Vec<Output>,
     /// Whether the provider has removed the files already.
     pub data_removed: bool,
 }
 
-/// A file that a prediction has made.
+/// A file that a prediction has made, or was to make.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Output {
-    /// It is at this address.
+pub struct Output {
+    /// Where in the provider's answer it stands, such as `stems[0].url`; absent where that is its position alone.
+    pub name: Option<String>,
+    /// Where it can be had.
+    pub place: Place,
+}
+
+/// Where a file can be had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// At this address.
     Url(String),
-    /// It is in the provider's answer itself: see [`Provider::output`].
+    /// In the provider's answer itself: see [`Provider::output`].
     Inline,
+    /// Nowhere: the provider has left it out.
+    Withheld,
 }
 
 /// What a look for a submission found.

@@ -258,6 +258,27 @@ impl Storage {
         Ok(read.freeze())
     }
 
+    /// Reads the first bytes of an object: so many, fewer only if there are no more.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] if there is none; else if the store refuses or fails.
+    pub async fn read_beginning(&self, key: &str, bytes: usize) -> Result<Bytes> {
+        let request = self.client.get_object().bucket(&self.bucket);
+        let request = request
+            .key(self.full_key(key))
+            .range(format!("bytes=0-{}", bytes.saturating_sub(1)));
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| StorageError::of("GetObject", &error))?;
+        let read = answer.body.collect().await;
+        let read = read.map_err(|error| {
+            tracing::warn!(key, %error, "the store broke off");
+            StorageError::Unavailable {
+                code: "it broke off".to_owned(),
+            }
+        });
+        Ok(read?.into_bytes())
+    }
+
     /// Reads an object and hashes it.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ mod limits;
 mod metrics;
 mod operations;
 mod outages;
+mod outputs;
 mod production;
 mod proxy;
 mod queries;

@@ -34,6 +34,8 @@ pub enum FailureType {
     GenerationCanceled,
     /// The prediction succeeded without a single file.
     NoOutputs,
+    /// The provider made fewer outputs than were asked for, or withheld this one.
+    OutputNotMade,
     /// The prediction succeeded with more files than a job can carry.
     TooManyOutputs,
     /// We cannot tell whether the provider accepted the request, and will not pay twice to find out.
@@ -91,6 +93,7 @@ impl FailureType {
             | Self::GenerationFailed
             | Self::GenerationCanceled
             | Self::NoOutputs
+            | Self::OutputNotMade
             | Self::TooManyOutputs
             | Self::DeadlineExceeded
             | Self::SubmissionUnknown

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
     id::{InvalidJobId, JobId},
-    media::{Media, MediaOutcome, MediaStatus, StoredMedia},
+    media::{Media, MediaFacts, MediaOutcome, MediaStatus, StoredMedia},
     prediction::{
         CancelOutcome, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
     },
 };
 use crate::{
+    contract::collect::{MadeOutput, OutputSource},
     failure::{FailureType, JobError},
     request::JobRequest,
     tenant::Tenant,
@@ -159,11 +160,17 @@ impl JobState {
         }
     }
 
-    /// The job as it is taken up again: what is stored and what is in doubt stays, the rest is to be done.
+    /// The job as it is taken up again: what is stored and what is in doubt stays, the rest is to be done. What its prediction
+    /// did not make only another can.
     #[must_use]
-    pub fn retried(self, at: Timestamp) -> Self {
-        let media = self.media.into_iter().map(|media| match media.outcome {
+    pub fn retried(self, at: Timestamp, regenerates: bool) -> Self {
+        let media = self.media.into_iter().map(|media| match &media.outcome {
             MediaOutcome::Completed(_) => media,
+            MediaOutcome::Failed { error, .. }
+                if error.kind == FailureType::OutputNotMade && !regenerates =>
+            {
+                media
+            }
             _ => Media {
                 outcome: MediaOutcome::Pending,
                 ..media
@@ -194,24 +201,33 @@ impl JobState {
         self.doubt = None;
     }
 
-    /// The provider has made this many outputs: what an earlier run stored stays, and what was not made will never come.
-    pub fn made(&mut self, outputs: usize, prediction: &PredictionId) {
-        for index in (0..).take(outputs).skip(self.media.len()) {
+    /// The provider has made these outputs: what an earlier run stored stays, and what was not made will never come.
+    pub fn made(&mut self, outputs: &[MadeOutput], prediction: &PredictionId) {
+        let asked = usize::from(self.request.num_outputs.get());
+        for index in (0..).take(outputs.len().max(asked)).skip(self.media.len()) {
             self.media.push(Media {
                 index,
+                name: None,
                 outcome: MediaOutcome::Pending,
             });
         }
-        for media in self
-            .media
-            .iter_mut()
-            .skip(outputs)
-            .filter(|media| media.status() == MediaStatus::Pending)
-        {
-            let detail = format!("prediction {prediction} made {outputs} files");
-            let error = JobError::new(FailureType::NoOutputs, detail);
+        for (position, media) in self.media.iter_mut().enumerate() {
+            if media.status() != MediaStatus::Pending {
+                continue;
+            }
+            let output = outputs.get(position);
+            media.name = output.and_then(|output| output.name.clone());
+            let detail = match output.map(|output| &output.source) {
+                Some(OutputSource::Url(_) | OutputSource::Prediction) => continue,
+                Some(OutputSource::Withheld) => "the provider withheld it".to_owned(),
+                None => format!(
+                    "prediction {prediction} made {} of {} outputs",
+                    outputs.len(),
+                    asked.max(position + 1)
+                ),
+            };
             media.outcome = MediaOutcome::Failed {
-                error,
+                error: JobError::new(FailureType::OutputNotMade, detail),
                 attempts: None,
             };
         }

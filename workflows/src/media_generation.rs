@@ -65,7 +65,7 @@ impl MediaGenerationInput {
     #[must_use]
     pub fn begin(self, at: Timestamp) -> JobState {
         if self.job.status.is_terminal() {
-            self.job.retried(at)
+            self.job.retried(at, self.start == Start::Regenerate)
         } else {
             JobState {
                 created_at: at,

@@ -26,15 +26,18 @@ mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use darkroom_providers::{Prediction, Provider, ProviderError};
+use darkroom_providers::{
+    Prediction, Provider, ProviderError,
+    provider::{Output, Place},
+};
 use darkroom_storage::Storage;
 use darkroom_workflows::{
     contract::{
-        collect::{EndedPrediction, OutputSource},
+        collect::{EndedPrediction, MadeOutput, OutputSource},
         generate::{GenerateInput, GenerateOutcome},
     },
     failure::FailureType,
-    job::{IfNotFound, PredictionStatus},
+    job::{IfNotFound, PredictionStatus, ProviderState},
 };
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
@@ -229,15 +232,20 @@ fn lacks_outputs(prediction: &Prediction) -> bool {
 }
 
 fn ended(prediction: Prediction) -> EndedPrediction {
-    let source = |output| match output {
-        darkroom_providers::provider::Output::Url(url) if url.len() <= MAX_URL => {
-            OutputSource::Url(url)
-        }
-        _ => OutputSource::Prediction,
+    let made = |output: Output| MadeOutput {
+        name: output.name,
+        source: match output.place {
+            Place::Url(url) if url.len() <= MAX_URL => OutputSource::Url(url),
+            Place::Url(_) | Place::Inline => OutputSource::Prediction,
+            Place::Withheld => OutputSource::Withheld,
+        },
     };
     EndedPrediction {
-        state: prediction.state,
-        outputs: prediction.outputs.into_iter().map(source).collect(),
+        state: ProviderState {
+            outputs_made: u32::try_from(prediction.outputs.len()).ok(),
+            ..prediction.state
+        },
+        outputs: prediction.outputs.into_iter().map(made).collect(),
         data_removed: prediction.data_removed,
     }
 }

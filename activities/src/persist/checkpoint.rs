@@ -10,11 +10,12 @@ use std::{
 };
 
 use darkroom_storage::{NewObject, Upload, UploadedObject, UploadedPart, digest::Digest};
-use darkroom_workflows::contract::persist::PersistProgress;
+use darkroom_workflows::{contract::persist::PersistProgress, job::MediaFacts};
 use serde::{Deserialize, Serialize};
 
 use super::{
     engine::{Destination, PREDICTION},
+    inspector::Inspector,
     source::Validator,
 };
 use crate::{failure::Failure, heartbeat::Heartbeat};
@@ -33,6 +34,9 @@ pub(super) struct PersistCheckpoint {
     /// An object that was sent as a whole: if it is in the store, the work is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sent: Option<UploadedObject>,
+    /// What was seen of it.
+    #[serde(default)]
+    pub(super) facts: MediaFacts,
 }
 
 /// A multipart upload, and how to go on with it.
@@ -48,6 +52,9 @@ pub(super) struct UploadCheckpoint {
     pub(super) bytes: u64,
     /// The state of the digest after them.
     pub(super) digest: String,
+    /// And that of what is seen of them.
+    #[serde(default)]
+    pub(super) inspector: Inspector,
 }
 
 impl PersistCheckpoint {
@@ -127,6 +134,7 @@ impl<'a> Journal<'a> {
         self.note(|checkpoint| {
             checkpoint.upload.clone_from(&earlier.upload);
             checkpoint.sent.clone_from(&earlier.sent);
+            checkpoint.facts = earlier.facts;
         });
     }
 

@@ -4,8 +4,8 @@ use darkroom_storage::{Existing, Feature, NewObject, Storage};
 use darkroom_workflows::job::JobId;
 
 use super::{
-    checkpoint::Journal, media_type::MediaType, memory::Memory, room::Room, source::Source,
-    transfer::transfer,
+    checkpoint::Journal, disposition, media_type::MediaType, memory::Memory, room::Room,
+    source::Source, transfer::transfer,
 };
 use crate::failure::Failure;
 
@@ -44,7 +44,7 @@ impl Engine {
     ) -> Result<String, Failure> {
         let journal = Journal::unrecorded(to.index);
         let stored = Box::pin(transfer(self, to, source, None, &journal, &mut room)).await?;
-        Ok(stored.s3_key)
+        Ok(stored.object.s3_key)
     }
 }
 
@@ -57,6 +57,8 @@ pub struct Destination {
     pub prediction_id: String,
     /// At which position.
     pub index: u32,
+    /// What the provider calls it.
+    pub name: Option<String>,
     /// What becomes of an output of an earlier generation under its key.
     pub existing: Existing,
 }
@@ -67,7 +69,7 @@ impl Destination {
         NewObject {
             key: self.job_id.media_key(self.index, media_type.extension),
             content_type: media_type.content_type.to_owned(),
-            content_disposition: media_type.is_active.then(|| "attachment".to_owned()),
+            content_disposition: disposition::of(self.name.as_deref(), media_type),
             metadata: vec![(PREDICTION, self.prediction_id.clone())],
             existing: self.existing,
         }

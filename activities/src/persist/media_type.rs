@@ -142,6 +142,18 @@ fn by_signature(head: &[u8]) -> Option<MediaType> {
     if head.starts_with(b"glTF") {
         return Some(inert("model/gltf-binary", "glb"));
     }
+    // The document type stands in the first element. <https://www.rfc-editor.org/rfc/rfc8794#section-11.2>
+    if head.starts_with(b"\x1a\x45\xdf\xa3") {
+        let element = &head[..head.len().min(64)];
+        let is = |kind: &[u8]| element.windows(kind.len()).any(|window| window == kind);
+        return if is(b"webm") {
+            Some(inert("video/webm", "webm"))
+        } else if is(b"matroska") {
+            Some(inert("video/x-matroska", "mkv"))
+        } else {
+            None
+        };
+    }
     // Every packet of a transport stream begins so.
     if head.len() > 2 * PACKET && [0, 1, 2].iter().all(|packet| head[packet * PACKET] == 0x47) {
         return Some(inert("video/mp2t", "ts"));

@@ -3,7 +3,8 @@
 //! else.
 //!
 //! - [`source`]: where bytes come from
-//! - [`media_type`]: what they are
+//! - [`media_type`]: what they are; `disposition`: how a browser presents them;
+//!   `inspector`, `isobmff`: what can be seen of them
 //! - [`engine`]: what moves them, and where to; `transfer`: in which way; `upload`: sending them
 //! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
 //! - [`room`]: what one of them takes of it, while it moves and while it crawls
@@ -17,6 +18,9 @@ pub mod room;
 pub mod slots;
 pub mod source;
 
+mod disposition;
+mod inspector;
+mod isobmff;
 mod resume;
 mod shares;
 mod transfer;
@@ -37,10 +41,12 @@ use temporalio_sdk::activities::ActivityContext;
 use self::{
     checkpoint::{Journal, PersistCheckpoint, UploadCheckpoint},
     engine::{Destination, PREDICTION},
+    inspector::Inspector,
+    media_type::MediaType,
     resume::Resume,
     room::Room,
-    source::{OpenError, Source},
-    transfer::transfer,
+    source::{Hints, OpenError, Source},
+    transfer::{Stored, transfer},
 };
 pub use self::{engine::Engine, memory::Memory, source::Sources};
 use crate::{
@@ -101,27 +107,19 @@ pub async fn persist(
         result
     };
     let result = heartbeat.end(result).await;
-    result.map(
-        |UploadedObject {
-             s3_key,
-             content_type,
-             size,
-             sha256,
-             ..
-         }| {
-            metrics::stored(size);
-            let completed_at = timestamp(SystemTime::now());
-            StoredMedia {
-                s3_key,
-                content_type,
-                size,
-                sha256,
-                attempts,
-                started_at,
-                completed_at,
-            }
-        },
-    )
+    result.map(|Stored { object, facts }| {
+        metrics::stored(object.size);
+        StoredMedia {
+            s3_key: object.s3_key,
+            content_type: object.content_type,
+            size: object.size,
+            sha256: object.sha256,
+            facts,
+            attempts,
+            started_at,
+            completed_at: timestamp(SystemTime::now()),
+        }
+    })
 }
 
 /// One attempt.
@@ -135,20 +133,20 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The steps of an attempt, in their order.
-    async fn run(
-        &self,
-        attempt: u32,
-        earlier: PersistCheckpoint,
-    ) -> Result<UploadedObject, Failure> {
+    async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
         self.journal.continue_from(&earlier);
         if attempt > 1
-            && let Some(stored) = self.find_stored(earlier.sent.as_ref()).await?
+            && let Some(stored) = self.find_stored(&earlier).await?
         {
             return Ok(stored);
         }
         let mut room = Room::enter(&self.engine.memory, self.input.tenant.as_ref()).await?;
+        let facts = earlier.facts;
         let upload = match self.resume(earlier).await? {
-            Resume::Complete(upload, sent) => return self.complete(&upload, sent).await,
+            Resume::Complete(upload, object) => {
+                self.complete(&upload, &object).await?;
+                return Ok(Stored { object, facts });
+            }
             Resume::Continue(upload) => Some(upload),
             Resume::Begin | Resume::Abandon(_) => None,
         };
@@ -176,7 +174,7 @@ impl Attempt<'_> {
         source: Source,
         upload: Option<UploadCheckpoint>,
         room: &mut Room,
-    ) -> Result<UploadedObject, Failure> {
+    ) -> Result<Stored, Failure> {
         let (engine, to) = (self.engine, self.destination());
         let streams = engine.streams();
         let sent = Box::pin(transfer(engine, &to, source, upload, self.journal, room)).await;
@@ -198,46 +196,66 @@ impl Attempt<'_> {
             job_id: self.input.job_id.clone(),
             prediction_id: self.input.prediction.id.to_string(),
             index: self.input.index,
+            name: self.input.name.clone(),
             existing: existing(self.input),
         }
     }
 
     /// What an attempt before this one has stored already, if it could not tell.
-    async fn find_stored(
-        &self,
-        sent: Option<&UploadedObject>,
-    ) -> Result<Option<UploadedObject>, Failure> {
-        if let Some(sent) = sent {
+    async fn find_stored(&self, earlier: &PersistCheckpoint) -> Result<Option<Stored>, Failure> {
+        if let Some(sent) = &earlier.sent {
             let head = self.engine.storage.head(&sent.s3_key).await?;
             let is_there = head.is_some_and(|head| self.is_ours(&head) && head.may_be(sent));
-            return Ok(is_there.then(|| sent.clone()));
+            return Ok(is_there.then(|| Stored {
+                object: sent.clone(),
+                facts: earlier.facts,
+            }));
         }
         let Some((s3_key, head)) = self.present().await? else {
             return Ok(None);
         };
-        Ok(head.sha256.map(|sha256| UploadedObject {
+        let Some(sha256) = head.sha256 else {
+            return Ok(None);
+        };
+        let object = UploadedObject {
             s3_key,
             content_type: head.content_type,
             size: head.size,
             sha256,
             checksum: None,
-        }))
+        };
+        self.described(object).await.map(Some)
     }
 
     /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: an object is
     /// in the store as a whole or not at all.
-    async fn recover(&self) -> Result<Option<UploadedObject>, Failure> {
+    async fn recover(&self) -> Result<Option<Stored>, Failure> {
         let Some((s3_key, head)) = self.present().await? else {
             return Ok(None);
         };
         let digest = self.engine.storage.digest(&s3_key).await?;
-        Ok(Some(UploadedObject {
+        let object = UploadedObject {
             s3_key,
             content_type: head.content_type,
             size: digest.size(),
             sha256: digest.sha256(),
             checksum: None,
-        }))
+        };
+        self.described(object).await.map(Some)
+    }
+
+    /// What can be seen of an object by its beginning.
+    async fn described(&self, object: UploadedObject) -> Result<Stored, Failure> {
+        let storage = &self.engine.storage;
+        let head = storage
+            .read_beginning(&object.s3_key, media_type::HEAD)
+            .await?;
+        let mut inspector = Inspector::begin(&head, MediaType::of(&head, &Hints::default()));
+        inspector.update(&head);
+        Ok(Stored {
+            object,
+            facts: inspector.facts(),
+        })
     }
 
     /// What is stored of this very output, whichever type it had.
@@ -278,13 +296,13 @@ impl Attempt<'_> {
     async fn complete(
         &self,
         upload: &UploadCheckpoint,
-        sent: UploadedObject,
-    ) -> Result<UploadedObject, Failure> {
-        let storage = &self.engine.storage;
-        storage
-            .complete_upload(&upload.upload(), &upload.parts, &sent, existing(self.input))
-            .await?;
-        Ok(sent)
+        sent: &UploadedObject,
+    ) -> Result<(), Failure> {
+        let (storage, existing) = (&self.engine.storage, existing(self.input));
+        let (upload, parts) = (upload.upload(), &upload.parts);
+        Ok(storage
+            .complete_upload(&upload, parts, sent, existing)
+            .await?)
     }
 
     /// Opens the source, where an upload is under way at the place that it has reached. A file may be there a little later than
@@ -308,7 +326,7 @@ impl Attempt<'_> {
         let mut pause = FIRST_PAUSE;
         let mut address = match &self.input.source {
             OutputSource::Url(url) => url.clone(),
-            OutputSource::Prediction => self.told().await?,
+            OutputSource::Prediction | OutputSource::Withheld => self.told().await?,
         };
         for look in 0.. {
             let failure = match self.open_at(&address, upload).await {
@@ -343,9 +361,10 @@ impl Attempt<'_> {
         unreachable!("it looks without end")
     }
 
-    /// The failure that a source is which is called a picture and is a page. A part of a file has no beginning to look at.
+    /// The failure that a source is which is called a picture and is a page. A part of a file has no beginning to look at, and
+    /// what the provider itself answers is no page of a host's.
     async fn error_page(&self, source: &mut Source) -> Result<Option<Failure>, Failure> {
-        if source.position() > 0 {
+        if source.position() > 0 || source.is_inline() {
             return Ok(None);
         }
         let head = source.peek(media_type::HEAD).await?;

@@ -8,11 +8,12 @@
 //! Whatever is buffered comes out of one budget for the process.
 
 use darkroom_storage::{UploadedObject, digest::Digest};
-use darkroom_workflows::failure::FailureType;
+use darkroom_workflows::{failure::FailureType, job::MediaFacts};
 
 use super::{
     checkpoint::{Journal, UploadCheckpoint},
     engine::{BUFFER, Destination, Engine},
+    inspector::Inspector,
     media_type::{self, MediaType},
     room::Room,
     source::Source,
@@ -32,21 +33,24 @@ pub(super) async fn transfer(
     left: Option<UploadCheckpoint>,
     journal: &Journal<'_>,
     room: &mut Room,
-) -> Result<UploadedObject, Failure> {
+) -> Result<Stored, Failure> {
     journal.note(|checkpoint| checkpoint.progress.bytes_total = source.length());
     if let Some(left) = left.filter(|left| left.bytes == source.position())
         && let Some(digest) = Digest::restore(&left.digest, left.bytes)
     {
         let object = left.object(to);
-        let transfer = Transfer {
+        let upload = left.upload();
+        let mut transfer = Transfer {
             engine,
             object: &object,
             journal,
             source,
             digest,
+            inspector: left.inspector,
             room,
         };
-        return transfer.in_parts(&left.upload(), left.parts, None).await;
+        let object = transfer.in_parts(&upload, left.parts, None).await?;
+        return Ok(transfer.stored(object));
     }
     let head = room.wait(source.peek(media_type::HEAD)).await??;
     if head.is_empty() {
@@ -55,20 +59,39 @@ pub(super) async fn transfer(
             "the source is empty",
         ));
     }
-    let object = to.object(MediaType::of(&head, source.hints()));
-    let transfer = Transfer {
+    let media_type = MediaType::of(&head, source.hints());
+    let object = to.object(media_type);
+    let mut transfer = Transfer {
         engine,
         object: &object,
         journal,
         source,
         digest: Digest::new(),
+        inspector: Inspector::begin(&head, media_type),
         room,
     };
-    match transfer.source.length() {
-        Some(length) if length <= BUFFER as u64 => transfer.buffered(length).await,
+    let stored = match transfer.source.length() {
+        Some(length) if length <= BUFFER as u64 => transfer.buffered(length).await?,
         Some(length) if engine.streams() && length <= engine.stream_max => {
-            Box::pin(transfer.streamed(length)).await
+            Box::pin(transfer.streamed(length)).await?
         }
-        Some(_) | None => transfer.begin_parts().await,
+        Some(_) | None => transfer.begin_parts().await?,
+    };
+    Ok(transfer.stored(stored))
+}
+
+/// An output in the store, and what was seen of it.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) object: UploadedObject,
+    pub(super) facts: MediaFacts,
+}
+
+impl Transfer<'_> {
+    fn stored(&self, object: UploadedObject) -> Stored {
+        Stored {
+            object,
+            facts: self.inspector.facts(),
+        }
     }
 }

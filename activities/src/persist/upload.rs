@@ -16,6 +16,7 @@ use futures::future::Either;
 use super::{
     checkpoint::{Journal, UploadCheckpoint},
     engine::{BUFFER, Engine},
+    inspector::Inspector,
     memory::Reserved,
     room::Room,
     source::Source,
@@ -35,6 +36,7 @@ pub(super) struct Transfer<'a> {
     pub(super) journal: &'a Journal<'a>,
     pub(super) source: Source,
     pub(super) digest: Digest,
+    pub(super) inspector: Inspector,
     pub(super) room: &'a mut Room,
 }
 
@@ -46,13 +48,13 @@ pub(super) struct Buffer {
 
 impl Transfer<'_> {
     /// Sends a source that fits into memory in one request.
-    pub(super) async fn buffered(mut self, length: u64) -> Result<UploadedObject, Failure> {
+    pub(super) async fn buffered(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         let buffer = self.fill(usize::try_from(length).unwrap_or(BUFFER)).await?;
         self.put(buffer.bytes).await
     }
 
     /// Sends a source of known length in one request while it arrives.
-    pub(super) async fn streamed(mut self, length: u64) -> Result<UploadedObject, Failure> {
+    pub(super) async fn streamed(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         let storage = &self.engine.storage;
         let refused = match storage.put_streaming(self.object, length).await {
             Ok((frames, answer)) => match self.send_while_arriving(frames, answer).await {
@@ -93,7 +95,7 @@ impl Transfer<'_> {
             let Some(chunk) = self.chunk(usize::MAX).await? else {
                 return Err(too_short());
             };
-            self.digest.update(&chunk);
+            self.take_in(&chunk);
         }
         let sent = UploadedObject::new(self.object, &self.digest, None);
         self.engine.storage.compare(&sent).await?;
@@ -116,7 +118,7 @@ impl Transfer<'_> {
     }
 
     /// Begins to send a source in parts, unless it turns out to fit into one request.
-    pub(super) async fn begin_parts(mut self) -> Result<UploadedObject, Failure> {
+    pub(super) async fn begin_parts(&mut self) -> Result<UploadedObject, Failure> {
         let buffers = self.source.length().is_none() || !self.engine.streams();
         let first = if buffers {
             Some(self.fill(BUFFER).await?)
@@ -136,6 +138,7 @@ impl Transfer<'_> {
             parts: Vec::new(),
             bytes: 0,
             digest: Digest::new().save(),
+            inspector: self.inspector.clone(),
         };
         let recorded = self
             .journal
@@ -150,7 +153,7 @@ impl Transfer<'_> {
 
     /// Sends the rest of a source in parts, and makes them one object.
     pub(super) async fn in_parts(
-        mut self,
+        &mut self,
         upload: &Upload,
         mut parts: Vec<UploadedPart>,
         first: Option<Buffer>,
@@ -190,7 +193,7 @@ impl Transfer<'_> {
             };
             part.crc32 = crc32;
             parts.push(part);
-            self.keep(parts, &self.digest.clone());
+            self.keep(parts, &self.digest, &self.inspector);
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ impl Transfer<'_> {
         };
         while !buffer.bytes.is_empty() {
             let is_last = buffer.bytes.len() < BUFFER;
-            let digest = self.digest.clone();
+            let (digest, inspector) = (self.digest.clone(), self.inspector.clone());
             let send = async {
                 let storage = &self.engine.storage;
                 let bytes = buffer.bytes.clone();
@@ -226,7 +229,7 @@ impl Transfer<'_> {
             };
             let (part, next) = futures::try_join!(send, fill)?;
             parts.push(part);
-            self.keep(parts, &digest);
+            self.keep(parts, &digest, &inspector);
             match next {
                 Some(next) => buffer = next,
                 None => break,
@@ -240,12 +243,13 @@ impl Transfer<'_> {
     }
 
     /// Notes which parts are there, and the digest up to their end.
-    fn keep(&self, parts: &[UploadedPart], digest: &Digest) {
+    fn keep(&self, parts: &[UploadedPart], digest: &Digest, inspector: &Inspector) {
         self.journal.note(|checkpoint| {
             if let Some(upload) = &mut checkpoint.upload {
                 upload.parts = parts.to_vec();
                 upload.bytes = digest.size();
                 upload.digest = digest.save();
+                upload.inspector.clone_from(inspector);
             }
         });
     }
@@ -259,6 +263,12 @@ impl Transfer<'_> {
         Ok(chunk)
     }
 
+    /// Hashes bytes as they pass, and looks at them.
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.inspector.update(bytes);
+    }
+
     /// Reads up to this many bytes into memory; fewer only at the end of the source.
     async fn fill(&mut self, size: usize) -> Result<Buffer, Failure> {
         let reserved = self.room.buffer(size).await?;
@@ -267,7 +277,7 @@ impl Transfer<'_> {
             let Some(chunk) = self.chunk(size - bytes.len()).await? else {
                 break;
             };
-            self.digest.update(&chunk);
+            self.take_in(&chunk);
             bytes.extend_from_slice(&chunk);
             self.journal.advance_to(self.digest.size());
         }
@@ -304,7 +314,7 @@ impl Transfer<'_> {
             let Some(chunk) = self.chunk(most).await? else {
                 return Err(too_short().into());
             };
-            self.digest.update(&chunk);
+            self.take_in(&chunk);
             let sending = tokio::time::timeout(STORE_SILENCE, frames.send(chunk));
             if let Err(Closed) = sending.await.map_err(|_| StorageError::TooSlow)? {
                 return Ok(None);
@@ -324,9 +334,10 @@ impl Transfer<'_> {
     /// Records what was sent, so that a later attempt knows what was stored although the answer was lost. If Temporal is away,
     /// the work goes on: what is stored can be found, and its source may be gone by the time that Temporal is back.
     async fn tell_what_is_sent(&self, sent: &UploadedObject) {
-        let recorded = self
-            .journal
-            .record(|checkpoint| checkpoint.sent = Some(sent.clone()));
+        let recorded = self.journal.record(|checkpoint| {
+            checkpoint.sent = Some(sent.clone());
+            checkpoint.facts = self.inspector.facts();
+        });
         if let Err(failure) = recorded.await {
             tracing::debug!(%failure, "what was sent is not recorded");
         }

@@ -247,7 +247,7 @@ impl Told<'_> {
     fn ended(&mut self, ended: EndedPrediction) {
         if let Ok(outputs) = ended.outputs() {
             let prediction = &ended.state.prediction.id;
-            self.state.made(outputs.len(), prediction);
+            self.state.made(outputs, prediction);
         }
         self.state.bought(ended.state);
     }

@@ -70,6 +70,9 @@ struct ProviderResource {
     expires_at: Option<Timestamp>,
     /// The provider's own words on a failure.
     error: Option<String>,
+    /// How many outputs it made, beside `num_outputs`, and what it said beside them.
+    outputs_made: Option<u32>,
+    output: Option<Value>,
     metrics: Map<String, Value>,
 }
 
@@ -77,6 +80,8 @@ struct ProviderResource {
 #[derive(Serialize)]
 struct MediaResource {
     index: u32,
+    /// What the provider calls it.
+    name: Option<String>,
     status: MediaStatus,
     /// Leads to the output for as long as the job is known.
     media_url: Option<String>,
@@ -89,6 +94,12 @@ struct MediaResource {
     bytes_done: Option<u64>,
     bytes_total: Option<u64>,
     sha256: Option<String>,
+    /// What was seen of a picture or a video; null where it was not.
+    width: Option<u32>,
+    height: Option<u32>,
+    duration_ms: Option<u64>,
+    /// Whether it carries Content Credentials.
+    c2pa: Option<bool>,
     attempts: Option<u32>,
     error: Option<JobError>,
     error_message: Option<String>,
@@ -217,6 +228,8 @@ impl ProviderResource {
             completed_at: None,
             expires_at: None,
             error: None,
+            outputs_made: None,
+            output: None,
             metrics: Map::new(),
         }
     }
@@ -234,6 +247,8 @@ impl From<ProviderState> for ProviderResource {
             completed_at: state.completed_at,
             expires_at: state.expires_at,
             error: state.error,
+            outputs_made: state.outputs_made,
+            output: state.output,
             metrics: state.metrics,
         }
     }
@@ -271,6 +286,10 @@ impl MediaResource {
                 resource.bytes_done = Some(stored.size);
                 resource.bytes_total = Some(stored.size);
                 resource.sha256 = Some(stored.sha256);
+                resource.width = stored.facts.width;
+                resource.height = stored.facts.height;
+                resource.duration_ms = stored.facts.duration_ms;
+                resource.c2pa = Some(stored.facts.c2pa);
                 resource.attempts = Some(stored.attempts);
                 resource.started_at = Some(stored.started_at);
                 resource.completed_at = Some(stored.completed_at);
@@ -282,6 +301,7 @@ impl MediaResource {
     fn without_particulars(media: &Media) -> Self {
         Self {
             index: media.index,
+            name: media.name.clone(),
             status: media.status(),
             media_url: None,
             s3_key: None,
@@ -291,6 +311,10 @@ impl MediaResource {
             bytes_done: None,
             bytes_total: None,
             sha256: None,
+            width: None,
+            height: None,
+            duration_ms: None,
+            c2pa: None,
             attempts: None,
             error: None,
             error_message: None,

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use darkroom_workflows::{
     failure::FailureType,
-    job::{JobState, JobStatus, MediaStatus, PredictionStatus, ProviderState, timestamp},
+    job::{JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState, timestamp},
     media_generation::Start,
 };
 use jiff::Timestamp;
@@ -80,7 +80,8 @@ pub(super) async fn retry(
     create::start(context, ended.clone(), start, reuse, request_id).await?;
     context.views.forget(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
-    let view = View::of(context, Snapshot::fresh(ended.clone().retried(now))).await?;
+    let retried = ended.clone().retried(now, start == Start::Regenerate);
+    let view = View::of(context, Snapshot::fresh(retried)).await?;
     Ok(describe(&view, StatusCode::ACCEPTED)
         .header(header::LOCATION, format!("/v1/jobs/{job_id}"))
         .body(view.body.clone()))
@@ -120,7 +121,11 @@ fn start_of(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<Start,
 /// Whether what was bought may still yield what is missing.
 fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Result<(), Problem> {
     const WOULD: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
-    let missing = ended.media.len() - ended.count(MediaStatus::Completed);
+    let missing = ended
+        .media
+        .iter()
+        .filter(|media| may_be_fetched(media))
+        .count();
     let is_without_files = ended.error.as_ref().is_some_and(|error| {
         matches!(
             error.kind,
@@ -128,7 +133,9 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
         )
     });
     match provider.status {
-        PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted => {
+        PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted
+            if missing == 0 =>
+        {
             let detail = format!("the generation itself did not succeed; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
@@ -136,29 +143,37 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
             let detail = format!("the generation yielded no files that can be stored; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
-        PredictionStatus::Starting | PredictionStatus::Processing | PredictionStatus::Succeeded => {
-            match provider.expires_at {
-                Some(expires_at) if expires_at <= now => {
-                    let detail = match missing {
-                        0 => format!("the provider removed the outputs at {expires_at}; {WOULD}"),
-                        _ => format!(
-                            "the provider removed the {missing} missing outputs at {expires_at}; {WOULD}"
-                        ),
-                    };
-                    Err(Problem::new(Kind::SourcesExpired, detail))
-                }
-                _ => Ok(()),
-            }
+        PredictionStatus::Succeeded if missing == 0 && !ended.media.is_empty() => {
+            let detail = format!("what is missing was not made; {WOULD}");
+            Err(Problem::new(Kind::GenerationNeeded, detail))
         }
+        _ => match provider.expires_at {
+            Some(expires_at) if expires_at <= now => {
+                let detail = match missing {
+                    0 => format!("the provider removed the outputs at {expires_at}; {WOULD}"),
+                    _ => format!(
+                        "the provider removed the {missing} missing outputs at {expires_at}; {WOULD}"
+                    ),
+                };
+                Err(Problem::new(Kind::SourcesExpired, detail))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Whether an output was made and is not stored.
+fn may_be_fetched(media: &Media) -> bool {
+    match &media.outcome {
+        MediaOutcome::Completed(_) => false,
+        MediaOutcome::Failed { error, .. } => error.kind != FailureType::OutputNotMade,
+        MediaOutcome::Pending | MediaOutcome::Canceled => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use darkroom_workflows::{
-        failure::{FailureType, JobError},
-        job::{Media, MediaOutcome},
-    };
+    use darkroom_workflows::failure::{FailureType, JobError};
     use jiff::SignedDuration;
     use serde_json::json;
 
@@ -191,6 +206,7 @@ mod tests {
             provider: Some(provider(PredictionStatus::Succeeded, expires_in)),
             media: vec![Media {
                 index: 0,
+                name: None,
                 outcome: MediaOutcome::Failed {
                     error,
                     attempts: Some(1),

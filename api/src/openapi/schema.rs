@@ -185,6 +185,8 @@ pub(crate) enum WebhookEvent {
 pub(crate) struct Media {
     /// Its position among the provider's outputs, from 0.
     index: u32,
+    /// Where in the provider's answer it stands, such as `vocals` or `stems[0].url`, where that is more than its position.
+    name: Option<String>,
     status: MediaStatus,
     /// Leads to the output for as long as the job is known.
     media_url: Option<String>,
@@ -202,6 +204,14 @@ pub(crate) struct Media {
     bytes_total: Option<u64>,
     /// The SHA-256 of its bytes in hexadecimal.
     sha256: Option<String>,
+    /// The width of a picture or a video in pixels, where it can be told.
+    width: Option<u32>,
+    /// Its height in pixels.
+    height: Option<u32>,
+    /// The length of an MP4 or a MOV in milliseconds.
+    duration_ms: Option<u64>,
+    /// Whether it carries Content Credentials (C2PA), which are stored as they are and not verified.
+    c2pa: Option<bool>,
     /// How many attempts it took.
     attempts: Option<u32>,
     /// Why it could not be stored.
@@ -243,6 +253,10 @@ pub(crate) struct Provider {
     expires_at: Option<String>,
     /// The provider's own words on a failure.
     error: Option<String>,
+    /// How many outputs it made, those included that it withheld; `num_outputs` were asked for.
+    outputs_made: Option<u32>,
+    /// What it answered beside its files, each of which is `{"media": index}` here; null if there is nothing else, or over 64 KiB.
+    output: Option<Any<Value>>,
     /// What the provider measured, as it says it.
     metrics: Any<Map<String, Value>>,
 }

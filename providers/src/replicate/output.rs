@@ -1,169 +1,483 @@
 //! Finding the files in a prediction's output, which is any JSON. It is read in one go: files that are in the answer itself may
-//! be large, and are skipped unless one is asked for.
+//! be large, and are skipped unless one is asked for. What is not a file is kept, as far as it is small.
 
 use std::fmt;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::{Map, Value, json};
+use url::Url;
 
-use crate::provider::Output;
+use crate::provider::{Output, Place};
 
-/// The files of an output. They may be anywhere in it: a string, a list, an object, nested. Other strings are text.
-#[derive(Debug)]
+/// The most of an output that is kept beside its files, in bytes of its texts and names.
+const MAX_REST: usize = 64 * 1024;
+
+/// The longest name of a file, in characters.
+const MAX_NAME: usize = 200;
+
+/// The files of an output. They may be anywhere in it: a string, a list, an object, nested. Other strings are text; an output
+/// without a single file is one itself, so that it can be had as one.
+#[derive(Debug, Default)]
 pub(super) struct Files {
     pub(super) files: Vec<Output>,
-    /// Whether there is no output at all.
-    pub(super) is_null: bool,
-}
-
-impl Default for Files {
-    fn default() -> Self {
-        Self {
-            files: Vec::new(),
-            is_null: true,
-        }
-    }
+    /// The output without its files, each of which is `{"media": position}` there; null if there is nothing else in it, or too much.
+    pub(super) rest: Value,
+    /// Whether there is an output at all.
+    pub(super) is_some: bool,
 }
 
 impl<'de> Deserialize<'de> for Files {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut files = Vec::new();
-        let is_null = Walk(&mut |text: &str| {
-            if text.starts_with("data:") {
-                files.push(Output::Inline);
-            } else if text.starts_with("https:") || text.starts_with("http:") {
-                files.push(Output::Url(text.to_owned()));
-            }
-        })
-        .deserialize(deserializer)?;
-        Ok(Self { files, is_null })
+        Ok(Found::read(deserializer, None)?.into_files())
     }
 }
 
 /// The file at this position of the output in an answer, as a URL.
 pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serde_json::Error> {
-    struct Output<'a>(usize, &'a mut Option<String>);
-
-    impl<'de> Visitor<'de> for Output<'_> {
-        type Value = ();
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("a prediction")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            let Self(mut position, found) = self;
-            while let Some(key) = map.next_key::<String>()? {
-                if key != "output" {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                map.next_value_seed(Walk(&mut |text: &str| {
-                    let is_file = ["https:", "http:", "data:"]
-                        .iter()
-                        .any(|scheme| text.starts_with(scheme));
-                    match position {
-                        _ if !is_file => {}
-                        0 if found.is_none() => *found = Some(text.to_owned()),
-                        _ => position = position.saturating_sub(1),
-                    }
-                }))?;
-            }
-            Ok(())
-        }
+    /// An answer of which only the files are looked at.
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default, deserialize_with = "found")]
+        output: Option<Found>,
     }
 
-    let mut found = None;
-    serde_json::Deserializer::from_slice(answer).deserialize_map(Output(position, &mut found))?;
-    Ok(found)
+    fn found<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Found>, D::Error> {
+        Found::read(deserializer, None).map(Some)
+    }
+
+    let Some(found) = serde_json::from_slice::<Answer>(answer)?.output else {
+        return Ok(None);
+    };
+    if found.items.is_empty() {
+        return if found.has_more && position == 0 {
+            whole(answer).map(Some)
+        } else {
+            Ok(None)
+        };
+    }
+    let Some(number) = found.positions().nth(position) else {
+        return Ok(None);
+    };
+    let mut text = None;
+    let wanted = Wanted(number, &mut text);
+    serde_json::Deserializer::from_slice(answer).deserialize_map(wanted)?;
+    Ok(text)
 }
 
-/// Shows every string of a JSON value, in order. Yields whether the value is null.
-struct Walk<'a>(&'a mut dyn FnMut(&str));
+/// The output itself as a file: text if it is one, else JSON.
+fn whole(answer: &[u8]) -> Result<String, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Answer {
+        output: Value,
+    }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = bool;
+    let output = serde_json::from_slice::<Answer>(answer)?.output;
+    let (content_type, text) = match output {
+        Value::String(text) => ("text/plain", text),
+        other => ("application/json", serde_json::to_string_pretty(&other)?),
+    };
+    let encoded = BASE64_STANDARD.encode(text);
+    Ok(format!("data:{content_type};base64,{encoded}"))
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+/// Whether a string as a whole is the address of a file, or the file itself.
+fn place(text: &str) -> Option<Place> {
+    if text.starts_with("data:") && text.contains(',') {
+        return Some(Place::Inline);
+    }
+    let is_http = text.starts_with("https:") || text.starts_with("http:");
+    let is_whole = !text.contains(char::is_whitespace);
+    let is_address = is_http && is_whole && Url::parse(text).is_ok_and(|url| url.has_host());
+    is_address.then(|| Place::Url(text.to_owned()))
+}
+
+/// What was found in an output.
+#[derive(Debug, Default)]
+struct Found {
+    items: Vec<Item>,
+    /// For each list, whether it has files, and nothing but files and nulls.
+    lists: Vec<bool>,
+    rest: Value,
+    /// Whether there is anything in it beside files, and names.
+    has_more: bool,
+    is_some: bool,
+}
+
+/// A file, or what stands where one would.
+#[derive(Debug)]
+struct Item {
+    name: Option<String>,
+    place: Place,
+    /// For a null, the list that it is in: the file was withheld, if that is a list of files.
+    list: Option<usize>,
+}
+
+impl Found {
+    fn read<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Self, D::Error> {
+        let mut found = Self::default();
+        let mut walk = Walk {
+            found: &mut found,
+            path: Vec::new(),
+            budget: MAX_REST,
+            wanted,
+        };
+        let rest = Step(&mut walk).deserialize(deserializer)?;
+        let fits = walk.budget > 0;
+        found.is_some = !rest.is_null() || !found.items.is_empty();
+        found.rest = if fits { rest } else { Value::Null };
+        Ok(found)
+    }
+
+    /// The numbers of the items that are outputs, in order.
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        let is_output = |item: &Item| item.list.is_none_or(|list| self.lists[list]);
+        let numbered = self.items.iter().enumerate();
+        numbered
+            .filter(move |(_, item)| is_output(item))
+            .map(|(number, _)| number)
+    }
+
+    fn into_files(mut self) -> Files {
+        let positions: Vec<_> = self.positions().collect();
+        let rest = if self.has_more {
+            placed(std::mem::take(&mut self.rest), &positions)
+        } else {
+            Value::Null
+        };
+        let mut numbered = self.items.into_iter().enumerate();
+        let files = positions.iter().filter_map(|position| {
+            let (_, item) = numbered.find(|(number, _)| number == position)?;
+            Some(Output {
+                name: item.name,
+                place: item.place,
+            })
+        });
+        let mut files: Vec<_> = files.collect();
+        if files.is_empty() && self.has_more {
+            files.push(Output {
+                name: None,
+                place: Place::Inline,
+            });
+        }
+        Files {
+            files,
+            rest,
+            is_some: self.is_some,
+        }
+    }
+}
+
+/// The mark of an item in what is kept of an output, until its position is known.
+const MARK: &str = "\0item";
+
+/// What is kept of an output, with positions for numbers.
+fn placed(rest: Value, positions: &[usize]) -> Value {
+    match rest {
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| placed(item, positions))
+            .collect(),
+        Value::Object(fields) => {
+            if let Some(number) = fields.get(MARK).and_then(Value::as_u64) {
+                let is_it = |at: &usize| u64::try_from(*at).ok() == Some(number);
+                return match positions.iter().position(is_it) {
+                    Some(position) => json!({"media": position}),
+                    None => Value::Null,
+                };
+            }
+            let placed = fields
+                .into_iter()
+                .map(|(name, value)| (name, placed(value, positions)));
+            Value::Object(placed.collect())
+        }
+        other => other,
+    }
+}
+
+/// A way through an output.
+struct Walk<'a> {
+    found: &'a mut Found,
+    path: Vec<Segment>,
+    /// How many bytes may still be kept.
+    budget: usize,
+    wanted: Option<Wanted<'a>>,
+}
+
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+impl Walk<'_> {
+    /// Takes an item in, and returns its mark.
+    fn item(&mut self, place: Place, list: Option<usize>) -> Value {
+        let number = self.found.items.len();
+        let name = self.name();
+        self.found.has_more |= name.is_some();
+        self.found.items.push(Item { name, place, list });
+        json!({MARK: number})
+    }
+
+    /// Where an item stands, unless that is no more than its position.
+    fn name(&self) -> Option<String> {
+        if let [] | [Segment::Index(_)] = self.path.as_slice() {
+            return None;
+        }
+        let mut name = String::new();
+        for segment in &self.path {
+            match segment {
+                Segment::Key(key) if name.is_empty() => name += key,
+                Segment::Key(key) => name.extend([".", key]),
+                Segment::Index(index) => name.extend(["[", &index.to_string(), "]"]),
+            }
+        }
+        let visible = name.chars().filter(|character| !character.is_control());
+        Some(visible.take(MAX_NAME).collect())
+    }
+
+    /// Keeps a value of so many bytes, or nothing from there on.
+    fn keep(&mut self, bytes: usize, value: impl Into<Value>) -> Value {
+        self.found.has_more = true;
+        self.budget = self.budget.saturating_sub(bytes.max(1));
+        if self.budget == 0 {
+            return Value::Null;
+        }
+        value.into()
+    }
+}
+
+/// A step of a walk: any value.
+struct Step<'a, 'b>(&'a mut Walk<'b>);
+
+impl<'de> DeserializeSeed<'de> for Step<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = bool;
+impl<'de> Visitor<'de> for Step<'_, '_> {
+    type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(self.0.keep(1, value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(self.0.keep(8, value))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(self.0.keep(8, value))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(self.0.keep(8, value))
     }
 
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(true)
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        (self.0)(text);
-        Ok(false)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
-        while items.next_element_seed(Walk(&mut *self.0))?.is_some() {}
-        Ok(false)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
-        while fields.next_key::<IgnoredAny>()?.is_some() {
-            fields.next_value_seed(Walk(&mut *self.0))?;
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        let Self(walk) = self;
+        if text.is_empty() {
+            return Ok(text.into());
         }
-        Ok(false)
+        let Some(place) = place(text) else {
+            return Ok(walk.keep(text.len(), text));
+        };
+        if let Some(Wanted(number, found)) = &mut walk.wanted
+            && *number == walk.found.items.len()
+        {
+            **found = Some(text.to_owned());
+        }
+        Ok(walk.item(place, None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let Self(walk) = self;
+        let list = walk.found.lists.len();
+        walk.found.lists.push(false);
+        let (mut values, mut others) = (Vec::new(), false);
+        loop {
+            walk.path.push(Segment::Index(values.len()));
+            let before = walk.found.items.len();
+            let value = items.next_element_seed(Step(&mut *walk));
+            let value = match value {
+                Ok(Some(Value::Null)) if before == walk.found.items.len() => {
+                    walk.budget = walk.budget.saturating_sub(1);
+                    Some(walk.item(Place::Withheld, Some(list)))
+                }
+                Ok(Some(value)) => {
+                    others |= value.get(MARK).is_none();
+                    Some(value)
+                }
+                Ok(None) => None,
+                Err(error) => return Err(error),
+            };
+            walk.path.pop();
+            match value {
+                Some(value) => values.push(value),
+                None => break,
+            }
+        }
+        walk.found.lists[list] = !others && !values.is_empty();
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let Self(walk) = self;
+        let mut kept = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            walk.budget = walk.budget.saturating_sub(key.len() + 1);
+            walk.path.push(Segment::Key(key.clone()));
+            let value = fields.next_value_seed(Step(&mut *walk))?;
+            walk.path.pop();
+            if walk.budget > 0 {
+                kept.insert(key, value);
+            }
+        }
+        Ok(Value::Object(kept))
+    }
+}
+
+/// The item of this number, and where its text is put.
+struct Wanted<'a>(usize, &'a mut Option<String>);
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a prediction")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "output" {
+                let mut found = Found::default();
+                let mut walk = Walk {
+                    found: &mut found,
+                    path: Vec::new(),
+                    budget: MAX_REST,
+                    wanted: Some(Wanted(self.0, &mut *self.1)),
+                };
+                map.next_value_seed(Step(&mut walk))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
-    fn url(text: &str) -> Output {
-        Output::Url(text.to_owned())
+    fn files(output: &Value) -> Files {
+        serde_json::from_value(output.clone()).unwrap()
+    }
+
+    fn url(name: Option<&str>, text: &str) -> Output {
+        Output {
+            name: name.map(str::to_owned),
+            place: Place::Url(text.to_owned()),
+        }
+    }
+
+    fn other(name: Option<&str>, place: Place) -> Output {
+        Output {
+            name: name.map(str::to_owned),
+            place,
+        }
     }
 
     #[test]
-    fn files_are_found_wherever_they_are() {
-        let files = |output: Value| serde_json::from_value::<Files>(output).unwrap();
-        assert!(files(Value::Null).is_null);
+    fn files_are_found_wherever_they_are_and_keep_their_places() {
+        assert!(!files(&Value::Null).is_some);
+        for nothing in [json!([]), json!({}), json!(""), json!({"images": []})] {
+            assert_eq!(files(&nothing).files, [], "{nothing}");
+        }
         for (output, expected) in [
-            (json!("just text"), vec![]),
-            (json!("https://a/1"), vec![url("https://a/1")]),
+            (json!("https://a/1"), vec![url(None, "https://a/1")]),
             (
                 json!(["https://a/1", "caption", 3, null, true, "https://a/2"]),
-                vec![url("https://a/1"), url("https://a/2")],
+                vec![url(None, "https://a/1"), url(None, "https://a/2")],
+            ),
+            (
+                json!(["https://a/1", null, "https://a/2", null]),
+                vec![
+                    url(None, "https://a/1"),
+                    other(None, Place::Withheld),
+                    url(None, "https://a/2"),
+                    other(None, Place::Withheld),
+                ],
+            ),
+            (json!([null]), vec![other(None, Place::Withheld)]),
+            (
+                json!({"vocals": "https://a/v", "drums": null, "bpm": 120}),
+                vec![url(Some("vocals"), "https://a/v")],
+            ),
+            (
+                json!({"stems": [{"stem": "bass", "url": "https://a/b"}, {"stem": "other", "url": "https://a/o"}]}),
+                vec![
+                    url(Some("stems[0].url"), "https://a/b"),
+                    url(Some("stems[1].url"), "https://a/o"),
+                ],
             ),
             (
                 json!({"a": {"b": ["data:text/plain,x"]}, "n": 3.5, "https:": -1}),
-                vec![Output::Inline],
+                vec![other(Some("a.b[0]"), Place::Inline)],
+            ),
+            // What is no file as a whole is text, and an output without a file is one itself.
+            (json!("just text"), vec![other(None, Place::Inline)]),
+            (
+                json!("https://a/1 and more"),
+                vec![other(None, Place::Inline)],
+            ),
+            (json!("/tmp/out.png"), vec![other(None, Place::Inline)]),
+            (
+                json!({"text": "a", "scores": [1, 2]}),
+                vec![other(None, Place::Inline)],
             ),
         ] {
-            let found = files(output.clone());
-            assert_eq!((found.files, found.is_null), (expected, false), "{output}");
+            assert_eq!(files(&output).files, expected, "{output}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_an_output_is_kept_with_positions_for_files() {
+        for (output, expected) in [
+            (json!("https://a/1"), Value::Null),
+            (json!(["https://a/1", null]), Value::Null),
+            (json!("a caption"), json!("a caption")),
+            (
+                json!({"seed": 7, "files": ["https://a/1", "https://a/2"], "safe": true}),
+                json!({"seed": 7, "files": [{"media": 0}, {"media": 1}], "safe": true}),
+            ),
+            (
+                json!(["https://a/1", "caption", null, "https://a/2"]),
+                json!([{"media": 0}, "caption", null, {"media": 1}]),
+            ),
+            (
+                json!({"text": "x".repeat(70_000), "file": "https://a/1"}),
+                Value::Null,
+            ),
+        ] {
+            assert_eq!(files(&output).rest, expected);
         }
     }
 
@@ -171,12 +485,23 @@ mod tests {
     fn one_file_is_read_out_of_an_answer() {
         let answer = json!({
             "id": "x", "input": {"image": "https://input/1"},
-            "output": {"caption": "text", "files": ["data:text/plain,x", "https://a/2"]},
+            "output": {"caption": "text", "files": ["data:text/plain,x", null, "https://a/2"]},
         });
-        let answer = answer.to_string();
-        let nth = |position| nth(answer.as_bytes(), position).unwrap();
-        assert_eq!(nth(0).as_deref(), Some("data:text/plain,x"));
-        assert_eq!(nth(1).as_deref(), Some("https://a/2"));
-        assert_eq!(nth(2), None);
+        let nth = |answer: &Value, position| nth(answer.to_string().as_bytes(), position).unwrap();
+        assert_eq!(nth(&answer, 0).as_deref(), Some("data:text/plain,x"));
+        assert_eq!(nth(&answer, 1), None);
+        assert_eq!(nth(&answer, 2).as_deref(), Some("https://a/2"));
+        assert_eq!(nth(&answer, 3), None);
+        for (output, expected) in [
+            (json!("hi"), Some("data:text/plain;base64,aGk=")),
+            (
+                json!([1]),
+                Some("data:application/json;base64,WwogIDEKXQ=="),
+            ),
+            (Value::Null, None),
+        ] {
+            let answer = json!({"id": "x", "output": output});
+            assert_eq!(nth(&answer, 0).as_deref(), expected);
+        }
     }
 }

@@ -96,6 +96,7 @@ impl From<Answer> for Prediction {
                 .and_then(|at| at.checked_add(RETENTION).ok()),
             error: error.map(words),
             metrics: answer.metrics,
+            output: Some(answer.output.rest).filter(|rest| !rest.is_null()),
             ..ProviderState::new(prediction, status)
         };
         Self {
@@ -116,10 +117,10 @@ fn status(answer: &Answer) -> (PredictionStatus, Option<String>) {
         return (PredictionStatus::Processing, None);
     }
     let said = Some(format!("it ended with the unknown status {name:?}"));
-    if answer.output.is_null {
-        (PredictionStatus::Failed, said)
-    } else {
+    if answer.output.is_some {
         (PredictionStatus::Succeeded, said)
+    } else {
+        (PredictionStatus::Failed, said)
     }
 }
 

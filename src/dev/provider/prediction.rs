@@ -227,7 +227,7 @@ impl Prediction {
         let index: u32 = index.parse().ok()?;
         let script = self.script();
         let format = Format::of(&self.input);
-        let is_there = self.status(now) == PredictionStatus::Succeeded
+        let is_there = self.has_made(now)
             && !self.is_removed(now)
             && index < self.count()
             && extension == format.extension()
@@ -266,7 +266,7 @@ impl Prediction {
 
     fn output(&self, origin: &str, now: Timestamp) -> Value {
         let is_there = |after| now >= self.ends_at() + after;
-        if self.status(now) != PredictionStatus::Succeeded
+        if !self.has_made(now)
             || self.is_removed(now)
             || !self.script().outputs_after.is_none_or(is_there)
         {
@@ -276,15 +276,28 @@ impl Prediction {
             return json!(urls);
         }
         let extension = Format::of(&self.input).extension();
+        let address = |index: &dyn std::fmt::Display| {
+            format!("{origin}/files/{}/{index}.{extension}", self.id)
+        };
+        if let Some(output) = self.script().output {
+            return with_addresses(output, &|index| address(&index));
+        }
         if self.script().inline {
             let files: Value = (0..self.count())
                 .filter_map(|index| self.inline(index, extension, now))
                 .collect();
             return json!({"caption": "inline, as told", "files": files});
         }
-        (0..self.count())
-            .map(|index| format!("{origin}/files/{}/{index}.{extension}", self.id))
-            .collect()
+        (0..self.count()).map(|index| address(&index)).collect()
+    }
+
+    /// Whether there are files of it.
+    fn has_made(&self, now: Timestamp) -> bool {
+        match self.status(now) {
+            PredictionStatus::Succeeded => true,
+            PredictionStatus::Failed => self.script().fails_with_outputs,
+            _ => false,
+        }
     }
 
     fn inline(&self, index: u32, extension: &str, now: Timestamp) -> Option<String> {
@@ -345,6 +358,29 @@ fn fold(text: &str) -> u64 {
     text.bytes().fold(0, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(byte.into())
     })
+}
+
+/// An output with addresses for `{N}`.
+fn with_addresses(output: Value, address: &dyn Fn(&str) -> String) -> Value {
+    match output {
+        Value::String(text) => match text
+            .strip_prefix('{')
+            .and_then(|text| text.strip_suffix('}'))
+        {
+            Some(index) => address(index).into(),
+            None => text.into(),
+        },
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| with_addresses(item, address))
+            .collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (name, with_addresses(value, address)))
+            .collect::<Map<_, _>>()
+            .into(),
+        other => other,
+    }
 }
 
 #[cfg(test)]

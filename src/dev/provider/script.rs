@@ -55,6 +55,10 @@ pub struct Script {
     pub fail: Option<String>,
     /// Make this many files, whatever `num_outputs` says.
     pub outputs: Option<u32>,
+    /// Answer with this, in which `{N}` stands for the address of the file at position N.
+    pub output: Option<Value>,
+    /// Have made the files although it failed.
+    pub fails_with_outputs: bool,
     /// Do not have these files when they are fetched, and say that they are gone.
     pub missing: BTreeSet<u32>,
     /// Do not have the missing files for this long only.
@@ -95,6 +99,8 @@ impl Default for Script {
             inline: false,
             fail: None,
             outputs: None,
+            output: None,
+            fails_with_outputs: false,
             missing: BTreeSet::new(),
             missing_for: None,
             fail_fetches: 0,

@@ -11,7 +11,7 @@ use temporalio_workflow::{
 use super::{DAY, SOON, backoff, priority};
 use crate::{
     failure::{FailureType, JobError},
-    job::{PredictionRef, PredictionStatus, ProviderState},
+    job::{PredictionRef, ProviderState},
 };
 
 /// The most outputs that a job carries: each is an activity and a few events in one workflow's history.
@@ -59,62 +59,62 @@ pub enum CollectOutcome {
 pub struct EndedPrediction {
     /// How.
     pub state: ProviderState,
-    /// Where the outputs can be had, in the provider's order.
-    pub outputs: Vec<OutputSource>,
+    /// The outputs, in the provider's order.
+    pub outputs: Vec<MadeOutput>,
     /// Whether the provider has removed them already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub data_removed: bool,
 }
 
 impl EndedPrediction {
-    /// The outputs, of which there is one at least.
+    /// The outputs, of which one at least can be had: whatever became of the prediction, they are paid for.
     ///
     /// # Errors
-    /// If the prediction did not succeed, or not with outputs that a job can carry.
-    pub fn outputs(&self) -> Result<&[OutputSource], JobError> {
-        let ProviderState {
-            prediction,
-            status,
-            error,
-            ..
-        } = &self.state;
-        let id = &prediction.id;
+    /// If there is none, or more than a job can carry.
+    pub fn outputs(&self) -> Result<&[MadeOutput], JobError> {
+        let id = &self.state.prediction.id;
         let fail = |kind, detail| Err(JobError::new(kind, detail));
-        match status {
-            PredictionStatus::Succeeded => {}
-            PredictionStatus::Failed => {
-                let said = error.as_deref().unwrap_or("the provider gives no reason");
-                return fail(FailureType::GenerationFailed, said.to_owned());
-            }
-            PredictionStatus::Canceled | PredictionStatus::Aborted => {
-                let detail = match error {
-                    Some(said) => format!("the prediction was canceled at the provider: {said}"),
-                    None => "the prediction was canceled at the provider".to_owned(),
-                };
-                return fail(FailureType::GenerationCanceled, detail);
-            }
-            PredictionStatus::Starting | PredictionStatus::Processing => {
-                return fail(
-                    FailureType::Internal,
-                    format!("prediction {id} is not done"),
-                );
-            }
-        }
-        match self.outputs.len() {
-            0 if self.data_removed => fail(
-                FailureType::SourceExpired,
-                format!("the provider has removed the outputs of {id}"),
-            ),
-            0 => fail(
-                FailureType::NoOutputs,
-                format!("prediction {id} succeeded without a file"),
-            ),
-            1..=MAX_OUTPUTS => Ok(&self.outputs),
-            count => fail(
+        let count = self.outputs.len();
+        if count > MAX_OUTPUTS {
+            return fail(
                 FailureType::TooManyOutputs,
                 format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most"),
-            ),
+            );
         }
+        if self.outputs.iter().any(MadeOutput::is_there) {
+            return Ok(&self.outputs);
+        }
+        if let Some(error) = self.state.shortcoming() {
+            return Err(error);
+        }
+        if self.data_removed {
+            return fail(
+                FailureType::SourceExpired,
+                format!("the provider has removed the outputs of {id}"),
+            );
+        }
+        let detail = match count {
+            0 => format!("prediction {id} succeeded without a file"),
+            _ => format!("prediction {id} succeeded, and its provider withheld every file"),
+        };
+        fail(FailureType::NoOutputs, detail)
+    }
+}
+
+/// An output as a prediction made it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MadeOutput {
+    /// Where in the provider's answer it stands, where that is more than a position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it can be had.
+    pub source: OutputSource,
+}
+
+impl MadeOutput {
+    /// Whether it can be had at all.
+    fn is_there(&self) -> bool {
+        self.source != OutputSource::Withheld
     }
 }
 
@@ -126,6 +126,8 @@ pub enum OutputSource {
     Url(String),
     /// Within the prediction itself, as a `data:` URL: too large for a history, so it is asked for again.
     Prediction,
+    /// Nowhere: the provider has left it out.
+    Withheld,
 }
 
 impl std::fmt::Debug for OutputSource {
@@ -133,6 +135,7 @@ impl std::fmt::Debug for OutputSource {
         formatter.write_str(match self {
             Self::Url(_) => "Url(…)",
             Self::Prediction => "Prediction",
+            Self::Withheld => "Withheld",
         })
     }
 }
@@ -164,31 +167,84 @@ mod tests {
 
     use super::*;
 
-    fn ended(status: &str, outputs: usize, data_removed: bool) -> EndedPrediction {
+    fn ended(status: &str, outputs: &str, data_removed: bool) -> EndedPrediction {
         let state =
             json!({"name": "replicate", "prediction_id": "p", "status": status, "error": "why"});
+        let output = |letter| MadeOutput {
+            name: None,
+            source: if letter == 'w' {
+                OutputSource::Withheld
+            } else {
+                OutputSource::Prediction
+            },
+        };
         EndedPrediction {
             state: serde_json::from_value(state).unwrap(),
-            outputs: vec![OutputSource::Prediction; outputs],
+            outputs: outputs.chars().map(output).collect(),
             data_removed,
         }
     }
 
     #[test]
     fn an_end_has_outputs_or_says_why_not() {
-        for (status, outputs, data_removed, expected) in [
-            ("succeeded", 1, false, None),
-            ("succeeded", 0, false, Some(FailureType::NoOutputs)),
-            ("succeeded", 0, true, Some(FailureType::SourceExpired)),
-            ("succeeded", 501, false, Some(FailureType::TooManyOutputs)),
-            ("failed", 0, false, Some(FailureType::GenerationFailed)),
-            ("canceled", 0, false, Some(FailureType::GenerationCanceled)),
-            ("aborted", 0, false, Some(FailureType::GenerationCanceled)),
-            ("processing", 0, false, Some(FailureType::Internal)),
+        use FailureType::{GenerationCanceled, GenerationFailed, Internal};
+        let many = "m".repeat(501);
+        for (status, outputs, data_removed, expected, shortcoming) in [
+            ("succeeded", "m", false, None, None),
+            ("succeeded", "mw", false, None, None),
+            ("succeeded", "", false, Some(FailureType::NoOutputs), None),
+            ("succeeded", "ww", false, Some(FailureType::NoOutputs), None),
+            (
+                "succeeded",
+                "",
+                true,
+                Some(FailureType::SourceExpired),
+                None,
+            ),
+            (
+                "succeeded",
+                &many,
+                false,
+                Some(FailureType::TooManyOutputs),
+                None,
+            ),
+            (
+                "failed",
+                "",
+                false,
+                Some(GenerationFailed),
+                Some(GenerationFailed),
+            ),
+            (
+                "failed",
+                "w",
+                false,
+                Some(GenerationFailed),
+                Some(GenerationFailed),
+            ),
+            ("failed", "m", false, None, Some(GenerationFailed)),
+            (
+                "canceled",
+                "",
+                false,
+                Some(GenerationCanceled),
+                Some(GenerationCanceled),
+            ),
+            ("canceled", "mm", false, None, Some(GenerationCanceled)),
+            (
+                "aborted",
+                "",
+                false,
+                Some(GenerationCanceled),
+                Some(GenerationCanceled),
+            ),
+            ("processing", "", false, Some(Internal), Some(Internal)),
         ] {
             let ended = ended(status, outputs, data_removed);
             let kind = ended.outputs().err().map(|error| error.kind);
             assert_eq!(kind, expected, "{status} {outputs} {data_removed}");
+            let kind = ended.state.shortcoming().map(|error| error.kind);
+            assert_eq!(kind, shortcoming, "{status} {outputs} {data_removed}");
         }
     }
 }

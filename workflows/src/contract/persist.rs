@@ -33,6 +33,9 @@ pub struct PersistInput {
     pub index: u32,
     /// Where it can be had.
     pub source: OutputSource,
+    /// What the provider calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The format that the job asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,

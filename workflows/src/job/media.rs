@@ -10,6 +10,9 @@ use crate::failure::JobError;
 pub struct Media {
     /// Its position among the provider's outputs, from 0.
     pub index: u32,
+    /// Where in the provider's answer it stands, such as `stems[0].url`, where that is more than its position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What came of it.
     #[serde(flatten)]
     pub outcome: MediaOutcome,
@@ -70,12 +73,32 @@ pub struct StoredMedia {
     pub size: u64,
     /// The SHA-256 of its bytes in hexadecimal.
     pub sha256: String,
+    /// What was seen of it as its bytes passed.
+    #[serde(flatten)]
+    pub facts: MediaFacts,
     /// How many attempts it took.
     pub attempts: u32,
     /// When the successful attempt began.
     pub started_at: Timestamp,
     /// When it was stored.
     pub completed_at: Timestamp,
+}
+
+/// What was seen of an output; what is absent was not.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MediaFacts {
+    /// The width of a picture or a video in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Its height in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// The length of a video in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Whether it carries Content Credentials: a C2PA manifest store, unverified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub c2pa: bool,
 }
 
 #[cfg(test)]
@@ -87,6 +110,7 @@ mod tests {
     fn media_reads_flat_in_json() {
         let failed = Media {
             index: 2,
+            name: None,
             outcome: MediaOutcome::Failed {
                 error: JobError::new(FailureType::SourceExpired, "gone"),
                 attempts: Some(1),

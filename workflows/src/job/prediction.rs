@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::failure::{FailureType, JobError};
+
 /// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,6 +155,12 @@ pub struct ProviderState {
     /// The provider's own words on a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How many outputs it made, those included that it withheld; absent until it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs_made: Option<u32>,
+    /// What it said beside its files, each of which is `{"media": position}` here, if that is at most 64 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
     /// What the provider measured, as it says it: times in seconds, cost inputs.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metrics: Map<String, Value>,
@@ -171,7 +179,37 @@ impl ProviderState {
             completed_at: None,
             expires_at: None,
             error: None,
+            outputs_made: None,
+            output: None,
             metrics: Map::new(),
+        }
+    }
+    /// Why a job is not completed by what the prediction made, whatever becomes of that.
+    #[must_use]
+    pub fn shortcoming(&self) -> Option<JobError> {
+        let Self {
+            prediction,
+            status,
+            error,
+            ..
+        } = self;
+        match status {
+            PredictionStatus::Succeeded => None,
+            PredictionStatus::Failed => {
+                let said = error.as_deref().unwrap_or("the provider gives no reason");
+                Some(JobError::new(FailureType::GenerationFailed, said))
+            }
+            PredictionStatus::Canceled | PredictionStatus::Aborted => {
+                let detail = match error {
+                    Some(said) => format!("the prediction was canceled at the provider: {said}"),
+                    None => "the prediction was canceled at the provider".to_owned(),
+                };
+                Some(JobError::new(FailureType::GenerationCanceled, detail))
+            }
+            PredictionStatus::Starting | PredictionStatus::Processing => Some(JobError::new(
+                FailureType::Internal,
+                format!("prediction {} is not done", prediction.id),
+            )),
         }
     }
 }

@@ -30,8 +30,8 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// The ending of a job by what became of its outputs, and of a request to stop.
-    pub(super) fn of(media: &[Media], stop: Option<Stop>) -> Self {
+    /// The ending of a job by what became of its outputs, of a request to stop, and of the prediction.
+    pub(super) fn of(media: &[Media], stop: Option<Stop>, shortcoming: Option<JobError>) -> Self {
         let count = |status| {
             media
                 .iter()
@@ -51,8 +51,11 @@ impl Ending {
             Some(_) | None => {}
         }
         let failed = media.len() - stored;
-        if failed == 0 {
-            return Self::Completed;
+        match shortcoming {
+            Some(shortcoming) if stored == 0 => return Self::Failed(shortcoming),
+            Some(shortcoming) => return Self::Partial(shortcoming),
+            None if failed == 0 => return Self::Completed,
+            None => {}
         }
         let first = media.iter().find_map(|media| match &media.outcome {
             MediaOutcome::Failed { error, .. } => Some(format!(
@@ -202,7 +205,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::StoredMedia;
+    use crate::job::{MediaFacts, StoredMedia};
 
     fn media(outcomes: &str) -> Vec<Media> {
         let outcome = |letter| match letter {
@@ -211,6 +214,7 @@ mod tests {
                 content_type: String::new(),
                 size: 1,
                 sha256: String::new(),
+                facts: MediaFacts::default(),
                 attempts: 1,
                 started_at: Timestamp::UNIX_EPOCH,
                 completed_at: Timestamp::UNIX_EPOCH,
@@ -226,9 +230,22 @@ mod tests {
             .zip(0..)
             .map(|(letter, index)| Media {
                 index,
+                name: None,
                 outcome: outcome(letter),
             })
             .collect()
+    }
+
+    #[test]
+    fn what_a_failed_prediction_made_is_kept_and_is_not_all() {
+        use crate::job::JobStatus::{Failed, Partial};
+        for (outcomes, expected) in [("cc", Partial), ("cf", Partial), ("ff", Failed)] {
+            let shortcoming = JobError::new(FailureType::GenerationFailed, "out of memory");
+            let ending = Ending::of(&media(outcomes), None, Some(shortcoming));
+            let (status, error) = ending.into_status();
+            assert_eq!(status, expected, "{outcomes}");
+            assert_eq!(error.unwrap().kind, FailureType::GenerationFailed);
+        }
     }
 
     #[test]
@@ -246,7 +263,7 @@ mod tests {
             ("cx", Some(Stop::DeadlineExceeded), Partial),
             ("xx", Some(Stop::DeadlineExceeded), Failed),
         ] {
-            let (status, error) = Ending::of(&media(outcomes), stop).into_status();
+            let (status, error) = Ending::of(&media(outcomes), stop, None).into_status();
             assert_eq!(status, expected, "{outcomes} {stop:?}");
             assert_eq!(
                 error.is_some(),

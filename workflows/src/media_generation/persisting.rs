@@ -16,14 +16,20 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    contract::{self, Activities, collect::OutputSource, persist::PersistInput},
-    failure::read_activity_failure,
+    contract::{
+        self, Activities,
+        collect::{MadeOutput, OutputSource},
+        persist::PersistInput,
+    },
+    failure::{JobError, read_activity_failure},
     job::{MediaOutcome, MediaStatus, ProviderState, Stage, timestamp},
 };
 
 /// What was made and is to be stored.
 pub(super) struct Made {
     inputs: Vec<PersistInput>,
+    /// Why the job is not completed by them.
+    shortcoming: Option<JobError>,
     expires_at: Option<Timestamp>,
 }
 
@@ -32,12 +38,12 @@ impl Made {
     pub(super) fn of(
         ctx: &WorkflowContext<MediaGeneration>,
         provider: &ProviderState,
-        outputs: &[OutputSource],
+        outputs: &[MadeOutput],
     ) -> Self {
-        update(ctx, |job| job.made(outputs.len(), &provider.prediction.id));
+        update(ctx, |job| job.made(outputs, &provider.prediction.id));
         Self::pending(ctx, provider, |index| {
             let position = usize::try_from(index).unwrap_or(usize::MAX);
-            outputs.get(position).cloned()
+            outputs.get(position).map(|output| output.source.clone())
         })
     }
 
@@ -63,6 +69,7 @@ impl Made {
                     tenant: state.tenant.clone(),
                     prediction: provider.prediction.clone(),
                     index: media.index,
+                    name: media.name.clone(),
                     source: source(media.index)?,
                     output_format: state.request.output_format,
                     replace: workflow.start == Start::Regenerate,
@@ -70,6 +77,7 @@ impl Made {
             });
             Self {
                 inputs: inputs.collect(),
+                shortcoming: provider.shortcoming(),
                 expires_at: provider.expires_at,
             }
         })
@@ -82,7 +90,11 @@ pub(super) async fn persist_all(
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
     made: Made,
 ) -> Ending {
-    let Made { inputs, expires_at } = made;
+    let Made {
+        inputs,
+        shortcoming,
+        expires_at,
+    } = made;
     enter(ctx, Stage::Persisting);
     let count = ctx.state(|workflow| workflow.state.media.len());
     let scope = WorkflowCancellationToken::new();
@@ -125,5 +137,5 @@ pub(super) async fn persist_all(
             Some(stop)
         }
     };
-    ctx.state(|workflow| Ending::of(&workflow.state.media, stop))
+    ctx.state(|workflow| Ending::of(&workflow.state.media, stop, shortcoming))
 }
