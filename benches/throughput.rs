@@ -221,8 +221,11 @@ impl Empty {
     }
 
     #[activity(definition = contract::Finalize)]
-    async fn finalize(_ctx: ActivityContext, _job: JobState) -> Result<(), ActivityError> {
-        Ok(())
+    async fn finalize(
+        _ctx: ActivityContext,
+        _job: JobState,
+    ) -> Result<Option<JobState>, ActivityError> {
+        Ok(None)
     }
 }
 

@@ -1,31 +1,81 @@
-//! `finalize`: writes the job's manifest beside its media. It is the record of the job once Temporal has forgotten it, and
-//! the same bytes whenever it is written again.
+//! `finalize`: writes the job's manifest beside its media, and removes what lies there and is in no manifest. It is the record of
+//! the job once Temporal has forgotten it, and the same bytes whenever it is written again.
 
-use darkroom_storage::{Existing, NewObject, Storage};
-use darkroom_workflows::{failure::FailureType, job::JobState};
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::{failure::Failure, metrics};
+use darkroom_storage::Storage;
+use darkroom_workflows::{
+    failure::FailureType,
+    job::{JobState, JobStatus, MediaOutcome},
+};
 
-/// Writes `jobs/{job_id}/job.json`.
+use crate::{failure::Failure, manifest, metrics};
+
+/// How long tidying up may take. What is left then is left.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many objects of a job are looked at at a time.
+const PAGE: u16 = 1000;
+
+/// Records the end of a job. A run after a reset may know less than the one before: what that has stored is kept, and the job is
+/// returned as it is recorded then.
 ///
 /// # Errors
 /// If the store cannot take it, now or ever.
-pub async fn finalize(storage: &Storage, job: &JobState) -> Result<(), Failure> {
-    let manifest = serde_json::to_vec_pretty(job).map_err(|error| {
-        Failure::new(
-            FailureType::Internal,
-            format!("cannot encode the manifest: {error}"),
-        )
-    })?;
-    let object = NewObject {
-        key: job.job_id.manifest_key(),
-        content_type: "application/json".to_owned(),
-        content_disposition: None,
-        metadata: Vec::new(),
-        existing: Existing::Replace,
-    };
-    storage.put(&object, manifest.into()).await?;
-    metrics::ended(job);
-    tracing::info!(job_id = %job.job_id, status = %job.status, "manifest written");
-    Ok(())
+pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
+    let mut recorded = job.clone();
+    let mut is_other = false;
+    if job.status != JobStatus::Completed
+        && let Some(earlier) = manifest::read(storage, &job.job_id).await?
+    {
+        is_other = recorded.keep_stored(earlier);
+    }
+    manifest::write(storage, &recorded).await?;
+    tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
+    match tokio::time::timeout(TIMEOUT, tidy_up(storage, &recorded)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot tidy up"),
+        Err(_) => tracing::warn!(job_id = %job.job_id, "cannot tidy up: the store is too slow"),
+    }
+    metrics::ended(&recorded);
+    Ok(is_other.then_some(recorded))
+}
+
+/// Removes what the manifest does not list: a write that went out as its attempt was canceled, or declared timed out.
+async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
+    let listed = listed(job);
+    let mut after: Option<String> = None;
+    loop {
+        let prefix = job.job_id.prefix();
+        let keys = storage.list(&prefix, after.as_deref(), PAGE).await?;
+        for key in keys.iter().filter(|key| !is_listed(job, &listed, key)) {
+            storage.delete(key).await?;
+            metrics::removed();
+            tracing::info!(key, "removed an object that no manifest names");
+        }
+        match keys.into_iter().next_back() {
+            Some(last) => after = Some(last),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn listed(job: &JobState) -> BTreeSet<String> {
+    let stored = job.media.iter().filter_map(|media| match &media.outcome {
+        MediaOutcome::Completed(stored) => Some(stored.s3_key.clone()),
+        _ => None,
+    });
+    stored.chain([job.job_id.manifest_key()]).collect()
+}
+
+/// Whether an object is the job's. What others have put in its way, and was a conflict, is not ours to remove.
+fn is_listed(job: &JobState, listed: &BTreeSet<String>, key: &str) -> bool {
+    let is_conflict = |index| key.starts_with(&job.job_id.media_key(index, ""));
+    listed.contains(key)
+        || job.media.iter().any(|media| match &media.outcome {
+            MediaOutcome::Failed { error, .. } => {
+                error.kind == FailureType::StorageConflict && is_conflict(media.index)
+            }
+            _ => false,
+        })
 }

@@ -8,7 +8,7 @@
 //! - [`store_access`]: whether the store keeps what is paid for
 //! - [`sweep`]: aborts uploads that no attempt will finish
 //! - [`deliver_webhook`]: tells a caller how a job ended
-//! - [`finalize`]: writes the manifest
+//! - [`finalize`]: writes the manifest; `manifest`: where it lies
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
 //! - [`metrics`]: what is counted
@@ -24,5 +24,7 @@ pub mod persist;
 pub mod registered;
 pub mod store_access;
 pub mod sweep;
+
+mod manifest;
 
 pub use registered::Activities;

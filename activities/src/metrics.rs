@@ -18,6 +18,7 @@ const CANCELED: &str = "darkroom_predictions_canceled_total";
 const IN_DOUBT: &str = "darkroom_jobs_in_doubt_total";
 const ORPHANED: &str = "darkroom_predictions_orphaned_total";
 const COST: &str = "darkroom_provider_predict_seconds_total";
+const REMOVED: &str = "darkroom_objects_removed_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
@@ -67,6 +68,10 @@ pub fn describe() {
     describe_counter!(
         ATTEMPTS,
         "Attempts at activities that failed, by activity and the type of the failure."
+    );
+    describe_counter!(
+        REMOVED,
+        "Objects that no manifest named and that were removed."
     );
     describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
     begin();
@@ -206,6 +211,11 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 /// A prediction was bought that no job waits for.
 pub(crate) fn orphaned() {
     counter!(ORPHANED).increment(1);
+}
+
+/// An object was removed that no manifest names.
+pub(crate) fn removed() {
+    counter!(REMOVED).increment(1);
 }
 
 /// An output was stored.

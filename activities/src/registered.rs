@@ -199,7 +199,7 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         job: JobState,
-    ) -> Result<(), ActivityError> {
+    ) -> Result<Option<JobState>, ActivityError> {
         let finalized = finalize::finalize(&self.engine.storage, &job).await;
         attempted(&ctx, self.heard(finalized))
     }

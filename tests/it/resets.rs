@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use darkroom::dev::{Options, Stack};
+use darkroom_workflows::MediaGeneration;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use temporalio_client::{
-    Client, NamespacedClient,
+    Client, NamespacedClient, WorkflowGetResultOptions,
     grpc::WorkflowService,
     tonic::{IntoRequest, Status},
 };
@@ -30,6 +32,42 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
     // The second one goes on by the provider's report, and the reset finds its generate unfinished.
     for dev in [json!({}), json!({"latency_ms": 4000})] {
         reset_before_persists(&api, &api.run(&job(3, dev)).await).await;
+    }
+}
+
+/// Neither its sources nor its time are there any more; what is stored is.
+#[tokio::test]
+async fn a_completed_job_that_is_reset_too_late_stays_completed() {
+    let api = Api::of(shared());
+    let mut late = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
+    late["deadline_seconds"] = 5.into();
+    let gone = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
+    for request in [late, gone] {
+        let completed = api.run(&request).await;
+        assert_eq!(completed["status"], "completed", "{completed:#}");
+        let id = completed["job_id"].as_str().unwrap();
+        let ended_at: Timestamp = completed["completed_at"].as_str().unwrap().parse().unwrap();
+        let is_late = |now: Timestamp| now > ended_at + Duration::from_secs(6);
+        until("sources and time that are over", async || {
+            is_late(Timestamp::now()).then_some(())
+        })
+        .await;
+        let events = history(id).await;
+        for task in [task_before_persists(&events), first_task(&events)] {
+            reset(shared(), id, task).await;
+            let client = shared().temporal.client().await.unwrap();
+            let handle = client.get_workflow_handle::<MediaGeneration>(id);
+            let job = handle.get_result(WorkflowGetResultOptions::default()).await;
+            let job = serde_json::to_value(job.unwrap()).unwrap();
+            assert_eq!(job["status"], "completed", "{job:#}");
+            for index in 0..2 {
+                assert_eq!(
+                    job["media"][index]["sha256"],
+                    completed["media"][index]["sha256"]
+                );
+            }
+            assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
+        }
     }
 }
 
@@ -121,11 +159,7 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
 
 async fn reset_to_the_beginning(api: &Api, id: &str) {
     let first = history(id).await;
-    let task = first
-        .iter()
-        .find(|event| event.event_type() == EventType::WorkflowTaskCompleted)
-        .unwrap();
-    reset(shared(), id, task.event_id).await;
+    reset(shared(), id, first_task(&first)).await;
     until_found_again(api, id).await;
 }
 
@@ -169,6 +203,14 @@ pub(crate) async fn reset(stack: &Stack, job_id: &str, task_id: i64) {
     WorkflowService::reset_workflow_execution(&mut client, request.into_request())
         .await
         .unwrap();
+}
+
+/// The task that set out.
+fn first_task(events: &[HistoryEvent]) -> i64 {
+    let mut tasks = events
+        .iter()
+        .filter(|event| event.event_type() == EventType::WorkflowTaskCompleted);
+    tasks.next().unwrap().event_id
 }
 
 /// The task that scheduled the persists.

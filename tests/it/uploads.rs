@@ -139,6 +139,19 @@ pub(crate) async fn rules(world: &World) {
     });
     join_all(taken).await;
 
+    // What lies beside the outputs and is none goes with the end of the job.
+    let id = world.accept(&url("stray", "bytes=1000")).await;
+    let stray = format!("{}jobs/{id}/7.png", world.prefix);
+    let put = world.store.put_object().bucket(&world.bucket).key(&stray);
+    put.body(ByteStream::from_static(b"of an attempt that was canceled"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(world.api.ended(&id).await["status"], "completed");
+    let mut left = world.objects().await;
+    left.retain(|key| key.contains(&id));
+    assert_eq!(left.len(), 2, "{left:?}");
+
     // On its way it is seen to come along, and canceled it leaves nothing.
     let canceled = [
         "bytes=60000000&rate=5000000",

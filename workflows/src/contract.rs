@@ -120,7 +120,7 @@ impl Activities {
     /// # Errors
     /// The store cannot take it.
     #[activity(name = "finalize")]
-    pub fn finalize(_job: JobState) -> Result<(), ActivityError> {
+    pub fn finalize(_job: JobState) -> Result<Option<JobState>, ActivityError> {
         unimplemented!()
     }
 }

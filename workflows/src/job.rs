@@ -233,6 +233,48 @@ impl JobState {
         }
     }
 
+    /// Takes over what an earlier run of this job has stored and this one has not, as a run after a reset may find neither its
+    /// sources nor its time any more. Returns whether there was anything.
+    pub fn keep_stored(&mut self, earlier: Self) -> bool {
+        let is_stored = |media: &Media| media.status() == MediaStatus::Completed;
+        let mut kept = false;
+        for (position, media) in earlier.media.into_iter().enumerate() {
+            match self.media.get_mut(position) {
+                Some(ours) if is_stored(&media) && !is_stored(ours) => {
+                    *ours = media;
+                    kept = true;
+                }
+                None if is_stored(&media) || kept => {
+                    kept = true;
+                    self.media.push(media);
+                }
+                Some(_) | None => {}
+            }
+        }
+        if kept {
+            self.provider = self.provider.take().or(earlier.provider);
+            self.judge_again();
+        }
+        kept
+    }
+
+    /// The status that follows from the outputs, now that there are more than the run knew of.
+    fn judge_again(&mut self) {
+        let is_all = self.count(MediaStatus::Completed) == self.media.len();
+        match self.status {
+            JobStatus::Failed | JobStatus::Partial if is_all => {
+                self.status = JobStatus::Completed;
+                self.error = None;
+            }
+            JobStatus::Failed => self.status = JobStatus::Partial,
+            JobStatus::Pending
+            | JobStatus::Processing
+            | JobStatus::Completed
+            | JobStatus::Partial
+            | JobStatus::Canceled => {}
+        }
+    }
+
     /// How many outputs are in this state.
     #[must_use]
     pub fn count(&self, status: MediaStatus) -> usize {
@@ -249,4 +291,58 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time)
         .and_then(|time| time.round(jiff::Unit::Microsecond))
         .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A job with an output for each letter: `c` for one that is stored, `f` for one that is not.
+    fn job(status: &str, outputs: &str) -> JobState {
+        let at = Timestamp::UNIX_EPOCH;
+        let media = |(letter, index)| match letter {
+            'c' => json!({
+                "index": index, "status": "completed", "s3_key": "k", "content_type": "image/png", "size": 1,
+                "sha256": "", "attempts": 1, "started_at": at, "completed_at": at,
+            }),
+            _ => json!({
+                "index": index, "status": "failed", "error": JobError::new(FailureType::SourceExpired, "gone"),
+            }),
+        };
+        let media: Vec<Value> = outputs.chars().zip(0..).map(media).collect();
+        let error =
+            (status != "completed").then(|| JobError::new(FailureType::DeadlineExceeded, "late"));
+        serde_json::from_value(json!({
+            "job_id": "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1", "request": {"model": "acme/photo", "prompt": "a fox"},
+            "status": status, "media": media, "error": error, "created_at": at, "updated_at": at,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_run_after_a_reset_keeps_what_the_one_before_has_stored() {
+        for (status, outputs, earlier, expected, stored) in [
+            ("failed", "", "cc", Some(JobStatus::Completed), 2),
+            ("failed", "ff", "cf", Some(JobStatus::Partial), 1),
+            ("partial", "fc", "cf", Some(JobStatus::Completed), 2),
+            ("canceled", "f", "c", Some(JobStatus::Canceled), 1),
+            ("partial", "cf", "cf", None, 1),
+            ("failed", "", "ff", None, 0),
+        ] {
+            let mut run = job(status, outputs);
+            let kept = run.keep_stored(job("partial", earlier));
+            assert_eq!(kept, expected.is_some(), "{outputs} {earlier}");
+            assert_eq!(
+                run.count(MediaStatus::Completed),
+                stored,
+                "{outputs} {earlier}"
+            );
+            if let Some(expected) = expected {
+                assert_eq!(run.status, expected, "{outputs} {earlier}");
+                assert_eq!(run.error.is_none(), expected == JobStatus::Completed);
+            }
+        }
+    }
 }

@@ -11,11 +11,8 @@ use darkroom_workflows::{
 use jiff::Timestamp;
 use temporalio_sdk::activities::ActivityContext;
 
-use super::{
-    earlier_run,
-    restore::{self, LostTime},
-};
-use crate::failure::Failure;
+use super::{earlier_run, restore::LostTime};
+use crate::{failure::Failure, manifest};
 
 /// What was bought before.
 pub(super) enum Precedent {
@@ -115,7 +112,7 @@ pub(super) async fn find(
             _ => lost(),
         },
         Decision::Look => lost(),
-        Decision::AskAboutLostTime => match restore::manifest(storage, &input.job_id).await {
+        Decision::AskAboutLostTime => match manifest::read(storage, &input.job_id).await {
             // One of an earlier run says nothing of this one.
             Ok(Some(ended)) if ended.retry_count == input.retry_count => Precedent::Ended(ended),
             Ok(_) => match lost_time {

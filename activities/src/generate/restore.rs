@@ -3,11 +3,7 @@
 
 use std::str::FromStr;
 
-use darkroom_storage::{Storage, StorageError};
-use darkroom_workflows::job::{JobId, JobState, MANIFEST_LIMIT};
 use jiff::Timestamp;
-
-use crate::failure::Failure;
 
 /// The time that was lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,23 +39,6 @@ impl FromStr for LostTime {
             Err("must be the time of the dump and then that of the restore, which is later")
         }
     }
-}
-
-/// The manifest of a job, if it has one: it had ended.
-///
-/// # Errors
-/// If the store does not tell.
-pub(super) async fn manifest(
-    storage: &Storage,
-    job_id: &JobId,
-) -> Result<Option<JobState>, Failure> {
-    let bytes = match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
-        Ok(bytes) => bytes,
-        Err(StorageError::NotFound) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // One that makes no sense tells nothing.
-    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 #[cfg(test)]

@@ -156,8 +156,8 @@ impl Attempt<'_> {
             turn = room.wait(self.engine.memory.turn()).await?;
         }
         let (source, upload) = match room.wait(self.open(upload)).await? {
-            // Temporal may have been away when an attempt was done. What it stored outlasts its source.
-            Err(failure) if attempt > 1 && is_gone(&failure) => {
+            // Temporal may have been away when an attempt was done, or the job was reset. What is stored outlasts its source.
+            Err(failure) if is_gone(&failure) => {
                 return self.recover().await?.ok_or(failure);
             }
             opened => opened?,

@@ -1,4 +1,5 @@
-//! `finalize`: writes the manifest. Its input is the state of the job.
+//! `finalize`: writes the manifest. Its input is the state of the job; its result is the state that was recorded, if an earlier run
+//! had stored more.
 
 use std::time::Duration;
 

@@ -24,14 +24,20 @@ impl JobId {
     /// Where the job's manifest lies in the bucket, below any configured prefix.
     #[must_use]
     pub fn manifest_key(&self) -> String {
-        format!("jobs/{self}/job.json")
+        format!("{}job.json", self.prefix())
+    }
+
+    /// What the keys of all that belongs to the job begin with.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("jobs/{self}/")
     }
 
     /// Where an output lies in the bucket, below any configured prefix. It depends on the job, the output's position
     /// and its type alone, so that an attempt that comes again overwrites nothing but itself.
     #[must_use]
     pub fn media_key(&self, index: u32, extension: &str) -> String {
-        format!("jobs/{self}/{index}.{extension}")
+        format!("{}{index}.{extension}", self.prefix())
     }
 }
 

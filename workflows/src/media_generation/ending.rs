@@ -144,14 +144,17 @@ pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: End
             contract::finalize::options(),
         )
         .await;
-    if written.is_err() {
+    let recorded = if let Ok(recorded) = written {
+        recorded
+    } else {
         let options = contract::finalize::later_options();
         // Nothing is left to try after this; the state is in the workflow's result all the same.
-        let _ = ctx
-            .execute_activity(Activities::finalize, ended.clone(), options)
-            .await;
-    }
-    ended
+        ctx.execute_activity(Activities::finalize, ended.clone(), options)
+            .await
+            .ok()
+            .flatten()
+    };
+    recorded.unwrap_or(ended)
 }
 
 /// Has the caller told, if it asked for that, by a workflow that goes on when this one has ended, and however it ended.
