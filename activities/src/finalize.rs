@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use darkroom_storage::Storage;
+use darkroom_storage::{Storage, StorageError};
 use darkroom_workflows::{
     failure::FailureType,
     job::{JobState, JobStatus, MediaOutcome},
@@ -11,8 +11,11 @@ use darkroom_workflows::{
 
 use crate::{failure::Failure, manifest, metrics};
 
+/// How long it may take: less than an attempt may, so that none writes when another has taken its place.
+const TIMEOUT: Duration = Duration::from_secs(25);
+
 /// How long tidying up may take. What is left then is left.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIDYING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many objects of a job are looked at at a time.
 const PAGE: u16 = 1000;
@@ -23,6 +26,13 @@ const PAGE: u16 = 1000;
 /// # Errors
 /// If the store cannot take it, now or ever.
 pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
+    match tokio::time::timeout(TIMEOUT, record(storage, job)).await {
+        Ok(recorded) => recorded,
+        Err(_) => Err(StorageError::TooSlow.into()),
+    }
+}
+
+async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
     let mut recorded = job.clone();
     let mut is_other = false;
     if job.status != JobStatus::Completed
@@ -32,7 +42,7 @@ pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobSta
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
-    match tokio::time::timeout(TIMEOUT, tidy_up(storage, &recorded)).await {
+    match tokio::time::timeout(TIDYING_TIMEOUT, tidy_up(storage, &recorded)).await {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot tidy up"),
         Err(_) => tracing::warn!(job_id = %job.job_id, "cannot tidy up: the store is too slow"),
@@ -48,7 +58,15 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     loop {
         let prefix = job.job_id.prefix();
         let keys = storage.list(&prefix, after.as_deref(), PAGE).await?;
-        for key in keys.iter().filter(|key| !is_listed(job, &listed, key)) {
+        let strays: Vec<_> = keys
+            .iter()
+            .filter(|key| !is_listed(job, &listed, key))
+            .collect();
+        // Another run may have taken the job up since.
+        if !strays.is_empty() && !is_latest(storage, job).await? {
+            return Ok(());
+        }
+        for key in strays {
             storage.delete(key).await?;
             metrics::removed();
             tracing::info!(key, "removed an object that no manifest names");
@@ -60,6 +78,13 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     }
 }
 
+/// Whether the manifest is still the one that was written for this run.
+async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
+    let latest = manifest::read(storage, &job.job_id).await?;
+    Ok(latest
+        .is_some_and(|latest| (&latest.run_id, latest.updated_at) == (&job.run_id, job.updated_at)))
+}
+
 fn listed(job: &JobState) -> BTreeSet<String> {
     let stored = job.media.iter().filter_map(|media| match &media.outcome {
         MediaOutcome::Completed(stored) => Some(stored.s3_key.clone()),
@@ -68,13 +93,15 @@ fn listed(job: &JobState) -> BTreeSet<String> {
     stored.chain([job.job_id.manifest_key()]).collect()
 }
 
-/// Whether an object is the job's. What others have put in its way, and was a conflict, is not ours to remove.
+/// Whether an object is the job's, or may be: what others have put in its way, and was a conflict, is not ours to remove, and an
+/// output that a retry may still have can lie there whole.
 fn is_listed(job: &JobState, listed: &BTreeSet<String>, key: &str) -> bool {
-    let is_conflict = |index| key.starts_with(&job.job_id.media_key(index, ""));
+    let is_of = |index| key.starts_with(&job.job_id.media_key(index, ""));
     listed.contains(key)
         || job.media.iter().any(|media| match &media.outcome {
             MediaOutcome::Failed { error, .. } => {
-                error.kind == FailureType::StorageConflict && is_conflict(media.index)
+                let stays = error.retryable || error.kind == FailureType::StorageConflict;
+                stays && is_of(media.index)
             }
             _ => false,
         })

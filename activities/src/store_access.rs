@@ -77,7 +77,7 @@ impl StoreAccess {
     /// Looks again and again. `name` tells our object from those of other processes.
     pub async fn keep(self, storage: Storage, name: String) {
         loop {
-            let looked = tokio::time::timeout(TIMEOUT, storage.probe(&name)).await;
+            let looked = tokio::time::timeout(TIMEOUT, Box::pin(storage.probe(&name))).await;
             let found = match looked.unwrap_or(Err(StorageError::TooSlow)) {
                 Ok(()) => Writable::Yes,
                 Err(error) => Writable::No(error),

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_s3::{
-    operation::put_object::{PutObjectOutput, builders::PutObjectFluentBuilder},
+    operation::{
+        get_object::GetObjectOutput,
+        head_object::HeadObjectOutput,
+        put_object::{PutObjectOutput, builders::PutObjectFluentBuilder},
+    },
     primitives::ByteStream,
     types::ChecksumMode,
 };
@@ -110,10 +114,21 @@ impl Storage {
         digest: &Digest,
     ) -> Result<PutReceipt> {
         let condition = self.condition(object).await?;
-        match self.send(object, bytes.clone(), digest, condition).await {
+        match self
+            .send(
+                object,
+                bytes.clone(),
+                digest,
+                condition,
+                self.adds_checksums(),
+            )
+            .await
+        {
             Err(refused) if condition.is_some() && refused.is_of_the_form() => {
                 self.look_before_write(object).await?;
-                let receipt = self.send(object, bytes, digest, None).await?;
+                let receipt = self
+                    .send(object, bytes, digest, None, self.adds_checksums())
+                    .await?;
                 self.lacks(Feature::ConditionalWrites);
                 Ok(receipt)
             }
@@ -121,16 +136,17 @@ impl Storage {
         }
     }
 
-    /// Writes an object under this condition, and whatever comes of it.
+    /// Writes an object under this condition, with a checksum or without, whatever comes of it.
     pub(crate) async fn send(
         &self,
         object: &NewObject,
         bytes: Bytes,
         digest: &Digest,
         condition: Option<&str>,
+        with_checksum: bool,
     ) -> Result<PutReceipt> {
         let sha256 = digest.sha256();
-        let checksum = self.adds_checksums().then(|| Crc32::of(&bytes));
+        let checksum = with_checksum.then(|| Crc32::of(&bytes));
         let request = self
             .put_request(&self.client, object, condition)
             .metadata(SHA256, &sha256)
@@ -211,16 +227,14 @@ impl Storage {
     /// # Errors
     /// If the store refuses or fails.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectHead>> {
-        let request = self.client.head_object().bucket(&self.bucket);
-        let request = request.key(self.full_key(key));
-        let head = match request.set_checksum_mode(self.checksum_mode()).send().await {
+        let head = match self.ask_head(key).await {
+            Err(refused) if self.is_of_checksums(&refused) => self.ask_head(key).await,
+            asked => asked,
+        };
+        let head = match head {
             Ok(head) => head,
-            Err(error) => {
-                return match StorageError::of("HeadObject", &error) {
-                    StorageError::NotFound => Ok(None),
-                    error => Err(error),
-                };
-            }
+            Err(StorageError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let length = head.content_length();
         let metadata = head.metadata.unwrap_or_default();
@@ -241,6 +255,15 @@ impl Storage {
         self.adds_checksums().then_some(ChecksumMode::Enabled)
     }
 
+    /// Whether a refusal may be of being asked for checksums: then the store is not asked for them again.
+    fn is_of_checksums(&self, error: &StorageError) -> bool {
+        let is_it = self.adds_checksums() && error.is_of_the_form();
+        if is_it {
+            self.lacks(Feature::Checksums);
+        }
+        is_it
+    }
+
     /// Reads an object of at most `limit` bytes.
     ///
     /// # Errors
@@ -256,6 +279,25 @@ impl Storage {
         };
         self.receive(&self.client, key, collect).await?;
         Ok(read.freeze())
+    }
+
+    async fn ask_head(&self, key: &str) -> Result<HeadObjectOutput> {
+        let request = self.client.head_object().bucket(&self.bucket);
+        let request = request
+            .key(self.full_key(key))
+            .set_checksum_mode(self.checksum_mode());
+        let answer = request.send().await;
+        answer.map_err(|error| StorageError::of("HeadObject", &error))
+    }
+
+    async fn ask_get(&self, client: &aws_sdk_s3::Client, key: &str) -> Result<GetObjectOutput> {
+        let request = client.get_object().bucket(&self.bucket);
+        let request = request
+            .key(self.full_key(key))
+            .set_checksum_mode(self.checksum_mode());
+        let answer = timeout(SILENCE, request.send()).await;
+        let answer = answer.map_err(|_| StorageError::TooSlow)?;
+        answer.map_err(|error| StorageError::of("GetObject", &error))
     }
 
     /// Reads the first bytes of an object: so many, fewer only if there are no more.
@@ -299,16 +341,11 @@ impl Storage {
         key: &str,
         mut take: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
-        let request = client
-            .get_object()
-            .bucket(&self.bucket)
-            .set_checksum_mode(self.checksum_mode());
-        let request = request.key(self.full_key(key));
-        let answer = timeout(SILENCE, request.send()).await;
-        let answer = answer.map_err(|_| StorageError::TooSlow)?;
-        let mut body = answer
-            .map_err(|error| StorageError::of("GetObject", &error))?
-            .body;
+        let answer = match self.ask_get(client, key).await {
+            Err(refused) if self.is_of_checksums(&refused) => self.ask_get(client, key).await,
+            asked => asked,
+        };
+        let mut body = answer?.body;
         loop {
             let piece = timeout(SILENCE, body.try_next()).await;
             match piece.map_err(|_| StorageError::TooSlow)? {

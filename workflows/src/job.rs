@@ -238,18 +238,17 @@ impl JobState {
     pub fn keep_stored(&mut self, earlier: Self) -> bool {
         let is_stored = |media: &Media| media.status() == MediaStatus::Completed;
         let mut kept = false;
-        for (position, media) in earlier.media.into_iter().enumerate() {
-            match self.media.get_mut(position) {
-                Some(ours) if is_stored(&media) && !is_stored(ours) => {
-                    *ours = media;
-                    kept = true;
-                }
-                None if is_stored(&media) || kept => {
-                    kept = true;
-                    self.media.push(media);
-                }
-                Some(_) | None => {}
+        let mut further = earlier.media;
+        let others = further.split_off(self.media.len().min(further.len()));
+        for (ours, media) in self.media.iter_mut().zip(further) {
+            if is_stored(&media) && !is_stored(ours) {
+                *ours = media;
+                kept = true;
             }
+        }
+        if others.iter().any(is_stored) {
+            self.media.extend(others);
+            kept = true;
         }
         if kept {
             self.provider = self.provider.take().or(earlier.provider);
@@ -261,16 +260,22 @@ impl JobState {
     /// The status that follows from the outputs, now that there are more than the run knew of.
     fn judge_again(&mut self) {
         let is_all = self.count(MediaStatus::Completed) == self.media.len();
+        let shortcoming = self.provider.as_ref().and_then(ProviderState::shortcoming);
         match self.status {
-            JobStatus::Failed | JobStatus::Partial if is_all => {
-                self.status = JobStatus::Completed;
-                self.error = None;
-            }
-            JobStatus::Failed => self.status = JobStatus::Partial,
+            JobStatus::Failed | JobStatus::Partial => match shortcoming {
+                Some(shortcoming) => {
+                    self.status = JobStatus::Partial;
+                    self.error = Some(shortcoming);
+                }
+                None if is_all => {
+                    self.status = JobStatus::Completed;
+                    self.error = None;
+                }
+                None => self.status = JobStatus::Partial,
+            },
             JobStatus::Pending
             | JobStatus::Processing
             | JobStatus::Completed
-            | JobStatus::Partial
             | JobStatus::Canceled => {}
         }
     }
@@ -322,6 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_failed_prediction_made_is_never_all() {
+        let failed =
+            json!({"name": "replicate", "prediction_id": "p", "status": "failed", "error": "why"});
+        let mut run = job("partial", "cf");
+        run.provider = serde_json::from_value(failed).unwrap();
+        assert!(run.keep_stored(job("partial", "cc")));
+        let kind = run.error.map(|error| error.kind);
+        assert_eq!(
+            (run.status, kind),
+            (JobStatus::Partial, Some(FailureType::GenerationFailed))
+        );
+    }
+
+    #[test]
     fn a_run_after_a_reset_keeps_what_the_one_before_has_stored() {
         for (status, outputs, earlier, expected, stored) in [
             ("failed", "", "cc", Some(JobStatus::Completed), 2),
@@ -330,6 +349,8 @@ mod tests {
             ("canceled", "f", "c", Some(JobStatus::Canceled), 1),
             ("partial", "cf", "cf", None, 1),
             ("failed", "", "ff", None, 0),
+            ("failed", "", "fc", Some(JobStatus::Partial), 1),
+            ("failed", "f", "ffc", Some(JobStatus::Partial), 1),
         ] {
             let mut run = job(status, outputs);
             let kept = run.keep_stored(job("partial", earlier));

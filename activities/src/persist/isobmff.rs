@@ -4,18 +4,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most of a movie box that is looked at: its header and its first tracks.
-const MOST: usize = 64 * 1024;
+/// The most of a movie box that is looked at: its header and its first track. It goes into heartbeats.
+const MOST: usize = 8 * 1024;
 
 /// How deep boxes are looked into.
 const DEPTH: u32 = 4;
 
 /// What a movie says of itself.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Movie {
     pub(super) width: Option<u32>,
     pub(super) height: Option<u32>,
     pub(super) duration_ms: Option<u64>,
+}
+
+impl Movie {
+    fn read(movie_box: &[u8]) -> Self {
+        let mut movie = Self::default();
+        read(movie_box, DEPTH, &mut movie);
+        movie
+    }
 }
 
 /// The boxes of a file of which some bytes have passed.
@@ -28,7 +36,7 @@ pub(super) enum Boxes {
     /// Within the movie box.
     Movie { left: u64, seen: Vec<u8> },
     /// There is nothing more to see.
-    Done(Vec<u8>),
+    Done(Movie),
 }
 
 impl Default for Boxes {
@@ -51,11 +59,11 @@ impl Boxes {
 
     /// What the movie box says, as far as it has passed.
     pub(super) fn movie(&self) -> Movie {
-        let mut movie = Movie::default();
-        if let Self::Movie { seen, .. } | Self::Done(seen) = self {
-            read(seen, DEPTH, &mut movie);
+        match self {
+            Self::Header(_) | Self::Other(_) => Movie::default(),
+            Self::Movie { seen, .. } => Movie::read(seen),
+            Self::Done(movie) => *movie,
         }
-        movie
     }
 
     /// Takes some bytes, and returns what they end in, if that is new, and the rest.
@@ -84,7 +92,7 @@ impl Boxes {
                 *left -= taken.len() as u64;
                 seen.extend(&taken[..taken.len().min(MOST - seen.len())]);
                 let is_enough = *left == 0 || seen.len() == MOST;
-                (is_enough.then(|| Self::Done(std::mem::take(seen))), rest)
+                (is_enough.then(|| Self::Done(Movie::read(seen))), rest)
             }
             Self::Done(_) => (None, &[]),
         }
@@ -93,7 +101,7 @@ impl Boxes {
     /// What a header begins.
     fn after(header: &[u8]) -> Self {
         let Some((kind, length)) = parse(header) else {
-            return Self::Done(Vec::new());
+            return Self::Done(Movie::default());
         };
         match (kind, length) {
             (b"moov", length) => Self::Movie {

@@ -104,7 +104,7 @@ fn told(head: &[u8]) -> Told {
         return Told::Type(media_type);
     }
     let text = beginning_of_text(head);
-    if text.is_some_and(|text| text.contains("<svg")) {
+    if text.is_some_and(|text| after_prologue(text).starts_with("<svg")) {
         return Told::Type(MediaType::active("image/svg+xml", "svg"));
     }
     if let Some(kind) = infer::get(head) {
@@ -182,6 +182,23 @@ fn by_brand(brand: &[u8]) -> MediaType {
         brand if brand.starts_with(b"3gp") => inert("video/3gpp", "3gp"),
         _ => inert("video/mp4", "mp4"),
     }
+}
+
+/// What follows the declaration, the comments and the document type that XML may begin with.
+fn after_prologue(mut text: &str) -> &str {
+    for (begin, end) in [
+        ("<?xml", "?>"),
+        ("<!--", "-->"),
+        ("<!DOCTYPE svg", ">"),
+        ("<!--", "-->"),
+    ] {
+        while text.starts_with(begin) {
+            text = text
+                .split_once(end)
+                .map_or("", |(_, rest)| rest.trim_start());
+        }
+    }
+    text
 }
 
 /// Whether text is JSON as far as it goes.
@@ -349,6 +366,7 @@ mod tests {
         for head in [
             &b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>"[..],
             b"<?xml version=\"1.0\"?><svg/>",
+            b"<?xml version=\"1.0\"?>\n<!-- made by hand -->\n<!DOCTYPE svg PUBLIC \"a\" \"b\">\n<svg/>",
             b"<!DOCTYPE html><html>",
             b"  <html><script>",
         ] {
@@ -373,6 +391,7 @@ mod tests {
             (xml, "mp4", "application/xml", false, true),
             (json, "webp", "application/json", false, true),
             (prose, "png", "", false, true),
+            (&b"<!DOCTYPE html><html><svg/>"[..], "png", "", false, true),
             (json, "", "image/png", false, true),
             (html, "", "text/html", true, true),
             (json, "", "application/json", true, true),

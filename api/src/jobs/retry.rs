@@ -121,10 +121,14 @@ fn start_of(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<Start,
 /// Whether what was bought may still yield what is missing.
 fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Result<(), Problem> {
     const WOULD: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
+    let has_failed = matches!(
+        provider.status,
+        PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted
+    );
     let missing = ended
         .media
         .iter()
-        .filter(|media| may_be_fetched(media))
+        .filter(|media| may_be_fetched(media, has_failed))
         .count();
     let is_without_files = ended.error.as_ref().is_some_and(|error| {
         matches!(
@@ -133,9 +137,7 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
         )
     });
     match provider.status {
-        PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted
-            if missing == 0 =>
-        {
+        _ if has_failed && missing == 0 => {
             let detail = format!("the generation itself did not succeed; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
@@ -162,12 +164,12 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
     }
 }
 
-/// Whether an output was made and is not stored.
-fn may_be_fetched(media: &Media) -> bool {
+/// Whether an output was made and is not stored. Of a prediction that failed only what was fetched before is known to be.
+fn may_be_fetched(media: &Media, has_failed: bool) -> bool {
     match &media.outcome {
         MediaOutcome::Completed(_) => false,
         MediaOutcome::Failed { error, .. } => error.kind != FailureType::OutputNotMade,
-        MediaOutcome::Pending | MediaOutcome::Canceled => true,
+        MediaOutcome::Pending | MediaOutcome::Canceled => !has_failed,
     }
 }
 

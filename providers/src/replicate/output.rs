@@ -52,7 +52,7 @@ pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serd
     let Some(found) = serde_json::from_slice::<Answer>(answer)?.output else {
         return Ok(None);
     };
-    if found.items.is_empty() {
+    if found.positions().next().is_none() {
         return if found.has_more && position == 0 {
             whole(answer).map(Some)
         } else {
@@ -99,7 +99,7 @@ fn place(text: &str) -> Option<Place> {
 #[derive(Debug, Default)]
 struct Found {
     items: Vec<Item>,
-    /// For each list, whether it has files, and nothing but files and nulls.
+    /// For each list, whether it has nothing but files and nulls, and a file, unless it is the output itself.
     lists: Vec<bool>,
     rest: Value,
     /// Whether there is anything in it beside files, and names.
@@ -126,6 +126,7 @@ impl Found {
             found: &mut found,
             path: Vec::new(),
             budget: MAX_REST,
+            is_null: false,
             wanted,
         };
         let rest = Step(&mut walk).deserialize(deserializer)?;
@@ -207,6 +208,8 @@ struct Walk<'a> {
     path: Vec<Segment>,
     /// How many bytes may still be kept.
     budget: usize,
+    /// Whether the last value was a null, and not one that is not kept.
+    is_null: bool,
     wanted: Option<Wanted<'a>>,
 }
 
@@ -288,6 +291,7 @@ impl<'de> Visitor<'de> for Step<'_, '_> {
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
+        self.0.is_null = true;
         Ok(Value::Null)
     }
 
@@ -311,30 +315,34 @@ impl<'de> Visitor<'de> for Step<'_, '_> {
         let Self(walk) = self;
         let list = walk.found.lists.len();
         walk.found.lists.push(false);
-        let (mut values, mut others) = (Vec::new(), false);
-        loop {
-            walk.path.push(Segment::Index(values.len()));
-            let before = walk.found.items.len();
-            let value = items.next_element_seed(Step(&mut *walk));
+        let is_output = walk.path.is_empty();
+        let (mut values, mut others, mut has_file) = (Vec::new(), false, false);
+        for index in 0.. {
+            walk.path.push(Segment::Index(index));
+            walk.is_null = false;
+            let value = items.next_element_seed(Step(&mut *walk))?;
             let value = match value {
-                Ok(Some(Value::Null)) if before == walk.found.items.len() => {
-                    walk.budget = walk.budget.saturating_sub(1);
+                Some(Value::Null) if walk.is_null && walk.budget > 0 => {
+                    walk.budget -= 1;
                     Some(walk.item(Place::Withheld, Some(list)))
                 }
-                Ok(Some(value)) => {
-                    others |= value.get(MARK).is_none();
+                Some(value) => {
+                    let is_file = value.get(MARK).is_some();
+                    has_file |= is_file;
+                    others |= !is_file;
                     Some(value)
                 }
-                Ok(None) => None,
-                Err(error) => return Err(error),
+                None => None,
             };
             walk.path.pop();
             match value {
-                Some(value) => values.push(value),
+                Some(value) if walk.budget > 0 => values.push(value),
+                Some(_) => {}
                 None => break,
             }
         }
-        walk.found.lists[list] = !others && !values.is_empty();
+        walk.is_null = false;
+        walk.found.lists[list] = !others && (has_file || (is_output && !values.is_empty()));
         Ok(Value::Array(values))
     }
 
@@ -372,6 +380,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
                     found: &mut found,
                     path: Vec::new(),
                     budget: MAX_REST,
+                    is_null: false,
                     wanted: Some(Wanted(self.0, &mut *self.1)),
                 };
                 map.next_value_seed(Step(&mut walk))?;
@@ -441,6 +450,19 @@ mod tests {
             (
                 json!({"a": {"b": ["data:text/plain,x"]}, "n": 3.5, "https:": -1}),
                 vec![other(Some("a.b[0]"), Place::Inline)],
+            ),
+            (json!(["caption", null]), vec![other(None, Place::Inline)]),
+            (
+                json!({"text": "a", "chunks": [{"timestamp": [29.9, null]}], "speakers": [null]}),
+                vec![other(None, Place::Inline)],
+            ),
+            (
+                json!({"image": "https://a/1", "embeddings": vec![vec![0.5; 1024]; 20]}),
+                vec![url(Some("image"), "https://a/1")],
+            ),
+            (
+                json!(["https://a/1", "x".repeat(70_000)]),
+                vec![url(None, "https://a/1")],
             ),
             // What is no file as a whole is text, and an output without a file is one itself.
             (json!("just text"), vec![other(None, Place::Inline)]),

@@ -56,7 +56,8 @@ pub(super) async fn obtain(
     });
     let bought = match (start, resumed) {
         (Start::Resume, Some(provider)) => {
-            if ctx.state(|workflow| workflow.state.count(MediaStatus::Pending) > 0) {
+            let is_missing = ctx.state(|workflow| workflow.state.count(MediaStatus::Pending) > 0);
+            if is_missing && provider.status.is_terminal() {
                 return Ok(Made::left(ctx, &provider));
             }
             Bought::Found(provider.prediction)
