@@ -244,14 +244,15 @@ mod tests {
     #[test]
     fn a_provider_that_names_its_pace_gets_it_at_once() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
-        let tenth = 1.0 / (10.0 / 0.9 + 1.0);
+        let tenth = 1.0 / (10.0 / 0.95 + 1.0);
         assert!(close(slower(Some(9.0), Duration::from_secs(10)), tenth));
         assert!(close(slower(Some(0.05), Duration::from_secs(10)), 0.05));
         assert!(close(slower(Some(9.0), Duration::from_secs(1)), 4.5));
-        assert!(close(slower(None, Duration::from_secs(9)), 1.0 / 11.0));
+        let ninth = 1.0 / (9.0 / 0.95 + 1.0);
+        assert!(close(slower(None, Duration::from_secs(9)), ninth));
         assert!(close(slower(Some(0.02), Duration::from_secs(1)), SLOWEST));
         assert!(close(per_second(NonZeroU32::new(6).unwrap()), tenth));
-        assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.0));
+        assert!(close(per_second(NonZeroU32::new(600).unwrap()), 9.5));
     }
 
     #[test]
