@@ -32,7 +32,7 @@ pub(super) struct Files {
 
 impl<'de> Deserialize<'de> for Files {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Found::read(deserializer, None)?.into_files())
+        Ok(Found::deserialize(deserializer)?.into_files())
     }
 }
 
@@ -41,17 +41,11 @@ pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serd
     /// An answer of which only the files are looked at.
     #[derive(Deserialize)]
     struct Answer {
-        #[serde(default, deserialize_with = "found")]
-        output: Option<Found>,
+        #[serde(default)]
+        output: Found,
     }
 
-    fn found<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Found>, D::Error> {
-        Found::read(deserializer, None).map(Some)
-    }
-
-    let Some(found) = serde_json::from_slice::<Answer>(answer)?.output else {
-        return Ok(None);
-    };
+    let found = serde_json::from_slice::<Answer>(answer)?.output;
     if found.positions().next().is_none() {
         return if found.has_more && position == 0 {
             whole(answer).map(Some)
@@ -116,18 +110,26 @@ struct Item {
     list: Option<usize>,
 }
 
-impl Found {
-    fn read<'de, D: Deserializer<'de>>(
-        deserializer: D,
-        wanted: Option<Wanted<'_>>,
-    ) -> Result<Self, D::Error> {
-        let mut found = Self::default();
+impl<'de> Deserialize<'de> for Found {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Reading(None).deserialize(deserializer)
+    }
+}
+
+/// Reads an output, and takes the text of one of its items.
+struct Reading<'a>(Option<Wanted<'a>>);
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Found;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
+        let mut found = Found::default();
         let mut walk = Walk {
             found: &mut found,
             path: Vec::new(),
             budget: MAX_REST,
             is_null: false,
-            wanted,
+            wanted: self.0,
         };
         let rest = Step(&mut walk).deserialize(deserializer)?;
         let fits = walk.budget > 0;
@@ -135,7 +137,9 @@ impl Found {
         found.rest = if fits { rest } else { Value::Null };
         Ok(found)
     }
+}
 
+impl Found {
     /// The numbers of the items that are outputs, in order.
     fn positions(&self) -> impl Iterator<Item = usize> {
         let is_output = |item: &Item| item.list.is_none_or(|list| self.lists[list]);
@@ -375,15 +379,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             if key == "output" {
-                let mut found = Found::default();
-                let mut walk = Walk {
-                    found: &mut found,
-                    path: Vec::new(),
-                    budget: MAX_REST,
-                    is_null: false,
-                    wanted: Some(Wanted(self.0, &mut *self.1)),
-                };
-                map.next_value_seed(Step(&mut walk))?;
+                map.next_value_seed(Reading(Some(Wanted(self.0, &mut *self.1))))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
