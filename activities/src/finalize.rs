@@ -11,13 +11,13 @@ use darkroom_workflows::{
 
 use crate::{failure::Failure, manifest, metrics};
 
-/// How long it may take: less than an attempt may, so that none writes when another has taken its place.
+/// The timeout of it all: less than that of an attempt, so that none writes when another has taken its place.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How long tidying up may take. What is left then is left.
+/// The timeout of tidying up, which is given up then.
 const TIDYING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many objects of a job are looked at at a time.
+/// The most keys of a page.
 const PAGE: u16 = 1000;
 
 /// Records the end of a job. A run after a reset may know less than the one before: what that has stored is kept, and the job is
@@ -57,8 +57,9 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let mut after: Option<String> = None;
     loop {
         let prefix = job.job_id.prefix();
-        let keys = storage.list(&prefix, after.as_deref(), PAGE).await?;
-        let strays: Vec<_> = keys
+        let page = storage.list(&prefix, after.as_deref(), PAGE).await?;
+        let strays: Vec<_> = page
+            .keys
             .iter()
             .filter(|key| !is_listed(job, &listed, key))
             .collect();
@@ -71,9 +72,9 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
             metrics::removed();
             tracing::info!(key, "removed an object that no manifest names");
         }
-        match keys.into_iter().next_back() {
-            Some(last) => after = Some(last),
-            None => return Ok(()),
+        match page.keys.into_iter().next_back() {
+            Some(last) if page.has_more => after = Some(last),
+            _ => return Ok(()),
         }
     }
 }

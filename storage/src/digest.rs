@@ -23,6 +23,14 @@ impl Digest {
         Self::default()
     }
 
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut digest = Self::new();
+        digest.update(bytes);
+        digest
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);

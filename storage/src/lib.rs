@@ -26,7 +26,7 @@ pub use self::{
     error::{Refusal, StorageError},
     features::Feature,
     multipart::{ListedUpload, Upload, UploadPage, UploadedPart},
-    object::{Existing, NewObject, ObjectHead, PutReceipt},
+    object::{Existing, KeyPage, NewObject, ObjectHead, PutReceipt},
     presign::PresignedUrl,
     verify::UploadedObject,
 };

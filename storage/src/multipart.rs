@@ -12,8 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Existing, Feature, NewObject, ObjectHead, Storage, UploadedObject,
-    digest::{self, Crc32},
+    Existing, Feature, NewObject, ObjectHead, Storage, UploadedObject, digest,
     error::{Result, StorageError},
     streaming_body::{self, Frames, Payload},
 };
@@ -73,8 +72,6 @@ impl Storage {
     /// # Errors
     /// If the store refuses or fails.
     pub async fn begin_upload(&self, object: &NewObject) -> Result<Upload> {
-        let metadata = object.metadata.iter();
-        let metadata = metadata.map(|(name, value)| ((*name).to_owned(), value.clone()));
         let checksums = self.adds_checksums().then_some(ChecksumAlgorithm::Crc32);
         let created = self
             .client
@@ -83,7 +80,7 @@ impl Storage {
             .key(self.full_key(&object.key))
             .content_type(&object.content_type)
             .set_content_disposition(object.content_disposition.clone())
-            .set_metadata(Some(metadata.collect()))
+            .set_metadata(Some(object.metadata()))
             .set_server_side_encryption(self.sse_method())
             .set_ssekms_key_id(self.sse_key_id())
             .set_checksum_algorithm(checksums)
@@ -109,7 +106,7 @@ impl Storage {
         number: usize,
         bytes: Bytes,
     ) -> Result<UploadedPart> {
-        let crc32 = self.adds_checksums().then(|| Crc32::of(&bytes));
+        let crc32 = self.checksum_of(&bytes);
         let request = self
             .client
             .upload_part()
@@ -177,15 +174,9 @@ impl Storage {
         sent: &UploadedObject,
         existing: Existing,
     ) -> Result<()> {
-        let condition = match existing {
-            Existing::Replace => None,
-            Existing::Keep if self.has(Feature::ConditionalWrites) => Some("*"),
-            Existing::Keep => {
-                if self.head(&upload.key).await?.is_some() {
-                    return self.settle_taken(upload, sent).await;
-                }
-                None
-            }
+        let condition = match self.condition(&upload.key, existing).await {
+            Err(StorageError::AlreadyExists) => return self.settle_taken(upload, sent).await,
+            condition => condition?,
         };
         let error = match self.send_complete(upload, parts, condition).await {
             Ok(e_tag) => return self.confirm(sent, e_tag.as_deref()).await,

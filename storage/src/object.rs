@@ -42,6 +42,16 @@ pub struct NewObject {
     pub existing: Existing,
 }
 
+impl NewObject {
+    /// What is to be known of it beside its bytes, as the SDK takes it.
+    pub(crate) fn metadata(&self) -> HashMap<String, String> {
+        let named = self.metadata.iter();
+        named
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
+    }
+}
+
 /// What becomes of an object that has the key already.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Existing {
@@ -84,6 +94,15 @@ pub struct ObjectHead {
     metadata: HashMap<String, String>,
 }
 
+/// Some of the keys below a prefix.
+#[derive(Clone, Debug)]
+pub struct KeyPage {
+    /// The keys, in order.
+    pub keys: Vec<String>,
+    /// Whether there are more after them.
+    pub has_more: bool,
+}
+
 impl ObjectHead {
     /// What was written beside it.
     #[must_use]
@@ -98,37 +117,24 @@ impl Storage {
     /// # Errors
     /// [`StorageError::AlreadyExists`] if something is to be kept that has the key; else if the store refuses or fails.
     pub async fn put(&self, object: &NewObject, bytes: Bytes) -> Result<PutReceipt> {
-        let mut digest = Digest::new();
-        digest.update(&bytes);
-        self.put_digested(object, bytes, &digest).await
+        let (digest, checksum) = (Digest::of(&bytes), self.checksum_of(&bytes));
+        self.put_digested(object, bytes, &digest, checksum).await
     }
 
-    /// The same for bytes whose digest is known.
-    ///
-    /// # Errors
-    /// As [`Storage::put`].
-    pub async fn put_digested(
+    /// The same for bytes whose digest and checksum are known.
+    pub(crate) async fn put_digested(
         &self,
         object: &NewObject,
         bytes: Bytes,
         digest: &Digest,
+        checksum: Option<String>,
     ) -> Result<PutReceipt> {
-        let condition = self.condition(object).await?;
-        match self
-            .send(
-                object,
-                bytes.clone(),
-                digest,
-                condition,
-                self.adds_checksums(),
-            )
-            .await
-        {
+        let condition = self.condition(&object.key, object.existing).await?;
+        let put = self.send(object, bytes.clone(), digest, condition, checksum.clone());
+        match put.await {
             Err(refused) if condition.is_some() && refused.is_of_the_form() => {
-                self.look_before_write(object).await?;
-                let receipt = self
-                    .send(object, bytes, digest, None, self.adds_checksums())
-                    .await?;
+                self.look_before_write(&object.key).await?;
+                let receipt = self.send(object, bytes, digest, None, checksum).await?;
                 self.lacks(Feature::ConditionalWrites);
                 Ok(receipt)
             }
@@ -136,17 +142,21 @@ impl Storage {
         }
     }
 
-    /// Writes an object under this condition, with a checksum or without, whatever comes of it.
+    /// The checksum that goes with bytes at hand, as far as the store takes any.
+    pub(crate) fn checksum_of(&self, bytes: &[u8]) -> Option<String> {
+        self.adds_checksums().then(|| Crc32::of(bytes))
+    }
+
+    /// Writes an object under this condition and with this checksum, whatever comes of it.
     pub(crate) async fn send(
         &self,
         object: &NewObject,
         bytes: Bytes,
         digest: &Digest,
         condition: Option<&str>,
-        with_checksum: bool,
+        checksum: Option<String>,
     ) -> Result<PutReceipt> {
         let sha256 = digest.sha256();
-        let checksum = with_checksum.then(|| Crc32::of(&bytes));
         let request = self
             .put_request(&self.client, object, condition)
             .metadata(SHA256, &sha256)
@@ -154,10 +164,8 @@ impl Storage {
             .body(ByteStream::from(bytes))
             .customize()
             .interceptor(Payload::Hashed(sha256));
-        match request.send().await {
-            Ok(output) => Ok(output.into()),
-            Err(error) => Err(StorageError::of("PutObject", &error)),
-        }
+        let answer = request.send().await.map(PutReceipt::from);
+        answer.map_err(|error| StorageError::of("PutObject", &error))
     }
 
     /// Begins to write an object while its bytes arrive. The future is to be polled while they are sent.
@@ -169,7 +177,7 @@ impl Storage {
         object: &NewObject,
         length: u64,
     ) -> Result<(Frames, impl Future<Output = Result<PutReceipt>>)> {
-        let condition = self.condition(object).await?;
+        let condition = self.condition(&object.key, object.existing).await?;
         let (frames, body) = streaming_body::streamed(length);
         let request = self
             .put_request(&self.streaming, object, condition)
@@ -177,10 +185,8 @@ impl Storage {
             .customize()
             .interceptor(Payload::Streamed(length));
         Ok((frames, async move {
-            match request.send().await {
-                Ok(output) => Ok(output.into()),
-                Err(error) => Err(StorageError::of("PutObject", &error)),
-            }
+            let answer = request.send().await.map(PutReceipt::from);
+            answer.map_err(|error| StorageError::of("PutObject", &error))
         }))
     }
 
@@ -190,33 +196,35 @@ impl Storage {
         object: &NewObject,
         condition: Option<&str>,
     ) -> PutObjectFluentBuilder {
-        let metadata = object.metadata.iter();
-        let metadata = metadata.map(|(name, value)| ((*name).to_owned(), value.clone()));
         client
             .put_object()
             .bucket(&self.bucket)
             .key(self.full_key(&object.key))
             .content_type(&object.content_type)
             .set_content_disposition(object.content_disposition.clone())
-            .set_metadata(Some(metadata.collect()))
+            .set_metadata(Some(object.metadata()))
             .set_server_side_encryption(self.sse_method())
             .set_ssekms_key_id(self.sse_key_id())
             .set_if_none_match(condition.map(str::to_owned))
     }
 
-    /// Under which condition an object is written. Where the store knows none, it is looked for first.
-    pub(crate) async fn condition(&self, object: &NewObject) -> Result<Option<&'static str>> {
-        if object.existing == Existing::Replace {
+    /// The condition under which a key is written. Where the store knows none, it is looked up first.
+    pub(crate) async fn condition(
+        &self,
+        key: &str,
+        existing: Existing,
+    ) -> Result<Option<&'static str>> {
+        if existing == Existing::Replace {
             return Ok(None);
         }
         if self.has(Feature::ConditionalWrites) {
             return Ok(Some("*"));
         }
-        self.look_before_write(object).await.map(|()| None)
+        self.look_before_write(key).await.map(|()| None)
     }
 
-    pub(crate) async fn look_before_write(&self, object: &NewObject) -> Result<()> {
-        match self.head(&object.key).await? {
+    async fn look_before_write(&self, key: &str) -> Result<()> {
+        match self.head(key).await? {
             Some(_) => Err(StorageError::AlreadyExists),
             None => Ok(()),
         }
@@ -269,35 +277,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NotFound`] if there is none; else if it is longer, or the store refuses or fails.
     pub async fn read(&self, key: &str, limit: usize) -> Result<Bytes> {
-        let mut read = BytesMut::new();
-        let collect = |bytes: Bytes| {
-            read.extend_from_slice(&bytes);
-            if read.len() > limit {
-                return Err(StorageError::Corrupt("has an object that is too long"));
-            }
-            Ok(())
-        };
-        self.receive(&self.client, key, collect).await?;
-        Ok(read.freeze())
-    }
-
-    async fn ask_head(&self, key: &str) -> Result<HeadObjectOutput> {
-        let request = self.client.head_object().bucket(&self.bucket);
-        let request = request
-            .key(self.full_key(key))
-            .set_checksum_mode(self.checksum_mode());
-        let answer = request.send().await;
-        answer.map_err(|error| StorageError::of("HeadObject", &error))
-    }
-
-    async fn ask_get(&self, client: &aws_sdk_s3::Client, key: &str) -> Result<GetObjectOutput> {
-        let request = client.get_object().bucket(&self.bucket);
-        let request = request
-            .key(self.full_key(key))
-            .set_checksum_mode(self.checksum_mode());
-        let answer = timeout(SILENCE, request.send()).await;
-        let answer = answer.map_err(|_| StorageError::TooSlow)?;
-        answer.map_err(|error| StorageError::of("GetObject", &error))
+        self.collect(key, limit, None).await
     }
 
     /// Reads the first bytes of an object: so many, fewer only if there are no more.
@@ -305,20 +285,21 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NotFound`] if there is none; else if the store refuses or fails.
     pub async fn read_beginning(&self, key: &str, bytes: usize) -> Result<Bytes> {
-        let request = self.client.get_object().bucket(&self.bucket);
-        let request = request
-            .key(self.full_key(key))
-            .range(format!("bytes=0-{}", bytes.saturating_sub(1)));
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| StorageError::of("GetObject", &error))?;
-        let read = answer.body.collect().await;
-        let read = read.map_err(|error| {
-            tracing::warn!(key, %error, "the store broke off");
-            StorageError::Unavailable {
-                code: "it broke off".to_owned(),
+        let range = format!("bytes=0-{}", bytes.saturating_sub(1));
+        self.collect(key, bytes, Some(range)).await
+    }
+
+    async fn collect(&self, key: &str, limit: usize, range: Option<String>) -> Result<Bytes> {
+        let mut read = BytesMut::new();
+        let take = |bytes: Bytes| {
+            read.extend_from_slice(&bytes);
+            if read.len() > limit {
+                return Err(StorageError::Corrupt("has an object that is too long"));
             }
-        });
-        Ok(read?.into_bytes())
+            Ok(())
+        };
+        self.receive(&self.client, key, range, take).await?;
+        Ok(read.freeze())
     }
 
     /// Reads an object and hashes it.
@@ -331,18 +312,48 @@ impl Storage {
             digest.update(&bytes);
             Ok(())
         };
-        self.receive(&self.streaming, key, update).await?;
+        self.receive(&self.streaming, key, None, update).await?;
         Ok(digest)
+    }
+
+    async fn ask_head(&self, key: &str) -> Result<HeadObjectOutput> {
+        let request = self.client.head_object().bucket(&self.bucket);
+        let request = request
+            .key(self.full_key(key))
+            .set_checksum_mode(self.checksum_mode());
+        let answer = request.send().await;
+        answer.map_err(|error| StorageError::of("HeadObject", &error))
+    }
+
+    /// Asks for an object, or a part of it: that has no checksum to compare.
+    async fn ask_get(
+        &self,
+        client: &aws_sdk_s3::Client,
+        key: &str,
+        range: Option<String>,
+    ) -> Result<GetObjectOutput> {
+        let checksum_mode = self.checksum_mode().filter(|_| range.is_none());
+        let request = client.get_object().bucket(&self.bucket);
+        let request = request
+            .key(self.full_key(key))
+            .set_range(range)
+            .set_checksum_mode(checksum_mode);
+        let answer = timeout(SILENCE, request.send()).await;
+        let answer = answer.map_err(|_| StorageError::TooSlow)?;
+        answer.map_err(|error| StorageError::of("GetObject", &error))
     }
 
     async fn receive(
         &self,
         client: &aws_sdk_s3::Client,
         key: &str,
+        range: Option<String>,
         mut take: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
-        let answer = match self.ask_get(client, key).await {
-            Err(refused) if self.is_of_checksums(&refused) => self.ask_get(client, key).await,
+        let answer = match self.ask_get(client, key, range.clone()).await {
+            Err(refused) if self.is_of_checksums(&refused) => {
+                self.ask_get(client, key, range).await
+            }
             asked => asked,
         };
         let mut body = answer?.body;
@@ -364,7 +375,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the store refuses or fails.
-    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<Vec<String>> {
+    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<KeyPage> {
         let request = self
             .client
             .list_objects_v2()
@@ -375,7 +386,10 @@ impl Storage {
         let listed = request.send().await;
         let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
         let keys = listed.contents().iter().filter_map(|object| object.key());
-        Ok(keys.filter_map(|key| self.own_key(key)).collect())
+        Ok(KeyPage {
+            keys: keys.filter_map(|key| self.own_key(key)).collect(),
+            has_more: listed.is_truncated() == Some(true),
+        })
     }
 
     /// Removes an object. One that is not there is as good.

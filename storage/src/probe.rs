@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     Existing, Feature, NewObject, Storage,
-    digest::Digest,
+    digest::{Crc32, Digest},
     error::{Result, StorageError},
 };
 
@@ -42,13 +42,15 @@ impl Storage {
 
     /// The first write, which has to succeed in one of two forms.
     async fn probe_checksums(&self, object: &NewObject) -> Result<()> {
-        let (content, mut digest) = (Bytes::from_static(CONTENT), Digest::new());
-        digest.update(&content);
+        let (content, digest) = (Bytes::from_static(CONTENT), Digest::of(CONTENT));
         let mut has = self.may_add_checksums();
-        let mut sent = self.send(object, content.clone(), &digest, None, has).await;
+        let checksum = has.then(|| Crc32::of(CONTENT));
+        let mut sent = self
+            .send(object, content.clone(), &digest, None, checksum)
+            .await;
         if has && matches!(&sent, Err(error) if error.is_of_the_form()) {
             has = false;
-            sent = self.send(object, content, &digest, None, has).await;
+            sent = self.send(object, content, &digest, None, None).await;
         }
         sent?;
         self.features.set(Feature::Checksums, has);
@@ -57,12 +59,17 @@ impl Storage {
 
     /// A store that replaces what was to be kept knows no conditions, whether or not it says so.
     async fn probe_conditional_writes(&self, object: &NewObject) -> Result<()> {
-        let (content, mut digest) = (Bytes::from_static(CONTENT), Digest::new());
-        digest.update(&content);
+        let (content, digest) = (Bytes::from_static(CONTENT), Digest::of(CONTENT));
         let has = match self.conditional_writes {
             Some(has) => has,
             None => match self
-                .send(object, content, &digest, Some("*"), self.adds_checksums())
+                .send(
+                    object,
+                    content,
+                    &digest,
+                    Some("*"),
+                    self.checksum_of(CONTENT),
+                )
                 .await
             {
                 Ok(_) => false,

@@ -72,11 +72,9 @@ impl Storage {
         bytes: Bytes,
         digest: &Digest,
     ) -> Result<UploadedObject> {
-        let checksum = self
-            .adds_checksums()
-            .then(|| crate::digest::Crc32::of(&bytes));
-        let sent = UploadedObject::new(object, digest, checksum);
-        match self.put_digested(object, bytes, digest).await {
+        let checksum = self.checksum_of(&bytes);
+        let sent = UploadedObject::new(object, digest, checksum.clone());
+        match self.put_digested(object, bytes, digest, checksum).await {
             // The signature had the store check every byte, and its own checksum says what it keeps. A look would tell no more.
             Ok(receipt) if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
             Ok(receipt) => self.confirm(&sent, receipt.e_tag.as_deref()).await?,
