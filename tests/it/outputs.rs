@@ -1,10 +1,17 @@
 //! What a prediction made, fewer, more or other than was asked for: what was paid for is kept, each output keeps its place, and
 //! what is missing is told.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Api, count, job, problem_of, shared};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use prost::Message;
+use serde_json::{Value, json};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+
+use crate::{
+    faults::report,
+    harness::{Api, count, history_of, job, options, problem_of, shared, start, until_within},
+};
 
 /// The statuses and names of a job's outputs.
 fn outputs(job: &Value) -> Vec<(&str, Option<&str>)> {
@@ -179,4 +186,89 @@ async fn paid_text_can_be_had() {
         let fetched = api.http.get(url).send().await.unwrap();
         assert_eq!(fetched.text().await.unwrap(), body);
     }
+}
+
+/// A prediction of many files. Bounded by default; `DARKROOM_OUTPUTS` sets how many.
+#[tokio::test]
+async fn many_outputs_are_stored_and_shown_on_pages() {
+    const OUTPUTS: usize = 1100;
+    let outputs =
+        std::env::var("DARKROOM_OUTPUTS").map_or(OUTPUTS, |outputs| outputs.parse().unwrap());
+    let stored = outputs.min(1000);
+    let stack = start(&options("many-outputs")).await;
+    let api = Api::of(&stack);
+    let began = Instant::now();
+    let id = api.accepted(&job(100, json!({"outputs": outputs}))).await;
+    let job = until_within(
+        "the end of a large job",
+        Duration::from_mins(10),
+        async || {
+            let job = api.get(&id).await;
+            job["completed_at"].is_string().then_some(job)
+        },
+    )
+    .await;
+    let took = began.elapsed();
+    assert_eq!(
+        job["media_counts"]["completed"], stored,
+        "{:#}",
+        job["error"]
+    );
+    assert_eq!(job["media"].as_array().unwrap().len(), 100);
+    if outputs > stored {
+        assert_eq!(
+            (&job["status"], &job["error"]["type"]),
+            (&json!("partial"), &json!("TooManyOutputs"))
+        );
+        assert_eq!(
+            problem_of(api.act(&id, "retry").await).await.1,
+            "nothing-to-retry"
+        );
+    } else {
+        assert_eq!(job["status"], "completed");
+    }
+
+    let mut cursor = job["media_next_cursor"].clone();
+    let mut shown = 100;
+    while let Some(at) = cursor.as_str() {
+        let url = format!("{}/v1/jobs/{id}/media?limit=90&cursor={at}", api.url);
+        let page: Value = api
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        for media in page["media"].as_array().unwrap() {
+            assert_eq!(
+                (&media["index"], &media["status"]),
+                (&json!(shown), &json!("completed"))
+            );
+            shown += 1;
+        }
+        cursor = page["next_cursor"].clone();
+    }
+    assert_eq!(shown, stored);
+
+    let events = history_of(&stack, &id).await;
+    let (mut pending, mut most, mut largest) = (0, 0, 0);
+    for event in &events {
+        largest = largest.max(event.encoded_len());
+        match event.event_type() {
+            EventType::ActivityTaskScheduled => pending += 1,
+            EventType::ActivityTaskCompleted => pending -= 1,
+            _ => {}
+        }
+        most = most.max(pending);
+    }
+    report(&format!(
+        "{outputs} outputs: {took:?}, {} events, {most} pending at most, the largest event has {largest} bytes",
+        events.len()
+    ));
+    assert!(
+        most <= 256 && largest < 1024 * 1024,
+        "{most} pending, {largest} bytes"
+    );
 }

@@ -36,7 +36,7 @@ pub enum FailureType {
     NoOutputs,
     /// The provider made fewer outputs than were asked for, or withheld this one.
     OutputNotMade,
-    /// The prediction succeeded with more files than a job can carry.
+    /// The prediction succeeded with more files than a job carries: the first are stored.
     TooManyOutputs,
     /// We cannot tell whether the provider accepted the request, and will not pay twice to find out.
     SubmissionUnknown,
@@ -133,6 +133,17 @@ pub struct JobError {
 }
 
 impl JobError {
+    /// The same with so few words that a thousand of them fit into a history.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        const MAX: usize = 300;
+        if let Some((end, _)) = self.detail.char_indices().nth(MAX) {
+            self.detail.truncate(end);
+            self.detail.push('…');
+        }
+        self
+    }
+
     /// An error of this kind with these words.
     #[must_use]
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {

@@ -10,12 +10,14 @@
 //! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
 //! - `throttle`, `access`: what a refusal means for the jobs after it; `refused_line`: who of them asks again first
 //! - `find`, `collect`, `cancel`: the other three
+//! - `ended`: a prediction that has ended, as far as a history takes it
 
 mod access;
 mod boot_time;
 mod cancel;
 mod collect;
 mod earlier_run;
+mod ended;
 mod find;
 mod precedent;
 mod recorder;
@@ -26,18 +28,12 @@ mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use darkroom_providers::{
-    Prediction, Provider, ProviderError,
-    provider::{Output, Place},
-};
+use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_storage::Storage;
 use darkroom_workflows::{
-    contract::{
-        collect::{EndedPrediction, MadeOutput, OutputSource},
-        generate::{GenerateInput, GenerateOutcome},
-    },
+    contract::generate::{GenerateInput, GenerateOutcome},
     failure::FailureType,
-    job::{IfNotFound, PredictionStatus, ProviderState},
+    job::{IfNotFound, PredictionStatus},
 };
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
@@ -52,7 +48,7 @@ pub use self::{
     restore::LostTime,
     throttle::{Refusals, Throttle},
 };
-use self::{precedent::Precedent, recorder::Recorder, submission::Purchase};
+use self::{ended::ended, precedent::Precedent, recorder::Recorder, submission::Purchase};
 use crate::failure::Failure;
 
 /// When to look at a prediction that was just submitted: quick ones cost no further activity.
@@ -61,9 +57,6 @@ const LOOKS: [Duration; 3] = [
     Duration::from_secs(3),
     Duration::from_secs(6),
 ];
-
-/// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.
-const MAX_URL: usize = 2048;
 
 /// How predictions are bought.
 #[derive(Clone, Copy, Debug)]
@@ -229,25 +222,6 @@ fn lacks_outputs(prediction: &Prediction) -> bool {
     prediction.state.status == PredictionStatus::Succeeded
         && prediction.outputs.is_empty()
         && !prediction.data_removed
-}
-
-fn ended(prediction: Prediction) -> EndedPrediction {
-    let made = |output: Output| MadeOutput {
-        name: output.name,
-        source: match output.place {
-            Place::Url(url) if url.len() <= MAX_URL => OutputSource::Url(url),
-            Place::Url(_) | Place::Inline => OutputSource::Prediction,
-            Place::Withheld => OutputSource::Withheld,
-        },
-    };
-    EndedPrediction {
-        state: ProviderState {
-            outputs_made: u32::try_from(prediction.outputs.len()).ok(),
-            ..prediction.state
-        },
-        outputs: prediction.outputs.into_iter().map(made).collect(),
-        data_removed: prediction.data_removed,
-    }
 }
 
 /// An error about a prediction that is bought already. Whatever the provider refuses now, rotated credentials above all, it

@@ -86,6 +86,7 @@ mod tests {
         };
         View {
             state,
+            progress: Vec::new(),
             body: bytes::Bytes::new(),
             etag: "\"a\"".to_owned(),
             read_at: std::time::Instant::now(),

@@ -19,6 +19,7 @@ use temporalio_common::{
     search_attributes::SearchAttributes,
 };
 
+use super::parameter::{parse, parse_limit};
 use crate::{
     Context,
     access::Caller,
@@ -32,7 +33,6 @@ use crate::{
 };
 
 const DEFAULT_LIMIT: u8 = 20;
-const MAX_LIMIT: u8 = 100;
 
 /// How many bytes of a cursor say what it is a list of.
 const DIGEST: usize = 8;
@@ -180,28 +180,6 @@ async fn summarize(
             .and_then(|close| time(close.seconds, close.nanos)),
         links: Links { this },
     }))
-}
-
-fn parse<T>(
-    name: &str,
-    text: Option<String>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Problem> {
-    let invalid = |problem| {
-        Problem::new(
-            Kind::InvalidParameter,
-            format!("the parameter {name} {problem}"),
-        )
-    };
-    text.map(|text| parse(&text).map_err(invalid)).transpose()
-}
-
-fn parse_limit(text: &str) -> Result<u8, String> {
-    let limit = text
-        .parse()
-        .ok()
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| format!("must be 1 to {MAX_LIMIT}"))
 }
 
 fn parse_status(text: &str) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! The routes of the job resource.
 //!
 //! - `create`, `cancel`, `retry`: what a caller can have done
-//! - `events`, `list`, `media`: what a caller can look at beside the job itself
+//! - `events`, `list`, `media`, `media_page`: what a caller can look at beside the job itself; `parameter`: how lists are asked for
 //! - [`view`]: a job as it was read, shared by all who read it; `read` does the reading (and `reconstruct` where
 //!   there is no worker to ask), `resource` the writing
 //! - [`watch`]: following a job as it changes
@@ -15,6 +15,8 @@ mod events;
 mod idempotency;
 mod list;
 mod media;
+mod media_page;
+mod parameter;
 mod read;
 mod reconstruct;
 mod resource;
@@ -46,6 +48,7 @@ use self::{
     events::Events,
     list::List,
     media::ReadMedia,
+    media_page::ListMedia,
     retry::{Retry, RetryRequest},
     view::View,
 };
@@ -235,6 +238,25 @@ impl JobsApi {
                 .await?
                 .into(),
         )
+    }
+
+    /// List the outputs of a job
+    ///
+    /// By position. A job shows its first 100 itself, and with `media_next_cursor` where there are more.
+    #[oai(path = "/:job_id/media", method = "get", operation_id = "listMedia")]
+    async fn list_media(
+        &self,
+        caller: Caller,
+        job_id: Path<String>,
+        /// How many at a time: 1 to 100, 100 if not said.
+        limit: Query<Option<String>>,
+        /// Where to go on: `next_cursor` of the page before, or the job's `media_next_cursor`.
+        cursor: Query<Option<String>>,
+    ) -> Outcome<ListMedia> {
+        let view = find(&self.0, &caller, &job_id.0).await?;
+        Ok(media_page::list(&self.0, &view, limit.0, cursor.0)
+            .await?
+            .into())
     }
 
     /// Read an output

@@ -2,24 +2,24 @@
 //! where there is nothing to say.
 
 use darkroom_workflows::{
-    contract::persist::PersistProgress,
     failure::JobError,
     job::{
-        CancelOutcome, Doubt, JobState, JobStatus, Media, MediaOutcome, MediaStatus, PredictionId,
-        PredictionStatus, ProviderName, ProviderState, Stage,
+        CancelOutcome, Doubt, JobState, JobStatus, MediaStatus, PredictionId, PredictionStatus,
+        ProviderName, ProviderState, Stage,
     },
     request::{
         DeadlineSeconds, JobPriority, JobRequest, Metadata, Model, ModelInput, NumOutputs,
         OutputFormat, Prompt, WebhookEvents, WebhookUrl,
     },
 };
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use url::Url;
 
-use super::read::Snapshot;
+use super::{
+    media_page::{MediaResource, Page},
+    read::Snapshot,
+};
 use crate::{Context, problem::Problem};
 
 /// A job.
@@ -42,7 +42,10 @@ pub(super) struct JobResource {
     metadata: Metadata,
     webhook_url: Option<WebhookUrl>,
     webhook_events: WebhookEvents,
+    /// The first outputs, by position; the others are on pages of their own.
     media: Vec<MediaResource>,
+    media_next_cursor: Option<String>,
+    media_counts: MediaCounts,
     provider: Option<ProviderResource>,
     /// Since when the provider may have work of the job's that nobody has found.
     in_doubt_since: Option<Timestamp>,
@@ -54,6 +57,16 @@ pub(super) struct JobResource {
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
     links: Links,
+}
+
+/// How many outputs there are, and how many of them stand how.
+#[derive(Serialize)]
+struct MediaCounts {
+    total: usize,
+    pending: usize,
+    completed: usize,
+    failed: usize,
+    canceled: usize,
 }
 
 /// The provider's side of a job.
@@ -76,42 +89,12 @@ struct ProviderResource {
     metrics: Map<String, Value>,
 }
 
-/// One output.
-#[derive(Serialize)]
-struct MediaResource {
-    index: u32,
-    /// What the provider calls it.
-    name: Option<String>,
-    status: MediaStatus,
-    /// Leads to the output for as long as the job is known.
-    media_url: Option<String>,
-    s3_key: Option<String>,
-    /// Leads to the output for an hour, for whoever has it.
-    presigned_media_url: Option<Url>,
-    content_type: Option<String>,
-    size: Option<u64>,
-    /// How many bytes of an output on its way have come so far, and how many there are if it is known.
-    bytes_done: Option<u64>,
-    bytes_total: Option<u64>,
-    sha256: Option<String>,
-    /// What was seen of a picture or a video; null where it was not.
-    width: Option<u32>,
-    height: Option<u32>,
-    duration_ms: Option<u64>,
-    /// Whether it carries Content Credentials.
-    c2pa: Option<bool>,
-    attempts: Option<u32>,
-    error: Option<JobError>,
-    error_message: Option<String>,
-    started_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-}
-
 /// Where to go from here.
 #[derive(Serialize)]
 struct Links {
     #[serde(rename = "self")]
     this: String,
+    media: String,
     events: String,
     cancel: String,
     retry: String,
@@ -127,12 +110,15 @@ impl JobResource {
             stale,
             progress,
         } = snapshot;
+        let this = context.url(&format!("/v1/jobs/{}", state.job_id));
+        let (media_counts, page) = (MediaCounts::of(&state), Page::FIRST);
+        let media = page.read(context, &state, &progress).await?;
+        let media_next_cursor = page.next_cursor(&state);
         let JobState {
             job_id,
             request,
             status,
             stage,
-            media,
             provider,
             doubt,
             error,
@@ -152,13 +138,6 @@ impl JobResource {
             webhook_url,
             webhook_events,
         } = request;
-        let this = context.url(&format!("/v1/jobs/{job_id}"));
-        let media = try_join_all(
-            media
-                .into_iter()
-                .map(|media| MediaResource::of(context, &this, &progress, media)),
-        )
-        .await?;
         let namespace = context
             .temporal
             .client()
@@ -190,6 +169,8 @@ impl JobResource {
             webhook_url,
             webhook_events,
             media,
+            media_next_cursor,
+            media_counts,
             provider: match (provider, &doubt) {
                 (Some(provider), None) => Some(provider.into()),
                 (_, Some(_)) => Some(ProviderResource::in_doubt(status)),
@@ -204,6 +185,7 @@ impl JobResource {
             started_at: state.started_at,
             completed_at: state.completed_at,
             links: Links {
+                media: format!("{this}/media"),
                 events: format!("{this}/events"),
                 cancel: format!("{this}/cancel"),
                 retry: format!("{this}/retry"),
@@ -212,6 +194,18 @@ impl JobResource {
                 temporal,
             },
         })
+    }
+}
+
+impl MediaCounts {
+    fn of(job: &JobState) -> Self {
+        Self {
+            total: job.media.len(),
+            pending: job.count(MediaStatus::Pending),
+            completed: job.count(MediaStatus::Completed),
+            failed: job.count(MediaStatus::Failed),
+            canceled: job.count(MediaStatus::Canceled),
+        }
     }
 }
 
@@ -250,76 +244,6 @@ impl From<ProviderState> for ProviderResource {
             outputs_made: state.outputs_made,
             output: state.output,
             metrics: state.metrics,
-        }
-    }
-}
-
-impl MediaResource {
-    async fn of(
-        context: &Context,
-        job_url: &str,
-        progress: &[PersistProgress],
-        media: Media,
-    ) -> Result<Self, Problem> {
-        let mut resource = Self::without_particulars(&media);
-        match media.outcome {
-            MediaOutcome::Pending => {
-                let progress = progress
-                    .iter()
-                    .find(|progress| progress.index == media.index);
-                resource.bytes_done = progress.map(|progress| progress.bytes_done);
-                resource.bytes_total = progress.and_then(|progress| progress.bytes_total);
-            }
-            MediaOutcome::Canceled => {}
-            MediaOutcome::Failed { error, attempts } => {
-                resource.error_message = Some(error.detail.clone());
-                resource.error = Some(error);
-                resource.attempts = attempts;
-            }
-            MediaOutcome::Completed(stored) => {
-                resource.media_url = Some(format!("{job_url}/media/{}", media.index));
-                resource.presigned_media_url =
-                    Some(context.presigned.url(context, &stored.s3_key).await?);
-                resource.s3_key = Some(stored.s3_key);
-                resource.content_type = Some(stored.content_type);
-                resource.size = Some(stored.size);
-                resource.bytes_done = Some(stored.size);
-                resource.bytes_total = Some(stored.size);
-                resource.sha256 = Some(stored.sha256);
-                resource.width = stored.facts.width;
-                resource.height = stored.facts.height;
-                resource.duration_ms = stored.facts.duration_ms;
-                resource.c2pa = Some(stored.facts.c2pa);
-                resource.attempts = Some(stored.attempts);
-                resource.started_at = Some(stored.started_at);
-                resource.completed_at = Some(stored.completed_at);
-            }
-        }
-        Ok(resource)
-    }
-
-    fn without_particulars(media: &Media) -> Self {
-        Self {
-            index: media.index,
-            name: media.name.clone(),
-            status: media.status(),
-            media_url: None,
-            s3_key: None,
-            presigned_media_url: None,
-            content_type: None,
-            size: None,
-            bytes_done: None,
-            bytes_total: None,
-            sha256: None,
-            width: None,
-            height: None,
-            duration_ms: None,
-            c2pa: None,
-            attempts: None,
-            error: None,
-            error_message: None,
-            started_at: None,
-            completed_at: None,
         }
     }
 }

@@ -130,18 +130,17 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
         .iter()
         .filter(|media| may_be_fetched(media, has_failed))
         .count();
-    let is_without_files = ended.error.as_ref().is_some_and(|error| {
-        matches!(
-            error.kind,
-            FailureType::NoOutputs | FailureType::TooManyOutputs
-        )
-    });
+    let ended_for = |kind| ended.error.as_ref().is_some_and(|error| error.kind == kind);
     match provider.status {
         _ if has_failed && missing == 0 => {
             let detail = format!("the generation itself did not succeed; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
-        PredictionStatus::Succeeded if is_without_files => {
+        PredictionStatus::Succeeded if missing == 0 && ended_for(FailureType::TooManyOutputs) => {
+            let detail = "every output that a job carries is stored; ask for fewer at a time";
+            Err(Problem::new(Kind::NothingToRetry, detail))
+        }
+        PredictionStatus::Succeeded if ended_for(FailureType::NoOutputs) => {
             let detail = format!("the generation yielded no files that can be stored; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }

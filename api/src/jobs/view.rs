@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use darkroom_workflows::job::{JobId, JobState, JobStatus};
+use darkroom_workflows::{
+    contract::persist::PersistProgress,
+    job::{JobId, JobState, JobStatus},
+};
 use futures::{FutureExt, future::BoxFuture};
 use moka::{Expiry, future::Cache};
 use sha2::{Digest, Sha256};
@@ -33,6 +36,8 @@ const SETTLED: Duration = Duration::from_mins(1);
 /// A job as it was read.
 pub(crate) struct View {
     pub(crate) state: JobState,
+    /// How far outputs that are on their way had come.
+    pub(super) progress: Vec<PersistProgress>,
     /// The job resource as JSON.
     pub(crate) body: Bytes,
     /// Changes with the body.
@@ -52,11 +57,12 @@ impl View {
         snapshot: Snapshot,
         read_at: Instant,
     ) -> Result<Self, Problem> {
-        let state = snapshot.state.clone();
+        let (state, progress) = (snapshot.state.clone(), snapshot.progress.clone());
         let body = json::write(&JobResource::of(context, snapshot).await?)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
         Ok(Self {
             state,
+            progress,
             body: body.into(),
             etag,
             read_at,
@@ -81,9 +87,10 @@ pub(crate) struct Views(Cache<JobId, Arc<View>>);
 
 impl Views {
     pub(crate) fn new() -> Self {
-        // The state takes about as much as its JSON.
+        // The state takes about as much as its JSON, of which a job with many outputs shows a part.
         let weigh = |_: &JobId, view: &Arc<View>| {
-            u32::try_from(2 * view.body.len() + 256).unwrap_or(u32::MAX)
+            let further = 512 * view.state.media.len();
+            u32::try_from(2 * view.body.len() + further + 256).unwrap_or(u32::MAX)
         };
         Self(
             Cache::builder()

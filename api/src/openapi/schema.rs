@@ -99,8 +99,11 @@ pub(crate) struct Job {
     metadata: HashMap<String, String>,
     webhook_url: Option<String>,
     webhook_events: Vec<WebhookEvent>,
-    /// The outputs, by position; empty until the provider has made them.
+    /// The outputs, by position, the first 100 of them; empty until the provider has made them.
     media: Vec<Media>,
+    /// What `cursor` to list further outputs with; null if there are none.
+    media_next_cursor: Option<String>,
+    media_counts: MediaCounts,
     /// The provider's side of it, from the purchase on.
     provider: Option<Provider>,
     /// Since when the provider may have work of the job's that nobody has found: its answer is lost.
@@ -222,6 +225,25 @@ pub(crate) struct Media {
     completed_at: Option<String>,
 }
 
+/// How many outputs there are, and how many of them stand how.
+#[derive(Object)]
+pub(crate) struct MediaCounts {
+    total: u32,
+    pending: u32,
+    completed: u32,
+    failed: u32,
+    canceled: u32,
+}
+
+/// Some outputs of a job, and where there are more.
+#[derive(Object)]
+#[oai(example)]
+pub(crate) struct MediaPage {
+    media: Vec<Media>,
+    /// What `cursor` to ask for the next page with; null on the last.
+    next_cursor: Option<String>,
+}
+
 /// Where an output stands.
 #[derive(Enum)]
 #[oai(rename_all = "lowercase")]
@@ -278,6 +300,7 @@ pub(crate) struct JobError {
 pub(crate) struct Links {
     #[oai(rename = "self")]
     this: String,
+    media: String,
     events: String,
     cancel: String,
     retry: String,
@@ -438,6 +461,7 @@ macro_rules! example {
 example!(JobRequest "job_request.json");
 example!(Job "job.json");
 example!(JobPage "job_page.json");
+example!(MediaPage "media_page.json");
 example!(RetryRequest "retry_request.json");
 example!(JobEvent "job_event.json");
 example!(WebhookDeliveries "webhook_deliveries.json");

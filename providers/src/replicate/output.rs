@@ -191,10 +191,10 @@ fn placed(rest: Value, positions: &[usize]) -> Value {
             .collect(),
         Value::Object(fields) => {
             if let Some(number) = fields.get(MARK).and_then(Value::as_u64) {
-                let is_it = |at: &usize| u64::try_from(*at).ok() == Some(number);
-                return match positions.iter().position(is_it) {
-                    Some(position) => json!({"media": position}),
-                    None => Value::Null,
+                let number = usize::try_from(number).unwrap_or(usize::MAX);
+                return match positions.binary_search(&number) {
+                    Ok(position) => json!({"media": position}),
+                    Err(_) => Value::Null,
                 };
             }
             let placed = fields

@@ -14,8 +14,9 @@ use crate::{
     job::{PredictionRef, ProviderState},
 };
 
-/// The most outputs that a job carries: each is an activity and a few events in one workflow's history.
-const MAX_OUTPUTS: usize = 500;
+/// The most outputs that a job carries: each is an activity and a few events in one workflow's history. Of more, the first are
+/// stored.
+pub const MAX_OUTPUTS: usize = 1000;
 
 /// How long the provider may work, and a little longer.
 const SCHEDULE_TO_CLOSE: Duration = DAY.saturating_add(Duration::from_hours(1));
@@ -59,7 +60,7 @@ pub enum CollectOutcome {
 pub struct EndedPrediction {
     /// How.
     pub state: ProviderState,
-    /// The outputs, in the provider's order.
+    /// The outputs, in the provider's order: [`MAX_OUTPUTS`] of them at most.
     pub outputs: Vec<MadeOutput>,
     /// Whether the provider has removed them already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -70,17 +71,10 @@ impl EndedPrediction {
     /// The outputs, of which one at least can be had: whatever became of the prediction, they are paid for.
     ///
     /// # Errors
-    /// If there is none, or more than a job can carry.
+    /// If there is none.
     pub fn outputs(&self) -> Result<&[MadeOutput], JobError> {
         let id = &self.state.prediction.id;
         let fail = |kind, detail| Err(JobError::new(kind, detail));
-        let count = self.outputs.len();
-        if count > MAX_OUTPUTS {
-            return fail(
-                FailureType::TooManyOutputs,
-                format!("prediction {id} made {count} files; a job carries {MAX_OUTPUTS} at most"),
-            );
-        }
         if self.outputs.iter().any(MadeOutput::is_there) {
             return Ok(&self.outputs);
         }
@@ -93,7 +87,7 @@ impl EndedPrediction {
                 format!("the provider has removed the outputs of {id}"),
             );
         }
-        let detail = match count {
+        let detail = match self.outputs.len() {
             0 => format!("prediction {id} succeeded without a file"),
             _ => format!("prediction {id} succeeded, and its provider withheld every file"),
         };
@@ -124,7 +118,7 @@ impl MadeOutput {
 pub enum OutputSource {
     /// At this address.
     Url(String),
-    /// Within the prediction itself, as a `data:` URL: too large for a history, so it is asked for again.
+    /// Where the prediction says: it is within it, or its address is too large for a history, so it is asked for again.
     Prediction,
     /// Nowhere: the provider has left it out.
     Withheld,
@@ -188,7 +182,6 @@ mod tests {
     #[test]
     fn an_end_has_outputs_or_says_why_not() {
         use FailureType::{GenerationCanceled, GenerationFailed, Internal};
-        let many = "m".repeat(501);
         for (status, outputs, data_removed, expected, shortcoming) in [
             ("succeeded", "m", false, None, None),
             ("succeeded", "mw", false, None, None),
@@ -199,13 +192,6 @@ mod tests {
                 "",
                 true,
                 Some(FailureType::SourceExpired),
-                None,
-            ),
-            (
-                "succeeded",
-                &many,
-                false,
-                Some(FailureType::TooManyOutputs),
                 None,
             ),
             (

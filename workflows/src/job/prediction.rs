@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::failure::{FailureType, JobError};
+use crate::{
+    contract::collect::MAX_OUTPUTS,
+    failure::{FailureType, JobError},
+};
 
 /// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -184,6 +187,7 @@ impl ProviderState {
             metrics: Map::new(),
         }
     }
+
     /// Why a job is not completed by what the prediction made, whatever becomes of that.
     #[must_use]
     pub fn shortcoming(&self) -> Option<JobError> {
@@ -191,10 +195,19 @@ impl ProviderState {
             prediction,
             status,
             error,
+            outputs_made,
             ..
         } = self;
         match status {
-            PredictionStatus::Succeeded => None,
+            PredictionStatus::Succeeded => {
+                let made = usize::try_from(outputs_made.unwrap_or_default()).ok()?;
+                let left = made.checked_sub(MAX_OUTPUTS).filter(|left| *left > 0)?;
+                let id = &prediction.id;
+                let detail = format!(
+                    "prediction {id} made {made} files; a job carries {MAX_OUTPUTS}, and {left} are left"
+                );
+                Some(JobError::new(FailureType::TooManyOutputs, detail))
+            }
             PredictionStatus::Failed => {
                 let said = error.as_deref().unwrap_or("the provider gives no reason");
                 Some(JobError::new(FailureType::GenerationFailed, said))
@@ -267,6 +280,18 @@ mod tests {
         let state: ProviderState = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(state.prediction.id.as_str(), "abc");
         assert_eq!(serde_json::to_value(&state).unwrap(), json);
+    }
+
+    #[test]
+    fn more_outputs_than_a_job_carries_are_a_shortcoming() {
+        let state = |made: u32| -> ProviderState {
+            let state = json!({"name": "replicate", "prediction_id": "p", "status": "succeeded", "outputs_made": made});
+            serde_json::from_value(state).unwrap()
+        };
+        assert_eq!(state(1000).shortcoming(), None);
+        let error = state(1500).shortcoming().unwrap();
+        assert_eq!(error.kind, FailureType::TooManyOutputs);
+        assert!(error.detail.ends_with("500 are left"), "{}", error.detail);
     }
 
     #[test]

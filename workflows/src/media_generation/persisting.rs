@@ -1,6 +1,9 @@
-//! Moving outputs into the store: all at the same time, and each for itself.
+//! Moving outputs into the store: as many at the same time as a server lets a workflow wait for, and each for itself.
 
-use std::pin::{Pin, pin};
+use std::{
+    cell::RefCell,
+    pin::{Pin, pin},
+};
 
 use futures::{FutureExt, future::FusedFuture};
 use jiff::Timestamp;
@@ -24,6 +27,10 @@ use crate::{
     failure::{JobError, read_activity_failure},
     job::{MediaOutcome, MediaStatus, ProviderState, Stage, timestamp},
 };
+
+/// The most outputs that are on their way at a time: workers have fewer places, and a server refuses a workflow that waits for
+/// 2,000 activities.
+const MAX_PENDING: usize = 256;
 
 /// What was made and is to be stored.
 pub(super) struct Made {
@@ -90,45 +97,17 @@ pub(super) async fn persist_all(
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
     made: Made,
 ) -> Ending {
-    let Made {
-        inputs,
-        shortcoming,
-        expires_at,
-    } = made;
     enter(ctx, Stage::Persisting);
-    let count = ctx.state(|workflow| workflow.state.media.len());
     let scope = WorkflowCancellationToken::new();
-    let persists = join_all(inputs.into_iter().map(|input| {
-        let scope = scope.clone();
-        async move {
-            let index = input.index;
-            let now = ctx.workflow_time().map(timestamp);
-            let options = contract::persist::options(&input, count, now, expires_at, scope);
-            let outcome = match ctx
-                .execute_activity(Activities::persist, input, options)
-                .await
-            {
-                Ok(stored) => MediaOutcome::Completed(stored),
-                Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
-                // An attempt failed while the cancellation was on its way to it.
-                Err(ActivityExecutionError::Failed(failure))
-                    if failure.retry_state() == RetryState::CancelRequested =>
-                {
-                    MediaOutcome::Canceled
-                }
-                Err(failure) => {
-                    let (error, attempts) = read_activity_failure(&failure);
-                    MediaOutcome::Failed { error, attempts }
-                }
-            };
-            update(ctx, |state| {
-                if let Some(media) = state.media.iter_mut().find(|media| media.index == index) {
-                    media.outcome = outcome;
-                }
-            });
+    let left = RefCell::new(made.inputs.into_iter());
+    let one_after_the_other = || async {
+        loop {
+            let next = left.borrow_mut().next();
+            let Some(input) = next else { return };
+            persist(ctx, input, made.expires_at, scope.clone()).await;
         }
-    }));
-    let mut persists = pin!(persists.fuse());
+    };
+    let mut persists = pin!(join_all((0..MAX_PENDING).map(|_| one_after_the_other())).fuse());
     let stop = select! {
         _ = persists => None,
         stop = stopped => {
@@ -137,5 +116,41 @@ pub(super) async fn persist_all(
             Some(stop)
         }
     };
-    ctx.state(|workflow| Ending::of(&workflow.state.media, stop, shortcoming))
+    ctx.state(|workflow| Ending::of(&workflow.state.media, stop, made.shortcoming))
+}
+
+/// Persists an output, and notes what became of it.
+async fn persist(
+    ctx: &WorkflowContext<MediaGeneration>,
+    input: PersistInput,
+    expires_at: Option<Timestamp>,
+    scope: WorkflowCancellationToken,
+) {
+    let index = input.index;
+    let count = ctx.state(|workflow| workflow.state.media.len());
+    let now = ctx.workflow_time().map(timestamp);
+    let options = contract::persist::options(&input, count, now, expires_at, scope);
+    let outcome = match ctx
+        .execute_activity(Activities::persist, input, options)
+        .await
+    {
+        Ok(stored) => MediaOutcome::Completed(stored),
+        Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
+        // An attempt failed while the cancellation was on its way to it.
+        Err(ActivityExecutionError::Failed(failure))
+            if failure.retry_state() == RetryState::CancelRequested =>
+        {
+            MediaOutcome::Canceled
+        }
+        Err(failure) => {
+            let (error, attempts) = read_activity_failure(&failure);
+            let error = error.brief();
+            MediaOutcome::Failed { error, attempts }
+        }
+    };
+    update(ctx, |state| {
+        if let Some(media) = state.media.iter_mut().find(|media| media.index == index) {
+            media.outcome = outcome;
+        }
+    });
 }

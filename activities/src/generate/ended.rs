@@ -1,0 +1,82 @@
+//! A prediction that has ended, as far as a job carries it and a history takes it: a payload is to stay below 1 MiB.
+
+use darkroom_providers::{Prediction, provider::Place};
+use darkroom_workflows::{
+    contract::collect::{EndedPrediction, MAX_OUTPUTS, MadeOutput, OutputSource},
+    job::ProviderState,
+};
+
+/// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.
+const MAX_URL: usize = 2048;
+
+/// How many bytes all URLs of a prediction may have; those beyond are read from the prediction as well.
+const MAX_ADDRESSES: usize = 512 * 1024;
+
+/// How many bytes all names of outputs may have; those beyond are left out.
+const MAX_NAMES: usize = 128 * 1024;
+
+/// The end of a prediction, as far as a job carries it and a history takes it.
+pub(super) fn ended(prediction: Prediction) -> EndedPrediction {
+    let made = u32::try_from(prediction.outputs.len()).ok();
+    let (mut names, mut addresses) = (Budget(MAX_NAMES), Budget(MAX_ADDRESSES));
+    let outputs = prediction.outputs.into_iter().take(MAX_OUTPUTS);
+    let outputs = outputs.map(|output| MadeOutput {
+        name: output.name.filter(|name| names.takes(name)),
+        source: match output.place {
+            Place::Url(url) if url.len() <= MAX_URL && addresses.takes(&url) => {
+                OutputSource::Url(url)
+            }
+            Place::Url(_) | Place::Inline => OutputSource::Prediction,
+            Place::Withheld => OutputSource::Withheld,
+        },
+    });
+    EndedPrediction {
+        outputs: outputs.collect(),
+        state: ProviderState {
+            outputs_made: made,
+            ..prediction.state
+        },
+        data_removed: prediction.data_removed,
+    }
+}
+
+/// How many bytes texts may still have.
+struct Budget(usize);
+
+impl Budget {
+    /// Takes a text in, if there is room for it as JSON.
+    fn takes(&mut self, text: &str) -> bool {
+        let bytes = serde_json::to_string(text).map_or(usize::MAX, |json| json.len());
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use darkroom_providers::provider::Output;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_a_history_is_read_again() {
+        let output = |index: usize| Output {
+            name: Some(format!("{index}-{}", "\"".repeat(198))),
+            place: Place::Url(format!("https://example.com/{index}/{}", "a".repeat(1000))),
+        };
+        let state = json!({"name": "replicate", "prediction_id": "p", "status": "succeeded"});
+        let ended = ended(Prediction {
+            state: serde_json::from_value(state).unwrap(),
+            outputs: (0..1500).map(output).collect(),
+            data_removed: false,
+        });
+        let told = |output: &&MadeOutput| output.source != OutputSource::Prediction;
+        assert_eq!(ended.outputs.len(), 1000);
+        assert_eq!(ended.state.outputs_made, Some(1500));
+        assert_eq!(ended.outputs.iter().filter(told).count(), 511);
+        assert!(ended.outputs[0].name.is_some() && ended.outputs[999].name.is_none());
+        assert!(serde_json::to_vec(&ended).unwrap().len() < 1024 * 1024);
+    }
+}
