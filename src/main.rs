@@ -10,6 +10,7 @@ use std::{io::Write, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use darkroom_telemetry::Telemetry;
+use darkroom_workflows::tenant::Tenant;
 use tokio_util::sync::CancellationToken;
 
 /// Durable media generation on Temporal.
@@ -35,6 +36,16 @@ enum Command {
     /// Record and replay the histories of workflows, to know before a deploy whether new code takes up what is under way.
     #[command(subcommand)]
     History(History),
+    /// Delete all jobs of a tenant: their media, their manifests, and what Temporal knows of them. There is no way back. Waits until
+    /// they are gone, which takes a worker.
+    Purge {
+        /// The tenant, as `DARKROOM_API_KEYS` names it.
+        #[arg(long)]
+        tenant: Tenant,
+        /// Do it: without this, nothing is deleted.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Ask a process whether it is ready, for health checks of images that have no other client.
     Probe {
         /// What to ask, such as `http://127.0.0.1:9464/readyz`.
@@ -113,6 +124,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
         Some(Command::History(History::Replay { files })) => runtime()?.block_on(replay(&files)),
+        Some(Command::Purge { tenant, yes }) => runtime()?.block_on(async {
+            anyhow::ensure!(
+                yes,
+                "this deletes all jobs of {tenant}, for good; add --yes"
+            );
+            let deleted = darkroom_worker::purge::purge(&tenant).await?;
+            writeln!(std::io::stdout(), "{deleted} jobs of {tenant} deleted")?;
+            Ok(ExitCode::SUCCESS)
+        }),
         Some(Command::Probe { url }) => runtime()?.block_on(probe(url)),
         #[cfg(feature = "dev")]
         Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),

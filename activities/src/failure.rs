@@ -93,16 +93,14 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
     let info = ctx.info();
     result.map_err(|failure| match failure {
         Failure::Canceled => ActivityError::cancelled(),
-        Failure::Failed { error, retry_after } if error.kind == FailureType::PredictionRunning => {
-            application_failure(
-                &error,
-                retry_after,
-                FailureDetails {
-                    attempts: info.attempt,
-                },
-            )
-            .into()
-        }
+        Failure::Failed { error, retry_after } if error.kind.is_waiting() => application_failure(
+            &error,
+            retry_after,
+            FailureDetails {
+                attempts: info.attempt,
+            },
+        )
+        .into(),
         Failure::Failed { error, retry_after } => {
             // The provider's own words may repeat what it was asked for.
             let is_quoted = matches!(

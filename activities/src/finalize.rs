@@ -33,6 +33,8 @@ pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobSta
 }
 
 async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
+    // No manifest is without its entry.
+    manifest::index(storage, job).await?;
     let mut recorded = job.clone();
     let mut is_other = false;
     if job.status != JobStatus::Completed
@@ -53,13 +55,14 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, F
 
 /// Removes what the manifest does not list: a write that went out as its attempt was canceled, or declared timed out.
 async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
-    let listed = listed(job);
+    let listed = job.stored_keys();
     let mut after: Option<String> = None;
     loop {
         let prefix = job.job_id.prefix();
         let page = storage.list(&prefix, after.as_deref(), PAGE).await?;
-        let strays: Vec<_> = page
-            .keys
+        let keys = page.objects.into_iter().map(|object| object.key);
+        let keys: Vec<_> = keys.collect();
+        let strays: Vec<_> = keys
             .iter()
             .filter(|key| !is_listed(job, &listed, key))
             .collect();
@@ -72,7 +75,7 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
             metrics::removed();
             tracing::info!(key, "removed an object that no manifest names");
         }
-        match page.keys.into_iter().next_back() {
+        match keys.into_iter().next_back() {
             Some(last) if page.has_more => after = Some(last),
             _ => return Ok(()),
         }
@@ -84,14 +87,6 @@ async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
     let latest = manifest::read(storage, &job.job_id).await?;
     Ok(latest
         .is_some_and(|latest| (&latest.run_id, latest.updated_at) == (&job.run_id, job.updated_at)))
-}
-
-fn listed(job: &JobState) -> BTreeSet<String> {
-    let stored = job.media.iter().filter_map(|media| match &media.outcome {
-        MediaOutcome::Completed(stored) => Some(stored.s3_key.clone()),
-        _ => None,
-    });
-    stored.chain([job.job_id.manifest_key()]).collect()
 }
 
 /// Whether an object is the job's, or may be: what others have put in its way, and was a conflict, is not ours to remove, and an

@@ -6,13 +6,16 @@
 //! - [`persist`]: moves one output into the store
 //! - [`guard`]: keeps what is fetched on someone's word to public addresses
 //! - [`store_access`]: whether the store keeps what is paid for
-//! - [`sweep`]: aborts uploads that no attempt will finish
+//! - [`sweep`]: removes from the store what belongs to nobody
+//! - [`delete`]: removes all that there is of a job
 //! - [`deliver_webhook`]: tells a caller how a job ended
-//! - [`finalize`]: writes the manifest; `manifest`: where it lies
+//! - [`finalize`]: writes the manifest; `manifest`: where it lies; `tombstone`: what is left of a job that was deleted
+//! - `runs`: the runs of workflows, as Temporal knows them
 //! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
 //! - [`metrics`]: what is counted
 
+pub mod delete;
 pub mod deliver_webhook;
 pub mod failure;
 pub mod finalize;
@@ -26,5 +29,7 @@ pub mod store_access;
 pub mod sweep;
 
 mod manifest;
+mod runs;
+mod tombstone;
 
 pub use registered::Activities;

@@ -1,23 +1,48 @@
-//! The manifest of a job in the store: `jobs/{job_id}/job.json`.
+//! The manifest of a job in the store, `jobs/{job_id}/job.json`, and its entry in the index.
 
+use bytes::Bytes;
 use darkroom_storage::{Existing, NewObject, Storage, StorageError};
 use darkroom_workflows::{
     failure::FailureType,
-    job::{JobId, JobState, MANIFEST_LIMIT},
+    job::{IndexEntry, JobId, JobState, MANIFEST_LIMIT},
 };
 
 use crate::failure::Failure;
 
-/// The manifest of a job, if it has one: it had ended. One that makes no sense tells nothing.
+/// What the store has as the manifest of a job.
+#[derive(Debug)]
+pub(crate) enum Manifest {
+    /// Nothing: it has not ended.
+    None,
+    /// How it ended.
+    Of(Box<JobState>),
+    /// What makes no sense.
+    Unreadable,
+}
+
+impl Manifest {
+    /// Reads the manifest of a job.
+    ///
+    /// # Errors
+    /// If the store does not tell.
+    pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Self, Failure> {
+        match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Self::Unreadable, Self::Of)),
+            Err(StorageError::NotFound) => Ok(Self::None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The job as its manifest has it, if there is one. One that makes no sense tells nothing.
 ///
 /// # Errors
 /// If the store does not tell.
 pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<JobState>, Failure> {
-    match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(StorageError::NotFound) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(match Manifest::read(storage, job_id).await? {
+        Manifest::Of(job) => Some(*job),
+        Manifest::None | Manifest::Unreadable => None,
+    })
 }
 
 /// Writes the manifest of a job, in place of one that it has.
@@ -30,12 +55,19 @@ pub(crate) async fn write(storage: &Storage, job: &JobState) -> Result<(), Failu
         Failure::new(FailureType::Internal, detail)
     })?;
     let object = NewObject {
-        key: job.job_id.manifest_key(),
         content_type: "application/json".to_owned(),
-        content_disposition: None,
-        metadata: Vec::new(),
-        existing: Existing::Replace,
+        ..NewObject::empty(job.job_id.manifest_key(), Existing::Replace)
     };
     storage.put(&object, manifest.into()).await?;
+    Ok(())
+}
+
+/// Enters a job into the index.
+///
+/// # Errors
+/// If the store cannot take it, now or ever.
+pub(crate) async fn index(storage: &Storage, job: &JobState) -> Result<(), Failure> {
+    let object = NewObject::empty(IndexEntry::of(job).key(), Existing::Replace);
+    storage.put(&object, Bytes::new()).await?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use darkroom_workflows::{
         self,
         cancel::CancelGenerationInput,
         collect::{CollectInput, CollectOutcome},
+        delete::{DeleteJobInput, DeleteJobOutcome},
         find::{FindInput, FindOutcome},
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
@@ -26,6 +27,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError, activities};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    delete,
     deliver_webhook::Courier,
     failure::{Failure, attempted},
     finalize,
@@ -37,7 +39,7 @@ use crate::{
 };
 
 pub use self::activities::{
-    CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
+    CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
 };
 
 /// How long outputs on their way may go on when the worker stops: most arrive, and the others leave time to hand over.
@@ -174,7 +176,24 @@ impl Activities {
         ctx: ActivityContext,
         input: SweepInput,
     ) -> Result<Swept, ActivityError> {
-        attempted(&ctx, sweep::sweep(&self.engine.storage, input).await)
+        let handover = Handover::new(&self.stopping, Duration::ZERO);
+        let swept = sweep::sweep(&self.engine.storage, &ctx, handover, input);
+        attempted(&ctx, swept.await)
+    }
+
+    /// See [`delete::delete_job`].
+    ///
+    /// # Errors
+    /// Its failure, as Temporal records it.
+    #[activity(definition = contract::DeleteJob)]
+    pub async fn delete_job(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: DeleteJobInput,
+    ) -> Result<DeleteJobOutcome, ActivityError> {
+        let handover = Handover::new(&self.stopping, Duration::ZERO);
+        let deleted = delete::delete_job(&self.engine.storage, &ctx, handover, &input);
+        attempted(&ctx, deleted.await)
     }
 
     /// See [`Courier::deliver`].

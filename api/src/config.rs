@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use darkroom_config::{Variable, temporal::TemporalConfig};
 use darkroom_storage::Storage;
-use darkroom_workflows::webhook_secret::WebhookSecret;
+use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use url::Url;
 
 use crate::{access::ApiKeys, edge::Origins};
@@ -21,6 +21,8 @@ const DARKROOM_CORS_ORIGINS: Variable =
     Variable::new("DARKROOM_CORS_ORIGINS", "https://app.example.com");
 const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100");
 const DARKROOM_OPEN_JOBS: Variable = Variable::new("DARKROOM_OPEN_JOBS", "10000");
+const DARKROOM_EXPIRE_AFTER_SECONDS: Variable =
+    Variable::new("DARKROOM_EXPIRE_AFTER_SECONDS", "2592000");
 const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
 const DARKROOM_PUBLIC_URL: Variable =
     Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
@@ -68,6 +70,8 @@ pub struct Config {
     pub requests_per_second: NonZeroU32,
     /// How many jobs of a tenant may be open.
     pub open_jobs: u64,
+    /// How long after their end jobs are deleted that do not say so themselves; they stay if absent.
+    pub expire_after: Option<ExpireAfterSeconds>,
     /// Where Prometheus and an orchestrator ask, apart from callers.
     pub metrics_listen: Option<SocketAddr>,
     connections: NonZeroUsize,
@@ -101,6 +105,7 @@ impl Config {
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
             open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
+            expire_after: DARKROOM_EXPIRE_AFTER_SECONDS.optional()?,
             metrics_listen: METRICS_LISTEN.optional()?,
             connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),

@@ -89,7 +89,7 @@ impl Origins {
             .allow_origins(&self.0)
             // Our own page calls as well.
             .allow_origin(public_url.origin().ascii_serialization())
-            .allow_methods([Method::GET, Method::POST])
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers([
                 "authorization",
                 "content-type",

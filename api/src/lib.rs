@@ -33,7 +33,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use anyhow::{Context as _, Result};
 use darkroom_storage::Storage;
 use darkroom_telemetry::{listener, metrics::Metrics};
-use darkroom_workflows::webhook_secret::WebhookSecret;
+use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use poem::{
     Endpoint, EndpointExt, Request, Response,
     http::{Method, StatusCode, header},
@@ -73,6 +73,8 @@ struct Context {
     keys: ApiKeys,
     /// How much they may ask for.
     limits: Limits,
+    /// How long after their end jobs are deleted that do not say so themselves.
+    expire_after: Option<ExpireAfterSeconds>,
     /// Jobs as they were read lately.
     views: Views,
     /// Jobs that are followed.
@@ -147,6 +149,7 @@ impl Bound {
             webhook_secret: config.webhook_secret,
             limits: Limits::new(&config.keys, config.requests_per_second, config.open_jobs),
             keys: config.keys,
+            expire_after: config.expire_after,
             views: Views::new(),
             watches: Watches::default(),
             presigned: Presigned::new(),
@@ -237,6 +240,7 @@ fn method(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }

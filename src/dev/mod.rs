@@ -189,6 +189,14 @@ impl Stack {
         Ok((process, address))
     }
 
+    /// What a process of our binary is told that works on this stack.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut variables = self.variables(self.api_address);
+        variables.extend_from_slice(&self.options.variables);
+        variables
+    }
+
     fn variables(&self, api_address: SocketAddr) -> Vec<(&'static str, String)> {
         variables(
             &self.temporal,

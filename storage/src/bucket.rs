@@ -136,6 +136,17 @@ impl Storage {
         }
     }
 
+    /// Whether the bucket keeps earlier versions of its objects, and so all that is removed: with object lock, it must.
+    ///
+    /// # Errors
+    /// If the store does not tell.
+    pub async fn keeps_versions(&self) -> Result<bool, StorageError> {
+        let request = self.client.get_bucket_versioning().bucket(&self.bucket);
+        let answer = request.send().await;
+        let versioning = answer.map_err(|error| StorageError::of("GetBucketVersioning", &error))?;
+        Ok(versioning.status.is_some())
+    }
+
     /// Whether requests carry checksums beyond what they must.
     pub(crate) fn adds_checksums(&self) -> bool {
         self.has(Feature::Checksums)

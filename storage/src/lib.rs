@@ -26,7 +26,7 @@ pub use self::{
     error::{Refusal, StorageError},
     features::Feature,
     multipart::{ListedUpload, Upload, UploadPage, UploadedPart},
-    object::{Existing, KeyPage, NewObject, ObjectHead, PutReceipt},
+    object::{Existing, ListedObject, NewObject, ObjectHead, ObjectPage, PutReceipt},
     presign::PresignedUrl,
     verify::UploadedObject,
 };

@@ -1,6 +1,9 @@
 //! One object: writing it in one request, reading it, listing and removing it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::{
     operation::{
@@ -43,6 +46,18 @@ pub struct NewObject {
 }
 
 impl NewObject {
+    /// An object of no type in particular, and without metadata.
+    #[must_use]
+    pub fn empty(key: String, existing: Existing) -> Self {
+        Self {
+            key,
+            content_type: "application/octet-stream".to_owned(),
+            content_disposition: None,
+            metadata: Vec::new(),
+            existing,
+        }
+    }
+
     /// What is to be known of it beside its bytes, as the SDK takes it.
     pub(crate) fn metadata(&self) -> HashMap<String, String> {
         let named = self.metadata.iter();
@@ -94,13 +109,31 @@ pub struct ObjectHead {
     metadata: HashMap<String, String>,
 }
 
-/// Some of the keys below a prefix.
+/// Some of the objects below a prefix.
 #[derive(Clone, Debug)]
-pub struct KeyPage {
-    /// The keys, in order.
-    pub keys: Vec<String>,
+pub struct ObjectPage {
+    /// The objects, in the order of their keys.
+    pub objects: Vec<ListedObject>,
     /// Whether there are more after them.
     pub has_more: bool,
+}
+
+/// An object in a list.
+#[derive(Clone, Debug)]
+pub struct ListedObject {
+    /// Its key.
+    pub key: String,
+    /// When it was written, by the store's clock.
+    pub modified: Option<SystemTime>,
+}
+
+impl ListedObject {
+    /// Whether it was written so long ago, as far as the store tells.
+    #[must_use]
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        let elapsed = self.modified.and_then(|modified| modified.elapsed().ok());
+        elapsed.is_some_and(|elapsed| elapsed >= age)
+    }
 }
 
 impl ObjectHead {
@@ -371,11 +404,11 @@ impl Storage {
         }
     }
 
-    /// The keys that begin with `prefix`, in order, at most `limit` (1,000 at most) of those after `after`.
+    /// The objects whose keys begin with `prefix`, in order, at most `limit` (1,000 at most) of those after `after`.
     ///
     /// # Errors
     /// If the store refuses or fails.
-    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<KeyPage> {
+    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<ObjectPage> {
         let request = self
             .client
             .list_objects_v2()
@@ -385,9 +418,15 @@ impl Storage {
             .max_keys(limit.into());
         let listed = request.send().await;
         let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
-        let keys = listed.contents().iter().filter_map(|object| object.key());
-        Ok(KeyPage {
-            keys: keys.filter_map(|key| self.own_key(key)).collect(),
+        let objects = listed.contents().iter().filter_map(|object| {
+            let modified = object.last_modified();
+            Some(ListedObject {
+                key: self.own_key(object.key()?)?,
+                modified: modified.and_then(|modified| SystemTime::try_from(*modified).ok()),
+            })
+        });
+        Ok(ObjectPage {
+            objects: objects.collect(),
             has_more: listed.is_truncated() == Some(true),
         })
     }

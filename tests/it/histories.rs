@@ -7,7 +7,10 @@ use std::{
 
 use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
-use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
+use darkroom_workflows::{
+    JobDeletion, StorageSweep, WORKFLOW_QUEUE,
+    contract::{delete::DeleteJobOutcome, sweep::SweepInput},
+};
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
@@ -32,7 +35,7 @@ async fn every_recorded_history_replays() {
         replayed += 1;
     }
     assert!(
-        replayed >= 18,
+        replayed >= 20,
         "histories are missing: only {replayed} are there"
     );
 }
@@ -111,19 +114,35 @@ async fn record_histories() {
     record("canceled", &canceled(&api).await).await;
     record("retried", &retried(&api).await).await;
     record("reported", &reported(&api).await).await;
+    expiring(&api).await;
     swept().await;
     parked().await;
     polled().await;
     told().await;
 }
 
+/// A job that is to expire, and its deletion before that.
+async fn expiring(api: &Api) {
+    let mut request = job(1, json!({"webhooks": 0}));
+    request["expire_after_seconds"] = 3600.into();
+    let ended = api.run(&request).await;
+    let id = ended["job_id"].as_str().unwrap();
+    record("expiring", id).await;
+    let url = format!("{}/v1/jobs/{id}", api.url);
+    assert_eq!(api.http.delete(url).send().await.unwrap().status(), 202);
+    let client = shared().temporal.client().await.unwrap();
+    let deletion = format!("delete-{id}");
+    let handle = client.get_workflow_handle::<JobDeletion>(&deletion);
+    let outcome = handle.get_result(WorkflowGetResultOptions::default()).await;
+    assert_eq!(outcome.unwrap(), DeleteJobOutcome::Deleted);
+    record("deleted", &deletion).await;
+}
+
 /// What the schedule does, now.
 async fn swept() {
     let client = shared().temporal.client().await.unwrap();
     let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "record-swept").build();
-    let input = SweepInput {
-        older_than_seconds: 86_400,
-    };
+    let input = SweepInput::default();
     let handle = client
         .start_workflow(StorageSweep::run, input, options)
         .await

@@ -32,6 +32,7 @@ async fn every_line_of_the_runbook_does_what_it_says() {
 
     look(&runbook, &api, &stack).await;
     cancel(&runbook, &api).await;
+    delete(&runbook, &api).await;
     terminate_one(&runbook, &api, &stack).await;
     reset(&runbook, &api, &stack).await;
     pause(&runbook, &api, &stack).await;
@@ -123,6 +124,21 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until("An orphaned prediction", "workflow list", &[], failed)
         .await;
     api.act(&id, "cancel").await;
+}
+
+async fn delete(runbook: &Runbook, api: &Api) {
+    let id = api.accepted(&endless()).await;
+    let url = format!("{}/v1/jobs/{id}", api.url);
+    assert_eq!(api.http.delete(&url).send().await.unwrap().status(), 202);
+    let deletion = format!("delete-{id}");
+    runbook
+        .run_until("Delete", "JobDeletion", &[], &deletion)
+        .await;
+    until("the end of a job", async || {
+        let listed = runbook.run("Delete", "JobDeletion", &[]).await;
+        (!listed.contains(&deletion)).then_some(())
+    })
+    .await;
 }
 
 async fn cancel(runbook: &Runbook, api: &Api) {

@@ -23,6 +23,7 @@ pub(crate) enum Operation {
     UploadPart,
     CompleteUpload,
     AbortUpload,
+    DeleteObject,
 }
 
 /// What happens to them.
@@ -103,6 +104,12 @@ impl Proxy {
             times,
         };
         self.faults.lock().unwrap().push(planned);
+    }
+
+    /// Nothing more happens to requests whose target contains these words.
+    pub(crate) fn forget(&self, within: &str) {
+        let mut faults = self.faults.lock().unwrap();
+        faults.retain(|planned| planned.within != within);
     }
 
     /// From now on the store lacks this, or nothing.
@@ -229,6 +236,7 @@ impl Head {
             "POST" if has("uploadId=") => Some(Operation::CompleteUpload),
             "POST" if has("?uploads") => Some(Operation::CreateUpload),
             "DELETE" if has("uploadId=") => Some(Operation::AbortUpload),
+            "DELETE" => Some(Operation::DeleteObject),
             _ => None,
         }
     }

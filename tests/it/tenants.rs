@@ -22,7 +22,7 @@ const PLACES: u32 = 32;
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// `tenant:sha256hex` of a key.
-fn key(tenant: &str, key: &str) -> String {
+pub(crate) fn key(tenant: &str, key: &str) -> String {
     use sha2::{Digest, Sha256};
     format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
 }

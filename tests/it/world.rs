@@ -5,7 +5,10 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use darkroom::dev::{Options, Stack, s3, source::SourceServer};
-use darkroom_workflows::{StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
+use darkroom_workflows::{
+    StorageSweep, WORKFLOW_QUEUE,
+    contract::sweep::{SweepInput, Swept},
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
@@ -135,6 +138,16 @@ impl World {
         }
     }
 
+    /// A job with an output for each of these manners.
+    pub(crate) fn job_of(&self, manners: &[&str]) -> Value {
+        let urls: Vec<_> = manners
+            .iter()
+            .map(|manner| self.source.url("file", manner))
+            .collect();
+        let count = u32::try_from(urls.len()).unwrap();
+        job(count, json!({"urls": urls, "webhooks": 0}))
+    }
+
     /// Has a job accepted whose only output is there; it is persisted after a while.
     pub(crate) async fn accept(&self, url: &str) -> String {
         self.api
@@ -174,11 +187,13 @@ impl World {
     }
 
     /// Sweeps everything that is under way, as the schedule does with what is old.
-    pub(crate) async fn sweep(&self) {
+    pub(crate) async fn sweep(&self) -> Swept {
         let client = self.stack.temporal.client().await.unwrap();
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "sweep-now").build();
         let input = SweepInput {
-            older_than_seconds: 0,
+            uploads_older_than_seconds: 0,
+            objects_older_than_seconds: 0,
+            ..SweepInput::default()
         };
         let handle = client
             .start_workflow(StorageSweep::run, input, options)
@@ -189,6 +204,7 @@ impl World {
             .await
             .unwrap();
         assert_eq!(swept.failed, 0);
+        swept
     }
 
     /// How many uploads of these jobs are under way.
@@ -219,11 +235,18 @@ impl World {
         listed.uploads().len()
     }
 
+    /// The keys of what jobs have in the store.
     pub(crate) async fn objects(&self) -> Vec<String> {
+        self.keys(&format!("{}jobs/", self.prefix)).await
+    }
+
+    /// The keys that begin so.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut pages = self
             .store
             .list_objects_v2()
             .bucket(&self.bucket)
+            .prefix(prefix)
             .into_paginator()
             .send();
         let mut keys = Vec::new();

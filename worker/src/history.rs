@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use darkroom_config::temporal::TemporalConfig;
-use darkroom_workflows::{MediaGeneration, StorageSweep, WebhookDelivery};
+use darkroom_workflows::{JobDeletion, MediaGeneration, StorageSweep, WebhookDelivery};
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::{
     workflow_interceptors::WorkflowInterceptorConstructor,
@@ -51,6 +51,7 @@ pub async fn replay(json: &[u8]) -> Result<()> {
     let history = WorkflowHistory::from_json(json).context("is no history")?;
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<MediaGeneration>()?
+        .register_workflow::<JobDeletion>()?
         .register_workflow::<StorageSweep>()?
         .register_workflow::<WebhookDelivery>()?
         .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()));

@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: what it is told by its environment
 //! - [`history`]: recording what workflows did, and replaying it
+//! - [`purge`]: deleting all jobs of a tenant
 //! - `connect`: waiting for Temporal
 //! - `registration`: which workflows and activities it has
 //! - `serving`: running them until told to stop, and renewing what wears out
@@ -10,10 +11,11 @@
 //! - `pacing`: how often a provider is asked
 //! - `deployment`: which build gets work
 //! - `readiness`: whether it does its work
-//! - `sweeping`: the schedule by which abandoned uploads are swept
+//! - `sweeping`: the schedule by which the store is swept
 
 pub mod config;
 pub mod history;
+pub mod purge;
 
 mod connect;
 mod deployment;

@@ -10,14 +10,15 @@ use darkroom_activities::{
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
     registered::{
-        CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
+        CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist,
+        Sweep,
     },
     store_access::StoreAccess,
 };
 use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
-    MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE, WebhookDelivery,
-    job::ProviderName,
+    JobDeletion, MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE,
+    WebhookDelivery, job::ProviderName,
 };
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
@@ -50,13 +51,13 @@ const CACHED_WORKFLOWS: usize = 250;
 /// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.
 const WEBHOOK_SLOTS: usize = 1000;
 
-/// How many manifests are written at a time where the store was away.
-const MANIFEST_SLOTS: usize = 32;
+/// How many manifests are written at a time where the store was away, and jobs deleted.
+const RECORD_SLOTS: usize = 32;
 
 /// A task queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Queue {
-    /// Workflows, and manifests that the store could not take at once.
+    /// Workflows, manifests that the store could not take at once, and jobs that are deleted.
     Workflows,
     /// What callers are told.
     Webhooks,
@@ -169,13 +170,15 @@ impl Registration {
             Queue::Workflows => (
                 options
                     .register_workflow::<MediaGeneration>()?
+                    .register_workflow::<JobDeletion>()?
                     .register_workflow::<StorageSweep>()?
                     .register_workflow::<WebhookDelivery>()?
                     .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
                         HandOn::default()
                     }))
-                    .register_activity::<Finalize>(activities),
-                ActivitySlots::Fixed(MANIFEST_SLOTS),
+                    .register_activity::<Finalize>(Arc::clone(&activities))
+                    .register_activity::<DeleteJob>(activities),
+                ActivitySlots::Fixed(RECORD_SLOTS),
             ),
             Queue::Webhooks => (
                 options.register_activity::<DeliverWebhook>(activities),

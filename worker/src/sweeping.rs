@@ -1,4 +1,4 @@
-//! The schedule by which abandoned uploads are swept: one for each bucket and prefix, made by whichever worker is first.
+//! The schedule by which the store is swept: one for each bucket and prefix, made by whichever worker is first.
 
 use std::time::Duration;
 
@@ -13,26 +13,21 @@ use temporalio_client::{
 /// How often to sweep.
 const INTERVAL: Duration = Duration::from_hours(6);
 
-/// Longer than any attempt may take.
-const ABANDONED_AFTER_SECONDS: u32 = 24 * 60 * 60;
-
 /// Makes sure that there is a schedule. A worker without one works all the same, and says so.
 pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     let id = format!("darkroom-sweep-{}/{}", storage.bucket, storage.full_key(""));
-    let input = SweepInput {
-        older_than_seconds: ABANDONED_AFTER_SECONDS,
-    };
+    let input = SweepInput::default();
     let action = ScheduleAction::start_workflow(StorageSweep, input, WORKFLOW_QUEUE, id.clone());
     let options = CreateScheduleOptions::builder()
         .action(action)
         .spec(ScheduleSpec::from_interval(INTERVAL))
-        .note("aborts multipart uploads that nobody finishes")
+        .note("removes from the store what belongs to nobody")
         .build();
     match client.create_schedule(&id, options).await {
-        Ok(_) => tracing::info!(schedule = id, "abandoned uploads are swept every six hours"),
+        Ok(_) => tracing::info!(schedule = id, "the store is swept every six hours"),
         Err(ScheduleError::Rpc(status)) if status.code() == Code::AlreadyExists => {}
         Err(error) => {
-            tracing::warn!(%error, "no schedule sweeps abandoned uploads; the bucket's lifecycle rule must");
+            tracing::warn!(%error, "no schedule sweeps the store; the bucket's lifecycle rule must end abandoned uploads");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - [`persist`]: moving one output into the store
 //! - [`finalize`]: writing the manifest
 //! - [`webhook`]: telling a caller
-//! - [`sweep`]: tidying the store
+//! - [`sweep`]: tidying the store; [`delete`]: removing a job from it
 
 #![expect(
     missing_docs,
@@ -15,6 +15,7 @@
 
 pub mod cancel;
 pub mod collect;
+pub mod delete;
 pub mod finalize;
 pub mod find;
 pub mod generate;
@@ -31,11 +32,12 @@ use temporalio_workflow::{
 };
 
 pub use self::activities::{
-    CancelGeneration, Collect, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
+    CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
 };
 use self::{
     cancel::CancelGenerationInput,
     collect::{CollectInput, CollectOutcome},
+    delete::{DeleteJobInput, DeleteJobOutcome},
     find::{FindInput, FindOutcome},
     generate::{GenerateInput, GenerateOutcome},
     persist::PersistInput,
@@ -97,12 +99,21 @@ impl Activities {
         unimplemented!()
     }
 
-    /// Aborts uploads that nobody finishes.
+    /// Aborts uploads that nobody finishes, and removes objects that no manifest names.
     ///
     /// # Errors
     /// The store cannot be asked.
     #[activity(name = "sweep")]
     pub fn sweep(_input: SweepInput) -> Result<Swept, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Removes all that there is of a job.
+    ///
+    /// # Errors
+    /// The job has not ended yet, something of it is left, or the store or Temporal cannot be asked.
+    #[activity(name = "delete_job")]
+    pub fn delete_job(_input: DeleteJobInput) -> Result<DeleteJobOutcome, ActivityError> {
         unimplemented!()
     }
 

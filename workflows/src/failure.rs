@@ -58,6 +58,10 @@ pub enum FailureType {
     StorageUnavailable,
     /// The key holds other content.
     StorageConflict,
+    /// Not all of a job that is deleted is gone yet.
+    DeletionUnderWay,
+    /// Temporal cannot be reached, or refuses.
+    TemporalUnavailable,
     /// Some or all outputs could not be stored.
     OutputsFailed,
     /// An attempt was given up so that another worker can carry on.
@@ -82,6 +86,8 @@ impl FailureType {
             | Self::PredictionRunning
             | Self::SourceUnavailable
             | Self::StorageUnavailable
+            | Self::DeletionUnderWay
+            | Self::TemporalUnavailable
             | Self::OutputsFailed
             | Self::Interrupted
             | Self::TimedOut
@@ -105,6 +111,12 @@ impl FailureType {
             | Self::StorageConflict
             | Self::Internal => false,
         }
+    }
+
+    /// Whether it says no more than that something else is not done yet.
+    #[must_use]
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::PredictionRunning | Self::DeletionUnderWay)
     }
 
     /// The type of this name, if there is one.
@@ -172,9 +184,10 @@ pub fn application_failure(
     ApplicationFailure::builder(error.detail.clone())
         .type_name(error.kind.to_string())
         .non_retryable(!error.retryable)
-        .category(match error.kind {
-            FailureType::PredictionRunning => ApplicationErrorCategory::Benign,
-            _ => ApplicationErrorCategory::Unspecified,
+        .category(if error.kind.is_waiting() {
+            ApplicationErrorCategory::Benign
+        } else {
+            ApplicationErrorCategory::Unspecified
         })
         .maybe_next_retry_delay(next_retry_delay)
         .details(details)

@@ -3,17 +3,23 @@
 
 mod doubt;
 mod id;
+mod index;
 mod media;
 mod prediction;
 
-use std::{fmt, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
-    id::{InvalidJobId, JobId},
+    id::{InvalidJobId, JobId, TOMBSTONES},
+    index::{INDEX, IndexEntry, InvalidIndexKey},
     media::{Media, MediaFacts, MediaOutcome, MediaStatus, StoredMedia},
     prediction::{
         CancelOutcome, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
@@ -22,7 +28,7 @@ pub use self::{
 use crate::{
     contract::collect::{MadeOutput, OutputSource},
     failure::{FailureType, JobError},
-    request::JobRequest,
+    request::{ExpireAfterSeconds, JobRequest},
     tenant::Tenant,
 };
 
@@ -127,6 +133,9 @@ pub struct JobState {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// How long after that it is deleted; it stays if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_after_seconds: Option<ExpireAfterSeconds>,
     /// A submission that the provider may have taken, and that nobody has found since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<Doubt>,
@@ -145,6 +154,7 @@ impl JobState {
             job_id,
             tenant,
             run_id: None,
+            expire_after_seconds: request.expire_after_seconds,
             request,
             status: JobStatus::Pending,
             stage: Some(Stage::Queued),
@@ -278,6 +288,23 @@ impl JobState {
             | JobStatus::Completed
             | JobStatus::Canceled => {}
         }
+    }
+
+    /// When the job is deleted, if it has ended and does not stay.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let kept = Duration::from_secs(self.expire_after_seconds?.get().into());
+        self.completed_at?.checked_add(kept).ok()
+    }
+
+    /// The keys of all that the job has in the store: its outputs, and its manifest.
+    #[must_use]
+    pub fn stored_keys(&self) -> BTreeSet<String> {
+        let stored = self.media.iter().filter_map(|media| match &media.outcome {
+            MediaOutcome::Completed(stored) => Some(stored.s3_key.clone()),
+            _ => None,
+        });
+        stored.chain([self.job_id.manifest_key()]).collect()
     }
 
     /// How many outputs are in this state.

@@ -9,10 +9,12 @@
 //! - [`media_generation`]: the workflow itself
 //! - [`webhook_delivery`]: the workflow that tells a caller of the end of a job
 //! - [`storage_sweep`]: the workflow that keeps the store tidy
+//! - [`job_deletion`]: the workflow that removes a job
 
 pub mod contract;
 pub mod failure;
 pub mod job;
+pub mod job_deletion;
 pub mod media_generation;
 pub mod request;
 pub mod search_attributes;
@@ -21,6 +23,7 @@ pub mod tenant;
 pub mod webhook_delivery;
 pub mod webhook_secret;
 
+pub use job_deletion::{JobDeletion, JobDeletionInput};
 pub use media_generation::{MediaGeneration, MediaGenerationInput};
 pub use storage_sweep::StorageSweep;
 pub use webhook_delivery::{WebhookDelivery, WebhookDeliveryInput};

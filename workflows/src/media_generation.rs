@@ -146,6 +146,7 @@ impl MediaGeneration {
         stop::cancel_strays(ctx).await;
         let ended = ending::finalize(ctx, ending).await;
         ending::notify(ctx, &ended).await;
+        ending::expire(ctx, &ended).await;
         // While the store was away, an attempt may have told of more.
         stop::cancel_strays(ctx).await;
         ending::close(ctx, ended)

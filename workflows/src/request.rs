@@ -6,7 +6,7 @@ mod model;
 mod prompt;
 mod webhook;
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -38,6 +38,9 @@ pub struct JobRequest {
     /// How long the job may take from when it was accepted; as long as it takes if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<DeadlineSeconds>,
+    /// How long after its end the job is deleted; the operator's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_after_seconds: Option<ExpireAfterSeconds>,
     /// How soon the job is to be worked on beside others.
     #[serde(default, skip_serializing_if = "JobPriority::is_usual")]
     pub priority: JobPriority,
@@ -155,6 +158,50 @@ impl TryFrom<u64> for DeadlineSeconds {
 
 impl From<DeadlineSeconds> for u64 {
     fn from(seconds: DeadlineSeconds) -> Self {
+        seconds.0.into()
+    }
+}
+
+/// How long a job is kept after its end: 1 second to 10 years.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct ExpireAfterSeconds(u32);
+
+impl ExpireAfterSeconds {
+    const MAX: u32 = 10 * 366 * 24 * 60 * 60;
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for ExpireAfterSeconds {
+    type Error = Invalid;
+
+    fn try_from(number: u64) -> Result<Self, Invalid> {
+        match u32::try_from(number) {
+            Ok(number) if (1..=Self::MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(Invalid(format!("must be 1 to {}, not {number}", Self::MAX))),
+        }
+    }
+}
+
+impl FromStr for ExpireAfterSeconds {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let number: Option<u64> = text.parse().ok();
+        number.map_or_else(
+            || Err(Invalid("must be a number of seconds".to_owned())),
+            Self::try_from,
+        )
+    }
+}
+
+impl From<ExpireAfterSeconds> for u64 {
+    fn from(seconds: ExpireAfterSeconds) -> Self {
         seconds.0.into()
     }
 }
@@ -350,6 +397,7 @@ mod tests {
             ("priority", json!(2), "3, which is usual, to 5"),
             ("deadline_seconds", json!(0), "1 to 604800, not 0"),
             ("deadline_seconds", json!(604_801), "not 604801"),
+            ("expire_after_seconds", json!(0), "not 0"),
             ("seed", json!(1.5), "invalid type"),
             (
                 "input",

@@ -4,14 +4,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The name of whoever a job belongs to: 1 to 64 of `a-z`, `0-9`, `-` and `_`. It is written where operators can see it.
+/// The name of whoever a job belongs to: 1 to 64 of `a-z`, `0-9`, `-` and `_`, of which the first is a letter or a digit. It is
+/// written where operators can see it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tenant(String);
 
 /// The text does not name a tenant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a tenant's name is 1 to 64 of a-z, 0-9, - and _")]
+#[error("a tenant's name is 1 to 64 of a-z, 0-9, - and _, and begins with a letter or a digit")]
 pub struct InvalidTenant;
 
 impl Tenant {
@@ -29,6 +30,7 @@ impl FromStr for Tenant {
 
     fn from_str(text: &str) -> Result<Self, InvalidTenant> {
         let is_name = (1..=Self::MAX).contains(&text.len())
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
             && text
                 .bytes()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
@@ -69,7 +71,7 @@ mod tests {
         for name in ["acme", "team-7_b", &"a".repeat(64)] {
             assert!(name.parse::<Tenant>().is_ok(), "{name}");
         }
-        for name in ["", "Acme", "a b", "a'b", "é", &"a".repeat(65)] {
+        for name in ["", "-", "_a", "Acme", "a b", "a'b", "é", &"a".repeat(65)] {
             assert_eq!(name.parse::<Tenant>(), Err(InvalidTenant), "{name}");
         }
     }

@@ -262,11 +262,12 @@ impl Attempt<'_> {
     async fn present(&self) -> Result<Option<(String, ObjectHead)>, Failure> {
         let storage = &self.engine.storage;
         let prefix = self.input.job_id.media_key(self.input.index, "");
-        for key in storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await?.keys {
-            if let Some(head) = storage.head(&key).await?
+        let page = storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await?;
+        for object in page.objects {
+            if let Some(head) = storage.head(&object.key).await?
                 && self.is_ours(&head)
             {
-                return Ok(Some((key, head)));
+                return Ok(Some((object.key, head)));
             }
         }
         Ok(None)

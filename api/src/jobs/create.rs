@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     answer::{accepted_or_ended, applied, describe},
+    delete,
     idempotency::IdempotencyKey,
     job_id,
     read::{self, Snapshot},
@@ -70,6 +71,7 @@ impl Operation for Create {
     const PROBLEMS: &'static [Kind] = &[
         Kind::Malformed,
         Kind::RequestTimeout,
+        Kind::Deleted,
         Kind::TooLarge,
         Kind::UnsupportedMediaType,
         Kind::InvalidRequest,
@@ -133,7 +135,10 @@ async fn once(
     let job_id = key.job_id(caller.tenant());
     let is_recorded = match read::manifest(context, &job_id).await {
         Ok(_) => true,
-        Err(problem) if problem.kind() == Kind::NotFound => false,
+        Err(problem) if problem.kind() == Kind::NotFound => {
+            delete::check_tombstone(context, &job_id).await?;
+            false
+        }
         Err(problem) => return Err(problem),
     };
     let mut refused = None;
@@ -175,7 +180,8 @@ async fn accept(
         .limits
         .open_job(context.temporal.client()?, tenant.as_ref())
         .await?;
-    let state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    let mut state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;
     let reuse = WorkflowIdReusePolicy::RejectDuplicate;
     start(context, state.clone(), Start::New, reuse, request_id).await?;

@@ -1,6 +1,6 @@
 //! The routes of the job resource.
 //!
-//! - `create`, `cancel`, `retry`: what a caller can have done
+//! - `create`, `cancel`, `retry`, `delete`: what a caller can have done
 //! - `events`, `list`, `media`, `media_page`: what a caller can look at beside the job itself; `parameter`: how lists are asked for
 //! - [`view`]: a job as it was read, shared by all who read it; `read` does the reading (and `reconstruct` where
 //!   there is no worker to ask), `resource` the writing
@@ -11,6 +11,7 @@
 mod answer;
 mod cancel;
 mod create;
+mod delete;
 mod events;
 mod idempotency;
 mod list;
@@ -45,6 +46,7 @@ use self::{
     answer::{applied, describe, is_known},
     cancel::Cancel,
     create::Create,
+    delete::Delete,
     events::Events,
     list::List,
     media::ReadMedia,
@@ -240,6 +242,16 @@ impl JobsApi {
         )
     }
 
+    /// Delete a job
+    ///
+    /// Removes the job, all that it has stored and all that is known of it; one that is under way is canceled first. It is gone
+    /// a moment later, and `404` then. Its `Idempotency-Key` stays taken for 90 days. What the provider has of it, and backups
+    /// have, is not ours to remove.
+    #[oai(path = "/:job_id", method = "delete", operation_id = "deleteJob")]
+    async fn delete(&self, caller: Caller, job_id: Path<String>) -> Outcome<Delete> {
+        Ok(delete::delete(&self.0, &caller, &job_id.0).await?.into())
+    }
+
     /// List the outputs of a job
     ///
     /// By position. A job shows its first 100 itself, and with `media_next_cursor` where there are more.
@@ -313,10 +325,8 @@ pub(crate) async fn find(
     caller: &Caller,
     job_id: &str,
 ) -> Result<Arc<View>, Problem> {
-    owned(
-        caller,
-        context.views.recent(context, &parse_id(job_id)?).await?,
-    )
+    let job_id = parse_id(context, job_id)?;
+    owned(caller, context.views.recent(context, &job_id).await?)
 }
 
 /// The same as it is now.
@@ -325,10 +335,8 @@ async fn find_current(
     caller: &Caller,
     job_id: &str,
 ) -> Result<Arc<View>, Problem> {
-    owned(
-        caller,
-        context.views.current(context, &parse_id(job_id)?).await?,
-    )
+    let job_id = parse_id(context, job_id)?;
+    owned(caller, context.views.current(context, &job_id).await?)
 }
 
 fn owned(caller: &Caller, view: Arc<View>) -> Result<Arc<View>, Problem> {
@@ -347,6 +355,10 @@ fn job_id(uuid: Uuid) -> JobId {
     uuid.hyphenated().to_string().parse().expect("a UUID")
 }
 
-fn parse_id(text: &str) -> Result<JobId, Problem> {
-    text.parse().map_err(|_| Problem::not_found("job"))
+/// The id of a job that there may be.
+fn parse_id(context: &Context, text: &str) -> Result<JobId, Problem> {
+    let job_id: Option<JobId> = text.parse().ok();
+    job_id
+        .filter(|job_id| !context.views.is_deleted(job_id))
+        .ok_or_else(|| Problem::not_found("job"))
 }

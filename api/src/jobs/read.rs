@@ -18,7 +18,7 @@ use temporalio_client::{
 use super::reconstruct::{has_started, pending, reconstruct, recorded};
 use crate::{
     Context,
-    problem::{Kind, Problem},
+    problem::Problem,
     temporal::{self, Ending, history},
 };
 
@@ -212,13 +212,6 @@ async fn progress(
 
 /// The record of a job that Temporal no longer knows.
 pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
-    let unavailable = || {
-        Problem::new(
-            Kind::StorageUnavailable,
-            "the store cannot be read; try again",
-        )
-        .retry_after(2)
-    };
     let key = job_id.manifest_key();
     let read = context.storage.read(&key, MANIFEST_LIMIT);
     let bytes = match tokio::time::timeout(MANIFEST_TIMEOUT, read).await {
@@ -226,9 +219,9 @@ pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobSta
         Ok(Err(StorageError::NotFound)) => return Err(Problem::not_found("job")),
         Ok(Err(error)) => {
             tracing::error!(%job_id, %error, "cannot read a manifest");
-            return Err(unavailable());
+            return Err(Problem::storage_unavailable());
         }
-        Err(_) => return Err(unavailable()),
+        Err(_) => return Err(Problem::storage_unavailable()),
     };
     serde_json::from_slice(&bytes).map_err(|error| {
         tracing::error!(%job_id, %error, "a manifest makes no sense");

@@ -8,8 +8,8 @@ use darkroom_workflows::{
         ProviderName, ProviderState, Stage,
     },
     request::{
-        DeadlineSeconds, JobPriority, JobRequest, Metadata, Model, ModelInput, NumOutputs,
-        OutputFormat, Prompt, WebhookEvents, WebhookUrl,
+        DeadlineSeconds, ExpireAfterSeconds, JobPriority, JobRequest, Metadata, Model, ModelInput,
+        NumOutputs, OutputFormat, Prompt, WebhookEvents, WebhookUrl,
     },
 };
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(super) struct JobResource {
     seed: Option<u64>,
     output_format: Option<OutputFormat>,
     deadline_seconds: Option<DeadlineSeconds>,
+    /// How long after its end the job is deleted.
+    expire_after_seconds: Option<ExpireAfterSeconds>,
     priority: JobPriority,
     input: ModelInput,
     metadata: Metadata,
@@ -56,6 +58,8 @@ pub(super) struct JobResource {
     updated_at: Timestamp,
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
+    /// When the job is deleted.
+    expires_at: Option<Timestamp>,
     links: Links,
 }
 
@@ -114,6 +118,7 @@ impl JobResource {
         let (media_counts, page) = (MediaCounts::of(&state), Page::FIRST);
         let media = page.read(context, &state, &progress).await?;
         let media_next_cursor = page.next_cursor(&state);
+        let expires_at = state.expires_at();
         let JobState {
             job_id,
             request,
@@ -132,6 +137,7 @@ impl JobResource {
             seed,
             output_format,
             deadline_seconds,
+            expire_after_seconds: _,
             priority,
             input,
             metadata,
@@ -163,6 +169,7 @@ impl JobResource {
             seed,
             output_format,
             deadline_seconds,
+            expire_after_seconds: state.expire_after_seconds,
             priority,
             input,
             metadata,
@@ -184,6 +191,7 @@ impl JobResource {
             updated_at: state.updated_at,
             started_at: state.started_at,
             completed_at: state.completed_at,
+            expires_at,
             links: Links {
                 media: format!("{this}/media"),
                 events: format!("{this}/events"),

@@ -30,8 +30,8 @@ const BLINK: Duration = Duration::from_millis(200);
 /// The same for one that has ended but may be taken up again through another process.
 const ENDED: Duration = Duration::from_secs(1);
 
-/// The same for one that never changes any more.
-const SETTLED: Duration = Duration::from_mins(1);
+/// The same for one that never changes any more, until it is deleted.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// A job as it was read.
 pub(crate) struct View {
@@ -82,8 +82,16 @@ impl View {
     }
 }
 
+/// How long a job that is to be deleted counts as gone, and how many do: by then it is.
+const DELETION: Duration = Duration::from_mins(5);
+const MAX_DELETIONS: u64 = 100_000;
+
 /// The views that were made lately.
-pub(crate) struct Views(Cache<JobId, Arc<View>>);
+pub(crate) struct Views {
+    views: Cache<JobId, Arc<View>>,
+    /// Jobs that are being deleted at the wish of their callers.
+    deleted: Cache<JobId, ()>,
+}
 
 impl Views {
     pub(crate) fn new() -> Self {
@@ -92,13 +100,17 @@ impl Views {
             let further = 512 * view.state.media.len();
             u32::try_from(2 * view.body.len() + further + 256).unwrap_or(u32::MAX)
         };
-        Self(
-            Cache::builder()
+        Self {
+            views: Cache::builder()
                 .weigher(weigh)
                 .max_capacity(MAX_BYTES)
                 .expire_after(Validity)
                 .build(),
-        )
+            deleted: Cache::builder()
+                .max_capacity(MAX_DELETIONS)
+                .time_to_live(DELETION)
+                .build(),
+        }
     }
 
     /// A job as it was a moment ago.
@@ -108,7 +120,9 @@ impl Views {
         job_id: &JobId,
     ) -> Result<Arc<View>, Problem> {
         metrics::read();
-        let view = self.0.try_get_with_by_ref(job_id, load(context, job_id));
+        let view = self
+            .views
+            .try_get_with_by_ref(job_id, load(context, job_id));
         view.await.map_err(|problem| Problem::clone(&problem))
     }
 
@@ -119,13 +133,24 @@ impl Views {
         job_id: &JobId,
     ) -> Result<Arc<View>, Problem> {
         let view = load(context, job_id).await?;
-        self.0.insert(job_id.clone(), Arc::clone(&view)).await;
+        self.views.insert(job_id.clone(), Arc::clone(&view)).await;
         Ok(view)
     }
 
     /// Forgets a job that was just changed.
     pub(crate) async fn forget(&self, job_id: &JobId) {
-        self.0.invalidate(job_id).await;
+        self.views.invalidate(job_id).await;
+    }
+
+    /// Has a job count as gone that is being deleted.
+    pub(super) async fn delete(&self, job_id: &JobId) {
+        self.deleted.insert(job_id.clone(), ()).await;
+        self.forget(job_id).await;
+    }
+
+    /// Whether a job counts as gone.
+    pub(super) fn is_deleted(&self, job_id: &JobId) -> bool {
+        self.deleted.contains_key(job_id)
     }
 }
 

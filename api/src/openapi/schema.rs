@@ -34,6 +34,9 @@ pub(crate) struct JobRequest {
     /// How long the job may take from when it was accepted; as long as it takes if absent.
     #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
     deadline_seconds: Option<u32>,
+    /// How long after its end the job is deleted, with all that it has stored; as the operator has set it if absent.
+    #[oai(validator(minimum(value = "1"), maximum(value = "316224000")))]
+    expire_after_seconds: Option<u32>,
     /// How soon the job is to be worked on beside others: 3 is usual, 4 and 5 are later.
     #[oai(
         default = "usual",
@@ -94,6 +97,8 @@ pub(crate) struct Job {
     seed: Option<u64>,
     output_format: Option<OutputFormat>,
     deadline_seconds: Option<u32>,
+    /// How long after its end the job is deleted; it stays if null.
+    expire_after_seconds: Option<u32>,
     priority: u32,
     input: Any<Map<String, Value>>,
     metadata: HashMap<String, String>,
@@ -118,6 +123,8 @@ pub(crate) struct Job {
     updated_at: String,
     started_at: Option<String>,
     completed_at: Option<String>,
+    /// When the job is deleted; null while it has not ended, and if it stays.
+    expires_at: Option<String>,
     links: Links,
 }
 
@@ -350,6 +357,16 @@ pub(crate) struct SummaryLinks {
     this: String,
 }
 
+/// A job that is being deleted.
+#[derive(Object)]
+#[oai(example)]
+pub(crate) struct Deletion {
+    job_id: String,
+    /// Whether the bucket keeps earlier versions of what is removed: they stay until its own rules remove them. Null if the
+    /// store does not say.
+    keeps_versions: Option<bool>,
+}
+
 /// Whether to pay again.
 #[derive(Object)]
 #[oai(example, deny_unknown_fields)]
@@ -462,6 +479,7 @@ example!(JobRequest "job_request.json");
 example!(Job "job.json");
 example!(JobPage "job_page.json");
 example!(MediaPage "media_page.json");
+example!(Deletion "deletion.json");
 example!(RetryRequest "retry_request.json");
 example!(JobEvent "job_event.json");
 example!(WebhookDeliveries "webhook_deliveries.json");

@@ -50,6 +50,7 @@ kinds! {
     GenerationNeeded CONFLICT "generation-needed" "The outputs would have to be made again";
     MediaNotStored CONFLICT "media-not-stored" "The output is not stored";
     NoWebhook CONFLICT "no-webhook" "There is nothing to tell, or nobody to tell it to";
+    Deleted GONE "deleted" "The job was deleted";
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The request is too large";
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The body must be JSON";
     InvalidRequest UNPROCESSABLE_ENTITY "invalid-request" "The request is not acceptable";

@@ -64,6 +64,12 @@ impl Problem {
         )
     }
 
+    /// The store does not answer.
+    pub(crate) fn storage_unavailable() -> Self {
+        let detail = "the store cannot be read; try again";
+        Self::new(Kind::StorageUnavailable, detail).retry_after(2)
+    }
+
     /// No such thing.
     #[must_use]
     pub fn not_found(what: &str) -> Self {

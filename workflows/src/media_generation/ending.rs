@@ -15,6 +15,7 @@ use crate::{
     contract::{self, Activities},
     failure::{FailureType, JobError},
     job::{JobState, JobStatus, Media, MediaOutcome, MediaStatus, Stage},
+    job_deletion::{JobDeletion, JobDeletionInput},
     search_attributes::JOB_STATUS,
     webhook_delivery::{self, WebhookDelivery, WebhookDeliveryInput},
 };
@@ -162,22 +163,36 @@ pub(super) async fn notify(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
     let Some(input) = WebhookDeliveryInput::of(ended) else {
         return;
     };
-    let options = ChildWorkflowOptions::builder()
-        .workflow_id(webhook_delivery::workflow_id(
-            &ended.job_id,
-            ended.retry_count,
-        ))
-        // After a reset, what was to be told before is no longer so.
-        .id_reuse_policy(WorkflowIdReusePolicy::TerminateIfRunning)
-        .parent_close_policy(ParentClosePolicy::Abandon)
-        .cancel_type(ChildWorkflowCancellationType::Abandon)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .static_summary(format!("{} of {}", input.message.event, ended.job_id))
-        .build();
+    let id = webhook_delivery::workflow_id(&ended.job_id, ended.retry_count);
+    let options = outliving(id, format!("{} of {}", input.message.event, ended.job_id));
     // It must have started before this workflow ends.
     let _ = ctx
         .start_child_workflow(WebhookDelivery::run, input, options)
         .await;
+}
+
+/// Has the job deleted later, if it is not to stay. A job that was taken up again expires after its last end.
+pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
+    let Some(input) = JobDeletionInput::expiry(ended) else {
+        return;
+    };
+    let options = outliving(input.workflow_id(), format!("expiry of {}", ended.job_id));
+    let _ = ctx
+        .start_child_workflow(JobDeletion::run, input, options)
+        .await;
+}
+
+/// A workflow that goes on when this one has ended, in the place of one that an earlier end has started: what was to be done
+/// then is no longer so.
+fn outliving(workflow_id: String, summary: String) -> ChildWorkflowOptions {
+    ChildWorkflowOptions::builder()
+        .workflow_id(workflow_id)
+        .id_reuse_policy(WorkflowIdReusePolicy::TerminateIfRunning)
+        .parent_close_policy(ParentClosePolicy::Abandon)
+        .cancel_type(ChildWorkflowCancellationType::Abandon)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .static_summary(summary)
+        .build()
 }
 
 /// Ends the workflow as the job ended.

@@ -1,0 +1,168 @@
+//! `delete_job`: removes all that there is of a job. Each step may have been done before, by an attempt that was cut off, and the
+//! last one makes sure that nothing is left.
+//!
+//! The order matters to those who look meanwhile: the tombstone is there before the job is gone, so that a request that is
+//! repeated does not begin it anew; and a job is read from Temporal before it is read from its manifest.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use darkroom_storage::Storage;
+use darkroom_workflows::{
+    contract::delete::{DeleteJobInput, DeleteJobOutcome},
+    failure::FailureType,
+    job::IndexEntry,
+    job_deletion::{deletion_id, expiry_id},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use temporalio_client::Client;
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_sdk::activities::ActivityContext;
+
+use crate::{
+    failure::Failure,
+    heartbeat::{Handover, Heartbeat},
+    runs::{self, Standing},
+    tombstone,
+};
+
+/// How many objects are removed at a time.
+const CONCURRENCY: usize = 16;
+
+/// The most keys of a page.
+const PAGE: u16 = 1000;
+
+/// When to look again whether a job has ended, or is gone: the first time, and at the latest. Temporal takes half a minute over
+/// a workflow that has just closed.
+const SOON: Duration = Duration::from_secs(1);
+const SOON_ENOUGH: Duration = Duration::from_secs(10);
+
+/// Removes a job.
+///
+/// # Errors
+/// If it has not ended yet, if something of it is left, or if the store or Temporal cannot be asked.
+pub async fn delete_job(
+    storage: &Storage,
+    ctx: &ActivityContext,
+    handover: Handover,
+    input: &DeleteJobInput,
+) -> Result<DeleteJobOutcome, Failure> {
+    let heartbeat = Heartbeat::start(ctx, handover);
+    heartbeat.note(&()).await?;
+    let deletion = Deletion {
+        storage,
+        client: ctx.client(),
+        entry: &input.entry,
+        own_run: ctx.info().workflow_run_id.clone().unwrap_or_default(),
+        pause: SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH),
+    };
+    let deleted = heartbeat.until_interrupted(Box::pin(deletion.run(input.is_requested)));
+    let deleted = deleted.await;
+    heartbeat.end(deleted).await
+}
+
+/// An attempt at a deletion.
+struct Deletion<'a> {
+    storage: &'a Storage,
+    client: Client,
+    entry: &'a IndexEntry,
+    /// The run of the workflow that this is part of.
+    own_run: String,
+    /// When to come again if it cannot be finished now.
+    pause: Duration,
+}
+
+impl Deletion<'_> {
+    async fn run(&self, is_requested: bool) -> Result<DeleteJobOutcome, Failure> {
+        let job_id = &self.entry.job_id;
+        if runs::standing(&self.client, job_id.as_str()).await? == Standing::Open {
+            if !is_requested {
+                return Ok(DeleteJobOutcome::TakenUp);
+            }
+            runs::request_cancel(&self.client, job_id.as_str()).await?;
+            return Err(self.under_way("the job is being canceled first"));
+        }
+        tombstone::write(self.storage, job_id).await?;
+        let had_runs = self.delete_runs().await?;
+        self.delete_objects().await?;
+        self.storage.delete(&self.entry.key()).await?;
+        if had_runs || runs::standing(&self.client, job_id.as_str()).await? != Standing::Unknown {
+            return Err(self.under_way("Temporal has not forgotten the job yet"));
+        }
+        tracing::info!(%job_id, "job deleted");
+        Ok(DeleteJobOutcome::Deleted)
+    }
+
+    /// Deletes the runs of the job, of what was told of it, and of earlier deletions; returns whether there were any.
+    async fn delete_runs(&self) -> Result<bool, Failure> {
+        let job_id = &self.entry.job_id;
+        let (deletion, expiry) = (deletion_id(job_id), expiry_id(job_id));
+        let query = format!(
+            "WorkflowId IN ('{job_id}', '{expiry}', '{deletion}') OR WorkflowId STARTS_WITH 'webhook-{job_id}-'"
+        );
+        let (found, _) = runs::find(&self.client, query, Vec::new()).await?;
+        let mut had_runs = false;
+        for run in found {
+            let is_open = runs::is_open(&run);
+            let execution = run.execution.unwrap_or_default();
+            // Of two deletions of one job none is to stop the other.
+            let stays =
+                execution.run_id == self.own_run || is_open && execution.workflow_id == deletion;
+            if !stays {
+                had_runs = true;
+                runs::delete(&self.client, execution).await?;
+            }
+        }
+        // One that has just closed is not found by a search.
+        if let Standing::Closed(run_id) = runs::standing(&self.client, job_id.as_str()).await? {
+            had_runs = true;
+            let workflow_id = job_id.to_string();
+            runs::delete(
+                &self.client,
+                WorkflowExecution {
+                    workflow_id,
+                    run_id,
+                },
+            )
+            .await?;
+        }
+        Ok(had_runs)
+    }
+
+    /// Removes what lies in the job's place, and what is on its way there.
+    async fn delete_objects(&self) -> Result<(), Failure> {
+        let prefix = self.entry.job_id.prefix();
+        let mut after = None;
+        loop {
+            let page = self.storage.list_uploads(&prefix, after).await?;
+            for listed in page.uploads {
+                self.storage.abort_upload(&listed.upload).await;
+            }
+            if page.next.is_none() {
+                break;
+            }
+            after = page.next;
+        }
+        let mut kept = BTreeSet::new();
+        loop {
+            let page = self.storage.list(&prefix, None, PAGE).await?;
+            let keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            // A store that lists what it has removed would be asked for ever.
+            if keys.iter().any(|key| !kept.insert(key.clone())) {
+                return Err(self.under_way("the store still shows what was removed"));
+            }
+            let deletions =
+                stream::iter(keys).map(|key| async move { self.storage.delete(&key).await });
+            deletions
+                .buffer_unordered(CONCURRENCY)
+                .try_collect::<Vec<()>>()
+                .await?;
+        }
+    }
+
+    fn under_way(&self, detail: &str) -> Failure {
+        Failure::retry_after(FailureType::DeletionUnderWay, detail, self.pause)
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the next sweep goes on: an object in the bucket, so that a sweep that is cut off has not been in vain.
+
+use darkroom_storage::{Existing, NewObject, Storage, StorageError};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+const KEY: &str = "sweep.json";
+
+/// The longest that it may be: a key has 1,024 bytes at most.
+const LIMIT: usize = 8 * 1024;
+
+/// A place in the order of keys.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Place {
+    /// The last key that was looked at; none if the next sweep is to begin at the beginning.
+    pub(super) after: Option<String>,
+}
+
+impl Place {
+    /// Where to go on. What makes no sense is the beginning.
+    pub(super) async fn read(storage: &Storage) -> Result<Self, Failure> {
+        match storage.read(KEY, LIMIT).await {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(StorageError::NotFound) => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn write(&self, storage: &Storage) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let object = NewObject {
+            content_type: "application/json".to_owned(),
+            ..NewObject::empty(KEY.to_owned(), Existing::Replace)
+        };
+        storage.put(&object, bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Whether all keys of this prefix have been looked at.
+    pub(super) fn is_after(&self, prefix: &str) -> bool {
+        let after = self.after.as_deref().unwrap_or_default();
+        after > prefix && !after.starts_with(prefix)
+    }
+
+    /// The last key of this prefix that was looked at.
+    pub(super) fn within(&self, prefix: &str) -> Option<String> {
+        self.after.clone().filter(|after| after.starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_goes_on_where_another_stopped() {
+        let place = |after: &str| Place {
+            after: Some(after.to_owned()),
+        };
+        let begin = Place::default();
+        assert!(!begin.is_after("index/") && begin.within("index/").is_none());
+        let key = "index/-/2026-11-24/x";
+        assert!(!place(key).is_after("index/"));
+        assert_eq!(place(key).within("index/").as_deref(), Some(key));
+        assert!(!place(key).is_after("tombstones/") && place(key).within("tombstones/").is_none());
+        assert!(place("tombstones/x").is_after("index/"));
+    }
+}

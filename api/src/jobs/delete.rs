@@ -1,0 +1,101 @@
+//! `DELETE /v1/jobs/{id}`: has all that there is of a job removed, by a workflow. What is left is a tombstone, so that its
+//! `Idempotency-Key` begins no other job.
+
+use std::{sync::Arc, time::Duration};
+
+use darkroom_workflows::{
+    JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
+    job::{IndexEntry, JobId},
+};
+use poem::{Response, http::StatusCode};
+use serde::Serialize;
+use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
+
+use super::owned;
+use crate::{
+    Context,
+    access::Caller,
+    json,
+    openapi::operation::{Content, Operation, Success},
+    problem::{Kind, Problem},
+    temporal,
+};
+
+/// How long the store may take to answer while a caller waits.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Deleting a job.
+pub(super) struct Delete;
+
+impl Operation for Delete {
+    const SUCCESSES: &'static [Success] = &[Success {
+        status: 202,
+        description: "The job is being deleted.",
+        content: Content::Deletion,
+        headers: &[],
+    }];
+    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
+}
+
+#[derive(Serialize)]
+struct Deletion<'a> {
+    job_id: &'a JobId,
+    keeps_versions: Option<bool>,
+}
+
+pub(super) async fn delete(
+    context: &Arc<Context>,
+    caller: &Caller,
+    job_id: &str,
+) -> Result<Response, Problem> {
+    // One that is being deleted may be deleted once more.
+    let job_id = &job_id.parse().map_err(|_| Problem::not_found("job"))?;
+    let view = owned(caller, context.views.current(context, job_id).await?)?;
+    let input = JobDeletionInput::requested(IndexEntry::of(&view.state));
+    let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
+        .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+        .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+        .static_summary(format!("deletion of {job_id}"))
+        .rpc_options(temporal::rpc_options())
+        .build();
+    let client = context.temporal.client()?;
+    temporal::started(
+        client
+            .start_workflow(JobDeletion::run, input, options)
+            .await,
+    )?;
+    context.views.delete(job_id).await;
+    tracing::info!(%job_id, "deletion requested");
+    let keeps_versions = tokio::time::timeout(STORE_TIMEOUT, context.storage.keeps_versions());
+    let body = json::write(&Deletion {
+        job_id,
+        keeps_versions: keeps_versions.await.ok().and_then(Result::ok),
+    })?;
+    Ok(Response::builder()
+        .status(StatusCode::ACCEPTED)
+        .content_type("application/json")
+        .body(body))
+}
+
+/// Makes sure that a job was not deleted.
+///
+/// # Errors
+/// If it was, or the store does not tell.
+pub(super) async fn check_tombstone(context: &Context, job_id: &JobId) -> Result<(), Problem> {
+    let key = job_id.tombstone_key();
+    let look = tokio::time::timeout(STORE_TIMEOUT, context.storage.head(&key));
+    match look.await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(_))) => {
+            let detail = format!(
+                "the Idempotency-Key was used for job {job_id}, which is deleted; use a new key for a new request"
+            );
+            Err(Problem::new(Kind::Deleted, detail))
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%job_id, %error, "cannot look for a tombstone");
+            Err(Problem::storage_unavailable())
+        }
+        Err(_) => Err(Problem::storage_unavailable()),
+    }
+}

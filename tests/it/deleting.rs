@@ -1,0 +1,273 @@
+//! Jobs that are deleted, and jobs that expire: nothing of them is left in the store or in Temporal, and nothing is bought again
+//! for them.
+
+use std::{process::Output, time::Duration};
+
+use darkroom::dev::{Stack, versitygw::VersityGateway};
+use darkroom_workflows::job::PredictionStatus;
+use jiff::Timestamp;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
+use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
+
+use crate::{
+    harness::{
+        Api, BINARY, bought_one, endless, options, problem_of, until, until_submitted, until_within,
+    },
+    proxy::{Fault, Operation, Proxy},
+    receiver::Receiver,
+    tenants::key,
+    world::{Place, World},
+};
+
+async fn delete(api: &Api, id: &str) -> Response {
+    let url = format!("{}/v1/jobs/{id}", api.url);
+    api.http.delete(url).send().await.unwrap()
+}
+
+async fn post_with_key(api: &Api, key: &str, body: &Value) -> Response {
+    let url = format!("{}/v1/jobs", api.url);
+    let request = api.http.post(url).header("Idempotency-Key", key);
+    request.json(body).send().await.unwrap()
+}
+
+/// The workflows that have to do with a job, but for the one that has deleted it.
+async fn workflows(stack: &Stack, id: &str) -> Vec<String> {
+    let mut client = stack.temporal.client().await.unwrap();
+    let request = ListWorkflowExecutionsRequest {
+        namespace: client.namespace(),
+        page_size: 1000,
+        query: "WorkflowType != 'JobDeletion' OR ExecutionStatus = 'Running'".to_owned(),
+        ..ListWorkflowExecutionsRequest::default()
+    };
+    let listed = WorkflowService::list_workflow_executions(&mut client, request.into_request());
+    let executions = listed.await.unwrap().into_inner().executions.into_iter();
+    let ids = executions
+        .filter_map(|run| run.execution)
+        .map(|execution| execution.workflow_id);
+    ids.filter(|workflow| workflow.contains(id)).collect()
+}
+
+/// Waits until a job is gone: nobody reads it, and nothing of it is left but its tombstone.
+async fn until_gone(world: &World, id: &str) {
+    let url = format!("{}/v1/jobs/{id}", world.api.url);
+    until_within(
+        &format!("the end of all of {id}"),
+        Duration::from_mins(2),
+        async || {
+            let status = world.api.http.get(&url).send().await.unwrap().status();
+            let mut keys = world.keys("").await;
+            keys.retain(|key| key.contains(id));
+            let runs = workflows(&world.stack, id).await;
+            (status == StatusCode::NOT_FOUND
+                && keys == [format!("tombstones/{id}")]
+                && runs.is_empty())
+            .then_some(())
+        },
+    )
+    .await;
+    assert_eq!(delete(&world.api, id).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_deleted_job_is_gone() {
+    let receiver = Receiver::start().await;
+    let allow = receiver.address.to_string();
+    let options = options("deleting");
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
+    let world = World::start(options, &[("WEBHOOK_ALLOW", &allow)], Some(place)).await;
+    let api = &world.api;
+
+    // One that has ended, and has told of that; asked for twice.
+    let mut request = world.job_of(&["bytes=1000"; 3]);
+    request["webhook_url"] = receiver.url().into();
+    let accepted: Value = post_with_key(api, "deleted", &request)
+        .await
+        .json()
+        .await
+        .unwrap();
+    let ended = accepted["job_id"].as_str().unwrap();
+    assert_eq!(api.ended(ended).await["status"], "completed");
+    let answer = delete(api, ended).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["job_id"], ended);
+    let again = delete(api, ended).await.status();
+    assert_eq!(again, StatusCode::ACCEPTED);
+    let url = format!("{}/v1/jobs/{ended}", api.url);
+    let read = api.http.get(url).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::NOT_FOUND);
+
+    // One that was taken up again.
+    let retried = api.run(&world.job_of(&["bytes=1000", "status=410"])).await;
+    assert_eq!(retried["status"], "partial", "{retried:#}");
+    let retried = retried["job_id"].as_str().unwrap();
+    assert_eq!(
+        api.act(retried, "retry").await.status(),
+        StatusCode::ACCEPTED
+    );
+    api.ended(retried).await;
+    assert_eq!(delete(api, retried).await.status(), StatusCode::ACCEPTED);
+
+    // One that is under way at the provider, and one whose outputs are on their way.
+    let generating = api.accepted(&endless()).await;
+    until_submitted(&world.stack, &generating).await;
+    let prediction = bought_one(world.stack.provider.as_ref(), &generating).await;
+    assert_eq!(
+        delete(api, &generating).await.status(),
+        StatusCode::ACCEPTED
+    );
+    let persisting = world
+        .accept(&world.source.url("slow", "bytes=60000000&rate=5000000"))
+        .await;
+    until("an output on its way", async || {
+        let done = api.get(&persisting).await["media"][0]["bytes_done"].as_u64();
+        done.filter(|done| *done > 0)
+    })
+    .await;
+    assert_eq!(
+        delete(api, &persisting).await.status(),
+        StatusCode::ACCEPTED
+    );
+
+    for id in [ended, retried, &generating, &persisting] {
+        until_gone(&world, id).await;
+    }
+    let provider = world.stack.provider.as_ref().unwrap();
+    let predictions = provider.predictions();
+    let canceled = predictions
+        .iter()
+        .find(|other| other.id == prediction.id)
+        .unwrap();
+    assert_eq!(
+        canceled.status(Timestamp::now()),
+        PredictionStatus::Canceled
+    );
+    assert_eq!(world.uploads().await, 0);
+
+    // Its key begins no other job, and nothing is bought.
+    let (status, kind) = problem_of(post_with_key(api, "deleted", &request).await).await;
+    assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
+    assert_eq!(provider.predictions().len(), predictions.len());
+    let list: Value = api
+        .http
+        .get(format!("{}/v1/jobs", api.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(list["jobs"], json!([]));
+}
+
+#[tokio::test]
+async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
+    let options = options("deleting-kills");
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let proxy = Proxy::start(&gateway.endpoint).await;
+    let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
+    let mut world = World::start(options, &[], Some(place)).await;
+    let ended = world.api.run(&world.job_of(&["bytes=1000"; 20])).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    let id = ended["job_id"].as_str().unwrap();
+    // Some are removed, then nothing more is.
+    let within = format!("jobs/{id}/1");
+    proxy.plan(
+        &within,
+        Operation::DeleteObject,
+        Fault::Refuse(503, "SlowDown"),
+        10_000,
+    );
+    assert_eq!(delete(&world.api, id).await.status(), StatusCode::ACCEPTED);
+    until("a job that is half gone", async || {
+        let left = world.keys(&format!("jobs/{id}/")).await.len();
+        (left > 0 && left <= 12).then_some(())
+    })
+    .await;
+    world.stack.worker.kill();
+    world.stack.worker = world.stack.spawn("worker").unwrap();
+    proxy.forget(&within);
+    until_gone(&world, id).await;
+}
+
+#[tokio::test]
+async fn a_job_expires() {
+    let variables = [("DARKROOM_EXPIRE_AFTER_SECONDS", "3600")];
+    let world = World::start(options("expiring"), &variables, None).await;
+    let api = &world.api;
+    let kept = api.run(&world.job_of(&["bytes=1000"])).await;
+    assert_eq!(kept["expire_after_seconds"], 3600);
+    let time = |name: &str| kept[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let after = time("expires_at").duration_since(time("completed_at"));
+    assert_eq!(after.as_secs(), 3600);
+    // What waits to expire is deleted with its job.
+    let kept = kept["job_id"].as_str().unwrap();
+    assert_eq!(workflows(&world.stack, kept).await.len(), 2);
+    assert_eq!(delete(api, kept).await.status(), StatusCode::ACCEPTED);
+
+    let mut request = world.job_of(&["bytes=1000"]);
+    request["expire_after_seconds"] = 2.into();
+    let expiring = api.run(&request).await;
+    let expiring = expiring["job_id"].as_str().unwrap();
+
+    // One that is taken up again before its time is over stays until it has ended.
+    let mut request = world.job_of(&["bytes=1000", "status=410"]);
+    request["expire_after_seconds"] = 5.into();
+    let partial = api.run(&request).await;
+    let id = partial["job_id"].as_str().unwrap();
+    assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
+    let retried = api.ended(id).await;
+    let (first, last) = (&partial["expires_at"], &retried["expires_at"]);
+    assert!(last.as_str() > first.as_str(), "{retried:#}");
+
+    for id in [kept, expiring, id] {
+        until_gone(&world, id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_is_purged() {
+    let keys = [key("a", "key-a"), key("b", "key-b")].join(",");
+    let world = World::start(options("purging"), &[("DARKROOM_API_KEYS", &keys)], None).await;
+    let a = Api::with_key(world.stack.api_url(), "key-a");
+    let b = Api::with_key(world.stack.api_url(), "key-b");
+    for _ in 0..3 {
+        a.run(&world.job_of(&["bytes=1000"])).await;
+    }
+    a.accepted(&endless()).await;
+    let others = b.run(&world.job_of(&["bytes=1000"])).await;
+    let others = others["job_id"].as_str().unwrap();
+    assert_eq!(delete(&a, others).await.status(), StatusCode::NOT_FOUND);
+
+    let purge = async |arguments: &[&str]| -> Output {
+        let mut command = tokio::process::Command::new(BINARY);
+        command
+            .arg("purge")
+            .args(arguments)
+            .envs(world.stack.environment());
+        command.output().await.unwrap()
+    };
+    let refused = purge(&["--tenant", "a"]).await;
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("--yes"));
+    let purged = purge(&["--tenant", "a", "--yes"]).await;
+    assert_eq!(
+        String::from_utf8_lossy(&purged.stdout),
+        "4 jobs of a deleted\n",
+        "{purged:?}"
+    );
+    assert!(world.keys("index/a/").await.is_empty());
+    let media = world.objects().await;
+    assert!(
+        !media.is_empty() && media.iter().all(|key| key.contains(others)),
+        "{media:?}"
+    );
+    assert_eq!(b.get(others).await["status"], "completed");
+}

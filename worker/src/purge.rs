@@ -1,0 +1,108 @@
+//! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside them.
+
+use anyhow::{Context, Result};
+use darkroom_config::temporal::TemporalConfig;
+use darkroom_storage::Storage;
+use darkroom_workflows::{
+    JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
+    job::{IndexEntry, timestamp},
+    tenant::Tenant,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::tz::TimeZone;
+use temporalio_client::{
+    Client, NamespacedClient, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
+    WorkflowStartOptions, grpc::WorkflowService, tonic::IntoRequest,
+};
+use temporalio_common::protos::temporal::api::{
+    workflow::v1::WorkflowExecutionInfo, workflowservice::v1::ListWorkflowExecutionsRequest,
+};
+
+/// How many jobs are deleted at a time.
+const CONCURRENCY: usize = 16;
+
+/// How many jobs are listed at a time.
+const PAGE: u16 = 500;
+
+/// Deletes all jobs of a tenant, by the Temporal and the store of the environment, and returns how many there were. It waits
+/// until they are gone, which takes a worker.
+///
+/// # Errors
+/// If Temporal or the store cannot be reached, or a deletion does not end well. What is deleted by then stays deleted.
+pub async fn purge(tenant: &Tenant) -> Result<u64> {
+    let storage = Storage::from_env().await?;
+    let client = TemporalConfig::from_env()?.connect().await?;
+    let mut deleted = 0;
+    let prefix = IndexEntry::prefix(Some(tenant));
+    let mut after = None;
+    loop {
+        let page = storage.list(&prefix, after.as_deref(), PAGE).await;
+        let page = page.context("cannot list the jobs of the tenant in the store")?;
+        after = page.objects.last().map(|object| object.key.clone());
+        let keys = page.objects.iter();
+        let entries = keys.filter_map(|object| object.key.parse().ok()).collect();
+        deleted += delete(&client, entries).await?;
+        if !page.has_more {
+            break;
+        }
+    }
+    // Those that are under way, and those that were terminated, are in no index. What is deleted leaves the list.
+    loop {
+        let entries = known(&client, tenant).await?;
+        if entries.is_empty() {
+            return Ok(deleted);
+        }
+        deleted += delete(&client, entries).await?;
+    }
+}
+
+/// Deletes jobs, and returns how many.
+async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
+    let deletions = stream::iter(entries).map(|entry| async move {
+        let job_id = entry.job_id.clone();
+        let input = JobDeletionInput::requested(entry);
+        let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .static_summary(format!("deletion of {job_id}"))
+            .build();
+        let handle = client.start_workflow(JobDeletion::run, input, options);
+        let handle = handle
+            .await
+            .with_context(|| format!("cannot begin to delete {job_id}"))?;
+        let outcome = handle.get_result(WorkflowGetResultOptions::default()).await;
+        outcome.with_context(|| format!("cannot delete {job_id}"))
+    });
+    let deletions = deletions.buffer_unordered(CONCURRENCY);
+    let outcomes: Vec<_> = deletions.try_collect().await?;
+    Ok(outcomes.len() as u64)
+}
+
+/// Some of the jobs that Temporal knows.
+async fn known(client: &Client, tenant: &Tenant) -> Result<Vec<IndexEntry>> {
+    let mut service = client.clone();
+    let request = ListWorkflowExecutionsRequest {
+        namespace: client.namespace(),
+        page_size: PAGE.into(),
+        // A tenant's name has no quotes.
+        query: format!("WorkflowType = 'MediaGeneration' AND Tenant = '{tenant}'"),
+        ..ListWorkflowExecutionsRequest::default()
+    };
+    let listed = WorkflowService::list_workflow_executions(&mut service, request.into_request());
+    let listed = listed
+        .await
+        .context("cannot list the jobs of the tenant in Temporal")?;
+    let runs = listed.into_inner().executions.into_iter();
+    let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, run)).collect();
+    entries.sort_by(|one, other| one.job_id.cmp(&other.job_id));
+    entries.dedup_by(|one, other| one.job_id == other.job_id);
+    Ok(entries)
+}
+
+fn entry(tenant: &Tenant, run: WorkflowExecutionInfo) -> Option<IndexEntry> {
+    let started = timestamp(run.start_time?.try_into().ok()?);
+    Some(IndexEntry {
+        tenant: Some(tenant.clone()),
+        day: started.to_zoned(TimeZone::UTC).date(),
+        job_id: run.execution?.workflow_id.parse().ok()?,
+    })
+}
