@@ -17,7 +17,7 @@ use reqwest::{
 };
 
 use crate::{
-    guard::{self, Clients, Guard},
+    guard::{self, Clients, Guard, SetupError},
     metrics,
 };
 
@@ -36,12 +36,11 @@ impl Courier {
     ///
     /// # Errors
     /// If they cannot be.
-    pub fn new(guard: Guard, secret: Option<WebhookSecret>) -> Result<Self, reqwest::Error> {
+    pub fn new(guard: Guard, secret: Option<WebhookSecret>) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .timeout(TIMEOUT)
-                .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
         Ok(Self {
             clients: Clients::new(guard, builder)?,

@@ -42,6 +42,8 @@ pub struct Manner {
     pub retry_date: Option<u32>,
     /// Wait for so many seconds before the answer begins.
     pub wait: Option<u32>,
+    /// Refuse unless the address has this in it, letter by letter.
+    pub verbatim: Option<String>,
     /// Point there.
     pub location: Option<String>,
     /// Do not say how long it is: `chunked`, or `close` for the end of the connection.
@@ -88,6 +90,7 @@ impl Default for Manner {
             retry_after: None,
             retry_date: None,
             wait: None,
+            verbatim: None,
             location: None,
             framing: None,
             cut: None,
@@ -187,6 +190,8 @@ impl Seen {
 
 /// A request, as far as it matters.
 struct Request {
+    /// Its address, as it came.
+    target: String,
     name: String,
     manner: Manner,
     from: Option<u64>,
@@ -218,6 +223,7 @@ async fn read(socket: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> 
         .unwrap_or((target, ""));
     let manner = serde_urlencoded::from_str(query).map_err(io::Error::other)?;
     let mut request = Request {
+        target: target.to_owned(),
         name: name.to_owned(),
         manner,
         from: None,
@@ -259,6 +265,8 @@ async fn answer(
     let misbehaves = count <= request.manner.times;
     let manner = &request.manner;
     let is_gone = manner.serves.is_some_and(|most| count > most);
+    let signed = manner.verbatim.as_ref();
+    let is_rewritten = signed.is_some_and(|signed| !request.target.contains(signed));
     if let Some(seconds) = manner.wait {
         tokio::time::sleep(Duration::from_secs(seconds.into())).await;
     }
@@ -274,6 +282,7 @@ async fn answer(
         .status
         .filter(|_| misbehaves)
         .or(is_gone.then_some(404))
+        .or(is_rewritten.then_some(403))
     {
         let date = |seconds: u32| SystemTime::now() + Duration::from_secs(seconds.into());
         let retry_after = manner.retry_after.map(|seconds| seconds.to_string());

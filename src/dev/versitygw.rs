@@ -87,7 +87,7 @@ impl VersityGateway {
     }
 
     /// Stops it. Started again with the same options, it has the same port and data.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         self.process.stop();
     }
 

@@ -37,7 +37,7 @@ use Ends::{Failed, Retried, Stored};
 /// A case of a bad source: its name, its manner, how it ends.
 type Source = (&'static str, &'static str, Ends);
 
-const SOURCES: [Source; 58] = [
+const SOURCES: [Source; 60] = [
     ("small", "bytes=1000", Stored(1)),
     ("small-unsized", "bytes=1000&framing=chunked", Stored(1)),
     ("small-until-close", "bytes=1000&framing=close", Stored(1)),
@@ -207,6 +207,16 @@ const SOURCES: [Source; 58] = [
         "cut-at-the-end-of-the-connection",
         "bytes=1000000&framing=close&cut=400000&times=1",
         Stored(2),
+    ),
+    (
+        "signed-with-quotes",
+        "bytes=1000&verbatim='a'|(b)~",
+        Stored(1),
+    ),
+    (
+        "redirected-with-quotes",
+        "status=302&times=1&location=%2Fredirected-with-quotes%3Fbytes=5000%26verbatim='b'",
+        Stored(1),
     ),
     ("in-utf-8", "bytes=1000&encoding=UTF-8", Stored(1)),
     (

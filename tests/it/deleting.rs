@@ -1,5 +1,5 @@
 //! Jobs that are deleted, and jobs that expire: nothing of them is left in the store or in Temporal, and nothing is bought again
-//! for them.
+//! for them. Bounded by default; `DARKROOM_STORE_AWAY` sets how many seconds a store is away in the middle of a deletion.
 
 use std::{process::Output, time::Duration};
 
@@ -167,7 +167,9 @@ async fn a_deleted_job_is_gone() {
 
 #[tokio::test]
 async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
+    const AWAY: u64 = 5;
     let options = options("deleting-kills");
+    let gateway_options = options.clone();
     let gateway = VersityGateway::start(&options, &|_: &str| {})
         .await
         .unwrap();
@@ -192,8 +194,14 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
     })
     .await;
     world.stack.worker.kill();
+    gateway.stop();
     world.stack.worker = world.stack.spawn("worker").unwrap();
     proxy.forget(&within);
+    let away = std::env::var("DARKROOM_STORE_AWAY").map_or(AWAY, |away| away.parse().unwrap());
+    tokio::time::sleep(Duration::from_secs(away)).await;
+    let _gateway = VersityGateway::start(&gateway_options, &|_: &str| {})
+        .await
+        .unwrap();
     until_gone(&world, id).await;
 }
 

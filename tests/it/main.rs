@@ -24,6 +24,7 @@ mod http2;
 mod jobs;
 mod kill_points;
 mod lacks;
+mod leftovers;
 mod limits;
 mod metrics;
 mod operations;

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,7 @@ pub(crate) struct Proxy {
     upstream: SocketAddr,
     faults: Arc<Mutex<Vec<Planned>>>,
     lacks: Arc<Mutex<Option<Lack>>>,
+    requests: Arc<AtomicU32>,
 }
 
 struct Planned {
@@ -81,6 +85,7 @@ impl Proxy {
             upstream,
             faults: Arc::default(),
             lacks: Arc::default(),
+            requests: Arc::default(),
         };
         let serving = proxy.clone();
         tokio::spawn(async move {
@@ -117,6 +122,11 @@ impl Proxy {
         *self.lacks.lock().unwrap() = lack;
     }
 
+    /// How many requests there were so far.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// How many planned faults have not happened.
     pub(crate) fn left(&self, within: &str) -> u32 {
         let faults = self.faults.lock().unwrap();
@@ -144,6 +154,7 @@ impl Proxy {
         let mut client = BufReader::new(client);
         let mut store: Option<BufReader<TcpStream>> = None;
         while let Some(mut request) = read_head(&mut client).await? {
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let lacks = *self.lacks.lock().unwrap();
             let passage = lacks.map_or(Passage::Pass, |lack| {
                 lack.judge(&request.method, &request.target, &request.bytes)

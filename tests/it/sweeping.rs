@@ -1,13 +1,19 @@
-//! What belongs to nobody is removed, and nothing else.
+//! What belongs to nobody is removed, and nothing else. Bounded by default; `DARKROOM_SWEPT` sets how many jobs a long sweep goes
+//! through.
+
+use std::time::Instant;
 
 use aws_sdk_s3::primitives::ByteStream;
 use darkroom::dev::versitygw::VersityGateway;
+use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use temporalio_client::WorkflowTerminateOptions;
 
 use crate::{
+    faults::report,
     harness::{job, options, problem_of, until},
+    proxy::Proxy,
     world::{Place, World},
 };
 
@@ -108,4 +114,81 @@ async fn the_sweep_removes_what_no_manifest_names() {
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
     assert_eq!(api.ended(&crawling).await["status"], "completed");
+}
+
+/// How much memory a process has, in KiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_where_the_last_one_stopped() {
+    const JOBS: usize = 1100;
+    let jobs = std::env::var("DARKROOM_SWEPT").map_or(JOBS, |jobs| jobs.parse().unwrap());
+    let options = options("sweeping-on");
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let proxy = Proxy::start(&gateway.endpoint).await;
+    let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
+    let world = World::start(options, &[], Some(place)).await;
+    let job = world.api.run(&world.job_of(&["bytes=1000"])).await;
+    let id = job["job_id"].as_str().unwrap();
+    let key = format!("jobs/{id}/job.json");
+    let manifest = world.store.get_object().bucket(&world.bucket).key(&key);
+    let manifest = manifest.send().await.unwrap().body.collect().await.unwrap();
+    let manifest = String::from_utf8(manifest.to_vec()).unwrap();
+    let index = world.keys("index/").await.remove(0);
+    // Others that ended before, and that Temporal has forgotten.
+    let others: Vec<_> = (1..jobs)
+        .map(|_| uuid::Uuid::now_v7().to_string())
+        .collect();
+    let write = |key: String, body: String| {
+        let put = world.store.put_object().bucket(&world.bucket).key(key);
+        put.body(body.into_bytes().into()).send()
+    };
+    let written = stream::iter(&others).map(async |other| {
+        write(index.replace(id, other), String::new())
+            .await
+            .unwrap();
+        write(
+            format!("jobs/{other}/job.json"),
+            manifest.replace(id, other),
+        )
+        .await
+        .unwrap();
+        write(format!("jobs/{other}/0.png"), "an output".to_owned())
+            .await
+            .unwrap();
+    });
+    written.buffer_unordered(16).collect::<Vec<()>>().await;
+    let (first, last) = (others.first().unwrap(), others.last().unwrap());
+    for stray in [first, last] {
+        put(&world, &format!("jobs/{stray}/1.png")).await;
+    }
+
+    let (requests, memory) = (proxy.requests(), resident(world.stack.worker.id()));
+    let began = Instant::now();
+    let one = world.sweep_some(1).await;
+    assert_eq!((one.jobs, one.removed), (1000, 1), "{one:?}");
+    let mut swept = one.jobs;
+    while swept < u32::try_from(jobs).unwrap() {
+        let further = world.sweep_some(u32::MAX).await;
+        assert_eq!(further.removed, 1, "{further:?}");
+        swept += further.jobs;
+    }
+    report(&format!(
+        "{swept} jobs swept in {:?} with {} requests; the worker had {memory} KiB before and {} after",
+        began.elapsed(),
+        proxy.requests() - requests,
+        resident(world.stack.worker.id())
+    ));
+    assert_eq!(world.keys("jobs/").await.len(), 2 * jobs);
+    // Then it begins again.
+    assert_eq!(world.sweep_some(1).await.jobs, 1000);
 }

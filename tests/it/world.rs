@@ -186,13 +186,19 @@ impl World {
         ))
     }
 
-    /// Sweeps everything that is under way, as the schedule does with what is old.
+    /// Sweeps all that there is, as the schedule does with what is old.
     pub(crate) async fn sweep(&self) -> Swept {
+        self.sweep_some(SweepInput::default().jobs).await
+    }
+
+    /// The same for so many jobs at a time.
+    pub(crate) async fn sweep_some(&self, jobs: u32) -> Swept {
         let client = self.stack.temporal.client().await.unwrap();
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "sweep-now").build();
         let input = SweepInput {
             uploads_older_than_seconds: 0,
             objects_older_than_seconds: 0,
+            jobs,
             ..SweepInput::default()
         };
         let handle = client

@@ -5,19 +5,26 @@
 //!
 //! - [`address`]: which addresses are public
 //! - `resolver`: names to public addresses
+//! - [`verbatim`]: addresses that are sent letter by letter
 //!
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html>
 
 pub mod address;
+pub mod verbatim;
 
 mod resolver;
 
-use std::{net::IpAddr, str::FromStr, sync::Arc};
+use std::{error::Error, net::IpAddr, str::FromStr, sync::Arc};
 
-use reqwest::{Client, ClientBuilder, redirect};
+use darkroom_workflows::failure::chain;
+use reqwest::{Client, ClientBuilder, Response, header::HeaderMap, redirect};
 use url::{Host, Url};
 
 pub use self::resolver::Resolver;
+use self::verbatim::{Address, VerbatimClient};
+
+/// Who we say that we are.
+const USER_AGENT: &str = concat!("darkroom/", env!("CARGO_PKG_VERSION"));
 
 /// Which URLs may be fetched.
 #[derive(Clone, Debug)]
@@ -111,6 +118,56 @@ pub struct Clients {
     public: Client,
     /// Connects to what the operator has named.
     allowed: Client,
+    /// The same two for addresses that are sent letter by letter.
+    public_verbatim: VerbatimClient,
+    allowed_verbatim: VerbatimClient,
+}
+
+/// A request did not get an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The guard does not let it pass.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The address cannot be sent.
+    #[error("{0}")]
+    Unsendable(String),
+    /// No answer came.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+impl From<reqwest::Error> for RequestError {
+    fn from(error: reqwest::Error) -> Self {
+        let is_unsendable = error.is_builder();
+        // The URL stays out of the message: it may carry a signature.
+        let error = error.without_url();
+        match verdict(&error) {
+            Some(forbidden) => Self::Forbidden(forbidden.clone()),
+            None if is_unsendable => Self::Unsendable(chain(&error)),
+            None => Self::Unanswered(chain(&error)),
+        }
+    }
+}
+
+impl From<hyper_util::client::legacy::Error> for RequestError {
+    fn from(error: hyper_util::client::legacy::Error) -> Self {
+        match verdict(&error) {
+            Some(forbidden) => Self::Forbidden(forbidden.clone()),
+            None => Self::Unanswered(chain(&error)),
+        }
+    }
+}
+
+/// The clients cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// reqwest's.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// What certificates are verified by.
+    #[error("certificates cannot be verified: {0}")]
+    Certificates(String),
 }
 
 impl Clients {
@@ -118,9 +175,10 @@ impl Clients {
     ///
     /// # Errors
     /// If they cannot be.
-    pub fn new(guard: Guard, builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+    pub fn new(guard: Guard, builder: impl Fn() -> ClientBuilder) -> Result<Self, SetupError> {
         let direct = || {
             builder()
+                .user_agent(USER_AGENT)
                 .redirect(redirect::Policy::none())
                 .referer(false)
                 .no_proxy()
@@ -131,8 +189,31 @@ impl Clients {
         Ok(Self {
             public,
             allowed: direct().build()?,
+            public_verbatim: VerbatimClient::new(Some(guard.resolver.clone()))?,
+            allowed_verbatim: VerbatimClient::new(None)?,
             guard,
         })
+    }
+
+    /// Asks for an address, as it was given.
+    ///
+    /// # Errors
+    /// If it may not be asked for, or there is no answer.
+    pub async fn get(
+        &self,
+        address: &Address,
+        headers: HeaderMap,
+    ) -> Result<Response, RequestError> {
+        let url = address.url.clone();
+        let passage = self.guard.judge(&url)?;
+        if let Some(uri) = address.verbatim() {
+            let client = match passage {
+                Passage::Public => &self.public_verbatim,
+                Passage::Allowed => &self.allowed_verbatim,
+            };
+            return Ok(client.get(uri, url, headers).await?);
+        }
+        Ok(self.of(passage).get(url).headers(headers).send().await?)
     }
 
     /// The client by which a URL may be asked for.
@@ -140,17 +221,21 @@ impl Clients {
     /// # Errors
     /// If it may not be.
     pub fn client(&self, url: &Url) -> Result<&Client, Forbidden> {
-        Ok(match self.guard.judge(url)? {
+        Ok(self.of(self.guard.judge(url)?))
+    }
+
+    fn of(&self, passage: Passage) -> &Client {
+        match passage {
             Passage::Public => &self.public,
             Passage::Allowed => &self.allowed,
-        })
+        }
     }
 }
 
 /// Finds what the guard said in the depths of an HTTP client's error.
 #[must_use]
-pub fn verdict(error: &reqwest::Error) -> Option<&Forbidden> {
-    let mut source = std::error::Error::source(error);
+pub fn verdict<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
+    let mut source = error.source();
     while let Some(error) = source {
         if let Some(forbidden) = error.downcast_ref() {
             return Some(forbidden);

@@ -12,6 +12,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Forbidden, address::is_public};
 
+/// An error, as HTTP clients take it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Resolves names as the system is configured, and keeps back what is not public.
 #[derive(Clone, Debug)]
 pub struct Resolver {
@@ -38,6 +41,18 @@ impl Resolver {
             .build()
             .map(|inner| Self { inner })
             .map_err(io::Error::other)
+    }
+
+    /// The public addresses of a name.
+    ///
+    /// # Errors
+    /// [`Forbidden`] if there is none, or what stands in the way.
+    pub(super) async fn find(&self, name: &str) -> Result<Vec<SocketAddr>, BoxError> {
+        match self.public_addresses(name).await {
+            Ok(addresses) => Ok(addresses),
+            Err(Error::Forbidden(forbidden)) => Err(forbidden.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn public_addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Error> {
@@ -67,11 +82,8 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let this = self.clone();
         Box::pin(async move {
-            match this.public_addresses(name.as_str()).await {
-                Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
-                Err(Error::Forbidden(forbidden)) => Err(forbidden.into()),
-                Err(error) => Err(error.into()),
-            }
+            let addresses = this.find(name.as_str()).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }

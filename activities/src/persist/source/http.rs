@@ -6,10 +6,9 @@ use bytes::Bytes;
 use darkroom_workflows::failure::{FailureType, chain};
 use reqwest::{
     Response, StatusCode, Version,
-    header::{self, HeaderMap},
+    header::{self, HeaderMap, HeaderValue},
 };
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::{
     Sources,
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    guard::{self, Forbidden},
+    guard::{RequestError, verbatim::Address},
 };
 
 /// How often an answer may point elsewhere.
@@ -110,12 +109,11 @@ pub(super) async fn request(
     url: &str,
     mut range: Option<Range<'_>>,
 ) -> Result<Answer, OpenError> {
-    let mut url: Url = url
-        .parse()
-        .map_err(|_| rejected("the output's URL makes no sense"))?;
+    let mut address =
+        Address::parse(url).ok_or_else(|| rejected("the output's URL makes no sense"))?;
     let mut redirects = 0;
     loop {
-        let response = send(sources, &url, range).await?;
+        let response = send(sources, &address, range).await?;
         let status = response.status();
         match status {
             StatusCode::OK => return Ok(whole(response)?),
@@ -138,7 +136,7 @@ pub(super) async fn request(
                     ))
                     .into());
                 }
-                url = next_hop(&url, response.headers())?;
+                address = next_hop(&address, response.headers())?;
             }
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
                 return Err(OpenError::Absent(refused(status, response.headers())));
@@ -148,37 +146,41 @@ pub(super) async fn request(
     }
 }
 
-async fn send(sources: &Sources, url: &Url, range: Option<Range<'_>>) -> Result<Response, Failure> {
-    let client = sources
-        .clients
-        .client(url)
-        .map_err(|verdict| forbidden(&verdict))?;
-    let mut request = client
-        .get(url.clone())
-        .header(header::ACCEPT_ENCODING, "identity");
+async fn send(
+    sources: &Sources,
+    address: &Address,
+    range: Option<Range<'_>>,
+) -> Result<Response, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     if let Some(Range {
         position,
         validator,
     }) = range
     {
-        request = request
-            .header(header::RANGE, format!("bytes={position}-"))
-            .header(header::IF_RANGE, &validator.0);
+        let unsendable = |_| rejected("the output's host calls its version what cannot be sent");
+        let range = HeaderValue::from_str(&format!("bytes={position}-")).map_err(unsendable)?;
+        let version = HeaderValue::from_str(&validator.0).map_err(unsendable)?;
+        headers.extend([(header::RANGE, range), (header::IF_RANGE, version)]);
     }
-    match tokio::time::timeout(sources.limits.first_byte, request.send()).await {
-        Ok(sent) => sent.map_err(broken),
+    let request = sources.clients.get(address, headers);
+    match tokio::time::timeout(sources.limits.first_byte, request).await {
+        Ok(answer) => Ok(answer?),
         Err(_) => Err(unavailable("the output's host does not answer")),
     }
 }
 
 /// The address that an answer points to, which some hosts write in raw UTF-8.
-fn next_hop(url: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+fn next_hop(from: &Address, headers: &HeaderMap) -> Result<Address, Failure> {
     let location = headers
         .get(header::LOCATION)
         .ok_or_else(|| rejected("the output's host redirects nowhere"))?;
     let location = String::from_utf8_lossy(location.as_bytes());
-    url.join(&location)
-        .map_err(|_| rejected("the output's host redirects to what is no URL"))
+    from.join(&location)
+        .ok_or_else(|| rejected("the output's host redirects to what is no URL"))
 }
 
 fn whole(response: Response) -> Result<Answer, Failure> {
@@ -270,20 +272,23 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(delay.clamp(SHORTEST, LONGEST))
 }
 
-/// The URL stays out of the message: it may carry a signature.
-pub(super) fn broken(error: reqwest::Error) -> Failure {
-    match guard::verdict(&error) {
-        Some(verdict) => forbidden(verdict),
-        None if error.is_builder() => rejected(chain(&error.without_url())),
-        None => unavailable(chain(&error.without_url())),
+/// What the guard and the clients say of a request.
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Forbidden(verdict) => Self::new(
+                FailureType::SourceForbidden,
+                format!("the output's URL is not fetched: {verdict}"),
+            ),
+            RequestError::Unsendable(detail) => rejected(detail),
+            RequestError::Unanswered(detail) => unavailable(detail),
+        }
     }
 }
 
-fn forbidden(verdict: &Forbidden) -> Failure {
-    Failure::new(
-        FailureType::SourceForbidden,
-        format!("the output's URL is not fetched: {verdict}"),
-    )
+/// A body broke off.
+pub(super) fn broken(error: reqwest::Error) -> Failure {
+    unavailable(chain(&error.without_url()))
 }
 
 fn rejected(detail: impl Into<String>) -> Failure {

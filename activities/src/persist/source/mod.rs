@@ -22,7 +22,7 @@ pub use self::http::Validator;
 use self::http::{Answer, Range};
 use crate::{
     failure::Failure,
-    guard::{Clients, Guard},
+    guard::{Clients, Guard, SetupError},
 };
 
 /// What a source may cost us.
@@ -82,7 +82,7 @@ impl Sources {
     ///
     /// # Errors
     /// If they cannot be.
-    pub fn new(guard: Guard, limits: Limits) -> Result<Self, reqwest::Error> {
+    pub fn new(guard: Guard, limits: Limits) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
@@ -91,7 +91,6 @@ impl Sources {
                 // What is not read of one download takes memory, which is bounded, but nothing from the others.
                 .http2_initial_stream_window_size(Some(512 * 1024))
                 .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
-                .user_agent(concat!("darkroom/", env!("CARGO_PKG_VERSION")))
         };
         Ok(Self {
             clients: Clients::new(guard, builder)?,

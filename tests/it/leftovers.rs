@@ -1,0 +1,232 @@
+//! Jobs of all kinds while everything is killed, stopped or away: each ends, and nothing is left in the store that belongs to
+//! nobody. Bounded by default; `DARKROOM_FAULTS` sets how many times something is done to a server, with 20 jobs each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use darkroom::dev::{Options, temporal::TemporalServer, temporal_cli, versitygw::VersityGateway};
+use futures::{StreamExt, stream};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    faults::{Chance, report},
+    harness::{Api, job_of, options, terminate, until, until_within},
+    world::{Place, World},
+};
+
+const ROUNDS: u32 = 6;
+
+const JOBS_A_ROUND: u64 = 20;
+
+/// One in so many jobs is canceled.
+const CANCELED: u64 = 25;
+
+/// How long a job may take to end once all servers stay.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A server that something happens to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Fault {
+    WorkerKilled,
+    WorkerStopped,
+    ApiKilled,
+    TemporalKilled,
+    StoreStopped,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault::WorkerKilled,
+    Fault::ApiKilled,
+    Fault::StoreStopped,
+    Fault::WorkerStopped,
+    Fault::TemporalKilled,
+];
+
+struct Servers {
+    world: World,
+    gateway: VersityGateway,
+    options: Options,
+}
+
+impl Servers {
+    /// Does it, and has the server come back after a while.
+    async fn suffer(&mut self, fault: Fault, away: Duration) {
+        let Self {
+            world,
+            gateway,
+            options,
+        } = self;
+        let stack = &mut world.stack;
+        match fault {
+            Fault::WorkerKilled => {
+                stack.worker.kill();
+                stack.worker = stack.spawn("worker").unwrap();
+            }
+            Fault::WorkerStopped => {
+                terminate(&stack.worker);
+                until("the end of a worker", async || {
+                    (!stack.worker.is_running()).then_some(())
+                })
+                .await;
+                stack.worker = stack.spawn("worker").unwrap();
+            }
+            Fault::ApiKilled => {
+                stack.api.kill();
+                stack.api = stack.spawn("api").unwrap();
+            }
+            Fault::TemporalKilled => {
+                stack.temporal.kill();
+                tokio::time::sleep(away).await;
+                let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
+                stack.temporal = TemporalServer::start(&cli, options).await.unwrap();
+            }
+            Fault::StoreStopped => {
+                gateway.stop();
+                tokio::time::sleep(away).await;
+                *gateway = VersityGateway::start(options, &|_: &str| {}).await.unwrap();
+            }
+        }
+    }
+}
+
+/// A request of one of many kinds.
+fn request(world: &World, number: u64) -> Value {
+    let manners: &[&str] = match number % 10 {
+        0 => &["bytes=9000000&rate=3000000"],
+        1 => &["bytes=12000000&framing=chunked", "bytes=1000"],
+        2 => &["bytes=1000", "status=410"],
+        3 => &["bytes=20000000&ranges=true&rate=6000000"],
+        4 => &["bytes=500000&rate=200000", "bytes=1000", "bytes=1000"],
+        5 => &["bytes=1000&cut=500&times=1", "bytes=1000"],
+        _ => &["bytes=1000", "bytes=5000", "bytes=300000"],
+    };
+    let mut request = world.job_of(manners);
+    request["input"]["dev"]["latency_ms"] = (number % 7 * 400).into();
+    request["input"]["dev"]["webhooks"] = (number % 2).into();
+    request
+}
+
+/// Has a job accepted, however often that takes.
+async fn accepted(api: &Api, key: &str, body: &Value) -> String {
+    until_within("an api that accepts", PATIENCE, async || {
+        let url = format!("{}/v1/jobs", api.url);
+        let create = api.http.post(url).header("Idempotency-Key", key).json(body);
+        let answer = create.send().await.ok()?;
+        if !answer.status().is_success() {
+            assert!(answer.status().is_server_error(), "{}", answer.status());
+            return None;
+        }
+        let job: Value = answer.json().await.ok()?;
+        Some(job["job_id"].as_str().unwrap().to_owned())
+    })
+    .await
+}
+
+/// Waits until a job has ended, and returns it.
+async fn ended(api: &Api, id: &str) -> Value {
+    until_within(&format!("the end of {id}"), PATIENCE, async || {
+        let answer = api
+            .http
+            .get(format!("{}/v1/jobs/{id}", api.url))
+            .send()
+            .await
+            .ok()?;
+        assert!(answer.status() != StatusCode::NOT_FOUND, "{id} is lost");
+        let job: Value = answer.json().await.ok()?;
+        job["completed_at"].is_string().then_some(job)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nothing_is_left_that_belongs_to_nobody() {
+    let options = options("leftovers");
+    let gateway = VersityGateway::start(&options, &|_: &str| {})
+        .await
+        .unwrap();
+    let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
+    // A job that was killed between its record and the call was never sent, and nobody can tell.
+    let variables = [
+        ("SUBMISSION_SEARCH_SECONDS", "30"),
+        ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
+        ("PERSIST_STREAM_MAX", "8MiB"),
+    ];
+    let world = World::start(options.clone(), &variables, Some(place)).await;
+    let mut servers = Servers {
+        world,
+        gateway,
+        options,
+    };
+    let mut chance = Chance::new();
+    let mut jobs = Vec::new();
+    let mut faults = BTreeMap::<Fault, u32>::new();
+    let rounds = std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    for (round, fault) in (0..rounds).zip(FAULTS.into_iter().cycle()) {
+        let api = &servers.world.api;
+        for _ in 0..JOBS_A_ROUND {
+            let number = jobs.len() as u64;
+            let body = request(&servers.world, number);
+            jobs.push(accepted(api, &format!("job-{round}-{number}"), &body).await);
+            tokio::time::sleep(chance.moment(Duration::from_millis(80))).await;
+            if number % CANCELED == CANCELED - 1 {
+                let back = usize::try_from(chance.below(10)).unwrap();
+                api.act(&jobs[jobs.len() - 1 - back], "cancel").await;
+            }
+        }
+        tokio::time::sleep(chance.moment(Duration::from_secs(2))).await;
+        *faults.entry(fault).or_default() += 1;
+        let away = chance.moment(Duration::from_secs(8));
+        servers.suffer(fault, away).await;
+    }
+    let Servers { world, .. } = &servers;
+    let ended = stream::iter(&jobs).map(|id| ended(&world.api, id));
+    let ended: Vec<Value> = ended.buffer_unordered(32).collect().await;
+
+    let mut endings = BTreeMap::<String, u32>::new();
+    let mut named = BTreeSet::new();
+    for job in &ended {
+        *endings
+            .entry(job["status"].as_str().unwrap().to_owned())
+            .or_default() += 1;
+        named.insert(format!("jobs/{}/job.json", job["job_id"].as_str().unwrap()));
+        for media in job["media"].as_array().unwrap() {
+            if media["status"] == "completed" {
+                named.insert(media["s3_key"].as_str().unwrap().to_owned());
+                world.check_bytes(media).await.unwrap();
+            }
+        }
+        let failed = job["status"] == "failed";
+        assert!(
+            !failed || job["error"]["type"] == "SubmissionUnknown",
+            "{job:#}"
+        );
+    }
+    let strays = async || {
+        let mut objects = world.objects().await;
+        objects.retain(|key| !named.contains(key));
+        objects
+    };
+    let (before, uploads) = (strays().await, world.uploads().await);
+    let swept = world.sweep().await;
+    report(&format!(
+        "{} jobs, {faults:?}: {endings:?}; {} objects that no manifest names, {uploads} uploads before the sweep: {swept:?}",
+        jobs.len(),
+        before.len()
+    ));
+    assert_eq!(strays().await, Vec::<String>::new());
+    assert_eq!(world.uploads().await, 0);
+    let kept: BTreeSet<_> = world.objects().await.into_iter().collect();
+    assert_eq!(kept, named, "something is missing");
+    let mut bought = BTreeMap::<&str, u32>::new();
+    let predictions = world.stack.provider.as_ref().unwrap().predictions();
+    for prediction in &predictions {
+        *bought.entry(job_of(prediction)).or_default() += 1;
+    }
+    assert!(
+        bought.values().all(|count| *count == 1),
+        "a job was paid for twice"
+    );
+}
