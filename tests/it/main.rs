@@ -10,6 +10,7 @@ mod answers;
 mod bad_input;
 mod bad_sources;
 mod canceling;
+mod credentials;
 mod deleting;
 mod deployment;
 mod documentation;

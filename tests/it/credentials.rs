@@ -1,0 +1,89 @@
+//! Credentials that end soon: a URL that they sign says so.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{Timestamp, tz::TimeZone};
+use reqwest::{StatusCode, Url};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
+
+use darkroom::dev::s3;
+
+use crate::harness::{Api, job, options, start};
+
+/// How long the credentials last: less than a URL does otherwise.
+const LASTING: Duration = Duration::from_mins(20);
+
+/// Hands out credentials, as the agent of a container does.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
+async fn agent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let mut socket = BufReader::new(socket);
+            let mut line = String::new();
+            while socket.read_line(&mut line).await.is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let expiration = Timestamp::try_from(SystemTime::now() + LASTING).unwrap();
+            let body = json!({
+                "AccessKeyId": s3::ACCESS_KEY, "SecretAccessKey": s3::SECRET_KEY, "Token": "a-token",
+                "Expiration": expiration.to_string(),
+            });
+            let body = body.to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = socket.get_mut().write_all((head + &body).as_bytes()).await;
+        }
+    });
+    format!("http://{address}/credentials")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_is_good_for_no_longer_than_the_credentials_that_sign_it() {
+    let mut options = options("credentials");
+    options.variables = vec![
+        ("AWS_ACCESS_KEY_ID", String::new()),
+        ("AWS_SECRET_ACCESS_KEY", String::new()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent().await),
+    ];
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let job = api.run(&job(1, json!({}))).await;
+    assert_eq!(job["status"], "completed", "{job:#}");
+    let url: Url = job["media"][0]["presigned_media_url"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let parameter = |name: &str| {
+        let mut pairs = url.query_pairs();
+        pairs
+            .find(|(other, _)| other == name)
+            .unwrap()
+            .1
+            .into_owned()
+    };
+    assert_eq!(parameter("X-Amz-Security-Token"), "a-token");
+    let signed = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", parameter("X-Amz-Date")).unwrap();
+    let signed = signed
+        .to_datetime()
+        .unwrap()
+        .to_zoned(TimeZone::UTC)
+        .unwrap()
+        .timestamp();
+    let ends = signed + Duration::from_secs(parameter("X-Amz-Expires").parse().unwrap());
+    let credentials_end = Timestamp::now() + LASTING;
+    assert!(
+        ends > Timestamp::now() && ends <= credentials_end,
+        "{ends} {credentials_end}"
+    );
+    let answer = api.http.get(url.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+}
