@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use darkroom_storage::Storage;
 use darkroom_workflows::{
-    contract::delete::{DeleteJobInput, DeleteJobOutcome},
+    contract::delete::DeleteJobInput,
     failure::FailureType,
-    job::IndexEntry,
+    job::{IndexEntry, Tombstone},
     job_deletion::{deletion_id, expiry_id},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -45,7 +45,7 @@ pub async fn delete_job(
     ctx: &ActivityContext,
     handover: Handover,
     input: &DeleteJobInput,
-) -> Result<DeleteJobOutcome, Failure> {
+) -> Result<(), Failure> {
     let heartbeat = Heartbeat::start(ctx, handover);
     heartbeat.note(&()).await?;
     let deletion = Deletion {
@@ -53,6 +53,7 @@ pub async fn delete_job(
         client: ctx.client(),
         entry: &input.entry,
         own_run: ctx.info().workflow_run_id.clone().unwrap_or_default(),
+        attempt: ctx.info().attempt,
         pause: SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH),
     };
     let deleted = heartbeat.until_interrupted(Box::pin(deletion.run(input.is_requested)));
@@ -67,63 +68,72 @@ struct Deletion<'a> {
     entry: &'a IndexEntry,
     /// The run of the workflow that this is part of.
     own_run: String,
+    attempt: u32,
     /// When to come again if it cannot be finished now.
     pause: Duration,
 }
 
 impl Deletion<'_> {
-    async fn run(&self, is_requested: bool) -> Result<DeleteJobOutcome, Failure> {
+    async fn run(&self, is_requested: bool) -> Result<(), Failure> {
         let job_id = &self.entry.job_id;
         if runs::standing(&self.client, job_id.as_str()).await? == Standing::Open {
-            if !is_requested {
-                return Ok(DeleteJobOutcome::TakenUp);
+            // A deletion that has begun goes on, whatever has begun it.
+            let tombstone = tombstone::read(self.storage, job_id).await?;
+            if !is_requested && tombstone != Some(Tombstone::Deleted) {
+                return Err(self.under_way("the job was taken up again"));
             }
-            runs::request_cancel(&self.client, job_id.as_str()).await?;
-            return Err(self.under_way("the job is being canceled first"));
+            return self.cancel().await;
         }
-        tombstone::write(self.storage, job_id).await?;
+        tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
         let had_runs = self.delete_runs().await?;
         self.delete_objects().await?;
         self.storage.delete(&self.entry.key()).await?;
-        if had_runs || runs::standing(&self.client, job_id.as_str()).await? != Standing::Unknown {
+        // What has begun lately is not found by a search, so there is a second one.
+        if had_runs || self.attempt == 1 {
             return Err(self.under_way("Temporal has not forgotten the job yet"));
         }
         tracing::info!(%job_id, "job deleted");
-        Ok(DeleteJobOutcome::Deleted)
+        Ok(())
+    }
+
+    /// Has the job end: what is open is canceled, never terminated, as its prediction would go on.
+    async fn cancel(&self) -> Result<(), Failure> {
+        runs::request_cancel(&self.client, self.entry.job_id.as_str()).await?;
+        Err(self.under_way("the job is being canceled first"))
     }
 
     /// Deletes the runs of the job, of what was told of it, and of earlier deletions; returns whether there were any.
     async fn delete_runs(&self) -> Result<bool, Failure> {
         let job_id = &self.entry.job_id;
+        // One that has just closed is not found by a search; one that has just begun may have missed the tombstone.
+        let mut had_runs = match runs::standing(&self.client, job_id.as_str()).await? {
+            Standing::Open => return self.cancel().await.map(|()| true),
+            Standing::Closed(run_id) => {
+                let workflow_id = job_id.to_string();
+                let run = WorkflowExecution {
+                    workflow_id,
+                    run_id,
+                };
+                runs::delete(&self.client, run).await?;
+                true
+            }
+            Standing::Unknown => false,
+        };
         let (deletion, expiry) = (deletion_id(job_id), expiry_id(job_id));
         let query = format!(
             "WorkflowId IN ('{job_id}', '{expiry}', '{deletion}') OR WorkflowId STARTS_WITH 'webhook-{job_id}-'"
         );
         let (found, _) = runs::find(&self.client, query, Vec::new()).await?;
-        let mut had_runs = false;
         for run in found {
             let is_open = runs::is_open(&run);
             let execution = run.execution.unwrap_or_default();
             // Of two deletions of one job none is to stop the other.
-            let stays =
-                execution.run_id == self.own_run || is_open && execution.workflow_id == deletion;
-            if !stays {
+            let is_of_others =
+                execution.workflow_id == deletion || execution.workflow_id == job_id.as_str();
+            if execution.run_id != self.own_run && !(is_open && is_of_others) {
                 had_runs = true;
                 runs::delete(&self.client, execution).await?;
             }
-        }
-        // One that has just closed is not found by a search.
-        if let Standing::Closed(run_id) = runs::standing(&self.client, job_id.as_str()).await? {
-            had_runs = true;
-            let workflow_id = job_id.to_string();
-            runs::delete(
-                &self.client,
-                WorkflowExecution {
-                    workflow_id,
-                    run_id,
-                },
-            )
-            .await?;
         }
         Ok(had_runs)
     }
@@ -135,14 +145,16 @@ impl Deletion<'_> {
         loop {
             let page = self.storage.list_uploads(&prefix, after).await?;
             for listed in page.uploads {
-                self.storage.abort_upload(&listed.upload).await;
+                if !self.storage.abort_upload(&listed.upload).await {
+                    return Err(self.under_way("an upload is left"));
+                }
             }
             if page.next.is_none() {
                 break;
             }
             after = page.next;
         }
-        let mut kept = BTreeSet::new();
+        let mut removed = BTreeSet::new();
         loop {
             let page = self.storage.list(&prefix, None, PAGE).await?;
             let keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
@@ -150,7 +162,7 @@ impl Deletion<'_> {
                 return Ok(());
             }
             // A store that lists what it has removed would be asked for ever.
-            if keys.iter().any(|key| !kept.insert(key.clone())) {
+            if keys.iter().any(|key| !removed.insert(key.clone())) {
                 return Err(self.under_way("the store still shows what was removed"));
             }
             let deletions =

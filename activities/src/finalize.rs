@@ -89,8 +89,8 @@ async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
         .is_some_and(|latest| (&latest.run_id, latest.updated_at) == (&job.run_id, job.updated_at)))
 }
 
-/// Whether an object is the job's, or may be: what others have put in its way, and was a conflict, is not ours to remove, and an
-/// output that a retry may still have can lie there whole.
+/// Whether an object is the job's, or may be: what was a conflict is looked at before it goes, and an output that a retry may still
+/// have can lie there whole. The sweep removes both, later.
 fn is_listed(job: &JobState, listed: &BTreeSet<String>, key: &str) -> bool {
     let is_of = |index| key.starts_with(&job.job_id.media_key(index, ""));
     listed.contains(key)

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// What the store has as the manifest of a job.
 #[derive(Debug)]
 pub(crate) enum Manifest {
-    /// Nothing: it has not ended.
+    /// Nothing: it has not ended, or not by itself, or was deleted.
     None,
     /// How it ended.
     Of(Box<JobState>),

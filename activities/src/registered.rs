@@ -13,7 +13,7 @@ use darkroom_workflows::{
         self,
         cancel::CancelGenerationInput,
         collect::{CollectInput, CollectOutcome},
-        delete::{DeleteJobInput, DeleteJobOutcome},
+        delete::DeleteJobInput,
         find::{FindInput, FindOutcome},
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
@@ -190,7 +190,7 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         input: DeleteJobInput,
-    ) -> Result<DeleteJobOutcome, ActivityError> {
+    ) -> Result<(), ActivityError> {
         let handover = Handover::new(&self.stopping, Duration::ZERO);
         let deleted = delete::delete_job(&self.engine.storage, &ctx, handover, &input);
         attempted(&ctx, deleted.await)

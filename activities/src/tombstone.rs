@@ -1,26 +1,36 @@
-//! Tombstones: empty objects that say of a job's id that it is not to be used again, so that whoever repeats the request of a
-//! deleted job is told so, and nothing is paid for again.
+//! Reading and setting the tombstones of jobs.
 
-use bytes::Bytes;
-use darkroom_storage::{Existing, NewObject, Storage};
-use darkroom_workflows::job::JobId;
+use darkroom_storage::{Existing, NewObject, Storage, StorageError};
+use darkroom_workflows::job::{JobId, TOMBSTONE_LIMIT, Tombstone};
 
 use crate::failure::Failure;
 
-/// Whether a job has one.
+/// The tombstone of a job, if it has one.
 ///
 /// # Errors
 /// If the store does not tell.
-pub(crate) async fn is_there(storage: &Storage, job_id: &JobId) -> Result<bool, Failure> {
-    Ok(storage.head(&job_id.tombstone_key()).await?.is_some())
+pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<Tombstone>, Failure> {
+    match storage.read(&Tombstone::key(job_id), TOMBSTONE_LIMIT).await {
+        Ok(bytes) => Ok(Some(Tombstone::read(&bytes))),
+        Err(StorageError::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sets one.
 ///
 /// # Errors
 /// If the store cannot take it, now or ever.
-pub(crate) async fn write(storage: &Storage, job_id: &JobId) -> Result<(), Failure> {
-    let object = NewObject::empty(job_id.tombstone_key(), Existing::Replace);
-    storage.put(&object, Bytes::new()).await?;
+pub(crate) async fn write(
+    storage: &Storage,
+    job_id: &JobId,
+    tombstone: Tombstone,
+) -> Result<(), Failure> {
+    let object = NewObject {
+        content_type: "application/json".to_owned(),
+        ..NewObject::empty(Tombstone::key(job_id), Existing::Replace)
+    };
+    let bytes = serde_json::to_vec(&tombstone).unwrap_or_default();
+    storage.put(&object, bytes.into()).await?;
     Ok(())
 }

@@ -7,10 +7,7 @@ use std::{
 
 use darkroom::dev::{Options, Stack};
 use darkroom_worker::history;
-use darkroom_workflows::{
-    JobDeletion, StorageSweep, WORKFLOW_QUEUE,
-    contract::{delete::DeleteJobOutcome, sweep::SweepInput},
-};
+use darkroom_workflows::{JobDeletion, StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
@@ -134,7 +131,7 @@ async fn expiring(api: &Api) {
     let deletion = format!("delete-{id}");
     let handle = client.get_workflow_handle::<JobDeletion>(&deletion);
     let outcome = handle.get_result(WorkflowGetResultOptions::default()).await;
-    assert_eq!(outcome.unwrap(), DeleteJobOutcome::Deleted);
+    outcome.unwrap();
     record("deleted", &deletion).await;
 }
 

@@ -5,10 +5,17 @@ use std::time::Instant;
 
 use aws_sdk_s3::primitives::ByteStream;
 use darkroom::dev::versitygw::VersityGateway;
+use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use temporalio_client::WorkflowTerminateOptions;
+use temporalio_client::{
+    NamespacedClient, WorkflowDescribeOptions, WorkflowTerminateOptions, grpc::WorkflowService,
+    tonic::IntoRequest,
+};
+use temporalio_common::protos::temporal::api::{
+    common::v1::WorkflowExecution, workflowservice::v1::DeleteWorkflowExecutionRequest,
+};
 
 use crate::{
     faults::report,
@@ -63,7 +70,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     })
     .await;
     let client = world.stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(terminated);
+    let handle = client.get_workflow_handle::<MediaGeneration>(terminated);
     handle
         .terminate(WorkflowTerminateOptions::default())
         .await
@@ -88,32 +95,60 @@ async fn the_sweep_removes_what_no_manifest_names() {
     })
     .await;
 
-    let named = [
+    let mut expected = vec![
         format!("jobs/{completed}/0.png"),
         format!("jobs/{completed}/1.png"),
         format!("jobs/{completed}/job.json"),
         format!("jobs/{partial}/0.png"),
         format!("jobs/{partial}/job.json"),
+        // It can be read, and taken up again.
+        format!("jobs/{terminated}/0.png"),
     ];
-    let swept = world.sweep().await;
-    assert_eq!((swept.jobs, swept.removed), (3, 3), "{swept:?}");
-    let mut objects = world.objects().await;
-    objects.retain(|key| !key.contains(&crawling));
-    objects.sort();
-    let mut expected = named.to_vec();
     expected.sort();
-    assert_eq!(objects, expected);
+    let objects = async || {
+        let mut objects = world.objects().await;
+        objects.retain(|key| !key.contains(&crawling));
+        objects.sort();
+        objects
+    };
+    let swept = world.sweep().await;
+    assert_eq!((swept.jobs, swept.removed), (3, 2), "{swept:?}");
+    assert_eq!(objects().await, expected);
     assert_eq!(world.keys("others/").await.len(), 1);
     assert_eq!(world.keys(&format!("jobs/{crawling}/")).await.len(), 1);
     // Its key stays taken.
     let (status, kind) = problem_of(create().await.unwrap()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
 
-    // What comes later still goes with the next sweep.
-    put(&world, &format!("jobs/{terminated}/7.png")).await;
+    // Once Temporal has forgotten it, it is nobody's.
+    forget(&world, terminated).await;
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
+    expected.retain(|key| !key.contains(terminated));
+    assert_eq!(objects().await, expected);
+    let (status, _) = problem_of(create().await.unwrap()).await;
+    assert_eq!(status, StatusCode::GONE);
     assert_eq!(api.ended(&crawling).await["status"], "completed");
+}
+
+/// Has Temporal forget a job, as it does by itself when the retention is over.
+async fn forget(world: &World, id: &str) {
+    let mut client = world.stack.temporal.client().await.unwrap();
+    let request = DeleteWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        workflow_execution: Some(WorkflowExecution {
+            workflow_id: id.to_owned(),
+            run_id: String::new(),
+        }),
+    };
+    let deleted = WorkflowService::delete_workflow_execution(&mut client, request.into_request());
+    deleted.await.unwrap();
+    let handle = client.get_workflow_handle::<MediaGeneration>(id);
+    until("a job that is forgotten", async || {
+        let described = handle.describe(WorkflowDescribeOptions::default()).await;
+        described.is_err().then_some(())
+    })
+    .await;
 }
 
 /// How much memory a process has, in KiB.

@@ -1,6 +1,6 @@
 //! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use darkroom_config::temporal::TemporalConfig;
 use darkroom_storage::Storage;
 use darkroom_workflows::{
@@ -8,7 +8,7 @@ use darkroom_workflows::{
     job::{IndexEntry, timestamp},
     tenant::Tenant,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::tz::TimeZone;
 use temporalio_client::{
     Client, NamespacedClient, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
@@ -56,7 +56,7 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
     }
 }
 
-/// Deletes jobs, and returns how many.
+/// Deletes jobs, and returns how many. One that cannot be deleted keeps none of the others.
 async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
     let deletions = stream::iter(entries).map(|entry| async move {
         let job_id = entry.job_id.clone();
@@ -72,9 +72,16 @@ async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
         let outcome = handle.get_result(WorkflowGetResultOptions::default()).await;
         outcome.with_context(|| format!("cannot delete {job_id}"))
     });
-    let deletions = deletions.buffer_unordered(CONCURRENCY);
-    let outcomes: Vec<_> = deletions.try_collect().await?;
-    Ok(outcomes.len() as u64)
+    let outcomes: Vec<Result<()>> = deletions.buffer_unordered(CONCURRENCY).collect().await;
+    let count = outcomes.len() as u64;
+    let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    match failures.first() {
+        None => Ok(count),
+        Some(first) => bail!(
+            "{} of {count} jobs are not deleted; the first: {first:#}",
+            failures.len()
+        ),
+    }
 }
 
 /// Some of the jobs that Temporal knows.

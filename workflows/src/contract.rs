@@ -37,7 +37,7 @@ pub use self::activities::{
 use self::{
     cancel::CancelGenerationInput,
     collect::{CollectInput, CollectOutcome},
-    delete::{DeleteJobInput, DeleteJobOutcome},
+    delete::DeleteJobInput,
     find::{FindInput, FindOutcome},
     generate::{GenerateInput, GenerateOutcome},
     persist::PersistInput,
@@ -113,7 +113,7 @@ impl Activities {
     /// # Errors
     /// The job has not ended yet, something of it is left, or the store or Temporal cannot be asked.
     #[activity(name = "delete_job")]
-    pub fn delete_job(_input: DeleteJobInput) -> Result<DeleteJobOutcome, ActivityError> {
+    pub fn delete_job(_input: DeleteJobInput) -> Result<(), ActivityError> {
         unimplemented!()
     }
 

@@ -149,8 +149,8 @@ impl JobError {
     #[must_use]
     pub fn brief(mut self) -> Self {
         const MAX: usize = 300;
-        if let Some((end, _)) = self.detail.char_indices().nth(MAX) {
-            self.detail.truncate(end);
+        if self.detail.len() > MAX {
+            self.detail.truncate(self.detail.floor_char_boundary(MAX));
             self.detail.push('…');
         }
         self

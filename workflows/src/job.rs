@@ -6,6 +6,7 @@ mod id;
 mod index;
 mod media;
 mod prediction;
+mod tombstone;
 
 use std::{
     collections::BTreeSet,
@@ -18,12 +19,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
-    id::{InvalidJobId, JobId, TOMBSTONES},
+    id::{InvalidJobId, JobId},
     index::{INDEX, IndexEntry, InvalidIndexKey},
     media::{Media, MediaFacts, MediaOutcome, MediaStatus, StoredMedia},
     prediction::{
         CancelOutcome, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
     },
+    tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
 };
 use crate::{
     contract::collect::{MadeOutput, OutputSource},
@@ -270,7 +272,9 @@ impl JobState {
     /// The status that follows from the outputs, now that there are more than the run knew of.
     fn judge_again(&mut self) {
         let is_all = self.count(MediaStatus::Completed) == self.media.len();
+        let is_minor = |error: &JobError| error.kind == FailureType::TooManyOutputs && !is_all;
         let shortcoming = self.provider.as_ref().and_then(ProviderState::shortcoming);
+        let shortcoming = shortcoming.filter(|error| !is_minor(error));
         match self.status {
             JobStatus::Failed | JobStatus::Partial => match shortcoming {
                 Some(shortcoming) => {

@@ -17,7 +17,7 @@ use temporalio_workflow::{
 use crate::{
     contract::{
         Activities,
-        delete::{self, DeleteJobInput, DeleteJobOutcome},
+        delete::{self, DeleteJobInput},
     },
     job::{IndexEntry, JobId, JobState},
 };
@@ -89,7 +89,7 @@ impl JobDeletion {
     pub async fn run(
         ctx: &mut WorkflowContext<Self>,
         input: JobDeletionInput,
-    ) -> WorkflowResult<DeleteJobOutcome> {
+    ) -> WorkflowResult<()> {
         if let Some(seconds) = input.after_seconds {
             let timer = TimerOptions::builder(Duration::from_secs(seconds.into()))
                 .summary("the job expires".to_owned())

@@ -1,4 +1,4 @@
-//! The workflow that a schedule starts now and then: has the store rid of uploads that nobody finishes.
+//! The workflow that a schedule starts now and then: has the store rid of what belongs to nobody.
 
 #![expect(
     missing_docs,

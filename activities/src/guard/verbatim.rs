@@ -19,7 +19,7 @@ use hyper_util::{
         self,
         connect::{HttpConnector, dns::Name},
     },
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use reqwest::{Body, ResponseBuilderExt};
 use tower_service::Service;
@@ -73,9 +73,13 @@ fn verbatim(text: &str, url: &Url) -> Option<PathAndQuery> {
     {
         return None;
     }
-    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let target = match text.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => &rest[rest.find(['/', '?', '#'])?..],
+        // A host must follow: parsers make up for one that is missing.
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case(url.scheme()) && !rest.starts_with('/') =>
+        {
+            &rest[rest.find(['/', '?', '#'])?..]
+        }
         _ if text.starts_with('/') && !text.starts_with("//") => text,
         _ => return None,
     };
@@ -105,7 +109,9 @@ impl VerbatimClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let client = legacy::Client::builder(TokioExecutor::new()).build(https);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(https);
         Ok(Self { client })
     }
 
@@ -188,6 +194,7 @@ mod tests {
             "https://cdn.example.com/a b",
             "https://cdn.example.com\\@10.0.0.1/'?'",
             "https://cdn.example.com/\u{e9}?'",
+            "https:///cdn.example.com/?'",
         ] {
             assert_eq!(sent(text), None, "{text}");
         }
@@ -206,6 +213,7 @@ mod tests {
                 Some("https://other.example.com/?'"),
             ),
             ("//other.example.com/?'", None),
+            ("1x://other.example.com/?'", None),
             ("c?x='y'", None),
         ] {
             let to = from.join(location).unwrap();

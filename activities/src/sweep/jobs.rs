@@ -6,12 +6,12 @@ use std::time::Duration;
 use darkroom_storage::ListedObject;
 use darkroom_workflows::{
     contract::sweep::Swept,
-    job::{INDEX, IndexEntry, JobId, TOMBSTONES},
+    job::{INDEX, IndexEntry, JobId, TOMBSTONES, Tombstone},
 };
 use futures::{StreamExt, stream};
 
-use super::{CONCURRENCY, PAGE, Sweep, place::Place};
-use crate::{failure::Failure, manifest::Manifest};
+use super::{CONCURRENCY, Owner, PAGE, Sweep, place::Place};
+use crate::{failure::Failure, tombstone};
 
 impl Sweep<'_> {
     pub(super) async fn go_through_jobs(&self, swept: &mut Swept) -> Result<(), Failure> {
@@ -61,8 +61,8 @@ impl Sweep<'_> {
         if let Ok(indexed) = entry.key.parse::<IndexEntry>() {
             return self.tidy_indexed(entry, &indexed.job_id).await;
         }
-        match JobId::of_tombstone(&entry.key) {
-            Some(job_id) => self.tidy_deleted(entry, &job_id).await,
+        match Tombstone::job_of(&entry.key) {
+            Some(job_id) => self.tidy_buried(entry, &job_id).await,
             // Others have put it there.
             None => Ok(0),
         }
@@ -70,22 +70,27 @@ impl Sweep<'_> {
 
     /// A job that has ended: its manifest says what is its own.
     async fn tidy_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
-        let manifest = Manifest::read(self.storage, job_id).await?;
-        let tidied = self.tidy(job_id, &manifest).await?;
-        let is_gone = matches!(manifest, Manifest::None) && !tidied.is_left;
-        if is_gone && self.is_closed(job_id).await? {
+        let owner = self.read_again(job_id, Owner::Nobody).await?;
+        let is_recorded = matches!(owner, Owner::Job(_));
+        let tidied = self.tidy(job_id, owner).await?;
+        let is_gone = !is_recorded && !tidied.is_left;
+        if is_gone && self.is_over(job_id, &Owner::Nobody).await? {
             self.storage.delete(&entry.key).await?;
         }
         Ok(tidied.removed)
     }
 
-    /// A job that was deleted: a write that was under way then may have come after. One that was taken up again instead, as it
-    /// was terminated and not deleted, has a manifest.
-    async fn tidy_deleted(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
-        let manifest = Manifest::read(self.storage, job_id).await?;
-        let tidied = self.tidy(job_id, &manifest).await?;
+    /// A job with a tombstone. After it was deleted, a write that was under way then may have come; after it was terminated, it
+    /// may have been taken up again and have a manifest by now.
+    async fn tidy_buried(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
+        let owner = match tombstone::read(self.storage, job_id).await? {
+            None => return Ok(0),
+            Some(Tombstone::Deleted) => Owner::Deleted,
+            Some(Tombstone::Terminated) => self.read_again(job_id, Owner::Nobody).await?,
+        };
+        let is_taken_up = matches!(owner, Owner::Job(_));
+        let tidied = self.tidy(job_id, owner).await?;
         let kept = Duration::from_secs(self.input.tombstones_older_than_seconds.into());
-        let is_taken_up = matches!(manifest, Manifest::Of(_));
         if is_taken_up || entry.is_older_than(kept) {
             self.storage.delete(&entry.key).await?;
         }

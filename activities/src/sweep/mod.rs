@@ -16,6 +16,7 @@ use std::{collections::BTreeSet, time::Duration};
 use darkroom_storage::Storage;
 use darkroom_workflows::{
     contract::sweep::{SweepInput, Swept},
+    failure::FailureType,
     job::JobId,
 };
 use temporalio_client::Client;
@@ -67,8 +68,8 @@ impl Sweep<'_> {
     async fn run(&self) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         self.abort_uploads(&mut swept).await?;
-        self.go_through_jobs(&mut swept).await?;
         self.bury_terminated(&mut swept).await?;
+        self.go_through_jobs(&mut swept).await?;
         tracing::info!(?swept, "swept the store");
         Ok(swept)
     }
@@ -78,31 +79,27 @@ impl Sweep<'_> {
         Duration::from_secs(self.input.objects_older_than_seconds.into())
     }
 
-    /// Removes what lies in a job's place that its manifest does not name, and returns how much. A job that is open has no
-    /// manifest yet, or one of an earlier run.
-    async fn tidy(&self, job_id: &JobId, manifest: &Manifest) -> Result<Tidied, Failure> {
-        let named = match manifest {
-            Manifest::None => BTreeSet::new(),
-            Manifest::Of(job) => job.stored_keys(),
-            // It may name anything.
-            Manifest::Unreadable => {
-                tracing::error!(%job_id, "a manifest makes no sense");
-                return Ok(Tidied::default());
-            }
-        };
+    /// Removes what lies in a job's place that is old and that nothing names, and returns how much.
+    async fn tidy(&self, job_id: &JobId, mut owner: Owner) -> Result<Tidied, Failure> {
         let prefix = job_id.prefix();
-        let (mut tidied, mut after, mut is_closed) = (Tidied::default(), None, false);
+        let (mut tidied, mut after, mut is_certain) = (Tidied::default(), None, false);
         loop {
             let page = self.storage.list(&prefix, after.as_deref(), PAGE).await?;
             for object in &page.objects {
-                if named.contains(&object.key) || !object.is_older_than(self.age()) {
+                let is_stray =
+                    |owner: &Owner| !owner.names(&object.key) && object.is_older_than(self.age());
+                if is_stray(&owner) && !is_certain {
+                    // It may have been taken up, or may have ended, since its manifest was read.
+                    if !self.is_over(job_id, &owner).await? {
+                        tidied.is_left = true;
+                        return Ok(tidied);
+                    }
+                    owner = self.read_again(job_id, owner).await?;
+                    is_certain = true;
+                }
+                if !is_stray(&owner) {
                     tidied.is_left = true;
                     continue;
-                }
-                is_closed = is_closed || self.is_closed(job_id).await?;
-                if !is_closed {
-                    tidied.is_left = true;
-                    return Ok(tidied);
                 }
                 self.storage.delete(&object.key).await?;
                 tidied.removed += 1;
@@ -116,8 +113,44 @@ impl Sweep<'_> {
         }
     }
 
-    async fn is_closed(&self, job_id: &JobId) -> Result<bool, Failure> {
-        Ok(runs::standing(&self.client, job_id.as_str()).await? != Standing::Open)
+    /// Whether nothing more becomes of a job: what has no manifest may be taken up again for as long as Temporal knows it.
+    async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
+        let standing = runs::standing(&self.client, job_id.as_str()).await?;
+        Ok(match owner {
+            Owner::Nobody => standing == Standing::Unknown,
+            Owner::Deleted | Owner::Job(_) => standing != Standing::Open,
+        })
+    }
+
+    async fn read_again(&self, job_id: &JobId, owner: Owner) -> Result<Owner, Failure> {
+        if matches!(owner, Owner::Deleted) {
+            return Ok(owner);
+        }
+        Ok(match Manifest::read(self.storage, job_id).await? {
+            Manifest::None => Owner::Nobody,
+            Manifest::Of(job) => Owner::Job(job.stored_keys()),
+            Manifest::Unreadable => {
+                let detail = "a manifest makes no sense";
+                return Err(Failure::new(FailureType::Internal, detail));
+            }
+        })
+    }
+}
+
+/// Whose a job's place is.
+#[derive(Debug)]
+enum Owner {
+    /// There is no manifest.
+    Nobody,
+    /// The job was deleted: all that comes later goes as well.
+    Deleted,
+    /// Its manifest names these keys.
+    Job(BTreeSet<String>),
+}
+
+impl Owner {
+    fn names(&self, key: &str) -> bool {
+        matches!(self, Self::Job(keys) if keys.contains(key))
     }
 }
 

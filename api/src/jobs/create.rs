@@ -8,7 +8,7 @@ use std::{
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
-    job::{JobId, JobState, JobStatus, timestamp},
+    job::{JobId, JobState, JobStatus, Tombstone, timestamp},
     media_generation::Start,
     request::{JobRequest, Prompt},
     search_attributes::{JOB_STATUS, MODEL, TENANT},
@@ -133,10 +133,13 @@ async fn once(
     request_id: Option<&RequestId>,
 ) -> Result<(Arc<View>, bool), Problem> {
     let job_id = key.job_id(caller.tenant());
+    if context.views.is_deleted(&job_id) {
+        delete::check_key(context, &job_id).await?;
+    }
     let is_recorded = match read::manifest(context, &job_id).await {
         Ok(_) => true,
         Err(problem) if problem.kind() == Kind::NotFound => {
-            delete::check_tombstone(context, &job_id).await?;
+            delete::check_key(context, &job_id).await?;
             false
         }
         Err(problem) => return Err(problem),
@@ -218,6 +221,12 @@ pub(crate) async fn start(
         request,
         ..
     } = &job;
+    // What is being deleted is not taken up again.
+    if reuse == WorkflowIdReusePolicy::AllowDuplicate
+        && delete::tombstone(context, job_id).await? == Some(Tombstone::Deleted)
+    {
+        return Err(Problem::not_found("job"));
+    }
     let mut attributes = vec![
         JOB_STATUS.value_set(JobStatus::Processing.to_string()),
         MODEL.value_set(request.model.to_string()),

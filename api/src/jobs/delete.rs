@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use darkroom_storage::StorageError;
 use darkroom_workflows::{
     JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
-    job::{IndexEntry, JobId},
+    job::{IndexEntry, JobId, TOMBSTONE_LIMIT, Tombstone},
 };
 use poem::{Response, http::StatusCode};
 use serde::Serialize;
@@ -77,25 +78,37 @@ pub(super) async fn delete(
         .body(body))
 }
 
-/// Makes sure that a job was not deleted.
+/// The tombstone of a job, if it has one.
 ///
 /// # Errors
-/// If it was, or the store does not tell.
-pub(super) async fn check_tombstone(context: &Context, job_id: &JobId) -> Result<(), Problem> {
-    let key = job_id.tombstone_key();
-    let look = tokio::time::timeout(STORE_TIMEOUT, context.storage.head(&key));
-    match look.await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(_))) => {
-            let detail = format!(
-                "the Idempotency-Key was used for job {job_id}, which is deleted; use a new key for a new request"
-            );
-            Err(Problem::new(Kind::Deleted, detail))
-        }
+/// If the store does not tell.
+pub(super) async fn tombstone(
+    context: &Context,
+    job_id: &JobId,
+) -> Result<Option<Tombstone>, Problem> {
+    let key = Tombstone::key(job_id);
+    let read = context.storage.read(&key, TOMBSTONE_LIMIT);
+    match tokio::time::timeout(STORE_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => Ok(Some(Tombstone::read(&bytes))),
+        Ok(Err(StorageError::NotFound)) => Ok(None),
         Ok(Err(error)) => {
             tracing::error!(%job_id, %error, "cannot look for a tombstone");
             Err(Problem::storage_unavailable())
         }
         Err(_) => Err(Problem::storage_unavailable()),
     }
+}
+
+/// Makes sure that the key of a request may begin a job.
+///
+/// # Errors
+/// If it was used for a job that is gone, or the store does not tell.
+pub(super) async fn check_key(context: &Context, job_id: &JobId) -> Result<(), Problem> {
+    if !context.views.is_deleted(job_id) && tombstone(context, job_id).await?.is_none() {
+        return Ok(());
+    }
+    let detail = format!(
+        "the Idempotency-Key was used for job {job_id}, which was deleted or terminated; use a new key for a new request"
+    );
+    Err(Problem::new(Kind::Deleted, detail))
 }

@@ -142,6 +142,9 @@ async fn summarize(
     let Ok(job_id) = execution.workflow_id.parse::<JobId>() else {
         return Ok(None);
     };
+    if context.views.is_deleted(&job_id) {
+        return Ok(None);
+    }
     let attributes = run
         .search_attributes
         .as_ref()

@@ -244,8 +244,8 @@ impl JobsApi {
 
     /// Delete a job
     ///
-    /// Removes the job, all that it has stored and all that is known of it; one that is under way is canceled first. It is gone
-    /// a moment later, and `404` then. Its `Idempotency-Key` stays taken for 90 days. What the provider has of it, and backups
+    /// Removes the job, all that it has stored and all that is known of it; one that is under way is canceled first. It counts as
+    /// gone at once, and is when the job has ended and store and Temporal have let go of it. Its `Idempotency-Key` stays taken for 90 days. What the provider has of it, and backups
     /// have, is not ours to remove.
     #[oai(path = "/:job_id", method = "delete", operation_id = "deleteJob")]
     async fn delete(&self, caller: Caller, job_id: Path<String>) -> Outcome<Delete> {

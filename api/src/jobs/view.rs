@@ -82,7 +82,7 @@ impl View {
     }
 }
 
-/// How long a job that is to be deleted counts as gone, and how many do: by then it is.
+/// How long a job that is to be deleted counts as gone, and how many do: longer than it mostly takes.
 const DELETION: Duration = Duration::from_mins(5);
 const MAX_DELETIONS: u64 = 100_000;
 
@@ -149,7 +149,7 @@ impl Views {
     }
 
     /// Whether a job counts as gone.
-    pub(super) fn is_deleted(&self, job_id: &JobId) -> bool {
+    pub(crate) fn is_deleted(&self, job_id: &JobId) -> bool {
         self.deleted.contains_key(job_id)
     }
 }

@@ -177,8 +177,8 @@ async fn adopt(
             context.views.forget(job_id).await;
             Ok(())
         }
-        // Somebody else took it up.
-        Err(problem) if problem.kind() == Kind::NotEnded => Ok(()),
+        // Somebody else took it up, or it is being deleted.
+        Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::NotFound) => Ok(()),
         Err(problem) => Err(problem),
     }
 }

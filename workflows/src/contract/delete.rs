@@ -16,19 +16,9 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct DeleteJobInput {
     /// The job.
     pub entry: IndexEntry,
-    /// Whether somebody wants it gone now: then it is canceled if it is under way. Else it has expired, unless it was taken up
-    /// again since.
+    /// Whether somebody wants it gone now: then it is canceled if it is under way. Else it has expired, and if it was taken up
+    /// again since, its end is waited for: another expiry begins then, in the place of this one.
     pub is_requested: bool,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeleteJobOutcome {
-    /// It is gone.
-    Deleted,
-    /// It had been taken up again, and stays.
-    TakenUp,
 }
 
 /// How `delete_job` runs: until it is done, as a job is not to be half gone.

@@ -13,10 +13,11 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How old things must be to count as abandoned.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct SweepInput {
     /// Uploads: longer than an attempt at a `persist` goes without a part.
     pub uploads_older_than_seconds: u32,
-    /// Objects that no manifest names, and jobs that were terminated: longer than any attempt at a `persist` may take.
+    /// Objects that no manifest names: longer than any attempt at a `persist` may take.
     pub objects_older_than_seconds: u32,
     /// Tombstones: as long as the key of a deleted job stays taken.
     pub tombstones_older_than_seconds: u32,

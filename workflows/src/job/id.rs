@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
-/// What the keys of tombstones begin with.
-pub const TOMBSTONES: &str = "tombstones/";
-
 /// The text is not a job id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be a UUID such as 01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1")]
@@ -28,18 +25,6 @@ impl JobId {
     #[must_use]
     pub fn manifest_key(&self) -> String {
         format!("{}job.json", self.prefix())
-    }
-
-    /// Where it stands for a while, below any configured prefix, that the job was deleted: its id is not to be used again.
-    #[must_use]
-    pub fn tombstone_key(&self) -> String {
-        format!("{TOMBSTONES}{self}")
-    }
-
-    /// The job whose tombstone has this key.
-    #[must_use]
-    pub fn of_tombstone(key: &str) -> Option<Self> {
-        key.strip_prefix(TOMBSTONES)?.parse().ok()
     }
 
     /// What the keys of all that belongs to the job begin with.

@@ -52,7 +52,9 @@ impl Ending {
             Some(_) | None => {}
         }
         let failed = media.len() - stored;
-        match shortcoming {
+        // That there are more is the least of it where not all could be stored.
+        let is_minor = |error: &JobError| error.kind == FailureType::TooManyOutputs && failed > 0;
+        match shortcoming.filter(|error| !is_minor(error)) {
             Some(shortcoming) if stored == 0 => return Self::Failed(shortcoming),
             Some(shortcoming) => return Self::Partial(shortcoming),
             None if failed == 0 => return Self::Completed,

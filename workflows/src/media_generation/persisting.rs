@@ -99,6 +99,7 @@ pub(super) async fn persist_all(
 ) -> Ending {
     enter(ctx, Stage::Persisting);
     let scope = WorkflowCancellationToken::new();
+    let at_a_time = made.inputs.len().min(MAX_PENDING);
     let left = RefCell::new(made.inputs.into_iter());
     let one_after_the_other = || async {
         loop {
@@ -107,7 +108,7 @@ pub(super) async fn persist_all(
             persist(ctx, input, made.expires_at, scope.clone()).await;
         }
     };
-    let mut persists = pin!(join_all((0..MAX_PENDING).map(|_| one_after_the_other())).fuse());
+    let mut persists = pin!(join_all((0..at_a_time).map(|_| one_after_the_other())).fuse());
     let stop = select! {
         _ = persists => None,
         stop = stopped => {
