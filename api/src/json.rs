@@ -73,16 +73,13 @@ impl<'a, T: DeserializeOwned + Default + Send, D: Type> ApiExtractor<'a> for Opt
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let declares_none =
-            request.content_type().is_none() && request.header("transfer-encoding").is_none();
-        let value = if declares_none
-            && request
-                .header("content-length")
-                .is_none_or(|length| length == "0")
-        {
+        // Many clients declare a type, or chunks, and send nothing.
+        let bytes = read_bytes(body.take()?, MAX_BODY).await?;
+        let value = if bytes.is_empty() {
             T::default()
         } else {
-            parse(&read(request, body).await?)?
+            check_type(request)?;
+            parse(&bytes)?
         };
         Ok(Self(value, std::marker::PhantomData))
     }
@@ -109,11 +106,16 @@ pub(crate) fn write(body: &impl Serialize) -> Result<String, Problem> {
 }
 
 async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Bytes> {
-    if !request.content_type().is_some_and(is_json) {
-        let detail = "send the body with Content-Type: application/json";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail).into());
-    }
+    check_type(request)?;
     Ok(read_bytes(body.take()?, MAX_BODY).await?)
+}
+
+fn check_type(request: &Request) -> Result<(), Problem> {
+    if request.content_type().is_some_and(is_json) {
+        return Ok(());
+    }
+    let detail = "send the body with Content-Type: application/json";
+    Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
 /// Reads a body of at most this many bytes, whatever it is.

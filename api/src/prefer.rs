@@ -1,4 +1,4 @@
-//! `Prefer: wait=n` of [RFC 7240](https://www.rfc-editor.org/rfc/rfc7240): how long a caller would like to wait for an answer
+//! `Prefer: wait=n`, or `wait` for as long as may be, of [RFC 7240](https://www.rfc-editor.org/rfc/rfc7240): how long a caller would like to wait for an answer
 //! that is worth more. What is not understood of the header is ignored, as the RFC has it.
 
 use std::time::Duration;
@@ -23,11 +23,18 @@ impl Wait {
 
     fn parse(header: &str) -> Option<Self> {
         let seconds = header.split([',', ';']).find_map(|preference| {
-            let (name, value) = preference.split_once('=')?;
-            let is_wait = name.trim().eq_ignore_ascii_case("wait");
-            is_wait
-                .then(|| value.trim().trim_matches('"').parse::<u64>().ok())
-                .flatten()
+            let (name, value) = match preference.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (preference, None),
+            };
+            if !name.trim().eq_ignore_ascii_case("wait") {
+                return None;
+            }
+            match value {
+                Some(value) => value.trim().trim_matches('"').parse().ok(),
+                // Replicate's clients send it so.
+                None => Some(MAX),
+            }
         })?;
         (seconds > 0).then_some(Self(seconds.min(MAX)))
     }
@@ -55,7 +62,9 @@ mod tests {
             ("handling=lenient; wait=3", Some(3)),
             ("wait=3600", Some(60)),
             ("wait=0", None),
-            ("wait", None),
+            ("wait", Some(60)),
+            ("respond-async, Wait", Some(60)),
+            ("waiting", None),
             ("wait=soon", None),
             ("wait=-1", None),
             ("", None),

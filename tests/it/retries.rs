@@ -108,3 +108,21 @@ async fn a_running_job_is_not_retried() {
     api.act(&id, "cancel").await;
     api.ended(&id).await;
 }
+
+/// As axios, `curl -H` and generated clients send it.
+#[tokio::test]
+async fn an_empty_body_with_a_type_is_no_body() {
+    let api = Api::of(shared());
+    let partial = api
+        .run(&job(2, json!({"missing": [1], "webhooks": 0})))
+        .await;
+    let id = partial["job_id"].as_str().unwrap();
+    let url = format!("{}/v1/jobs/{id}/retry", api.url);
+    let retry = api
+        .http
+        .post(url)
+        .header("Content-Type", "application/json");
+    let retry = retry.body(String::new());
+    assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    api.ended(id).await;
+}

@@ -6,7 +6,7 @@ use darkroom_workflows::{
     failure::JobError,
     job::{JobState, Media, MediaOutcome, MediaStatus},
 };
-use futures::future::try_join_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use poem::Response;
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub(super) async fn list(
         begin: parse("cursor", cursor, parse_cursor)?.unwrap_or(first.begin),
     };
     let body = Body {
-        media: page.read(context, &view.state, &view.progress).await?,
+        media: page.read(context, &view.state, &view.progress).await,
         next_cursor: page.next_cursor(&view.state),
     };
     Ok(Response::builder()
@@ -84,11 +84,11 @@ impl Page {
         context: &Context,
         job: &JobState,
         progress: &[PersistProgress],
-    ) -> Result<Vec<MediaResource>, Problem> {
+    ) -> Vec<MediaResource> {
         let job_url = &context.url(&format!("/v1/jobs/{}", job.job_id));
         let media = job.media.iter().skip(self.begin).take(self.limit);
         let resources = media.map(|media| MediaResource::of(context, job_url, progress, media));
-        try_join_all(resources).await
+        join_all(resources).await
     }
 
     /// Where there are more.
@@ -135,7 +135,7 @@ impl MediaResource {
         job_url: &str,
         progress: &[PersistProgress],
         media: &Media,
-    ) -> Result<Self, Problem> {
+    ) -> Self {
         let mut resource = Self::without_particulars(media);
         match &media.outcome {
             MediaOutcome::Pending => {
@@ -153,8 +153,9 @@ impl MediaResource {
             }
             MediaOutcome::Completed(stored) => {
                 resource.media_url = Some(format!("{job_url}/media/{}", media.index));
+                // A job that is there can be read, whatever becomes of the credentials: `media_url` says what is wrong.
                 resource.presigned_media_url =
-                    Some(context.presigned.url(context, &stored.s3_key).await?);
+                    context.presigned.url(context, &stored.s3_key).await.ok();
                 resource.s3_key = Some(stored.s3_key.clone());
                 resource.content_type = Some(stored.content_type.clone());
                 resource.size = Some(stored.size);
@@ -170,7 +171,7 @@ impl MediaResource {
                 resource.completed_at = Some(stored.completed_at);
             }
         }
-        Ok(resource)
+        resource
     }
 
     fn without_particulars(media: &Media) -> Self {

@@ -20,7 +20,7 @@ use super::{
     media_page::{MediaResource, Page},
     read::Snapshot,
 };
-use crate::{Context, problem::Problem};
+use crate::Context;
 
 /// A job.
 #[derive(Serialize)]
@@ -108,7 +108,7 @@ struct Links {
 }
 
 impl JobResource {
-    pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
+    pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Self {
         let Snapshot {
             state,
             stale,
@@ -116,7 +116,7 @@ impl JobResource {
         } = snapshot;
         let this = context.url(&format!("/v1/jobs/{}", state.job_id));
         let (media_counts, page) = (MediaCounts::of(&state), Page::FIRST);
-        let media = page.read(context, &state, &progress).await?;
+        let media = page.read(context, &state, &progress).await;
         let media_next_cursor = page.next_cursor(&state);
         let expires_at = state.expires_at();
         let JobState {
@@ -158,7 +158,7 @@ impl JobResource {
                     ui.as_str().trim_end_matches('/')
                 )
             });
-        Ok(Self {
+        Self {
             job_id: job_id.to_string(),
             status,
             stage,
@@ -201,7 +201,7 @@ impl JobResource {
                 this,
                 temporal,
             },
-        })
+        }
     }
 }
 

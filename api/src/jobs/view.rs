@@ -58,7 +58,7 @@ impl View {
         read_at: Instant,
     ) -> Result<Self, Problem> {
         let (state, progress) = (snapshot.state.clone(), snapshot.progress.clone());
-        let body = json::write(&JobResource::of(context, snapshot).await?)?;
+        let body = json::write(&JobResource::of(context, snapshot).await)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
         Ok(Self {
             state,
