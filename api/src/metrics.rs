@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use darkroom_workflows::{PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ const LOADS: &str = "darkroom_job_loads_total";
 const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
 const OPEN: &str = "darkroom_open_jobs";
+const COUNT_AGE: &str = "darkroom_open_jobs_count_age_seconds";
 const STUCK: &str = "darkroom_stuck_workflows";
 const WORKERS: &str = "darkroom_queue_workers";
 const BACKLOG: &str = "darkroom_queue_backlog";
@@ -50,6 +53,11 @@ pub(crate) fn describe() {
     describe_gauge!(
         OPEN,
         "Jobs that have not ended, of all tenants; each api counts the same ones."
+    );
+    describe_gauge!(
+        COUNT_AGE,
+        Unit::Seconds,
+        "How old the count of its tenant's open jobs was that the last create was judged by."
     );
     describe_gauge!(
         STUCK,
@@ -111,6 +119,11 @@ async fn look(client: &Client) {
 pub(crate) fn answered(method: &'static str, route: String, status: u16, took: Duration) {
     counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status.to_string()).increment(1);
     histogram!(DURATION, "method" => method, "route" => route).record(took.as_secs_f64());
+}
+
+/// A create was judged by a count of this age, or by none.
+pub(crate) fn judged_by_count(age: Option<Duration>) {
+    gauge!(COUNT_AGE).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
 }
 
 /// A job was read.

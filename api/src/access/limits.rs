@@ -1,35 +1,16 @@
-//! How much a caller may ask for: so many requests a second for each key, so many open jobs for each tenant.
+//! How much a caller may ask for: so many requests a second for each key, so many open jobs and followers for each tenant.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use darkroom_workflows::tenant::Tenant;
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
-use moka::future::Cache;
-use temporalio_client::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ApiKeys, Caller};
-use crate::{
-    problem::{Kind, Problem},
-    temporal::visibility,
-};
-
-/// How long a count of open jobs is believed.
-const COUNT_VALIDITY: Duration = Duration::from_secs(2);
-
-/// How many tenants' counts are kept.
-const MAX_TENANTS: u64 = 10_000;
+use super::{ApiKeys, Caller, open_jobs::OpenJobs};
+use crate::problem::{Kind, Problem};
 
 /// How many requests of a tenant may wait for a job or follow one at a time.
 const MAX_FOLLOWERS: usize = 2000;
@@ -37,9 +18,9 @@ const MAX_FOLLOWERS: usize = 2000;
 /// The limits and how near callers are to them.
 pub(crate) struct Limits {
     requests: DefaultKeyedRateLimiter<usize>,
-    open_jobs: u64,
+    /// Jobs that have not ended.
+    pub(crate) open_jobs: OpenJobs,
     followers: HashMap<Option<Tenant>, Arc<Semaphore>>,
-    counted: Cache<Option<Tenant>, Arc<AtomicU64>>,
 }
 
 impl Limits {
@@ -51,11 +32,7 @@ impl Limits {
                 .map(|tenant| (tenant, Arc::new(Semaphore::new(MAX_FOLLOWERS))))
                 .collect(),
             requests: RateLimiter::keyed(Quota::per_second(requests_per_second)),
-            open_jobs,
-            counted: Cache::builder()
-                .max_capacity(MAX_TENANTS)
-                .time_to_live(COUNT_VALIDITY)
-                .build(),
+            open_jobs: OpenJobs::new(open_jobs),
         }
     }
 
@@ -82,31 +59,5 @@ impl Limits {
             );
             Problem::new(Kind::TooManyFollowers, detail).retry_after(5)
         })
-    }
-
-    /// Counts a job that is about to be started. The count comes from Temporal, which may be a moment behind, and is
-    /// shared for two seconds: a burst may go a little over the limit, through each api process.
-    pub(crate) async fn open_job(
-        &self,
-        client: &Client,
-        tenant: Option<&Tenant>,
-    ) -> Result<(), Problem> {
-        let counted = self.counted.try_get_with(tenant.cloned(), async {
-            visibility::count_open(client, tenant)
-                .await
-                .map(|open| Arc::new(AtomicU64::new(open)))
-        });
-        // Without a count, the start itself will tell whether Temporal is there.
-        let Ok(open) = counted.await else {
-            return Ok(());
-        };
-        if open.fetch_add(1, Ordering::Relaxed) < self.open_jobs {
-            return Ok(());
-        }
-        let detail = format!(
-            "{} jobs are open, and that is the limit; wait for some to end",
-            self.open_jobs
-        );
-        Err(Problem::new(Kind::TooManyOpenJobs, detail).retry_after(5))
     }
 }

@@ -1,10 +1,11 @@
 //! Who calls, and how much they may ask for.
 //!
 //! - `keys`: API keys and the tenants that they speak for
-//! - `limits`: requests a second, open jobs
+//! - `limits`: requests a second, those who wait; `open_jobs`: jobs that have not ended
 
 mod keys;
 mod limits;
+mod open_jobs;
 
 use std::sync::Arc;
 

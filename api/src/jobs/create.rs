@@ -134,12 +134,14 @@ async fn once(
 ) -> Result<(Arc<View>, bool), Problem> {
     let job_id = key.job_id(caller.tenant());
     if context.views.is_deleted(&job_id) {
-        delete::check_key(context, &job_id).await?;
+        return Err(delete::gone(&job_id));
     }
     let is_recorded = match read::manifest(context, &job_id).await {
         Ok(_) => true,
         Err(problem) if problem.kind() == Kind::NotFound => {
-            delete::check_key(context, &job_id).await?;
+            if delete::tombstone(context, &job_id).await?.is_some() {
+                return Err(delete::gone(&job_id));
+            }
             false
         }
         Err(problem) => return Err(problem),
@@ -179,15 +181,15 @@ async fn accept(
     request_id: Option<&RequestId>,
 ) -> Result<Arc<View>, Problem> {
     let tenant = caller.tenant().cloned();
-    context
-        .limits
-        .open_job(context.temporal.client()?, tenant.as_ref())
-        .await?;
+    let client = context.temporal.client()?;
+    let admission = context.limits.open_jobs.admit(client, tenant.as_ref());
+    let admission = admission.await?;
     let mut state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
     state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;
     let reuse = WorkflowIdReusePolicy::RejectDuplicate;
     start(context, state.clone(), Start::New, reuse, request_id).await?;
+    admission.keep();
     tracing::info!(%job_id, "job accepted");
     tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "asked for");
     metrics::accepted();

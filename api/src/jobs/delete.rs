@@ -99,16 +99,10 @@ pub(super) async fn tombstone(
     }
 }
 
-/// Makes sure that the key of a request may begin a job.
-///
-/// # Errors
-/// If it was used for a job that is gone, or the store does not tell.
-pub(super) async fn check_key(context: &Context, job_id: &JobId) -> Result<(), Problem> {
-    if !context.views.is_deleted(job_id) && tombstone(context, job_id).await?.is_none() {
-        return Ok(());
-    }
+/// What whoever asks again for a job is told that is gone.
+pub(super) fn gone(job_id: &JobId) -> Problem {
     let detail = format!(
         "the Idempotency-Key was used for job {job_id}, which was deleted or terminated; use a new key for a new request"
     );
-    Err(Problem::new(Kind::Deleted, detail))
+    Problem::new(Kind::Deleted, detail)
 }

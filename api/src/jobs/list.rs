@@ -1,17 +1,17 @@
 //! `GET /v1/jobs`: jobs as Temporal's visibility store knows them. Each is a summary; the job itself says the rest.
 
+use std::collections::HashMap;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use darkroom_workflows::{
     job::{JobId, JobStatus},
     request::Model,
     search_attributes::{JOB_STATUS, MODEL},
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use poem::Response;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use temporalio_client::Client;
 use temporalio_common::{
     protos::temporal::api::{
         enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
@@ -36,9 +36,6 @@ const DEFAULT_LIMIT: u8 = 20;
 
 /// How many bytes of a cursor say what it is a list of.
 const DIGEST: usize = 8;
-
-/// How many jobs of a page are looked at more closely at a time.
-const CONCURRENCY: usize = 8;
 
 /// Listing jobs.
 pub(super) struct List;
@@ -116,73 +113,90 @@ pub(super) async fn list(
             }
             temporal::problem(&status)
         })?;
-    let jobs = stream::iter(runs)
-        .map(|run| summarize(context, client, run))
-        .buffered(CONCURRENCY);
-    let jobs: Vec<Option<Summary>> = jobs.try_collect().await?;
-    let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
-    let page = Page {
-        jobs: jobs.into_iter().flatten().collect(),
-        next_cursor,
+    let found: Vec<_> = runs.into_iter().filter_map(Found::of).collect();
+    let retried = found.iter().filter(|found| found.may_be_retried());
+    let retried: Vec<_> = retried.map(|found| found.job_id.clone()).collect();
+    let latest = match retried.as_slice() {
+        [] => HashMap::new(),
+        ids => visibility::latest_runs(client, ids)
+            .await
+            .map_err(|status| temporal::problem(&status))?,
     };
+    let jobs = found.into_iter().filter(|found| {
+        let is_latest = latest
+            .get(&found.job_id)
+            .is_none_or(|run| *run == found.run_id);
+        is_latest && !context.views.is_deleted(&found.job_id)
+    });
+    let jobs: Vec<_> = jobs.map(|found| found.summary(context)).collect();
+    let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
+    let page = Page { jobs, next_cursor };
     Ok(Response::builder()
         .content_type("application/json")
         .body(json::write(&page)?))
 }
 
-/// A run as a job; `None` if a later run of the job has taken its place.
-async fn summarize(
-    context: &Context,
-    client: &Client,
-    run: WorkflowExecutionInfo,
-) -> Result<Option<Summary>, Problem> {
-    let Some(execution) = &run.execution else {
-        return Ok(None);
-    };
-    let Ok(job_id) = execution.workflow_id.parse::<JobId>() else {
-        return Ok(None);
-    };
-    if context.views.is_deleted(&job_id) {
-        return Ok(None);
+/// A run that was found.
+struct Found {
+    job_id: JobId,
+    run_id: String,
+    status: JobStatus,
+    model: String,
+    created_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+}
+
+impl Found {
+    /// `None` if it is not of a job.
+    fn of(run: WorkflowExecutionInfo) -> Option<Self> {
+        let is_open = run.status() == WorkflowExecutionStatus::Running;
+        let execution = run.execution?;
+        let attributes = run
+            .search_attributes
+            .as_ref()
+            .map(SearchAttributes::from_proto)
+            .unwrap_or_default();
+        let recorded = attributes
+            .get(&JOB_STATUS)
+            .and_then(|status| serde_json::from_value(status.into()).ok());
+        let status = match recorded {
+            Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
+            Some(status) if status.is_terminal() => status,
+            None if is_open => JobStatus::Processing,
+            // It was ended from outside, and could not record how.
+            Some(_) | None => JobStatus::Failed,
+        };
+        let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
+        Some(Self {
+            job_id: execution.workflow_id.parse().ok()?,
+            run_id: execution.run_id,
+            status,
+            model: attributes.get(&MODEL).unwrap_or_default(),
+            created_at: run
+                .start_time
+                .and_then(|start| time(start.seconds, start.nanos)),
+            completed_at: run
+                .close_time
+                .and_then(|close| time(close.seconds, close.nanos)),
+        })
     }
-    let attributes = run
-        .search_attributes
-        .as_ref()
-        .map(SearchAttributes::from_proto)
-        .unwrap_or_default();
-    let recorded = attributes
-        .get(&JOB_STATUS)
-        .and_then(|status| serde_json::from_value(status.into()).ok());
-    let is_open = run.status() == WorkflowExecutionStatus::Running;
-    let status = match recorded {
-        Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
-        Some(status) if status.is_terminal() => status,
-        None if is_open => JobStatus::Processing,
-        // It was ended from outside, and could not record how.
-        Some(_) | None => JobStatus::Failed,
-    };
-    // Only these can be taken up again.
-    if matches!(status, JobStatus::Partial | JobStatus::Failed)
-        && !visibility::is_latest(client, execution)
-            .await
-            .map_err(|status| temporal::problem(&status))?
-    {
-        return Ok(None);
+
+    /// Whether a later run of its job may have taken its place: only these can be taken up again.
+    fn may_be_retried(&self) -> bool {
+        matches!(self.status, JobStatus::Partial | JobStatus::Failed)
     }
-    let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
-    let this = context.url(&format!("/v1/jobs/{job_id}"));
-    Ok(Some(Summary {
-        job_id,
-        status,
-        model: attributes.get(&MODEL).unwrap_or_default(),
-        created_at: run
-            .start_time
-            .and_then(|start| time(start.seconds, start.nanos)),
-        completed_at: run
-            .close_time
-            .and_then(|close| time(close.seconds, close.nanos)),
-        links: Links { this },
-    }))
+
+    fn summary(self, context: &Context) -> Summary {
+        let this = context.url(&format!("/v1/jobs/{}", self.job_id));
+        Summary {
+            job_id: self.job_id,
+            status: self.status,
+            model: self.model,
+            created_at: self.created_at,
+            completed_at: self.completed_at,
+            links: Links { this },
+        }
+    }
 }
 
 fn parse_status(text: &str) -> Result<String, String> {

@@ -81,7 +81,8 @@ impl JobsApi {
     /// Create a job
     ///
     /// Accepts a request. From here on the job cannot be lost. With an `Idempotency-Key`, asking again leads to the same
-    /// job, at any time and after any failure: use one, and repeat a request whose answer was lost.
+    /// job, at any time and after any failure: use one, and repeat a request whose answer was lost. For 90 days the key of a job
+    /// that was deleted is answered with `410`.
     #[oai(path = "/", method = "post", operation_id = "createJob")]
     async fn create(
         &self,
@@ -90,7 +91,7 @@ impl JobsApi {
         /// A name of your own for this request: 1 to 255 visible ASCII characters.
         #[oai(name = "Idempotency-Key")]
         idempotency_key: Header<Option<String>>,
-        /// `wait=n` waits up to `n` seconds, 60 at most, for the job to end.
+        /// `wait=n` waits up to `n` seconds, 60 at most, for the job to end; `wait` alone, for 60.
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
         body: Json<JobRequest, schema::JobRequest>,

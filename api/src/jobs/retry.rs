@@ -72,12 +72,12 @@ pub(super) async fn retry(
     let job_id = &ended.job_id;
     let now = timestamp(SystemTime::now());
     let start = start_of(ended, request.regenerate, now)?;
-    context
-        .limits
-        .open_job(context.temporal.client()?, caller.tenant())
-        .await?;
+    let client = context.temporal.client()?;
+    let admission = context.limits.open_jobs.admit(client, caller.tenant());
+    let admission = admission.await?;
     let reuse = WorkflowIdReusePolicy::AllowDuplicate;
     create::start(context, ended.clone(), start, reuse, request_id).await?;
+    admission.keep();
     context.views.forget(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
     let retried = ended.clone().retried(now, start == Start::Regenerate);

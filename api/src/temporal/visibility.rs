@@ -1,26 +1,25 @@
 //! Looking jobs up in Temporal's visibility store: it knows what was accepted and what has ended, a moment later than the
 //! workflows do.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use darkroom_workflows::tenant::Tenant;
+use darkroom_workflows::{job::JobId, tenant::Tenant};
 use jiff::Timestamp;
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::WorkflowService,
-    tonic::{Code, IntoRequest, Status},
+    tonic::{IntoRequest, Status},
 };
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::{
     workflow::v1::WorkflowExecutionInfo,
-    workflowservice::v1::{
-        CountWorkflowExecutionsRequest, DescribeWorkflowExecutionRequest,
-        ListWorkflowExecutionsRequest,
-    },
+    workflowservice::v1::{CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest},
 };
 
 /// How long a search may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many runs of the jobs of a page are looked at.
+const MAX_RUNS: i32 = 1000;
 
 /// What jobs are looked up by. Each value was parsed, and is quoted all the same.
 #[derive(Clone, Debug, Default)]
@@ -125,26 +124,32 @@ async fn count(client: &Client, query: String) -> Result<u64, Status> {
     Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())
 }
 
-/// Whether a run is the last of its workflow. A job that was taken up again has several.
-pub(crate) async fn is_latest(client: &Client, run: &WorkflowExecution) -> Result<bool, Status> {
+/// The latest runs of jobs, by the jobs' ids: one that was taken up again has several. Of a job that is missing nothing is known.
+pub(crate) async fn latest_runs(
+    client: &Client,
+    ids: &[JobId],
+) -> Result<HashMap<JobId, String>, Status> {
     let mut client = client.clone();
-    let request = DescribeWorkflowExecutionRequest {
+    let quoted: Vec<_> = ids.iter().map(|id| quoted(id.as_str())).collect();
+    let request = ListWorkflowExecutionsRequest {
         namespace: client.namespace(),
-        execution: Some(WorkflowExecution {
-            workflow_id: run.workflow_id.clone(),
-            run_id: String::new(),
-        }),
+        page_size: MAX_RUNS,
+        query: format!(
+            "WorkflowType = 'MediaGeneration' AND WorkflowId IN ({})",
+            quoted.join(", ")
+        ),
+        ..ListWorkflowExecutionsRequest::default()
     };
-    let described =
-        match WorkflowService::describe_workflow_execution(&mut client, limited(request)).await {
-            Ok(described) => described.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(false),
-            Err(status) => return Err(status),
-        };
-    let latest = described
-        .workflow_execution_info
-        .and_then(|info| info.execution);
-    Ok(latest.is_some_and(|latest| latest.run_id == run.run_id))
+    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request)).await?;
+    let runs = listed.into_inner().executions.into_iter();
+    let mut latest = HashMap::new();
+    // An open one comes first, then the one that closed last.
+    for run in runs.filter_map(|run| run.execution) {
+        if let Ok(job_id) = run.workflow_id.parse() {
+            latest.entry(job_id).or_insert(run.run_id);
+        }
+    }
+    Ok(latest)
 }
 
 fn limited<T>(request: T) -> temporalio_client::tonic::Request<T> {

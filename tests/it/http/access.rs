@@ -8,10 +8,10 @@ use temporalio_client::WorkflowDescribeOptions;
 
 use crate::harness::{Api, job, options, start, until};
 
-const ACME: &str = "dk_acme_4f1c";
-const OTHER: &str = "dk_other_9a7e";
+pub(super) const ACME: &str = "dk_acme_4f1c";
+pub(super) const OTHER: &str = "dk_other_9a7e";
 
-async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
+pub(super) async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
     let entry = |tenant: &str, key: &str| format!("{tenant}:{}", hex::encode(Sha256::digest(key)));
     let keys = [entry("acme", ACME), entry("other", OTHER)].join(",");
     let mut options = Options {
@@ -28,7 +28,7 @@ async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
     (stack, api)
 }
 
-fn call(api: &Api, method: Method, path: &str, key: &str) -> RequestBuilder {
+pub(super) fn call(api: &Api, method: Method, path: &str, key: &str) -> RequestBuilder {
     api.http
         .request(method, format!("{}{path}", api.url))
         .bearer_auth(key)

@@ -7,5 +7,6 @@ mod events;
 mod idempotency;
 mod listener;
 mod listing;
+mod open_jobs;
 mod reading;
 mod webhooks;

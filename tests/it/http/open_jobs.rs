@@ -1,0 +1,63 @@
+//! How many jobs a tenant may have open, when everybody comes at once.
+
+use futures::future::join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::access::{ACME, OTHER, call, world};
+use crate::harness::{Api, job, until};
+
+const LIMIT: usize = 5;
+
+/// How many of so many creates at once are admitted. The others are refused.
+async fn admitted(apis: &[&Api], key: &str, creates: usize) -> usize {
+    let slow = &job(1, json!({"latency_ms": 60_000}));
+    let posts = apis.iter().cycle().take(creates);
+    let posts = posts.map(async |api| {
+        let answer = call(api, Method::POST, "/v1/jobs", key).json(slow).send();
+        answer.await.unwrap().status()
+    });
+    let statuses = join_all(posts).await;
+    let is_answer = |status: &StatusCode| {
+        [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS].contains(status)
+    };
+    assert!(statuses.iter().all(is_answer), "{statuses:?}");
+    let accepted = statuses
+        .iter()
+        .filter(|status| **status == StatusCode::ACCEPTED);
+    accepted.count()
+}
+
+/// Waits until so many jobs are listed.
+async fn until_listed(api: &Api, key: &str, jobs: usize) {
+    until("a list of all jobs", async || {
+        let listed = call(api, Method::GET, "/v1/jobs?limit=100", key).send();
+        let listed: Value = listed.await.unwrap().json().await.unwrap();
+        (listed["jobs"].as_array()?.len() == jobs).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_more_jobs_are_open_than_may_be() {
+    let variables = [
+        ("DARKROOM_OPEN_JOBS", "5"),
+        ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
+    ];
+    let (stack, api) = world("open-jobs", &variables).await;
+    let (_process, address) = stack.spawn_another_api().await.unwrap();
+    let other = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
+    assert_eq!(admitted(&[&api], ACME, 50).await, LIMIT);
+    until_listed(&api, ACME, LIMIT).await;
+    assert_eq!(admitted(&[&api, &other], ACME, 20).await, 0);
+
+    // Two processes do not know of each other until they count.
+    let both = admitted(&[&api, &other], OTHER, 50).await;
+    assert!((LIMIT..=2 * LIMIT).contains(&both), "{both}");
+    until_listed(&api, OTHER, both).await;
+    let later = admitted(&[&api, &other], OTHER, 20).await;
+    assert_eq!(later, 0);
+}
