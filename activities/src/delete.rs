@@ -82,7 +82,9 @@ impl Deletion<'_> {
             if !is_requested && tombstone != Some(Tombstone::Deleted) {
                 return Err(self.under_way("the job was taken up again"));
             }
-            return self.cancel().await;
+            // What is open is never terminated, as its prediction would go on.
+            runs::request_cancel(&self.client, job_id.as_str()).await?;
+            return Err(self.under_way("the job is being canceled first"));
         }
         tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
         let had_runs = self.delete_runs().await?;
@@ -96,18 +98,12 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    /// Has the job end: what is open is canceled, never terminated, as its prediction would go on.
-    async fn cancel(&self) -> Result<(), Failure> {
-        runs::request_cancel(&self.client, self.entry.job_id.as_str()).await?;
-        Err(self.under_way("the job is being canceled first"))
-    }
-
     /// Deletes the runs of the job, of what was told of it, and of earlier deletions; returns whether there were any.
     async fn delete_runs(&self) -> Result<bool, Failure> {
         let job_id = &self.entry.job_id;
         // One that has just closed is not found by a search; one that has just begun may have missed the tombstone.
         let mut had_runs = match runs::standing(&self.client, job_id.as_str()).await? {
-            Standing::Open => return self.cancel().await.map(|()| true),
+            Standing::Open => return Err(self.under_way("the job was taken up again")),
             Standing::Closed(run_id) => {
                 let workflow_id = job_id.to_string();
                 let run = WorkflowExecution {

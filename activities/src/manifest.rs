@@ -54,10 +54,7 @@ pub(crate) async fn write(storage: &Storage, job: &JobState) -> Result<(), Failu
         let detail = format!("cannot encode the manifest: {error}");
         Failure::new(FailureType::Internal, detail)
     })?;
-    let object = NewObject {
-        content_type: "application/json".to_owned(),
-        ..NewObject::empty(job.job_id.manifest_key(), Existing::Replace)
-    };
+    let object = NewObject::json(job.job_id.manifest_key());
     storage.put(&object, manifest.into()).await?;
     Ok(())
 }

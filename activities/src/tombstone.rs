@@ -1,6 +1,6 @@
 //! Reading and setting the tombstones of jobs.
 
-use darkroom_storage::{Existing, NewObject, Storage, StorageError};
+use darkroom_storage::{NewObject, Storage, StorageError};
 use darkroom_workflows::job::{JobId, TOMBSTONE_LIMIT, Tombstone};
 
 use crate::failure::Failure;
@@ -26,10 +26,7 @@ pub(crate) async fn write(
     job_id: &JobId,
     tombstone: Tombstone,
 ) -> Result<(), Failure> {
-    let object = NewObject {
-        content_type: "application/json".to_owned(),
-        ..NewObject::empty(Tombstone::key(job_id), Existing::Replace)
-    };
+    let object = NewObject::json(Tombstone::key(job_id));
     let bytes = serde_json::to_vec(&tombstone).unwrap_or_default();
     storage.put(&object, bytes.into()).await?;
     Ok(())

@@ -58,6 +58,15 @@ impl NewObject {
         }
     }
 
+    /// An object of JSON, in the place of one that has the key already.
+    #[must_use]
+    pub fn json(key: String) -> Self {
+        Self {
+            content_type: "application/json".to_owned(),
+            ..Self::empty(key, Existing::Replace)
+        }
+    }
+
     /// What is to be known of it beside its bytes, as the SDK takes it.
     pub(crate) fn metadata(&self) -> HashMap<String, String> {
         let named = self.metadata.iter();

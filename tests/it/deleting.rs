@@ -7,7 +7,7 @@ use darkroom::dev::{Stack, versitygw::VersityGateway};
 use darkroom_workflows::job::PredictionStatus;
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 
@@ -24,12 +24,6 @@ use crate::{
 async fn delete(api: &Api, id: &str) -> Response {
     let url = format!("{}/v1/jobs/{id}", api.url);
     api.http.delete(url).send().await.unwrap()
-}
-
-async fn post_with_key(api: &Api, key: &str, body: &Value) -> Response {
-    let url = format!("{}/v1/jobs", api.url);
-    let request = api.http.post(url).header("Idempotency-Key", key);
-    request.json(body).send().await.unwrap()
 }
 
 /// The workflows that have to do with a job, but for the one that has deleted it.
@@ -75,18 +69,16 @@ async fn a_deleted_job_is_gone() {
     let receiver = Receiver::start().await;
     let allow = receiver.address.to_string();
     let options = options("deleting");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
-    let world = World::start(options, &[("WEBHOOK_ALLOW", &allow)], Some(place)).await;
+    let (world, _gateway) = World::on_gateway(options, &[("WEBHOOK_ALLOW", &allow)]).await;
     let api = &world.api;
 
     // One that has ended, and has told of that; asked for twice.
     let mut request = world.job_of(&["bytes=1000"; 3]);
     request["webhook_url"] = receiver.url().into();
-    let accepted: Value = post_with_key(api, "deleted", &request)
+    let accepted: Value = api
+        .post_with_key("deleted", &request)
         .await
+        .unwrap()
         .json()
         .await
         .unwrap();
@@ -150,19 +142,10 @@ async fn a_deleted_job_is_gone() {
     assert_eq!(world.uploads().await, 0);
 
     // Its key begins no other job, and nothing is bought.
-    let (status, kind) = problem_of(post_with_key(api, "deleted", &request).await).await;
+    let (status, kind) = problem_of(api.post_with_key("deleted", &request).await.unwrap()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
     assert_eq!(provider.predictions().len(), predictions.len());
-    let list: Value = api
-        .http
-        .get(format!("{}/v1/jobs", api.url))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(list["jobs"], json!([]));
+    assert_eq!(api.list().await, Vec::<Value>::new());
 }
 
 #[tokio::test]

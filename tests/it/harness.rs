@@ -140,6 +140,28 @@ impl Api {
             .unwrap()
     }
 
+    /// Posts a job with an `Idempotency-Key`.
+    pub(crate) async fn post_with_key(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
+        let url = format!("{}/v1/jobs", self.url);
+        let request = self.http.post(url).header("Idempotency-Key", key);
+        request.json(body).send().await
+    }
+
+    /// Reads the list of jobs, as far as one page goes.
+    pub(crate) async fn list(&self) -> Vec<Value> {
+        let url = format!("{}/v1/jobs?limit=100", self.url);
+        let mut list: Value = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        std::mem::take(list["jobs"].as_array_mut().unwrap())
+    }
+
     /// Has a job accepted and returns its id.
     pub(crate) async fn accepted(&self, body: &Value) -> String {
         let response = self.post(body).await;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     faults::{Chance, report},
     harness::{Api, job_of, options, terminate, until, until_within},
-    world::{Place, World},
+    world::World,
 };
 
 const ROUNDS: u32 = 6;
@@ -112,9 +112,7 @@ fn request(world: &World, number: u64) -> Value {
 /// Has a job accepted, however often that takes.
 async fn accepted(api: &Api, key: &str, body: &Value) -> String {
     until_within("an api that accepts", PATIENCE, async || {
-        let url = format!("{}/v1/jobs", api.url);
-        let create = api.http.post(url).header("Idempotency-Key", key).json(body);
-        let answer = create.send().await.ok()?;
+        let answer = api.post_with_key(key, body).await.ok()?;
         if !answer.status().is_success() {
             assert!(answer.status().is_server_error(), "{}", answer.status());
             return None;
@@ -144,17 +142,13 @@ async fn ended(api: &Api, id: &str) -> Value {
 #[tokio::test]
 async fn nothing_is_left_that_belongs_to_nobody() {
     let options = options("leftovers");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
     // A job that was killed between its record and the call was never sent, and nobody can tell.
     let variables = [
         ("SUBMISSION_SEARCH_SECONDS", "30"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
         ("PERSIST_STREAM_MAX", "8MiB"),
     ];
-    let world = World::start(options.clone(), &variables, Some(place)).await;
+    let (world, gateway) = World::on_gateway(options.clone(), &variables).await;
     let mut servers = Servers {
         world,
         gateway,

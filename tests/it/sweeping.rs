@@ -33,11 +33,7 @@ async fn put(world: &World, key: &str) {
 #[tokio::test]
 async fn the_sweep_removes_what_no_manifest_names() {
     let options = options("sweeping");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
-    let world = World::start(options, &[], Some(place)).await;
+    let (world, _gateway) = World::on_gateway(options, &[]).await;
     let api = &world.api;
     let completed = api.run(&world.job_of(&["bytes=1000"; 2])).await;
     let completed = completed["job_id"].as_str().unwrap();
@@ -59,10 +55,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
         world.source.url("slow", "bytes=60000000&rate=2000000"),
     ];
     let request = job(2, json!({"urls": urls, "webhooks": 0}));
-    let create = || {
-        let create = api.http.post(format!("{}/v1/jobs", api.url)).json(&request);
-        create.header("Idempotency-Key", "terminated").send()
-    };
+    let create = || api.post_with_key("terminated", &request);
     let accepted: Value = create().await.unwrap().json().await.unwrap();
     let terminated = accepted["job_id"].as_str().unwrap();
     until("an output that is stored", async || {
@@ -76,18 +69,9 @@ async fn the_sweep_removes_what_no_manifest_names() {
         .await
         .unwrap();
     until("a job that is listed as terminated", async || {
-        let listed: Value = api
-            .http
-            .get(format!("{}/v1/jobs?limit=100", api.url))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let mut jobs = listed["jobs"].as_array().unwrap().iter();
+        let jobs = api.list().await;
         let is_it = |job: &&Value| job["job_id"] == terminated && job["status"] == "failed";
-        jobs.find(is_it).map(|_| ())
+        jobs.iter().find(is_it).map(|_| ())
     })
     .await;
     until("its attempts to be over", async || {

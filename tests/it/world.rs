@@ -4,7 +4,7 @@ use aws_sdk_s3::{
     Client as S3,
     config::{BehaviorVersion, Credentials, Region},
 };
-use darkroom::dev::{Options, Stack, s3, source::SourceServer};
+use darkroom::dev::{Options, Stack, s3, source::SourceServer, versitygw::VersityGateway};
 use darkroom_workflows::{
     StorageSweep, WORKFLOW_QUEUE,
     contract::sweep::{SweepInput, Swept},
@@ -136,6 +136,18 @@ impl World {
             bucket: place.bucket,
             prefix: "",
         }
+    }
+
+    /// The same on a Versity gateway, which knows uploads and can be stopped.
+    pub(crate) async fn on_gateway(
+        options: Options,
+        variables: &[(&'static str, &str)],
+    ) -> (Self, VersityGateway) {
+        let gateway = VersityGateway::start(&options, &|_: &str| {})
+            .await
+            .unwrap();
+        let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
+        (Self::start(options, variables, Some(place)).await, gateway)
     }
 
     /// A job with an output for each of these manners.

@@ -63,7 +63,7 @@ async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
         let input = JobDeletionInput::requested(entry);
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
-            .static_summary(format!("deletion of {job_id}"))
+            .static_summary(input.summary())
             .build();
         let handle = client.start_workflow(JobDeletion::run, input, options);
         let handle = handle

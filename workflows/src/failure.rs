@@ -156,6 +156,13 @@ impl JobError {
         self
     }
 
+    /// Whether a shortcoming of a prediction tells most of how its job ended: that it made more than a job carries is the least of
+    /// it where not all could be stored.
+    #[must_use]
+    pub fn tells_most(&self, is_all_stored: bool) -> bool {
+        self.kind != FailureType::TooManyOutputs || is_all_stored
+    }
+
     /// An error of this kind with these words.
     #[must_use]
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {

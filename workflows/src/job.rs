@@ -272,9 +272,8 @@ impl JobState {
     /// The status that follows from the outputs, now that there are more than the run knew of.
     fn judge_again(&mut self) {
         let is_all = self.count(MediaStatus::Completed) == self.media.len();
-        let is_minor = |error: &JobError| error.kind == FailureType::TooManyOutputs && !is_all;
         let shortcoming = self.provider.as_ref().and_then(ProviderState::shortcoming);
-        let shortcoming = shortcoming.filter(|error| !is_minor(error));
+        let shortcoming = shortcoming.filter(|error| error.tells_most(is_all));
         match self.status {
             JobStatus::Failed | JobStatus::Partial => match shortcoming {
                 Some(shortcoming) => {

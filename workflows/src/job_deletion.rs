@@ -60,6 +60,16 @@ impl JobDeletionInput {
             None => deletion_id(job_id),
         }
     }
+
+    /// What the Temporal UI says of it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let job_id = &self.entry.job_id;
+        match self.after_seconds {
+            Some(_) => format!("expiry of {job_id}"),
+            None => format!("deletion of {job_id}"),
+        }
+    }
 }
 
 /// The id of the workflow that deletes a job.

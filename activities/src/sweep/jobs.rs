@@ -70,7 +70,7 @@ impl Sweep<'_> {
 
     /// A job that has ended: its manifest says what is its own.
     async fn tidy_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
-        let owner = self.read_again(job_id, Owner::Nobody).await?;
+        let owner = self.owner(job_id).await?;
         let is_recorded = matches!(owner, Owner::Job(_));
         let tidied = self.tidy(job_id, owner).await?;
         let is_gone = !is_recorded && !tidied.is_left;
@@ -86,7 +86,7 @@ impl Sweep<'_> {
         let owner = match tombstone::read(self.storage, job_id).await? {
             None => return Ok(0),
             Some(Tombstone::Deleted) => Owner::Deleted,
-            Some(Tombstone::Terminated) => self.read_again(job_id, Owner::Nobody).await?,
+            Some(Tombstone::Terminated) => self.owner(job_id).await?,
         };
         let is_taken_up = matches!(owner, Owner::Job(_));
         let tidied = self.tidy(job_id, owner).await?;

@@ -94,7 +94,10 @@ impl Sweep<'_> {
                         tidied.is_left = true;
                         return Ok(tidied);
                     }
-                    owner = self.read_again(job_id, owner).await?;
+                    owner = match owner {
+                        Owner::Deleted => Owner::Deleted,
+                        Owner::Nobody | Owner::Job(_) => self.owner(job_id).await?,
+                    };
                     is_certain = true;
                 }
                 if !is_stray(&owner) {
@@ -122,10 +125,8 @@ impl Sweep<'_> {
         })
     }
 
-    async fn read_again(&self, job_id: &JobId, owner: Owner) -> Result<Owner, Failure> {
-        if matches!(owner, Owner::Deleted) {
-            return Ok(owner);
-        }
+    /// Whose a job's place is, as its manifest says.
+    async fn owner(&self, job_id: &JobId) -> Result<Owner, Failure> {
         Ok(match Manifest::read(self.storage, job_id).await? {
             Manifest::None => Owner::Nobody,
             Manifest::Of(job) => Owner::Job(job.stored_keys()),

@@ -1,6 +1,6 @@
 //! Where the next sweep goes on: an object in the bucket, so that a sweep that is cut off has not been in vain.
 
-use darkroom_storage::{Existing, NewObject, Storage, StorageError};
+use darkroom_storage::{NewObject, Storage, StorageError};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -29,10 +29,7 @@ impl Place {
 
     pub(super) async fn write(&self, storage: &Storage) -> Result<(), Failure> {
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        let object = NewObject {
-            content_type: "application/json".to_owned(),
-            ..NewObject::empty(KEY.to_owned(), Existing::Replace)
-        };
+        let object = NewObject::json(KEY.to_owned());
         storage.put(&object, bytes.into()).await?;
         Ok(())
     }

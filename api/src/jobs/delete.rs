@@ -56,7 +56,7 @@ pub(super) async fn delete(
     let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
-        .static_summary(format!("deletion of {job_id}"))
+        .static_summary(input.summary())
         .rpc_options(temporal::rpc_options())
         .build();
     let client = context.temporal.client()?;

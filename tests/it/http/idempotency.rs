@@ -7,13 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Api, job, options, shared, start, start_without_memory};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
-    api.http
-        .post(format!("{}/v1/jobs", api.url))
-        .header("Idempotency-Key", key)
-        .json(body)
-        .send()
-        .await
-        .unwrap()
+    api.post_with_key(key, body).await.unwrap()
 }
 
 async fn id_of(response: Response) -> String {

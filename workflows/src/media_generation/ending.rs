@@ -52,9 +52,7 @@ impl Ending {
             Some(_) | None => {}
         }
         let failed = media.len() - stored;
-        // That there are more is the least of it where not all could be stored.
-        let is_minor = |error: &JobError| error.kind == FailureType::TooManyOutputs && failed > 0;
-        match shortcoming.filter(|error| !is_minor(error)) {
+        match shortcoming.filter(|error| error.tells_most(failed == 0)) {
             Some(shortcoming) if stored == 0 => return Self::Failed(shortcoming),
             Some(shortcoming) => return Self::Partial(shortcoming),
             None if failed == 0 => return Self::Completed,
@@ -178,7 +176,7 @@ pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
     let Some(input) = JobDeletionInput::expiry(ended) else {
         return;
     };
-    let options = outliving(input.workflow_id(), format!("expiry of {}", ended.job_id));
+    let options = outliving(input.workflow_id(), input.summary());
     let _ = ctx
         .start_child_workflow(JobDeletion::run, input, options)
         .await;
