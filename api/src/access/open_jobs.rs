@@ -58,14 +58,17 @@ impl OpenJobs {
     ) -> Result<Admission, Problem> {
         let key = tenant.cloned();
         let tally = self.tenants.get_with(key, async { Arc::default() }).await;
-        let now = Instant::now();
-        if tally.lock().is_to_be_counted(now, self.limit) {
-            // Others wait for the same count.
+        if tally.lock().needs_count(self.limit) {
+            // Whoever comes while it is counted waits for the same count.
             let _counting = tally.counting.lock().await;
-            if tally.lock().is_to_be_counted(now, self.limit) {
+            let is_due = {
+                let state = tally.lock();
+                state.needs_count(self.limit) && state.is_asked_before(Instant::now(), RECOUNT)
+            };
+            if is_due {
                 tally.count(client, tenant).await;
             }
-        } else if tally.lock().is_old(now) {
+        } else if tally.lock().is_asked_before(Instant::now(), VALIDITY) {
             let (tally, client, tenant) = (Arc::clone(&tally), client.clone(), tenant.cloned());
             tokio::spawn(async move {
                 if let Ok(_counting) = tally.counting.try_lock() {
@@ -73,17 +76,12 @@ impl OpenJobs {
                 }
             });
         }
-        let began = Instant::now();
         let mut state = tally.lock();
         metrics::judged_by_count(state.counted.map(|counted| counted.at.elapsed()));
         if state.open() < self.limit {
-            state.started.push_back(began);
+            state.starting += 1;
             drop(state);
-            return Ok(Admission {
-                tally,
-                began,
-                is_kept: false,
-            });
+            return Ok(Admission { tally });
         }
         let limit = self.limit;
         let detail = format!("{limit} jobs are open, and that is the limit; wait for some to end");
@@ -94,26 +92,19 @@ impl OpenJobs {
 /// Leave to start a job. It is given back unless the job was started.
 pub(crate) struct Admission {
     tally: Arc<Tally>,
-    began: Instant,
-    is_kept: bool,
 }
 
 impl Admission {
     /// The job was started.
-    pub(crate) fn keep(mut self) {
-        self.is_kept = true;
+    pub(crate) fn keep(self) {
+        // Dropping it takes it from those that are being started.
+        self.tally.lock().started.push_back(Instant::now());
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.is_kept {
-            return;
-        }
-        let mut state = self.tally.lock();
-        if let Some(place) = state.started.iter().position(|began| *began == self.began) {
-            state.started.remove(place);
-        }
+        self.tally.lock().starting -= 1;
     }
 }
 
@@ -131,6 +122,8 @@ struct State {
     counted: Option<Count>,
     /// When it was last tried to count.
     asked: Option<Instant>,
+    /// How many are being started: no count may be believed to have them.
+    starting: u64,
     /// When jobs were started that the last count may lack.
     started: VecDeque<Instant>,
 }
@@ -163,20 +156,18 @@ impl State {
     /// How many are open, at most.
     fn open(&self) -> u64 {
         let counted = self.counted.map_or(0, |count| count.open);
-        counted + self.started.len() as u64
+        counted + self.starting + self.started.len() as u64
     }
 
     /// Whether nothing can be said before there is a count.
-    fn is_to_be_counted(&self, now: Instant, limit: u64) -> bool {
-        let is_due = self
-            .asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= RECOUNT);
-        is_due && (self.counted.is_none() || self.open() >= limit)
+    fn needs_count(&self, limit: u64) -> bool {
+        self.counted.is_none() || self.open() >= limit
     }
 
-    fn is_old(&self, now: Instant) -> bool {
-        let age = self.asked.map(|asked| now.saturating_duration_since(asked));
-        age.is_none_or(|age| age >= VALIDITY)
+    /// Whether it was not tried to count for so long.
+    fn is_asked_before(&self, now: Instant, age: Duration) -> bool {
+        self.asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= age)
     }
 
     fn set(&mut self, count: Count) {
@@ -197,20 +188,28 @@ mod tests {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         let mut state = State::default();
-        assert!(state.is_to_be_counted(begin, 5), "it was never counted");
+        assert!(state.needs_count(5) && state.is_asked_before(begin, RECOUNT));
         state.asked = Some(begin);
+        assert!(state.needs_count(5), "whoever comes meanwhile waits for it");
         state.set(Count { open: 3, at: begin });
-        assert!(!state.is_to_be_counted(after(9), 5) && !state.is_old(after(9)));
-        assert!(state.is_old(after(30)));
+        assert!(!state.needs_count(5) && !state.is_asked_before(after(9), VALIDITY));
+        assert!(state.is_asked_before(after(30), VALIDITY));
         state.started.extend([after(7), after(9)]);
         assert_eq!(state.open(), 5);
-        assert!(state.is_to_be_counted(after(9), 5), "it is at its limit");
+        assert!(state.needs_count(5), "it is at its limit");
         state.asked = Some(after(10));
-        assert!(!state.is_to_be_counted(after(10), 5), "it was just counted");
-        // The one may be among the five, the other may not.
+        assert!(!state.is_asked_before(after(10), RECOUNT));
+        // The one may be among the four, the other may not.
         state.set(Count {
             open: 4,
             at: after(10),
+        });
+        assert_eq!(state.open(), 5);
+        // One that was admitted long ago and is not started yet is in no count.
+        state.starting += 1;
+        state.set(Count {
+            open: 4,
+            at: after(60),
         });
         assert_eq!(state.open(), 5);
     }
