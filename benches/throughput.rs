@@ -34,6 +34,7 @@ use darkroom_workflows::{
         JobState, MediaFacts, PredictionRef, PredictionStatus, ProviderName, ProviderState,
         StoredMedia, timestamp,
     },
+    submissions_queue,
 };
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::Client as Http;
@@ -250,7 +251,7 @@ impl CannedWorker {
                     .register_workflow::<MediaGeneration>()
                     .unwrap()
                     .register_activity::<empty::Finalize>(Arc::new(Empty));
-                let submissions = WorkerOptions::new(ProviderName::Replicate.submissions_queue())
+                let submissions = WorkerOptions::new(submissions_queue(ProviderName::Replicate))
                     .register_activity::<empty::Generate>(Arc::new(Empty));
                 let persist = WorkerOptions::new(PERSIST_QUEUE)
                     .register_activity::<empty::Persist>(Arc::new(Empty));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use darkroom_workflows::{PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName};
+use darkroom_workflows::{
+    PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName, reads_queue, submissions_queue,
+};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -102,8 +104,8 @@ async fn look(client: &Client) {
     for name in [
         WORKFLOW_QUEUE,
         WEBHOOK_QUEUE,
-        provider.submissions_queue(),
-        provider.reads_queue(),
+        submissions_queue(provider),
+        reads_queue(provider),
         PERSIST_QUEUE,
     ] {
         if let Ok(Queue { workers, backlog }) =

@@ -39,7 +39,7 @@ use darkroom_telemetry::{
     listener,
     metrics::{self, Metrics},
 };
-use darkroom_workflows::job::ProviderName;
+use darkroom_workflows::{job::ProviderName, submissions_queue};
 use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;
         let configured = config.provider.creates_per_minute.map(pacing::per_second);
-        let queue = ProviderName::Replicate.submissions_queue();
+        let queue = submissions_queue(ProviderName::Replicate);
         let pacing = Pacing::new(client.clone(), queue, configured).keep(refusals);
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(pacing).await });

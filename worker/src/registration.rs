@@ -18,7 +18,7 @@ use darkroom_activities::{
 use darkroom_providers::{counted::Counted, replicate::Replicate};
 use darkroom_workflows::{
     JobDeletion, MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE,
-    WebhookDelivery, job::ProviderName,
+    WebhookDelivery, job::ProviderName, reads_queue, submissions_queue,
 };
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::worker::WorkerDeploymentOptions;
@@ -79,8 +79,8 @@ impl Queue {
         match self {
             Self::Workflows => WORKFLOW_QUEUE,
             Self::Webhooks => WEBHOOK_QUEUE,
-            Self::Submissions(provider) => provider.submissions_queue(),
-            Self::Reads(provider) => provider.reads_queue(),
+            Self::Submissions(provider) => submissions_queue(provider),
+            Self::Reads(provider) => reads_queue(provider),
             Self::Persist => PERSIST_QUEUE,
         }
     }

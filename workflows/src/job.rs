@@ -2,7 +2,6 @@
 //! What a caller asked for is in [`crate::request`]; how HTTP presents a job is the api's business.
 
 mod doubt;
-mod id;
 mod index;
 mod media;
 mod prediction;
@@ -10,21 +9,23 @@ mod tombstone;
 
 use std::{
     collections::BTreeSet,
-    fmt,
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use darkroom_types::{
+    job_id::{InvalidJobId, JobId},
+    provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName},
+    status::{JobStatus, MediaStatus, Stage},
+};
+
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
-    id::{InvalidJobId, JobId},
     index::{INDEX, IndexEntry, InvalidIndexKey},
-    media::{Media, MediaFacts, MediaOutcome, MediaStatus, StoredMedia},
-    prediction::{
-        CancelOutcome, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
-    },
+    media::{Media, MediaFacts, MediaOutcome, StoredMedia},
+    prediction::{PredictionRef, ProviderState},
     tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
 };
 use crate::{
@@ -36,64 +37,6 @@ use crate::{
 
 /// The most that a manifest may have, in bytes: far beyond what a job can carry.
 pub const MANIFEST_LIMIT: usize = 16 * 1024 * 1024;
-
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobStatus {
-    /// Accepted; nothing was asked of the provider yet.
-    Pending,
-    /// Under way.
-    Processing,
-    /// Every output is stored.
-    Completed,
-    /// Some outputs are stored, some could not be.
-    Partial,
-    /// Nothing is stored.
-    Failed,
-    /// Ended by request; what was stored by then stays.
-    Canceled,
-}
-
-impl JobStatus {
-    /// Whether the job has ended.
-    #[must_use]
-    pub fn is_terminal(self) -> bool {
-        match self {
-            Self::Pending | Self::Processing => false,
-            Self::Completed | Self::Partial | Self::Failed | Self::Canceled => true,
-        }
-    }
-}
-
-impl fmt::Display for JobStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Pending => "pending",
-            Self::Processing => "processing",
-            Self::Completed => "completed",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-        })
-    }
-}
-
-/// What an unfinished job is busy with.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Waits for its turn at the provider.
-    Queued,
-    /// The provider has it.
-    Generating,
-    /// The provider may have it: the answer to its submission is lost, and it is looked for.
-    Reconciling,
-    /// Outputs are moved into the store.
-    Persisting,
-    /// The manifest is written.
-    Finalizing,
-}
 
 /// A job: what was asked, where it stands, what came of it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

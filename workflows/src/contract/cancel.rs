@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
 use super::{URGENT, backoff, priority};
-use crate::job::PredictionRef;
+use crate::{job::PredictionRef, reads_queue};
 
 /// The input of `cancel_generation`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub fn options(input: &CancelGenerationInput) -> ActivityOptions {
         schedule_to_close: Duration::from_hours(1),
         start_to_close: Duration::from_secs(30),
     })
-    .task_queue(input.prediction.provider.reads_queue())
+    .task_queue(reads_queue(input.prediction.provider))
     .cancellation_token(WorkflowCancellationToken::new())
     .priority(priority(URGENT))
     .retry_policy(backoff(Duration::from_mins(1)))

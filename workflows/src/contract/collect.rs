@@ -12,6 +12,7 @@ use super::{DAY, SOON, backoff, priority};
 use crate::{
     failure::{FailureType, JobError},
     job::{PredictionRef, ProviderState},
+    reads_queue,
 };
 
 /// The most outputs that a job carries: each is an activity and a few events in one workflow's history. Of more, the first are
@@ -146,7 +147,7 @@ pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> Activi
         schedule_to_close: SCHEDULE_TO_CLOSE,
         start_to_close: Duration::from_mins(1),
     })
-    .task_queue(input.prediction.provider.reads_queue())
+    .task_queue(reads_queue(input.prediction.provider))
     .cancellation_type(ActivityCancellationType::TryCancel)
     .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))

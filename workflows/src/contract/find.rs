@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
 use super::{SOON, backoff, priority};
-use crate::job::{Doubt, JobId, ProviderName, ProviderState};
+use crate::{
+    job::{Doubt, JobId, ProviderName, ProviderState},
+    reads_queue,
+};
 
 /// The input of `find`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -43,7 +46,7 @@ pub fn options(
         schedule_to_close: time,
         start_to_close: Duration::from_mins(2).min(time),
     })
-    .task_queue(provider.reads_queue())
+    .task_queue(reads_queue(provider))
     .cancellation_token(scope)
     .priority(priority(SOON))
     .retry_policy(backoff(Duration::from_mins(1)))

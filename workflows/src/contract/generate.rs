@@ -13,6 +13,7 @@ use crate::{
     failure::JobError,
     job::{Doubt, JobId, JobState, ProviderName, ProviderState},
     request::JobRequest,
+    submissions_queue,
 };
 
 /// How long an attempt may take: it connects, submits, records and looks for some seconds.
@@ -98,7 +99,7 @@ pub fn options(
         schedule_to_close: time_left,
         start_to_close: START_TO_CLOSE.min(time_left),
     })
-    .task_queue(provider.submissions_queue())
+    .task_queue(submissions_queue(provider))
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
     .cancellation_token(scope)

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use darkroom_types::status::MediaStatus;
+
 use crate::failure::JobError;
 
 /// One output: where it stands and, once stored, what it is.
@@ -48,17 +50,6 @@ pub enum MediaOutcome {
         attempts: Option<u32>,
     },
     /// The job was canceled first.
-    Canceled,
-}
-
-/// Where an output stands, without the particulars.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "see MediaOutcome")]
-pub enum MediaStatus {
-    Pending,
-    Completed,
-    Failed,
     Canceled,
 }
 

@@ -1,110 +1,15 @@
 //! What is known of the provider's side of a job: which prediction, and how it stands.
 
-use std::{fmt, str::FromStr};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use darkroom_types::provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName};
 
 use crate::{
     contract::collect::MAX_OUTPUTS,
     failure::{FailureType, JobError},
 };
-
-/// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderName {
-    /// [Replicate](https://replicate.com), or what speaks its contract.
-    Replicate,
-}
-
-impl ProviderName {
-    /// The name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Replicate => "replicate",
-        }
-    }
-
-    /// The task queue of its submissions: `generate`.
-    #[must_use]
-    pub const fn submissions_queue(self) -> &'static str {
-        match self {
-            Self::Replicate => "provider-replicate",
-        }
-    }
-
-    /// The task queue of whatever else it is asked: `collect`, `find`, `cancel_generation`.
-    #[must_use]
-    pub const fn reads_queue(self) -> &'static str {
-        match self {
-            Self::Replicate => "provider-replicate-reads",
-        }
-    }
-}
-
-impl fmt::Display for ProviderName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-/// The provider's own id of a prediction: 1 to 256 visible ASCII characters.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PredictionId(String);
-
-/// The text is no id of a prediction.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("must be 1 to 256 visible ASCII characters")]
-pub struct InvalidPredictionId;
-
-impl PredictionId {
-    const MAX: usize = 256;
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PredictionId {
-    type Err = InvalidPredictionId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPredictionId> {
-        text.to_owned().try_into()
-    }
-}
-
-impl TryFrom<String> for PredictionId {
-    type Error = InvalidPredictionId;
-
-    fn try_from(text: String) -> Result<Self, InvalidPredictionId> {
-        let is_id = (1..=Self::MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-            && ![".", ".."].contains(&text.as_str());
-        if is_id {
-            Ok(Self(text))
-        } else {
-            Err(InvalidPredictionId)
-        }
-    }
-}
-
-impl From<PredictionId> for String {
-    fn from(id: PredictionId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for PredictionId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
 
 /// A prediction as its provider is asked for it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -227,47 +132,6 @@ impl ProviderState {
     }
 }
 
-/// The state of a prediction. The names are Replicate's, which others map onto.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PredictionStatus {
-    /// Accepted, not running yet.
-    Starting,
-    /// Running.
-    Processing,
-    /// Done.
-    Succeeded,
-    /// Tried and failed.
-    Failed,
-    /// Stopped while it ran.
-    Canceled,
-    /// Stopped before it ran: nothing is charged.
-    Aborted,
-}
-
-impl PredictionStatus {
-    /// Whether the provider is done with it.
-    #[must_use]
-    pub fn is_terminal(self) -> bool {
-        match self {
-            Self::Starting | Self::Processing => false,
-            Self::Succeeded | Self::Failed | Self::Canceled | Self::Aborted => true,
-        }
-    }
-}
-
-/// What a provider did about a request to cancel.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelOutcome {
-    /// It stopped.
-    Canceled,
-    /// It was done already.
-    TooLate,
-    /// It could not be asked or did not say.
-    Unknown,
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -292,16 +156,5 @@ mod tests {
         let error = state(1500).shortcoming().unwrap();
         assert_eq!(error.kind, FailureType::TooManyOutputs);
         assert!(error.detail.ends_with("500 are left"), "{}", error.detail);
-    }
-
-    #[test]
-    fn ids_are_short_and_visible() {
-        for bad in ["", "..", "a b", "a\n", "é", &"x".repeat(257)] {
-            assert!(bad.parse::<PredictionId>().is_err(), "{bad}");
-        }
-        assert!(
-            "../a?b#c".parse::<PredictionId>().is_ok(),
-            "paths encode it"
-        );
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Invalid;
-use crate::job::JobStatus;
+use crate::status::JobStatus;
 
 /// Where to tell: an absolute `http` or `https` URL of at most 2,048 characters, without a user name, a password or a
 /// fragment. Whether its address may be connected to is judged when it is.

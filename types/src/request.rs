@@ -1,5 +1,5 @@
 //! What a caller asks for. Every field is a type that parses, so that a [`JobRequest`] in hand is a valid one.
-//! How a request is answered is not here: see [`crate::job`].
+//! How a job stands is not here: see [`crate::status`].
 
 mod free_form;
 mod model;
