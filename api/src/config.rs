@@ -12,7 +12,7 @@ use darkroom_storage::Storage;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use url::Url;
 
-use crate::{access::ApiKeys, edge::Origins};
+use crate::{access::ApiKeys, middleware::cors::Origins};
 
 const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
 const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef");

@@ -4,76 +4,71 @@
 use std::{sync::Arc, time::Duration};
 
 use darkroom_telemetry::listener;
+use darkroom_types::resource::{Checks, Health, Readiness};
 use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
 use futures::future::join4;
 use moka::future::Cache;
-use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    payload::{Json, PlainText},
-    types::Example,
-};
+use poem::{Response, handler, http::StatusCode, web::Data};
 use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 
 use crate::{
-    Context,
-    openapi::Tag,
+    context::Context,
+    json,
+    problem::Problem,
     temporal::queues::{self, Queue},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The operations for those who run it.
-pub(crate) struct HealthApi(pub(crate) Arc<Context>);
+/// Is it alive?
+///
+/// Whether the process answers.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "getHealth", tag = "Operations",
+    responses((status = 200, description = "It is.", body = Health)),
+)]
+#[handler]
+pub(crate) fn get_health() -> Result<Response, Problem> {
+    json::answer(StatusCode::OK, &Health::OK)
+}
 
-#[OpenApi(tag = "Tag::Operations")]
-impl HealthApi {
-    /// Begin here
-    ///
-    /// Leads to the documentation.
-    #[oai(path = "/", method = "get", operation_id = "begin", hidden)]
-    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
-    async fn begin(&self) -> Begin {
-        Begin::Documentation("/docs".to_owned())
-    }
+/// What was counted?
+///
+/// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "getMetrics", tag = "Operations",
+    responses((status = 200, description = "What was counted.", body = String, content_type = "text/plain")),
+)]
+#[handler]
+pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Response {
+    Response::builder()
+        .content_type("text/plain; charset=utf-8")
+        .body(context.metrics.render())
+}
 
-    /// Is it alive?
-    ///
-    /// Whether the process answers.
-    #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
-    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
-    async fn live(&self) -> Live {
-        Live::Alive(Json(Health {
-            status: "ok".to_owned(),
-        }))
-    }
-
-    /// What was counted?
-    ///
-    /// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers.
-    #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
-    #[expect(clippy::unused_async, reason = "operations are asynchronous")]
-    async fn metrics(&self) -> PlainText<String> {
-        PlainText(self.0.metrics.render())
-    }
-
-    /// Is it ready?
-    ///
-    /// Whether Temporal and the store answer too, and workers were seen on both queues in the last minutes.
-    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self) -> Ready {
-        let (ready, checks) = self.0.readiness.0.get_with((), look(&self.0)).await;
-        if ready {
-            Ready::Ready(Json(Readiness {
-                status: "ready".to_owned(),
-                checks,
-            }))
-        } else {
-            Ready::NotReady(Json(Readiness {
-                status: "not ready".to_owned(),
-                checks,
-            }))
-        }
-    }
+/// Is it ready?
+///
+/// Whether Temporal and the store answer too, and workers were seen on both queues in the last minutes.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "Operations",
+    responses(
+        (status = 200, description = "It is.", body = Readiness),
+        (status = 503, description = "Something is missing.", body = Readiness),
+    ),
+)]
+#[handler]
+pub(crate) async fn get_readiness(Data(context): Data<&Arc<Context>>) -> Result<Response, Problem> {
+    let (ready, checks) = context.readiness.0.get_with((), look(context)).await;
+    let (status, word) = if ready {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let body = Readiness {
+        status: word.to_owned(),
+        checks,
+    };
+    json::answer(status, &body)
 }
 
 /// How things stood when somebody asked last, for a moment: whoever asks often does not ask Temporal and the store as often.
@@ -129,77 +124,6 @@ async fn look(context: &Context) -> (bool, Checks) {
         worker_persist: say(persist),
     };
     (ready, checks)
-}
-
-#[derive(ApiResponse)]
-enum Begin {
-    /// The documentation is there.
-    #[oai(status = 307)]
-    Documentation(#[oai(header = "Location")] String),
-}
-
-#[derive(ApiResponse)]
-enum Live {
-    /// It is.
-    #[oai(status = 200)]
-    Alive(Json<Health>),
-}
-
-#[derive(ApiResponse)]
-enum Ready {
-    /// It is.
-    #[oai(status = 200)]
-    Ready(Json<Readiness>),
-    /// Something is missing.
-    #[oai(status = 503)]
-    NotReady(Json<Readiness>),
-}
-
-#[derive(Object)]
-#[oai(example)]
-struct Health {
-    status: String,
-}
-
-impl Example for Health {
-    fn example() -> Self {
-        Self {
-            status: "ok".to_owned(),
-        }
-    }
-}
-
-#[derive(Object)]
-#[oai(example)]
-struct Readiness {
-    status: String,
-    checks: Checks,
-}
-
-impl Example for Readiness {
-    fn example() -> Self {
-        let ok = || "ok".to_owned();
-        let worker_persist = "no worker polls media-persist".to_owned();
-        let checks = Checks {
-            temporal: ok(),
-            storage: ok(),
-            worker_generate: ok(),
-            worker_persist,
-        };
-        Self {
-            status: "not ready".to_owned(),
-            checks,
-        }
-    }
-}
-
-/// `ok`, or what is wrong.
-#[derive(Clone, Object)]
-struct Checks {
-    temporal: String,
-    storage: String,
-    worker_generate: String,
-    worker_persist: String,
 }
 
 async fn temporal(context: &Context) -> Result<(), String> {

@@ -1,14 +1,11 @@
-//! Bodies of JSON. Those of requests are read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and an error that points at
-//! the place.
+//! Bodies of JSON. Those of requests are read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and
+//! an error that points at the place.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use poem::{Body, Request, RequestBody, error::ReadBodyError};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaMediaType, MetaRequest, Registry},
-    types::Type,
+use poem::{
+    Body, FromRequest, Request, RequestBody, Response, error::ReadBodyError, http::StatusCode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
@@ -22,79 +19,37 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A body of JSON whose shape the documentation shows as a `D`.
-pub(crate) struct Json<T, D>(pub(crate) T, std::marker::PhantomData<D>);
+/// A body of JSON.
+pub(crate) struct Json<T>(pub(crate) T);
 
 /// A body of JSON, or no body at all for the default.
-pub(crate) struct OptionalJson<T, D>(pub(crate) T, std::marker::PhantomData<D>);
+pub(crate) struct OptionalJson<T>(pub(crate) T);
 
-impl<'a, T: DeserializeOwned + Send, D: Type> ApiExtractor<'a> for Json<T, D> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        D::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(request_meta::<D>(true))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(Self(
-            parse(&read(request, body).await?)?,
-            std::marker::PhantomData,
-        ))
+impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        check_type(request)?;
+        Ok(Self(parse(&read_bytes(body.take()?, MAX_BODY).await?)?))
     }
 }
 
-impl<'a, T: DeserializeOwned + Default + Send, D: Type> ApiExtractor<'a> for OptionalJson<T, D> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        D::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(request_meta::<D>(false))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
+impl<'a, T: DeserializeOwned + Default + Send> FromRequest<'a> for OptionalJson<T> {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         // Many clients declare a type, or chunks, and send nothing.
         let bytes = read_bytes(body.take()?, MAX_BODY).await?;
-        let value = if bytes.is_empty() {
-            T::default()
-        } else {
-            check_type(request)?;
-            parse(&bytes)?
-        };
-        Ok(Self(value, std::marker::PhantomData))
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        check_type(request)?;
+        Ok(Self(parse(&bytes)?))
     }
 }
 
-fn request_meta<D: Type>(required: bool) -> MetaRequest {
-    let content = vec![MetaMediaType {
-        content_type: "application/json",
-        schema: D::schema_ref(),
-    }];
-    MetaRequest {
-        description: None,
-        content,
-        required,
-    }
+/// Answers with a body of JSON.
+pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    Ok(Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .body(write(body)?))
 }
 
 /// A body of JSON to answer with.
@@ -103,11 +58,6 @@ pub(crate) fn write(body: &impl Serialize) -> Result<String, Problem> {
         tracing::error!(%error, "cannot write an answer as JSON");
         Problem::internal()
     })
-}
-
-async fn read(request: &Request, body: &mut RequestBody) -> poem::Result<Bytes> {
-    check_type(request)?;
-    Ok(read_bytes(body.take()?, MAX_BODY).await?)
 }
 
 fn check_type(request: &Request) -> Result<(), Problem> {

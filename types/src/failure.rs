@@ -4,9 +4,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What went wrong. The names are stable: they are failure types in histories and error types in the job resource.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub enum FailureType {
     /// The provider refuses the request itself.
     ProviderRejected,
@@ -129,7 +130,7 @@ impl fmt::Display for FailureType {
 }
 
 /// A failure as the job resource and the manifest show it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct JobError {
     /// What went wrong.
     #[serde(rename = "type")]

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::text;
+
 /// The id of a job and of its workflow: a UUID in its hyphenated lower-case form.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -40,6 +42,11 @@ impl JobId {
         format!("{}{index}.{extension}", self.prefix())
     }
 }
+
+text!(
+    JobId,
+    pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+);
 
 impl FromStr for JobId {
     type Err = InvalidJobId;

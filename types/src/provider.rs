@@ -3,9 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema::text;
 
 /// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
     /// [Replicate](https://replicate.com), or what speaks its contract.
@@ -48,6 +51,8 @@ impl PredictionId {
     }
 }
 
+text!(PredictionId, min_length = 1, max_length = Self::MAX);
+
 impl FromStr for PredictionId {
     type Err = InvalidPredictionId;
 
@@ -84,7 +89,7 @@ impl fmt::Display for PredictionId {
 }
 
 /// The state of a prediction. The names are Replicate's, which others map onto.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PredictionStatus {
     /// Accepted, not running yet.
@@ -113,7 +118,7 @@ impl PredictionStatus {
 }
 
 /// What a provider did about a request to cancel.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelOutcome {
     /// It stopped.

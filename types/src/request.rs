@@ -2,32 +2,42 @@
 //! How a job stands is not here: see [`crate::status`].
 
 mod free_form;
+mod idempotency_key;
+mod list;
 mod model;
 mod prompt;
+mod retry;
 mod webhook;
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use utoipa::ToSchema;
 
 pub use self::{
     free_form::{Metadata, ModelInput},
+    idempotency_key::{IdempotencyKey, InvalidIdempotencyKey},
+    list::{ListJobs, ListMedia, PageSize},
     model::Model,
     prompt::Prompt,
+    retry::RetryRequest,
     webhook::{WebhookEvent, WebhookEvents, WebhookUrl},
 };
+use crate::{bounded::bounded, schema::example};
 
-/// A request for media: the body of `POST /v1/jobs` and the input of the workflow. It has a prompt, an input, or both.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+/// A request for media, with a prompt, an input, or both.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object", remote = "Self")]
+#[schema(example = json!(example!("job_request.json")))]
 pub struct JobRequest {
-    /// The model to call.
+    /// The model to call: `owner/name`, `owner/name:version`, or a version alone.
     pub model: Model,
-    /// What to make; not every model takes words.
+    /// What to make. Not every model takes words: where there is an `input`, it may be absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Prompt>,
     /// How many files to ask the provider for.
     #[serde(default)]
+    #[schema(default = 1)]
     pub num_outputs: NumOutputs,
     /// Makes a generation repeatable, where the model supports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,22 +48,24 @@ pub struct JobRequest {
     /// How long the job may take from when it was accepted; as long as it takes if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<DeadlineSeconds>,
-    /// How long after its end the job is deleted; the operator's default if absent.
+    /// How long after its end the job is deleted, with all that it has stored; as the operator has set it if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_after_seconds: Option<ExpireAfterSeconds>,
-    /// How soon the job is to be worked on beside others.
+    /// How soon the job is to be worked on beside others: 3 is usual, 4 and 5 are later.
     #[serde(default, skip_serializing_if = "JobPriority::is_usual")]
+    #[schema(default = 3)]
     pub priority: JobPriority,
-    /// Further inputs, passed to the model as they are.
+    /// Further inputs, passed to the model as they are: at most 262,144 bytes. What has a field of its own here, as
+    /// `num_outputs`, is refused in it.
     #[serde(default, skip_serializing_if = "ModelInput::is_empty")]
     pub input: ModelInput,
-    /// The caller's own labels, returned as they came.
+    /// Labels of your own, returned as they came: at most 50 keys of 1 to 40 characters, with values of at most 500.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
-    /// Where to tell how the job ended.
+    /// Where to tell how the job ended: an `http` or `https` URL. See *Webhooks*.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<WebhookUrl>,
-    /// Which ends to tell of.
+    /// Which ends to tell of; all if absent.
     #[serde(default, skip_serializing_if = "WebhookEvents::is_default")]
     pub webhook_events: WebhookEvents,
 }
@@ -87,24 +99,9 @@ impl<'de> Deserialize<'de> for JobRequest {
     }
 }
 
-/// Why a value is not acceptable. The message names the rule and reads well after the name of the field.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(String);
-
-/// How many files to ask for: 1 to 100, 1 if not said.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct NumOutputs(u8);
-
-impl NumOutputs {
-    const MAX: u8 = 100;
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u8 {
-        self.0
-    }
+bounded! {
+    /// How many files to ask for: 1 if not said.
+    NumOutputs(u8) 1..=100
 }
 
 impl Default for NumOutputs {
@@ -113,31 +110,12 @@ impl Default for NumOutputs {
     }
 }
 
-impl TryFrom<u64> for NumOutputs {
-    type Error = Invalid;
-
-    fn try_from(number: u64) -> Result<Self, Invalid> {
-        match u8::try_from(number) {
-            Ok(number) if (1..=Self::MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(Invalid(format!("must be 1 to {}, not {number}", Self::MAX))),
-        }
-    }
+bounded! {
+    /// How long a job may take: 7 days at most.
+    DeadlineSeconds(u32) 1..=7 * 24 * 60 * 60
 }
-
-impl From<NumOutputs> for u64 {
-    fn from(number: NumOutputs) -> Self {
-        number.0.into()
-    }
-}
-
-/// How long a job may take: 1 second to 7 days.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct DeadlineSeconds(u32);
 
 impl DeadlineSeconds {
-    const MAX: u32 = 7 * 24 * 60 * 60;
-
     /// The time.
     #[must_use]
     pub fn duration(self) -> Duration {
@@ -145,82 +123,19 @@ impl DeadlineSeconds {
     }
 }
 
-impl TryFrom<u64> for DeadlineSeconds {
-    type Error = Invalid;
-
-    fn try_from(number: u64) -> Result<Self, Invalid> {
-        match u32::try_from(number) {
-            Ok(number) if (1..=Self::MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(Invalid(format!("must be 1 to {}, not {number}", Self::MAX))),
-        }
-    }
+bounded! {
+    /// How long a job is kept after its end: 10 years at most.
+    ExpireAfterSeconds(u32) 1..=10 * 366 * 24 * 60 * 60
 }
 
-impl From<DeadlineSeconds> for u64 {
-    fn from(seconds: DeadlineSeconds) -> Self {
-        seconds.0.into()
-    }
+bounded! {
+    /// How soon a job is to be worked on beside others, as Temporal counts: 3 is usual, 4 and 5 are later. Nobody may ask
+    /// for more than others have: 1 and 2 are for what the operator starts, and for what must not wait.
+    JobPriority(u8) 3..=5
 }
-
-/// How long a job is kept after its end: 1 second to 10 years.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct ExpireAfterSeconds(u32);
-
-impl ExpireAfterSeconds {
-    const MAX: u32 = 10 * 366 * 24 * 60 * 60;
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl TryFrom<u64> for ExpireAfterSeconds {
-    type Error = Invalid;
-
-    fn try_from(number: u64) -> Result<Self, Invalid> {
-        match u32::try_from(number) {
-            Ok(number) if (1..=Self::MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(Invalid(format!("must be 1 to {}, not {number}", Self::MAX))),
-        }
-    }
-}
-
-impl FromStr for ExpireAfterSeconds {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let number: Option<u64> = text.parse().ok();
-        number.map_or_else(
-            || Err(Invalid("must be a number of seconds".to_owned())),
-            Self::try_from,
-        )
-    }
-}
-
-impl From<ExpireAfterSeconds> for u64 {
-    fn from(seconds: ExpireAfterSeconds) -> Self {
-        seconds.0.into()
-    }
-}
-
-/// How soon a job is to be worked on beside others, as Temporal counts: 3 is usual, 4 and 5 are later. Nobody may ask for more
-/// than others have: 1 and 2 are for what the operator starts, and for what must not wait.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct JobPriority(u8);
 
 impl JobPriority {
-    const USUAL: u8 = 3;
-    const LAST: u8 = 5;
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u8 {
-        self.0
-    }
+    const USUAL: Self = Self(3);
 
     /// What goes just before jobs of this priority, as Temporal counts.
     #[must_use]
@@ -233,39 +148,18 @@ impl JobPriority {
         reason = "serde passes a reference"
     )]
     fn is_usual(&self) -> bool {
-        self.0 == Self::USUAL
+        *self == Self::USUAL
     }
 }
 
 impl Default for JobPriority {
     fn default() -> Self {
-        Self(Self::USUAL)
-    }
-}
-
-impl TryFrom<u64> for JobPriority {
-    type Error = Invalid;
-
-    fn try_from(number: u64) -> Result<Self, Invalid> {
-        match u8::try_from(number) {
-            Ok(number) if (Self::USUAL..=Self::LAST).contains(&number) => Ok(Self(number)),
-            _ => Err(Invalid(format!(
-                "must be {}, which is usual, to {}, which is last, not {number}",
-                Self::USUAL,
-                Self::LAST
-            ))),
-        }
-    }
-}
-
-impl From<JobPriority> for u64 {
-    fn from(priority: JobPriority) -> Self {
-        priority.0.into()
+        Self::USUAL
     }
 }
 
 /// A file format to ask a provider for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(
     missing_docs,
@@ -394,7 +288,7 @@ mod tests {
             ("num_outputs", json!(-1), "invalid value"),
             ("num_outputs", json!("4"), "invalid type"),
             ("output_format", json!("bmp"), "unknown variant"),
-            ("priority", json!(2), "3, which is usual, to 5"),
+            ("priority", json!(2), "must be 3 to 5, not 2"),
             ("deadline_seconds", json!(0), "1 to 604800, not 0"),
             ("deadline_seconds", json!(604_801), "not 604801"),
             ("expire_after_seconds", json!(0), "not 0"),

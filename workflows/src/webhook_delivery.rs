@@ -10,6 +10,8 @@ mod schedule;
 
 use std::time::Duration;
 
+use darkroom_types::resource;
+pub use darkroom_types::resource::{DeliveryAttempt, DeliveryStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
@@ -57,54 +59,6 @@ pub struct WebhookMessage {
     pub event: WebhookEvent,
     /// The body as it is sent, signed and sent again: the bytes never change.
     pub body: String,
-}
-
-/// How a delivery stands.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct DeliveryState {
-    /// The message's id.
-    pub message_id: String,
-    /// What it tells.
-    pub event: WebhookEvent,
-    /// Where to.
-    pub url: WebhookUrl,
-    /// Where it stands.
-    pub status: DeliveryStatus,
-    /// The attempts so far, the latest last.
-    pub attempts: Vec<DeliveryAttempt>,
-    /// When the next one is due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<Timestamp>,
-}
-
-/// Where a delivery stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryStatus {
-    /// There will be another attempt.
-    Pending,
-    /// The receiver has it.
-    Delivered,
-    /// The receiver says that it wants no more, or the address is not one that is connected to.
-    Refused,
-    /// Three days of attempts were in vain.
-    Exhausted,
-}
-
-/// One attempt.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct DeliveryAttempt {
-    /// When it began.
-    pub at: Timestamp,
-    /// How long it took, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_ms: Option<u64>,
-    /// The status of the answer, if there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response_status: Option<u16>,
-    /// Why it was in vain, if it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 impl WebhookDeliveryInput {
@@ -170,7 +124,7 @@ pub fn workflow_id(job_id: &JobId, retry_count: u32) -> String {
 /// One message to one receiver.
 #[workflow]
 pub struct WebhookDelivery {
-    state: DeliveryState,
+    state: resource::WebhookDelivery,
     tenant: Option<Tenant>,
     message: WebhookMessage,
     /// Whether somebody wants the next attempt now.
@@ -187,7 +141,7 @@ impl WebhookDelivery {
             message,
             attempts,
         } = input;
-        let state = DeliveryState {
+        let state = resource::WebhookDelivery {
             message_id: message.id.clone(),
             event: message.event,
             url,
@@ -208,7 +162,7 @@ impl WebhookDelivery {
     /// # Errors
     /// It was not delivered, or the delivery was canceled.
     #[run(name = "WebhookDelivery")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<DeliveryState> {
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<resource::WebhookDelivery> {
         let mut schedule = schedule::delays();
         let mut due = None;
         loop {
@@ -256,7 +210,7 @@ impl WebhookDelivery {
     /// The delivery as it stands.
     #[query(name = "delivery")]
     #[must_use]
-    pub fn delivery(&self, _context: &WorkflowContextView) -> DeliveryState {
+    pub fn delivery(&self, _context: &WorkflowContextView) -> resource::WebhookDelivery {
         self.state.clone()
     }
 }
@@ -363,7 +317,7 @@ async fn wait(
     ))
 }
 
-fn undelivered(state: DeliveryState) -> WorkflowTermination {
+fn undelivered(state: resource::WebhookDelivery) -> WorkflowTermination {
     let last = state
         .attempts
         .last()

@@ -10,21 +10,13 @@ mod open_jobs;
 use std::sync::Arc;
 
 use darkroom_workflows::tenant::Tenant;
-use poem::{Request, RequestBody, http::header::AUTHORIZATION};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions,
-    registry::{MetaSecurityScheme, Registry},
-};
+use poem::{FromRequest, Request, RequestBody, http::header::AUTHORIZATION};
 
-pub use self::keys::ApiKeys;
-pub(crate) use self::limits::Limits;
+pub(crate) use self::{keys::ApiKeys, limits::Limits};
 use crate::{
-    Context,
+    context::Context,
     problem::{Kind, Problem},
 };
-
-/// The name of the security scheme in the documentation.
-const SCHEME: &str = "api_key";
 
 /// Whoever calls: the tenant of the key that came along, or nobody in particular where there are no keys.
 pub(crate) struct Caller {
@@ -65,35 +57,8 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-impl<'a> ApiExtractor<'a> for Caller {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        let scheme = MetaSecurityScheme {
-            ty: "http",
-            description: Some("An API key, where the operator has given out any."),
-            name: None,
-            key_in: None,
-            scheme: Some("bearer"),
-            bearer_format: None,
-            flows: None,
-            openid_connect_url: None,
-        };
-        registry.create_security_scheme(SCHEME, scheme);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![SCHEME]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
+impl<'a> FromRequest<'a> for Caller {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
         let context = request
             .data::<Arc<Context>>()
             .ok_or_else(Problem::internal)?;

@@ -2,40 +2,45 @@
 
 use std::sync::Arc;
 
-use darkroom_workflows::{MediaGeneration, job::JobStatus};
-use poem::{Response, http::StatusCode};
+use darkroom_types::{job_id::JobId, resource::Job, status::JobStatus};
+use darkroom_workflows::MediaGeneration;
+use poem::{
+    Response, handler,
+    http::StatusCode,
+    web::{Data, Path},
+};
 use temporalio_client::{WorkflowCancelOptions, errors::WorkflowInteractionError};
 
 use super::{answer::describe, find_current};
 use crate::{
-    Context,
     access::Caller,
-    openapi::operation::{self, Content, Operation, Success},
-    problem::{Kind, Problem},
+    context::Context,
+    problem::{Kind, Problem, problems},
     temporal,
 };
 
-/// Canceling a job.
-pub(super) struct Cancel;
+problems!(Problems: NotFound, AlreadyEnded, StorageUnavailable);
 
-impl Operation for Cancel {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 202,
-        description: "The job is asked to stop.",
-        content: Content::Job,
-        headers: &[operation::RETRY_AFTER, operation::ETAG],
-    }];
-    const PROBLEMS: &'static [Kind] =
-        &[Kind::NotFound, Kind::AlreadyEnded, Kind::StorageUnavailable];
-}
-
-pub(super) async fn cancel(
-    context: &Arc<Context>,
-    caller: &Caller,
-    job_id: &str,
+/// Cancel a job
+///
+/// Asks the job to stop. What came of it shows in the job, soon; what is stored by then stays.
+#[utoipa::path(
+    post, path = "/v1/jobs/{job_id}/cancel", operation_id = "cancelJob", tag = "Jobs",
+    params(("job_id" = JobId, Path, description = "The job's id.")),
+    responses(
+        (status = 202, description = "The job is asked to stop.", body = Job, headers(("Retry-After"), ("ETag"))),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn cancel_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
 ) -> Result<Response, Problem> {
     // Temporal takes a second request to cancel for a success, even of a workflow that has closed.
-    let view = find_current(context, caller, job_id).await?;
+    let view = find_current(context, &caller, &job_id).await?;
     if view.has_ended() {
         return Err(already_ended(view.state.status));
     }

@@ -6,109 +6,85 @@ use std::{
 };
 
 use darkroom_telemetry::logs::PROMPTS;
+use darkroom_types::resource::Job;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
     job::{JobId, JobState, JobStatus, Tombstone, timestamp},
     media_generation::Start,
-    request::{JobRequest, Prompt},
+    request::{IdempotencyKey, JobRequest, Prompt},
     search_attributes::{JOB_STATUS, MODEL, TENANT},
     tenant::Tenant,
 };
-use poem::{Response, http::header};
+use poem::{Request, Response, handler, http::header, web::Data};
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_common::{MemoValues, Priority, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
 use super::{
     answer::{accepted_or_ended, applied, describe},
-    delete,
-    idempotency::IdempotencyKey,
-    job_id,
-    read::{self, Snapshot},
+    delete, idempotency, job_id,
+    load::{self, Snapshot},
     view::View,
     watch,
 };
 use crate::{
-    Context,
     access::Caller,
+    context::Context,
+    json::Json,
     metrics,
-    openapi::operation::{self, Content, Operation, Success},
+    middleware::request_id::RequestId,
     prefer::Wait,
-    problem::{Kind, Problem},
-    request_id::RequestId,
+    problem::{Kind, Problem, problems},
     temporal,
 };
 
-/// Creating a job.
-pub(super) struct Create;
+problems!(
+    Problems: Malformed, RequestTimeout, Deleted, TooLarge, UnsupportedMediaType, InvalidRequest, IdempotencyMismatch,
+    TooManyOpenJobs, TooManyFollowers, StorageUnavailable,
+);
 
-impl Operation for Create {
-    const SUCCESSES: &'static [Success] = &[
-        Success {
-            status: 202,
-            description: "The job is accepted.",
-            content: Content::Job,
-            headers: &[
-                operation::LOCATION,
-                operation::RETRY_AFTER,
-                operation::ETAG,
-                operation::IDEMPOTENT_REPLAYED,
-                operation::PREFERENCE_APPLIED,
-            ],
-        },
-        Success {
-            status: 200,
-            description: "The job has ended already: it was waited for, or had been asked for before.",
-            content: Content::Job,
-            headers: &[
-                operation::LOCATION,
-                operation::ETAG,
-                operation::IDEMPOTENT_REPLAYED,
-                operation::PREFERENCE_APPLIED,
-            ],
-        },
-    ];
-    const PROBLEMS: &'static [Kind] = &[
-        Kind::Malformed,
-        Kind::RequestTimeout,
-        Kind::Deleted,
-        Kind::TooLarge,
-        Kind::UnsupportedMediaType,
-        Kind::InvalidRequest,
-        Kind::IdempotencyMismatch,
-        Kind::TooManyOpenJobs,
-        Kind::TooManyFollowers,
-        Kind::StorageUnavailable,
-    ];
-}
-
-pub(super) async fn create(
-    context: &Arc<Context>,
-    caller: &Caller,
-    request: JobRequest,
-    key: Option<IdempotencyKey>,
-    wait: Option<Wait>,
-    request_id: Option<&RequestId>,
+/// Create a job
+///
+/// Accepts a request. From here on the job cannot be lost. With an `Idempotency-Key`, asking again leads to the same job, at
+/// any time and after any failure: use one, and repeat a request whose answer was lost. For 90 days the key of a job that was
+/// deleted is answered with `410`.
+#[utoipa::path(
+    post, path = "/v1/jobs", operation_id = "createJob", tag = "Jobs",
+    params(
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header,  nullable = false, description = "A name of your own for this request: 1 to 255 visible ASCII characters."),
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to end; `wait` alone, for 60."),
+    ),
+    request_body = JobRequest,
+    responses(
+        (status = 202, description = "The job is accepted.", body = Job,
+            headers(("Location"), ("Retry-After"), ("ETag"), ("Idempotent-Replayed"), ("Preference-Applied"))),
+        (status = 200, description = "The job has ended already: it was waited for, or had been asked for before.", body = Job,
+            headers(("Location"), ("ETag"), ("Idempotent-Replayed"), ("Preference-Applied"))),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn create_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    request: &Request,
+    Json(body): Json<JobRequest>,
 ) -> Result<Response, Problem> {
-    if request.webhook_url.is_some() && context.webhook_secret.is_none() {
-        let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
-        let problem = Problem::new(
-            Kind::InvalidRequest,
-            format!("the body is not acceptable at \"/webhook_url\": {detail}"),
-        );
-        return Err(problem.with_field("/webhook_url".to_owned(), detail.to_owned()));
-    }
+    let key = idempotency::key(request)?;
+    let (wait, request_id) = (Wait::of(request), request.data::<RequestId>());
+    admissible(context, &body)?;
     let (view, is_replayed) = match key {
-        Some(key) => once(context, caller, key, request, request_id).await?,
+        Some(key) => once(context, &caller, key, body, request_id).await?,
         None => (
-            accept(context, caller, job_id(Uuid::now_v7()), request, request_id).await?,
+            accept(context, &caller, job_id(Uuid::now_v7()), body, request_id).await?,
             false,
         ),
     };
     let view = match wait {
         // It is accepted, and whoever is told otherwise would ask for it again.
         Some(wait) => {
-            let waited = watch::until(context, caller, Arc::clone(&view), wait, View::has_ended);
+            let waited = watch::until(context, &caller, Arc::clone(&view), wait, View::has_ended);
             waited.await.unwrap_or(view)
         }
         None => view,
@@ -123,6 +99,19 @@ pub(super) async fn create(
     Ok(applied(response, wait).body(view.body.clone()))
 }
 
+/// Whether the operator lets a request be.
+fn admissible(context: &Context, request: &JobRequest) -> Result<(), Problem> {
+    if request.webhook_url.is_none() || context.webhook_secret.is_some() {
+        return Ok(());
+    }
+    let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
+    let problem = Problem::new(
+        Kind::InvalidRequest,
+        format!("the body is not acceptable at \"/webhook_url\": {detail}"),
+    );
+    Err(problem.with_field("/webhook_url".to_owned(), detail.to_owned()))
+}
+
 /// The job of a key: a new one, or the one that it has had before. Temporal is the judge for as long as it remembers, and
 /// the manifest from then on.
 async fn once(
@@ -132,11 +121,11 @@ async fn once(
     request: JobRequest,
     request_id: Option<&RequestId>,
 ) -> Result<(Arc<View>, bool), Problem> {
-    let job_id = key.job_id(caller.tenant());
+    let job_id = idempotency::job_id(&key, caller.tenant());
     if context.views.is_deleted(&job_id) {
         return Err(delete::gone(&job_id));
     }
-    let is_recorded = match read::manifest(context, &job_id).await {
+    let is_recorded = match load::manifest(context, &job_id).await {
         Ok(_) => true,
         Err(problem) if problem.kind() == Kind::NotFound => {
             if delete::tombstone(context, &job_id).await?.is_some() {

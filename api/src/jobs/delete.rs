@@ -4,54 +4,52 @@
 use std::{sync::Arc, time::Duration};
 
 use darkroom_storage::StorageError;
+use darkroom_types::resource::Deletion;
 use darkroom_workflows::{
     JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
     job::{IndexEntry, JobId, TOMBSTONE_LIMIT, Tombstone},
 };
-use poem::{Response, http::StatusCode};
-use serde::Serialize;
+use poem::{
+    Response, handler,
+    http::StatusCode,
+    web::{Data, Path},
+};
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 
 use super::owned;
 use crate::{
-    Context,
     access::Caller,
+    context::Context,
     json,
-    openapi::operation::{Content, Operation, Success},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, problems},
     temporal,
 };
 
 /// How long the store may take to answer while a caller waits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Deleting a job.
-pub(super) struct Delete;
+problems!(Problems: NotFound, StorageUnavailable);
 
-impl Operation for Delete {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 202,
-        description: "The job is being deleted.",
-        content: Content::Deletion,
-        headers: &[],
-    }];
-    const PROBLEMS: &'static [Kind] = &[Kind::NotFound, Kind::StorageUnavailable];
-}
-
-#[derive(Serialize)]
-struct Deletion<'a> {
-    job_id: &'a JobId,
-    keeps_versions: Option<bool>,
-}
-
-pub(super) async fn delete(
-    context: &Arc<Context>,
-    caller: &Caller,
-    job_id: &str,
+/// Delete a job
+///
+/// Removes the job, all that it has stored and all that is known of it; one that is under way is canceled first. It counts as
+/// gone at once, and is when the job has ended and store and Temporal have let go of it. Its `Idempotency-Key` stays taken for
+/// 90 days. What the provider has of it, and backups have, is not ours to remove.
+#[utoipa::path(
+    delete, path = "/v1/jobs/{job_id}", operation_id = "deleteJob", tag = "Jobs",
+    params(("job_id" = JobId, Path, description = "The job's id.")),
+    responses((status = 202, description = "The job is being deleted.", body = Deletion), Problems),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn delete_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
 ) -> Result<Response, Problem> {
     // One that is being deleted may be deleted once more.
     let job_id = &job_id.parse().map_err(|_| Problem::not_found("job"))?;
-    let view = owned(caller, context.views.current(context, job_id).await?)?;
+    let view = owned(&caller, context.views.current(context, job_id).await?)?;
     let input = JobDeletionInput::requested(IndexEntry::of(&view.state));
     let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
@@ -68,14 +66,11 @@ pub(super) async fn delete(
     context.views.delete(job_id).await;
     tracing::info!(%job_id, "deletion requested");
     let keeps_versions = tokio::time::timeout(STORE_TIMEOUT, context.storage.keeps_versions());
-    let body = json::write(&Deletion {
-        job_id,
+    let deletion = Deletion {
+        job_id: job_id.clone(),
         keeps_versions: keeps_versions.await.ok().and_then(Result::ok),
-    })?;
-    Ok(Response::builder()
-        .status(StatusCode::ACCEPTED)
-        .content_type("application/json")
-        .body(body))
+    };
+    json::answer(StatusCode::ACCEPTED, &deletion)
 }
 
 /// The tombstone of a job, if it has one.

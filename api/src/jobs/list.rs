@@ -1,16 +1,17 @@
 //! `GET /v1/jobs`: jobs as Temporal's visibility store knows them. Each is a summary; the job itself says the rest.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use darkroom_workflows::{
-    job::{JobId, JobStatus},
-    request::Model,
-    search_attributes::{JOB_STATUS, MODEL},
+use darkroom_types::{
+    job_id::JobId,
+    request::{ListJobs, Model, PageSize},
+    resource::{JobPage, JobSummary, SummaryLinks},
+    status::JobStatus,
 };
+use darkroom_workflows::search_attributes::{JOB_STATUS, MODEL};
 use jiff::Timestamp;
-use poem::Response;
-use serde::Serialize;
+use poem::{Response, handler, http::StatusCode, web::Data};
 use sha2::{Digest, Sha256};
 use temporalio_common::{
     protos::temporal::api::{
@@ -19,13 +20,12 @@ use temporalio_common::{
     search_attributes::SearchAttributes,
 };
 
-use super::parameter::{parse, parse_limit};
 use crate::{
-    Context,
     access::Caller,
+    context::Context,
     json,
-    openapi::operation::{Content, Operation, Success},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, problems},
+    query::Query,
     temporal::{
         self,
         visibility::{self, Filter},
@@ -37,69 +37,35 @@ const DEFAULT_LIMIT: u8 = 20;
 /// How many bytes of a cursor say what it is a list of.
 const DIGEST: usize = 8;
 
-/// Listing jobs.
-pub(super) struct List;
+problems!(Problems:);
 
-impl Operation for List {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 200,
-        description: "Some jobs.",
-        content: Content::JobPage,
-        headers: &[],
-    }];
-    const PROBLEMS: &'static [Kind] = &[];
-}
-
-/// The query, as it came.
-pub(super) struct Parameters {
-    pub(super) status: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) created_after: Option<String>,
-    pub(super) created_before: Option<String>,
-    pub(super) limit: Option<String>,
-    pub(super) cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Page {
-    jobs: Vec<Summary>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    job_id: JobId,
-    status: JobStatus,
-    model: String,
-    created_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-    links: Links,
-}
-
-#[derive(Serialize)]
-struct Links {
-    #[serde(rename = "self")]
-    this: String,
-}
-
-pub(super) async fn list(
-    context: &Context,
-    caller: &Caller,
-    parameters: Parameters,
+/// List jobs
+///
+/// The unfinished ones first, the newest of them first; then those that have ended, the last one first. A job shows up here, and
+/// changes, a moment later than when it is read by itself.
+#[utoipa::path(
+    get, path = "/v1/jobs", operation_id = "listJobs", tag = "Jobs",
+    params(ListJobs),
+    responses((status = 200, description = "Some jobs.", body = JobPage), Problems),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn list_jobs(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Query(parameters): Query<ListJobs>,
 ) -> Result<Response, Problem> {
-    let limit = parse("limit", parameters.limit, parse_limit)?.unwrap_or(DEFAULT_LIMIT);
+    let limit = parameters.limit.map_or(DEFAULT_LIMIT, PageSize::get);
     let filter = Filter {
         tenant: caller.tenant().cloned(),
-        status: parse("status", parameters.status, parse_status)?,
-        model: parse("model", parameters.model, parse_model)?,
-        created_after: parse("created_after", parameters.created_after, parse_time)?,
-        created_before: parse("created_before", parameters.created_before, parse_time)?,
+        status: parameters.status.map(listed).transpose()?,
+        model: parameters.model.map(|model| model.to_string()),
+        created_after: parameters.created_after,
+        created_before: parameters.created_before,
     };
-    let has_cursor = parameters.cursor.is_some();
-    let place = parse("cursor", parameters.cursor, |text| {
-        read_cursor(text, &filter)
-    })?
-    .unwrap_or_default();
+    let cursor = parameters.cursor.as_deref();
+    let place = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
+    let (has_cursor, place) = (place.is_some(), place.unwrap_or_default());
     let client = context.temporal.client()?;
     let (runs, next_place) = visibility::list(client, &filter, limit, place)
         .await
@@ -128,12 +94,11 @@ pub(super) async fn list(
             .is_none_or(|run| *run == found.run_id);
         is_latest && !context.views.is_deleted(&found.job_id)
     });
-    let jobs: Vec<_> = jobs.map(|found| found.summary(context)).collect();
-    let next_cursor = (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter));
-    let page = Page { jobs, next_cursor };
-    Ok(Response::builder()
-        .content_type("application/json")
-        .body(json::write(&page)?))
+    let page = JobPage {
+        jobs: jobs.map(|found| found.summary(context)).collect(),
+        next_cursor: (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter)),
+    };
+    json::answer(StatusCode::OK, &page)
 }
 
 /// A run that was found.
@@ -141,13 +106,13 @@ struct Found {
     job_id: JobId,
     run_id: String,
     status: JobStatus,
-    model: String,
-    created_at: Option<Timestamp>,
+    model: Model,
+    created_at: Timestamp,
     completed_at: Option<Timestamp>,
 }
 
 impl Found {
-    /// `None` if it is not of a job.
+    /// `None` if it is not of a job that can be read.
     fn of(run: WorkflowExecutionInfo) -> Option<Self> {
         let is_open = run.status() == WorkflowExecutionStatus::Running;
         let execution = run.execution?;
@@ -171,10 +136,10 @@ impl Found {
             job_id: execution.workflow_id.parse().ok()?,
             run_id: execution.run_id,
             status,
-            model: attributes.get(&MODEL).unwrap_or_default(),
+            model: attributes.get(&MODEL)?.try_into().ok()?,
             created_at: run
                 .start_time
-                .and_then(|start| time(start.seconds, start.nanos)),
+                .and_then(|start| time(start.seconds, start.nanos))?,
             completed_at: run
                 .close_time
                 .and_then(|close| time(close.seconds, close.nanos)),
@@ -186,53 +151,46 @@ impl Found {
         matches!(self.status, JobStatus::Partial | JobStatus::Failed)
     }
 
-    fn summary(self, context: &Context) -> Summary {
+    fn summary(self, context: &Context) -> JobSummary {
         let this = context.url(&format!("/v1/jobs/{}", self.job_id));
-        Summary {
+        JobSummary {
             job_id: self.job_id,
             status: self.status,
             model: self.model,
             created_at: self.created_at,
             completed_at: self.completed_at,
-            links: Links { this },
+            links: SummaryLinks { this },
         }
     }
 }
 
-fn parse_status(text: &str) -> Result<String, String> {
-    let listed = [
-        JobStatus::Processing,
-        JobStatus::Completed,
-        JobStatus::Partial,
-        JobStatus::Failed,
-        JobStatus::Canceled,
-    ];
-    let status = listed
-        .iter()
-        .map(ToString::to_string)
-        .find(|status| status == text);
-    status.ok_or_else(|| "must be processing, completed, partial, failed or canceled".to_owned())
-}
-
-fn parse_model(text: &str) -> Result<String, String> {
-    Model::try_from(text.to_owned())
-        .map(|model| model.to_string())
-        .map_err(|error| error.to_string())
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| "must be a time such as 2026-11-24T10:00:00Z".to_owned())
+/// The status as Temporal lists it: it knows of jobs that wait no more than that they have not ended.
+fn listed(status: JobStatus) -> Result<String, Problem> {
+    match status {
+        JobStatus::Pending => Err(Problem::new(
+            Kind::InvalidParameter,
+            "the parameter status: jobs that are pending are listed as processing",
+        )),
+        status => Ok(status.to_string()),
+    }
 }
 
 /// Where a list goes on: what it is a list of, and Temporal's own token.
-fn read_cursor(text: &str, filter: &Filter) -> Result<Vec<u8>, String> {
+fn read_cursor(text: &str, filter: &Filter) -> Result<Vec<u8>, Problem> {
+    let invalid = |reason| {
+        Problem::new(
+            Kind::InvalidParameter,
+            format!("the parameter cursor {reason}"),
+        )
+    };
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let (of, place) = bytes
         .split_first_chunk::<DIGEST>()
-        .ok_or("is none that was given out; begin without one")?;
+        .ok_or_else(|| invalid("is none that was given out; begin without one"))?;
     if *of != digest(filter) {
-        return Err("is one of a list with other filters; keep them as they were".to_owned());
+        return Err(invalid(
+            "is one of a list with other filters; keep them as they were",
+        ));
     }
     Ok(place.to_vec())
 }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use darkroom_types::{job_id::JobId, request::RetryRequest, resource::Job};
 use darkroom_workflows::{
     failure::FailureType,
     job::{JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState, timestamp},
@@ -11,72 +12,57 @@ use darkroom_workflows::{
 };
 use jiff::Timestamp;
 use poem::{
-    Response,
+    Request, Response, handler,
     http::{StatusCode, header},
+    web::{Data, Path},
 };
-use serde::Deserialize;
 use temporalio_client::WorkflowIdReusePolicy;
 
-use super::{answer::describe, create, find_current, read::Snapshot, view::View};
+use super::{answer::describe, create, find_current, load::Snapshot, view::View};
 use crate::{
-    Context,
     access::Caller,
-    openapi::operation::{self, Content, Operation, Success},
-    problem::{Kind, Problem},
-    request_id::RequestId,
+    context::Context,
+    json::OptionalJson,
+    problem::{Kind, Problem, problems},
 };
 
-/// Retrying a job.
-pub(super) struct Retry;
+problems!(
+    Problems: Malformed, NotFound, RequestTimeout, NotEnded, NothingToRetry, SourcesExpired, GenerationNeeded, TooLarge,
+    UnsupportedMediaType, InvalidRequest, TooManyOpenJobs, StorageUnavailable,
+);
 
-impl Operation for Retry {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 202,
-        description: "The job is taken up again.",
-        content: Content::Job,
-        headers: &[operation::LOCATION, operation::RETRY_AFTER, operation::ETAG],
-    }];
-    const PROBLEMS: &'static [Kind] = &[
-        Kind::Malformed,
-        Kind::NotFound,
-        Kind::RequestTimeout,
-        Kind::NotEnded,
-        Kind::NothingToRetry,
-        Kind::SourcesExpired,
-        Kind::GenerationNeeded,
-        Kind::TooLarge,
-        Kind::UnsupportedMediaType,
-        Kind::InvalidRequest,
-        Kind::TooManyOpenJobs,
-        Kind::StorageUnavailable,
-    ];
-}
-
-/// The body; it may be absent.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-pub(super) struct RetryRequest {
-    /// Have the outputs made again, and pay for them again.
-    #[serde(default)]
-    regenerate: bool,
-}
-
-pub(super) async fn retry(
-    context: &Arc<Context>,
-    caller: &Caller,
-    job_id: &str,
-    request: &RetryRequest,
-    request_id: Option<&RequestId>,
+/// Retry a job
+///
+/// Takes a job that is `partial` or `failed` up again, under the same id. What is stored stays; what is missing is fetched again
+/// for as long as the provider keeps it. To have it made again costs money, and is done only if asked for.
+#[utoipa::path(
+    post, path = "/v1/jobs/{job_id}/retry", operation_id = "retryJob", tag = "Jobs",
+    params(("job_id" = JobId, Path, description = "The job's id.")),
+    request_body = Option<RetryRequest>,
+    responses(
+        (status = 202, description = "The job is taken up again.", body = Job,
+            headers(("Location"), ("Retry-After"), ("ETag"))),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn retry_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    request: &Request,
+    OptionalJson(body): OptionalJson<RetryRequest>,
 ) -> Result<Response, Problem> {
-    let ended = &find_current(context, caller, job_id).await?.state;
+    let ended = &find_current(context, &caller, &job_id).await?.state;
     let job_id = &ended.job_id;
     let now = timestamp(SystemTime::now());
-    let start = start_of(ended, request.regenerate, now)?;
+    let start = start_of(ended, body.regenerate, now)?;
     let client = context.temporal.client()?;
     let admission = context.limits.open_jobs.admit(client, caller.tenant());
     let admission = admission.await?;
     let reuse = WorkflowIdReusePolicy::AllowDuplicate;
-    create::start(context, ended.clone(), start, reuse, request_id).await?;
+    create::start(context, ended.clone(), start, reuse, request.data()).await?;
     admission.keep();
     context.views.forget(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");

@@ -16,10 +16,10 @@ use moka::{Expiry, future::Cache};
 use sha2::{Digest, Sha256};
 
 use super::{
-    read::{self, Snapshot},
-    resource::JobResource,
+    load::{self, Snapshot},
+    resource,
 };
-use crate::{Context, json, metrics, problem::Problem};
+use crate::{context::Context, json, metrics, problem::Problem};
 
 /// How much the views that are kept may take, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -58,7 +58,7 @@ impl View {
         read_at: Instant,
     ) -> Result<Self, Problem> {
         let (state, progress) = (snapshot.state.clone(), snapshot.progress.clone());
-        let body = json::write(&JobResource::of(context, snapshot).await)?;
+        let body = json::write(&resource::present(context, snapshot).await)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
         Ok(Self {
             state,
@@ -159,7 +159,7 @@ fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc
     metrics::loaded();
     async move {
         let read_at = Instant::now();
-        View::read_at(context, read::read(context, job_id).await?, read_at)
+        View::read_at(context, load::load(context, job_id).await?, read_at)
             .await
             .map(Arc::new)
     }

@@ -16,8 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::view::View;
 use crate::{
-    Context,
     access::Caller,
+    context::Context,
     metrics::Held,
     prefer::Wait,
     problem::{Kind, Problem},

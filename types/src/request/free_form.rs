@@ -8,7 +8,15 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::Invalid;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type},
+    },
+};
+
+use crate::Invalid;
 
 /// Inputs for the model beside the named ones: at most 256 KiB as JSON, so that a job's history stays small, and nested 32
 /// times at most, as what carries them is nested itself and must be read back. What has a field of its own is not among them.
@@ -33,6 +41,17 @@ impl ModelInput {
         self.0.is_empty()
     }
 }
+
+impl PartialSchema for ModelInput {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
+        object
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .into()
+    }
+}
+
+impl ToSchema for ModelInput {}
 
 impl TryFrom<Map<String, Value>> for ModelInput {
     type Error = Invalid;
@@ -131,6 +150,18 @@ impl Metadata {
         self.0.is_empty()
     }
 }
+
+impl PartialSchema for Metadata {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
+        object
+            .max_properties(Some(Self::MAX_ENTRIES))
+            .additional_properties(Some(String::schema()))
+            .into()
+    }
+}
+
+impl ToSchema for Metadata {}
 
 impl TryFrom<BTreeMap<String, String>> for Metadata {
     type Error = Invalid;

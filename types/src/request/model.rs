@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Invalid;
+use crate::{Invalid, schema::text};
 
 /// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`; a version alone, 64 of
 /// `0-9 a-f`; or the name of a deployment of one's own at the provider, `deployments/owner/name`.
@@ -34,6 +34,11 @@ impl Model {
         }
     }
 }
+
+text!(
+    Model,
+    pattern = "^([0-9a-f]{64}|(deployments/)?[A-Za-z0-9._-]{1,64}/[A-Za-z0-9._-]{1,64}(:[A-Za-z0-9._-]{1,64})?)$"
+);
 
 impl TryFrom<String> for Model {
     type Error = Invalid;

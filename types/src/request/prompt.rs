@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Invalid;
+use crate::{Invalid, schema::text};
 
 /// What to make: 1 to 10,000 characters, not only white space.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,6 +30,8 @@ impl Prompt {
         excerpt
     }
 }
+
+text!(Prompt, min_length = 1, max_length = Self::MAX_CHARACTERS);
 
 impl TryFrom<String> for Prompt {
     type Error = Invalid;

@@ -5,8 +5,15 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Invalid;
-use crate::status::JobStatus;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ArrayBuilder, Schema},
+    },
+};
+
+use crate::{Invalid, schema::text, status::JobStatus};
 
 /// Where to tell: an absolute `http` or `https` URL of at most 2,048 characters, without a user name, a password or a
 /// fragment. Whether its address may be connected to is judged when it is.
@@ -23,6 +30,8 @@ impl WebhookUrl {
         &self.0
     }
 }
+
+text!(WebhookUrl, max_length = Self::MAX);
 
 impl TryFrom<String> for WebhookUrl {
     type Error = Invalid;
@@ -71,7 +80,7 @@ impl fmt::Debug for WebhookUrl {
 }
 
 /// What a caller can be told of: how a job ended.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 #[expect(
     missing_docs,
     reason = "each is named after the status that it tells of"
@@ -128,6 +137,17 @@ impl WebhookEvents {
         *self == Self::default()
     }
 }
+
+impl PartialSchema for WebhookEvents {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .items(WebhookEvent::schema())
+            .min_items(Some(1))
+            .into()
+    }
+}
+
+impl ToSchema for WebhookEvents {}
 
 impl Default for WebhookEvents {
     fn default() -> Self {

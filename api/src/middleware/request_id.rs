@@ -1,12 +1,14 @@
 //! `X-Request-Id`: taken from the caller or made here, and found again in the answer, in problems, in the log and in the memo
 //! of a workflow that the request started.
 
+use std::sync::Arc;
+
 use darkroom_telemetry::traces;
 use poem::{Endpoint, IntoResponse, Request, Response};
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
-use crate::problem::Problem;
+use crate::router::Methods;
 
 const HEADER: &str = "x-request-id";
 
@@ -34,16 +36,21 @@ impl RequestId {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
 }
 
-/// Answers through the endpoint, with the request's id throughout, within a span of that request.
-pub(crate) async fn identified<E: Endpoint>(
-    endpoint: &E,
-    route: &str,
+/// Gives a request its id, a span of its own, and the answer the id.
+pub(super) async fn identify<E: Endpoint>(
+    methods: Arc<Methods>,
+    next: Arc<E>,
     mut request: Request,
-) -> Response {
+) -> poem::Result<Response> {
     let id = RequestId::of(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = methods.route(&path);
     let span = tracing::info_span!(
         "request",
         otel.name = format!("{method} {route}"),
@@ -56,32 +63,11 @@ pub(crate) async fn identified<E: Endpoint>(
     );
     traces::continue_request(&span, request.headers());
     request.extensions_mut().insert(id.clone());
-    let mut response = with_problems(endpoint, request)
-        .instrument(span.clone())
-        .await;
+    let response = next.call(request).instrument(span.clone()).await?;
+    let mut response = response.into_response();
     span.record("http.response.status_code", response.status().as_u16());
     if let Ok(value) = id.as_str().parse() {
         response.headers_mut().insert(HEADER, value);
     }
-    response
-}
-
-/// Answers through the endpoint, and makes every error a problem.
-pub(crate) async fn with_problems<E: Endpoint>(endpoint: &E, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .map(|id| id.as_str().to_owned());
-    match endpoint.call(request).await {
-        Ok(response) => response.into_response(),
-        Err(error) => {
-            let problem = Problem::from(error).at(path);
-            match id {
-                Some(id) => problem.of_request(&id),
-                None => problem,
-            }
-            .into_response()
-        }
-    }
+    Ok(response)
 }

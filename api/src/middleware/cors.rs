@@ -1,44 +1,10 @@
-//! What every answer goes through on its way out: the headers that browsers go by, and cross-origin access for the origins
-//! that the operator names.
+//! Cross-origin access, for the origins that the operator names.
 
 use poem::{
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, Method},
     middleware::Cors,
 };
 use url::{Origin, Url};
-
-/// The headers of every answer that does not say otherwise: answers are data, of which nothing is to be run, shown in a
-/// frame, guessed at or kept by a proxy.
-pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
-
-impl Headers {
-    pub(crate) fn of(public_url: &Url) -> Self {
-        let mut headers = vec![
-            (header::CACHE_CONTROL, "private, no-cache"),
-            (
-                header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; frame-ancestors 'none'",
-            ),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-        ];
-        if public_url.scheme() == "https" {
-            headers.push((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
-        }
-        Self(
-            headers
-                .into_iter()
-                .map(|(name, value)| (name, HeaderValue::from_static(value)))
-                .collect(),
-        )
-    }
-
-    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.0 {
-            headers.entry(name).or_insert_with(|| value.clone());
-        }
-    }
-}
 
 /// Origins whose pages may call: exactly these.
 #[derive(Clone, Debug, Default)]

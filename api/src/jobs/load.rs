@@ -17,7 +17,7 @@ use temporalio_client::{
 
 use super::reconstruct::{has_started, pending, reconstruct, recorded};
 use crate::{
-    Context,
+    context::Context,
     problem::Problem,
     temporal::{self, Ending, history},
 };
@@ -46,18 +46,18 @@ impl Snapshot {
 }
 
 /// Reads a job.
-pub(super) async fn read(context: &Context, job_id: &JobId) -> Result<Snapshot, Problem> {
-    match Box::pin(read_once(context, job_id)).await? {
+pub(super) async fn load(context: &Context, job_id: &JobId) -> Result<Snapshot, Problem> {
+    match Box::pin(load_once(context, job_id)).await? {
         Some(snapshot) => Ok(snapshot),
         // It was taken up again just then.
-        None => Box::pin(read_once(context, job_id))
+        None => Box::pin(load_once(context, job_id))
             .await?
             .ok_or_else(temporal::away),
     }
 }
 
 /// Reads a job, unless it changes from one run to the next meanwhile.
-async fn read_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
+async fn load_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
     let handle: Handle = context
         .temporal
         .client()?

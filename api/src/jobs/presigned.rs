@@ -1,20 +1,13 @@
-//! `GET /v1/jobs/{id}/media/{index}`: leads to an output by a presigned URL.
+//! Presigned URLs, which lead to outputs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use darkroom_storage::PresignedUrl;
-use darkroom_workflows::job::MediaOutcome;
 use moka::future::Cache;
-use poem::{
-    Response,
-    http::{StatusCode, header},
-};
 use url::Url;
 
-use super::view::View;
 use crate::{
-    Context,
-    openapi::operation::{self, Content, Operation, Success},
+    context::Context,
     problem::{Kind, Problem},
 };
 
@@ -30,54 +23,6 @@ const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 
 /// How many URLs are kept: each takes more time to make than all the rest of a job.
 const MAX_KEPT: u64 = 10_000;
-
-/// Reading an output.
-pub(super) struct ReadMedia;
-
-impl Operation for ReadMedia {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 302,
-        description: "The output is there.",
-        content: Content::None,
-        headers: &[operation::LOCATION],
-    }];
-    const PROBLEMS: &'static [Kind] = &[
-        Kind::NotFound,
-        Kind::MediaNotStored,
-        Kind::StorageUnavailable,
-    ];
-}
-
-pub(super) async fn lead(context: &Context, view: &View, index: &str) -> Result<Response, Problem> {
-    let no_such = || Problem::not_found("output");
-    let index: u32 = index.parse().map_err(|_| no_such())?;
-    let media = view
-        .state
-        .media
-        .iter()
-        .find(|media| media.index == index)
-        .ok_or_else(no_such)?;
-    match &media.outcome {
-        MediaOutcome::Completed(stored) => {
-            let url = context.presigned.url(context, &stored.s3_key).await?;
-            let response = Response::builder()
-                .status(StatusCode::FOUND)
-                .header(header::LOCATION, url.as_str());
-            Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
-        }
-        MediaOutcome::Pending => {
-            Err(Problem::new(Kind::MediaNotStored, "the output is not stored yet").retry_after(1))
-        }
-        MediaOutcome::Failed { error, .. } => Err(Problem::new(
-            Kind::MediaNotStored,
-            format!("the output could not be stored: {}", error.detail),
-        )),
-        MediaOutcome::Canceled => Err(Problem::new(
-            Kind::MediaNotStored,
-            "the job was canceled before the output was stored",
-        )),
-    }
-}
 
 /// URLs that lead to outputs, for whoever has them.
 pub(crate) struct Presigned(Cache<(String, u64), PresignedUrl>);

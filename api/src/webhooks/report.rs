@@ -16,16 +16,20 @@ use darkroom_workflows::{
     webhook_secret::Signed,
 };
 use jiff::{SignedDuration, Timestamp};
-use poem::{Body, IntoResponse, Request, Response, http::StatusCode};
+use poem::{
+    Body, IntoResponse, Request, Response, handler,
+    http::StatusCode,
+    web::{Data, Path},
+};
 use temporalio_client::{
     WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowSignalOptions,
     errors::WorkflowInteractionError,
 };
 
 use crate::{
-    Context, jobs, json,
-    openapi::operation::{Content, Operation, Success},
-    problem::{Kind, Problem},
+    context::Context,
+    jobs, json,
+    problem::{Kind, Problem, problems},
     temporal,
 };
 
@@ -38,24 +42,24 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How many reports are read at a time.
 pub(crate) const MAX_REPORTS: usize = 8;
 
-/// Taking a report.
-pub(super) struct Report;
+problems!(Problems: Malformed, RequestTimeout, TooLarge);
 
-impl Operation for Report {
-    const SUCCESSES: &'static [Success] = &[Success {
-        status: 204,
-        description: "The report is taken.",
-        content: Content::None,
-        headers: &[],
-    }];
-    const PROBLEMS: &'static [Kind] = &[Kind::Malformed, Kind::RequestTimeout, Kind::TooLarge];
-}
-
-pub(super) async fn report(
-    context: &Arc<Context>,
+/// Take a report of Replicate's
+///
+/// For the provider: its own word that a prediction has ended, signed as Standard Webhooks has it.
+#[utoipa::path(
+    post, path = "/v1/webhooks/replicate/{job_id}/{submission_id}", operation_id = "reportPrediction", tag = "Webhooks",
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("submission_id" = String, Path, description = "Which submission of the job's the prediction came of."),
+    ),
+    responses((status = 204, description = "The report is taken."), Problems),
+)]
+#[handler]
+pub(crate) async fn report_prediction(
+    Data(context): Data<&Arc<Context>>,
+    Path((job_id, submission_id)): Path<(String, String)>,
     request: &Request,
-    job_id: &str,
-    submission_id: &str,
     body: Body,
 ) -> Result<Response, Problem> {
     let signed = Signed {

@@ -1,0 +1,113 @@
+//! `GET /v1/jobs/{id}/events`: the job in each of its states, as server-sent events.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+use std::{sync::Arc, time::Duration};
+
+use darkroom_types::{job_id::JobId, resource::JobEvent, status::JobStatus};
+use futures::{Stream, StreamExt, stream};
+use poem::{
+    IntoResponse, Request, Response, handler,
+    http::StatusCode,
+    web::{
+        Data, Path,
+        sse::{Event, SSE},
+    },
+};
+
+use super::{find, find_current, view::View, watch};
+use crate::{
+    access::Caller,
+    context::Context,
+    problem::{Problem, problems},
+};
+
+/// How often a stream shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
+
+/// Follow a job
+///
+/// Server-sent events: `event: job` with the job as `data` for each state that it is found in, from the present one on; the
+/// `id` is its `ETag`. Everybody who follows a job sees the same states in the same order; one that passes while the job is
+/// being read is not among them. Ends when the job does. An `EventSource` that was cut off goes on by itself.
+#[utoipa::path(
+    get, path = "/v1/jobs/{job_id}/events", operation_id = "followJob", tag = "Jobs",
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("Last-Event-ID" = Option<String>, Header,  nullable = false, description = "The `id` of the last event that you have: it is not repeated."),
+    ),
+    responses(
+        (status = 200, description = "The states of the job.", body = JobEvent, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended, and you have its last state."),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn follow_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let view = find(context, &caller, &job_id).await?;
+    // It may have been taken up again since.
+    let may_go_on = matches!(view.state.status, JobStatus::Partial | JobStatus::Failed);
+    let view = if may_go_on {
+        find_current(context, &caller, &job_id).await?
+    } else {
+        view
+    };
+    events(context, &caller, view, request.header("last-event-id"))
+}
+
+/// The states from the present one on, but for the one that the caller has.
+fn events(
+    context: &Arc<Context>,
+    caller: &Caller,
+    view: Arc<View>,
+    last_event_id: Option<&str>,
+) -> Result<Response, Problem> {
+    let is_known = last_event_id == Some(view.etag.as_str());
+    if view.has_ended() && is_known {
+        // This also keeps an `EventSource` from coming back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let changes = if view.has_ended() {
+        None
+    } else {
+        Some(changes(context, caller, &view)?)
+    };
+    let present = stream::iter((!is_known).then_some(view));
+    let shutdown = context.shutdown.clone();
+    let events = present
+        .chain(stream::iter(changes).flatten())
+        .map(|view| event(&view))
+        .take_until(async move { shutdown.cancelled().await });
+    Ok(SSE::new(events)
+        .keep_alive(HEARTBEAT)
+        .with_header("Cache-Control", "no-store")
+        .into_response())
+}
+
+fn changes(
+    context: &Arc<Context>,
+    caller: &Caller,
+    view: &Arc<View>,
+) -> Result<impl Stream<Item = Arc<View>> + Send + use<>, Problem> {
+    let follower = watch::follow(context, caller, view)?;
+    Ok(stream::unfold(follower, async |mut follower| {
+        follower.next().await.map(|view| (view, follower))
+    }))
+}
+
+fn event(view: &View) -> Event {
+    let JobEvent { id, event, data } = JobEvent {
+        id: view.etag.clone(),
+        event: "job".to_owned(),
+        // JSON that serde_json writes has no line breaks, and is UTF-8.
+        data: String::from_utf8_lossy(&view.body).into_owned(),
+    };
+    Event::message(data).event_type(event).id(id)
+}

@@ -1,0 +1,70 @@
+//! `GET /v1/jobs/{id}`: a job as it is, or as it is once it has changed.
+
+use std::sync::Arc;
+
+use darkroom_types::{job_id::JobId, resource::Job};
+use poem::{
+    Request, Response, handler,
+    http::{StatusCode, header},
+    web::{Data, Path},
+};
+
+use super::{
+    answer::{applied, describe, is_known},
+    find,
+    view::View,
+    watch,
+};
+use crate::{
+    access::Caller,
+    context::Context,
+    prefer::Wait,
+    problem::{Problem, problems},
+};
+
+problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
+
+/// Read a job
+///
+/// Answers whether workers are there or not: what could not be asked of one is marked `"stale": true`.
+#[utoipa::path(
+    get, path = "/v1/jobs/{job_id}", operation_id = "getJob", tag = "Jobs",
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the job as you know it: answers `304` while it is the same."),
+        ("Prefer" = Option<String>, Header,  nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to change."),
+    ),
+    responses(
+        (status = 200, description = "The job.", body = Job, headers(("ETag"), ("Retry-After"), ("Preference-Applied"))),
+        (status = 304, description = "The job is as you know it.", headers(("ETag"), ("Preference-Applied"))),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn get_job(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path(job_id): Path<String>,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let view = find(context, &caller, &job_id).await?;
+    let wait = Wait::of(request);
+    let known = request.header("if-none-match").unwrap_or_default();
+    let view = match wait {
+        Some(wait) if !view.has_ended() => {
+            let etag = view.etag.clone();
+            let is_news =
+                |view: &View| !is_known(known, view) && (!known.is_empty() || view.etag != etag);
+            watch::until(context, &caller, view, wait, is_news).await?
+        }
+        _ => view,
+    };
+    if is_known(known, &view) {
+        let response = Response::builder()
+            .status(StatusCode::NOT_MODIFIED)
+            .header(header::ETAG, &view.etag);
+        return Ok(applied(response, wait).finish());
+    }
+    Ok(applied(describe(&view, StatusCode::OK), wait).body(view.body.clone()))
+}

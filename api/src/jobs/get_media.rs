@@ -1,0 +1,72 @@
+//! `GET /v1/jobs/{id}/media/{index}`: leads to an output.
+
+use std::sync::Arc;
+
+use darkroom_types::job_id::JobId;
+use darkroom_workflows::job::MediaOutcome;
+use poem::{
+    Response, handler,
+    http::{StatusCode, header},
+    web::{Data, Path},
+};
+
+use super::find;
+use crate::{
+    access::Caller,
+    context::Context,
+    problem::{Kind, Problem, problems},
+};
+
+problems!(Problems: NotFound, MediaNotStored, StorageUnavailable);
+
+/// Read an output
+///
+/// Leads to the output by a URL that whoever has it can use for 45 minutes at least.
+#[utoipa::path(
+    get, path = "/v1/jobs/{job_id}/media/{index}", operation_id = "getMedia", tag = "Jobs",
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("index" = u32, Path, description = "The output's position among those of the job, from 0."),
+    ),
+    responses(
+        (status = 302, description = "The output is there.", headers(("Location"))),
+        Problems,
+    ),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn get_media(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path((job_id, index)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let view = find(context, &caller, &job_id).await?;
+    let no_such = || Problem::not_found("output");
+    let index: u32 = index.parse().map_err(|_| no_such())?;
+    let media = view
+        .state
+        .media
+        .iter()
+        .find(|media| media.index == index)
+        .ok_or_else(no_such)?;
+    match &media.outcome {
+        MediaOutcome::Completed(stored) => {
+            let url = context.presigned.url(context, &stored.s3_key).await?;
+            let response = Response::builder()
+                .status(StatusCode::FOUND)
+                .header(header::LOCATION, url.as_str());
+            Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
+        }
+        MediaOutcome::Pending => {
+            Err(Problem::new(Kind::MediaNotStored, "the output is not stored yet").retry_after(1))
+        }
+        MediaOutcome::Failed { error, .. } => Err(Problem::new(
+            Kind::MediaNotStored,
+            format!("the output could not be stored: {}", error.detail),
+        )),
+        MediaOutcome::Canceled => Err(Problem::new(
+            Kind::MediaNotStored,
+            "the job was canceled before the output was stored",
+        )),
+    }
+}

@@ -1,0 +1,32 @@
+//! Counting what was answered: by method, route and status.
+
+use std::{sync::Arc, time::Instant};
+
+use poem::{Endpoint, IntoResponse, Request, Response, http::Method};
+
+use crate::{metrics, router::Methods};
+
+/// Counts the answer, and how long it took.
+pub(super) async fn count<E: Endpoint>(
+    methods: Arc<Methods>,
+    next: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    let route = methods.route(request.uri().path()).to_owned();
+    let (method, began) = (name(request.method()), Instant::now());
+    let response = next.call(request).await?.into_response();
+    metrics::answered(method, route, response.status().as_u16(), began.elapsed());
+    Ok(response)
+}
+
+/// An unknown method is called `other`: whoever calls could make up any number of them.
+fn name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,18 @@
+//! Errors as callers see them: from here outwards there are answers only.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, IntoResponse, Request, Response};
+
+use super::request_id::RequestId;
+use crate::problem::Problem;
+
+/// Makes every error a problem that names its request.
+pub(super) async fn answer<E: Endpoint>(next: Arc<E>, request: Request) -> poem::Result<Response> {
+    let path = request.uri().path().to_owned();
+    let id = request.extensions().get::<RequestId>().cloned();
+    Ok(match next.call(request).await {
+        Ok(response) => response.into_response(),
+        Err(error) => Problem::from(error).of_request(path, id).into_response(),
+    })
+}

@@ -1,0 +1,194 @@
+//! The description of the api, made of its routes and of the types that it works with.
+
+use darkroom_types::{
+    problem::{Kind, Problem},
+    request::{IdempotencyKey, PageSize},
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        OpenApi as Document, PathItem, RefOr,
+        path::Operation,
+        schema::Schema,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::{health, jobs, webhooks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Darkroom",
+        license(name = "Apache-2.0", url = "https://www.apache.org/licenses/LICENSE-2.0"),
+    ),
+    tags(
+        (name = "Jobs", description = "A request names a model and a prompt; a job makes it so, and keeps what came of it."),
+        (name = "Webhooks", description = "Being told how a job ended, instead of asking. Messages are signed as \
+            [Standard Webhooks](https://www.standardwebhooks.com) has it, and tried again for three days."),
+        (name = "Operations", description = "For those who run it."),
+    ),
+    paths(
+        jobs::create::create_job,
+        jobs::list::list_jobs,
+        jobs::get::get_job,
+        jobs::delete::delete_job,
+        jobs::follow::follow_job,
+        jobs::cancel::cancel_job,
+        jobs::retry::retry_job,
+        jobs::list_media::list_media,
+        jobs::get_media::get_media,
+        webhooks::list::list_webhooks,
+        webhooks::redeliver::redeliver_webhook,
+        webhooks::secret::get_webhook_secret,
+        webhooks::report::report_prediction,
+        health::get_health,
+        health::get_readiness,
+        health::get_metrics,
+    ),
+    // Those that only parameters and problems are of.
+    components(schemas(IdempotencyKey, PageSize, Problem)),
+    modifiers(&ApiKey, &Headers, &Complete),
+)]
+struct Described;
+
+/// The document, without the server that it is of.
+pub(crate) fn document() -> Document {
+    let mut document = Described::openapi();
+    document.info.description = Some(description());
+    document
+}
+
+/// What comes before the routes: words, and a table of the problems.
+fn description() -> String {
+    let line = |kind: &Kind| {
+        format!(
+            "| `{}` | {} | {} |",
+            kind.uri(),
+            kind.status(),
+            kind.title()
+        )
+    };
+    let kinds: Vec<String> = Kind::ALL.iter().map(line).collect();
+    let (text, kinds) = (include_str!("description.md"), kinds.join("\n"));
+    format!("{text}\n## Problems\n\n| type | status | |\n|---|---|---|\n{kinds}\n")
+}
+
+/// How callers say who they are.
+struct ApiKey;
+
+impl Modify for ApiKey {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key, where the operator has given out any."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// What headers of answers mean, wherever they come.
+struct Headers;
+
+const HEADERS: [(&str, &str); 5] = [
+    ("ETag", "Changes with the job; for `If-None-Match`."),
+    (
+        "Idempotent-Replayed",
+        "`true` if the job had been asked for before with this `Idempotency-Key`.",
+    ),
+    ("Location", "Where to look next."),
+    (
+        "Preference-Applied",
+        "What was made of `Prefer`, such as `wait=30`.",
+    ),
+    (
+        "Retry-After",
+        "After how many seconds another look is worth it.",
+    ),
+];
+
+impl Modify for Headers {
+    fn modify(&self, document: &mut Document) {
+        let operations = document.paths.paths.values_mut().flat_map(operations);
+        let responses = operations.flat_map(|operation| operation.responses.responses.values_mut());
+        for response in responses {
+            let RefOr::T(response) = response else {
+                continue;
+            };
+            for (name, header) in &mut response.headers {
+                let described = HEADERS.iter().find(|(known, _)| known == name);
+                if let RefOr::T(header) = header {
+                    header.description = described.map(|(_, meaning)| (*meaning).to_owned());
+                }
+            }
+        }
+    }
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut path.get, &mut path.post, &mut path.delete]
+        .into_iter()
+        .filter_map(Option::as_mut)
+}
+
+/// Says of resources that every field is always there. Of what has fields that may be absent, those are told by their defaults.
+struct Complete;
+
+/// What may lack fields: what callers send, and problems.
+const MAY_LACK: [&str; 3] = ["JobRequest", "RetryRequest", "Problem"];
+
+impl Modify for Complete {
+    fn modify(&self, document: &mut Document) {
+        let schemas = &mut document.components.get_or_insert_default().schemas;
+        for (name, schema) in schemas {
+            if let RefOr::T(Schema::Object(object)) = schema
+                && !MAY_LACK.contains(&name.as_str())
+            {
+                object.required = object.properties.keys().cloned().collect();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn what_is_referred_to_is_there() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut places = vec![&document];
+        let mut references = 0;
+        while let Some(place) = places.pop() {
+            if let Some(reference) = place["$ref"].as_str() {
+                let target = reference.trim_start_matches('#');
+                assert!(document.pointer(target).is_some(), "{reference}");
+                references += 1;
+            }
+            match place {
+                Value::Array(values) => places.extend(values),
+                Value::Object(map) => places.extend(map.values()),
+                _ => {}
+            }
+        }
+        assert!(references > 100, "{references}");
+    }
+
+    #[test]
+    fn the_document_is_as_it_was_last_seen() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+        let document = document().to_pretty_json().unwrap() + "\n";
+        if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            fs::write(&path, &document).unwrap();
+        }
+        let seen = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            seen == document,
+            "api/openapi.json is not the document; look at what INSTA_UPDATE=always makes of it"
+        );
+    }
+}

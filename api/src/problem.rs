@@ -1,0 +1,172 @@
+//! Errors over HTTP: every error leaves through here, so that callers see one shape.
+
+use std::collections::BTreeMap;
+
+pub(crate) use darkroom_types::problem::Kind;
+use darkroom_types::problem::{self, FieldError};
+use poem::{
+    IntoResponse, Response,
+    error::{CorsError, ParsePathError, ResponseError},
+    http::StatusCode,
+};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
+
+use crate::middleware::request_id::RequestId;
+
+/// A problem, and when to try again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", .body.detail)]
+pub(crate) struct Problem {
+    body: Box<problem::Problem>,
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of this kind, in words for the caller.
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            body: Box::new(problem::Problem::new(kind, detail)),
+            retry_after: None,
+        }
+    }
+
+    /// Which kind it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.body.kind
+    }
+
+    /// A fault of ours, of which a caller learns nothing more; the log has it.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            Kind::Internal,
+            "the request failed for a reason that is not yours; the log has the particulars",
+        )
+    }
+
+    /// The store does not answer.
+    pub(crate) fn storage_unavailable() -> Self {
+        let detail = "the store cannot be read; try again";
+        Self::new(Kind::StorageUnavailable, detail).retry_after(2)
+    }
+
+    /// No such thing.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("there is no such {what}"))
+    }
+
+    /// A page of an origin that may not call.
+    pub(crate) fn origin_not_allowed() -> Self {
+        Self::new(
+            Kind::OriginNotAllowed,
+            "the operator has not named the origin of this page (DARKROOM_CORS_ORIGINS)",
+        )
+    }
+
+    /// The problem lies at this place of the body.
+    pub(crate) fn with_field(mut self, pointer: String, detail: String) -> Self {
+        self.body.errors.push(FieldError { pointer, detail });
+        self
+    }
+
+    /// Try again after this many seconds.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The request that met it: its path, and its id if it has one already.
+    pub(crate) fn of_request(mut self, path: String, id: Option<RequestId>) -> Self {
+        self.body.instance = Some(path);
+        self.body.request_id = id.map(RequestId::into_string);
+        self
+    }
+}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let response = Response::builder()
+            .status(self.status())
+            .content_type("application/problem+json");
+        let response = match self.retry_after {
+            Some(seconds) => response.header("Retry-After", seconds),
+            None => response,
+        };
+        let response = match self.body.kind {
+            Kind::Unauthenticated => response.header("WWW-Authenticate", "Bearer"),
+            _ => response,
+        };
+        // Strings and numbers are always JSON.
+        response.body(serde_json::to_string(&self.body).unwrap_or_default())
+    }
+}
+
+/// Whatever a handler or the framework fails with.
+impl From<poem::Error> for Problem {
+    fn from(error: poem::Error) -> Self {
+        let status = error.status();
+        match error.downcast::<Self>() {
+            Ok(problem) => problem,
+            Err(_) if status == StatusCode::NOT_FOUND => Self::not_found("path"),
+            Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(Kind::MethodNotAllowed, "this path does not know the method")
+            }
+            Err(error) if error.is::<CorsError>() => Self::origin_not_allowed(),
+            Err(error) if error.is::<ParsePathError>() => Self::not_found("path"),
+            Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),
+            Err(error) => {
+                tracing::error!(%error, "a request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// The problems that any operation with a caller may meet.
+const COMMON: [Kind; 5] = [
+    Kind::InvalidParameter,
+    Kind::Unauthenticated,
+    Kind::RateLimited,
+    Kind::Internal,
+    Kind::TemporalUnavailable,
+];
+
+/// Describes the problems that an operation may meet, beside those that any may.
+pub(crate) fn responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Described>> {
+    let mut lines: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for kind in COMMON.iter().chain(kinds) {
+        let line = format!("`{}`: {}.", kind.uri(), kind.title());
+        lines.entry(kind.status()).or_default().push(line);
+    }
+    let described = lines.into_iter().map(|(status, lines)| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new()
+            .description(lines.join("\n\n"))
+            .content("application/problem+json", content.build());
+        (status.to_string(), response.build().into())
+    });
+    described.collect()
+}
+
+/// A name for the problems that an operation may meet, for its description.
+macro_rules! problems {
+    ($name:ident: $($kind:ident),* $(,)?) => {
+        struct $name;
+
+        impl ::utoipa::IntoResponses for $name {
+            fn responses() -> ::std::collections::BTreeMap<
+                String,
+                ::utoipa::openapi::RefOr<::utoipa::openapi::Response>,
+            > {
+                $crate::problem::responses(&[$($crate::problem::Kind::$kind),*])
+            }
+        }
+    };
+}
+
+pub(crate) use problems;

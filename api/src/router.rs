@@ -1,0 +1,168 @@
+//! Which path leads where: the routes, as the description has them.
+
+use std::str::Split;
+
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Route, get, post};
+use utoipa::openapi::OpenApi;
+
+use crate::{docs, health, jobs, webhooks};
+
+/// All routes, and the paths that they have, written as the description writes them.
+pub(crate) struct Router {
+    pub(crate) routes: Route,
+    paths: Vec<&'static str>,
+}
+
+/// All routes.
+pub(crate) fn router(document: &OpenApi) -> Router {
+    Router::new()
+        .at(
+            "/v1/jobs",
+            post(jobs::create::create_job).get(jobs::list::list_jobs),
+        )
+        .at(
+            "/v1/jobs/{job_id}",
+            get(jobs::get::get_job).delete(jobs::delete::delete_job),
+        )
+        .at("/v1/jobs/{job_id}/events", get(jobs::follow::follow_job))
+        .at("/v1/jobs/{job_id}/cancel", post(jobs::cancel::cancel_job))
+        .at("/v1/jobs/{job_id}/retry", post(jobs::retry::retry_job))
+        .at("/v1/jobs/{job_id}/media", get(jobs::list_media::list_media))
+        .at(
+            "/v1/jobs/{job_id}/media/{index}",
+            get(jobs::get_media::get_media),
+        )
+        .at(
+            "/v1/jobs/{job_id}/webhooks",
+            get(webhooks::list::list_webhooks).post(webhooks::redeliver::redeliver_webhook),
+        )
+        .at(
+            "/v1/webhooks/secret",
+            get(webhooks::secret::get_webhook_secret),
+        )
+        .at(
+            "/v1/webhooks/replicate/{job_id}/{submission_id}",
+            post(webhooks::report::report_prediction),
+        )
+        .at("/healthz", get(health::get_health))
+        .at("/readyz", get(health::get_readiness))
+        .at("/metrics", get(health::get_metrics))
+        .at("/", get(docs::begin))
+        .at("/docs", get(docs::begin))
+        .at("/docs/*file", get(docs::file))
+        .at("/openapi.json", get(docs::document(document)))
+}
+
+impl Router {
+    fn new() -> Self {
+        Self {
+            routes: Route::new(),
+            paths: Vec::new(),
+        }
+    }
+
+    fn at<E>(mut self, path: &'static str, endpoint: E) -> Self
+    where
+        E: IntoEndpoint,
+        E::Endpoint: Endpoint + 'static,
+        <E::Endpoint as Endpoint>::Output: IntoResponse,
+    {
+        self.paths.push(path);
+        let pattern = path.replace('{', ":").replace('}', "");
+        self.routes = self.routes.at(pattern, endpoint);
+        self
+    }
+}
+
+/// The paths that there are, and which methods each knows.
+pub(crate) struct Methods(Vec<(String, String)>);
+
+/// Paths that are no part of the description: what shows it.
+const UNDESCRIBED: [&str; 4] = ["/", "/docs", "/docs/*file", "/openapi.json"];
+
+impl Methods {
+    pub(crate) fn of(document: &OpenApi) -> Self {
+        let described = document.paths.paths.iter().map(|(path, item)| {
+            let methods = [
+                // Whatever can be got has a head.
+                ("GET, HEAD", &item.get),
+                ("POST", &item.post),
+                ("DELETE", &item.delete),
+            ];
+            let known = methods
+                .into_iter()
+                .filter(|(_, operation)| operation.is_some());
+            let names: Vec<_> = known.map(|(name, _)| name).collect();
+            (path.clone(), names.join(", "))
+        });
+        let others = UNDESCRIBED.map(|path| (path.to_owned(), "GET, HEAD".to_owned()));
+        Self(described.chain(others).collect())
+    }
+
+    /// What to say in `Allow` of a path.
+    pub(crate) fn allowed(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(_, methods)| methods.as_str())
+    }
+
+    /// The path as it is described; `other` if it is not: whoever calls could make up any number of them.
+    pub(crate) fn route(&self, path: &str) -> &str {
+        self.find(path).map_or("other", |(route, _)| route.as_str())
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, String)> {
+        let is_like = |pattern: &str| {
+            let (pattern, path) = (segments(pattern), segments(path));
+            pattern.clone().count() == path.clone().count()
+                && pattern
+                    .zip(path)
+                    .all(|(expected, part)| expected.starts_with(['{', '*']) || expected == part)
+        };
+        self.0.iter().find(|(pattern, _)| is_like(pattern))
+    }
+}
+
+fn segments(path: &str) -> Split<'_, char> {
+    path.trim_end_matches('/').split('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use poem::{Request, http::Method};
+
+    use super::*;
+    use crate::openapi;
+
+    #[test]
+    fn what_is_described_is_routed_and_what_is_routed_is_described() {
+        let document = openapi::document();
+        let described = document.paths.paths.keys().map(String::as_str);
+        let described: BTreeSet<_> = described.chain(UNDESCRIBED).collect();
+        let routed = router(&document).paths.into_iter().collect();
+        assert_eq!(described, routed);
+    }
+
+    #[tokio::test]
+    async fn a_path_knows_the_methods_that_are_described() {
+        let document = openapi::document();
+        let (router, methods) = (router(&document), Methods::of(&document));
+        for path in &router.paths {
+            let allowed = methods.allowed(path).unwrap();
+            for method in [
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ] {
+                let request = Request::builder().method(method.clone()).uri_str(*path);
+                // Without a context, whatever is routed fails in its own way.
+                let answer = router.routes.call(request.finish()).await;
+                let is_routed = !matches!(answer, Err(error) if error.status() == 405);
+                let is_described = allowed.split(", ").any(|name| name == method.as_str());
+                assert_eq!(is_routed, is_described, "{method} {path}");
+            }
+        }
+    }
+}

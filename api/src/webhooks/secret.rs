@@ -1,0 +1,50 @@
+//! `GET /v1/webhooks/secret`: what signs webhooks to a caller.
+
+use std::sync::Arc;
+
+use darkroom_types::resource::WebhookSecret;
+use darkroom_workflows::tenant::Tenant;
+use poem::{
+    Response, handler,
+    http::{HeaderValue, StatusCode, header},
+    web::Data,
+};
+
+use crate::{
+    access::Caller,
+    context::Context,
+    json,
+    problem::{Kind, Problem, problems},
+};
+
+problems!(Problems: NoWebhook);
+
+/// Read the secret of webhooks
+///
+/// What signs webhooks to you, for the Standard Webhooks library of your language. Each tenant has one of its own.
+#[utoipa::path(
+    get, path = "/v1/webhooks/secret", operation_id = "getWebhookSecret", tag = "Webhooks",
+    responses((status = 200, description = "The secret.", body = WebhookSecret), Problems),
+    security(("api_key" = [])),
+)]
+#[handler]
+#[expect(clippy::needless_pass_by_value, reason = "extractors yield values")]
+pub(crate) fn get_webhook_secret(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    let secret = context.webhook_secret.as_ref().ok_or_else(|| {
+        let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
+        Problem::new(Kind::NoWebhook, detail)
+    })?;
+    let secret = secret.of(caller.tenant().map(Tenant::as_str));
+    let body = WebhookSecret {
+        key: secret.to_text(),
+    };
+    let mut response = json::answer(StatusCode::OK, &body)?;
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
+}

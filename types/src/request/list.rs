@@ -1,0 +1,78 @@
+//! How lists are asked for: the parameters of their queries.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use utoipa::IntoParams;
+
+use super::Model;
+use crate::{bounded::bounded, status::JobStatus};
+
+bounded! {
+    /// How many at a time.
+    PageSize(u8) 1..=100
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
+#[into_params(parameter_in = Query)]
+pub struct ListJobs {
+    /// Only jobs that stand so. Jobs that no worker has taken up yet count as `processing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<JobStatus>,
+    /// Only jobs of this model: exactly as it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Only jobs that were created at this time (RFC 3339) or later.
+    #[serde(
+        default,
+        deserialize_with = "time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub created_after: Option<Timestamp>,
+    /// Only jobs that were created before this time.
+    #[serde(
+        default,
+        deserialize_with = "time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub created_before: Option<Timestamp>,
+    /// How many at a time: 20 if not said.
+    #[serde(
+        default,
+        deserialize_with = "page_size",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub limit: Option<PageSize>,
+    /// Where to go on: `next_cursor` of the page before, with the same filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Which outputs of a job to list.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
+#[into_params(parameter_in = Query)]
+pub struct ListMedia {
+    /// How many at a time: 100 if not said.
+    #[serde(
+        default,
+        deserialize_with = "page_size",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub limit: Option<PageSize>,
+    /// Where to go on: `next_cursor` of the page before, or the job's `media_next_cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// The parser's own words speak of its insides.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = text.parse().map(Some);
+    time.map_err(|_| D::Error::custom("must be a time such as 2026-11-24T10:00:00Z"))
+}
+
+/// In a query, numbers are text.
+fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PageSize>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
+}

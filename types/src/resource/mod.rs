@@ -1,0 +1,17 @@
+//! What a caller gets. Every field of a resource is always there, `null` where there is nothing to say.
+
+mod deletion;
+mod health;
+mod job;
+mod list;
+mod media;
+mod webhook;
+
+pub use self::{
+    deletion::Deletion,
+    health::{Checks, Health, Readiness},
+    job::{Job, JobEvent, Links, Provider},
+    list::{JobPage, JobSummary, SummaryLinks},
+    media::{Media, MediaCounts, MediaPage},
+    webhook::{DeliveryAttempt, DeliveryStatus, WebhookDeliveries, WebhookDelivery, WebhookSecret},
+};

@@ -1,0 +1,37 @@
+//! The examples of the description are of their types, whole.
+
+use darkroom_types::{
+    problem::Problem,
+    request::{JobRequest, RetryRequest},
+    resource::{
+        Deletion, Health, Job, JobEvent, JobPage, MediaPage, Readiness, WebhookDeliveries,
+        WebhookDelivery, WebhookSecret,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+fn read<T: DeserializeOwned + Serialize>(text: &str) -> serde_json::Result<()> {
+    let example: Value = serde_json::from_str(text)?;
+    let value: T = serde_json::from_value(example.clone())?;
+    assert_eq!(serde_json::to_value(&value)?, example);
+    Ok(())
+}
+
+#[test]
+fn examples_are_of_their_types() -> serde_json::Result<()> {
+    read::<Deletion>(include_str!("../examples/deletion.json"))?;
+    read::<Health>(include_str!("../examples/health.json"))?;
+    read::<Job>(include_str!("../examples/job.json"))?;
+    read::<JobEvent>(include_str!("../examples/job_event.json"))?;
+    read::<JobPage>(include_str!("../examples/job_page.json"))?;
+    read::<JobRequest>(include_str!("../examples/job_request.json"))?;
+    read::<MediaPage>(include_str!("../examples/media_page.json"))?;
+    read::<Problem>(include_str!("../examples/problem.json"))?;
+    read::<Readiness>(include_str!("../examples/readiness.json"))?;
+    read::<RetryRequest>(include_str!("../examples/retry_request.json"))?;
+    read::<WebhookDeliveries>(include_str!("../examples/webhook_deliveries.json"))?;
+    read::<WebhookDelivery>(include_str!("../examples/webhook_delivery.json"))?;
+    read::<WebhookSecret>(include_str!("../examples/webhook_secret.json"))?;
+    Ok(())
+}
