@@ -169,7 +169,10 @@ impl Stack {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub async fn spawn_another_api(&self) -> Result<(Process, SocketAddr)> {
+    pub async fn spawn_another_api(
+        &self,
+        variables: &[(&'static str, String)],
+    ) -> Result<(Process, SocketAddr)> {
         let mut options = Options {
             usual_ports: false,
             ..self.options.clone()
@@ -179,6 +182,7 @@ impl Stack {
         options
             .variables
             .push(("DARKROOM_PUBLIC_URL", self.api_url()));
+        options.variables.extend_from_slice(variables);
         let process = environment::spawn("another-api", "api", &self.variables(address), &options)?;
         until_ready(
             "another api that is ready",

@@ -13,7 +13,7 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use temporalio_client::{
     ClientInterceptor, Next, StartWorkflowInput, StartWorkflowOutput, errors::WorkflowStartError,
 };
-use temporalio_common::protos::temporal::api::common::v1::Payload;
+use temporalio_common::protos::temporal::api::common::v1::{Header, Payload};
 use tracing::{Span, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, Registry, filter::Targets};
@@ -124,6 +124,15 @@ impl ClientInterceptor for Carrying {
         }
         next.run(input)
     }
+}
+
+/// The header that the interceptor of [`on_start`] adds, for whoever starts a workflow past it.
+#[must_use]
+pub fn header() -> Option<Header> {
+    let payload = carried(&Span::current().context())?;
+    Some(Header {
+        fields: HashMap::from([(HEADER.to_owned(), payload)]),
+    })
 }
 
 fn carried(context: &Context) -> Option<Payload> {

@@ -1,9 +1,13 @@
 //! What a retry pays for: nothing, unless it is asked to.
 
-use reqwest::StatusCode;
+use futures::future::{join, join_all};
+use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, bought, endless, job, problem_of, shared, until};
+use crate::{
+    harness::{Api, bought, endless, job, problem_of, shared, until},
+    rpc_gate::{Held, Rpc, RpcGate},
+};
 
 #[tokio::test]
 async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
@@ -107,6 +111,112 @@ async fn a_running_job_is_not_retried() {
     );
     api.act(&id, "cancel").await;
     api.ended(&id).await;
+}
+
+/// A retry with a key, or without.
+async fn retry(api: &Api, id: &str, key: Option<&str>, body: &Value) -> Response {
+    let url = format!("{}/v1/jobs/{id}/retry", api.url);
+    let mut request = api.http.post(url).json(body);
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
+    let api = Api::of(shared());
+    let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
+    let id = failed["job_id"].as_str().unwrap();
+    let again = &json!({"regenerate": true});
+    // At the same time: whichever is first, all are told of one run.
+    let retries = (0..10).map(|_| retry(&api, id, Some("again"), again));
+    for answer in join_all(retries).await {
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+    let ended = api.ended(id).await;
+    assert_eq!(ended["retry_count"], 1);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
+
+    // After its end, and after that of a later one.
+    let replayed = retry(&api, id, Some("again"), again).await;
+    assert_eq!(
+        (
+            replayed.status(),
+            &replayed.headers()["idempotent-replayed"]
+        ),
+        (StatusCode::OK, &HeaderValue::from_static("true"))
+    );
+    assert_eq!(replayed.json::<Value>().await.unwrap(), ended);
+    let further = retry(&api, id, Some("further"), again).await;
+    assert_eq!(further.status(), StatusCode::ACCEPTED);
+    assert_eq!(api.ended(id).await["retry_count"], 2);
+    let replayed = retry(&api, id, Some("again"), again).await;
+    assert_eq!(replayed.status(), StatusCode::OK);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 3);
+    assert_eq!(
+        problem_of(retry(&api, id, Some("again"), &json!({})).await).await,
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-mismatch".to_owned()
+        )
+    );
+}
+
+#[tokio::test]
+async fn of_retries_without_a_key_one_is_accepted() {
+    let api = Api::of(shared());
+    let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
+    let id = failed["job_id"].as_str().unwrap();
+    let again = &json!({"regenerate": true});
+    let answers = join_all((0..10).map(|_| retry(&api, id, None, again))).await;
+    let statuses: Vec<_> = answers.iter().map(Response::status).collect();
+    let accepted = statuses
+        .iter()
+        .filter(|status| **status == StatusCode::ACCEPTED);
+    let refused = statuses
+        .iter()
+        .filter(|status| **status == StatusCode::CONFLICT);
+    assert_eq!((accepted.count(), refused.count()), (1, 9), "{statuses:?}");
+    assert_eq!(api.ended(id).await["retry_count"], 1);
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
+}
+
+/// The one that is slower follows a run that is not the latest any more.
+#[tokio::test]
+async fn a_retry_that_is_overtaken_starts_nothing() {
+    let api = Api::of(shared());
+    let gate = RpcGate::start(&shared().temporal.address).await;
+    let through = [("TEMPORAL_ADDRESS", gate.address.clone())];
+    let slow = shared().spawn_another_api(&through).await.unwrap();
+    let (_process, address) = slow;
+    let slow = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
+    let again = &json!({"regenerate": true});
+    for key in [None, Some("overtaken")] {
+        let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
+        let id = failed["job_id"].as_str().unwrap();
+        gate.hold(id, Rpc::Starts, Held::Request);
+        let overtaking = async {
+            until("a start that is held", async || {
+                gate.is_held(id).then_some(())
+            })
+            .await;
+            let first = retry(&api, id, None, again).await;
+            assert_eq!(first.status(), StatusCode::ACCEPTED);
+            assert_eq!(api.ended(id).await["retry_count"], 1);
+            gate.open();
+        };
+        let (overtaken, ()) = join(retry(&slow, id, key, again), overtaking).await;
+        assert_eq!(
+            problem_of(overtaken).await,
+            (StatusCode::CONFLICT, "not-ended".to_owned())
+        );
+        assert_eq!(api.ended(id).await["retry_count"], 1);
+        assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
+    }
 }
 
 /// As axios, `curl -H` and generated clients send it.

@@ -1,4 +1,4 @@
-//! A gate between a worker and Temporal that holds the calls of one job where it is told to: before they reach the server, or
+//! A gate between a process and Temporal that holds the calls of one job where it is told to: before they reach the server, or
 //! on the way back.
 
 use std::{
@@ -22,13 +22,15 @@ use tokio::{
     sync::watch,
 };
 
-/// Which call of an activity.
+/// Which call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rpc {
-    /// It records these words.
+    /// An activity records these words.
     Records(&'static str),
-    /// It tells its result.
+    /// An activity tells its result.
     Completes,
+    /// A run of the job's workflow is started.
+    Starts,
 }
 
 /// Where it is held.
@@ -158,6 +160,7 @@ impl RpcGate {
                         path.ends_with("/RecordActivityTaskHeartbeat") && says(words)
                     }
                     Rpc::Completes => path.ends_with("/RespondActivityTaskCompleted"),
+                    Rpc::Starts => path.ends_with("/StartWorkflowExecution"),
                 }
         })?;
         plan.is_reached = true;

@@ -5,6 +5,7 @@ mod doubt;
 mod index;
 mod media;
 mod prediction;
+mod retry;
 mod tombstone;
 
 use std::{
@@ -26,6 +27,7 @@ pub use self::{
     index::{INDEX, IndexEntry, InvalidIndexKey},
     media::{Media, MediaFacts, MediaOutcome, StoredMedia},
     prediction::{PredictionRef, ProviderState},
+    retry::{Retries, Retry},
     tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
 };
 use crate::{
@@ -68,6 +70,9 @@ pub struct JobState {
     /// How often the job was tried again as a whole.
     #[serde(default)]
     pub retry_count: u32,
+    /// What began its runs but the first.
+    #[serde(default, skip_serializing_if = "Retries::is_empty")]
+    pub retries: Retries,
     /// When the job was accepted.
     pub created_at: Timestamp,
     /// When this state last changed.
@@ -107,6 +112,7 @@ impl JobState {
             provider: None,
             error: None,
             retry_count: 0,
+            retries: Retries::default(),
             created_at: at,
             updated_at: at,
             started_at: None,

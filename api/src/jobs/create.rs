@@ -1,29 +1,23 @@
 //! `POST /v1/jobs`: accepts a request by starting its workflow. The start is the only write: there is no other database.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_types::resource::Job;
 use darkroom_workflows::{
-    MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
-    job::{JobId, JobState, JobStatus, Tombstone, timestamp},
+    job::{JobId, JobState, timestamp},
     media_generation::Start,
     request::{IdempotencyKey, JobRequest, Prompt},
-    search_attributes::{JOB_STATUS, MODEL, TENANT},
-    tenant::Tenant,
 };
 use poem::{Request, Response, handler, http::header, web::Data};
-use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
-use temporalio_common::{MemoValues, Priority, search_attributes::SearchAttributes};
 use uuid::Uuid;
 
 use super::{
+    Run,
     answer::{accepted_or_ended, applied, describe},
     delete, idempotency, job_id,
     load::{self, Snapshot},
+    start,
     view::View,
     watch,
 };
@@ -35,7 +29,6 @@ use crate::{
     middleware::request_id::RequestId,
     prefer::Wait,
     problem::{Kind, Problem, problems},
-    temporal,
 };
 
 problems!(
@@ -51,7 +44,7 @@ problems!(
 #[utoipa::path(
     post, path = "/v1/jobs", operation_id = "createJob", tag = "Jobs",
     params(
-        ("Idempotency-Key" = Option<IdempotencyKey>, Header,  nullable = false, description = "A name of your own for this request: 1 to 255 visible ASCII characters."),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A name of your own for this request: 1 to 255 visible ASCII characters."),
         ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to end; `wait` alone, for 60."),
     ),
     request_body = JobRequest,
@@ -176,8 +169,7 @@ async fn accept(
     let mut state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
     state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;
-    let reuse = WorkflowIdReusePolicy::RejectDuplicate;
-    start(context, state.clone(), Start::New, reuse, request_id).await?;
+    start(context, state.clone(), Start::New, Run::First, request_id).await?;
     admission.keep();
     tracing::info!(%job_id, "job accepted");
     tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "asked for");
@@ -185,77 +177,4 @@ async fn accept(
     View::of(context, Snapshot::fresh(state))
         .await
         .map(Arc::new)
-}
-
-/// Tenants take turns, and whatever a job has done is dispatched by its own.
-fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priority {
-    Priority::builder()
-        .priority_key(u32::from(request.priority.get()))
-        .maybe_fairness_key(tenant.map(Tenant::as_str))
-        .build()
-}
-
-/// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
-const TASK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Starts a run of a job's workflow.
-pub(crate) async fn start(
-    context: &Context,
-    job: JobState,
-    start: Start,
-    reuse: WorkflowIdReusePolicy,
-    request_id: Option<&RequestId>,
-) -> Result<(), Problem> {
-    let JobState {
-        job_id,
-        tenant,
-        request,
-        ..
-    } = &job;
-    // What is being deleted is not taken up again.
-    if reuse == WorkflowIdReusePolicy::AllowDuplicate
-        && delete::tombstone(context, job_id).await? == Some(Tombstone::Deleted)
-    {
-        return Err(Problem::not_found("job"));
-    }
-    let mut attributes = vec![
-        JOB_STATUS.value_set(JobStatus::Processing.to_string()),
-        MODEL.value_set(request.model.to_string()),
-    ];
-    attributes.extend(
-        tenant
-            .as_ref()
-            .map(|tenant| TENANT.value_set(tenant.to_string())),
-    );
-    let memo = request_id.map(|id| {
-        let mut memo = MemoValues::new();
-        memo.insert("request_id", id.as_str().to_owned());
-        memo
-    });
-    let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, job_id.as_str())
-        .id_reuse_policy(reuse)
-        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
-        .search_attributes(SearchAttributes::new(attributes))
-        .static_summary(format!("{} · {}", request.model, request.excerpt(60)))
-        .maybe_memo(memo)
-        .priority(priority(tenant.as_ref(), request))
-        .task_timeout(TASK_TIMEOUT)
-        .rpc_options(temporal::rpc_options())
-        .build();
-    let input = MediaGenerationInput {
-        job,
-        start,
-        expects_reports: context.expects_reports,
-    };
-    if temporal::started(
-        context
-            .temporal
-            .client()?
-            .start_workflow(MediaGeneration::run, input, options)
-            .await,
-    )? {
-        Ok(())
-    } else {
-        Err(Problem::new(Kind::NotEnded, "the job is under way already"))
-    }
 }

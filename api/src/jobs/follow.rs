@@ -35,7 +35,7 @@ problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
     get, path = "/v1/jobs/{job_id}/events", operation_id = "followJob", tag = "Jobs",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
-        ("Last-Event-ID" = Option<String>, Header,  nullable = false, description = "The `id` of the last event that you have: it is not repeated."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The `id` of the last event that you have: it is not repeated."),
     ),
     responses(
         (status = 200, description = "The states of the job.", body = JobEvent, content_type = "text/event-stream"),

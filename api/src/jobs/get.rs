@@ -32,7 +32,7 @@ problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the job as you know it: answers `304` while it is the same."),
-        ("Prefer" = Option<String>, Header,  nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to change."),
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to change."),
     ),
     responses(
         (status = 200, description = "The job.", body = Job, headers(("ETag"), ("Retry-After"), ("Preference-Applied"))),

@@ -36,6 +36,12 @@ pub(super) fn job_id(key: &IdempotencyKey, tenant: Option<&Tenant>) -> JobId {
     super::job_id(Uuid::new_v8(bytes))
 }
 
+/// The id of a retry of a job with a key: the same for ever.
+pub(super) fn retry_id(key: &IdempotencyKey, job_id: &JobId) -> String {
+    let digest = Sha256::digest(format!("darkroom retry\n{job_id}\n{key}"));
+    hex::encode(&digest[..16])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

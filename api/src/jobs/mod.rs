@@ -6,6 +6,7 @@
 //! - [`view`]: a job as it was read, shared by all who read it; `load` does the reading (and `reconstruct` where there is no
 //!   worker to ask), `resource` the writing
 //! - [`watch`]: following a job as it changes
+//! - `start`: starting a run of a job's workflow
 //! - `idempotency`: one job for one key
 //! - `presigned`: URLs that lead to outputs
 //! - `answer`: what answers about a job have in common
@@ -26,6 +27,7 @@ mod load;
 mod presigned;
 mod reconstruct;
 mod resource;
+mod start;
 
 pub(crate) mod view;
 pub(crate) mod watch;
@@ -37,9 +39,9 @@ use uuid::Uuid;
 
 use self::view::View;
 pub(crate) use self::{
-    create::start,
     presigned::Presigned,
     reconstruct::{pending, recorded},
+    start::{Run, start},
 };
 use crate::{access::Caller, context::Context, problem::Problem};
 

@@ -4,21 +4,33 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use darkroom_types::{job_id::JobId, request::RetryRequest, resource::Job};
+use darkroom_types::{
+    job_id::JobId,
+    request::{IdempotencyKey, RetryRequest},
+    resource::Job,
+};
 use darkroom_workflows::{
     failure::FailureType,
-    job::{JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState, timestamp},
+    job::{
+        JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState, Retry, timestamp,
+    },
     media_generation::Start,
 };
 use jiff::Timestamp;
 use poem::{
-    Request, Response, handler,
-    http::{StatusCode, header},
+    Request, Response, ResponseBuilder, handler,
+    http::header,
     web::{Data, Path},
 };
-use temporalio_client::WorkflowIdReusePolicy;
+use uuid::Uuid;
 
-use super::{answer::describe, create, find_current, load::Snapshot, view::View};
+use super::{
+    Run,
+    answer::{accepted_or_ended, describe},
+    find_current, idempotency,
+    load::Snapshot,
+    view::View,
+};
 use crate::{
     access::Caller,
     context::Context,
@@ -28,20 +40,27 @@ use crate::{
 
 problems!(
     Problems: Malformed, NotFound, RequestTimeout, NotEnded, NothingToRetry, SourcesExpired, GenerationNeeded, TooLarge,
-    UnsupportedMediaType, InvalidRequest, TooManyOpenJobs, StorageUnavailable,
+    UnsupportedMediaType, InvalidRequest, IdempotencyMismatch, TooManyOpenJobs, StorageUnavailable,
 );
 
 /// Retry a job
 ///
 /// Takes a job that is `partial` or `failed` up again, under the same id. What is stored stays; what is missing is fetched again
-/// for as long as the provider keeps it. To have it made again costs money, and is done only if asked for.
+/// for as long as the provider keeps it. To have it made again costs money, and is done only if asked for. With an
+/// `Idempotency-Key`, asking again leads to the same run, whatever has come of it since; without one, of several retries at a time
+/// one is accepted.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/retry", operation_id = "retryJob", tag = "Jobs",
-    params(("job_id" = JobId, Path, description = "The job's id.")),
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A name of your own for this retry."),
+    ),
     request_body = Option<RetryRequest>,
     responses(
         (status = 202, description = "The job is taken up again.", body = Job,
-            headers(("Location"), ("Retry-After"), ("ETag"))),
+            headers(("Location"), ("Retry-After"), ("ETag"), ("Idempotent-Replayed"))),
+        (status = 200, description = "The job was taken up again with this key, and has ended.", body = Job,
+            headers(("Location"), ("ETag"), ("Idempotent-Replayed"))),
         Problems,
     ),
     security(("api_key" = [])),
@@ -54,23 +73,49 @@ pub(crate) async fn retry_job(
     request: &Request,
     OptionalJson(body): OptionalJson<RetryRequest>,
 ) -> Result<Response, Problem> {
-    let ended = &find_current(context, &caller, &job_id).await?.state;
+    let key = idempotency::key(request)?;
+    let view = find_current(context, &caller, &job_id).await?;
+    let ended = &view.state;
     let job_id = &ended.job_id;
+    let retry = Retry {
+        id: match &key {
+            Some(key) => idempotency::retry_id(key, job_id),
+            None => Uuid::new_v4().simple().to_string(),
+        },
+        regenerate: body.regenerate,
+    };
+    if let Some(known) = ended.retries.find(&retry.id) {
+        return replay(&view, known, &retry);
+    }
     let now = timestamp(SystemTime::now());
     let start = start_of(ended, body.regenerate, now)?;
     let client = context.temporal.client()?;
     let admission = context.limits.open_jobs.admit(client, caller.tenant());
     let admission = admission.await?;
-    let reuse = WorkflowIdReusePolicy::AllowDuplicate;
-    create::start(context, ended.clone(), start, reuse, request.data()).await?;
+    let run = Run::Another(retry.clone());
+    super::start(context, ended.clone(), start, run, request.data()).await?;
     admission.keep();
     context.views.forget(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
-    let retried = ended.clone().retried(now, start == Start::Regenerate);
+    let mut retried = ended.clone().retried(now, start == Start::Regenerate);
+    retried.retries.push(retry);
     let view = View::of(context, Snapshot::fresh(retried)).await?;
-    Ok(describe(&view, StatusCode::ACCEPTED)
-        .header(header::LOCATION, format!("/v1/jobs/{job_id}"))
-        .body(view.body.clone()))
+    Ok(answer(&view).body(view.body.clone()))
+}
+
+fn answer(view: &View) -> ResponseBuilder {
+    let location = format!("/v1/jobs/{}", view.state.job_id);
+    describe(view, accepted_or_ended(view)).header(header::LOCATION, location)
+}
+
+/// The run that a retry with this key began, as it is now.
+fn replay(view: &View, known: &Retry, retry: &Retry) -> Result<Response, Problem> {
+    if known != retry {
+        let detail = "the Idempotency-Key was used for another retry; use a new key for a new one";
+        return Err(Problem::new(Kind::IdempotencyMismatch, detail));
+    }
+    let response = answer(view).header("Idempotent-Replayed", "true");
+    Ok(response.body(view.body.clone()))
 }
 
 /// What another run is to do. It costs nothing that was not asked for.

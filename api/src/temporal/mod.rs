@@ -1,11 +1,13 @@
 //! The connection to Temporal. The api serves without one, says so, and has one as soon as there is a server.
 //!
 //! - [`changes`]: waiting until something happens to a workflow
+//! - [`deduplicated`]: starting a workflow once
 //! - [`history`]: reading what has happened to one
 //! - [`queues`]: what waits, and who serves
 //! - [`visibility`]: looking jobs up
 
 pub(crate) mod changes;
+pub(crate) mod deduplicated;
 pub(crate) mod history;
 pub(crate) mod queues;
 pub(crate) mod visibility;

@@ -9,7 +9,7 @@ use darkroom_workflows::{
     contract::generate::GenerateRecord,
     failure::FailureType,
     job::{
-        JobId, JobStatus, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+        JobId, JobStatus, PredictionRef, PredictionStatus, ProviderName, ProviderState, Retry,
         SubmissionId,
     },
     media_generation::{PredictionReport, Start},
@@ -22,13 +22,13 @@ use poem::{
     web::{Data, Path},
 };
 use temporalio_client::{
-    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowSignalOptions,
-    errors::WorkflowInteractionError,
+    WorkflowExecutionStatus, WorkflowSignalOptions, errors::WorkflowInteractionError,
 };
 
 use crate::{
     context::Context,
-    jobs, json,
+    jobs::{self, Run},
+    json,
     problem::{Kind, Problem, problems},
     temporal,
 };
@@ -174,8 +174,11 @@ async fn adopt(
     let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());
     let status = report.status.unwrap_or(PredictionStatus::Processing);
     job.bought(ProviderState::new(prediction, status));
-    let reuse = WorkflowIdReusePolicy::AllowDuplicate;
-    match jobs::start(context, job, Start::Resume, reuse, None).await {
+    let retry = Retry {
+        id: submission_id.to_string(),
+        regenerate: false,
+    };
+    match jobs::start(context, job, Start::Resume, Run::Another(retry), None).await {
         Ok(()) => {
             tracing::info!(%job_id, prediction_id = %report.prediction_id, "a late report settles a doubt");
             context.views.forget(job_id).await;

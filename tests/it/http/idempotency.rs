@@ -62,7 +62,7 @@ async fn a_key_leads_to_one_job() {
 async fn a_hundred_at_once_through_two_processes_make_one_job() {
     let stack = start(&options("idempotency")).await;
     let api = Api::of(&stack);
-    let (_second, address) = stack.spawn_another_api().await.unwrap();
+    let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
     let second = Api {
         url: format!("http://{address}"),
         http: api.http.clone(),

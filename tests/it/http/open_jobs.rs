@@ -45,7 +45,7 @@ async fn no_more_jobs_are_open_than_may_be() {
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
     ];
     let (stack, api) = world("open-jobs", &variables).await;
-    let (_process, address) = stack.spawn_another_api().await.unwrap();
+    let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
     let other = Api {
         url: format!("http://{address}"),
         http: api.http.clone(),

@@ -121,7 +121,7 @@ async fn reading_can_wait_for_a_change() {
 async fn two_processes_agree_and_workers_may_be_away() {
     let mut stack = start(&options("reading")).await;
     let api = Api::of(&stack);
-    let (_second, address) = stack.spawn_another_api().await.unwrap();
+    let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
     let second = Api {
         url: format!("http://{address}"),
         http: api.http.clone(),

@@ -1,0 +1,107 @@
+//! Starting a workflow under a request id of our own: the server answers a repeated one with the run that it made, even if that
+//! has closed since. The client draws one for each call, and so the request is made here.
+
+use darkroom_telemetry::traces;
+use temporalio_client::{
+    Client, NamespacedClient, WorkflowStartOptions,
+    grpc::WorkflowService,
+    tonic::{Code, IntoRequest},
+};
+use temporalio_common::{
+    HasWorkflowDefinition, MemoValues,
+    data_converters::{
+        PayloadConversionError, SerializationContextData, TemporalSerializable,
+        WorkflowSerializationContext,
+    },
+    protos::temporal::api::{
+        common::v1::{Memo, Payload, Payloads, WorkflowType},
+        enums::v1::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy},
+        sdk::v1::UserMetadata,
+        taskqueue::v1::TaskQueue,
+        workflowservice::v1::StartWorkflowExecutionRequest,
+    },
+    search_attributes::SearchAttributes,
+};
+
+use crate::problem::Problem;
+
+/// Starts a workflow with this id and policy, unless a run of it was started under this request id already; `false` if its id
+/// is taken by another that has not closed.
+///
+/// # Errors
+/// If Temporal does not start it.
+pub(crate) async fn start_once<W>(
+    client: &Client,
+    request_id: String,
+    workflow: W,
+    input: &W::Input,
+    options: WorkflowStartOptions,
+) -> Result<bool, Problem>
+where
+    W: HasWorkflowDefinition,
+{
+    let request = request(client, request_id, workflow.name(), input, &options).await;
+    let mut request = request
+        .map_err(|error| {
+            tracing::error!(%error, "cannot write the input of a workflow");
+            Problem::internal()
+        })?
+        .into_request();
+    request.set_timeout(super::RPC_TIMEOUT);
+    match WorkflowService::start_workflow_execution(&mut client.clone(), request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::AlreadyExists => Ok(false),
+        Err(status) => Err(super::problem(&status)),
+    }
+}
+
+async fn request<T: TemporalSerializable + 'static>(
+    client: &Client,
+    request_id: String,
+    workflow_type: &str,
+    input: &T,
+    options: &WorkflowStartOptions,
+) -> Result<StartWorkflowExecutionRequest, PayloadConversionError> {
+    let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let converter = client.data_converter();
+    let mut memo = Memo::default();
+    for (name, value) in options.memo.iter().flat_map(MemoValues::iter) {
+        let value: Payload = converter.to_payload(&context, value).await?;
+        memo.fields.insert(name.to_owned(), value);
+    }
+    let summary = match &options.static_summary {
+        Some(summary) => Some(converter.to_payload(&context, summary).await?),
+        None => None,
+    };
+    Ok(StartWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        identity: client.identity(),
+        request_id,
+        workflow_id: options.workflow_id.clone(),
+        workflow_type: Some(WorkflowType {
+            name: workflow_type.to_owned(),
+        }),
+        task_queue: Some(TaskQueue {
+            name: options.task_queue.clone(),
+            ..TaskQueue::default()
+        }),
+        input: Some(Payloads {
+            payloads: converter.to_payloads(&context, input).await?,
+        }),
+        workflow_id_reuse_policy: WorkflowIdReusePolicy::AllowDuplicate.into(),
+        workflow_id_conflict_policy: WorkflowIdConflictPolicy::Fail.into(),
+        workflow_task_timeout: options.task_timeout.and_then(|time| time.try_into().ok()),
+        search_attributes: options
+            .search_attributes
+            .clone()
+            .map(SearchAttributes::into_proto),
+        priority: Some(options.priority.clone().into()),
+        header: traces::header(),
+        memo: Some(memo),
+        user_metadata: Some(UserMetadata {
+            summary,
+            details: None,
+        }),
+        ..StartWorkflowExecutionRequest::default()
+    })
+}
