@@ -12,7 +12,10 @@ use darkroom_storage::Storage;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use url::Url;
 
-use crate::{access::ApiKeys, middleware::cors::Origins};
+use crate::{
+    access::{ApiKeys, Processes},
+    middleware::cors::Origins,
+};
 
 const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
 const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef");
@@ -23,6 +26,7 @@ const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_
 const DARKROOM_OPEN_JOBS: Variable = Variable::new("DARKROOM_OPEN_JOBS", "10000");
 const DARKROOM_EXPIRE_AFTER_SECONDS: Variable =
     Variable::new("DARKROOM_EXPIRE_AFTER_SECONDS", "2592000");
+const DARKROOM_API_PROCESSES: Variable = Variable::new("DARKROOM_API_PROCESSES", "3");
 const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
 const DARKROOM_PUBLIC_URL: Variable =
     Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
@@ -66,7 +70,9 @@ pub struct Config {
     pub keys: ApiKeys,
     /// Whose pages may call.
     pub origins: Origins,
-    /// How many requests a second each key is good for.
+    /// How many api processes serve together.
+    pub(crate) processes: Processes,
+    /// How many requests a second each tenant may make.
     pub requests_per_second: NonZeroU32,
     /// How many jobs of a tenant may be open.
     pub open_jobs: u64,
@@ -104,6 +110,7 @@ impl Config {
             is_public: public_url.is_some(),
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
+            processes: Processes(DARKROOM_API_PROCESSES.or(NonZeroU32::MIN)?),
             open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
             expire_after: DARKROOM_EXPIRE_AFTER_SECONDS.optional()?,
             metrics_listen: METRICS_LISTEN.optional()?,

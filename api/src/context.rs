@@ -9,8 +9,8 @@ use url::Url;
 
 use crate::{
     access::{ApiKeys, Limits},
-    health::ReadinessCache,
-    jobs::{Presigned, view::Views, watch::Watches},
+    jobs::{Lists, Presigned, view::Views, watch::Watches},
+    readiness::LatestReadiness,
     temporal::Temporal,
 };
 
@@ -40,10 +40,12 @@ pub(crate) struct Context {
     pub(crate) views: Views,
     /// Jobs that are followed.
     pub(crate) watches: Watches,
+    /// Pages that were listed lately.
+    pub(crate) lists: Lists,
     /// URLs that were signed lately.
     pub(crate) presigned: Presigned,
     /// How things stood lately.
-    pub(crate) readiness: ReadinessCache,
+    pub(crate) readiness: LatestReadiness,
     /// What was counted.
     pub(crate) metrics: Metrics,
     /// Turns to read a report of the provider's.

@@ -1,24 +1,11 @@
-//! Liveness and readiness. Live means that the process answers; ready means that Temporal and the store do too and that
-//! workers were seen on both queues, which Temporal remembers for some minutes.
+//! `/healthz`, `/readyz` and `/metrics`: for those who run it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use darkroom_telemetry::listener;
-use darkroom_types::resource::{Checks, Health, Readiness};
-use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
-use futures::future::join4;
-use moka::future::Cache;
-use poem::{Response, handler, http::StatusCode, web::Data};
-use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
+use darkroom_types::resource::{Health, Readiness, ReadinessStatus};
+use poem::{Request, Response, handler, http::StatusCode, web::Data};
 
-use crate::{
-    context::Context,
-    json,
-    problem::Problem,
-    temporal::queues::{self, Queue},
-};
-
-const TIMEOUT: Duration = Duration::from_secs(3);
+use crate::{context::Context, json, problem::Problem};
 
 /// Is it alive?
 ///
@@ -29,7 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 )]
 #[handler]
 pub(crate) fn get_health() -> Result<Response, Problem> {
-    json::answer(StatusCode::OK, &Health::OK)
+    let status = "ok".to_owned();
+    json::answer(StatusCode::OK, &Health { status })
 }
 
 /// What was counted?
@@ -48,112 +36,31 @@ pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Response {
 
 /// Is it ready?
 ///
-/// Whether Temporal and the store answer too, and workers were seen on both queues in the last minutes.
+/// Ready means that it can answer: that Temporal does, and has what jobs are found by. Without the store or workers jobs are
+/// accepted and read, and wait. With `?full`, it is ready only if all of it is there.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "Operations",
+    params(("full" = Option<String>, Query, nullable = false, description = "Ready only if store and workers are there as well.")),
     responses(
         (status = 200, description = "It is.", body = Readiness),
         (status = 503, description = "Something is missing.", body = Readiness),
     ),
 )]
 #[handler]
-pub(crate) async fn get_readiness(Data(context): Data<&Arc<Context>>) -> Result<Response, Problem> {
-    let (ready, checks) = context.readiness.0.get_with((), look(context)).await;
-    let (status, word) = if ready {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+pub(crate) async fn get_readiness(
+    Data(context): Data<&Arc<Context>>,
+    request: &Request,
+) -> Result<Response, Problem> {
+    let readiness = context.readiness.read(context).await;
+    let status = match readiness.status {
+        ReadinessStatus::Ready => StatusCode::OK,
+        ReadinessStatus::Degraded if !is_full(request) => StatusCode::OK,
+        ReadinessStatus::Degraded | ReadinessStatus::NotReady => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = Readiness {
-        status: word.to_owned(),
-        checks,
-    };
-    json::answer(status, &body)
+    json::answer(status, &Readiness::clone(&readiness))
 }
 
-/// How things stood when somebody asked last, for a moment: whoever asks often does not ask Temporal and the store as often.
-pub(crate) struct ReadinessCache(Cache<(), (bool, Checks)>);
-
-impl ReadinessCache {
-    pub(crate) fn new() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(1)
-                .time_to_live(Duration::from_millis(500))
-                .build(),
-        )
-    }
-}
-
-/// The same for an orchestrator, in words.
-pub(crate) fn readiness(context: &Arc<Context>) -> listener::Readiness {
-    let context = Arc::clone(context);
-    Arc::new(move || {
-        let context = Arc::clone(&context);
-        Box::pin(async move {
-            let (ready, checks) = context.readiness.0.get_with((), look(&context)).await;
-            let Checks {
-                temporal,
-                storage,
-                worker_generate,
-                worker_persist,
-            } = checks;
-            if ready {
-                Ok(())
-            } else {
-                Err([temporal, storage, worker_generate, worker_persist].join(", "))
-            }
-        })
-    })
-}
-
-async fn look(context: &Context) -> (bool, Checks) {
-    // Of what is polled for on the first queue, only workflow tasks never take every place.
-    let generate = worker(context, WORKFLOW_QUEUE, TaskQueueType::Workflow);
-    let persist = worker(context, PERSIST_QUEUE, TaskQueueType::Activity);
-    let checks = join4(temporal(context), storage(context), generate, persist);
-    let (temporal, storage, generate, persist) = checks.await;
-    let ready = [&temporal, &storage, &generate, &persist]
-        .into_iter()
-        .all(Result::is_ok);
-    let say = |check: Result<(), String>| check.err().unwrap_or_else(|| "ok".to_owned());
-    let checks = Checks {
-        temporal: say(temporal),
-        storage: say(storage),
-        worker_generate: say(generate),
-        worker_persist: say(persist),
-    };
-    (ready, checks)
-}
-
-async fn temporal(context: &Context) -> Result<(), String> {
-    queue(context, WORKFLOW_QUEUE, TaskQueueType::Workflow)
-        .await
-        .map(|_| ())
-}
-
-async fn storage(context: &Context) -> Result<(), String> {
-    match tokio::time::timeout(TIMEOUT, context.storage.check()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the store is not ready");
-            Err("the bucket cannot be used".to_owned())
-        }
-        Err(_) => Err("the store does not answer".to_owned()),
-    }
-}
-
-async fn worker(context: &Context, name: &str, kind: TaskQueueType) -> Result<(), String> {
-    match queue(context, name, kind).await?.workers {
-        0 => Err(format!("no worker polls {name}")),
-        _ => Ok(()),
-    }
-}
-
-async fn queue(context: &Context, name: &str, kind: TaskQueueType) -> Result<Queue, String> {
-    let away = || "Temporal cannot be reached".to_owned();
-    let client = context.temporal.client().map_err(|_| away())?;
-    queues::describe(client, name, kind)
-        .await
-        .map_err(|_| away())
+fn is_full(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "full")
 }

@@ -4,6 +4,7 @@
 //! - `router`: which path leads where; `jobs`, `webhooks`, `health`, `docs`: one file a route
 //! - `middleware`: what every request and answer goes through, in one order
 //! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
+//! - `readiness`: whether it can answer, and what else there is
 //! - `context`: what every handler works with
 //! - `access`: who calls, and how much they may ask for
 //! - `problem`, `json`, `query`, `prefer`: what requests and answers have in common
@@ -24,6 +25,7 @@ mod openapi;
 mod prefer;
 mod problem;
 mod query;
+mod readiness;
 mod router;
 mod server;
 mod temporal;
@@ -41,8 +43,8 @@ pub use config::Config;
 
 use access::Limits;
 use context::Context;
-use health::ReadinessCache;
-use jobs::{Presigned, view::Views, watch::Watches};
+use jobs::{Lists, Presigned, view::Views, watch::Watches};
+use readiness::LatestReadiness;
 use router::{Methods, router};
 use temporal::Temporal;
 use webhooks::MAX_REPORTS;
@@ -96,24 +98,26 @@ impl Bound {
             expects_reports: config.replicate_secret.is_some() && config.is_public,
             replicate_secret: config.replicate_secret,
             webhook_secret: config.webhook_secret,
-            limits: Limits::new(&config.keys, config.requests_per_second, config.open_jobs),
+            limits: Limits::new(
+                config.requests_per_second,
+                config.open_jobs,
+                config.processes,
+            ),
             keys: config.keys,
             expire_after: config.expire_after,
             views: Views::new(),
             watches: Watches::default(),
+            lists: Lists::new(config.processes),
             presigned: Presigned::new(),
-            readiness: ReadinessCache::new(),
+            readiness: LatestReadiness::new(),
             metrics: metrics.clone(),
             reports: Semaphore::new(MAX_REPORTS),
             shutdown: shutdown.clone(),
         });
         if let Some(address) = config.metrics_listen {
-            listener::serve(address, metrics, health::readiness(&context), told).await?;
+            listener::serve(address, metrics, readiness::told(&context), told).await?;
         }
-        tokio::spawn(metrics::watch_temporal(
-            context.temporal.clone(),
-            shutdown.clone(),
-        ));
+        tokio::spawn(metrics::watch(Arc::clone(&context), shutdown.clone()));
         tracing::info!(%address, max_connections, "api started");
         let mut document = openapi::document();
         document.servers = Some(vec![Server::new(context.url(""))]);

@@ -1,6 +1,6 @@
 //! What there is to count: requests, reads and how many of them were spared Temporal, jobs accepted, connections.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use darkroom_workflows::{
     PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName, reads_queue, submissions_queue,
@@ -12,10 +12,12 @@ use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 use tokio_util::sync::CancellationToken;
 
-use crate::temporal::{
-    Temporal,
-    queues::{self, Queue},
-    visibility,
+use crate::{
+    context::Context,
+    temporal::{
+        queues::{self, Queue},
+        visibility, workers,
+    },
 };
 
 const REQUESTS: &str = "darkroom_http_requests_total";
@@ -27,12 +29,13 @@ const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
 const OPEN: &str = "darkroom_open_jobs";
 const COUNT_AGE: &str = "darkroom_open_jobs_count_age_seconds";
+const LOOKED: &str = "darkroom_ready_check";
 const STUCK: &str = "darkroom_stuck_workflows";
 const WORKERS: &str = "darkroom_queue_workers";
 const BACKLOG: &str = "darkroom_queue_backlog";
 
 /// How often Temporal is asked how jobs and queues stand.
-const INTERVAL: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Says what is counted. To be called once metrics are installed.
 pub(crate) fn describe() {
@@ -62,12 +65,16 @@ pub(crate) fn describe() {
         "How old the count of its tenant's open jobs was that the last create was judged by."
     );
     describe_gauge!(
+        LOOKED,
+        "1 if what is looked at for readiness is there, 0 if not, by check."
+    );
+    describe_gauge!(
         STUCK,
         "Workflows whose task fails again and again; each api counts the same ones."
     );
     describe_gauge!(
         WORKERS,
-        "Workers that polled a queue in the last five minutes; each api sees the same ones."
+        "Workers that serve a queue; each api sees the same ones."
     );
     describe_gauge!(
         BACKLOG,
@@ -75,12 +82,13 @@ pub(crate) fn describe() {
     );
 }
 
-/// Asks Temporal now and then, until `shutdown`, how jobs and queues stand.
-pub(crate) async fn watch_temporal(temporal: Temporal, shutdown: CancellationToken) {
+/// Asks now and then, until `shutdown`, how jobs, queues and what we stand on are.
+pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
     loop {
-        if let Ok(client) = temporal.client() {
+        if let Ok(client) = context.temporal.client() {
             look(client).await;
         }
+        context.readiness.read(&context).await;
         if shutdown
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
             .await
@@ -100,6 +108,7 @@ async fn look(client: &Client) {
     if let Ok(stuck) = visibility::count_stuck(client).await {
         gauge!(STUCK).set(stuck as f64);
     }
+    let living = workers::living(client).await.ok().flatten();
     let provider = ProviderName::Replicate;
     for name in [
         WORKFLOW_QUEUE,
@@ -111,6 +120,10 @@ async fn look(client: &Client) {
         if let Ok(Queue { workers, backlog }) =
             queues::describe(client, name, TaskQueueType::Activity).await
         {
+            let workers = match &living {
+                Some(living) => living.get(name).copied().unwrap_or_default(),
+                None => workers,
+            };
             gauge!(WORKERS, "task_queue" => name).set(workers);
             gauge!(BACKLOG, "task_queue" => name).set(backlog as f64);
         }
@@ -121,6 +134,11 @@ async fn look(client: &Client) {
 pub(crate) fn answered(method: &'static str, route: String, status: u16, took: Duration) {
     counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status.to_string()).increment(1);
     histogram!(DURATION, "method" => method, "route" => route).record(took.as_secs_f64());
+}
+
+/// Something was looked at for readiness.
+pub(crate) fn looked(check: &'static str, is_there: bool) {
+    gauge!(LOOKED, "check" => check).set(f64::from(u8::from(is_there)));
 }
 
 /// A create was judged by a count of this age, or by none.

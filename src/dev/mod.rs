@@ -173,6 +173,24 @@ impl Stack {
         &self,
         variables: &[(&'static str, String)],
     ) -> Result<(Process, SocketAddr)> {
+        let (process, address) = self.spawn_api(variables).await?;
+        until_ready(
+            "another api that is ready",
+            &format!("http://{address}"),
+            &[&process],
+        )
+        .await?;
+        Ok((process, address))
+    }
+
+    /// Starts one more api, whether it can be ready or not.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn spawn_api(
+        &self,
+        variables: &[(&'static str, String)],
+    ) -> Result<(Process, SocketAddr)> {
         let mut options = Options {
             usual_ports: false,
             ..self.options.clone()
@@ -184,12 +202,6 @@ impl Stack {
             .push(("DARKROOM_PUBLIC_URL", self.api_url()));
         options.variables.extend_from_slice(variables);
         let process = environment::spawn("another-api", "api", &self.variables(address), &options)?;
-        until_ready(
-            "another api that is ready",
-            &format!("http://{address}"),
-            &[&process],
-        )
-        .await?;
         Ok((process, address))
     }
 
@@ -241,6 +253,7 @@ fn variables(
         ("S3_BUCKET", s3::BUCKET.to_owned()),
         ("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ("DARKROOM_LISTEN", api_address.to_string()),
+        ("WORKER_HEARTBEAT_SECONDS", "2".to_owned()),
     ];
     variables.extend(
         temporal
@@ -267,7 +280,7 @@ async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
 
 /// Waits until an api reports that it is ready.
 pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
-    let url = format!("{api_url}/readyz");
+    let url = format!("{api_url}/readyz?full");
     let http = reqwest::Client::builder().no_proxy().build()?;
     let ready = async || {
         http.get(&url)

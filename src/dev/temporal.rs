@@ -99,6 +99,14 @@ impl TemporalServer {
     }
 }
 
+/// What a server admits by default, for a namespace: calls a second, of which few to its visibility store, and long polls at a
+/// time. <https://docs.temporal.io/references/dynamic-configuration>
+const LIMITS: [(&str, u32); 3] = [
+    ("frontend.namespaceRPS", 2400),
+    ("frontend.namespaceRPS.visibility", 10),
+    ("frontend.namespaceCount", 1200),
+];
+
 fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Command {
     let mut command = Command::new(&options.binary);
     command
@@ -122,6 +130,10 @@ fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Co
         "matching.numTaskqueueWritePartitions",
     ] {
         command.args(["--dynamic-config-value", &format!("{key}=1")]);
+    }
+    // The limits of a server in production, of which a dev server says otherwise.
+    for (key, limit) in LIMITS {
+        command.args(["--dynamic-config-value", &format!("{key}={limit}")]);
     }
     // Tenants take turns.
     command.args(["--dynamic-config-value", "matching.enableFairness=true"]);

@@ -150,15 +150,15 @@ impl Api {
     /// Reads the list of jobs, as far as one page goes.
     pub(crate) async fn list(&self) -> Vec<Value> {
         let url = format!("{}/v1/jobs?limit=100", self.url);
-        let mut list: Value = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let mut list: Value = until("a list", async || {
+            let response = self.http.get(&url).send().await.unwrap();
+            // It is not its turn.
+            if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                return None;
+            }
+            Some(response.json().await.unwrap())
+        })
+        .await;
         std::mem::take(list["jobs"].as_array_mut().unwrap())
     }
 

@@ -48,6 +48,7 @@ const DARKROOM_PUBLIC_URL: Variable =
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const WORKER_DEPLOYMENT: Variable = Variable::new("WORKER_DEPLOYMENT", "darkroom");
 const WORKER_BUILD_ID: Variable = Variable::new("WORKER_BUILD_ID", "0.1.0+3f2a9c1");
+const WORKER_HEARTBEAT_SECONDS: Variable = Variable::new("WORKER_HEARTBEAT_SECONDS", "10");
 const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "20000");
 
 /// Replicate's own API.
@@ -86,6 +87,8 @@ pub struct Config {
     pub build: Build,
     /// How many activities the SDK's worker runs before another takes its place: it keeps some bytes of each for ever.
     pub renew_after: NonZeroU64,
+    /// How often each worker tells Temporal that it lives.
+    pub heartbeat_interval: HeartbeatInterval,
 }
 
 /// Which code a worker runs, for [Worker Versioning](https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning).
@@ -156,6 +159,32 @@ pub struct Queues {
     pub persist: bool,
 }
 
+/// How often a worker tells Temporal that it lives: every 1 to 30 seconds, so that the api need not wait long for the second.
+#[derive(Clone, Copy, Debug)]
+pub struct HeartbeatInterval(u64);
+
+impl HeartbeatInterval {
+    const DEFAULT: Self = Self(10);
+
+    /// The time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl FromStr for HeartbeatInterval {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let seconds = text
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=30).contains(seconds));
+        seconds.map(Self).ok_or("must be 1 to 30 seconds")
+    }
+}
+
 impl Config {
     /// Reads the environment.
     ///
@@ -182,6 +211,7 @@ impl Config {
                 deployment: WORKER_DEPLOYMENT.optional()?,
                 id: WORKER_BUILD_ID.or(BuildId(env!("CARGO_PKG_VERSION").to_owned()))?,
             },
+            heartbeat_interval: WORKER_HEARTBEAT_SECONDS.or(HeartbeatInterval::DEFAULT)?,
             renew_after: WORKER_RENEW_AFTER.or(DEFAULT_RENEW_AFTER)?,
         })
     }

@@ -78,6 +78,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     };
     let options = RuntimeOptions::builder()
         .telemetry_options(metrics::of_temporal())
+        .heartbeat_interval(Some(config.heartbeat_interval.duration()))
         .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let (throttle, refusals) = Throttle::new();

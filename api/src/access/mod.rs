@@ -12,7 +12,10 @@ use std::sync::Arc;
 use darkroom_workflows::tenant::Tenant;
 use poem::{FromRequest, Request, RequestBody, http::header::AUTHORIZATION};
 
-pub(crate) use self::{keys::ApiKeys, limits::Limits};
+pub(crate) use self::{
+    keys::ApiKeys,
+    limits::{Limits, Processes, wait_time},
+};
 use crate::{
     context::Context,
     problem::{Kind, Problem},
@@ -38,13 +41,13 @@ impl Caller {
             .get(AUTHORIZATION)
             .and_then(|header| header.to_str().ok())
             .and_then(bearer);
-        let (place, tenant) = key.and_then(|key| context.keys.find(key)).ok_or_else(|| {
+        let tenant = key.and_then(|key| context.keys.find(key)).ok_or_else(|| {
             Problem::new(
                 Kind::Unauthenticated,
                 "send your API key as Authorization: Bearer …",
             )
         })?;
-        context.limits.request(place)?;
+        context.limits.request(tenant)?;
         Ok(Self {
             tenant: Some(tenant.clone()),
         })

@@ -1,35 +1,24 @@
 //! `GET /v1/jobs`: jobs as Temporal's visibility store knows them. Each is a summary; the job itself says the rest.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use darkroom_types::{
-    job_id::JobId,
-    request::{ListJobs, Model, PageSize},
-    resource::{JobPage, JobSummary, SummaryLinks},
+    request::{ListJobs, PageSize},
+    resource::JobPage,
     status::JobStatus,
 };
-use darkroom_workflows::search_attributes::{JOB_STATUS, MODEL};
-use jiff::Timestamp;
 use poem::{Response, handler, http::StatusCode, web::Data};
 use sha2::{Digest, Sha256};
-use temporalio_common::{
-    protos::temporal::api::{
-        enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
-    },
-    search_attributes::SearchAttributes,
-};
 
+use super::lists::ListQuery;
 use crate::{
     access::Caller,
     context::Context,
     json,
     problem::{Kind, Problem, problems},
     query::Query,
-    temporal::{
-        self,
-        visibility::{self, Filter},
-    },
+    temporal::visibility::Filter,
 };
 
 const DEFAULT_LIMIT: u8 = 20;
@@ -65,103 +54,20 @@ pub(crate) async fn list_jobs(
     };
     let cursor = parameters.cursor.as_deref();
     let place = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
-    let (has_cursor, place) = (place.is_some(), place.unwrap_or_default());
-    let client = context.temporal.client()?;
-    let (runs, next_place) = visibility::list(client, &filter, limit, place)
-        .await
-        .map_err(|status| {
-            // The server has no one word for a place that it cannot read.
-            if has_cursor && !temporal::is_away(&status) {
-                return Problem::new(
-                    Kind::InvalidParameter,
-                    "the cursor makes no sense; begin without one",
-                );
-            }
-            temporal::problem(&status)
-        })?;
-    let found: Vec<_> = runs.into_iter().filter_map(Found::of).collect();
-    let retried = found.iter().filter(|found| found.may_be_retried());
-    let retried: Vec<_> = retried.map(|found| found.job_id.clone()).collect();
-    let latest = match retried.as_slice() {
-        [] => HashMap::new(),
-        ids => visibility::latest_runs(client, ids)
-            .await
-            .map_err(|status| temporal::problem(&status))?,
+    let query = ListQuery {
+        filter: filter.to_query(),
+        limit,
+        place: place.unwrap_or_default(),
     };
-    let jobs = found.into_iter().filter(|found| {
-        let is_latest = latest
-            .get(&found.job_id)
-            .is_none_or(|run| *run == found.run_id);
-        is_latest && !context.views.is_deleted(&found.job_id)
-    });
+    let listed = context.lists.read(context, &caller, query).await?;
+    let jobs = listed.runs.iter();
+    let jobs = jobs.filter(|found| !context.views.is_deleted(&found.job_id));
     let page = JobPage {
         jobs: jobs.map(|found| found.summary(context)).collect(),
-        next_cursor: (!next_place.is_empty()).then(|| write_cursor(&next_place, &filter)),
+        next_cursor: (!listed.next_place.is_empty())
+            .then(|| write_cursor(&listed.next_place, &filter)),
     };
     json::answer(StatusCode::OK, &page)
-}
-
-/// A run that was found.
-struct Found {
-    job_id: JobId,
-    run_id: String,
-    status: JobStatus,
-    model: Model,
-    created_at: Timestamp,
-    completed_at: Option<Timestamp>,
-}
-
-impl Found {
-    /// `None` if it is not of a job that can be read.
-    fn of(run: WorkflowExecutionInfo) -> Option<Self> {
-        let is_open = run.status() == WorkflowExecutionStatus::Running;
-        let execution = run.execution?;
-        let attributes = run
-            .search_attributes
-            .as_ref()
-            .map(SearchAttributes::from_proto)
-            .unwrap_or_default();
-        let recorded = attributes
-            .get(&JOB_STATUS)
-            .and_then(|status| serde_json::from_value(status.into()).ok());
-        let status = match recorded {
-            Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
-            Some(status) if status.is_terminal() => status,
-            None if is_open => JobStatus::Processing,
-            // It was ended from outside, and could not record how.
-            Some(_) | None => JobStatus::Failed,
-        };
-        let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
-        Some(Self {
-            job_id: execution.workflow_id.parse().ok()?,
-            run_id: execution.run_id,
-            status,
-            model: attributes.get(&MODEL)?.try_into().ok()?,
-            created_at: run
-                .start_time
-                .and_then(|start| time(start.seconds, start.nanos))?,
-            completed_at: run
-                .close_time
-                .and_then(|close| time(close.seconds, close.nanos)),
-        })
-    }
-
-    /// Whether a later run of its job may have taken its place: only these can be taken up again.
-    fn may_be_retried(&self) -> bool {
-        matches!(self.status, JobStatus::Partial | JobStatus::Failed)
-    }
-
-    fn summary(self, context: &Context) -> JobSummary {
-        let this = context.url(&format!("/v1/jobs/{}", self.job_id));
-        JobSummary {
-            job_id: self.job_id,
-            status: self.status,
-            model: self.model,
-            created_at: self.created_at,
-            completed_at: self.completed_at,
-            links: SummaryLinks { this },
-        }
-    }
 }
 
 /// The status as Temporal lists it: it knows of jobs that wait no more than that they have not ended.

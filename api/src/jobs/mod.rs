@@ -8,6 +8,7 @@
 //! - [`watch`]: following a job as it changes
 //! - `start`: starting a run of a job's workflow
 //! - `idempotency`: one job for one key
+//! - `lists`: pages of Temporal's visibility store
 //! - `presigned`: URLs that lead to outputs
 //! - `answer`: what answers about a job have in common
 
@@ -23,6 +24,7 @@ pub(crate) mod retry;
 
 mod answer;
 mod idempotency;
+mod lists;
 mod load;
 mod presigned;
 mod reconstruct;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 
 use self::view::View;
 pub(crate) use self::{
+    lists::Lists,
     presigned::Presigned,
     reconstruct::{pending, recorded},
     start::{Run, start},

@@ -3,14 +3,17 @@
 //! - [`changes`]: waiting until something happens to a workflow
 //! - [`deduplicated`]: starting a workflow once
 //! - [`history`]: reading what has happened to one
-//! - [`queues`]: what waits, and who serves
+//! - [`namespace`]: what jobs cannot do without
+//! - [`queues`]: what waits, and who polls; [`workers`]: who lives
 //! - [`visibility`]: looking jobs up
 
 pub(crate) mod changes;
 pub(crate) mod deduplicated;
 pub(crate) mod history;
+pub(crate) mod namespace;
 pub(crate) mod queues;
 pub(crate) mod visibility;
+pub(crate) mod workers;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -173,7 +176,21 @@ pub(crate) fn problem(status: &Status) -> Problem {
         return away();
     }
     tracing::error!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
+    if is_unfinished(status) {
+        let detail = "Temporal is not set up; /readyz says what is missing";
+        return Problem::new(Kind::TemporalUnavailable, detail).retry_after(30);
+    }
     Problem::internal()
+}
+
+/// Whether a call failed for want of the namespace, or of a search attribute: the server has no other word for these.
+fn is_unfinished(status: &Status) -> bool {
+    let said = status.message().to_ascii_lowercase();
+    match status.code() {
+        Code::NotFound => said.contains("namespace"),
+        Code::InvalidArgument => said.contains("search attribute"),
+        _ => false,
+    }
 }
 
 /// Whether a call failed for want of a server that answers.

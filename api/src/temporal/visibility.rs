@@ -75,7 +75,7 @@ fn quoted(value: &str) -> String {
 /// the one order in which every visibility store lists.
 pub(crate) async fn list(
     client: &Client,
-    filter: &Filter,
+    query: String,
     page_size: u8,
     place: Vec<u8>,
 ) -> Result<(Vec<WorkflowExecutionInfo>, Vec<u8>), Status> {
@@ -84,7 +84,7 @@ pub(crate) async fn list(
         namespace: client.namespace(),
         page_size: page_size.into(),
         next_page_token: place,
-        query: filter.to_query(),
+        query,
     };
     let listed = WorkflowService::list_workflow_executions(&mut client, limited(request))
         .await?

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::{Api, job, options, start, until};
 
+/// A page, as a caller gets it who waits for its turn.
 async fn page(api: &Api, query: &str) -> Value {
-    let response = api
-        .http
-        .get(format!("{}/v1/jobs?{query}", api.url))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::OK, "{query}");
-    response.json().await.unwrap()
+    until("a page", async || {
+        let page = api.http.get(format!("{}/v1/jobs?{query}", api.url));
+        let response = page.send().await.unwrap();
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            return None;
+        }
+        assert_eq!(response.status(), StatusCode::OK, "{query}");
+        Some(response.json().await.unwrap())
+    })
+    .await
 }
 
 fn ids(page: &Value) -> Vec<String> {
@@ -132,4 +136,38 @@ async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
     })
     .await;
     assert!(ids(&page(&api, "status=partial").await).is_empty());
+}
+
+/// A visibility store answers ten questions a second. Whoever lists without end takes none of them from whoever creates.
+#[tokio::test]
+async fn lists_have_a_limit_of_their_own() {
+    let stack = start(&options("listing-limit")).await;
+    let api = Api::of(&stack);
+    let list = async |number: usize| {
+        let url = format!(
+            "{}/v1/jobs?created_after=2026-01-01T00:00:{number:02}Z",
+            api.url
+        );
+        api.http.get(url).send().await.unwrap().status()
+    };
+    let statuses = join_all((0..40).map(list)).await;
+    let is = |wanted: StatusCode| move |status: &&StatusCode| **status == wanted;
+    let listed = statuses.iter().filter(is(StatusCode::OK)).count();
+    let refused = statuses
+        .iter()
+        .filter(is(StatusCode::TOO_MANY_REQUESTS))
+        .count();
+    assert!((1..=20).contains(&listed), "{statuses:?}");
+    assert_eq!(listed + refused, 40, "{statuses:?}");
+    // The same page costs one question, however often it is asked for.
+    let same = until("a page", async || {
+        (list(59).await == StatusCode::OK).then_some(StatusCode::OK)
+    });
+    same.await;
+    let same = join_all((0..40).map(|_| list(59))).await;
+    assert!(
+        same.iter().all(|status| *status == StatusCode::OK),
+        "{same:?}"
+    );
+    assert!(api.post(&job(1, json!({}))).await.status().is_success());
 }

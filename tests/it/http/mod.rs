@@ -8,5 +8,6 @@ mod idempotency;
 mod listener;
 mod listing;
 mod open_jobs;
+mod readiness;
 mod reading;
 mod webhooks;

@@ -1,7 +1,5 @@
 //! How the api itself stands.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,35 +10,40 @@ use crate::schema::example;
 #[schema(example = json!(example!("health.json")))]
 pub struct Health {
     /// `ok`.
-    pub status: Cow<'static, str>,
+    pub status: String,
 }
 
-impl Health {
-    /// It does.
-    pub const OK: Self = Self {
-        status: Cow::Borrowed("ok"),
-    };
-}
-
-/// Whether the api can answer.
+/// Whether the api can answer, and what else it looked at.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("readiness.json")))]
 pub struct Readiness {
-    /// `ready` or `not ready`.
-    pub status: String,
+    /// Whether it can.
+    pub status: ReadinessStatus,
     /// What was looked at.
     pub checks: Checks,
+}
+
+/// Whether the api can answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadinessStatus {
+    /// It can, and all else is there.
+    Ready,
+    /// It can: jobs are accepted and read. They may have to wait for what is missing.
+    Degraded,
+    /// It cannot.
+    NotReady,
 }
 
 /// What was looked at: of each, `ok` or what is wrong.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Checks {
-    /// Where jobs run.
+    /// Where jobs run: the server, the namespace and its search attributes. Without it nothing can be answered.
     pub temporal: String,
     /// Where outputs are kept.
     pub storage: String,
-    /// Who buys.
+    /// Who runs workflows, and buys.
     pub worker_generate: String,
-    /// Who stores.
+    /// Who stores outputs.
     pub worker_persist: String,
 }

@@ -9,7 +9,7 @@ mod webhook;
 
 pub use self::{
     deletion::Deletion,
-    health::{Checks, Health, Readiness},
+    health::{Checks, Health, Readiness, ReadinessStatus},
     job::{Job, JobEvent, Links, Provider},
     list::{JobPage, JobSummary, SummaryLinks},
     media::{Media, MediaCounts, MediaPage},

@@ -1,0 +1,152 @@
+//! Whether the api can answer, and what else there is: looked at once a second at most, whoever asks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use darkroom_telemetry::listener;
+use darkroom_types::resource::{Checks, Readiness, ReadinessStatus};
+use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
+use futures::future::join3;
+use moka::future::Cache;
+use temporalio_client::Client;
+use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
+
+use crate::{
+    context::Context,
+    metrics,
+    temporal::{
+        namespace::{self, Lacking},
+        queues, workers,
+    },
+};
+
+/// How long an answer is as good as a new one.
+const VALIDITY: Duration = Duration::from_secs(1);
+
+/// How long the store may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How things stood when somebody asked last.
+pub(crate) struct LatestReadiness {
+    latest: Cache<(), Arc<Readiness>>,
+    /// Whether the search attributes were seen: nobody removes them.
+    has_search_attributes: AtomicBool,
+}
+
+impl LatestReadiness {
+    pub(crate) fn new() -> Self {
+        Self {
+            latest: Cache::builder()
+                .max_capacity(1)
+                .time_to_live(VALIDITY)
+                .build(),
+            has_search_attributes: AtomicBool::new(false),
+        }
+    }
+
+    /// How things stand, as of a second ago at most.
+    pub(crate) async fn read(&self, context: &Context) -> Arc<Readiness> {
+        self.latest.get_with((), self.look(context)).await
+    }
+
+    async fn look(&self, context: &Context) -> Arc<Readiness> {
+        let looked = join3(self.temporal(context), storage(context), serving(context));
+        let (temporal, storage, (generate, persist)) = looked.await;
+        let others = [&storage, &generate, &persist];
+        let status = match &temporal {
+            Err(_) => ReadinessStatus::NotReady,
+            Ok(()) if others.into_iter().all(Result::is_ok) => ReadinessStatus::Ready,
+            Ok(()) => ReadinessStatus::Degraded,
+        };
+        metrics::looked("temporal", temporal.is_ok());
+        metrics::looked("storage", storage.is_ok());
+        metrics::looked("worker_generate", generate.is_ok());
+        metrics::looked("worker_persist", persist.is_ok());
+        Arc::new(Readiness {
+            status,
+            checks: Checks {
+                temporal: say(temporal.map_err(|lacking| lacking.to_string())),
+                storage: say(storage),
+                worker_generate: say(generate),
+                worker_persist: say(persist),
+            },
+        })
+    }
+
+    async fn temporal(&self, context: &Context) -> Result<(), Lacking> {
+        let client = context.temporal.client().map_err(|_| Lacking::Temporal)?;
+        namespace::check(client).await?;
+        if !self.has_search_attributes.load(Ordering::Relaxed) {
+            namespace::check_search_attributes(client).await?;
+            self.has_search_attributes.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn say(check: Result<(), String>) -> String {
+    check.err().unwrap_or_else(|| "ok".to_owned())
+}
+
+/// The same for an orchestrator, in words.
+pub(crate) fn told(context: &Arc<Context>) -> listener::Readiness {
+    let context = Arc::clone(context);
+    Arc::new(move || {
+        let context = Arc::clone(&context);
+        Box::pin(async move {
+            let readiness = context.readiness.read(&context).await;
+            match readiness.status {
+                ReadinessStatus::Ready | ReadinessStatus::Degraded => Ok(()),
+                ReadinessStatus::NotReady => Err(readiness.checks.temporal.clone()),
+            }
+        })
+    })
+}
+
+async fn storage(context: &Context) -> Result<(), String> {
+    match tokio::time::timeout(TIMEOUT, context.storage.check()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the store is not ready");
+            Err("the bucket cannot be used".to_owned())
+        }
+        Err(_) => Err("the store does not answer".to_owned()),
+    }
+}
+
+/// Whether somebody serves the workflows, and the outputs.
+async fn serving(context: &Context) -> (Result<(), String>, Result<(), String>) {
+    // Of what is polled for on the first queue, only workflow tasks never take every place.
+    let kinds = [
+        (WORKFLOW_QUEUE, TaskQueueType::Workflow),
+        (PERSIST_QUEUE, TaskQueueType::Activity),
+    ];
+    let Ok(client) = context.temporal.client() else {
+        let away = || Err(Lacking::Temporal.to_string());
+        return (away(), away());
+    };
+    let living = workers::living(client).await.ok().flatten();
+    let [generate, persist] = kinds.map(async |(name, kind)| {
+        let workers = match &living {
+            Some(living) => living.get(name).copied().unwrap_or_default(),
+            None => polling(client, name, kind).await?,
+        };
+        if workers == 0 {
+            return Err(format!("no worker serves {name}"));
+        }
+        Ok(())
+    });
+    futures::future::join(generate, persist).await
+}
+
+async fn polling(client: &Client, name: &str, kind: TaskQueueType) -> Result<u32, String> {
+    let queue = queues::describe(client, name, kind).await;
+    queue
+        .map(|queue| queue.workers)
+        .map_err(|_| Lacking::Temporal.to_string())
+}

@@ -1,0 +1,118 @@
+//! Which workers live, by their heartbeats: a server that keeps these knows within seconds. One that does not knows who has
+//! polled in the last minutes, which [`super::queues`] asks.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use temporalio_client::{
+    Client, NamespacedClient,
+    grpc::WorkflowService,
+    tonic::{Code, IntoRequest, Status},
+};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::WorkerStatus, worker::v1::WorkerHeartbeat, workflowservice::v1::ListWorkersRequest,
+};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How many workers are read at a time, and how many times.
+const PAGE: i32 = 1000;
+const MAX_PAGES: usize = 10;
+
+/// How many heartbeats may be missing of a worker that lives, and how long the second may take: it tells the interval.
+const MISSING: u32 = 3;
+const SECOND: Duration = Duration::from_secs(35);
+
+/// How many workers live on each task queue; `None` if the server does not keep heartbeats.
+///
+/// # Errors
+/// If the server does not answer.
+pub(crate) async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Status> {
+    let mut living = HashMap::new();
+    let mut is_any_known = false;
+    let mut place = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let mut request = ListWorkersRequest {
+            namespace: client.namespace(),
+            page_size: PAGE,
+            next_page_token: place,
+            ..ListWorkersRequest::default()
+        }
+        .into_request();
+        request.set_timeout(TIMEOUT);
+        let answer = WorkflowService::list_workers(&mut client.clone(), request).await;
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            Err(status)
+                if matches!(status.code(), Code::Unimplemented | Code::PermissionDenied) =>
+            {
+                return Ok(None);
+            }
+            Err(status) => return Err(status),
+        };
+        #[expect(
+            deprecated,
+            reason = "what replaces it does not say when a worker was heard"
+        )]
+        let workers = answer.workers_info.into_iter();
+        let now = SystemTime::now();
+        for heartbeat in workers.filter_map(|worker| worker.worker_heartbeat) {
+            is_any_known = true;
+            if is_living(&heartbeat, now) {
+                *living.entry(heartbeat.task_queue).or_default() += 1;
+            }
+        }
+        place = answer.next_page_token;
+        if place.is_empty() {
+            break;
+        }
+    }
+    // One that knows of no worker at all may keep none: who polls is asked instead.
+    Ok(is_any_known.then_some(living))
+}
+
+fn is_living(heartbeat: &WorkerHeartbeat, now: SystemTime) -> bool {
+    let is_serving = !matches!(
+        heartbeat.status(),
+        WorkerStatus::ShuttingDown | WorkerStatus::Shutdown
+    );
+    let interval = heartbeat.elapsed_since_last_heartbeat;
+    let patience = interval
+        .and_then(|interval| Duration::try_from(interval).ok())
+        .map_or(SECOND, |interval| interval * MISSING);
+    let heard = heartbeat.heartbeat_time;
+    let heard = heard.and_then(|heard| SystemTime::try_from(heard).ok());
+    // Clocks that differ make a heartbeat of the future.
+    is_serving
+        && heard.is_some_and(|heard| now.duration_since(heard).unwrap_or_default() < patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_lives_while_it_is_heard() {
+        let now = SystemTime::now();
+        let heard = |ago: u64, interval: Option<u64>, status: WorkerStatus| WorkerHeartbeat {
+            status: status.into(),
+            heartbeat_time: Some((now - Duration::from_secs(ago)).into()),
+            elapsed_since_last_heartbeat: interval
+                .map(|seconds| Duration::from_secs(seconds).try_into().unwrap()),
+            ..WorkerHeartbeat::default()
+        };
+        for (heartbeat, lives) in [
+            (heard(1, Some(2), WorkerStatus::Running), true),
+            (heard(7, Some(2), WorkerStatus::Running), false),
+            (heard(25, Some(10), WorkerStatus::Running), true),
+            (heard(25, None, WorkerStatus::Running), true),
+            (heard(70, None, WorkerStatus::Running), false),
+            (heard(1, Some(2), WorkerStatus::ShuttingDown), false),
+        ] {
+            assert_eq!(is_living(&heartbeat, now), lives, "{heartbeat:?}");
+        }
+    }
+}

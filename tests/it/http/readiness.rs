@@ -1,0 +1,115 @@
+//! What ready means: that callers can be answered.
+
+use std::{collections::HashMap, time::Duration};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use temporalio_client::{
+    grpc::{OperatorService, WorkflowService},
+    tonic::IntoRequest,
+};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::IndexedValueType, operatorservice::v1::AddSearchAttributesRequest,
+    workflowservice::v1::RegisterNamespaceRequest,
+};
+
+use crate::harness::{Api, job, options, shared, start, until};
+
+async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
+    let url = format!("{}/readyz{query}", api.url);
+    let answer = api.http.get(url).send().await.ok()?;
+    Some((answer.status(), answer.json().await.unwrap()))
+}
+
+#[tokio::test]
+async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
+    let stack = start(&options("ready")).await;
+    let api = Api::of(&stack);
+    let (status, body) = ready(&api, "?full").await.unwrap();
+    assert_eq!(
+        (status, &body["status"]),
+        (StatusCode::OK, &json!("ready")),
+        "{body:#}"
+    );
+
+    stack.worker.kill();
+    let body = until("a worker that is missed", async || {
+        let (status, body) = ready(&api, "").await?;
+        assert_eq!(status, StatusCode::OK, "{body:#}");
+        (body["status"] == "degraded" && body["checks"]["worker_persist"] != "ok").then_some(body)
+    })
+    .await;
+    assert_eq!(
+        body["checks"],
+        json!({
+            "temporal": "ok",
+            "storage": "ok",
+            "worker_generate": "no worker serves media-generation",
+            "worker_persist": "no worker serves media-persist",
+        })
+    );
+    let (status, _) = ready(&api, "?full").await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let metrics = api.http.get(format!("{}/metrics", api.url)).send();
+    let metrics = metrics.await.unwrap().text().await.unwrap();
+    for line in [
+        "darkroom_ready_check{check=\"temporal\"} 1",
+        "darkroom_ready_check{check=\"worker_persist\"} 0",
+    ] {
+        assert!(metrics.lines().any(|there| there == line), "{line}");
+    }
+    let accepted = api.post(&job(1, json!({}))).await;
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+}
+
+/// As whoever sets up a production server meets it: first without the namespace, then without what jobs are found by.
+#[tokio::test]
+async fn what_temporal_lacks_is_named_with_its_remedy() {
+    let stack = shared();
+    let namespace = "unfinished";
+    let variables = [("TEMPORAL_NAMESPACE", namespace.to_owned())];
+    let (_process, address) = stack.spawn_api(&variables).await.unwrap();
+    let api = Api {
+        url: format!("http://{address}"),
+        http: Api::of(stack).http,
+    };
+    let lacks = async |what: &str| {
+        until(what, async || {
+            let (status, body) = ready(&api, "").await?;
+            let said = body["checks"]["temporal"].as_str()?;
+            let is_named = said.contains(what) && said.contains("temporal operator ");
+            (status == StatusCode::SERVICE_UNAVAILABLE && is_named).then_some(())
+        })
+        .await;
+        let refused = api.post(&job(1, json!({}))).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{what}");
+    };
+    lacks("the namespace unfinished is missing").await;
+
+    let mut client = stack.temporal.client().await.unwrap();
+    let retention = Duration::from_hours(24).try_into().unwrap();
+    let register = RegisterNamespaceRequest {
+        namespace: namespace.to_owned(),
+        workflow_execution_retention_period: Some(retention),
+        ..RegisterNamespaceRequest::default()
+    };
+    WorkflowService::register_namespace(&mut client, register.into_request())
+        .await
+        .unwrap();
+    lacks("the search attribute JobStatus is missing").await;
+
+    let keyword = i32::from(IndexedValueType::Keyword);
+    let names = ["JobStatus", "Model", "Tenant"];
+    let add = AddSearchAttributesRequest {
+        namespace: namespace.to_owned(),
+        search_attributes: HashMap::from(names.map(|name| (name.to_owned(), keyword))),
+    };
+    OperatorService::add_search_attributes(&mut client, add.into_request())
+        .await
+        .unwrap();
+    until("an api that is ready", async || {
+        let (status, body) = ready(&api, "").await?;
+        (status == StatusCode::OK && body["checks"]["temporal"] == "ok").then_some(())
+    })
+    .await;
+}
