@@ -37,6 +37,9 @@ const BACKLOG: &str = "darkroom_queue_backlog";
 /// How often Temporal is asked how jobs and queues stand.
 const INTERVAL: Duration = Duration::from_mins(1);
 
+/// How often while there is no connection yet.
+const RECONNECT: Duration = Duration::from_secs(1);
+
 /// Says what is counted. To be called once metrics are installed.
 pub(crate) fn describe() {
     describe_counter!(
@@ -84,19 +87,21 @@ pub(crate) fn describe() {
 
 /// Asks now and then, until `shutdown`, how jobs, queues and what we stand on are.
 pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
-    loop {
-        if let Ok(client) = context.temporal.client() {
-            look(client).await;
+    let looking = async {
+        loop {
+            context.readiness.read(&context).await;
+            let pause = match context.temporal.client() {
+                Ok(client) => {
+                    look(client).await;
+                    INTERVAL
+                }
+                // There will be one soon.
+                Err(_) => RECONNECT,
+            };
+            tokio::time::sleep(pause).await;
         }
-        context.readiness.read(&context).await;
-        if shutdown
-            .run_until_cancelled(tokio::time::sleep(INTERVAL))
-            .await
-            .is_none()
-        {
-            return;
-        }
-    }
+    };
+    Box::pin(shutdown.run_until_cancelled(looking)).await;
 }
 
 /// What Temporal does not tell stays what it was.
