@@ -23,8 +23,8 @@ POSTGRES_PASSWORD=$(random 24)
 AWS_ACCESS_KEY_ID=darkroom$(random 4)
 AWS_SECRET_ACCESS_KEY=$(random 24)
 
-# Who may call: tenants with the SHA-256 of their keys.
-DARKROOM_API_KEYS=default:$(printf %s "$key" | sha256sum | cut -c1-64)
+# Who may call: tenants with the SHA-256 of their keys. An operator gives out further ones: POST /v1/keys.
+DARKROOM_API_KEYS=default:$(printf %s "$key" | sha256sum | cut -c1-64):operator
 
 # What the webhook secrets of tenants are made of.
 DARKROOM_WEBHOOK_SECRET=whsec_$(head -c 32 /dev/urandom | base64 | tr -d '\n')

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    access::{ApiKeys, Limits},
+    access::{ApiKeys, Limits, StoredKeys},
     jobs::{Lists, Presigned, view::Views, watch::Watches},
     readiness::LatestReadiness,
     temporal::Temporal,
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) webhook_secret: Option<WebhookSecret>,
     /// Who may call; everybody if there are none.
     pub(crate) keys: ApiKeys,
+    /// Keys that were given out over HTTP.
+    pub(crate) stored_keys: StoredKeys,
     /// How much they may ask for.
     pub(crate) limits: Limits,
     /// How long after their end jobs are deleted that do not say so themselves.

@@ -1,7 +1,7 @@
 //! The HTTP facade: starts `MediaGeneration` workflows and reads their state. It knows the contract in `workflows` and
 //! nothing of how activities do their work.
 //!
-//! - `router`: which path leads where; `jobs`, `webhooks`, `health`, `docs`: one file a route
+//! - `router`: which path leads where; `jobs`, `webhooks`, `keys`, `health`, `docs`: one file a route
 //! - `middleware`: what every request and answer goes through, in one order
 //! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
 //! - `readiness`: whether it can answer, and what else there is
@@ -19,6 +19,7 @@ mod docs;
 mod health;
 mod jobs;
 mod json;
+mod keys;
 mod metrics;
 mod middleware;
 mod openapi;
@@ -41,7 +42,7 @@ use utoipa::openapi::Server;
 
 pub use config::Config;
 
-use access::Limits;
+use access::{Limits, StoredKeys};
 use context::Context;
 use jobs::{Lists, Presigned, view::Views, watch::Watches};
 use readiness::LatestReadiness;
@@ -92,6 +93,7 @@ impl Bound {
         let max_connections = config.connections();
         let context = Arc::new(Context {
             temporal: Temporal::connect(config.temporal, shutdown.clone()),
+            stored_keys: StoredKeys::new(config.storage.clone()),
             storage: config.storage,
             public_url: config.public_url,
             temporal_ui: config.temporal_ui,

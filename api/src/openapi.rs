@@ -14,7 +14,7 @@ use utoipa::{
     },
 };
 
-use crate::{health, jobs, webhooks};
+use crate::{health, jobs, keys, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use crate::{health, jobs, webhooks};
         (name = "Jobs", description = "A request names a model and a prompt; a job makes it so, and keeps what came of it."),
         (name = "Webhooks", description = "Being told how a job ended, instead of asking. Messages are signed as \
             [Standard Webhooks](https://www.standardwebhooks.com) has it, and tried again for three days."),
+        (name = "Keys", description = "Giving out API keys, and taking them back, while all runs."),
         (name = "Operations", description = "For those who run it."),
     ),
     paths(
@@ -42,6 +43,9 @@ use crate::{health, jobs, webhooks};
         webhooks::redeliver::redeliver_webhook,
         webhooks::secret::get_webhook_secret,
         webhooks::report::report_prediction,
+        keys::create::create_api_key,
+        keys::list::list_api_keys,
+        keys::revoke::revoke_api_key,
         health::get_health,
         health::get_readiness,
         health::get_metrics,
@@ -135,7 +139,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 struct Complete;
 
 /// What may lack fields: what callers send, and problems.
-const MAY_LACK: [&str; 3] = ["JobRequest", "RetryRequest", "Problem"];
+const MAY_LACK: [&str; 4] = ["JobRequest", "RetryRequest", "CreateApiKey", "Problem"];
 
 impl Modify for Complete {
     fn modify(&self, document: &mut Document) {

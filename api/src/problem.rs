@@ -128,9 +128,10 @@ impl From<poem::Error> for Problem {
 }
 
 /// The problems that any operation with a caller may meet.
-const COMMON: [Kind; 5] = [
+const COMMON: [Kind; 6] = [
     Kind::InvalidParameter,
     Kind::Unauthenticated,
+    Kind::Forbidden,
     Kind::RateLimited,
     Kind::Internal,
     Kind::TemporalUnavailable,

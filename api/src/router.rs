@@ -2,10 +2,10 @@
 
 use std::str::Split;
 
-use poem::{Endpoint, IntoEndpoint, IntoResponse, Route, get, post};
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Route, delete, get, post};
 use utoipa::openapi::OpenApi;
 
-use crate::{docs, health, jobs, webhooks};
+use crate::{docs, health, jobs, keys, webhooks};
 
 /// All routes, and the paths that they have, written as the description writes them.
 pub(crate) struct Router {
@@ -44,6 +44,11 @@ pub(crate) fn router(document: &OpenApi) -> Router {
             "/v1/webhooks/replicate/{job_id}/{submission_id}",
             post(webhooks::report::report_prediction),
         )
+        .at(
+            "/v1/keys",
+            get(keys::list::list_api_keys).post(keys::create::create_api_key),
+        )
+        .at("/v1/keys/{key_id}", delete(keys::revoke::revoke_api_key))
         .at("/healthz", get(health::get_health))
         .at("/readyz", get(health::get_readiness))
         .at("/metrics", get(health::get_metrics))

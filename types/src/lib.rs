@@ -4,13 +4,14 @@
 //! - [`request`]: what a caller asks for, parsed
 //! - [`resource`]: what a caller gets
 //! - [`problem`]: what a caller is told of errors
-//! - [`tenant`], [`job_id`]: whose job it is, and which
+//! - [`tenant`], [`job_id`], [`api_key`]: whose job it is, which, and who may
 //! - [`status`], [`provider`]: where jobs, outputs and predictions stand
 //! - [`failure`]: why something failed
 
 mod bounded;
 mod schema;
 
+pub mod api_key;
 pub mod failure;
 pub mod job_id;
 pub mod problem;

@@ -119,6 +119,7 @@ kinds! {
     Malformed 400 "urn:darkroom:problem:malformed" "The request cannot be read";
     InvalidParameter 400 "urn:darkroom:problem:invalid-parameter" "A parameter or a header is not acceptable";
     Unauthenticated 401 "urn:darkroom:problem:unauthenticated" "An API key is needed";
+    Forbidden 403 "urn:darkroom:problem:forbidden" "The key is not good for this";
     OriginNotAllowed 403 "urn:darkroom:problem:origin-not-allowed" "Pages of this origin may not call";
     NotFound 404 "urn:darkroom:problem:not-found" "There is no such resource";
     MethodNotAllowed 405 "urn:darkroom:problem:method-not-allowed" "The resource does not know the method";
@@ -130,6 +131,7 @@ kinds! {
     GenerationNeeded 409 "urn:darkroom:problem:generation-needed" "The outputs would have to be made again";
     MediaNotStored 409 "urn:darkroom:problem:media-not-stored" "The output is not stored";
     NoWebhook 409 "urn:darkroom:problem:no-webhook" "There is nothing to tell, or nobody to tell it to";
+    TooManyKeys 409 "urn:darkroom:problem:too-many-keys" "There are too many keys";
     Deleted 410 "urn:darkroom:problem:deleted" "The job was deleted";
     TooLarge 413 "urn:darkroom:problem:too-large" "The request is too large";
     UnsupportedMediaType 415 "urn:darkroom:problem:unsupported-media-type" "The body must be JSON";

@@ -1,6 +1,7 @@
 //! What a caller asks for. Every field is a type that parses, so that a [`JobRequest`] in hand is a valid one.
 //! How a job stands is not here: see [`crate::status`].
 
+mod api_key;
 mod free_form;
 mod idempotency_key;
 mod list;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::ToSchema;
 
 pub use self::{
+    api_key::{CreateApiKey, KeyName, ListApiKeys},
     free_form::{Metadata, ModelInput},
     idempotency_key::{IdempotencyKey, InvalidIdempotencyKey},
     list::{ListJobs, ListMedia, PageSize},

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::text;
+
 /// The name of whoever a job belongs to: 1 to 64 of `a-z`, `0-9`, `-` and `_`, of which the first is a letter or a digit. It is
 /// written where operators can see it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -24,6 +26,8 @@ impl Tenant {
         &self.0
     }
 }
+
+text!(Tenant, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$");
 
 impl FromStr for Tenant {
     type Err = InvalidTenant;

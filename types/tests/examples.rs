@@ -2,10 +2,10 @@
 
 use darkroom_types::{
     problem::Problem,
-    request::{JobRequest, RetryRequest},
+    request::{CreateApiKey, JobRequest, RetryRequest},
     resource::{
-        Deletion, Health, Job, JobEvent, JobPage, MediaPage, Readiness, WebhookDeliveries,
-        WebhookDelivery, WebhookSecret,
+        ApiKey, ApiKeys, CreatedApiKey, Deletion, Health, Job, JobEvent, JobPage, MediaPage,
+        Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,6 +20,10 @@ fn read<T: DeserializeOwned + Serialize>(text: &str) -> serde_json::Result<()> {
 
 #[test]
 fn examples_are_of_their_types() -> serde_json::Result<()> {
+    read::<ApiKey>(include_str!("../examples/api_key.json"))?;
+    read::<ApiKeys>(include_str!("../examples/api_keys.json"))?;
+    read::<CreateApiKey>(include_str!("../examples/create_api_key.json"))?;
+    read::<CreatedApiKey>(include_str!("../examples/created_api_key.json"))?;
     read::<Deletion>(include_str!("../examples/deletion.json"))?;
     read::<Health>(include_str!("../examples/health.json"))?;
     read::<Job>(include_str!("../examples/job.json"))?;

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use darkroom_types::{
+    api_key::KeyId,
     job_id::{InvalidJobId, JobId},
     provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName},
     status::{JobStatus, MediaStatus, Stage},
@@ -70,6 +71,9 @@ pub struct JobState {
     /// How often the job was tried again as a whole.
     #[serde(default)]
     pub retry_count: u32,
+    /// The API key that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
     /// What began its runs but the first.
     #[serde(default, skip_serializing_if = "Retries::is_empty")]
     pub retries: Retries,
@@ -112,6 +116,7 @@ impl JobState {
             provider: None,
             error: None,
             retry_count: 0,
+            key_id: None,
             retries: Retries::default(),
             created_at: at,
             updated_at: at,

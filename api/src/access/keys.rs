@@ -1,19 +1,41 @@
-//! API keys as the operator lists them: never the keys themselves, only their SHA-256, each with the tenant that it speaks for.
+//! API keys as the operator lists them: never the keys themselves, only their SHA-256, each with the tenant that it speaks for
+//! and, of those that give out further keys, whose.
 
 use std::str::FromStr;
 
-use darkroom_workflows::tenant::Tenant;
+use darkroom_types::{api_key::KeyId, tenant::Tenant};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// `tenant:sha256hex`, with commas between. A tenant may have several, so that keys can be rotated.
+/// `tenant:sha256hex`, with commas between, and `:admin` or `:operator` after those that manage keys. A tenant may have several,
+/// so that keys can be rotated.
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeys(Vec<ApiKey>);
 
+/// One of them.
 #[derive(Clone, Debug)]
-struct ApiKey {
-    tenant: Tenant,
+pub(super) struct ApiKey {
+    pub(super) tenant: Tenant,
+    pub(super) role: Role,
     sha256: [u8; 32],
+}
+
+/// Which keys it manages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Role {
+    /// None.
+    Caller,
+    /// Those of its tenant.
+    Admin,
+    /// Those of all tenants.
+    Operator,
+}
+
+impl ApiKey {
+    /// What jobs and the log name it by.
+    pub(super) fn id(&self) -> Option<KeyId> {
+        KeyId::new(self.tenant.clone(), hex::encode(&self.sha256[..4])).ok()
+    }
 }
 
 impl ApiKeys {
@@ -21,13 +43,13 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// Whose key this is. Takes the same time whichever it is, and whether it is one.
-    pub(super) fn find(&self, key: &str) -> Option<&Tenant> {
+    /// The key of this text. Takes the same time whichever it is, and whether it is one.
+    pub(super) fn find(&self, key: &str) -> Option<&ApiKey> {
         let sha256 = Sha256::digest(key.as_bytes());
         let mut found = None;
         for candidate in &self.0 {
             if bool::from(candidate.sha256.ct_eq(&sha256)) {
-                found = Some(&candidate.tenant);
+                found = Some(candidate);
             }
         }
         found
@@ -49,9 +71,14 @@ impl FromStr for ApiKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (tenant, digest) = text
-            .split_once(':')
-            .ok_or("must be tenant:sha256hex with commas between")?;
+        const FORM: &str = "must be tenant:sha256hex with commas between, and :admin or :operator after those that manage keys";
+        let (tenant, digest) = text.split_once(':').ok_or(FORM)?;
+        let (digest, role) = match digest.split_once(':') {
+            None => (digest, Role::Caller),
+            Some((digest, "admin")) => (digest, Role::Admin),
+            Some((digest, "operator")) => (digest, Role::Operator),
+            Some(_) => return Err(FORM.to_owned()),
+        };
         let tenant = tenant
             .parse()
             .map_err(|error| format!("{tenant:?}: {error}"))?;
@@ -59,7 +86,11 @@ impl FromStr for ApiKey {
         hex::decode_to_slice(digest, &mut sha256).map_err(|_| {
             format!("the key of {tenant} must be the SHA-256 of the key in 64 hexadecimal digits")
         })?;
-        Ok(Self { tenant, sha256 })
+        Ok(Self {
+            tenant,
+            role,
+            sha256,
+        })
     }
 }
 
@@ -76,15 +107,20 @@ mod tests {
         let keys: ApiKeys = [
             entry("acme", "one"),
             entry("other", "two"),
-            entry("acme", "three"),
+            format!("{}:admin", entry("acme", "three")),
         ]
         .join(", ")
         .parse()
         .unwrap();
-        let tenant = |key| keys.find(key).map(Tenant::as_str);
+        let tenant = |key| keys.find(key).map(|key| key.tenant.as_str());
         assert_eq!(tenant("one"), Some("acme"));
         assert_eq!(tenant("two"), Some("other"));
         assert_eq!(tenant("three"), Some("acme"));
+        let role = |key| keys.find(key).map(|key| key.role);
+        assert_eq!(
+            (role("one"), role("three")),
+            (Some(Role::Caller), Some(Role::Admin))
+        );
         assert_eq!(tenant(""), None);
         assert_eq!(
             tenant(&hex::encode(Sha256::digest("one"))),
@@ -101,6 +137,7 @@ mod tests {
             "acme:abc",
             "Acme:00",
             &format!("{},", entry("acme", "one")),
+            &format!("{}:boss", entry("acme", "one")),
         ] {
             assert!(text.parse::<ApiKeys>().is_err(), "{text}");
         }

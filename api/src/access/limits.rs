@@ -62,7 +62,7 @@ impl Limits {
             .unwrap_or_else(PoisonError::into_inner);
         // As many as there are tenants with keys.
         let places = tenants
-            .entry(caller.tenant.clone())
+            .entry(caller.tenant().cloned())
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_FOLLOWERS)));
         Arc::clone(places).try_acquire_owned().map_err(|_| {
             let detail = format!(

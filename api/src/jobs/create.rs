@@ -66,6 +66,7 @@ pub(crate) async fn create_job(
 ) -> Result<Response, Problem> {
     let key = idempotency::key(request)?;
     let (wait, request_id) = (Wait::of(request), request.data::<RequestId>());
+    caller.may_ask_for(&body.model)?;
     admissible(context, &body)?;
     let (view, is_replayed) = match key {
         Some(key) => once(context, &caller, key, body, request_id).await?,
@@ -167,6 +168,7 @@ async fn accept(
     let admission = context.limits.open_jobs.admit(client, tenant.as_ref());
     let admission = admission.await?;
     let mut state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    state.key_id = caller.key_id().cloned();
     state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;
     start(context, state.clone(), Start::New, Run::First, request_id).await?;

@@ -80,11 +80,16 @@ fn events(
         Some(changes(context, caller, &view)?)
     };
     let present = stream::iter((!is_known).then_some(view));
-    let shutdown = context.shutdown.clone();
+    let (context, caller) = (Arc::clone(context), caller.clone());
     let events = present
         .chain(stream::iter(changes).flatten())
         .map(|view| event(&view))
-        .take_until(async move { shutdown.cancelled().await });
+        .take_until(async move {
+            tokio::select! {
+                () = context.shutdown.cancelled() => {}
+                () = caller.revoked(&context) => {}
+            }
+        });
     Ok(SSE::new(events)
         .keep_alive(HEARTBEAT)
         .with_header("Cache-Control", "no-store")

@@ -32,6 +32,7 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
         doubt,
         error,
         retry_count,
+        key_id,
         ..
     } = state;
     let JobRequest {
@@ -90,6 +91,7 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
         in_doubt_since: doubt.map(|Doubt { since, .. }| since),
         error_message: error.as_ref().map(|error| error.detail.clone()),
         error,
+        key_id,
         retry_count,
         created_at: state.created_at,
         updated_at: state.updated_at,

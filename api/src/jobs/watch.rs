@@ -146,6 +146,7 @@ pub(crate) async fn until(
         () = waiting => {}
         () = tokio::time::sleep(wait.duration()) => {}
         () = context.shutdown.cancelled() => {}
+        () = caller.revoked(context) => {}
     }
     Ok(Arc::clone(&follower.known))
 }

@@ -56,6 +56,7 @@ pub(super) async fn identify<E: Endpoint>(
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
         request_id = id.as_str(),
+        key_id = Empty,
         %method,
         path,
         http.route = route,

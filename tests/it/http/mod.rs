@@ -5,6 +5,7 @@ mod bad_requests;
 mod document;
 mod events;
 mod idempotency;
+mod keys;
 mod listener;
 mod listing;
 mod open_jobs;

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{Media, MediaCounts};
 use crate::{
+    api_key::KeyId,
     failure::JobError,
     job_id::JobId,
     provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName},
@@ -68,6 +69,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// The same in words.
     pub error_message: Option<String>,
+    /// The API key that asked for it; null where there are no keys.
+    pub key_id: Option<KeyId>,
     /// How often the job was taken up again.
     pub retry_count: u32,
     /// When it was accepted.

@@ -1,5 +1,6 @@
 //! What a caller gets. Every field of a resource is always there, `null` where there is nothing to say.
 
+mod api_key;
 mod deletion;
 mod health;
 mod job;
@@ -8,6 +9,7 @@ mod media;
 mod webhook;
 
 pub use self::{
+    api_key::{ApiKey, ApiKeys, CreatedApiKey},
     deletion::Deletion,
     health::{Checks, Health, Readiness, ReadinessStatus},
     job::{Job, JobEvent, Links, Provider},

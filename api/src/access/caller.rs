@@ -1,0 +1,212 @@
+//! Who calls: the tenant of the key that came along, and what that key is good for; or nobody in particular where there are no
+//! keys.
+
+use std::{future, sync::Arc};
+
+use darkroom_types::{
+    api_key::{KeyId, ModelPattern, Scope},
+    request::Model,
+    tenant::Tenant,
+};
+use poem::{
+    FromRequest, Request, RequestBody,
+    http::{Method, header::AUTHORIZATION},
+};
+use tracing::Span;
+
+use super::{
+    keys::{ApiKey, Role},
+    stored::StoredKey,
+};
+use crate::{
+    context::Context,
+    problem::{Kind, Problem},
+};
+
+/// Whoever calls. A request that reads takes a key with the scope `read`, any other one with `write`.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    key: Key,
+}
+
+/// Whoever manages keys.
+pub(crate) struct Admin {
+    tenant: Tenant,
+    models: Vec<ModelPattern>,
+    manages_all: bool,
+}
+
+/// What a caller has shown.
+#[derive(Clone)]
+enum Key {
+    /// Nothing: there are no keys.
+    None,
+    /// One that the operator lists.
+    Listed {
+        tenant: Tenant,
+        id: Option<KeyId>,
+        role: Role,
+    },
+    /// One that was given out.
+    Stored(Arc<StoredKey>),
+}
+
+impl Caller {
+    /// Whose jobs the caller sees.
+    pub(crate) fn tenant(&self) -> Option<&Tenant> {
+        match &self.key {
+            Key::None => None,
+            Key::Listed { tenant, .. } => Some(tenant),
+            Key::Stored(key) => Some(key.key_id.tenant()),
+        }
+    }
+
+    /// The id of the caller's key.
+    pub(crate) fn key_id(&self) -> Option<&KeyId> {
+        match &self.key {
+            Key::None => None,
+            Key::Listed { id, .. } => id.as_ref(),
+            Key::Stored(key) => Some(&key.key_id),
+        }
+    }
+
+    /// Whether the caller's key is good for this model.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn may_ask_for(&self, model: &Model) -> Result<(), Problem> {
+        let models = self.models();
+        if models.is_empty() || models.iter().any(|pattern| pattern.matches(model)) {
+            return Ok(());
+        }
+        let detail = format!("the key is not good for the model {model}");
+        Err(Problem::new(Kind::Forbidden, detail))
+    }
+
+    /// Returns when the caller's key is good no more.
+    pub(crate) async fn revoked(&self, context: &Context) {
+        match &self.key {
+            // The operator restarts the process.
+            Key::None | Key::Listed { .. } => future::pending().await,
+            Key::Stored(key) => context.stored_keys.revoked(&key.key_id).await,
+        }
+    }
+
+    fn models(&self) -> &[ModelPattern] {
+        match &self.key {
+            Key::None | Key::Listed { .. } => &[],
+            Key::Stored(key) => &key.models,
+        }
+    }
+
+    fn require(&self, scope: Scope) -> Result<(), Problem> {
+        let is_good = match &self.key {
+            Key::None | Key::Listed { .. } if scope != Scope::Admin => true,
+            Key::None => false,
+            Key::Listed { role, .. } => *role != Role::Caller,
+            Key::Stored(key) => key.scopes.contains(&scope),
+        };
+        if is_good {
+            return Ok(());
+        }
+        let detail = format!("this takes a key with the scope {scope}");
+        Err(Problem::new(Kind::Forbidden, detail))
+    }
+
+    async fn of(context: &Context, request: &Request) -> Result<Self, Problem> {
+        if context.keys.is_empty() {
+            return Ok(Self { key: Key::None });
+        }
+        let header = request.headers().get(AUTHORIZATION);
+        let text = header
+            .and_then(|header| header.to_str().ok())
+            .and_then(bearer)
+            .ok_or_else(unauthenticated)?;
+        let key = if let Some(key) = context.keys.find(text) {
+            Key::listed(key)
+        } else {
+            let stored = context.stored_keys.find(text).await?;
+            Key::Stored(stored.ok_or_else(unauthenticated)?)
+        };
+        let caller = Self { key };
+        if let Some(id) = caller.key_id() {
+            Span::current().record("key_id", tracing::field::display(id));
+        }
+        if let Some(tenant) = caller.tenant() {
+            context.limits.request(tenant)?;
+        }
+        Ok(caller)
+    }
+}
+
+impl Key {
+    fn listed(key: &ApiKey) -> Self {
+        Self::Listed {
+            tenant: key.tenant.clone(),
+            id: key.id(),
+            role: key.role,
+        }
+    }
+}
+
+fn unauthenticated() -> Problem {
+    let detail = "send your API key as Authorization: Bearer …";
+    Problem::new(Kind::Unauthenticated, detail)
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, key) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+fn context_of(request: &Request) -> Result<&Arc<Context>, Problem> {
+    request.data::<Arc<Context>>().ok_or_else(Problem::internal)
+}
+
+impl<'a> FromRequest<'a> for Caller {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        let caller = Self::of(context_of(request)?, request).await?;
+        caller.require(match *request.method() {
+            Method::GET | Method::HEAD => Scope::Read,
+            _ => Scope::Write,
+        })?;
+        Ok(caller)
+    }
+}
+
+impl Admin {
+    /// Whose keys it manages, if it does not say otherwise.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Which models its key is good for; all if none is named.
+    pub(crate) fn models(&self) -> &[ModelPattern] {
+        &self.models
+    }
+
+    /// Whether it manages the keys of this tenant.
+    pub(crate) fn may_manage(&self, tenant: &Tenant) -> bool {
+        self.manages_all || *tenant == self.tenant
+    }
+}
+
+impl<'a> FromRequest<'a> for Admin {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        let caller = Caller::of(context_of(request)?, request).await?;
+        caller.require(Scope::Admin)?;
+        let manages_all = matches!(
+            caller.key,
+            Key::Listed {
+                role: Role::Operator,
+                ..
+            }
+        );
+        Ok(Self {
+            tenant: caller.tenant().cloned().ok_or_else(Problem::internal)?,
+            models: caller.models().to_vec(),
+            manages_all,
+        })
+    }
+}

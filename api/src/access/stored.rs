@@ -1,0 +1,333 @@
+//! API keys that were given out over HTTP. Each is an object of the store, `keys/{tenant}/{digits}.json`, with the SHA-256 of the
+//! key and not the key. It is read again every two seconds while the key is used, so that one that is revoked through another
+//! process is refused soon; while the store is away, what was known of a key holds.
+
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use darkroom_storage::{NewObject, Storage, StorageError};
+use darkroom_types::{
+    api_key::{KeyId, ModelPattern, Scope},
+    request::KeyName,
+    resource::ApiKey,
+    tenant::Tenant,
+};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::wait_time;
+use crate::problem::{Kind, Problem};
+
+/// How many keys a tenant may have.
+pub(crate) const MAX_KEYS: u16 = 100;
+
+/// How long what was read of a key, or that there is none, is as good as new.
+const VALIDITY: Duration = Duration::from_secs(2);
+
+/// How many keys are remembered, and for how long without use.
+const MAX_KNOWN: u64 = 10_000;
+const IDLE: Duration = Duration::from_hours(24);
+
+/// How long the store may take to answer while a caller waits.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the use of a key is written down.
+const USE: Duration = Duration::from_mins(1);
+
+/// The most that a key's object may have, in bytes.
+const LIMIT: usize = 64 * 1024;
+
+/// How many keys a second are looked for that are not known: whoever calls could make up any number of them.
+const STRANGERS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// How many objects are read at a time.
+const READS: usize = 16;
+
+/// A key as its object has it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct StoredKey {
+    pub(crate) key_id: KeyId,
+    pub(crate) name: KeyName,
+    pub(crate) scopes: BTreeSet<Scope>,
+    #[serde(default)]
+    pub(crate) models: Vec<ModelPattern>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+    sha256: String,
+}
+
+/// When a key was used last: an object of its own, so that no use brings a revoked key back.
+#[derive(Deserialize, Serialize)]
+struct LastUse {
+    at: Timestamp,
+}
+
+impl StoredKey {
+    /// A new key, and its text, which is kept nowhere.
+    pub(crate) fn generate(
+        key_id: KeyId,
+        name: KeyName,
+        scopes: BTreeSet<Scope>,
+        models: Vec<ModelPattern>,
+        created_at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> (Self, String) {
+        // 244 bits of the system's randomness.
+        let [first, second] = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::simple);
+        let text = format!("dk_{key_id}.{first}{second}");
+        let key = Self {
+            sha256: hex::encode(Sha256::digest(&text)),
+            key_id,
+            name,
+            scopes,
+            models,
+            created_at,
+            expires_at,
+        };
+        (key, text)
+    }
+
+    /// The key without what is secret of it.
+    pub(crate) fn resource(&self, last_used_at: Option<Timestamp>) -> ApiKey {
+        ApiKey {
+            key_id: self.key_id.clone(),
+            name: self.name.clone(),
+            scopes: self.scopes.clone(),
+            models: self.models.clone(),
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            last_used_at,
+        }
+    }
+
+    fn is_good(&self, text: &str, now: Timestamp) -> bool {
+        let digest = hex::encode(Sha256::digest(text));
+        let is_it = bool::from(digest.as_bytes().ct_eq(self.sha256.as_bytes()));
+        is_it && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// The id that the text of a key names.
+fn id_of(text: &str) -> Option<KeyId> {
+    let (id, _secret) = text.strip_prefix("dk_")?.rsplit_once('.')?;
+    id.parse().ok()
+}
+
+fn prefix(tenant: &Tenant) -> String {
+    format!("keys/{tenant}/")
+}
+
+fn object_key(id: &KeyId) -> String {
+    format!("{}{}.json", prefix(id.tenant()), id.digits())
+}
+
+fn last_use_key(id: &KeyId) -> String {
+    format!("{}{}.used.json", prefix(id.tenant()), id.digits())
+}
+
+/// The keys that were used lately.
+pub(crate) struct StoredKeys {
+    storage: Storage,
+    /// As they were read a moment ago.
+    fresh: Cache<KeyId, Option<Arc<StoredKey>>>,
+    /// As they were read last.
+    known: Cache<KeyId, Arc<StoredKey>>,
+    /// Whose use was written down in the last minute.
+    used: Cache<KeyId, ()>,
+    /// How many more that are not known may be looked for.
+    strangers: DefaultDirectRateLimiter,
+}
+
+impl StoredKeys {
+    pub(crate) fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            fresh: Cache::builder()
+                .max_capacity(MAX_KNOWN)
+                .time_to_live(VALIDITY)
+                .build(),
+            known: Cache::builder()
+                .max_capacity(MAX_KNOWN)
+                .time_to_idle(IDLE)
+                .build(),
+            used: Cache::builder()
+                .max_capacity(MAX_KNOWN)
+                .time_to_live(USE)
+                .build(),
+            strangers: RateLimiter::direct(Quota::per_second(STRANGERS)),
+        }
+    }
+
+    /// The key of this text, if it is good.
+    ///
+    /// # Errors
+    /// If the store does not tell, and nothing is known of the key.
+    pub(super) async fn find(&self, text: &str) -> Result<Option<Arc<StoredKey>>, Problem> {
+        let Some(id) = id_of(text) else {
+            return Ok(None);
+        };
+        let key = self.get(&id).await?;
+        let key = key.filter(|key| key.is_good(text, Timestamp::now()));
+        if key.is_some() {
+            self.note_use(id).await;
+        }
+        Ok(key)
+    }
+
+    /// Returns when a key is revoked, or has expired.
+    pub(super) async fn revoked(&self, id: &KeyId) {
+        loop {
+            tokio::time::sleep(VALIDITY).await;
+            match self.get(id).await {
+                Ok(Some(key)) if key.expires_at.is_none_or(|end| Timestamp::now() < end) => {}
+                Ok(_) => return,
+                // What was known holds.
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<Arc<StoredKey>>, Problem> {
+        let read = self.fresh.try_get_with_by_ref(id, self.refresh(id).boxed());
+        let read = read.await;
+        read.map_err(|problem| Problem::clone(&problem))
+    }
+
+    async fn refresh(&self, id: &KeyId) -> Result<Option<Arc<StoredKey>>, Problem> {
+        if !self.known.contains_key(id) {
+            let admitted = self.strangers.check();
+            admitted.map_err(|until| {
+                let detail = "too many keys that nobody knows are tried";
+                Problem::new(Kind::RateLimited, detail).retry_after(wait_time(&until))
+            })?;
+        }
+        let read = tokio::time::timeout(TIMEOUT, self.read::<StoredKey>(&object_key(id))).await;
+        match read {
+            Ok(Ok(Some(key))) => {
+                let key = Arc::new(key);
+                self.known.insert(id.clone(), Arc::clone(&key)).await;
+                Ok(Some(key))
+            }
+            Ok(Ok(None)) => {
+                self.known.invalidate(id).await;
+                Ok(None)
+            }
+            Ok(Err(_)) | Err(_) => {
+                let known = self.known.get(id).await;
+                known.map(Some).ok_or_else(Problem::storage_unavailable)
+            }
+        }
+    }
+
+    async fn read<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Problem> {
+        match self.storage.read(key, LIMIT).await {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                tracing::error!(%error, key, "an object of an API key makes no sense");
+                Problem::internal()
+            }),
+            Err(StorageError::NotFound) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read an API key");
+                Err(Problem::storage_unavailable())
+            }
+        }
+    }
+
+    async fn write(&self, key: String, value: &impl Serialize) -> Result<(), Problem> {
+        let bytes = serde_json::to_vec(value).map_err(|_| Problem::internal())?;
+        let object = NewObject::json(key);
+        let written = self.storage.put(&object, Bytes::from(bytes)).await;
+        written.map(|_| ()).map_err(|error| {
+            tracing::error!(%error, "cannot write an API key");
+            Problem::storage_unavailable()
+        })
+    }
+
+    /// Writes down that a key was used, in the background and at most once a minute.
+    async fn note_use(&self, id: KeyId) {
+        let entry = self.used.entry_by_ref(&id).or_insert(()).await;
+        if !entry.is_fresh() {
+            return;
+        }
+        let storage = self.storage.clone();
+        tokio::spawn(async move {
+            let at = Timestamp::now();
+            let bytes = serde_json::to_vec(&LastUse { at }).unwrap_or_default();
+            let object = NewObject::json(last_use_key(&id));
+            if let Err(error) = storage.put(&object, Bytes::from(bytes)).await {
+                tracing::debug!(%error, "cannot write down the use of an API key");
+            }
+        });
+    }
+
+    /// Keeps a new key.
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub(crate) async fn keep(&self, key: &StoredKey) -> Result<(), Problem> {
+        self.write(object_key(&key.key_id), key).await?;
+        self.fresh.invalidate(&key.key_id).await;
+        Ok(())
+    }
+
+    /// Revokes a key; `false` if there is none.
+    ///
+    /// # Errors
+    /// If the store does not remove it.
+    pub(crate) async fn revoke(&self, id: &KeyId) -> Result<bool, Problem> {
+        if self.read::<StoredKey>(&object_key(id)).await?.is_none() {
+            return Ok(false);
+        }
+        for key in [object_key(id), last_use_key(id)] {
+            self.storage.delete(&key).await.map_err(|error| {
+                tracing::error!(%error, "cannot remove an API key");
+                Problem::storage_unavailable()
+            })?;
+        }
+        self.known.invalidate(id).await;
+        self.fresh.insert(id.clone(), None).await;
+        Ok(true)
+    }
+
+    /// The ids of a tenant's keys.
+    ///
+    /// # Errors
+    /// If the store does not tell.
+    pub(crate) async fn ids(&self, tenant: &Tenant) -> Result<Vec<KeyId>, Problem> {
+        // Each may have its last use beside it.
+        let prefix = prefix(tenant);
+        let page = self.storage.list(&prefix, None, 2 * MAX_KEYS + 2);
+        let page = page.await.map_err(|error| {
+            tracing::warn!(%error, "cannot list API keys");
+            Problem::storage_unavailable()
+        })?;
+        let ids = page.objects.iter().filter_map(|object| {
+            let name = object.key.strip_prefix(&prefix)?;
+            let digits = name.strip_suffix(".json")?;
+            KeyId::new(tenant.clone(), digits).ok()
+        });
+        Ok(ids.collect())
+    }
+
+    /// A tenant's keys.
+    ///
+    /// # Errors
+    /// If the store does not tell.
+    pub(crate) async fn list(&self, tenant: &Tenant) -> Result<Vec<ApiKey>, Problem> {
+        let reads = self.ids(tenant).await?.into_iter().map(async |id| {
+            let Some(key) = self.read::<StoredKey>(&object_key(&id)).await? else {
+                return Ok(None);
+            };
+            let last_use = self.read::<LastUse>(&last_use_key(&id)).await?;
+            Ok::<_, Problem>(Some(key.resource(last_use.map(|last_use| last_use.at))))
+        });
+        let keys: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
+        Ok(keys.into_iter().flatten().collect())
+    }
+}

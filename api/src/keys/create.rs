@@ -1,0 +1,99 @@
+//! `POST /v1/keys`: gives out an API key.
+
+use std::sync::Arc;
+
+use darkroom_types::{api_key::KeyId, request::CreateApiKey, resource::CreatedApiKey};
+use jiff::Timestamp;
+use poem::{
+    Response, handler,
+    http::{HeaderValue, StatusCode, header},
+    web::Data,
+};
+
+use uuid::Uuid;
+
+use super::managed;
+use crate::{
+    access::{Admin, MAX_KEYS, StoredKey},
+    context::Context,
+    json::{self, Json},
+    problem::{Kind, Problem, problems},
+};
+
+/// How many models a key may name.
+const MAX_MODELS: usize = 50;
+
+problems!(
+    Problems: Malformed, RequestTimeout, TooLarge, UnsupportedMediaType, InvalidRequest, TooManyKeys,
+    StorageUnavailable,
+);
+
+/// Give out an API key
+///
+/// The key is answered once and kept nowhere. It is good at once, through every process. Takes a key with the scope `admin`.
+#[utoipa::path(
+    post, path = "/v1/keys", operation_id = "createApiKey", tag = "Keys",
+    request_body = CreateApiKey,
+    responses((status = 201, description = "The key.", body = CreatedApiKey), Problems),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn create_api_key(
+    Data(context): Data<&Arc<Context>>,
+    admin: Admin,
+    Json(body): Json<CreateApiKey>,
+) -> Result<Response, Problem> {
+    check(&admin, &body)?;
+    let tenant = managed(&admin, body.tenant)?;
+    if context.stored_keys.ids(&tenant).await?.len() >= usize::from(MAX_KEYS) {
+        let detail = format!("{tenant} has {MAX_KEYS} keys, and that is the limit; revoke some");
+        return Err(Problem::new(Kind::TooManyKeys, detail));
+    }
+    let digits = Uuid::new_v4().simple().to_string();
+    let key_id = KeyId::new(tenant, &digits[..16]).map_err(|_| Problem::internal())?;
+    let (key, text) = StoredKey::generate(
+        key_id,
+        body.name,
+        body.scopes,
+        body.models,
+        Timestamp::now(),
+        body.expires_at,
+    );
+    context.stored_keys.keep(&key).await?;
+    tracing::info!(created = %key.key_id, "API key given out");
+    let created = CreatedApiKey {
+        key: text,
+        api_key: key.resource(None),
+    };
+    let mut response = json::answer(StatusCode::CREATED, &created)?;
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
+}
+
+fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
+    let invalid = |place: &str, rule: &str| {
+        let detail = format!("the body is not acceptable at {place:?}: {rule}");
+        Problem::new(Kind::InvalidRequest, detail).with_field(place.to_owned(), rule.to_owned())
+    };
+    if body.scopes.is_empty() {
+        return Err(invalid("/scopes", "must have one scope at least"));
+    }
+    if body.models.len() > MAX_MODELS {
+        return Err(invalid("/models", "must have at most 50 models"));
+    }
+    if body.expires_at.is_some_and(|end| end <= Timestamp::now()) {
+        return Err(invalid("/expires_at", "must be in the future"));
+    }
+    let is_within = body
+        .models
+        .iter()
+        .all(|model| admin.models().contains(model));
+    if !admin.models().is_empty() && (body.models.is_empty() || !is_within) {
+        let detail = "the key is good for some models, and gives out keys for these alone";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! API keys over HTTP. One file a route: [`create`], [`list`], [`revoke`].
+
+pub(crate) mod create;
+pub(crate) mod list;
+pub(crate) mod revoke;
+
+use darkroom_types::tenant::Tenant;
+
+use crate::{
+    access::Admin,
+    problem::{Kind, Problem},
+};
+
+/// Whose keys are meant: those of the tenant that is named, or the admin's own.
+fn managed(admin: &Admin, named: Option<Tenant>) -> Result<Tenant, Problem> {
+    let tenant = named.unwrap_or_else(|| admin.tenant().clone());
+    if admin.may_manage(&tenant) {
+        return Ok(tenant);
+    }
+    let detail = "the key manages those of its own tenant";
+    Err(Problem::new(Kind::Forbidden, detail))
+}

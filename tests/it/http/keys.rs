@@ -1,0 +1,248 @@
+//! API keys that are given out and taken back while all runs.
+
+use std::{path::PathBuf, time::Duration};
+
+use darkroom::dev::{Options, Stack};
+use darkroom_types::resource::{ApiKeys, CreatedApiKey};
+use futures::StreamExt;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::access::call;
+use crate::{
+    harness::{Api, job, options, problem_of, start, until},
+    world::World,
+};
+
+const ADMIN: &str = "dk_admin";
+const OPERATOR: &str = "dk_operator";
+const PLAIN: &str = "dk_plain";
+
+fn keys() -> String {
+    let entry = |tenant: &str, key: &str| format!("{tenant}:{}", hex::encode(Sha256::digest(key)));
+    let keys = [
+        format!("{}:admin", entry("acme", ADMIN)),
+        format!("{}:operator", entry("house", OPERATOR)),
+        entry("acme", PLAIN),
+    ];
+    keys.join(",")
+}
+
+async fn world(name: &str) -> (Stack, Api, PathBuf) {
+    let options = Options {
+        variables: vec![("DARKROOM_API_KEYS", keys())],
+        ..options(name)
+    };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    (stack, api, options.directory)
+}
+
+async fn create(api: &Api, key: &str, body: Value) -> Response {
+    let create = call(api, Method::POST, "/v1/keys", key).json(&body);
+    create.send().await.unwrap()
+}
+
+async fn created(api: &Api, key: &str, body: Value) -> CreatedApiKey {
+    let answer = create(api, key, body).await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["cache-control"]),
+        (StatusCode::CREATED, &"no-store".parse().unwrap())
+    );
+    answer.json().await.unwrap()
+}
+
+async fn listed(api: &Api, key: &str, query: &str) -> ApiKeys {
+    let list = call(api, Method::GET, &format!("/v1/keys{query}"), key).send();
+    list.await.unwrap().json().await.unwrap()
+}
+
+async fn status(api: &Api, method: Method, path: &str, key: &str) -> StatusCode {
+    let answer = call(api, method, path, key).send();
+    answer.await.unwrap().status()
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_what_it_was_given_out_for() {
+    let (_stack, api, directory) = world("keys").await;
+    let forbidden = (StatusCode::FORBIDDEN, "forbidden".to_owned());
+    for (key, body) in [
+        (PLAIN, json!({"name": "mine"})),
+        (ADMIN, json!({"name": "theirs", "tenant": "other"})),
+    ] {
+        assert_eq!(problem_of(create(&api, key, body).await).await, forbidden);
+    }
+    for body in [
+        json!({}),
+        json!({"name": "x", "scopes": []}),
+        json!({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"name": "x", "models": ["a b"]}),
+    ] {
+        let refused = create(&api, ADMIN, body).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    let reader = created(&api, ADMIN, json!({"name": "r", "scopes": ["read"]})).await;
+    let shop = json!({"name": "shop", "models": ["acme/*"]});
+    let shop = created(&api, ADMIN, shop).await;
+    assert_eq!(shop.api_key.key_id.tenant().as_str(), "acme");
+
+    let post = |key: &str, model: &str| {
+        let mut body = job(1, json!({}));
+        body["model"] = model.into();
+        call(&api, Method::POST, "/v1/jobs", key).json(&body).send()
+    };
+    let accepted = post(&shop.key, "acme/photo").await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    let accepted: Value = accepted.json().await.unwrap();
+    assert_eq!(
+        accepted["key_id"].as_str(),
+        Some(shop.api_key.key_id.to_string().as_str())
+    );
+    let path = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
+    assert_eq!(
+        problem_of(post(&shop.key, "others/photo").await.unwrap()).await,
+        forbidden
+    );
+    assert_eq!(
+        problem_of(post(&reader.key, "acme/photo").await.unwrap()).await,
+        forbidden
+    );
+    assert_eq!(
+        status(&api, Method::GET, &path, &reader.key).await,
+        StatusCode::OK
+    );
+    assert_eq!(
+        status(&api, Method::DELETE, &path, &reader.key).await,
+        StatusCode::FORBIDDEN
+    );
+    let log = std::fs::read_to_string(directory.join("logs/api.log")).unwrap();
+    let line = log.lines().find(|line| line.contains("job accepted"));
+    assert!(line.unwrap().contains(&shop.api_key.key_id.to_string()));
+
+    // An admin sees the tenant's own, an operator all; and when they were used.
+    until("the use of a key", async || {
+        let keys = listed(&api, ADMIN, "").await.keys;
+        assert_eq!(keys.len(), 2);
+        keys.iter()
+            .all(|key| key.last_used_at.is_some())
+            .then_some(())
+    })
+    .await;
+    assert!(listed(&api, OPERATOR, "").await.keys.is_empty());
+    assert_eq!(listed(&api, OPERATOR, "?tenant=acme").await.keys.len(), 2);
+    let other = json!({"name": "new", "tenant": "other", "scopes": ["admin"]});
+    let other = created(&api, OPERATOR, other).await;
+    let more = created(&api, &other.key, json!({"name": "more"})).await;
+    assert_eq!(more.api_key.key_id.tenant().as_str(), "other");
+    // It manages keys, and nothing else.
+    assert_eq!(
+        status(&api, Method::GET, "/v1/jobs", &other.key).await,
+        StatusCode::FORBIDDEN
+    );
+    let foreign = format!("/v1/keys/{}", shop.api_key.key_id);
+    assert_eq!(
+        status(&api, Method::DELETE, &foreign, &other.key).await,
+        StatusCode::FORBIDDEN
+    );
+
+    // What is wrong with a key by one letter is none.
+    let mut wrong = shop.key.clone();
+    wrong.pop();
+    for key in [wrong.as_str(), "dk_acme.0123456789abcdef.00", "dk_", ""] {
+        assert_eq!(
+            status(&api, Method::GET, &path, key).await,
+            StatusCode::UNAUTHORIZED,
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
+    let (stack, api, _) = world("keys-revoked").await;
+    let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
+    let other = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
+    let key = created(&api, ADMIN, json!({"name": "short"})).await;
+    let slow = job(1, json!({"latency_ms": 60_000}));
+    let accepted = call(&other, Method::POST, "/v1/jobs", &key.key).json(&slow);
+    let accepted: Value = accepted.send().await.unwrap().json().await.unwrap();
+    let path = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
+    let stream = call(&other, Method::GET, &format!("{path}/events"), &key.key);
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    let wait = call(&other, Method::GET, &path, &key.key).header("Prefer", "wait=60");
+    let etag = format!("{path}-as-it-is");
+    let wait = tokio::spawn(wait.header("If-None-Match", etag).send());
+    assert_eq!(
+        status(&other, Method::GET, &path, &key.key).await,
+        StatusCode::OK
+    );
+
+    let revoke = format!("/v1/keys/{}", key.api_key.key_id);
+    assert_eq!(
+        status(&api, Method::DELETE, &revoke, ADMIN).await,
+        StatusCode::NO_CONTENT
+    );
+    let revoked = Instant::now();
+    assert_eq!(
+        status(&api, Method::GET, &path, &key.key).await,
+        StatusCode::UNAUTHORIZED,
+        "at once"
+    );
+    until("a key that is refused at the other", async || {
+        let status = status(&other, Method::GET, &path, &key.key).await;
+        (status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    assert!(revoked.elapsed() < Duration::from_secs(5));
+    // The stream and the wait end by themselves, long before the job does.
+    let end = async {
+        let mut frames = stream.bytes_stream();
+        while frames.next().await.is_some() {}
+        wait.await.unwrap().unwrap()
+    };
+    tokio::time::timeout(Duration::from_secs(10), end)
+        .await
+        .expect("streams and waits end");
+    assert_eq!(
+        status(&api, Method::DELETE, &revoke, ADMIN).await,
+        StatusCode::NOT_FOUND
+    );
+    assert!(listed(&api, ADMIN, "").await.keys.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_is_known_works_without_the_store() {
+    let variables = [
+        ("DARKROOM_API_KEYS", &*keys()),
+        ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
+    ];
+    let (world, gateway) = World::on_gateway(options("keys-store"), &variables).await;
+    let api = &world.api;
+    let key = created(api, ADMIN, json!({"name": "known"})).await;
+    let unknown = created(api, ADMIN, json!({"name": "unknown"})).await;
+    assert_eq!(
+        status(api, Method::GET, "/v1/webhooks/secret", &key.key).await,
+        StatusCode::OK
+    );
+    gateway.stop();
+    until("a store that is away", async || {
+        let status = status(api, Method::GET, "/v1/webhooks/secret", &unknown.key).await;
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    // Beyond the time for which what was read is as good as new.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert_eq!(
+            status(api, Method::GET, "/v1/webhooks/secret", &key.key).await,
+            StatusCode::OK
+        );
+    }
+}
