@@ -1,7 +1,13 @@
 //! `deliver_webhook`: one attempt at sending a message to a caller, signed as
 //! [Standard Webhooks](https://www.standardwebhooks.com) has it. When to try again is the workflow's decision.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
 
 use darkroom_workflows::{
     contract::webhook::{DeliverWebhookInput, Delivery, Verdict},
@@ -29,6 +35,19 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Courier {
     clients: Clients,
     secret: Option<WebhookSecret>,
+    misfit: SecretMisfit,
+}
+
+/// Whether messages are to be signed with a secret that this process does not have: it and the api were told different ones.
+#[derive(Clone, Debug, Default)]
+pub struct SecretMisfit(Arc<AtomicBool>);
+
+impl SecretMisfit {
+    /// Whether that was so the last time.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Courier {
@@ -36,7 +55,11 @@ impl Courier {
     ///
     /// # Errors
     /// If they cannot be.
-    pub fn new(guard: Guard, secret: Option<WebhookSecret>) -> Result<Self, SetupError> {
+    pub fn new(
+        guard: Guard,
+        secret: Option<WebhookSecret>,
+        misfit: SecretMisfit,
+    ) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
@@ -45,6 +68,7 @@ impl Courier {
         Ok(Self {
             clients: Clients::new(guard, builder)?,
             secret,
+            misfit,
         })
     }
 
@@ -71,8 +95,21 @@ impl Courier {
         }
     }
 
+    /// What signs a message. Whether it is what callers were told to verify with shows in what it is known by; one that is not is
+    /// used all the same, as the operator may have changed it since.
+    fn secret(&self, wanted: Option<&str>) -> Option<&WebhookSecret> {
+        let secret = self.secret.as_ref();
+        let fits = secret.is_some_and(|secret| wanted.is_none_or(|id| secret.is_known_by(id)));
+        if !fits {
+            tracing::error!("DARKROOM_WEBHOOK_SECRET is missing, or another than the api's");
+        }
+        self.misfit.0.store(!fits, Ordering::Relaxed);
+        metrics::secret_fits(fits);
+        secret
+    }
+
     async fn send(&self, input: &DeliverWebhookInput) -> Outcome {
-        let Some(secret) = &self.secret else {
+        let Some(secret) = self.secret(input.secret_id.as_deref()) else {
             return Outcome::failed(
                 "the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set",
             );

@@ -8,7 +8,9 @@ use darkroom_workflows::{
     job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
 };
 use jiff::Timestamp;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 const ENDED: &str = "darkroom_jobs_ended_total";
 const FAILURES: &str = "darkroom_job_failures_total";
@@ -21,6 +23,7 @@ const COST: &str = "darkroom_provider_predict_seconds_total";
 const REMOVED: &str = "darkroom_objects_removed_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
+const SECRET_FITS: &str = "darkroom_webhook_secret_fits";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
 
 /// Models are the callers' choice.
@@ -74,6 +77,11 @@ pub fn describe() {
         "Objects that no manifest named and that were removed."
     );
     describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
+    describe_gauge!(
+        SECRET_FITS,
+        "1 unless webhooks are to be signed with a secret that this worker does not have."
+    );
+    secret_fits(true);
     begin();
 }
 
@@ -226,6 +234,11 @@ pub(crate) fn stored(bytes: u64) {
 /// An attempt failed.
 pub(crate) fn attempt_failed(activity: &str, kind: FailureType) {
     counter!(ATTEMPTS, "activity" => activity.to_owned(), "type" => kind.to_string()).increment(1);
+}
+
+/// The secret of webhooks is the one that callers were told of, or not.
+pub(crate) fn secret_fits(fits: bool) {
+    gauge!(SECRET_FITS).set(f64::from(u8::from(fits)));
 }
 
 /// A caller was told of an end, or not.

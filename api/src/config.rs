@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::Result;
-use darkroom_config::{Variable, temporal::TemporalConfig};
+use darkroom_config::{InvalidVariable, Variable, temporal::TemporalConfig};
 use darkroom_storage::Storage;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
     access::{ApiKeys, Processes},
@@ -32,6 +32,8 @@ const DARKROOM_PUBLIC_URL: Variable =
     Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const DARKROOM_TEMPORAL_UI: Variable =
     Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
+const S3_PUBLIC_ENDPOINT: Variable =
+    Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
 const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
 const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
 const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
@@ -103,7 +105,15 @@ impl Config {
                 .invalid(format!("{problem}; {remedy}"))
                 .into());
         }
-        let public_url = DARKROOM_PUBLIC_URL.optional()?;
+        let public_url: Option<Url> = DARKROOM_PUBLIC_URL.optional()?;
+        let (storage, temporal_ui) = (Storage::from_env().await?, DARKROOM_TEMPORAL_UI.optional()?);
+        if let Some(public_url) = public_url.as_ref().filter(|url| is_public(url)) {
+            check_reach(
+                public_url,
+                temporal_ui.as_ref(),
+                storage.signed_for.as_ref(),
+            )?;
+        }
         Ok(Self {
             listen,
             keys,
@@ -116,12 +126,12 @@ impl Config {
             metrics_listen: METRICS_LISTEN.optional()?,
             connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
-            storage: Storage::from_env().await?,
+            storage,
             public_url: match public_url {
                 Some(url) => url,
                 None => format!("http://{listen}").parse()?,
             },
-            temporal_ui: DARKROOM_TEMPORAL_UI.optional()?,
+            temporal_ui,
             replicate_secret: REPLICATE_WEBHOOK_SECRET.optional_secret()?,
             webhook_secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,
         })
@@ -143,4 +153,41 @@ impl Config {
             Err(_) => wanted,
         }
     }
+}
+
+/// Whether callers elsewhere reach us by this URL.
+fn is_public(url: &Url) -> bool {
+    url.scheme() == "https" && !is_loopback(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// Whether callers who reach us reach what we link to.
+fn check_reach(
+    public_url: &Url,
+    temporal_ui: Option<&Url>,
+    signed_for: Option<&Url>,
+) -> Result<(), InvalidVariable> {
+    let elsewhere = |variable: Variable, url: &Url| {
+        let problem =
+            format!("{url} is this machine alone, and callers are elsewhere: {public_url}");
+        variable.invalid(problem)
+    };
+    if let Some(url) = temporal_ui.filter(|url| is_loopback(url)) {
+        return Err(elsewhere(DARKROOM_TEMPORAL_UI, url));
+    }
+    if let Some(url) = signed_for.filter(|url| is_loopback(url)) {
+        return Err(elsewhere(S3_PUBLIC_ENDPOINT, url));
+    }
+    if let Some(url) = signed_for.filter(|url| url.scheme() == "http") {
+        tracing::warn!(%url, "outputs are led to over http from pages over https: browsers show none; set S3_PUBLIC_ENDPOINT");
+    }
+    Ok(())
 }

@@ -53,6 +53,8 @@ pub struct Storage {
     checksums: Checksums,
     encryption: Option<Encryption>,
     prefix: String,
+    /// Where presigned URLs lead, if not to AWS.
+    pub signed_for: Option<Url>,
 }
 
 impl Storage {
@@ -63,7 +65,15 @@ impl Storage {
     pub async fn from_env() -> Result<Self> {
         let bucket = S3_BUCKET.or("darkroom".to_owned())?;
         let prefix = S3_KEY_PREFIX.or(String::new())?;
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            let problem = format!("{prefix:?} has no slash at its end, and keys would run into it");
+            return Err(S3_KEY_PREFIX.invalid(problem).into());
+        }
         let public_endpoint = S3_PUBLIC_ENDPOINT.optional::<Url>()?;
+        let signed_for = match &public_endpoint {
+            Some(endpoint) => Some(endpoint.clone()),
+            None => AWS_ENDPOINT_URL_S3.optional()?,
+        };
         let checksums = S3_CHECKSUMS.or(Checksums::WhenSupported)?;
         let conditional_writes = S3_CONDITIONAL_WRITES.optional::<bool>()?;
         let encryption = Encryption::from_env()?;
@@ -97,6 +107,7 @@ impl Storage {
             checksums,
             encryption,
             prefix,
+            signed_for,
         })
     }
 

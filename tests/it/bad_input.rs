@@ -64,6 +64,8 @@ fn a_malformed_environment_is_named_on_one_line() {
         ("worker", "WEBHOOK_ALLOW", "hooks.internal"),
         ("api", "DARKROOM_PUBLIC_URL", "darkroom"),
         ("api", "S3_PUBLIC_ENDPOINT", "?"),
+        ("api", "S3_KEY_PREFIX", "media"),
+        ("worker", "S3_KEY_PREFIX", "media"),
         ("api", "S3_PATH_STYLE", "perhaps"),
     ] {
         let said = refuses(service, &[(name, value)]);
@@ -72,6 +74,24 @@ fn a_malformed_environment_is_named_on_one_line() {
                 || said.contains("set them like"),
             "{said}"
         );
+    }
+}
+
+/// What makes sense by itself, and not beside what else is set.
+#[test]
+fn what_callers_cannot_reach_is_named() {
+    let public = ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
+    for (service, name, value) in [
+        ("api", "DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233"),
+        ("api", "S3_PUBLIC_ENDPOINT", "http://localhost:9000"),
+        (
+            "worker",
+            "REPLICATE_BASE_URL",
+            "https://darkroom.example.com/v1",
+        ),
+    ] {
+        let said = refuses(service, &[public, (name, value)]);
+        assert!(said.contains(&format!("{name}: ")), "{said}");
     }
 }
 

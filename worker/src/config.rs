@@ -233,6 +233,14 @@ impl ProviderConfig {
                 "must be https, as the provider reports to nothing else and would refuse each job"
             )
         );
+        let is_ours = public_url
+            .as_ref()
+            .is_some_and(|url| url.origin() == base_url.origin());
+        ensure!(
+            !is_ours,
+            REPLICATE_BASE_URL
+                .invalid("is our own api (DARKROOM_PUBLIC_URL), which would order of itself")
+        );
         let is_replicate = base_url.as_str() == REPLICATE;
         Ok(Self {
             creates_per_minute: REPLICATE_CREATES_PER_MINUTE

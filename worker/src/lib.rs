@@ -28,10 +28,11 @@ mod serving;
 mod slots;
 mod sweeping;
 
-use std::sync::Arc;
+use std::{env, sync::Arc};
 
 use anyhow::Result;
 use darkroom_activities::{
+    deliver_webhook::SecretMisfit,
     generate::{Access, Listeners, RefusedLine, Throttle},
     store_access::StoreAccess,
 };
@@ -43,6 +44,9 @@ use darkroom_workflows::{job::ProviderName, submissions_queue};
 use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
+
+/// What other programs take for a proxy.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 pub use self::config::Config;
 use self::{pacing::Pacing, readiness::Serving, registration::Registration};
@@ -62,8 +66,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     darkroom_activities::metrics::describe();
     darkroom_providers::counted::describe();
     let access = Access::new();
-    let store = StoreAccess::new();
-    let serving = Arc::new(Serving::new(store.clone(), access.clone()));
+    let (store, misfit) = (StoreAccess::new(), SecretMisfit::default());
+    let serving = Arc::new(Serving::new(store.clone(), access.clone(), misfit.clone()));
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
@@ -76,6 +80,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else {
         return Ok(());
     };
+    if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
+        tracing::warn!(
+            name,
+            "outputs are fetched and webhooks sent directly, not through this proxy: their addresses are judged as they are connected to"
+        );
+    }
     let options = RuntimeOptions::builder()
         .telemetry_options(metrics::of_temporal())
         .heartbeat_interval(Some(config.heartbeat_interval.duration()))
@@ -88,7 +98,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         access,
         line,
     };
-    let registration = Registration::new(runtime, client.clone(), &config, listeners, store)?;
+    let registration =
+        Registration::new(runtime, client.clone(), &config, listeners, store, misfit)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;

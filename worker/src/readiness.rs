@@ -6,6 +6,7 @@ use std::{
 };
 
 use darkroom_activities::{
+    deliver_webhook::SecretMisfit,
     generate::Access,
     store_access::{StoreAccess, Writable},
 };
@@ -20,14 +21,16 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct Serving {
     store: StoreAccess,
     access: Access,
+    misfit: SecretMisfit,
     begun: OnceLock<(Client, CancellationToken)>,
 }
 
 impl Serving {
-    pub(crate) fn new(store: StoreAccess, access: Access) -> Self {
+    pub(crate) fn new(store: StoreAccess, access: Access, misfit: SecretMisfit) -> Self {
         Self {
             store,
             access,
+            misfit,
             begun: OnceLock::new(),
         }
     }
@@ -47,6 +50,9 @@ impl Serving {
         }
         if self.access.is_refused() {
             return Err("the provider refuses our token, or wants credit".to_owned());
+        }
+        if self.misfit.is_seen() {
+            return Err("webhooks cannot be signed: DARKROOM_WEBHOOK_SECRET is another than the api's, or missing".to_owned());
         }
         let mut client = client.clone();
         let mut request = DescribeNamespaceRequest {

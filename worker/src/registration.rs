@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Error, Result};
 use darkroom_activities::{
     Activities,
-    deliver_webhook::Courier,
+    deliver_webhook::{Courier, SecretMisfit},
     generate::{Access, Listeners},
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Sources, source::Limits},
@@ -123,11 +123,12 @@ impl Registration {
         config: &Config,
         listeners: Listeners,
         store: StoreAccess,
+        misfit: SecretMisfit,
     ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config, listeners, store)?,
+            activities: activities(config, listeners, store, misfit)?,
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
@@ -244,7 +245,12 @@ impl Registration {
     }
 }
 
-fn activities(config: &Config, listeners: Listeners, store: StoreAccess) -> Result<Activities> {
+fn activities(
+    config: &Config,
+    listeners: Listeners,
+    store: StoreAccess,
+    misfit: SecretMisfit,
+) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(
         provider.base_url.clone(),
@@ -277,7 +283,7 @@ fn activities(config: &Config, listeners: Listeners, store: StoreAccess) -> Resu
             stream_max: persist.stream_max.as_u64(),
         },
         store,
-        courier: Courier::new(webhook_guard, webhooks.secret.clone())
+        courier: Courier::new(webhook_guard, webhooks.secret.clone(), misfit)
             .context("cannot set up the client for webhooks")?,
         stopping: CancellationToken::new(),
     })

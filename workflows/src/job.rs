@@ -74,6 +74,9 @@ pub struct JobState {
     /// The API key that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<KeyId>,
+    /// What the secret is known by that its webhook is to be signed with, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_id: Option<String>,
     /// What began its runs but the first.
     #[serde(default, skip_serializing_if = "Retries::is_empty")]
     pub retries: Retries,
@@ -117,6 +120,7 @@ impl JobState {
             error: None,
             retry_count: 0,
             key_id: None,
+            webhook_secret_id: None,
             retries: Retries::default(),
             created_at: at,
             updated_at: at,

@@ -41,6 +41,9 @@ pub struct WebhookDeliveryInput {
     /// Whose job it tells of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
+    /// What that secret is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
     /// Where to.
     pub url: WebhookUrl,
     /// The message.
@@ -108,6 +111,7 @@ impl WebhookDeliveryInput {
         };
         Some(Self {
             tenant: job.tenant.clone(),
+            secret_id: job.webhook_secret_id.clone(),
             url,
             message,
             attempts: Vec::new(),
@@ -126,6 +130,7 @@ pub fn workflow_id(job_id: &JobId, retry_count: u32) -> String {
 pub struct WebhookDelivery {
     state: resource::WebhookDelivery,
     tenant: Option<Tenant>,
+    secret_id: Option<String>,
     message: WebhookMessage,
     /// Whether somebody wants the next attempt now.
     is_urged: bool,
@@ -137,6 +142,7 @@ impl WebhookDelivery {
     fn new(_context: &WorkflowContextView, input: WebhookDeliveryInput) -> Self {
         let WebhookDeliveryInput {
             tenant,
+            secret_id,
             url,
             message,
             attempts,
@@ -152,6 +158,7 @@ impl WebhookDelivery {
         Self {
             state,
             tenant,
+            secret_id,
             message,
             is_urged: false,
         }
@@ -222,6 +229,7 @@ async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Dur
         workflow.state.next_attempt_at = None;
         DeliverWebhookInput {
             tenant: workflow.tenant.clone(),
+            secret_id: workflow.secret_id.clone(),
             url: workflow.state.url.clone(),
             message_id: workflow.message.id.clone(),
             body: workflow.message.body.clone(),

@@ -6,14 +6,21 @@ use std::str::FromStr;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// How far a message's time may be from ours.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// What signs messages: `whsec_` and a key in base64. It shows itself to nobody who does not ask for its text.
+/// What signs messages: `whsec_` and a key in base64; or two of these with a comma between, the new one and the old one, while
+/// others move from one to the other: both sign, and either is believed. It shows itself to nobody who does not ask for its text.
 #[derive(Clone)]
-pub struct WebhookSecret(Vec<u8>);
+pub struct WebhookSecret {
+    new: Key,
+    old: Option<Key>,
+}
+
+#[derive(Clone)]
+struct Key(Vec<u8>);
 
 /// What vouches for a message: its headers.
 #[derive(Clone, Copy, Debug)]
@@ -46,38 +53,67 @@ impl WebhookSecret {
     #[must_use]
     pub fn of(&self, tenant: Option<&str>) -> Self {
         let name = tenant.unwrap_or_default().as_bytes();
-        Self(
-            self.mac(&[b"darkroom webhooks to ", name])
-                .finalize()
-                .into_bytes()
-                .to_vec(),
-        )
+        let of = |key: &Key| {
+            let mac = key.mac(&[b"darkroom webhooks to ", name]);
+            Key(mac.finalize().into_bytes().to_vec())
+        };
+        Self {
+            new: of(&self.new),
+            old: self.old.as_ref().map(of),
+        }
     }
 
-    /// The secret as a receiver configures it.
+    /// The secret as a receiver configures it: the new one.
     #[must_use]
     pub fn to_text(&self) -> String {
-        format!("whsec_{}", BASE64_STANDARD.encode(&self.0))
+        format!("whsec_{}", BASE64_STANDARD.encode(&self.new.0))
     }
 
-    /// The signature of a message.
+    /// What the secret is known by, which gives nothing of it away: 8 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.new.id()
+    }
+
+    /// Whether the new one or the old one is known by this.
+    #[must_use]
+    pub fn is_known_by(&self, id: &str) -> bool {
+        self.keys().any(|key| key.id() == id)
+    }
+
+    /// The signatures of a message, with spaces between.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
-        let signature = self.message(id, timestamp, body).finalize().into_bytes();
-        format!("v1,{}", BASE64_STANDARD.encode(signature))
+        let signatures = self.keys().map(|key| {
+            let signature = key.message(id, timestamp, body).finalize().into_bytes();
+            format!("v1,{}", BASE64_STANDARD.encode(signature))
+        });
+        signatures.collect::<Vec<_>>().join(" ")
     }
 
     /// Whether a message was signed with this secret just before `now`. Signatures are compared in constant time.
     #[must_use]
     pub fn verifies(&self, message: Signed<'_>, body: &[u8], now: Timestamp) -> bool {
-        let mac = self.message(message.id, message.timestamp, body);
-        let matches = |signature: &str| {
-            let decoded = signature
-                .strip_prefix("v1,")
-                .and_then(|signature| BASE64_STANDARD.decode(signature).ok());
-            decoded.is_some_and(|signature| mac.clone().verify_slice(&signature).is_ok())
+        let is_of = |key: &Key| {
+            let mac = key.message(message.id, message.timestamp, body);
+            message.signature.split(' ').any(|signature| {
+                let decoded = signature
+                    .strip_prefix("v1,")
+                    .and_then(|signature| BASE64_STANDARD.decode(signature).ok());
+                decoded.is_some_and(|signature| mac.clone().verify_slice(&signature).is_ok())
+            })
         };
-        message.is_plausible(now) && message.signature.split(' ').any(matches)
+        message.is_plausible(now) && self.keys().any(is_of)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        [&self.new].into_iter().chain(&self.old)
+    }
+}
+
+impl Key {
+    fn id(&self) -> String {
+        hex::encode(&Sha256::digest(&self.0)[..4])
     }
 
     fn message(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
@@ -98,12 +134,28 @@ impl FromStr for WebhookSecret {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (new, old) = match text.split_once(',') {
+            Some((new, old)) => (new, Some(old)),
+            None => (text, None),
+        };
+        Ok(Self {
+            new: new.parse()?,
+            old: old.map(str::parse).transpose()?,
+        })
+    }
+}
+
+impl FromStr for Key {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let key = text
+            .trim()
             .strip_prefix("whsec_")
             .and_then(|key| BASE64_STANDARD.decode(key).ok());
-        key.filter(|key| !key.is_empty())
-            .map(Self)
-            .ok_or("must be whsec_ and a key in base64")
+        key.filter(|key| !key.is_empty()).map(Self).ok_or(
+            "must be whsec_ and a key in base64, or the new one and the old one with a comma between",
+        )
     }
 }
 
@@ -239,5 +291,36 @@ mod tests {
                 .is_err()
         );
         assert!("whsec_***".parse::<WebhookSecret>().is_err());
+    }
+
+    #[test]
+    fn while_a_secret_is_changed_both_sign_and_either_is_believed() {
+        const NEW: &str = "whsec_bmV3bmV3bmV3bmV3bmV3bmV3bmV3bmV3";
+        let both: WebhookSecret = format!("{NEW},{SECRET}").parse().unwrap();
+        let (new, old): (WebhookSecret, WebhookSecret) =
+            (NEW.parse().unwrap(), SECRET.parse().unwrap());
+        assert_eq!(both.to_text(), NEW);
+        assert_eq!(both.id(), new.id());
+        assert!(both.is_known_by(&old.id()) && !new.is_known_by(&old.id()));
+        assert!(both.verifies(GENUINE, BODY, at(1_614_265_330)));
+        let signature = both.sign(GENUINE.id, GENUINE.timestamp, BODY);
+        let signed = Signed {
+            signature: &signature,
+            ..GENUINE
+        };
+        for one in [&new, &old] {
+            assert!(one.verifies(signed, BODY, at(1_614_265_330)));
+            let theirs = both.of(Some("acme"));
+            let signature = theirs.sign(GENUINE.id, GENUINE.timestamp, BODY);
+            let signed = Signed {
+                signature: &signature,
+                ..GENUINE
+            };
+            let of_tenant = one.of(Some("acme"));
+            assert!(of_tenant.verifies(signed, BODY, at(1_614_265_330)));
+        }
+        for text in [format!("{NEW},"), format!("{NEW},{SECRET},{SECRET}")] {
+            assert!(text.parse::<WebhookSecret>().is_err(), "{text}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use darkroom_workflows::{
     request::JobRequest,
     search_attributes::{JOB_STATUS, MODEL, TENANT},
     tenant::Tenant,
+    webhook_secret::WebhookSecret,
 };
 use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
@@ -46,6 +47,10 @@ pub(crate) async fn start(
 ) -> Result<(), Problem> {
     let client = context.temporal.client()?;
     let expects_reports = context.expects_reports;
+    // What callers verify with is what this process tells them.
+    let secret = context.webhook_secret.as_ref();
+    let secret = secret.filter(|_| job.request.webhook_url.is_some());
+    job.webhook_secret_id = secret.map(WebhookSecret::id);
     let input = |job| MediaGenerationInput {
         job,
         start,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use darkroom_types::{job_id::JobId, resource::WebhookDelivery};
 use darkroom_workflows::{
     WORKFLOW_QUEUE, WebhookDelivery as Workflow, WebhookDeliveryInput, job::JobState,
-    webhook_delivery::workflow_id,
+    webhook_delivery::workflow_id, webhook_secret::WebhookSecret,
 };
 use poem::{
     Response, handler,
@@ -61,7 +61,12 @@ pub(crate) async fn redeliver_webhook(
         .await?
         .map(|delivery| delivery.attempts)
         .unwrap_or_default();
-    let input = WebhookDeliveryInput { attempts, ..input };
+    let secret = context.webhook_secret.as_ref();
+    let input = WebhookDeliveryInput {
+        attempts,
+        secret_id: secret.map(WebhookSecret::id),
+        ..input
+    };
     let begun = begin(client, job, input.clone()).await?;
     // A delivery that ends between the two is begun anew.
     if !begun && !urge(&handle).await? {

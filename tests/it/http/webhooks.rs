@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use darkroom::dev::{Options, Stack};
+use darkroom::dev::{Options, Stack, WEBHOOK_SECRET};
 use serde_json::{Value, json};
 use temporalio_client::WorkflowCountOptions;
 
 use crate::{
     harness::{Api, history_of, job, options, start, until},
+    metrics::metrics_address,
     receiver::Receiver,
     resets::{reset, task_before_persists},
 };
@@ -257,4 +258,43 @@ async fn nobody_is_told_at_a_private_address() {
         );
     }
     assert_eq!(receiver.count(), 0);
+}
+
+/// An operator changes the secret, and forgets the workers.
+#[tokio::test]
+async fn a_worker_that_signs_with_another_secret_says_so() {
+    let receiver = Receiver::start().await;
+    let options = Options {
+        variables: vec![
+            ("WEBHOOK_ALLOW", receiver.address.to_string()),
+            ("METRICS_LISTEN", "127.0.0.1:0".to_owned()),
+        ],
+        ..options("webhook-secret")
+    };
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let worker = metrics_address(&options.directory, "worker");
+    let ready = async || {
+        let answer = api.http.get(format!("http://{worker}/readyz")).send();
+        let answer = answer.await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let changed = format!("whsec_bmV3bmV3bmV3bmV3bmV3bmV3,{WEBHOOK_SECRET}");
+    let variables = [("DARKROOM_WEBHOOK_SECRET", changed)];
+    let (_process, address) = stack.spawn_another_api(&variables).await.unwrap();
+    let other = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
+    for (api, misfits) in [(&api, false), (&other, true), (&api, false)] {
+        let id = api.accepted(&told(&receiver, job(1, json!({})))).await;
+        delivery_is(api, &id, "delivered").await;
+        let (status, said) = ready().await;
+        assert_eq!(status, if misfits { 503 } else { 200 }, "{said}");
+        assert_eq!(said.contains("DARKROOM_WEBHOOK_SECRET"), misfits, "{said}");
+        let metrics = api.http.get(format!("http://{worker}/metrics")).send();
+        let metrics = metrics.await.unwrap().text().await.unwrap();
+        let line = format!("darkroom_webhook_secret_fits {}", u8::from(!misfits));
+        assert!(metrics.lines().any(|counted| counted == line), "{line}");
+    }
 }

@@ -16,6 +16,9 @@ pub struct DeliverWebhookInput {
     /// Whose secret signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
+    /// What that secret is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
     /// Where to.
     pub url: WebhookUrl,
     /// The message's id.
