@@ -2,10 +2,7 @@
 //! [Standard Webhooks](https://www.standardwebhooks.com) has it. When to try again is the workflow's decision.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -40,13 +37,22 @@ pub struct Courier {
 
 /// Whether messages are to be signed with a secret that this process does not have: it and the api were told different ones.
 #[derive(Clone, Debug, Default)]
-pub struct SecretMisfit(Arc<AtomicBool>);
+pub struct SecretMisfit(Arc<Mutex<Option<Instant>>>);
 
 impl SecretMisfit {
-    /// Whether that was so the last time.
+    /// How long it counts: a single message may be of before the secret was changed.
+    const VALIDITY: Duration = Duration::from_mins(10);
+
+    /// Whether that was so the last time, a while ago at most.
     #[must_use]
     pub fn is_seen(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|seen| seen.elapsed() < Self::VALIDITY)
+    }
+
+    fn note(&self, fits: bool) {
+        let seen = (!fits).then(Instant::now);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 }
 
@@ -103,7 +109,7 @@ impl Courier {
         if !fits {
             tracing::error!("DARKROOM_WEBHOOK_SECRET is missing, or another than the api's");
         }
-        self.misfit.0.store(!fits, Ordering::Relaxed);
+        self.misfit.note(fits);
         metrics::secret_fits(fits);
         secret
     }

@@ -106,13 +106,17 @@ impl Config {
                 .into());
         }
         let public_url: Option<Url> = DARKROOM_PUBLIC_URL.optional()?;
-        let (storage, temporal_ui) = (Storage::from_env().await?, DARKROOM_TEMPORAL_UI.optional()?);
+        let storage = Storage::from_env().await?;
+        let mut temporal_ui: Option<Url> = DARKROOM_TEMPORAL_UI.optional()?;
         if let Some(public_url) = public_url.as_ref().filter(|url| is_public(url)) {
-            check_reach(
-                public_url,
-                temporal_ui.as_ref(),
-                storage.signed_for.as_ref(),
-            )?;
+            check_reach(public_url, storage.signed_for.as_ref())?;
+            temporal_ui = temporal_ui.filter(|ui| {
+                let is_reached = !is_loopback(ui);
+                if !is_reached {
+                    tracing::warn!(%ui, "jobs have no link into the Temporal UI: DARKROOM_TEMPORAL_UI is this machine alone");
+                }
+                is_reached
+            });
         }
         Ok(Self {
             listen,
@@ -169,24 +173,17 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether callers who reach us reach what we link to.
-fn check_reach(
-    public_url: &Url,
-    temporal_ui: Option<&Url>,
-    signed_for: Option<&Url>,
-) -> Result<(), InvalidVariable> {
-    let elsewhere = |variable: Variable, url: &Url| {
+/// Whether callers who reach us reach the outputs that we lead them to.
+fn check_reach(public_url: &Url, signed_for: Option<&Url>) -> Result<(), InvalidVariable> {
+    let Some(url) = signed_for else {
+        return Ok(());
+    };
+    if is_loopback(url) {
         let problem =
             format!("{url} is this machine alone, and callers are elsewhere: {public_url}");
-        variable.invalid(problem)
-    };
-    if let Some(url) = temporal_ui.filter(|url| is_loopback(url)) {
-        return Err(elsewhere(DARKROOM_TEMPORAL_UI, url));
+        return Err(S3_PUBLIC_ENDPOINT.invalid(problem));
     }
-    if let Some(url) = signed_for.filter(|url| is_loopback(url)) {
-        return Err(elsewhere(S3_PUBLIC_ENDPOINT, url));
-    }
-    if let Some(url) = signed_for.filter(|url| url.scheme() == "http") {
+    if url.scheme() == "http" {
         tracing::warn!(%url, "outputs are led to over http from pages over https: browsers show none; set S3_PUBLIC_ENDPOINT");
     }
     Ok(())

@@ -19,19 +19,19 @@ use crate::problem::Problem;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Leads to the page.
+/// Leads to the page, wherever a proxy has put us.
 #[handler]
 pub(crate) fn begin() -> Response {
     Response::builder()
         .status(StatusCode::TEMPORARY_REDIRECT)
-        .header(header::LOCATION, "/docs/")
+        .header(header::LOCATION, "docs/")
         .finish()
 }
 
 /// A file of the page.
 #[handler]
 pub(crate) fn file(Path(file): Path<String>) -> Result<Response, Problem> {
-    let config = Config::from("/openapi.json")
+    let config = Config::from("../openapi.json")
         .display_operation_id(true)
         .try_it_out_enabled(true);
     let served = utoipa_swagger_ui::serve(&file, Arc::new(config)).map_err(|error| {

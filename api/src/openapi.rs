@@ -2,12 +2,12 @@
 
 use darkroom_types::{
     problem::{Kind, Problem},
-    request::{IdempotencyKey, PageSize},
+    request::{IdempotencyKey, ListedStatus, PageSize},
 };
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document, PathItem, RefOr,
+        OpenApi as Document, PathItem, RefOr, Required,
         path::Operation,
         schema::Schema,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -51,8 +51,8 @@ use crate::{health, jobs, keys, webhooks};
         health::get_metrics,
     ),
     // Those that only parameters and problems are of.
-    components(schemas(IdempotencyKey, PageSize, Problem)),
-    modifiers(&ApiKey, &Headers, &Complete),
+    components(schemas(IdempotencyKey, ListedStatus, PageSize, Problem)),
+    modifiers(&ApiKey, &Headers, &Complete, &OptionalBody),
 )]
 struct Described;
 
@@ -133,6 +133,25 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut path.get, &mut path.post, &mut path.delete]
         .into_iter()
         .filter_map(Option::as_mut)
+}
+
+/// Says of bodies that they may be absent.
+struct OptionalBody;
+
+/// The operations that they are of.
+const OPTIONAL: [&str; 1] = ["retryJob"];
+
+impl Modify for OptionalBody {
+    fn modify(&self, document: &mut Document) {
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            let id = operation.operation_id.as_deref().unwrap_or_default();
+            if OPTIONAL.contains(&id)
+                && let Some(RefOr::T(body)) = &mut operation.request_body
+            {
+                body.required = Some(Required::False);
+            }
+        }
+    }
 }
 
 /// Says of resources that every field is always there. Of what has fields that may be absent, those are told by their defaults.

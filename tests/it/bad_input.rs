@@ -82,7 +82,6 @@ fn a_malformed_environment_is_named_on_one_line() {
 fn what_callers_cannot_reach_is_named() {
     let public = ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
     for (service, name, value) in [
-        ("api", "DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233"),
         ("api", "S3_PUBLIC_ENDPOINT", "http://localhost:9000"),
         (
             "worker",

@@ -19,7 +19,7 @@ pub use self::{
     api_key::{CreateApiKey, KeyName, ListApiKeys},
     free_form::{Metadata, ModelInput},
     idempotency_key::{IdempotencyKey, InvalidIdempotencyKey},
-    list::{ListJobs, ListMedia, PageSize},
+    list::{ListJobs, ListMedia, ListedStatus, PageSize},
     model::Model,
     prompt::Prompt,
     retry::RetryRequest,
@@ -43,6 +43,7 @@ pub struct JobRequest {
     pub num_outputs: NumOutputs,
     /// Makes a generation repeatable, where the model supports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uint64")]
     pub seed: Option<u64>,
     /// The file format to ask the provider for; the model's own default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -233,9 +233,9 @@ impl ProviderConfig {
                 "must be https, as the provider reports to nothing else and would refuse each job"
             )
         );
-        let is_ours = public_url
-            .as_ref()
-            .is_some_and(|url| url.origin() == base_url.origin());
+        let is_ours = public_url.as_ref().is_some_and(|url| {
+            url.origin() == base_url.origin() && base_url.path().starts_with(url.path())
+        });
         ensure!(
             !is_ours,
             REPLICATE_BASE_URL

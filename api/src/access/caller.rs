@@ -8,6 +8,7 @@ use darkroom_types::{
     request::Model,
     tenant::Tenant,
 };
+use jiff::Timestamp;
 use poem::{
     FromRequest, Request, RequestBody,
     http::{Method, header::AUTHORIZATION},
@@ -33,6 +34,7 @@ pub(crate) struct Caller {
 pub(crate) struct Admin {
     tenant: Tenant,
     models: Vec<ModelPattern>,
+    expires_at: Option<Timestamp>,
     manages_all: bool,
 }
 
@@ -99,7 +101,11 @@ impl Caller {
         }
     }
 
-    fn require(&self, scope: Scope) -> Result<(), Problem> {
+    /// Whether the caller's key is good for this.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
         let is_good = match &self.key {
             Key::None | Key::Listed { .. } if scope != Scope::Admin => true,
             Key::None => false,
@@ -186,6 +192,11 @@ impl Admin {
         &self.models
     }
 
+    /// Until when its key is good; for ever if not said.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
     /// Whether it manages the keys of this tenant.
     pub(crate) fn may_manage(&self, tenant: &Tenant) -> bool {
         self.manages_all || *tenant == self.tenant
@@ -206,6 +217,10 @@ impl<'a> FromRequest<'a> for Admin {
         Ok(Self {
             tenant: caller.tenant().cloned().ok_or_else(Problem::internal)?,
             models: caller.models().to_vec(),
+            expires_at: match &caller.key {
+                Key::None | Key::Listed { .. } => None,
+                Key::Stored(key) => key.expires_at,
+            },
             manages_all,
         })
     }

@@ -145,8 +145,12 @@ impl Tally {
     async fn count(&self, client: &Client, tenant: Option<&Tenant>) {
         let at = Instant::now();
         self.lock().asked = Some(at);
-        match visibility::count_open(client, tenant).await {
-            Ok(open) => self.lock().set(Count { open, at }),
+        let counted = visibility::count_open(client, tenant).await;
+        let mut state = self.lock();
+        // Whoever has waited for it asks no second time, however long it took.
+        state.asked = Some(Instant::now());
+        match counted {
+            Ok(open) => state.set(Count { open, at }),
             Err(status) => tracing::warn!(code = ?status.code(), "cannot count open jobs"),
         }
     }

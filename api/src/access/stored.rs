@@ -25,7 +25,7 @@ use super::wait_time;
 use crate::problem::{Kind, Problem};
 
 /// How many keys a tenant may have.
-pub(crate) const MAX_KEYS: u16 = 100;
+pub(crate) const MAX_KEYS: usize = 100;
 
 /// How long what was read of a key, or that there is none, is as good as new.
 const VALIDITY: Duration = Duration::from_secs(2);
@@ -45,6 +45,10 @@ const LIMIT: usize = 64 * 1024;
 
 /// How many keys a second are looked for that are not known: whoever calls could make up any number of them.
 const STRANGERS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// How many objects are listed at a time, and how many times.
+const PAGE: u16 = 1000;
+const MAX_PAGES: usize = 10;
 
 /// How many objects are read at a time.
 const READS: usize = 16;
@@ -138,6 +142,8 @@ pub(crate) struct StoredKeys {
     fresh: Cache<KeyId, Option<Arc<StoredKey>>>,
     /// As they were read last.
     known: Cache<KeyId, Arc<StoredKey>>,
+    /// That were revoked through this process: their ids do not come back.
+    revoked: Cache<KeyId, ()>,
     /// Whose use was written down in the last minute.
     used: Cache<KeyId, ()>,
     /// How many more that are not known may be looked for.
@@ -155,6 +161,10 @@ impl StoredKeys {
             known: Cache::builder()
                 .max_capacity(MAX_KNOWN)
                 .time_to_idle(IDLE)
+                .build(),
+            revoked: Cache::builder()
+                .max_capacity(MAX_KNOWN)
+                .time_to_live(IDLE)
                 .build(),
             used: Cache::builder()
                 .max_capacity(MAX_KNOWN)
@@ -194,6 +204,9 @@ impl StoredKeys {
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<Arc<StoredKey>>, Problem> {
+        if self.revoked.contains_key(id) {
+            return Ok(None);
+        }
         let read = self.fresh.try_get_with_by_ref(id, self.refresh(id).boxed());
         let read = read.await;
         read.map_err(|problem| Problem::clone(&problem))
@@ -281,18 +294,21 @@ impl StoredKeys {
     /// # Errors
     /// If the store does not remove it.
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<bool, Problem> {
-        if self.read::<StoredKey>(&object_key(id)).await?.is_none() {
-            return Ok(false);
-        }
-        for key in [object_key(id), last_use_key(id)] {
-            self.storage.delete(&key).await.map_err(|error| {
+        let is_there = self.read::<StoredKey>(&object_key(id)).await?.is_some();
+        if is_there {
+            let deleted = self.storage.delete(&object_key(id)).await;
+            deleted.map_err(|error| {
                 tracing::error!(%error, "cannot remove an API key");
                 Problem::storage_unavailable()
             })?;
+            if let Err(error) = self.storage.delete(&last_use_key(id)).await {
+                tracing::warn!(%error, "cannot remove the last use of an API key");
+            }
         }
+        // Also of what was being read meanwhile.
+        self.revoked.insert(id.clone(), ()).await;
         self.known.invalidate(id).await;
-        self.fresh.insert(id.clone(), None).await;
-        Ok(true)
+        Ok(is_there)
     }
 
     /// The ids of a tenant's keys.
@@ -300,19 +316,26 @@ impl StoredKeys {
     /// # Errors
     /// If the store does not tell.
     pub(crate) async fn ids(&self, tenant: &Tenant) -> Result<Vec<KeyId>, Problem> {
-        // Each may have its last use beside it.
         let prefix = prefix(tenant);
-        let page = self.storage.list(&prefix, None, 2 * MAX_KEYS + 2);
-        let page = page.await.map_err(|error| {
-            tracing::warn!(%error, "cannot list API keys");
-            Problem::storage_unavailable()
-        })?;
-        let ids = page.objects.iter().filter_map(|object| {
-            let name = object.key.strip_prefix(&prefix)?;
-            let digits = name.strip_suffix(".json")?;
-            KeyId::new(tenant.clone(), digits).ok()
-        });
-        Ok(ids.collect())
+        let mut ids = Vec::new();
+        let mut after: Option<String> = None;
+        // Each has its last use beside it; that of a revoked key may have been written down just after.
+        for _ in 0..MAX_PAGES {
+            let page = self.storage.list(&prefix, after.as_deref(), PAGE).await;
+            let page = page.map_err(|error| {
+                tracing::warn!(%error, "cannot list API keys");
+                Problem::storage_unavailable()
+            })?;
+            ids.extend(page.objects.iter().filter_map(|object| {
+                let name = object.key.strip_prefix(&prefix)?;
+                KeyId::new(tenant.clone(), name.strip_suffix(".json")?).ok()
+            }));
+            after = page.objects.last().map(|object| object.key.clone());
+            if !page.has_more || after.is_none() {
+                break;
+            }
+        }
+        Ok(ids)
     }
 
     /// A tenant's keys.

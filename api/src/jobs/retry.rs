@@ -47,15 +47,15 @@ problems!(
 ///
 /// Takes a job that is `partial` or `failed` up again, under the same id. What is stored stays; what is missing is fetched again
 /// for as long as the provider keeps it. To have it made again costs money, and is done only if asked for. With an
-/// `Idempotency-Key`, asking again leads to the same run, whatever has come of it since; without one, of several retries at a time
-/// one is accepted.
+/// `Idempotency-Key`, asking again leads to the same run, whatever has come of it since, for as long as it is among the job's latest
+/// 16 retries; without one, of several retries at a time one is accepted.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/retry", operation_id = "retryJob", tag = "Jobs",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
         ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A name of your own for this retry."),
     ),
-    request_body = Option<RetryRequest>,
+    request_body = RetryRequest,
     responses(
         (status = 202, description = "The job is taken up again.", body = Job,
             headers(("Location"), ("Retry-After"), ("ETag"), ("Idempotent-Replayed"))),
@@ -87,6 +87,7 @@ pub(crate) async fn retry_job(
     if let Some(known) = ended.retries.find(&retry.id) {
         return replay(&view, known, &retry);
     }
+    caller.may_ask_for(&ended.request.model)?;
     let now = timestamp(SystemTime::now());
     let start = start_of(ended, body.regenerate, now)?;
     let client = context.temporal.client()?;

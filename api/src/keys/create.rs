@@ -45,7 +45,7 @@ pub(crate) async fn create_api_key(
 ) -> Result<Response, Problem> {
     check(&admin, &body)?;
     let tenant = managed(&admin, body.tenant)?;
-    if context.stored_keys.ids(&tenant).await?.len() >= usize::from(MAX_KEYS) {
+    if context.stored_keys.ids(&tenant).await?.len() >= MAX_KEYS {
         let detail = format!("{tenant} has {MAX_KEYS} keys, and that is the limit; revoke some");
         return Err(Problem::new(Kind::TooManyKeys, detail));
     }
@@ -86,6 +86,11 @@ fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
     }
     if body.expires_at.is_some_and(|end| end <= Timestamp::now()) {
         return Err(invalid("/expires_at", "must be in the future"));
+    }
+    let outlives = |end: Timestamp| body.expires_at.is_none_or(|wanted| wanted > end);
+    if admin.expires_at().is_some_and(outlives) {
+        let detail = "the key gives out none that outlive it; name an expires_at";
+        return Err(Problem::new(Kind::Forbidden, detail));
     }
     let is_within = body
         .models

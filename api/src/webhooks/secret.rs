@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use darkroom_types::resource::WebhookSecret;
+use darkroom_types::{api_key::Scope, resource::WebhookSecret};
 use darkroom_workflows::tenant::Tenant;
 use poem::{
     Response, handler,
@@ -21,7 +21,8 @@ problems!(Problems: NoWebhook);
 
 /// Read the secret of webhooks
 ///
-/// What signs webhooks to you, for the Standard Webhooks library of your language. Each tenant has one of its own.
+/// What signs webhooks to you, for the Standard Webhooks library of your language. Each tenant has one of its own. Takes a key
+/// with the scope `write`.
 #[utoipa::path(
     get, path = "/v1/webhooks/secret", operation_id = "getWebhookSecret", tag = "Webhooks",
     responses((status = 200, description = "The secret.", body = WebhookSecret), Problems),
@@ -33,6 +34,8 @@ pub(crate) fn get_webhook_secret(
     Data(context): Data<&Arc<Context>>,
     caller: Caller,
 ) -> Result<Response, Problem> {
+    // Whoever knows it can forge messages.
+    caller.require(Scope::Write)?;
     let secret = context.webhook_secret.as_ref().ok_or_else(|| {
         let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
         Problem::new(Kind::NoWebhook, detail)

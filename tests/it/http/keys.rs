@@ -148,6 +148,32 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
         StatusCode::FORBIDDEN
     );
 
+    // One that ends gives out none that outlive it.
+    let soon = json!({"name": "soon", "scopes": ["admin"], "expires_at": "2999-01-01T00:00:00Z"});
+    let soon = created(&api, OPERATOR, soon).await;
+    for end in [Value::Null, json!("2999-01-02T00:00:00Z")] {
+        let body = json!({"name": "later", "expires_at": end});
+        assert_eq!(
+            problem_of(create(&api, &soon.key, body).await).await,
+            forbidden
+        );
+    }
+    // A failed job of another model's is not bought again with it, nor does one that reads see what signs.
+    let mut failing = job(1, json!({"fail": "no"}));
+    failing["model"] = "others/photo".into();
+    let failed = call(&api, Method::POST, "/v1/jobs", PLAIN)
+        .header("Prefer", "wait=60")
+        .json(&failing);
+    let failed: Value = failed.send().await.unwrap().json().await.unwrap();
+    assert_eq!(failed["status"], "failed");
+    let retry = format!("/v1/jobs/{}/retry", failed["job_id"].as_str().unwrap());
+    let retry = call(&api, Method::POST, &retry, &shop.key).json(&json!({"regenerate": true}));
+    assert_eq!(problem_of(retry.send().await.unwrap()).await, forbidden);
+    assert_eq!(
+        status(&api, Method::GET, "/v1/webhooks/secret", &reader.key).await,
+        StatusCode::FORBIDDEN
+    );
+
     // What is wrong with a key by one letter is none.
     let mut wrong = shop.key.clone();
     wrong.pop();

@@ -1,16 +1,74 @@
 //! How lists are asked for: the parameters of their queries.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, SchemaType, Type},
+    },
+};
 
 use super::Model;
-use crate::{bounded::bounded, status::JobStatus};
+use crate::{Invalid, bounded::bounded, status::JobStatus};
 
 bounded! {
     /// How many at a time.
     PageSize(u8) 1..=100
 }
+
+/// A status that jobs are listed by: Temporal knows of those that wait no more than that they have not ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ListedStatus(JobStatus);
+
+impl ListedStatus {
+    const ALL: [JobStatus; 5] = [
+        JobStatus::Processing,
+        JobStatus::Completed,
+        JobStatus::Partial,
+        JobStatus::Failed,
+        JobStatus::Canceled,
+    ];
+}
+
+impl TryFrom<String> for ListedStatus {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|status| status.to_string() == text);
+        let rule = "must be processing, completed, partial, failed or canceled";
+        found.map(Self).ok_or_else(|| Invalid(rule.to_owned()))
+    }
+}
+
+impl From<ListedStatus> for String {
+    fn from(status: ListedStatus) -> Self {
+        status.to_string()
+    }
+}
+
+impl fmt::Display for ListedStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl PartialSchema for ListedStatus {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .enum_values(Some(Self::ALL.map(|status| status.to_string())))
+            .into()
+    }
+}
+
+impl ToSchema for ListedStatus {}
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
@@ -18,7 +76,7 @@ bounded! {
 pub struct ListJobs {
     /// Only jobs that stand so. Jobs that no worker has taken up yet count as `processing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<JobStatus>,
+    pub status: Option<ListedStatus>,
     /// Only jobs of this model: exactly as it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,

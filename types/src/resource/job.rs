@@ -38,6 +38,7 @@ pub struct Job {
     /// How many files were asked for.
     pub num_outputs: NumOutputs,
     /// What makes the generation repeatable.
+    #[schema(format = "uint64")]
     pub seed: Option<u64>,
     /// The file format that was asked for.
     pub output_format: Option<OutputFormat>,
