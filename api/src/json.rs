@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use poem::{
-    Body, FromRequest, Request, RequestBody, Response, error::ReadBodyError, http::StatusCode,
+    Body, FromRequest, Request, RequestBody, Response,
+    error::ReadBodyError,
+    http::{HeaderValue, StatusCode, header},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
@@ -50,6 +52,19 @@ pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Result<Respon
         .status(status)
         .content_type("application/json")
         .body(write(body)?))
+}
+
+/// The same with what is secret, which nobody is to keep.
+pub(crate) fn answer_secret(
+    status: StatusCode,
+    body: &impl Serialize,
+) -> Result<Response, Problem> {
+    let mut response = answer(status, body)?;
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
 }
 
 /// A body of JSON to answer with.
@@ -108,11 +123,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         match error.classify() {
             Category::Data => {
                 let detail = in_words_of_json(&without_position(&error));
-                Problem::new(
-                    Kind::InvalidRequest,
-                    format!("the body is not acceptable at {pointer:?}: {detail}"),
-                )
-                .with_field(pointer, detail)
+                Problem::invalid_field(pointer, detail)
             }
             Category::Syntax | Category::Eof | Category::Io => malformed(&error),
         }

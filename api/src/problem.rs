@@ -62,6 +62,13 @@ impl Problem {
         )
     }
 
+    /// What is at this place of a body, a JSON pointer, is not acceptable.
+    pub(crate) fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (pointer, detail) = (pointer.into(), detail.into());
+        let said = format!("the body is not acceptable at {pointer:?}: {detail}");
+        Self::new(Kind::InvalidRequest, said).with_field(pointer, detail)
+    }
+
     /// The problem lies at this place of the body.
     pub(crate) fn with_field(mut self, pointer: String, detail: String) -> Self {
         self.body.errors.push(FieldError { pointer, detail });

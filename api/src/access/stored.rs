@@ -113,7 +113,11 @@ impl StoredKey {
     fn is_good(&self, text: &str, now: Timestamp) -> bool {
         let digest = hex::encode(Sha256::digest(text));
         let is_it = bool::from(digest.as_bytes().ct_eq(self.sha256.as_bytes()));
-        is_it && self.expires_at.is_none_or(|end| now < end)
+        is_it && !self.has_expired(now)
+    }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 
@@ -133,6 +137,12 @@ fn object_key(id: &KeyId) -> String {
 
 fn last_use_key(id: &KeyId) -> String {
     format!("{}{}.used.json", prefix(id.tenant()), id.digits())
+}
+
+/// What a caller is told when the store does not do with API keys what it should.
+fn unavailable(error: &StorageError) -> Problem {
+    tracing::error!(%error, "the store fails an API key");
+    Problem::storage_unavailable()
 }
 
 /// The keys that were used lately.
@@ -195,7 +205,7 @@ impl StoredKeys {
         loop {
             tokio::time::sleep(VALIDITY).await;
             match self.get(id).await {
-                Ok(Some(key)) if key.expires_at.is_none_or(|end| Timestamp::now() < end) => {}
+                Ok(Some(key)) if !key.has_expired(Timestamp::now()) => {}
                 Ok(_) => return,
                 // What was known holds.
                 Err(_) => {}
@@ -245,10 +255,7 @@ impl StoredKeys {
                 Problem::internal()
             }),
             Err(StorageError::NotFound) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read an API key");
-                Err(Problem::storage_unavailable())
-            }
+            Err(error) => Err(unavailable(&error)),
         }
     }
 
@@ -256,10 +263,7 @@ impl StoredKeys {
         let bytes = serde_json::to_vec(value).map_err(|_| Problem::internal())?;
         let object = NewObject::json(key);
         let written = self.storage.put(&object, Bytes::from(bytes)).await;
-        written.map(|_| ()).map_err(|error| {
-            tracing::error!(%error, "cannot write an API key");
-            Problem::storage_unavailable()
-        })
+        written.map(|_| ()).map_err(|error| unavailable(&error))
     }
 
     /// Writes down that a key was used, in the background and at most once a minute.
@@ -297,10 +301,7 @@ impl StoredKeys {
         let is_there = self.read::<StoredKey>(&object_key(id)).await?.is_some();
         if is_there {
             let deleted = self.storage.delete(&object_key(id)).await;
-            deleted.map_err(|error| {
-                tracing::error!(%error, "cannot remove an API key");
-                Problem::storage_unavailable()
-            })?;
+            deleted.map_err(|error| unavailable(&error))?;
             if let Err(error) = self.storage.delete(&last_use_key(id)).await {
                 tracing::warn!(%error, "cannot remove the last use of an API key");
             }
@@ -322,10 +323,7 @@ impl StoredKeys {
         // Each has its last use beside it; that of a revoked key may have been written down just after.
         for _ in 0..MAX_PAGES {
             let page = self.storage.list(&prefix, after.as_deref(), PAGE).await;
-            let page = page.map_err(|error| {
-                tracing::warn!(%error, "cannot list API keys");
-                Problem::storage_unavailable()
-            })?;
+            let page = page.map_err(|error| unavailable(&error))?;
             ids.extend(page.objects.iter().filter_map(|object| {
                 let name = object.key.strip_prefix(&prefix)?;
                 KeyId::new(tenant.clone(), name.strip_suffix(".json")?).ok()

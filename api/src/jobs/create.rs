@@ -99,11 +99,7 @@ fn admissible(context: &Context, request: &JobRequest) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
-    let problem = Problem::new(
-        Kind::InvalidRequest,
-        format!("the body is not acceptable at \"/webhook_url\": {detail}"),
-    );
-    Err(problem.with_field("/webhook_url".to_owned(), detail.to_owned()))
+    Err(Problem::invalid_field("/webhook_url", detail))
 }
 
 /// The job of a key: a new one, or the one that it has had before. Temporal is the judge for as long as it remembers, and

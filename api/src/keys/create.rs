@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use darkroom_types::{api_key::KeyId, request::CreateApiKey, resource::CreatedApiKey};
 use jiff::Timestamp;
-use poem::{
-    Response, handler,
-    http::{HeaderValue, StatusCode, header},
-    web::Data,
-};
+use poem::{Response, handler, http::StatusCode, web::Data};
 
 use uuid::Uuid;
 
@@ -65,27 +61,27 @@ pub(crate) async fn create_api_key(
         key: text,
         api_key: key.resource(None),
     };
-    let mut response = json::answer(StatusCode::CREATED, &created)?;
-    let no_store = HeaderValue::from_static("no-store");
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
+    json::answer_secret(StatusCode::CREATED, &created)
 }
 
 fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
-    let invalid = |place: &str, rule: &str| {
-        let detail = format!("the body is not acceptable at {place:?}: {rule}");
-        Problem::new(Kind::InvalidRequest, detail).with_field(place.to_owned(), rule.to_owned())
-    };
     if body.scopes.is_empty() {
-        return Err(invalid("/scopes", "must have one scope at least"));
+        return Err(Problem::invalid_field(
+            "/scopes",
+            "must have one scope at least",
+        ));
     }
     if body.models.len() > MAX_MODELS {
-        return Err(invalid("/models", "must have at most 50 models"));
+        return Err(Problem::invalid_field(
+            "/models",
+            "must have at most 50 models",
+        ));
     }
     if body.expires_at.is_some_and(|end| end <= Timestamp::now()) {
-        return Err(invalid("/expires_at", "must be in the future"));
+        return Err(Problem::invalid_field(
+            "/expires_at",
+            "must be in the future",
+        ));
     }
     let outlives = |end: Timestamp| body.expires_at.is_none_or(|wanted| wanted > end);
     if admin.expires_at().is_some_and(outlives) {

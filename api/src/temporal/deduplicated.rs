@@ -3,9 +3,7 @@
 
 use darkroom_telemetry::traces;
 use temporalio_client::{
-    Client, NamespacedClient, WorkflowStartOptions,
-    grpc::WorkflowService,
-    tonic::{Code, IntoRequest},
+    Client, NamespacedClient, WorkflowStartOptions, grpc::WorkflowService, tonic::Code,
 };
 use temporalio_common::{
     HasWorkflowDefinition, MemoValues,
@@ -23,6 +21,7 @@ use temporalio_common::{
     search_attributes::SearchAttributes,
 };
 
+use super::{RPC_TIMEOUT, limited};
 use crate::problem::Problem;
 
 /// Starts a workflow with this id and policy, unless a run of it was started under this request id already; `false` if its id
@@ -41,13 +40,11 @@ where
     W: HasWorkflowDefinition,
 {
     let request = request(client, request_id, workflow.name(), input, &options).await;
-    let mut request = request
-        .map_err(|error| {
-            tracing::error!(%error, "cannot write the input of a workflow");
-            Problem::internal()
-        })?
-        .into_request();
-    request.set_timeout(super::RPC_TIMEOUT);
+    let request = request.map_err(|error| {
+        tracing::error!(%error, "cannot write the input of a workflow");
+        Problem::internal()
+    })?;
+    let request = limited(request, RPC_TIMEOUT);
     match WorkflowService::start_workflow_execution(&mut client.clone(), request).await {
         Ok(_) => Ok(true),
         Err(status) if status.code() == Code::AlreadyExists => Ok(false),

@@ -25,7 +25,7 @@ use temporalio_client::{
     Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowGetResultOptions,
     WorkflowQueryOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
-    tonic::{Code, Status},
+    tonic::{Code, IntoRequest, Request, Status},
 };
 use temporalio_common::{data_converters::TemporalDeserializable, error::IncomingError};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,13 @@ impl Temporal {
     pub(crate) fn client(&self) -> Result<&Client, Problem> {
         self.client.get().ok_or_else(away)
     }
+}
+
+/// A call that may take so long.
+fn limited<T>(request: T, timeout: Duration) -> Request<T> {
+    let mut request = request.into_request();
+    request.set_timeout(timeout);
+    request
 }
 
 /// Options for a call that a caller waits for.

@@ -6,11 +6,13 @@ use darkroom_workflows::search_attributes;
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::{OperatorService, WorkflowService},
-    tonic::{Code, IntoRequest, Request, Status},
+    tonic::{Code, Status},
 };
 use temporalio_common::protos::temporal::api::{
     operatorservice::v1::ListSearchAttributesRequest, workflowservice::v1::DescribeNamespaceRequest,
 };
+
+use super::limited;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,10 +36,11 @@ pub(crate) enum Lacking {
 /// Looks for the namespace.
 pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
     let namespace = client.namespace();
-    let request = limited(DescribeNamespaceRequest {
+    let request = DescribeNamespaceRequest {
         namespace: namespace.clone(),
         ..DescribeNamespaceRequest::default()
-    });
+    };
+    let request = limited(request, TIMEOUT);
     match WorkflowService::describe_namespace(&mut client.clone(), request).await {
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Err(Lacking::Namespace(namespace)),
@@ -49,9 +52,10 @@ pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
 
 /// Looks for the search attributes of a namespace that is there.
 pub(crate) async fn check_search_attributes(client: &Client) -> Result<(), Lacking> {
-    let request = limited(ListSearchAttributesRequest {
+    let request = ListSearchAttributesRequest {
         namespace: client.namespace(),
-    });
+    };
+    let request = limited(request, TIMEOUT);
     match OperatorService::list_search_attributes(&mut client.clone(), request).await {
         Ok(listed) => {
             let known = listed.into_inner().custom_attributes;
@@ -71,10 +75,4 @@ fn is_withheld(status: &Status) -> bool {
         status.code(),
         Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
     )
-}
-
-fn limited<T>(request: T) -> Request<T> {
-    let mut request = request.into_request();
-    request.set_timeout(TIMEOUT);
-    request
 }

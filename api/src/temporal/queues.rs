@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use temporalio_client::{
-    Client, NamespacedClient,
-    grpc::WorkflowService,
-    tonic::{IntoRequest, Status},
-};
+use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::Status};
 use temporalio_common::protos::temporal::api::{
     enums::v1::TaskQueueType, taskqueue::v1::TaskQueue,
     workflowservice::v1::DescribeTaskQueueRequest,
 };
+
+use super::limited;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,7 +29,7 @@ pub(crate) async fn describe(
     kind: TaskQueueType,
 ) -> Result<Queue, Status> {
     let mut client = client.clone();
-    let mut request = DescribeTaskQueueRequest {
+    let request = DescribeTaskQueueRequest {
         namespace: client.namespace(),
         task_queue: Some(TaskQueue {
             name: name.to_owned(),
@@ -40,10 +38,8 @@ pub(crate) async fn describe(
         task_queue_type: kind.into(),
         report_stats: true,
         ..Default::default()
-    }
-    .into_request();
-    request.set_timeout(TIMEOUT);
-    let described = WorkflowService::describe_task_queue(&mut client, request)
+    };
+    let described = WorkflowService::describe_task_queue(&mut client, limited(request, TIMEOUT))
         .await?
         .into_inner();
     let backlog = described

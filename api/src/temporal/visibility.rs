@@ -5,15 +5,13 @@ use std::{collections::HashMap, time::Duration};
 
 use darkroom_workflows::{job::JobId, tenant::Tenant};
 use jiff::Timestamp;
-use temporalio_client::{
-    Client, NamespacedClient,
-    grpc::WorkflowService,
-    tonic::{IntoRequest, Status},
-};
+use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::Status};
 use temporalio_common::protos::temporal::api::{
     workflow::v1::WorkflowExecutionInfo,
     workflowservice::v1::{CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest},
 };
+
+use super::limited;
 
 /// How long a search may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +84,7 @@ pub(crate) async fn list(
         next_page_token: place,
         query,
     };
-    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request))
+    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request, TIMEOUT))
         .await?
         .into_inner();
     Ok((listed.executions, listed.next_page_token))
@@ -120,7 +118,8 @@ async fn count(client: &Client, query: String) -> Result<u64, Status> {
         namespace: client.namespace(),
         query,
     };
-    let counted = WorkflowService::count_workflow_executions(&mut client, limited(request)).await?;
+    let counted =
+        WorkflowService::count_workflow_executions(&mut client, limited(request, TIMEOUT)).await?;
     Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())
 }
 
@@ -140,7 +139,8 @@ pub(crate) async fn latest_runs(
         ),
         ..ListWorkflowExecutionsRequest::default()
     };
-    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request)).await?;
+    let listed =
+        WorkflowService::list_workflow_executions(&mut client, limited(request, TIMEOUT)).await?;
     let runs = listed.into_inner().executions.into_iter();
     let mut latest = HashMap::new();
     // An open one comes first, then the one that closed last.
@@ -150,12 +150,6 @@ pub(crate) async fn latest_runs(
         }
     }
     Ok(latest)
-}
-
-fn limited<T>(request: T) -> temporalio_client::tonic::Request<T> {
-    let mut request = request.into_request();
-    request.set_timeout(TIMEOUT);
-    request
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use std::{
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::WorkflowService,
-    tonic::{Code, IntoRequest, Status},
+    tonic::{Code, Status},
 };
 use temporalio_common::protos::temporal::api::{
     enums::v1::WorkerStatus, worker::v1::WorkerHeartbeat, workflowservice::v1::ListWorkersRequest,
 };
+
+use super::limited;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,14 +37,13 @@ pub(crate) async fn living(client: &Client) -> Result<Option<HashMap<String, u32
     let mut is_any_known = false;
     let mut place = Vec::new();
     for _ in 0..MAX_PAGES {
-        let mut request = ListWorkersRequest {
+        let request = ListWorkersRequest {
             namespace: client.namespace(),
             page_size: PAGE,
             next_page_token: place,
             ..ListWorkersRequest::default()
-        }
-        .into_request();
-        request.set_timeout(TIMEOUT);
+        };
+        let request = limited(request, TIMEOUT);
         let answer = WorkflowService::list_workers(&mut client.clone(), request).await;
         let answer = match answer {
             Ok(answer) => answer.into_inner(),

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use darkroom_types::{api_key::Scope, resource::WebhookSecret};
 use darkroom_workflows::tenant::Tenant;
-use poem::{
-    Response, handler,
-    http::{HeaderValue, StatusCode, header},
-    web::Data,
-};
+use poem::{Response, handler, http::StatusCode, web::Data};
 
 use crate::{
     access::Caller,
@@ -44,10 +40,5 @@ pub(crate) fn get_webhook_secret(
     let body = WebhookSecret {
         key: secret.to_text(),
     };
-    let mut response = json::answer(StatusCode::OK, &body)?;
-    let no_store = HeaderValue::from_static("no-store");
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
+    json::answer_secret(StatusCode::OK, &body)
 }
