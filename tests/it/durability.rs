@@ -12,8 +12,8 @@ use temporalio_client::WorkflowTerminateOptions;
 use crate::{
     faults::report,
     harness::{
-        Api, bought, bought_one, count, endless, job, options, start, start_without_memory,
-        terminate, until, until_submitted, until_within,
+        Api, assert_prompt, bought, bought_one, count, endless, job, options, start,
+        start_without_memory, terminate, until, until_submitted, until_within,
     },
     world::World,
 };
@@ -157,11 +157,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         (!world.stack.worker.is_running()).then_some(())
     })
     .await;
-    assert!(
-        told.elapsed() < HANDED_OVER,
-        "the worker took {:?} to stop",
-        told.elapsed()
-    );
+    assert_prompt("the end of the worker", told.elapsed(), HANDED_OVER);
 
     let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
     assert_eq!(count(&job, "completed"), OUTPUTS as usize, "{job:#}");
@@ -180,7 +176,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         "{} of {OUTPUTS} outputs were handed over, the last after {longest:?}",
         handed_over.len()
     ));
-    assert!(longest < HANDED_OVER, "an output waited {longest:?}");
+    assert_prompt("the longest wait of an output", longest, HANDED_OVER);
     assert_eq!(world.api.ended(&waiting).await["status"], "completed");
     for media in media {
         world.check_bytes(media).await.unwrap();
@@ -228,7 +224,7 @@ async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     report(&format!(
         "{JOBS} jobs canceled {took:.1?} after the worker was back"
     ));
-    assert!(took < SOON, "{took:?}");
+    assert_prompt("canceling them", took, SOON);
 }
 
 /// Whoever bought it is gone, and so is whoever could stop it.

@@ -23,6 +23,22 @@ use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 /// How long anything may take that should be quick: generous, as the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
+/// Asserts that something took no longer than is promised of a machine that has time for it.
+///
+/// Beside other tests, or on a machine that is busy with other things, it may take four times as long; `DARKROOM_QUIET=1`
+/// holds it to its word.
+pub(crate) fn assert_prompt(what: &str, took: Duration, promised: Duration) {
+    let factor = if std::env::var_os("DARKROOM_QUIET").is_some() {
+        1
+    } else {
+        4
+    };
+    assert!(
+        took <= promised * factor,
+        "{what} took {took:.1?} instead of {promised:?}"
+    );
+}
+
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_darkroom");
 
