@@ -90,6 +90,7 @@ mod tests {
             body: bytes::Bytes::new(),
             etag: "\"a\"".to_owned(),
             read_at: std::time::Instant::now(),
+            recorded: None,
         }
     }
 

@@ -169,6 +169,8 @@ async fn accept(
     let job_id = &state.job_id;
     start(context, state.clone(), Start::New, Run::First, request_id).await?;
     admission.keep();
+    // The id of a job with a key can be looked for before there is the job.
+    context.views.forget(job_id).await;
     tracing::info!(%job_id, "job accepted");
     tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "asked for");
     metrics::accepted();

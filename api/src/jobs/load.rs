@@ -33,6 +33,33 @@ pub(super) struct Snapshot {
     pub(super) stale: bool,
     /// How far outputs that are on their way have come.
     pub(super) progress: Vec<PersistProgress>,
+    /// What the workflow said: the state but for what its activities alone know, and when it said so.
+    pub(super) recorded: Option<Recorded>,
+}
+
+/// A state that a workflow told, which is true for as long as its history does not grow.
+#[derive(Clone)]
+pub(super) struct Recorded {
+    state: JobState,
+    place: Place,
+}
+
+/// A place in the history of a workflow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Place {
+    run_id: String,
+    history_length: usize,
+    status: WorkflowExecutionStatus,
+}
+
+impl Place {
+    fn of(description: &WorkflowExecutionDescription) -> Self {
+        Self {
+            run_id: description.run_id().to_owned(),
+            history_length: description.history_length(),
+            status: description.status(),
+        }
+    }
 }
 
 impl Snapshot {
@@ -41,98 +68,120 @@ impl Snapshot {
             state,
             stale: false,
             progress: Vec::new(),
+            recorded: None,
+        }
+    }
+
+    /// What a workflow told, when it was at this place or further.
+    fn told(state: JobState, place: Place) -> Self {
+        let recorded = Some(Recorded {
+            state: state.clone(),
+            place,
+        });
+        Self {
+            recorded,
+            ..Self::fresh(state)
         }
     }
 }
 
-/// Reads a job.
-pub(super) async fn load(context: &Context, job_id: &JobId) -> Result<Snapshot, Problem> {
-    match Box::pin(load_once(context, job_id)).await? {
+/// Reads a job of which this was known.
+///
+/// A description is asked of the server alone; a query costs a worker's time, and money: it is made if the history has grown.
+pub(super) async fn load(
+    context: &Context,
+    job_id: &JobId,
+    known: Option<&Recorded>,
+) -> Result<Snapshot, Problem> {
+    match Box::pin(load_once(context, job_id, known)).await? {
         Some(snapshot) => Ok(snapshot),
         // It was taken up again just then.
-        None => Box::pin(load_once(context, job_id))
+        None => Box::pin(load_once(context, job_id, None))
             .await?
             .ok_or_else(temporal::away),
     }
 }
 
 /// Reads a job, unless it changes from one run to the next meanwhile.
-async fn load_once(context: &Context, job_id: &JobId) -> Result<Option<Snapshot>, Problem> {
+async fn load_once(
+    context: &Context,
+    job_id: &JobId,
+    known: Option<&Recorded>,
+) -> Result<Option<Snapshot>, Problem> {
     let handle: Handle = context
         .temporal
         .client()?
         .get_workflow_handle(job_id.as_str());
-    match handle
-        .query(MediaGeneration::state, (), temporal::query_options())
-        .await
-    {
-        // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
-        Ok(state) if state.status.is_terminal() => closed(context, &handle, job_id).await,
-        // The workflow waits for an activity, and what that one does it hears at its end.
-        Ok(state) if state.stage == Some(Stage::Queued) => {
-            let state = match handle.describe(temporal::describe_options()).await {
-                Ok(description) => submitting(&handle, &description, state).await,
-                Err(_) => state,
-            };
-            Ok(Some(Snapshot::fresh(state)))
+    let description = match handle.describe(temporal::describe_options()).await {
+        Ok(description) => description,
+        Err(WorkflowInteractionError::NotFound(_)) => {
+            let state = manifest(context, job_id).await?;
+            return Ok(Some(Snapshot::fresh(state)));
         }
-        Ok(state) if state.stage == Some(Stage::Persisting) => {
-            // The bytes of an output are known to its activity alone. A job is no less readable without them.
-            let progress = match handle.describe(temporal::describe_options()).await {
-                Ok(description) => progress(&handle, &description).await,
-                Err(_) => Vec::new(),
-            };
-            Ok(Some(Snapshot {
-                progress,
-                ..Snapshot::fresh(state)
-            }))
+        Err(error) => return Err(temporal::interaction_problem(error)),
+    };
+    let place = Place::of(&description);
+    let known = known.filter(|known| known.place == place);
+    let snapshot = match description.status() {
+        _ if let Some(known) = known => Snapshot::told(known.state.clone(), place),
+        WorkflowExecutionStatus::Running => {
+            let options = temporal::query_options();
+            match handle.query(MediaGeneration::state, (), options).await {
+                // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
+                Ok(state) if state.status.is_terminal() => {
+                    return closed(context, &handle, job_id).await;
+                }
+                Ok(state) => Snapshot::told(state, place),
+                Err(WorkflowQueryError::Rejected { .. }) => {
+                    return closed(context, &handle, job_id).await;
+                }
+                // No worker, a workflow that has not begun, or one whose tasks fail.
+                Err(error) => {
+                    tracing::debug!(%job_id, %error, "a query was not answered");
+                    return unanswered(&handle, &description).await.map(Some);
+                }
+            }
         }
-        Ok(state) => Ok(Some(Snapshot::fresh(state))),
-        // A paused workflow is not open to queries either.
-        Err(WorkflowQueryError::Rejected {
-            status: Some(WorkflowExecutionStatus::Paused),
-            ..
-        }) => Box::pin(unanswered(context, &handle, job_id)).await,
-        Err(WorkflowQueryError::Rejected { .. }) => closed(context, &handle, job_id).await,
-        Err(WorkflowQueryError::NotFound(_)) => manifest(context, job_id)
-            .await
-            .map(Snapshot::fresh)
-            .map(Some),
-        // No worker, a workflow that has not begun, or one whose tasks fail.
-        Err(error) => {
-            tracing::debug!(%job_id, %error, "a query was not answered");
-            Box::pin(unanswered(context, &handle, job_id)).await
+        // A paused workflow is not open to queries.
+        WorkflowExecutionStatus::Paused => {
+            return unanswered(&handle, &description).await.map(Some);
         }
+        _ => {
+            let closed = closed(context, &handle, job_id).await?;
+            return Ok(closed.map(|snapshot| Snapshot::told(snapshot.state, place)));
+        }
+    };
+    Ok(Some(with_activities(&handle, &description, snapshot).await))
+}
+
+/// A state with what the workflow hears of at the end of its activities only: an attempt that submits, bytes on their way.
+async fn with_activities(
+    handle: &Handle,
+    description: &WorkflowExecutionDescription,
+    mut snapshot: Snapshot,
+) -> Snapshot {
+    match snapshot.state.stage {
+        Some(Stage::Queued) => {
+            snapshot.state = submitting(handle, description, snapshot.state).await;
+        }
+        Some(Stage::Persisting) => snapshot.progress = progress(handle, description).await,
+        Some(Stage::Generating | Stage::Reconciling | Stage::Finalizing) | None => {}
     }
+    snapshot
 }
 
 /// The state of a job whose workflow does not answer.
 async fn unanswered(
-    context: &Context,
     handle: &Handle,
-    job_id: &JobId,
-) -> Result<Option<Snapshot>, Problem> {
-    let description = match handle.describe(temporal::describe_options()).await {
-        Ok(description) => description,
-        Err(WorkflowInteractionError::NotFound(_)) => {
-            return manifest(context, job_id)
-                .await
-                .map(Snapshot::fresh)
-                .map(Some);
-        }
-        Err(error) => return Err(temporal::interaction_problem(error)),
-    };
-    match description.status() {
-        WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {
-            let progress = progress(handle, &description).await;
-            Ok(Some(Snapshot {
-                state: reconstruct(handle, &description).await?,
-                stale: true,
-                progress,
-            }))
-        }
-        _ => closed(context, handle, job_id).await,
-    }
+    description: &WorkflowExecutionDescription,
+) -> Result<Snapshot, Problem> {
+    let progress = progress(handle, description).await;
+    Ok(Snapshot {
+        state: reconstruct(handle, description).await?,
+        stale: true,
+        progress,
+        recorded: None,
+    })
 }
 
 /// What a closed workflow recorded: its result, or the details of its failure or cancellation.

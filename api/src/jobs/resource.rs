@@ -17,6 +17,7 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
         state,
         stale,
         progress,
+        recorded: _,
     } = snapshot;
     let this = context.url(&format!("/v1/jobs/{}", state.job_id));
     let (media_counts, page) = (count(&state), Page::FIRST);

@@ -16,10 +16,14 @@ use moka::{Expiry, future::Cache};
 use sha2::{Digest, Sha256};
 
 use super::{
-    load::{self, Snapshot},
+    load::{self, Recorded, Snapshot},
     resource,
 };
-use crate::{context::Context, json, metrics, problem::Problem};
+use crate::{
+    context::Context,
+    json, metrics,
+    problem::{Kind, Problem},
+};
 
 /// How much the views that are kept may take, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -33,6 +37,9 @@ const ENDED: Duration = Duration::from_secs(1);
 /// The same for one that never changes any more, until it is deleted.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// How long a view is kept after it was last looked at, for what stays true of it.
+const KEPT: Duration = Duration::from_mins(2);
+
 /// A job as it was read.
 pub(crate) struct View {
     pub(crate) state: JobState,
@@ -44,6 +51,8 @@ pub(crate) struct View {
     pub(crate) etag: String,
     /// When the reading of it began: what was read later is no older.
     pub(super) read_at: Instant,
+    /// What the workflow said of it.
+    pub(super) recorded: Option<Recorded>,
 }
 
 impl View {
@@ -58,6 +67,7 @@ impl View {
         read_at: Instant,
     ) -> Result<Self, Problem> {
         let (state, progress) = (snapshot.state.clone(), snapshot.progress.clone());
+        let recorded = snapshot.recorded.clone();
         let body = json::write(&resource::present(context, snapshot).await)?;
         let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..12]));
         Ok(Self {
@@ -66,6 +76,7 @@ impl View {
             body: body.into(),
             etag,
             read_at,
+            recorded,
         })
     }
 
@@ -86,25 +97,38 @@ impl View {
 const DELETION: Duration = Duration::from_mins(5);
 const MAX_DELETIONS: u64 = 100_000;
 
+/// How long a job that is nowhere counts as nowhere, and how many do: whoever makes ids up asks neither Temporal nor the store
+/// for each.
+const ABSENCE: Duration = Duration::from_secs(2);
+const MAX_ABSENT: u64 = 10_000;
+
 /// The views that were made lately.
 pub(crate) struct Views {
-    views: Cache<JobId, Arc<View>>,
+    /// Those that are as good as just read.
+    valid: Cache<JobId, Arc<View>>,
+    /// The last one of each job.
+    last: Cache<JobId, Arc<View>>,
+    /// Jobs that there are not.
+    absent: Cache<JobId, ()>,
     /// Jobs that are being deleted at the wish of their callers.
     deleted: Cache<JobId, ()>,
 }
 
 impl Views {
     pub(crate) fn new() -> Self {
-        // The state takes about as much as its JSON, of which a job with many outputs shows a part.
+        // A state takes about as much as its JSON, of which a job with many outputs shows a part, and there are two.
         let weigh = |_: &JobId, view: &Arc<View>| {
-            let further = 512 * view.state.media.len();
-            u32::try_from(2 * view.body.len() + further + 256).unwrap_or(u32::MAX)
+            let further = 1024 * view.state.media.len();
+            u32::try_from(3 * view.body.len() + further + 256).unwrap_or(u32::MAX)
         };
+        let of_limited_size = || Cache::builder().weigher(weigh).max_capacity(MAX_BYTES);
         Self {
-            views: Cache::builder()
-                .weigher(weigh)
-                .max_capacity(MAX_BYTES)
-                .expire_after(Validity)
+            valid: of_limited_size().expire_after(Validity).build(),
+            // These are mostly the same ones.
+            last: of_limited_size().time_to_idle(KEPT).build(),
+            absent: Cache::builder()
+                .max_capacity(MAX_ABSENT)
+                .time_to_live(ABSENCE)
                 .build(),
             deleted: Cache::builder()
                 .max_capacity(MAX_DELETIONS)
@@ -120,10 +144,17 @@ impl Views {
         job_id: &JobId,
     ) -> Result<Arc<View>, Problem> {
         metrics::read();
+        if self.absent.contains_key(job_id) {
+            return Err(Problem::not_found("job"));
+        }
         let view = self
-            .views
-            .try_get_with_by_ref(job_id, load(context, job_id));
-        view.await.map_err(|problem| Problem::clone(&problem))
+            .valid
+            .try_get_with_by_ref(job_id, self.load(context, job_id));
+        let view = view.await.map_err(|problem| Problem::clone(&problem));
+        if matches!(&view, Err(problem) if problem.kind() == Kind::NotFound) {
+            self.absent.insert(job_id.clone(), ()).await;
+        }
+        view
     }
 
     /// A job as it is now.
@@ -132,14 +163,34 @@ impl Views {
         context: &Context,
         job_id: &JobId,
     ) -> Result<Arc<View>, Problem> {
-        let view = load(context, job_id).await?;
-        self.views.insert(job_id.clone(), Arc::clone(&view)).await;
+        let view = self.load(context, job_id).await?;
+        self.valid.insert(job_id.clone(), Arc::clone(&view)).await;
         Ok(view)
     }
 
     /// Forgets a job that was just changed.
     pub(crate) async fn forget(&self, job_id: &JobId) {
-        self.views.invalidate(job_id).await;
+        self.valid.invalidate(job_id).await;
+        self.absent.invalidate(job_id).await;
+    }
+
+    /// On the heap, as it has many ways to go and so takes much room.
+    fn load<'a>(
+        &'a self,
+        context: &'a Context,
+        job_id: &'a JobId,
+    ) -> BoxFuture<'a, Result<Arc<View>, Problem>> {
+        metrics::loaded();
+        async move {
+            let read_at = Instant::now();
+            let known = self.last.get(job_id).await;
+            let known = known.as_ref().and_then(|view| view.recorded.as_ref());
+            let snapshot = load::load(context, job_id, known).await?;
+            let view = Arc::new(View::read_at(context, snapshot, read_at).await?);
+            self.last.insert(job_id.clone(), Arc::clone(&view)).await;
+            Ok(view)
+        }
+        .boxed()
     }
 
     /// Has a job count as gone that is being deleted.
@@ -152,18 +203,6 @@ impl Views {
     pub(crate) fn is_deleted(&self, job_id: &JobId) -> bool {
         self.deleted.contains_key(job_id)
     }
-}
-
-/// On the heap, as it has many ways to go and so takes much room.
-fn load<'a>(context: &'a Context, job_id: &'a JobId) -> BoxFuture<'a, Result<Arc<View>, Problem>> {
-    metrics::loaded();
-    async move {
-        let read_at = Instant::now();
-        View::read_at(context, load::load(context, job_id).await?, read_at)
-            .await
-            .map(Arc::new)
-    }
-    .boxed()
 }
 
 struct Validity;

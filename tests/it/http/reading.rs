@@ -6,7 +6,10 @@ use darkroom::dev::{Options, source::SourceServer};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, count, job, options, shared, start, until};
+use crate::{
+    faults::report,
+    harness::{Api, count, job, options, shared, start, until},
+};
 
 async fn get(api: &Api, id: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}", api.url));
@@ -174,11 +177,18 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     })
     .await;
     stack.worker.kill();
+    // Who has heard it before need not ask; who has not is told what can be told without.
+    let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
+    let other = Api {
+        url: format!("http://{address}"),
+        http: api.http.clone(),
+    };
     let away = until("a read without a worker", async || {
-        let job = api.get(&id).await;
+        let job = other.get(&id).await;
         (job["stale"] == true).then_some(job)
     })
     .await;
+    assert_eq!(api.get(&id).await["stale"], false);
     assert_eq!(away["stage"], stored["stage"]);
     assert_eq!(away["provider"], stored["provider"]);
     for (media, before) in away["media"]
@@ -199,4 +209,49 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
         .await
         .unwrap();
     assert_eq!(lead.status(), StatusCode::FOUND);
+}
+
+/// A query is paid for, and takes a worker's time; a description is not.
+#[tokio::test]
+async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
+    const PACE: Duration = Duration::from_millis(250);
+    let seconds: u64 = std::env::var("DARKROOM_GENERATION").map_or(8, |set| set.parse().unwrap());
+    let stack = start(&options("polled")).await;
+    let api = Api::of(&stack);
+    let slow = job(4, json!({"latency_ms": seconds * 1000}));
+    // What starting up costs is over by the end of a first job.
+    api.run(&job(1, json!({}))).await;
+    let queries = async || {
+        let metrics = api.http.get(&stack.temporal.metrics).send().await.unwrap();
+        counted(&metrics.text().await.unwrap(), "QueryWorkflow")
+    };
+    let before = queries().await;
+    let id = api.accepted(&slow).await;
+    let polled = async {
+        let mut reads = 1;
+        while api.get(&id).await["status"] != "completed" {
+            tokio::time::sleep(PACE).await;
+            reads += 1;
+        }
+        reads
+    };
+    let limit = Duration::from_secs(seconds + 60);
+    let reads: u64 = tokio::time::timeout(limit, polled).await.unwrap();
+    let asked = queries().await - before;
+    report(&format!(
+        "{reads} reads of a generation of {seconds} s made {asked} queries"
+    ));
+    assert!(asked <= 8, "{reads} reads made {asked} queries");
+}
+
+/// How often the server has counted an action or a call of this name.
+fn counted(metrics: &str, name: &str) -> u64 {
+    let lines = metrics.lines().filter(|line| {
+        line.starts_with("service_requests{")
+            && line.contains("service_name=\"frontend\"")
+            && line.contains(&format!("operation=\"{name}\""))
+    });
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        .sum()
 }
