@@ -9,9 +9,10 @@ use url::Url;
 
 use crate::{
     access::{ApiKeys, Limits, StoredKeys},
-    jobs::{Lists, Presigned, view::Views, watch::Watches},
+    jobs::{Lists, Presigned, view::Views},
     readiness::LatestReadiness,
     temporal::Temporal,
+    watch::Watches,
 };
 
 /// What every handler works with.

@@ -6,6 +6,7 @@
 //! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
 //! - `readiness`: whether it can answer, and what else there is
 //! - `context`: what every handler works with
+//! - `watch`: following a job as it changes
 //! - `access`: who calls, and how much they may ask for
 //! - `problem`, `json`, `query`, `prefer`: what requests and answers have in common
 //! - `temporal`: the connection, which may come and go
@@ -30,6 +31,7 @@ mod readiness;
 mod router;
 mod server;
 mod temporal;
+mod watch;
 mod webhooks;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -44,10 +46,11 @@ pub use config::Config;
 
 use access::{Limits, StoredKeys};
 use context::Context;
-use jobs::{Lists, Presigned, view::Views, watch::Watches};
+use jobs::{Lists, Presigned, view::Views};
 use readiness::LatestReadiness;
 use router::{Methods, router};
 use temporal::Temporal;
+use watch::Watches;
 use webhooks::MAX_REPORTS;
 
 /// The facade with its socket bound: from here on, callers can connect.

@@ -19,7 +19,6 @@ use super::{
     load::{self, Snapshot},
     start,
     view::View,
-    watch,
 };
 use crate::{
     access::Caller,
@@ -29,6 +28,7 @@ use crate::{
     middleware::request_id::RequestId,
     prefer::Wait,
     problem::{Kind, Problem, problems},
+    watch,
 };
 
 problems!(

@@ -14,11 +14,12 @@ use poem::{
     },
 };
 
-use super::{find, find_current, view::View, watch};
+use super::{find, find_current, view::View};
 use crate::{
     access::Caller,
     context::Context,
     problem::{Problem, problems},
+    watch,
 };
 
 /// How often a stream shows that it is alive.

@@ -13,13 +13,13 @@ use super::{
     answer::{applied, describe, is_known},
     find,
     view::View,
-    watch,
 };
 use crate::{
     access::Caller,
     context::Context,
     prefer::Wait,
     problem::{Problem, problems},
+    watch,
 };
 
 problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);

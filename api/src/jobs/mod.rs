@@ -5,7 +5,6 @@
 //!
 //! - [`view`]: a job as it was read, shared by all who read it; `load` does the reading (and `reconstruct` where there is no
 //!   worker to ask), `resource` the writing
-//! - [`watch`]: following a job as it changes
 //! - `start`: starting a run of a job's workflow
 //! - `idempotency`: one job for one key
 //! - `lists`: pages of Temporal's visibility store
@@ -32,7 +31,6 @@ mod resource;
 mod start;
 
 pub(crate) mod view;
-pub(crate) mod watch;
 
 use std::sync::Arc;
 

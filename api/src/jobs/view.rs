@@ -50,7 +50,7 @@ pub(crate) struct View {
     /// Changes with the body.
     pub(crate) etag: String,
     /// When the reading of it began: what was read later is no older.
-    pub(super) read_at: Instant,
+    pub(crate) read_at: Instant,
     /// What the workflow said of it.
     pub(super) recorded: Option<Recorded>,
 }
@@ -80,7 +80,7 @@ impl View {
         })
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.state.status.is_terminal()
     }
 

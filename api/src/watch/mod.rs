@@ -14,10 +14,10 @@ use tokio::sync::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::view::View;
 use crate::{
     access::Caller,
     context::Context,
+    jobs::view::View,
     metrics::Held,
     prefer::Wait,
     problem::{Kind, Problem},
