@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::{
     access::{ApiKeys, Limits, StoredKeys},
+    feed::Feeds,
     jobs::{Lists, Presigned, view::Views},
     readiness::LatestReadiness,
     temporal::Temporal,
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) views: Views,
     /// Jobs that are followed.
     pub(crate) watches: Watches,
+    /// Tenants all of whose jobs are followed.
+    pub(crate) feeds: Feeds,
     /// Pages that were listed lately.
     pub(crate) lists: Lists,
     /// URLs that were signed lately.

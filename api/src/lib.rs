@@ -6,7 +6,7 @@
 //! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
 //! - `readiness`: whether it can answer, and what else there is
 //! - `context`: what every handler works with
-//! - `watch`: following a job as it changes
+//! - `watch`: following a job as it changes; `feed`: following all jobs of a tenant; `sse`: how either is written
 //! - `access`: who calls, and how much they may ask for
 //! - `problem`, `json`, `query`, `prefer`: what requests and answers have in common
 //! - `temporal`: the connection, which may come and go
@@ -17,6 +17,7 @@ pub mod config;
 mod access;
 mod context;
 mod docs;
+mod feed;
 mod health;
 mod jobs;
 mod json;
@@ -30,6 +31,7 @@ mod query;
 mod readiness;
 mod router;
 mod server;
+mod sse;
 mod temporal;
 mod watch;
 mod webhooks;
@@ -46,6 +48,7 @@ pub use config::Config;
 
 use access::{Limits, StoredKeys};
 use context::Context;
+use feed::Feeds;
 use jobs::{Lists, Presigned, view::Views};
 use readiness::LatestReadiness;
 use router::{Methods, router};
@@ -111,7 +114,8 @@ impl Bound {
             keys: config.keys,
             expire_after: config.expire_after,
             views: Views::new(),
-            watches: Watches::default(),
+            watches: Watches::new(config.processes),
+            feeds: Feeds::new(),
             lists: Lists::new(config.processes),
             presigned: Presigned::new(),
             readiness: LatestReadiness::new(),
@@ -122,6 +126,7 @@ impl Bound {
         if let Some(address) = config.metrics_listen {
             listener::serve(address, metrics, readiness::told(&context), told).await?;
         }
+        tokio::spawn(feed::read(Arc::clone(&context)));
         tokio::spawn(metrics::watch(Arc::clone(&context), shutdown.clone()));
         tracing::info!(%address, max_connections, "api started");
         let mut document = openapi::document();

@@ -35,6 +35,7 @@ use crate::{health, jobs, keys, webhooks};
         jobs::get::get_job,
         jobs::delete::delete_job,
         jobs::follow::follow_job,
+        jobs::follow_all::follow_jobs,
         jobs::cancel::cancel_job,
         jobs::retry::retry_job,
         jobs::list_media::list_media,

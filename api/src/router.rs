@@ -25,6 +25,7 @@ pub(crate) fn router(document: &OpenApi) -> Router {
             get(jobs::get::get_job).delete(jobs::delete::delete_job),
         )
         .at("/v1/jobs/{job_id}/events", get(jobs::follow::follow_job))
+        .at("/v1/events", get(jobs::follow_all::follow_jobs))
         .at("/v1/jobs/{job_id}/cancel", post(jobs::cancel::cancel_job))
         .at("/v1/jobs/{job_id}/retry", post(jobs::retry::retry_job))
         .at("/v1/jobs/{job_id}/media", get(jobs::list_media::list_media))

@@ -1,6 +1,7 @@
 //! What tests stand on: a stack, a caller of its api, and waiting for conditions with a deadline.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -143,6 +144,14 @@ impl Api {
                 .default_headers(headers)
                 .build()
                 .unwrap(),
+        }
+    }
+
+    /// The same caller of another process.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            url: format!("http://{address}"),
+            http: self.http.clone(),
         }
     }
 

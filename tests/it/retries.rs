@@ -192,10 +192,7 @@ async fn a_retry_that_is_overtaken_starts_nothing() {
     let through = [("TEMPORAL_ADDRESS", gate.address.clone())];
     let slow = shared().spawn_another_api(&through).await.unwrap();
     let (_process, address) = slow;
-    let slow = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let slow = api.at(address);
     let again = &json!({"regenerate": true});
     for key in [None, Some("overtaken")] {
         let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;

@@ -4,8 +4,8 @@ use darkroom_types::{
     problem::Problem,
     request::{CreateApiKey, JobRequest, RetryRequest},
     resource::{
-        ApiKey, ApiKeys, CreatedApiKey, Deletion, Health, Job, JobEvent, JobPage, MediaPage,
-        Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
+        ApiKey, ApiKeys, CreatedApiKey, Deletion, FeedEvent, Health, Job, JobEvent, JobPage,
+        MediaPage, Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,6 +25,7 @@ fn examples_are_of_their_types() -> serde_json::Result<()> {
     read::<CreateApiKey>(include_str!("../examples/create_api_key.json"))?;
     read::<CreatedApiKey>(include_str!("../examples/created_api_key.json"))?;
     read::<Deletion>(include_str!("../examples/deletion.json"))?;
+    read::<FeedEvent>(include_str!("../examples/feed_event.json"))?;
     read::<Health>(include_str!("../examples/health.json"))?;
     read::<Job>(include_str!("../examples/job.json"))?;
     read::<JobEvent>(include_str!("../examples/job_event.json"))?;

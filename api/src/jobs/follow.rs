@@ -1,17 +1,14 @@
 //! `GET /v1/jobs/{id}/events`: the job in each of its states, as server-sent events.
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use darkroom_types::{job_id::JobId, resource::JobEvent, status::JobStatus};
 use futures::{Stream, StreamExt, stream};
 use poem::{
     IntoResponse, Request, Response, handler,
     http::StatusCode,
-    web::{
-        Data, Path,
-        sse::{Event, SSE},
-    },
+    web::{Data, Path},
 };
 
 use super::{find, find_current, view::View};
@@ -19,11 +16,9 @@ use crate::{
     access::Caller,
     context::Context,
     problem::{Problem, problems},
+    sse::{self, Event},
     watch,
 };
-
-/// How often a stream shows that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
 
@@ -91,10 +86,7 @@ fn events(
                 () = caller.revoked(&context) => {}
             }
         });
-    Ok(SSE::new(events)
-        .keep_alive(HEARTBEAT)
-        .with_header("Cache-Control", "no-store")
-        .into_response())
+    Ok(sse::answer(events, || None))
 }
 
 fn changes(
@@ -109,11 +101,9 @@ fn changes(
 }
 
 fn event(view: &View) -> Event {
-    let JobEvent { id, event, data } = JobEvent {
+    Event {
         id: view.etag.clone(),
-        event: "job".to_owned(),
-        // JSON that serde_json writes has no line breaks, and is UTF-8.
-        data: String::from_utf8_lossy(&view.body).into_owned(),
-    };
-    Event::message(data).event_type(event).id(id)
+        name: "job",
+        data: view.body.clone(),
+    }
 }

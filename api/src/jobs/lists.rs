@@ -3,24 +3,12 @@
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use darkroom_types::{
-    job_id::JobId,
-    request::Model,
-    resource::{JobSummary, SummaryLinks},
-    status::JobStatus,
-    tenant::Tenant,
-};
-use darkroom_workflows::search_attributes::{JOB_STATUS, MODEL};
+use darkroom_types::tenant::Tenant;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use moka::future::Cache;
-use temporalio_common::{
-    protos::temporal::api::{
-        enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
-    },
-    search_attributes::SearchAttributes,
-};
 
+use super::found::Found;
 use crate::{
     access::{Caller, Processes, wait_time},
     context::Context,
@@ -38,8 +26,9 @@ const MAX_PAGES: u64 = 1000;
 const OF_TENANT: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// How many questions a second lists may ask in all: a server answers ten by default, and creates ask as well.
-const OF_ALL: NonZeroU32 = NonZeroU32::new(6).unwrap();
+/// How many questions a second lists may ask in all: a server answers ten by default, and creates ask as well, and those who
+/// follow jobs.
+const OF_ALL: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// How long a list waits for its turn.
 const TURN: Duration = Duration::from_secs(3);
@@ -96,6 +85,25 @@ impl Lists {
         page.map_err(|problem| Problem::clone(&problem))
     }
 
+    /// The runs of a caller's jobs that are open, and of those that have closed since a time.
+    ///
+    /// # Errors
+    /// If the tenant asks for too many, or Temporal does not answer.
+    pub(crate) async fn changed_since(
+        &self,
+        context: &Context,
+        caller: &Caller,
+        since: Timestamp,
+    ) -> Result<Vec<Found>, Problem> {
+        let admitted = self.tenants.check_key(&caller.tenant().cloned());
+        admitted.map_err(|until| too_many(wait_time(&until)))?;
+        let client = context.temporal.client()?;
+        self.turn().await?;
+        let runs = visibility::open_or_closed_since(client, caller.tenant(), since).await;
+        let runs = runs.map_err(|status| temporal::problem(&status))?;
+        Ok(runs.into_iter().filter_map(Found::of).collect())
+    }
+
     async fn list(
         &self,
         context: &Context,
@@ -107,7 +115,7 @@ impl Lists {
         let client = context.temporal.client()?;
         let has_place = !query.place.is_empty();
         self.turn().await?;
-        let listed = visibility::list(client, query.filter, query.limit, query.place).await;
+        let listed = visibility::list(client, query.filter, query.limit.into(), query.place).await;
         let (runs, next_place) = listed.map_err(|status| {
             // The server has no one word for a place that it cannot read.
             if has_place && !temporal::is_away(&status) {
@@ -142,67 +150,4 @@ impl Lists {
 
 fn too_many(seconds: u32) -> Problem {
     Problem::new(Kind::RateLimited, "too many lists are asked for").retry_after(seconds)
-}
-
-/// A run that was found.
-pub(super) struct Found {
-    pub(super) job_id: JobId,
-    run_id: String,
-    status: JobStatus,
-    model: Model,
-    created_at: Timestamp,
-    completed_at: Option<Timestamp>,
-}
-
-impl Found {
-    /// `None` if it is not of a job that can be read.
-    fn of(run: WorkflowExecutionInfo) -> Option<Self> {
-        let is_open = run.status() == WorkflowExecutionStatus::Running;
-        let execution = run.execution?;
-        let attributes = run
-            .search_attributes
-            .as_ref()
-            .map(SearchAttributes::from_proto)
-            .unwrap_or_default();
-        let recorded = attributes
-            .get(&JOB_STATUS)
-            .and_then(|status| serde_json::from_value(status.into()).ok());
-        let status = match recorded {
-            Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
-            Some(status) if status.is_terminal() => status,
-            None if is_open => JobStatus::Processing,
-            // It was ended from outside, and could not record how.
-            Some(_) | None => JobStatus::Failed,
-        };
-        let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
-        Some(Self {
-            job_id: execution.workflow_id.parse().ok()?,
-            run_id: execution.run_id,
-            status,
-            model: attributes.get(&MODEL)?.try_into().ok()?,
-            created_at: run
-                .start_time
-                .and_then(|start| time(start.seconds, start.nanos))?,
-            completed_at: run
-                .close_time
-                .and_then(|close| time(close.seconds, close.nanos)),
-        })
-    }
-
-    /// Whether a later run of its job may have taken its place: only these can be taken up again.
-    fn may_be_retried(&self) -> bool {
-        matches!(self.status, JobStatus::Partial | JobStatus::Failed)
-    }
-
-    pub(super) fn summary(&self, context: &Context) -> JobSummary {
-        let this = context.url(&format!("/v1/jobs/{}", self.job_id));
-        JobSummary {
-            job_id: self.job_id.clone(),
-            status: self.status,
-            model: self.model.clone(),
-            created_at: self.created_at,
-            completed_at: self.completed_at,
-            links: SummaryLinks { this },
-        }
-    }
 }

@@ -44,6 +44,17 @@ pub(super) struct Recorded {
     place: Place,
 }
 
+impl Recorded {
+    pub(crate) fn run_id(&self) -> &str {
+        &self.place.run_id
+    }
+
+    /// How many events the history had at least when the state was told.
+    pub(crate) fn history_length(&self) -> i64 {
+        i64::try_from(self.place.history_length).unwrap_or(i64::MAX)
+    }
+}
+
 /// A place in the history of a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Place {

@@ -1,6 +1,6 @@
 //! The job resource.
 //!
-//! One file a route: [`create`], [`list`], [`get`], [`follow`], [`cancel`], [`retry`], [`delete`], [`list_media`],
+//! One file a route: [`create`], [`list`], [`get`], [`follow`], [`follow_all`], [`cancel`], [`retry`], [`delete`], [`list_media`],
 //! [`get_media`]. What they share:
 //!
 //! - [`view`]: a job as it was read, shared by all who read it; `load` does the reading (and `reconstruct` where there is no
@@ -15,6 +15,7 @@ pub(crate) mod cancel;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod follow;
+pub(crate) mod follow_all;
 pub(crate) mod get;
 pub(crate) mod get_media;
 pub(crate) mod list;
@@ -22,6 +23,7 @@ pub(crate) mod list_media;
 pub(crate) mod retry;
 
 mod answer;
+mod found;
 mod idempotency;
 mod lists;
 mod load;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 
 use self::view::View;
 pub(crate) use self::{
+    found::Found,
     lists::Lists,
     presigned::Presigned,
     reconstruct::{pending, recorded},

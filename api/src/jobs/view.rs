@@ -84,6 +84,21 @@ impl View {
         self.state.status.is_terminal()
     }
 
+    /// The run of its workflow that told the state.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.recorded.as_ref().map(Recorded::run_id)
+    }
+
+    /// How many events the history of its run had at least; none if its workflow was not there to tell.
+    pub(crate) fn history_length(&self) -> i64 {
+        self.recorded.as_ref().map_or(0, Recorded::history_length)
+    }
+
+    /// Whether it is under way and its workflow was not there to tell.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.recorded.is_none() && !self.has_ended()
+    }
+
     fn validity(&self) -> Duration {
         match self.state.status {
             JobStatus::Pending | JobStatus::Processing => BLINK,

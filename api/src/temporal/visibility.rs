@@ -16,6 +16,12 @@ use super::limited;
 /// How long a search may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many runs a page has at most.
+const MAX_PAGE: u16 = 1000;
+
+/// How long to wait before a further page, as the store answers few questions a second.
+const PAGE_PAUSE: Duration = Duration::from_millis(250);
+
 /// How many runs of the jobs of a page are looked at.
 const MAX_RUNS: i32 = 1000;
 
@@ -74,7 +80,7 @@ fn quoted(value: &str) -> String {
 pub(crate) async fn list(
     client: &Client,
     query: String,
-    page_size: u8,
+    page_size: u16,
     place: Vec<u8>,
 ) -> Result<(Vec<WorkflowExecutionInfo>, Vec<u8>), Status> {
     let mut client = client.clone();
@@ -88,6 +94,73 @@ pub(crate) async fn list(
         .await?
         .into_inner();
     Ok((listed.executions, listed.next_page_token))
+}
+
+/// The runs of all tenants that have closed since a time, the last one first, in pages of this size.
+///
+/// The time is not part of the question: the store lists in this very order, so that what is not asked for is not read either.
+pub(crate) async fn closed_since(
+    client: &Client,
+    since: Timestamp,
+    page_size: u16,
+) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+    let query = "WorkflowType = 'MediaGeneration' AND CloseTime IS NOT NULL".to_owned();
+    list_while(client, query, page_size, |run| {
+        run.close_time
+            .is_some_and(|time| time.seconds >= since.as_second())
+    })
+    .await
+}
+
+/// The open runs of all tenants that have begun since a time, the newest first, in pages of this size.
+pub(crate) async fn begun_since(
+    client: &Client,
+    since: Timestamp,
+    page_size: u16,
+) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+    list_while(client, OPEN.to_owned(), page_size, |run| {
+        run.start_time
+            .is_some_and(|time| time.seconds >= since.as_second())
+    })
+    .await
+}
+
+/// The open runs of a tenant, and those that have closed since a time.
+pub(crate) async fn open_or_closed_since(
+    client: &Client,
+    tenant: Option<&Tenant>,
+    since: Timestamp,
+) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+    let filter = Filter {
+        tenant: tenant.cloned(),
+        ..Filter::default()
+    };
+    list_while(client, filter.to_query(), MAX_PAGE, |run| {
+        run.close_time
+            .is_none_or(|time| time.seconds >= since.as_second())
+    })
+    .await
+}
+
+/// Runs as they are listed, for as long as this is true of them.
+async fn list_while(
+    client: &Client,
+    query: String,
+    page_size: u16,
+    is_wanted: impl Fn(&WorkflowExecutionInfo) -> bool,
+) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+    let (mut runs, mut place) = (Vec::new(), Vec::new());
+    loop {
+        let (page, next) = list(client, query.clone(), page_size, place).await?;
+        let wanted = page.iter().take_while(|run| is_wanted(run)).count();
+        let is_all = wanted < page.len() || next.is_empty();
+        runs.extend(page.into_iter().take(wanted));
+        if is_all {
+            return Ok(runs);
+        }
+        place = next;
+        tokio::time::sleep(PAGE_PAUSE).await;
+    }
 }
 
 /// What is true of jobs that are open.

@@ -1,45 +1,56 @@
-//! Following a job as it changes: one watch for each job that somebody follows, however many do. It rides on Temporal's
-//! long poll for new events of a history, and reads the job whenever there are any.
+//! Following a job as it changes: one watch for each job that somebody follows, however many do. `look` does the looking: it
+//! rides on Temporal's long poll for new events of a history while there are few, and asks now and then beyond that.
+
+mod look;
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use darkroom_workflows::job::{JobId, MediaStatus, Stage};
+use darkroom_workflows::job::JobId;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{
-    OwnedSemaphorePermit,
+    Notify, OwnedSemaphorePermit, Semaphore,
     broadcast::{self, error::RecvError},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    access::Caller,
+    access::{Caller, Processes},
     context::Context,
     jobs::view::View,
     metrics::Held,
     prefer::Wait,
-    problem::{Kind, Problem},
-    temporal::changes::Changes,
+    problem::Problem,
 };
 
 /// How far a follower may fall behind before it misses a state.
 const BACKLOG: usize = 64;
 
-/// How often to look at what the history says nothing of.
-const MOVING: Duration = Duration::from_secs(1);
+/// How many histories are listened to: a frontend lets 1,200 calls of a namespace wait by default.
+const LONG_POLLS: NonZeroU32 = NonZeroU32::new(500).unwrap();
 
-/// How long to wait when a job cannot be read.
-const RETRY: Duration = Duration::from_secs(1);
+/// How many looks a second are taken at jobs that may have changed; as many are taken at those that have ended, and because time
+/// has passed. Each is of one call to Temporal, or of two; a server takes 2,400 a second of a namespace by default, and workers
+/// need theirs.
+const LOOKS: NonZeroU32 = NonZeroU32::new(300).unwrap();
 
 /// The jobs that are followed.
-#[derive(Default)]
-pub(crate) struct Watches(Mutex<HashMap<JobId, Weak<Watch>>>);
+pub(crate) struct Watches {
+    watches: Mutex<HashMap<JobId, Weak<Watch>>>,
+    long_polls: Arc<Semaphore>,
+    changes: DefaultDirectRateLimiter,
+    ends: DefaultDirectRateLimiter,
+    looks_per_second: NonZeroU32,
+}
 
 /// A job that is followed. It is looked at for as long as somebody holds this.
-struct Watch {
+pub(crate) struct Watch {
     latest: Mutex<Latest>,
+    nudged: Arc<Notify>,
     _stop_when_dropped: DropGuard,
 }
 
@@ -88,24 +99,7 @@ pub(crate) fn follow(
     known: &Arc<View>,
 ) -> Result<Follower, Problem> {
     let place = context.limits.follower(caller)?;
-    let job_id = &known.state.job_id;
-    let mut watches = context.watches.lock();
-    let running = watches
-        .get(job_id)
-        .and_then(Weak::upgrade)
-        .filter(|watch| watch.lock().sender.is_some());
-    let watch = running.unwrap_or_else(|| {
-        let stop = CancellationToken::new();
-        let watch = Arc::new(Watch::new(stop.clone()));
-        watches.insert(job_id.clone(), Arc::downgrade(&watch));
-        tokio::spawn(run(
-            Arc::clone(context),
-            job_id.clone(),
-            Arc::downgrade(&watch),
-            stop,
-        ));
-        watch
-    });
+    let watch = watch(context, &known.state.job_id);
     let (first, updates) = {
         let latest = watch.lock();
         (
@@ -151,13 +145,79 @@ pub(crate) async fn until(
     Ok(Arc::clone(&follower.known))
 }
 
+/// Watches a job: whatever is new of it is told to its followers and to the feed of its tenant.
+pub(crate) fn watch(context: &Arc<Context>, job_id: &JobId) -> Arc<Watch> {
+    let mut watches = context.watches.lock();
+    let running = watches
+        .get(job_id)
+        .and_then(Weak::upgrade)
+        .filter(|watch| watch.lock().sender.is_some());
+    running.unwrap_or_else(|| {
+        let stop = CancellationToken::new();
+        let watch = Arc::new(Watch::new(stop.clone()));
+        watches.insert(job_id.clone(), Arc::downgrade(&watch));
+        let (context, job_id) = (Arc::clone(context), job_id.clone());
+        let (weak, nudged) = (Arc::downgrade(&watch), Arc::clone(&watch.nudged));
+        tokio::spawn(async move {
+            stop.run_until_cancelled(look::look(&context, &job_id, &weak, &nudged))
+                .await;
+            context.watches.forget(&job_id);
+        });
+        watch
+    })
+}
+
 impl Watches {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Weak<Watch>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(processes: Processes) -> Self {
+        let long_polls = processes.share(LONG_POLLS).get() as usize;
+        let looks_per_second = processes.share(LOOKS);
+        Self {
+            watches: Mutex::default(),
+            long_polls: Arc::new(Semaphore::new(long_polls)),
+            changes: RateLimiter::direct(Quota::per_second(looks_per_second)),
+            ends: RateLimiter::direct(Quota::per_second(looks_per_second)),
+            looks_per_second,
+        }
     }
 
-    fn forget_idle(&self) {
-        self.lock().retain(|_, watch| watch.strong_count() > 0);
+    /// Has a job looked at that has ended, if it is watched; whether it is.
+    pub(crate) fn nudge(&self, job_id: &JobId) -> bool {
+        let watch = self.lock().get(job_id).and_then(Weak::upgrade);
+        watch.is_some_and(|watch| {
+            watch.nudged.notify_one();
+            true
+        })
+    }
+
+    /// Whether there are jobs whose histories nobody listens to.
+    pub(crate) fn are_unheard(&self) -> bool {
+        self.long_polls.available_permits() == 0
+    }
+
+    /// A place among those who listen to a history.
+    fn long_poll(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_polls).try_acquire_owned().ok()
+    }
+
+    /// After about how long to look once more: after this, or later where there are too many jobs for that.
+    fn pace(&self, pause: Duration) -> Duration {
+        let jobs = u32::try_from(self.lock().len()).unwrap_or(u32::MAX);
+        let least = Duration::from_secs(jobs.into()) / self.looks_per_second.get();
+        pause.max(least).mul_f64(0.75 + 0.5 * fastrand::f64())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Weak<Watch>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a watch that is over, unless another one has taken its place.
+    fn forget(&self, job_id: &JobId) {
+        let mut watches = self.lock();
+        let is_over = |watch: &Arc<Watch>| watch.lock().sender.is_none();
+        let watch = watches.get(job_id).map(Weak::upgrade);
+        if watch.is_some_and(|watch| watch.as_ref().is_none_or(is_over)) {
+            watches.remove(job_id);
+        }
     }
 }
 
@@ -166,6 +226,7 @@ impl Watch {
         let sender = Some(broadcast::Sender::new(BACKLOG));
         Self {
             latest: Mutex::new(Latest { view: None, sender }),
+            nudged: Arc::default(),
             _stop_when_dropped: stop.drop_guard(),
         }
     }
@@ -174,77 +235,31 @@ impl Watch {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the followers of a state that they do not know yet.
-    fn publish(&self, view: Arc<View>) {
+    /// The job as it was last seen.
+    pub(crate) fn latest(&self) -> Option<Arc<View>> {
+        self.lock().view.clone()
+    }
+
+    /// Tells the followers of a state, unless they know it; whether they did not.
+    fn publish(&self, view: &Arc<View>) -> bool {
         let mut latest = self.lock();
-        let has_ended = view.has_ended();
-        if latest
-            .view
-            .as_ref()
-            .is_none_or(|known| known.etag != view.etag)
-        {
+        let known = latest.view.as_ref();
+        let is_news = known.is_none_or(|known| known.etag != view.etag);
+        if is_news {
             if let Some(sender) = &latest.sender {
                 // That nobody listens just now is no error.
-                let _ = sender.send(Arc::clone(&view));
+                let _ = sender.send(Arc::clone(view));
             }
-            latest.view = Some(view);
+            latest.view = Some(Arc::clone(view));
         }
-        if has_ended {
+        if view.has_ended() {
             latest.sender = None;
         }
+        is_news
     }
-}
 
-/// Looks at a job until it has ended or nobody follows it any more.
-async fn run(context: Arc<Context>, job_id: JobId, watch: Weak<Watch>, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = look(&context, &job_id, &watch) => {}
-    }
-    context.watches.forget_idle();
-}
-
-async fn look(context: &Context, job_id: &JobId, watch: &Weak<Watch>) {
-    let mut changes = Changes::of(job_id.as_str());
-    loop {
-        // The place in the history is taken before the job is read, so that no change falls between.
-        let changed = changes.next(&context.temporal).await;
-        let view = match context.views.current(context, job_id).await {
-            Ok(view) => view,
-            Err(problem) if problem.kind() == Kind::NotFound => {
-                // It was deleted.
-                if let Some(watch) = watch.upgrade() {
-                    watch.lock().sender = None;
-                }
-                return;
-            }
-            Err(_) => {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
-        };
-        let (has_ended, is_moving) = (view.has_ended(), is_moving(&view));
-        let Some(watch) = watch.upgrade() else { return };
-        watch.publish(view);
-        drop(watch);
-        if has_ended {
-            return;
-        }
-        if changed.is_err() {
-            tokio::time::sleep(RETRY).await;
-        }
-        if is_moving {
-            changes.at_most(MOVING);
-        }
-    }
-}
-
-/// Whether something is going on of which the history says nothing yet: outputs on their way, a job that waits for its turn or is
-/// being submitted.
-fn is_moving(view: &View) -> bool {
-    match view.state.stage {
-        Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
-        Some(Stage::Queued) => true,
-        Some(Stage::Generating | Stage::Reconciling | Stage::Finalizing) | None => false,
+    /// There is nothing more to come.
+    fn end(&self) {
+        self.lock().sender = None;
     }
 }

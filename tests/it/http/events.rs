@@ -1,19 +1,13 @@
 //! Following a job by server-sent events.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use futures::{StreamExt, future::join_all};
+use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, DEADLINE, job, options, shared, start, terminate};
-
-/// An event as it came.
-#[derive(Clone, Debug, PartialEq)]
-struct Event {
-    id: String,
-    job: Value,
-}
+use super::sse::{Event, Events};
+use crate::harness::{Api, job, options, shared, start, terminate};
 
 async fn follow(api: &Api, id: &str, last: Option<&str>) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}/events", api.url));
@@ -21,34 +15,6 @@ async fn follow(api: &Api, id: &str, last: Option<&str>) -> Response {
         request = request.header("Last-Event-ID", last);
     }
     request.send().await.unwrap()
-}
-
-/// All events until the stream ends.
-async fn all(response: Response) -> Vec<Event> {
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let read = async {
-        let mut text = String::new();
-        let mut body = response.bytes_stream();
-        while let Some(Ok(chunk)) = body.next().await {
-            text += std::str::from_utf8(&chunk).unwrap();
-        }
-        text
-    };
-    let text = tokio::time::timeout(DEADLINE, read).await.unwrap();
-    text.split("\n\n").filter_map(parse).collect()
-}
-
-fn parse(block: &str) -> Option<Event> {
-    let fields: BTreeMap<_, _> = block
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .collect();
-    let data = fields.get("data")?;
-    assert_eq!(fields["event"], "job");
-    Some(Event {
-        id: fields["id"].to_owned(),
-        job: serde_json::from_str(data).unwrap(),
-    })
 }
 
 /// How far a job is, as far as its states tell.
@@ -79,7 +45,8 @@ async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
     let api = Api::of(shared());
     let id = api.accepted(&job(3, json!({"latency_ms": 2_500}))).await;
     let followers =
-        join_all((0..10).map(|_| async { all(follow(&api, &id, None).await).await })).await;
+        join_all((0..10).map(|_| async { Events::of(follow(&api, &id, None).await).all().await }))
+            .await;
     for events in &followers {
         assert!(events.iter().map(progress).is_sorted(), "{events:#?}");
         assert_eq!(events.last().unwrap().job["status"], "completed");
@@ -100,20 +67,17 @@ async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
 async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 1500}))).await;
-    let mut body = follow(&api, &id, None).await.bytes_stream();
+    let mut events = Events::of(follow(&api, &id, None).await);
     let first = loop {
-        let chunk = body.next().await.unwrap().unwrap();
-        if let Some(event) = std::str::from_utf8(&chunk)
-            .unwrap()
-            .split("\n\n")
-            .find_map(parse)
-            && event.job["stage"] == "generating"
-        {
+        let event = events.next().await.unwrap();
+        if event.job["stage"] == "generating" {
             break event;
         }
     };
-    drop(body);
-    let rest = all(follow(&api, &id, Some(&first.id)).await).await;
+    drop(events);
+    let rest = Events::of(follow(&api, &id, Some(&first.id)).await)
+        .all()
+        .await;
     assert!(
         rest.iter().all(|event| event.id != first.id),
         "what is known is not repeated"
@@ -121,7 +85,7 @@ async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
     let last = rest.last().unwrap();
     assert_eq!(last.job["status"], "completed");
 
-    let ended = all(follow(&api, &id, None).await).await;
+    let ended = Events::of(follow(&api, &id, None).await).all().await;
     assert_eq!(ended.len(), 1, "an ended job has one state");
     let nothing_new = follow(&api, &id, Some(&ended[0].id)).await;
     assert_eq!(nothing_new.status(), StatusCode::NO_CONTENT);
@@ -134,7 +98,7 @@ async fn streams_end_when_the_api_stops() {
     let id = api.accepted(&job(1, json!({"latency_ms": 6000}))).await;
     let stream = follow(&api, &id, None).await;
     terminate(&stack.api);
-    let events = tokio::time::timeout(Duration::from_secs(10), all(stream))
+    let events = tokio::time::timeout(Duration::from_secs(10), Events::of(stream).all())
         .await
         .unwrap();
     assert!(
@@ -145,7 +109,9 @@ async fn streams_end_when_the_api_stops() {
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
     let last = events.last().map(|event| event.id.clone());
-    let rest = all(follow(&api, &id, last.as_deref()).await).await;
+    let rest = Events::of(follow(&api, &id, last.as_deref()).await)
+        .all()
+        .await;
     assert_eq!(rest.last().unwrap().job["status"], "completed");
 }
 
@@ -158,7 +124,9 @@ async fn a_thousand_followers_of_a_hundred_jobs_each_see_the_end() {
     .await;
     let streams = ids.iter().flat_map(|id| std::iter::repeat_n(id, 10));
     let api = &api;
-    let seen = join_all(streams.map(async |id| (id, all(follow(api, id, None).await).await))).await;
+    let seen =
+        join_all(streams.map(async |id| (id, Events::of(follow(api, id, None).await).all().await)))
+            .await;
     for (id, events) in seen {
         assert!(events.iter().map(progress).is_sorted(), "{events:#?}");
         assert_eq!(events.last().unwrap().job["status"], "completed", "{id}");

@@ -63,10 +63,7 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
     let stack = start(&options("idempotency")).await;
     let api = Api::of(&stack);
     let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
-    let second = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let second = api.at(address);
     let request = job(1, json!({"latency_ms": 500}));
     let answers = join_all((0..100).map(|number| {
         post(

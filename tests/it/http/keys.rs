@@ -190,10 +190,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
 async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
     let (stack, api, _) = world("keys-revoked").await;
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
-    let other = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let other = api.at(address);
     let key = created(&api, ADMIN, json!({"name": "short"})).await;
     let slow = job(1, json!({"latency_ms": 60_000}));
     let accepted = call(&other, Method::POST, "/v1/jobs", &key.key).json(&slow);

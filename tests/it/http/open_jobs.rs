@@ -46,10 +46,7 @@ async fn no_more_jobs_are_open_than_may_be() {
     ];
     let (stack, api) = world("open-jobs", &variables).await;
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
-    let other = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let other = api.at(address);
     assert_eq!(admitted(&[&api], ACME, 50).await, LIMIT);
     until_listed(&api, ACME, LIMIT).await;
     assert_eq!(admitted(&[&api, &other], ACME, 20).await, 0);

@@ -69,10 +69,7 @@ async fn what_temporal_lacks_is_named_with_its_remedy() {
     let namespace = "unfinished";
     let variables = [("TEMPORAL_NAMESPACE", namespace.to_owned())];
     let (_process, address) = stack.spawn_api(&variables).await.unwrap();
-    let api = Api {
-        url: format!("http://{address}"),
-        http: Api::of(stack).http,
-    };
+    let api = Api::of(stack).at(address);
     let lacks = async |what: &str| {
         until(what, async || {
             let (status, body) = ready(&api, "").await?;

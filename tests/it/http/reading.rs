@@ -125,10 +125,7 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let mut stack = start(&options("reading")).await;
     let api = Api::of(&stack);
     let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
-    let second = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let second = api.at(address);
     let partial = api.run(&job(2, json!({"missing": [1]}))).await;
     let id = partial["job_id"].as_str().unwrap();
     assert_eq!(second.get(id).await, partial);
@@ -179,10 +176,7 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     stack.worker.kill();
     // Who has heard it before need not ask; who has not is told what can be told without.
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
-    let other = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let other = api.at(address);
     let away = until("a read without a worker", async || {
         let job = other.get(&id).await;
         (job["stale"] == true).then_some(job)
@@ -244,12 +238,13 @@ async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     assert!(asked <= 8, "{reads} reads made {asked} queries");
 }
 
-/// How often the server has counted an action or a call of this name.
-fn counted(metrics: &str, name: &str) -> u64 {
+/// How many calls of this name the server has answered; of all names if it is empty.
+pub(super) fn counted(metrics: &str, name: &str) -> u64 {
+    let operation = format!("operation=\"{name}");
     let lines = metrics.lines().filter(|line| {
         line.starts_with("service_requests{")
             && line.contains("service_name=\"frontend\"")
-            && line.contains(&format!("operation=\"{name}\""))
+            && line.contains(&operation)
     });
     lines
         .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())

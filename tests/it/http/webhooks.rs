@@ -282,10 +282,7 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
     let changed = format!("whsec_bmV3bmV3bmV3bmV3bmV3bmV3,{WEBHOOK_SECRET}");
     let variables = [("DARKROOM_WEBHOOK_SECRET", changed)];
     let (_process, address) = stack.spawn_another_api(&variables).await.unwrap();
-    let other = Api {
-        url: format!("http://{address}"),
-        http: api.http.clone(),
-    };
+    let other = api.at(address);
     for (api, misfits) in [(&api, false), (&other, true), (&api, false)] {
         let id = api.accepted(&told(&receiver, job(1, json!({})))).await;
         delivery_is(api, &id, "delivered").await;

@@ -158,6 +158,29 @@ pub struct Links {
     pub temporal: Option<String>,
 }
 
+/// One event of the feed of all jobs, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html)
+/// have it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!(example!("feed_event.json")))]
+pub struct FeedEvent {
+    /// Until when you have seen what happened: what to send as `Last-Event-ID`.
+    pub id: Timestamp,
+    /// What it is.
+    pub event: FeedEventKind,
+    /// The job, as JSON; `{}` for a reset.
+    pub data: String,
+}
+
+/// What an event of the feed is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedEventKind {
+    /// A job in its present state.
+    Job,
+    /// There is no telling what you have missed: list the jobs anew.
+    Reset,
+}
+
 /// One event of a stream, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) have it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("job_event.json")))]

@@ -12,7 +12,7 @@ pub use self::{
     api_key::{ApiKey, ApiKeys, CreatedApiKey},
     deletion::Deletion,
     health::{Checks, Health, Readiness, ReadinessStatus},
-    job::{Job, JobEvent, Links, Provider},
+    job::{FeedEvent, FeedEventKind, Job, JobEvent, Links, Provider},
     list::{JobPage, JobSummary, SummaryLinks},
     media::{Media, MediaCounts, MediaPage},
     webhook::{DeliveryAttempt, DeliveryStatus, WebhookDeliveries, WebhookDelivery, WebhookSecret},

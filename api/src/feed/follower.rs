@@ -1,0 +1,94 @@
+//! One who follows a feed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use darkroom_workflows::job::JobId;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use super::Feed;
+use crate::{access::Caller, context::Context, jobs::view::View, metrics::Held, problem::Problem};
+
+/// Of how many jobs it is remembered which state was told last, and for how long if there are more.
+const MAX_KNOWN: usize = 20_000;
+const KNOWN: Duration = Duration::from_mins(5);
+
+/// One who follows the feed of a tenant.
+pub(crate) struct Follower {
+    /// States that are known already.
+    present: VecDeque<Arc<View>>,
+    updates: broadcast::Receiver<Arc<View>>,
+    /// The states that were told, so that none is told twice in a row, or after a later one.
+    told: HashMap<JobId, Told>,
+    _feed: Arc<Feed>,
+    _place: OwnedSemaphorePermit,
+    _counted: Held,
+}
+
+struct Told {
+    etag: String,
+    read_at: Instant,
+}
+
+impl Follower {
+    /// Follows the jobs of a caller's tenant: those that are open, and those that have ended since a time.
+    ///
+    /// # Errors
+    /// If too many follow, or what has ended cannot be found.
+    pub(crate) async fn join(
+        context: &Arc<Context>,
+        caller: &Caller,
+        since: Timestamp,
+    ) -> Result<Self, Problem> {
+        let place = context.limits.follower(caller)?;
+        let feed = context.feeds.join(caller.tenant());
+        // What comes while the others are being found is not missed.
+        let updates = feed.subscribe();
+        let found = context.lists.changed_since(context, caller, since).await?;
+        let present = found
+            .iter()
+            .filter_map(|found| feed.watch(context, &found.job_id));
+        Ok(Self {
+            present: present.collect(),
+            updates,
+            told: HashMap::new(),
+            _feed: feed,
+            _place: place,
+            _counted: Held::follower(),
+        })
+    }
+
+    /// The next job that has changed; `None` if there is no telling what was missed.
+    pub(crate) async fn next(&mut self) -> Option<Arc<View>> {
+        loop {
+            let view = match self.present.pop_front() {
+                Some(view) => view,
+                None => self.updates.recv().await.ok()?,
+            };
+            if self.is_news(&view) {
+                return Some(view);
+            }
+        }
+    }
+
+    fn is_news(&mut self, view: &View) -> bool {
+        let job_id = &view.state.job_id;
+        let told = self.told.get(job_id);
+        if told.is_some_and(|told| view.read_at <= told.read_at || view.etag == told.etag) {
+            return false;
+        }
+        if self.told.len() >= MAX_KNOWN {
+            self.told.retain(|_, told| told.read_at.elapsed() < KNOWN);
+        }
+        let told = Told {
+            etag: view.etag.clone(),
+            read_at: view.read_at,
+        };
+        self.told.insert(job_id.clone(), told);
+        true
+    }
+}

@@ -1,0 +1,87 @@
+//! A run of a job as Temporal's visibility store has it.
+
+use darkroom_types::{
+    job_id::JobId,
+    request::Model,
+    resource::{JobSummary, SummaryLinks},
+    status::JobStatus,
+    tenant::Tenant,
+};
+use darkroom_workflows::search_attributes::{JOB_STATUS, MODEL, TENANT};
+use jiff::Timestamp;
+use temporalio_common::{
+    protos::temporal::api::{
+        enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
+    },
+    search_attributes::SearchAttributes,
+};
+
+use crate::context::Context;
+
+/// A run that was found.
+pub(crate) struct Found {
+    pub(crate) job_id: JobId,
+    pub(crate) run_id: String,
+    pub(crate) tenant: Option<Tenant>,
+    status: JobStatus,
+    model: Model,
+    pub(crate) created_at: Timestamp,
+    pub(crate) completed_at: Option<Timestamp>,
+}
+
+impl Found {
+    /// `None` if it is not of a job that can be read.
+    pub(crate) fn of(run: WorkflowExecutionInfo) -> Option<Self> {
+        let is_open = run.status() == WorkflowExecutionStatus::Running;
+        let execution = run.execution?;
+        let attributes = run
+            .search_attributes
+            .as_ref()
+            .map(SearchAttributes::from_proto)
+            .unwrap_or_default();
+        let recorded = attributes
+            .get(&JOB_STATUS)
+            .and_then(|status| serde_json::from_value(status.into()).ok());
+        let status = match recorded {
+            Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
+            Some(status) if status.is_terminal() => status,
+            None if is_open => JobStatus::Processing,
+            // It was ended from outside, and could not record how.
+            Some(_) | None => JobStatus::Failed,
+        };
+        let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
+        Some(Self {
+            job_id: execution.workflow_id.parse().ok()?,
+            run_id: execution.run_id,
+            tenant: match attributes.get(&TENANT) {
+                Some(tenant) => Some(tenant.parse().ok()?),
+                None => None,
+            },
+            status,
+            model: attributes.get(&MODEL)?.try_into().ok()?,
+            created_at: run
+                .start_time
+                .and_then(|start| time(start.seconds, start.nanos))?,
+            completed_at: run
+                .close_time
+                .and_then(|close| time(close.seconds, close.nanos)),
+        })
+    }
+
+    /// Whether a later run of its job may have taken its place: only these can be taken up again.
+    pub(super) fn may_be_retried(&self) -> bool {
+        matches!(self.status, JobStatus::Partial | JobStatus::Failed)
+    }
+
+    pub(super) fn summary(&self, context: &Context) -> JobSummary {
+        let this = context.url(&format!("/v1/jobs/{}", self.job_id));
+        JobSummary {
+            job_id: self.job_id.clone(),
+            status: self.status,
+            model: self.model.clone(),
+            created_at: self.created_at,
+            completed_at: self.completed_at,
+            links: SummaryLinks { this },
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Looking at one job for as long as somebody follows it: when its history says that something has happened, when somebody
+//! says that it has ended, and now and then for what neither tells.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use darkroom_workflows::job::{JobId, MediaStatus, Stage};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use super::Watch;
+use crate::{
+    context::Context,
+    jobs::view::View,
+    problem::{Kind, Problem},
+    temporal::changes::Changes,
+};
+
+/// How often to look at what the history says nothing of.
+const MOVING: Duration = Duration::from_secs(1);
+
+/// How often to look at a job whose history nobody listens to, or whose state is stale.
+const UNHEARD: Duration = Duration::from_secs(5);
+
+/// How long to wait when a job cannot be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Looks at a job until it has ended, or nobody follows it any more.
+pub(super) async fn look(
+    context: &Context,
+    job_id: &JobId,
+    watch: &Weak<Watch>,
+    nudged: &Arc<Notify>,
+) {
+    let (mut listening, mut cause) = (None, Cause::Change);
+    loop {
+        match cause {
+            Cause::End => context.watches.ends.until_ready().await,
+            Cause::Change => tokio::select! {
+                () = context.watches.changes.until_ready() => {}
+                () = nudged.notified() => context.watches.ends.until_ready().await,
+            },
+            // The pause has seen to it.
+            Cause::Time => {}
+        }
+        let view = match context.views.current(context, job_id).await {
+            Ok(view) => view,
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                // It was deleted.
+                if let Some(watch) = watch.upgrade() {
+                    watch.end();
+                }
+                return;
+            }
+            Err(_) => {
+                tokio::time::sleep(context.watches.pace(RETRY)).await;
+                continue;
+            }
+        };
+        let Some(watch) = watch.upgrade() else { return };
+        if watch.publish(&view) {
+            context.feeds.publish(&view);
+        }
+        drop(watch);
+        if view.has_ended() {
+            return;
+        }
+        listening = Listening::to(context, &view, listening);
+        let pause = pause(&view, listening.is_some());
+        let pause = pause.map(|pause| context.watches.pace(pause));
+        cause = tokio::select! {
+            () = nudged.notified() => Cause::End,
+            () = heard(context, listening.as_mut(), &view) => Cause::Change,
+            () = elapsed(pause) => Cause::Time,
+        };
+    }
+}
+
+/// Why a job is looked at.
+enum Cause {
+    /// It has ended: nobody is to wait for that.
+    End,
+    /// It may have changed, or nobody has looked at it yet.
+    Change,
+    /// It was not looked at for a while.
+    Time,
+}
+
+/// A place among those who listen to a history.
+struct Listening {
+    changes: Changes,
+    place: OwnedSemaphorePermit,
+}
+
+impl Listening {
+    /// Listens to the run that a view is of, if there is a place.
+    fn to(context: &Context, view: &View, current: Option<Self>) -> Option<Self> {
+        let run_id = view.run_id();
+        let place = match current {
+            Some(current) if current.changes.are_of(run_id) => return Some(current),
+            Some(current) => current.place,
+            None => context.watches.long_poll()?,
+        };
+        Some(Self {
+            changes: Changes::of(view.state.job_id.as_str(), run_id),
+            place,
+        })
+    }
+}
+
+/// Returns when the history of a job says that it may have changed since it was read; never where nobody listens.
+async fn heard(context: &Context, listening: Option<&mut Listening>, view: &View) {
+    let Some(listening) = listening else {
+        return std::future::pending().await;
+    };
+    let heard: Result<(), Problem> = listening
+        .changes
+        .after(view.history_length(), &context.temporal)
+        .await;
+    if heard.is_err() {
+        tokio::time::sleep(context.watches.pace(RETRY)).await;
+    }
+}
+
+async fn elapsed(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// After how long to look again although nothing was heard.
+fn pause(view: &View, is_heard: bool) -> Option<Duration> {
+    match is_heard {
+        true if view.is_stale() => Some(UNHEARD),
+        true => is_moving(view).then_some(MOVING),
+        false => Some(UNHEARD),
+    }
+}
+
+/// Whether something is going on of which the history says nothing yet: outputs on their way, a job that waits for its turn or is
+/// being submitted.
+fn is_moving(view: &View) -> bool {
+    match view.state.stage {
+        Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
+        Some(Stage::Queued) => true,
+        Some(Stage::Generating | Stage::Reconciling | Stage::Finalizing) | None => false,
+    }
+}

@@ -1,0 +1,219 @@
+//! Following all jobs of a tenant.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, Stack};
+use futures::{StreamExt, future::join_all, stream};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::sse::{Event, Events};
+use crate::{
+    faults::report,
+    harness::{Api, DEADLINE, assert_prompt, job, options, problem_of, start},
+};
+
+/// A stack, and a caller for each of its tenants.
+async fn tenants<const N: usize>(
+    name: &str,
+    tenants: [&str; N],
+    variables: &[(&'static str, &str)],
+) -> (Stack, [Api; N]) {
+    let keys = tenants.map(|tenant| format!("{tenant}:{}", hex::encode(Sha256::digest(tenant))));
+    let mut options = Options {
+        variables: vec![("DARKROOM_API_KEYS", keys.join(","))],
+        ..options(name)
+    };
+    let further = variables.iter();
+    options
+        .variables
+        .extend(further.map(|(name, value)| (*name, (*value).to_owned())));
+    let stack = start(&options).await;
+    let callers = tenants.map(|tenant| Api::with_key(stack.api_url(), tenant));
+    (stack, callers)
+}
+
+async fn follow(api: &Api, last: Option<&str>) -> Events {
+    let mut request = api.http.get(format!("{}/v1/events", api.url));
+    if let Some(last) = last {
+        request = request.header("Last-Event-ID", last);
+    }
+    Events::of(request.send().await.unwrap())
+}
+
+/// Reads events until these jobs have ended; the last state of each job that came, and the last id.
+async fn until_ended(events: &mut Events, ids: &[&str]) -> (HashMap<String, Value>, String) {
+    let mut missing: HashSet<_> = ids.iter().copied().collect();
+    let (mut jobs, mut last) = (HashMap::new(), String::new());
+    let give_up = Instant::now() + DEADLINE;
+    while !missing.is_empty() {
+        assert!(Instant::now() < give_up, "{missing:?} have not ended");
+        let Event { id, name, job } = events.next().await.unwrap();
+        last = id;
+        if name == "job" {
+            let job_id = job["job_id"].as_str().unwrap().to_owned();
+            if job["completed_at"].is_string() {
+                missing.remove(job_id.as_str());
+            }
+            jobs.insert(job_id, job);
+        }
+    }
+    (jobs, last)
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_jobs_from_wherever_they_come() {
+    let (stack, [acme, other]) = tenants("feed", ["acme", "other"], &[]).await;
+    let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
+    let elsewhere = acme.at(address);
+    let slow = acme.accepted(&job(1, json!({"latency_ms": 4000}))).await;
+    let mut events = follow(&acme, None).await;
+    let first = events.next().await.unwrap();
+    assert_eq!(
+        first.job["job_id"].as_str(),
+        Some(slow.as_str()),
+        "the present"
+    );
+    let theirs = other.accepted(&job(1, json!({}))).await;
+    let there = elsewhere
+        .accepted(&job(2, json!({"latency_ms": 500, "missing": [1]})))
+        .await;
+    let (jobs, _) = until_ended(&mut events, &[&slow, &there]).await;
+    assert_eq!(jobs[&slow]["status"], "completed");
+    assert_eq!(jobs[&slow], acme.get(&slow).await);
+    assert_eq!(jobs[&there]["status"], "partial");
+    assert!(!jobs.contains_key(&theirs));
+
+    // A job that is taken up again is told of as well.
+    let retried = elsewhere.act(&there, "retry").await;
+    assert!(retried.status().is_success());
+    let again = loop {
+        let event = events.next().await.unwrap();
+        if event.job["retry_count"] == 1 && event.job["completed_at"].is_string() {
+            break event;
+        }
+    };
+    assert_eq!(again.job["job_id"].as_str(), Some(there.as_str()));
+}
+
+#[tokio::test]
+async fn a_follower_that_was_away_hears_of_every_end() {
+    let (_stack, [acme]) = tenants("feed-away", ["acme"], &[]).await;
+    let mut events = follow(&acme, None).await;
+    let before = acme.accepted(&job(1, json!({}))).await;
+    let (_, last) = until_ended(&mut events, &[&before]).await;
+    drop(events);
+    let meanwhile = acme.accepted(&job(1, json!({}))).await;
+    acme.ended(&meanwhile).await;
+    let mut events = follow(&acme, Some(&last)).await;
+    let (jobs, _) = until_ended(&mut events, &[&meanwhile]).await;
+    assert_eq!(jobs[&meanwhile]["status"], "completed");
+
+    let long_ago = "2026-01-01T00:00:00Z";
+    let mut events = follow(&acme, Some(long_ago)).await;
+    let reset = events.next().await.unwrap();
+    assert_eq!((reset.name.as_str(), reset.job), ("reset", json!({})));
+    let from_now_on = acme.accepted(&job(1, json!({}))).await;
+    until_ended(&mut events, &[&from_now_on]).await;
+    drop(events);
+
+    let request = acme.http.get(format!("{}/v1/events", acme.url));
+    let refused = request.header("Last-Event-ID", "17").send().await.unwrap();
+    assert_eq!(
+        problem_of(refused).await,
+        (StatusCode::BAD_REQUEST, "invalid-parameter".to_owned())
+    );
+}
+
+/// Ends are heard in time although a process listens to few of the histories, here as one of twenty, and cannot look at all jobs
+/// often.
+#[tokio::test]
+async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
+    const LATE: Duration = Duration::from_secs(2);
+    let (jobs, processes): (usize, _) = match std::env::var("DARKROOM_FOLLOWED") {
+        Ok(jobs) => (jobs.parse().unwrap(), "1"),
+        Err(_) => (200, "20"),
+    };
+    let variables = [
+        ("DARKROOM_API_PROCESSES", processes),
+        ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
+        ("DARKROOM_OPEN_JOBS", "100000"),
+    ];
+    let (stack, [fed, waiting]) = tenants("feed-many", ["fed", "waiting"], &variables).await;
+    let mut events = follow(&fed, None).await;
+    let half = jobs / 2;
+    // Of each tenant five end in a second.
+    let latency = |number: usize| 10_000 + 200 * number;
+    let accept = async |api: &Api| -> Vec<String> {
+        stream::iter(0..half)
+            .map(|number| async move {
+                api.accepted(&job(1, json!({"latency_ms": latency(number)})))
+                    .await
+            })
+            .buffered(16)
+            .collect()
+            .await
+    };
+    let calls_before = calls(&fed, &stack).await;
+    let began = Instant::now();
+    let (told, waited) = futures::join!(accept(&fed), accept(&waiting));
+    let heard = async {
+        let mut heard = BTreeMap::new();
+        while heard.len() < half {
+            let event = events.next().await.unwrap();
+            if event.job["completed_at"].is_string() {
+                let late = late(&event.job);
+                heard.entry(event.job["job_id"].to_string()).or_insert(late);
+            }
+        }
+        heard.into_values().max().unwrap()
+    };
+    let waits = waited.iter().map(async |id| {
+        let mut etag = String::new();
+        loop {
+            let read = waiting
+                .http
+                .request(Method::GET, format!("{}/v1/jobs/{id}", waiting.url));
+            let read = read
+                .header("Prefer", "wait=60")
+                .header("If-None-Match", &etag);
+            let answer = read.send().await.unwrap();
+            etag = answer.headers()["etag"].to_str().unwrap().to_owned();
+            if answer.status() == StatusCode::OK {
+                let job: Value = answer.json().await.unwrap();
+                if job["completed_at"].is_string() {
+                    return late(&job);
+                }
+            }
+        }
+    });
+    let both = async { futures::join!(heard, join_all(waits)) };
+    let deadline = Duration::from_secs(120 + u64::try_from(half).unwrap() / 5);
+    let (heard, waits) = tokio::time::timeout(deadline, both).await.unwrap();
+    let waits = waits.into_iter().max().unwrap();
+    let seconds = began.elapsed().as_secs();
+    let rate = (calls(&fed, &stack).await - calls_before) / seconds;
+    report(&format!(
+        "{} jobs followed for {seconds} s: ends were told {heard:.1?} late at most, and {waits:.1?} to those who wait; \
+         {rate} calls of the namespace a second",
+        told.len() + waited.len()
+    ));
+    assert_prompt("telling of an end", heard.max(waits), LATE);
+}
+
+/// How long ago a job ended.
+fn late(job: &Value) -> Duration {
+    let ended: Timestamp = job["completed_at"].as_str().unwrap().parse().unwrap();
+    Timestamp::now().duration_since(ended).unsigned_abs()
+}
+
+/// How many calls the server has answered.
+async fn calls(api: &Api, stack: &Stack) -> u64 {
+    let metrics = api.http.get(&stack.temporal.metrics).send().await.unwrap();
+    super::reading::counted(&metrics.text().await.unwrap(), "")
+}
