@@ -2,7 +2,7 @@
 
 use darkroom_types::{
     problem::{Kind, Problem},
-    request::{IdempotencyKey, ListedStatus, PageSize},
+    request::{Expansion, IdempotencyKey, ListedStatus, PageSize},
 };
 use utoipa::{
     Modify, OpenApi,
@@ -52,7 +52,7 @@ use crate::{health, jobs, keys, webhooks};
         health::get_metrics,
     ),
     // Those that only parameters and problems are of.
-    components(schemas(IdempotencyKey, ListedStatus, PageSize, Problem)),
+    components(schemas(Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
     modifiers(&ApiKey, &Headers, &Complete, &OptionalBody),
 )]
 struct Described;

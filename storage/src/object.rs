@@ -440,6 +440,34 @@ impl Storage {
         })
     }
 
+    /// What stands between `prefix` and the next slash in the keys that begin with it, in order, at most 1,000 of those after
+    /// `after`; whether there are more.
+    ///
+    /// # Errors
+    /// If the store refuses or fails.
+    pub async fn list_folders(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, bool)> {
+        // What comes after all that begins with the folder and a slash: zero is the next character.
+        let last = after.map(|after| format!("{}0", self.full_key(&format!("{prefix}{after}"))));
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.full_key(prefix))
+            .set_start_after(last)
+            .delimiter("/");
+        let listed = request.send().await;
+        let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
+        let folders = listed.common_prefixes().iter().filter_map(|common| {
+            let key = self.own_key(common.prefix()?)?;
+            Some(key.strip_prefix(prefix)?.strip_suffix('/')?.to_owned())
+        });
+        Ok((folders.collect(), listed.is_truncated() == Some(true)))
+    }
+
     /// Removes an object. One that is not there is as good.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub use self::{
     api_key::{CreateApiKey, KeyName, ListApiKeys},
     free_form::{Metadata, ModelInput},
     idempotency_key::{IdempotencyKey, InvalidIdempotencyKey},
-    list::{ListJobs, ListMedia, ListedStatus, PageSize},
+    list::{Expansion, ListJobs, ListMedia, ListedStatus, PageSize},
     model::Model,
     prompt::Prompt,
     retry::RetryRequest,

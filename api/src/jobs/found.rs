@@ -81,6 +81,8 @@ impl Found {
             model: self.model.clone(),
             created_at: self.created_at,
             completed_at: self.completed_at,
+            prompt: None,
+            media: None,
             links: SummaryLinks { this },
         }
     }

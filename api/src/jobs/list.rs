@@ -1,16 +1,23 @@
-//! `GET /v1/jobs`: jobs as Temporal's visibility store knows them. Each is a summary; the job itself says the rest.
+//! `GET /v1/jobs`: jobs as Temporal's visibility store knows them, and those that it has forgotten. Each is a summary; the job
+//! itself says the rest.
 
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use darkroom_types::{
-    request::{ListJobs, PageSize},
-    resource::JobPage,
+    request::{Expansion, ListJobs, PageSize},
+    resource::{JobPage, JobSummary, SummaryLinks},
 };
+use darkroom_workflows::job::JobState;
+use futures::{FutureExt, StreamExt, stream};
 use poem::{Response, handler, http::StatusCode, web::Data};
 use sha2::{Digest, Sha256};
 
-use super::lists::ListQuery;
+use super::{
+    list_media::Page,
+    lists::{ListQuery, ListedJob, Place},
+    past::READS_AT_ONCE,
+};
 use crate::{
     access::Caller,
     context::Context,
@@ -22,6 +29,9 @@ use crate::{
 
 const DEFAULT_LIMIT: u8 = 20;
 
+/// How many jobs are read for one answer.
+const MAX_EXPANDED: u8 = 50;
+
 /// How many bytes of a cursor say what it is a list of.
 const DIGEST: usize = 8;
 
@@ -30,7 +40,8 @@ problems!(Problems:);
 /// List jobs
 ///
 /// The unfinished ones first, the newest of them first; then those that have ended, the last one first. A job shows up here, and
-/// changes, a moment later than when it is read by itself.
+/// changes, a moment later than when it is read by itself. Jobs that Temporal has forgotten come last, as the store has them: by
+/// the day on which they were accepted. A page of these may be short, or empty, and have others after it.
 #[utoipa::path(
     get, path = "/v1/jobs", operation_id = "listJobs", tag = "Jobs",
     params(ListJobs),
@@ -51,46 +62,100 @@ pub(crate) async fn list_jobs(
         created_after: parameters.created_after,
         created_before: parameters.created_before,
     };
+    let is_expanded = parameters.expand == Some(Expansion::Media);
+    if is_expanded && limit > MAX_EXPANDED {
+        let detail =
+            format!("the parameter limit: must be at most {MAX_EXPANDED} with expand=media");
+        return Err(Problem::new(Kind::InvalidParameter, detail));
+    }
     let cursor = parameters.cursor.as_deref();
     let place = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
     let query = ListQuery {
-        filter: filter.to_query(),
+        filter: filter.clone(),
         limit,
         place: place.unwrap_or_default(),
     };
     let listed = context.lists.read(context, &caller, query).await?;
-    let jobs = listed.runs.iter();
-    let jobs = jobs.filter(|found| !context.views.is_deleted(&found.job_id));
+    let jobs = listed.jobs.iter();
+    let jobs = jobs.filter(|job| !context.views.is_deleted(job.job_id()));
+    let jobs: Vec<_> = if is_expanded {
+        let reads: Vec<_> = jobs.map(|job| expand(context, job).boxed()).collect();
+        let expanded = stream::iter(reads).buffered(READS_AT_ONCE);
+        let expanded: Vec<_> = expanded.collect().await;
+        expanded.into_iter().flatten().collect()
+    } else {
+        jobs.map(|job| summary(context, job)).collect()
+    };
+    let next_cursor = listed.next.as_ref();
     let page = JobPage {
-        jobs: jobs.map(|found| found.summary(context)).collect(),
-        next_cursor: (!listed.next_place.is_empty())
-            .then(|| write_cursor(&listed.next_place, &filter)),
+        jobs,
+        next_cursor: next_cursor
+            .map(|place| write_cursor(place, &filter))
+            .transpose()?,
     };
     json::answer(StatusCode::OK, &page)
 }
 
-/// Where a list goes on: what it is a list of, and Temporal's own token.
-fn read_cursor(text: &str, filter: &Filter) -> Result<Vec<u8>, Problem> {
+fn summary(context: &Context, job: &ListedJob) -> JobSummary {
+    match job {
+        ListedJob::Known(found) => found.summary(context),
+        ListedJob::Past(job) => summarize(context, job),
+    }
+}
+
+/// A job with its outputs, unless it cannot be read.
+async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
+    let view;
+    let (state, progress) = match job {
+        ListedJob::Known(found) => {
+            view = context.views.recent(context, &found.job_id).await.ok()?;
+            (&view.state, view.progress.as_slice())
+        }
+        ListedJob::Past(job) => (&**job, [].as_slice()),
+    };
+    Some(JobSummary {
+        prompt: state.request.prompt.clone(),
+        media: Some(Page::FIRST.read(context, state, progress).await),
+        ..summarize(context, state)
+    })
+}
+
+fn summarize(context: &Context, job: &JobState) -> JobSummary {
+    let this = context.url(&format!("/v1/jobs/{}", job.job_id));
+    JobSummary {
+        job_id: job.job_id.clone(),
+        status: job.status,
+        model: job.request.model.clone(),
+        created_at: job.created_at,
+        completed_at: job.completed_at,
+        prompt: None,
+        media: None,
+        links: SummaryLinks { this },
+    }
+}
+
+/// Where a list goes on: what it is a list of, and the place.
+fn read_cursor(text: &str, filter: &Filter) -> Result<Place, Problem> {
     let invalid = |reason| {
         Problem::new(
             Kind::InvalidParameter,
             format!("the parameter cursor {reason}"),
         )
     };
+    let unknown = || invalid("is none that was given out; begin without one");
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let (of, place) = bytes
-        .split_first_chunk::<DIGEST>()
-        .ok_or_else(|| invalid("is none that was given out; begin without one"))?;
+    let (of, place) = bytes.split_first_chunk::<DIGEST>().ok_or_else(unknown)?;
     if *of != digest(filter) {
         return Err(invalid(
             "is one of a list with other filters; keep them as they were",
         ));
     }
-    Ok(place.to_vec())
+    serde_json::from_slice(place).map_err(|_| unknown())
 }
 
-fn write_cursor(place: &[u8], filter: &Filter) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode([&digest(filter), place].concat())
+fn write_cursor(place: &Place, filter: &Filter) -> Result<String, Problem> {
+    let place = json::write(place)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode([&digest(filter), place.as_bytes()].concat()))
 }
 
 fn digest(filter: &Filter) -> [u8; DIGEST] {

@@ -7,7 +7,7 @@
 //!   worker to ask), `resource` the writing
 //! - `start`: starting a run of a job's workflow
 //! - `idempotency`: one job for one key
-//! - `lists`: pages of Temporal's visibility store
+//! - `lists`: pages of Temporal's visibility store, and `past` of the index in the store; `found`: a run that is in one
 //! - `presigned`: URLs that lead to outputs
 //! - `answer`: what answers about a job have in common
 
@@ -27,6 +27,7 @@ mod found;
 mod idempotency;
 mod lists;
 mod load;
+mod past;
 mod presigned;
 mod reconstruct;
 mod resource;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use darkroom_workflows::search_attributes;
+use jiff::SignedDuration;
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::{OperatorService, WorkflowService},
@@ -13,6 +14,7 @@ use temporalio_common::protos::temporal::api::{
 };
 
 use super::limited;
+use crate::problem::Problem;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,6 +50,25 @@ pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
         Err(status) if status.code() == Code::PermissionDenied => Ok(()),
         Err(_) => Err(Lacking::Temporal),
     }
+}
+
+/// How long the namespace keeps a workflow that has closed.
+///
+/// # Errors
+/// If Temporal does not say.
+pub(crate) async fn retention(client: &Client) -> Result<SignedDuration, Problem> {
+    let request = DescribeNamespaceRequest {
+        namespace: client.namespace(),
+        ..DescribeNamespaceRequest::default()
+    };
+    let request = limited(request, TIMEOUT);
+    let described = WorkflowService::describe_namespace(&mut client.clone(), request).await;
+    let described = described.map_err(|status| super::problem(&status))?;
+    let config = described.into_inner().config.unwrap_or_default();
+    let retention = config.workflow_execution_retention_ttl;
+    retention
+        .map(|retention| SignedDuration::from_secs(retention.seconds))
+        .ok_or_else(super::away)
 }
 
 /// Looks for the search attributes of a namespace that is there.

@@ -26,7 +26,7 @@ const PAGE_PAUSE: Duration = Duration::from_millis(250);
 const MAX_RUNS: i32 = 1000;
 
 /// What jobs are looked up by. Each value was parsed, and is quoted all the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Filter {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) status: Option<String>,

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, options, start, until};
+use crate::harness::{Api, job, options, problem_of, start, start_without_memory, until};
 
 /// A page, as a caller gets it who waits for its turn.
 async fn page(api: &Api, query: &str) -> Value {
@@ -170,4 +170,92 @@ async fn lists_have_a_limit_of_their_own() {
         "{same:?}"
     );
     assert!(api.post(&job(1, json!({}))).await.status().is_success());
+}
+
+#[tokio::test]
+async fn a_list_can_have_the_outputs_of_its_jobs() {
+    let stack = start(&options("listing-expanded")).await;
+    let api = Api::of(&stack);
+    let done = api.run(&job(2, json!({"missing": [1]}))).await;
+    let open = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
+    let expanded = until("both jobs", async || {
+        let page = page(&api, "expand=media&limit=50").await;
+        (ids(&page).len() == 2 && page["jobs"][1]["status"] == "partial").then_some(page)
+    })
+    .await;
+    let jobs = &expanded["jobs"];
+    assert_eq!(jobs[0]["job_id"].as_str(), Some(open.as_str()));
+    assert_eq!(jobs[0]["media"], json!([]));
+    assert_eq!(
+        jobs[1]["media"],
+        api.get(done["job_id"].as_str().unwrap()).await["media"]
+    );
+    assert_eq!(jobs[1]["prompt"], "a fox in the snow");
+    let plain = page(&api, "").await;
+    assert_eq!(
+        (&plain["jobs"][1]["media"], &plain["jobs"][1]["prompt"]),
+        (&Value::Null, &Value::Null)
+    );
+    let url = format!("{}/v1/jobs?expand=media&limit=51", api.url);
+    assert_eq!(
+        problem_of(api.http.get(url).send().await.unwrap()).await,
+        (StatusCode::BAD_REQUEST, "invalid-parameter".to_owned())
+    );
+}
+
+/// Whoever lists once more sees what Temporal knows, and what it has forgotten.
+#[tokio::test]
+async fn what_temporal_has_forgotten_is_listed_from_the_store() {
+    let options = options("listing-past");
+    let mut past = Vec::new();
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    for number in 0..5 {
+        let model = if number == 2 {
+            "acme/video"
+        } else {
+            "acme/photo"
+        };
+        let mut request = job(1, json!({}));
+        request["model"] = model.into();
+        past.push(
+            api.run(&request).await["job_id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    let stack = start_without_memory(stack, &options).await;
+    let api = Api::of(&stack);
+    let fresh = api.run(&job(1, json!({}))).await["job_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    until("the fresh job", async || {
+        let page = page(&api, "limit=1").await;
+        (ids(&page) == [fresh.clone()]).then_some(())
+    })
+    .await;
+
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = page(&api, &format!("limit=2{cursor}")).await;
+        assert!(ids(&page).len() <= 2);
+        all.extend(ids(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(all[0], fresh);
+    assert_eq!(all.len(), 6, "{all:?}");
+    assert_eq!(
+        all.iter().collect::<BTreeSet<_>>(),
+        past.iter().chain([&fresh]).collect()
+    );
+    let tomorrow = "created_after=2999-01-01T00:00:00Z";
+    assert!(ids(&page(&api, tomorrow).await).is_empty());
+    let expanded = page(&api, "expand=media").await;
+    let media = &expanded["jobs"][1]["media"];
+    assert_eq!(media[0]["status"], "completed", "{expanded:#}");
 }

@@ -70,6 +70,14 @@ impl PartialSchema for ListedStatus {
 
 impl ToSchema for ListedStatus {}
 
+/// What is read of each job beside what a list knows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Expansion {
+    /// Its prompt and its outputs.
+    Media,
+}
+
 /// Which jobs to list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
 #[into_params(parameter_in = Query)]
@@ -94,6 +102,9 @@ pub struct ListJobs {
         skip_serializing_if = "Option::is_none"
     )]
     pub created_before: Option<Timestamp>,
+    /// `media` to have the prompt and the outputs of each as well: of 50 jobs at a time at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<Expansion>,
     /// How many at a time: 20 if not said.
     #[serde(
         default,

@@ -49,6 +49,12 @@ impl IndexEntry {
         format!("{INDEX}{}/", tenant.map_or(NOBODY, Tenant::as_str))
     }
 
+    /// What the keys of a tenant's jobs begin with that were accepted on a day.
+    #[must_use]
+    pub fn prefix_of_day(tenant: Option<&Tenant>, day: Date) -> String {
+        format!("{}{day}/", Self::prefix(tenant))
+    }
+
     /// Its key in the bucket, below any configured prefix.
     #[must_use]
     pub fn key(&self) -> String {
@@ -57,7 +63,7 @@ impl IndexEntry {
             day,
             job_id,
         } = self;
-        format!("{}{day}/{job_id}", Self::prefix(tenant.as_ref()))
+        format!("{}{job_id}", Self::prefix_of_day(tenant.as_ref(), *day))
     }
 }
 

@@ -1,0 +1,196 @@
+//! Jobs that Temporal has forgotten, as the index in the store has them: by the day on which they were accepted, the last day
+//! first.
+
+use darkroom_workflows::job::{IndexEntry, JobId, JobState};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use super::load;
+use crate::{
+    context::Context,
+    problem::{Kind, Problem},
+    temporal::visibility::Filter,
+};
+
+/// How many manifests are read for one page: it may be short, and there may be more all the same.
+const MAX_READS: usize = 100;
+
+/// How long after a job has ended its run may close.
+const CLOSING: SignedDuration = SignedDuration::from_mins(5);
+
+/// How many at a time.
+pub(super) const READS_AT_ONCE: usize = 16;
+
+/// Where to go on.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct PastPlace {
+    /// Jobs that ended later are known to Temporal.
+    ended_before: Timestamp,
+    /// And so is this one, the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_known: Option<JobId>,
+    day: Date,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<JobId>,
+}
+
+impl PastPlace {
+    /// The last of those that ended before a time, when this job did that Temporal knows.
+    pub(super) fn before(ended_before: Timestamp, last_known: Option<JobId>) -> Self {
+        Self {
+            ended_before,
+            last_known,
+            day: day_of(ended_before),
+            after: None,
+        }
+    }
+}
+
+/// So many jobs at most, and where there are more.
+///
+/// # Errors
+/// If the store does not answer.
+pub(super) async fn list(
+    context: &Context,
+    filter: &Filter,
+    mut place: PastPlace,
+    limit: usize,
+) -> Result<(Vec<JobState>, Option<PastPlace>), Problem> {
+    let (mut jobs, mut reads) = (Vec::new(), 0);
+    for day in days(context, filter, place.day).await? {
+        if day != place.day {
+            (place.day, place.after) = (day, None);
+        }
+        loop {
+            let room = (limit - jobs.len()).min(MAX_READS - reads);
+            if room == 0 {
+                return Ok((jobs, Some(place)));
+            }
+            let (ids, has_more) = indexed(context, filter, &place, room).await?;
+            reads += ids.len();
+            place.after = ids.last().cloned().or(place.after);
+            let manifests: Vec<_> = ids
+                .iter()
+                .map(|job_id| manifest(context, job_id).boxed())
+                .collect();
+            let manifests = stream::iter(manifests).buffered(READS_AT_ONCE);
+            let manifests = manifests.try_collect::<Vec<_>>();
+            let matching = |job: &JobState| {
+                let is_past = job.completed_at.is_some_and(|end| end < place.ended_before);
+                let is_known = Some(&job.job_id) == place.last_known.as_ref();
+                is_past && !is_known && matches(filter, job)
+            };
+            let found = manifests.await?.into_iter().flatten().filter(matching);
+            jobs.extend(forgotten(context, &place, found.collect()).await?);
+            if !has_more {
+                break;
+            }
+        }
+    }
+    Ok((jobs, None))
+}
+
+/// Those of some jobs that Temporal does not know: of the ones that ended about when the last one did that it knows, it is asked,
+/// as a run closes a moment after the job has ended.
+async fn forgotten(
+    context: &Context,
+    place: &PastPlace,
+    mut jobs: Vec<JobState>,
+) -> Result<Vec<JobState>, Problem> {
+    let is_near = |job: &&JobState| {
+        let since = place.ended_before - CLOSING;
+        job.completed_at.is_some_and(|end| end >= since)
+    };
+    let near = jobs.iter().filter(is_near);
+    let near: Vec<_> = near.map(|job| job.job_id.clone()).collect();
+    if !near.is_empty() {
+        let known = context.lists.latest_runs(context, &near).await?;
+        jobs.retain(|job| !known.contains_key(&job.job_id));
+    }
+    Ok(jobs)
+}
+
+/// The days on which jobs were accepted, from this one back.
+async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date>, Problem> {
+    let prefix = IndexEntry::prefix(filter.tenant.as_ref());
+    let mut folders = Vec::<String>::new();
+    loop {
+        let after = folders.last().map(String::as_str);
+        let listed = context.storage.list_folders(&prefix, after).await;
+        let (page, has_more) = listed.map_err(|error| unavailable(&error))?;
+        let is_over = page.is_empty() || !has_more;
+        folders.extend(page);
+        if is_over {
+            break;
+        }
+    }
+    let first = filter.created_after.map(day_of);
+    let last = filter
+        .created_before
+        .map_or(last, |time| last.min(day_of(time)));
+    let days = folders.iter().rev().filter_map(|day| day.parse().ok());
+    Ok(days
+        .filter(|day| *day <= last && first.is_none_or(|first| *day >= first))
+        .collect())
+}
+
+/// The next jobs of a day, and whether there are more.
+async fn indexed(
+    context: &Context,
+    filter: &Filter,
+    place: &PastPlace,
+    limit: usize,
+) -> Result<(Vec<JobId>, bool), Problem> {
+    let tenant = filter.tenant.as_ref();
+    let prefix = IndexEntry::prefix_of_day(tenant, place.day);
+    let after = place
+        .after
+        .as_ref()
+        .map(|job_id| format!("{prefix}{job_id}"));
+    let limit = u16::try_from(limit).unwrap_or(u16::MAX);
+    let listed = context.storage.list(&prefix, after.as_deref(), limit).await;
+    let listed = listed.map_err(|error| unavailable(&error))?;
+    let entries = listed
+        .objects
+        .iter()
+        .filter_map(|object| object.key.parse().ok());
+    let ids = entries.map(|entry: IndexEntry| entry.job_id).collect();
+    Ok((ids, listed.has_more))
+}
+
+/// The record of a job, unless it is gone.
+async fn manifest(context: &Context, job_id: &JobId) -> Result<Option<JobState>, Problem> {
+    match load::manifest(context, job_id).await {
+        Ok(job) => Ok(Some(job)),
+        Err(problem) if problem.kind() == Kind::NotFound => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn matches(filter: &Filter, job: &JobState) -> bool {
+    let Filter {
+        tenant,
+        status,
+        model,
+        created_after,
+        created_before,
+    } = filter;
+    let is = |wanted: &Option<String>, found: String| {
+        wanted.as_ref().is_none_or(|wanted| *wanted == found)
+    };
+    *tenant == job.tenant
+        && is(status, job.status.to_string())
+        && is(model, job.request.model.to_string())
+        && created_after.is_none_or(|time| job.created_at >= time)
+        && created_before.is_none_or(|time| job.created_at < time)
+}
+
+fn day_of(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date()
+}
+
+fn unavailable(error: &darkroom_storage::StorageError) -> Problem {
+    tracing::warn!(%error, "cannot list jobs that Temporal has forgotten");
+    Problem::storage_unavailable()
+}
