@@ -13,7 +13,7 @@ use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSec
 use url::{Host, Url};
 
 use crate::{
-    access::{ApiKeys, Processes},
+    access::{ApiKeys, Processes, TrustedProxies},
     middleware::cors::Origins,
 };
 
@@ -28,6 +28,7 @@ const DARKROOM_EXPIRE_AFTER_SECONDS: Variable =
     Variable::new("DARKROOM_EXPIRE_AFTER_SECONDS", "2592000");
 const DARKROOM_API_PROCESSES: Variable = Variable::new("DARKROOM_API_PROCESSES", "3");
 const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
+const DARKROOM_TRUSTED_PROXIES: Variable = Variable::new("DARKROOM_TRUSTED_PROXIES", "10.0.0.0/8");
 const DARKROOM_PUBLIC_URL: Variable =
     Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
 const DARKROOM_TEMPORAL_UI: Variable =
@@ -82,6 +83,8 @@ pub struct Config {
     pub expire_after: Option<ExpireAfterSeconds>,
     /// Where Prometheus and an orchestrator ask, apart from callers.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whose word is taken for who calls.
+    pub trusted_proxies: TrustedProxies,
     connections: NonZeroUsize,
 }
 
@@ -128,6 +131,7 @@ impl Config {
             open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
             expire_after: DARKROOM_EXPIRE_AFTER_SECONDS.optional()?,
             metrics_listen: METRICS_LISTEN.optional()?,
+            trusted_proxies: DARKROOM_TRUSTED_PROXIES.or(TrustedProxies::default())?,
             connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage,

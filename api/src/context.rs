@@ -1,14 +1,15 @@
 //! What every handler works with.
 
+use std::sync::Arc;
+
 use darkroom_storage::Storage;
 use darkroom_telemetry::metrics::Metrics;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    access::{ApiKeys, Limits, StoredKeys},
+    access::{ApiKeys, Limits, Peers, StoredKeys},
     feed::Feeds,
     jobs::{Lists, Presigned, view::Views},
     readiness::LatestReadiness,
@@ -36,6 +37,10 @@ pub(crate) struct Context {
     pub(crate) keys: ApiKeys,
     /// Keys that were given out over HTTP.
     pub(crate) stored_keys: StoredKeys,
+    /// From where they call.
+    pub(crate) peers: Arc<Peers>,
+    /// Whether what is counted is told elsewhere.
+    pub(crate) has_metrics_listener: bool,
     /// How much they may ask for.
     pub(crate) limits: Limits,
     /// How long after their end jobs are deleted that do not say so themselves.
@@ -54,8 +59,6 @@ pub(crate) struct Context {
     pub(crate) readiness: LatestReadiness,
     /// What was counted.
     pub(crate) metrics: Metrics,
-    /// Turns to read a report of the provider's.
-    pub(crate) reports: Semaphore,
     /// When to end what does not end by itself.
     pub(crate) shutdown: CancellationToken,
 }

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use darkroom_types::resource::{Health, Readiness, ReadinessStatus};
 use poem::{Request, Response, handler, http::StatusCode, web::Data};
 
-use crate::{context::Context, json, problem::Problem};
+use crate::{
+    context::Context,
+    json,
+    problem::{Problem, problems},
+};
+
+problems!(Problems: NotFound);
 
 /// Is it alive?
 ///
@@ -22,16 +28,20 @@ pub(crate) fn get_health() -> Result<Response, Problem> {
 
 /// What was counted?
 ///
-/// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers.
+/// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers. Not here
+/// where it is told apart from callers, at `METRICS_LISTEN`.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "getMetrics", tag = "Operations",
-    responses((status = 200, description = "What was counted.", body = String, content_type = "text/plain")),
+    responses((status = 200, description = "What was counted.", body = String, content_type = "text/plain"), Problems),
 )]
 #[handler]
-pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Response {
-    Response::builder()
+pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Result<Response, Problem> {
+    if context.has_metrics_listener {
+        return Err(Problem::not_found("page: metrics are at METRICS_LISTEN"));
+    }
+    Ok(Response::builder()
         .content_type("text/plain; charset=utf-8")
-        .body(context.metrics.render())
+        .body(context.metrics.render()))
 }
 
 /// Is it ready?

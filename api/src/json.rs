@@ -1,22 +1,28 @@
 //! Bodies of JSON. Those of requests are read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and
 //! an error that points at the place.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use futures::StreamExt;
 use poem::{
     Body, FromRequest, Request, RequestBody, Response,
-    error::ReadBodyError,
     http::{HeaderValue, StatusCode, header},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    access::Share,
+    context::Context,
+    problem::{Kind, Problem},
+};
 
 /// The largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// How many times as much as may come is taken of a body that is refused.
+const PATIENCE: usize = 4;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,19 +36,20 @@ pub(crate) struct OptionalJson<T>(pub(crate) T);
 impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         check_type(request)?;
-        Ok(Self(parse(&read_bytes(body.take()?, MAX_BODY).await?)?))
+        let body = read(request, body.take()?, MAX_BODY).await?;
+        Ok(Self(parse(&body.bytes)?))
     }
 }
 
 impl<'a, T: DeserializeOwned + Default + Send> FromRequest<'a> for OptionalJson<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         // Many clients declare a type, or chunks, and send nothing.
-        let bytes = read_bytes(body.take()?, MAX_BODY).await?;
-        if bytes.is_empty() {
+        let body = read(request, body.take()?, MAX_BODY).await?;
+        if body.bytes.is_empty() {
             return Ok(Self(T::default()));
         }
         check_type(request)?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&body.bytes)?))
     }
 }
 
@@ -83,23 +90,63 @@ fn check_type(request: &Request) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
+/// The bytes of a body, and the share that they take of what may be under way.
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    share: Share,
+}
+
 /// Reads a body of at most this many bytes, whatever it is.
-pub(crate) async fn read_bytes(body: Body, most: usize) -> Result<Bytes, Problem> {
-    let too_late = || {
-        Problem::new(
-            Kind::RequestTimeout,
-            format!("the body took longer than {BODY_TIMEOUT:?}"),
-        )
-    };
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(most))
-        .await
-        .map_err(|_| too_late())?;
-    bytes.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => {
-            Problem::new(Kind::TooLarge, format!("a body has at most {most} bytes"))
-        }
-        error => Problem::new(Kind::Malformed, format!("the body broke off: {error}")),
+pub(crate) async fn read(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, collect(request, body, most)).await;
+    read.unwrap_or_else(|_| {
+        let detail = format!("the body took longer than {BODY_TIMEOUT:?}");
+        Err(Problem::new(Kind::RequestTimeout, detail))
     })
+}
+
+/// What is refused is taken and thrown away for a while: a caller that still sends does not hear why it is refused.
+async fn collect(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
+    let context = request.data::<Arc<Context>>();
+    let peers = &context.ok_or_else(Problem::internal)?.peers;
+    let mut received = Received {
+        bytes: Vec::new(),
+        share: peers.bodies.share(peers.calling(request)),
+    };
+    let mut chunks = body.into_bytes_stream();
+    let (mut refusal, mut length) = (None, 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            Problem::new(Kind::Malformed, format!("the body broke off: {error}"))
+        })?;
+        length += chunk.len();
+        if refusal.is_none() {
+            refusal = received.take(&chunk, most).err();
+        }
+        if refusal.is_some() && length > PATIENCE * most {
+            break;
+        }
+    }
+    refusal.map_or(Ok(received), Err)
+}
+
+impl Received {
+    fn take(&mut self, chunk: &[u8], most: usize) -> Result<(), Problem> {
+        if self.bytes.len() + chunk.len() > most {
+            self.bytes = Vec::new();
+            return Err(Problem::new(
+                Kind::TooLarge,
+                format!("a body has at most {most} bytes"),
+            ));
+        }
+        if !self.share.grow(chunk.len()) {
+            self.bytes = Vec::new();
+            let detail = "too many bodies are on their way";
+            return Err(Problem::new(Kind::RateLimited, detail).retry_after(1));
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
 }
 
 fn is_json(content_type: &str) -> bool {

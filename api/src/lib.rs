@@ -40,13 +40,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use darkroom_telemetry::{listener, metrics::Metrics};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::Server;
 
 pub use config::Config;
 
-use access::{Limits, StoredKeys};
+use access::{Limits, Peers, StoredKeys};
 use context::Context;
 use feed::Feeds;
 use jobs::{Lists, Presigned, view::Views};
@@ -54,7 +54,6 @@ use readiness::LatestReadiness;
 use router::{Methods, router};
 use temporal::Temporal;
 use watch::Watches;
-use webhooks::MAX_REPORTS;
 
 /// The facade with its socket bound: from here on, callers can connect.
 pub struct Bound {
@@ -97,7 +96,14 @@ impl Bound {
             address,
         } = self;
         let max_connections = config.connections();
+        let peers = Arc::new(Peers::new(
+            config.trusted_proxies,
+            config.requests_per_second,
+            max_connections,
+            config.processes,
+        ));
         let context = Arc::new(Context {
+            peers: Arc::clone(&peers),
             temporal: Temporal::connect(config.temporal, shutdown.clone()),
             stored_keys: StoredKeys::new(config.storage.clone()),
             storage: config.storage,
@@ -120,7 +126,7 @@ impl Bound {
             presigned: Presigned::new(),
             readiness: LatestReadiness::new(),
             metrics: metrics.clone(),
-            reports: Semaphore::new(MAX_REPORTS),
+            has_metrics_listener: config.metrics_listen.is_some(),
             shutdown: shutdown.clone(),
         });
         if let Some(address) = config.metrics_listen {
@@ -133,7 +139,7 @@ impl Bound {
         document.servers = Some(vec![Server::new(context.url(""))]);
         let (routes, methods) = (router(&document).routes, Methods::of(&document));
         let answering = middleware::around(routes, methods, context, &config.origins);
-        server::serve(listener, answering, max_connections, shutdown).await;
+        server::serve(listener, answering, max_connections, peers, shutdown).await;
         tracing::info!("api stopped");
         Ok(())
     }

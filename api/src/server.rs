@@ -31,7 +31,7 @@ use self::{
     patience::Patient,
     usage::{UnderWay, Usage},
 };
-use crate::metrics::Held;
+use crate::{access::Peers, metrics::Held};
 
 /// How long a caller of HTTP/2 may take to answer whether it is there.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +48,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections the kernel holds until we come to accept them, if the system lets it (`net.core.somaxconn`). Beyond
 /// them, callers wait for an answer to what it has dropped.
 const BACKLOG: u32 = 4096;
+
+/// What a peer is told that has too many connections.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// Binds an address. From here on, callers can connect.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -66,6 +70,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     endpoint: BoxEndpoint<'static, Response>,
     max_connections: usize,
+    peers: Arc<Peers>,
     shutdown: CancellationToken,
 ) {
     let endpoint = Arc::new(endpoint);
@@ -93,6 +98,12 @@ pub(crate) async fn serve(
         let Ok(local) = stream.local_addr() else {
             continue;
         };
+        let mut share = peers.connections.share(peers.connected(peer.ip()));
+        if !share.grow(1) {
+            // It is told if there is room for it, and waited for no longer.
+            let _ = stream.try_write(TOO_MANY);
+            continue;
+        }
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
         let usage = Usage::default();
@@ -128,7 +139,7 @@ pub(crate) async fn serve(
                 },
                 () = usage.until_idle() => {}
             }
-            drop(place);
+            drop((place, share));
         });
     }
     drop(listener);

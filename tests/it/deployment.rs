@@ -246,6 +246,17 @@ fn every_service_is_looked_after() {
 }
 
 #[test]
+fn what_is_ours_takes_so_much_memory_and_no_more() {
+    for service in ["worker", "api"] {
+        let limit = services()[service]["mem_limit"].as_str();
+        assert!(
+            limit.is_some_and(|limit| limit != "0"),
+            "{service}: {limit:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_mounted_is_there() {
     let mut volumes = BTreeSet::new();
     for (name, service) in services() {

@@ -120,7 +120,12 @@ impl Caller {
     }
 
     async fn of(context: &Context, request: &Request) -> Result<Self, Problem> {
+        let peer = context.peers.calling(request);
         if context.keys.is_empty() {
+            // One that comes with a key all the same was not counted yet.
+            if request.headers().contains_key(AUTHORIZATION) {
+                context.peers.request(peer)?;
+            }
             return Ok(Self { key: Key::None });
         }
         let header = request.headers().get(AUTHORIZATION);
@@ -131,8 +136,12 @@ impl Caller {
         let key = if let Some(key) = context.keys.find(text) {
             Key::listed(key)
         } else {
-            let stored = context.stored_keys.find(text).await?;
-            Key::Stored(stored.ok_or_else(unauthenticated)?)
+            let admit = || context.peers.stranger(peer);
+            let Some(stored) = context.stored_keys.find(text, admit).await? else {
+                context.peers.request(peer)?;
+                return Err(unauthenticated());
+            };
+            Key::Stored(stored)
         };
         let caller = Self { key };
         if let Some(id) = caller.key_id() {

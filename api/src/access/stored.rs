@@ -2,7 +2,7 @@
 //! key and not the key. It is read again every two seconds while the key is used, so that one that is revoked through another
 //! process is refused soon; while the store is away, what was known of a key holds.
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use darkroom_storage::{NewObject, Storage, StorageError};
@@ -13,7 +13,6 @@ use darkroom_types::{
     tenant::Tenant,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
@@ -21,8 +20,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use super::wait_time;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// How many keys a tenant may have.
 pub(crate) const MAX_KEYS: usize = 100;
@@ -42,9 +40,6 @@ const USE: Duration = Duration::from_mins(1);
 
 /// The most that a key's object may have, in bytes.
 const LIMIT: usize = 64 * 1024;
-
-/// How many keys a second are looked for that are not known: whoever calls could make up any number of them.
-const STRANGERS: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// How many objects are listed at a time, and how many times.
 const PAGE: u16 = 1000;
@@ -156,8 +151,6 @@ pub(crate) struct StoredKeys {
     revoked: Cache<KeyId, ()>,
     /// Whose use was written down in the last minute.
     used: Cache<KeyId, ()>,
-    /// How many more that are not known may be looked for.
-    strangers: DefaultDirectRateLimiter,
 }
 
 impl StoredKeys {
@@ -180,18 +173,25 @@ impl StoredKeys {
                 .max_capacity(MAX_KNOWN)
                 .time_to_live(USE)
                 .build(),
-            strangers: RateLimiter::direct(Quota::per_second(STRANGERS)),
         }
     }
 
-    /// The key of this text, if it is good.
+    /// The key of this text, if it is good. Before one is looked for that is not known, `admit` is asked: whoever calls could
+    /// make up any number of them.
     ///
     /// # Errors
-    /// If the store does not tell, and nothing is known of the key.
-    pub(super) async fn find(&self, text: &str) -> Result<Option<Arc<StoredKey>>, Problem> {
+    /// If the store does not tell, and nothing is known of the key, or it is not admitted.
+    pub(super) async fn find(
+        &self,
+        text: &str,
+        admit: impl FnOnce() -> Result<(), Problem>,
+    ) -> Result<Option<Arc<StoredKey>>, Problem> {
         let Some(id) = id_of(text) else {
             return Ok(None);
         };
+        if !self.known.contains_key(&id) && !self.fresh.contains_key(&id) {
+            admit()?;
+        }
         let key = self.get(&id).await?;
         let key = key.filter(|key| key.is_good(text, Timestamp::now()));
         if key.is_some() {
@@ -223,13 +223,6 @@ impl StoredKeys {
     }
 
     async fn refresh(&self, id: &KeyId) -> Result<Option<Arc<StoredKey>>, Problem> {
-        if !self.known.contains_key(id) {
-            let admitted = self.strangers.check();
-            admitted.map_err(|until| {
-                let detail = "too many keys that nobody knows are tried";
-                Problem::new(Kind::RateLimited, detail).retry_after(wait_time(&until))
-            })?;
-        }
         let read = tokio::time::timeout(TIMEOUT, self.read::<StoredKey>(&object_key(id))).await;
         match read {
             Ok(Ok(Some(key))) => {

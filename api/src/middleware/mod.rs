@@ -5,6 +5,7 @@
 //! - [`headers`]: what browsers and proxies go by
 //! - [`cors`]: pages of other origins
 //! - [`problems`]: errors as callers see them
+//! - [`peers`]: how many requests come without a key
 
 pub(crate) mod cors;
 pub(crate) mod headers;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint, middleware::CatchPanic};
 
 use self::{cors::Origins, headers::Headers};
-use crate::{Context, problem::Problem, router::Methods};
+use crate::{Context, access::peers, problem::Problem, router::Methods};
 
 /// Puts the layers around the routes: the last is the first that a request meets.
 pub(crate) fn around<E>(
@@ -32,8 +33,10 @@ where
     let methods = Arc::new(methods);
     let (allowed, routed) = (Arc::clone(&methods), Arc::clone(&methods));
     let headers = Arc::new(Headers::of(&context.public_url));
+    let peers = Arc::clone(&context.peers);
     let cors = origins.cors(&context.public_url);
     routes
+        .around(move |next, request| peers::admit(Arc::clone(&peers), next, request))
         .data(context)
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         // An answer of any kind has the headers that cross-origin callers need; and what is refused them is a problem too.

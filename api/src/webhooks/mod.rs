@@ -10,5 +10,3 @@ pub(crate) mod report;
 pub(crate) mod secret;
 
 mod delivery;
-
-pub(crate) use self::report::MAX_REPORTS;

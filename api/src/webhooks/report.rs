@@ -39,9 +39,6 @@ const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(4);
 /// The largest report that is read: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// How many reports are read at a time.
-pub(crate) const MAX_REPORTS: usize = 8;
-
 problems!(Problems: Malformed, RequestTimeout, TooLarge);
 
 /// Take a report of Replicate's
@@ -72,12 +69,10 @@ pub(crate) async fn report_prediction(
         .as_ref()
         .filter(|_| signed.is_plausible(Timestamp::now()));
     let secret = secret.ok_or_else(|| problem(&ReportError::NotGenuine))?;
-    // Whoever reports is unknown until the body is read, so few are read at a time.
-    let turn = context.reports.acquire().await;
-    let body = json::read_bytes(body, MAX_BODY).await?;
-    let report = report::read(secret, signed, &body, Timestamp::now());
+    let body = json::read(request, body, MAX_BODY).await?;
+    let report = report::read(secret, signed, &body.bytes, Timestamp::now());
     let report = report.map_err(|error| problem(&error))?;
-    drop((turn, body));
+    drop(body);
     let has_ended = match report.status {
         Some(status) => status.is_terminal(),
         None => report.completed_at.is_some(),

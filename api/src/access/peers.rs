@@ -1,0 +1,270 @@
+//! From where callers call: what they need no key for is limited by it. Behind proxies that are trusted, the address counts
+//! that they forward.
+
+use std::{fmt, net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+use poem::{Addr, Endpoint, IntoResponse, Request, Response, http::HeaderMap};
+
+use super::{
+    limits::{Processes, wait_time},
+    shares::Shares,
+};
+use crate::problem::{Kind, Problem};
+
+/// How many bytes of bodies may be under way, and how many of them from one peer: two of the largest.
+const BODIES: usize = 64 * 1024 * 1024;
+const BODIES_OF_PEER: usize = 16 * 1024 * 1024;
+
+/// Of how many connections a peer may have one.
+const CONNECTIONS_OF_PEER: usize = 8;
+
+/// How many keys that nobody knows a peer may try in a second.
+const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Of how many peers it is remembered how much they asked for, before those are forgotten that ask no more.
+const MAX_PEERS: usize = 10_000;
+
+/// Somebody who calls, by the address, or by the network where an address is one of a great many of the same caller's.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Peer(IpAddr);
+
+impl Peer {
+    /// Whose address it is.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            // What one network has.
+            IpAddr::V6(address) => {
+                let network = u128::from(address) & (u128::MAX << 64);
+                std::net::Ipv6Addr::from(network).into()
+            }
+        })
+    }
+}
+
+/// Proxies whose word is taken for who calls; this machine by default.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        Self(loopback.iter().filter_map(|net| net.parse().ok()).collect())
+    }
+}
+
+/// The text names no networks.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0:?} is no address and no network such as 10.0.0.0/8")]
+pub struct InvalidNetwork(String);
+
+impl FromStr for TrustedProxies {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let networks = text.split(',').map(str::trim);
+        let networks = networks.filter(|name| !name.is_empty() && *name != "none");
+        networks
+            .map(|name| {
+                let network = name.parse().ok();
+                let network = network.or_else(|| name.parse().ok().map(IpAddr::into));
+                network.ok_or_else(|| InvalidNetwork(name.to_owned()))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for TrustedProxies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        formatter.write_str(&names.join(","))
+    }
+}
+
+impl TrustedProxies {
+    fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// What peers may ask for.
+pub(crate) struct Peers {
+    trusted: TrustedProxies,
+    requests: DefaultKeyedRateLimiter<Peer>,
+    strangers: DefaultKeyedRateLimiter<Peer>,
+    pub(crate) connections: Arc<Shares>,
+    pub(crate) bodies: Arc<Shares>,
+}
+
+impl Peers {
+    /// So many requests a second without a key for each, and a part of so many connections, through this many processes.
+    pub(crate) fn new(
+        trusted: TrustedProxies,
+        requests_per_second: NonZeroU32,
+        connections: usize,
+        processes: Processes,
+    ) -> Self {
+        let per_second = |of_all| RateLimiter::keyed(Quota::per_second(processes.share(of_all)));
+        Self {
+            trusted,
+            requests: per_second(requests_per_second),
+            strangers: per_second(STRANGERS),
+            connections: Shares::new(
+                usize::MAX,
+                (connections / CONNECTIONS_OF_PEER).max(CONNECTIONS_OF_PEER),
+            ),
+            bodies: Shares::new(BODIES, BODIES_OF_PEER),
+        }
+    }
+
+    /// Whose connection it is; nobody's for a proxy that is trusted.
+    pub(crate) fn connected(&self, address: IpAddr) -> Option<Peer> {
+        let is_trusted = self.trusted.contain(address);
+        (!is_trusted).then(|| Peer::of(address))
+    }
+
+    /// Whose request it is: of a proxy that is trusted, the last address that it was forwarded for; nobody's if it does not say.
+    pub(crate) fn calling(&self, request: &Request) -> Option<Peer> {
+        match &**request.remote_addr() {
+            Addr::SocketAddr(address) => self.caller(address.ip(), request.headers()),
+            Addr::Unix(_) | Addr::Custom(..) => None,
+        }
+    }
+
+    fn caller(&self, connected: IpAddr, headers: &HeaderMap) -> Option<Peer> {
+        if !self.trusted.contain(connected) {
+            return Some(Peer::of(connected));
+        }
+        let headers = headers.get_all("x-forwarded-for").iter();
+        let headers: Vec<_> = headers.filter_map(|header| header.to_str().ok()).collect();
+        let addresses = headers.iter().flat_map(|header| header.split(','));
+        let addresses: Vec<_> = addresses.map(forwarded).collect();
+        let addresses = addresses.into_iter().rev();
+        let mut others = addresses
+            .skip_while(|address| address.is_some_and(|address| self.trusted.contain(address)));
+        others.next().flatten().map(Peer::of)
+    }
+
+    /// Counts a request without a key.
+    ///
+    /// # Errors
+    /// If there were too many.
+    pub(crate) fn request(&self, peer: Option<Peer>) -> Result<(), Problem> {
+        check(&self.requests, peer, "too many requests without a key")
+    }
+
+    /// Counts a key that nobody knows.
+    ///
+    /// # Errors
+    /// If there were too many.
+    pub(crate) fn stranger(&self, peer: Option<Peer>) -> Result<(), Problem> {
+        check(&self.strangers, peer, "too many keys that nobody knows")
+    }
+}
+
+fn check(
+    limiter: &DefaultKeyedRateLimiter<Peer>,
+    peer: Option<Peer>,
+    what: &str,
+) -> Result<(), Problem> {
+    let Some(peer) = peer else {
+        return Ok(());
+    };
+    if limiter.len() > MAX_PEERS {
+        limiter.retain_recent();
+    }
+    limiter.check_key(&peer).map_err(|until| {
+        let detail = format!("{what} come from your address");
+        Problem::new(Kind::RateLimited, detail).retry_after(wait_time(&until))
+    })
+}
+
+/// An address as proxies forward it: with a port, or in brackets, or neither.
+fn forwarded(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let with_port = || {
+        text.parse()
+            .ok()
+            .map(|address: std::net::SocketAddr| address.ip())
+    };
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(with_port)
+}
+
+/// Lets requests through that come with a key, and as many of the others as a peer may make.
+pub(crate) async fn admit<E: Endpoint>(
+    peers: Arc<Peers>,
+    next: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    if !comes_with_key(&request) {
+        peers.request(peers.calling(&request))?;
+    }
+    next.call(request).await.map(IntoResponse::into_response)
+}
+
+/// Whether there is a key, where one is looked at.
+fn comes_with_key(request: &Request) -> bool {
+    let path = request.uri().path();
+    let takes_key = path.starts_with("/v1/") && !path.starts_with("/v1/webhooks/replicate/");
+    takes_key && request.headers().contains_key("authorization")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_who_a_trusted_proxy_says() {
+        let peers = |trusted: &str| {
+            let (one, processes) = (NonZeroU32::MIN, Processes(NonZeroU32::MIN));
+            Peers::new(trusted.parse().unwrap(), one, 1, processes)
+        };
+        let behind = peers("10.0.0.0/8, 2001:db8::1");
+        for (remote, forwarded, expected) in [
+            ("203.0.113.1", None, Some("203.0.113.1")),
+            ("203.0.113.1", Some("198.51.100.1"), Some("203.0.113.1")),
+            ("10.1.2.3", None, None),
+            ("10.1.2.3", Some("198.51.100.1"), Some("198.51.100.1")),
+            ("2001:db8::1", Some("198.51.100.1:80"), Some("198.51.100.1")),
+            (
+                "10.1.2.3",
+                Some("1.1.1.1, 198.51.100.1, 10.9.9.9"),
+                Some("198.51.100.1"),
+            ),
+            ("10.1.2.3", Some("1.1.1.1, unknown"), None),
+            (
+                "10.1.2.3",
+                Some("[2001:db8:1:2:3:4:5:6]:443"),
+                Some("2001:db8:1:2::"),
+            ),
+            (
+                "::ffff:10.1.2.3",
+                Some("198.51.100.1"),
+                Some("198.51.100.1"),
+            ),
+        ] {
+            let remote: IpAddr = remote.parse().unwrap();
+            let mut headers = HeaderMap::new();
+            if let Some(forwarded) = forwarded {
+                headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+            }
+            let expected = expected.map(|address| Peer(address.parse().unwrap()));
+            let caller = behind.caller(remote, &headers);
+            assert_eq!(caller, expected, "{remote} {forwarded:?}");
+        }
+        let local = "127.0.0.1".parse().unwrap();
+        assert_eq!(peers("none").connected(local), Some(Peer(local)));
+        let default = TrustedProxies::default();
+        assert!(default.contain(local));
+        assert_eq!(default.to_string().parse(), Ok(default));
+        assert_eq!(
+            "a".parse::<TrustedProxies>(),
+            Err(InvalidNetwork("a".to_owned()))
+        );
+    }
+}

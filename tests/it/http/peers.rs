@@ -1,0 +1,139 @@
+//! Who calls without a key is limited by the address.
+
+use std::time::Duration;
+
+use darkroom::dev::{Options, Stack};
+use futures::{StreamExt, future::join_all, stream};
+use reqwest::{Response, StatusCode};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{Api, job, options, problem_of, start, until};
+
+async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
+    let variables = variables.iter();
+    let stack = start(&Options {
+        variables: variables
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
+        ..options(name)
+    })
+    .await;
+    let api = Api::of(&stack);
+    (stack, api)
+}
+
+async fn get(api: &Api, path: &str, forwarded_for: Option<&str>) -> Response {
+    let mut request = api.http.get(format!("{}{path}", api.url));
+    if let Some(address) = forwarded_for {
+        request = request.header("X-Forwarded-For", address);
+    }
+    request.send().await.unwrap()
+}
+
+/// How many of twenty requests at once are let through.
+async fn admitted(api: &Api, path: &str, forwarded_for: Option<&str>) -> usize {
+    let answers = join_all((0..20).map(|_| get(api, path, forwarded_for))).await;
+    let mut admitted = 0;
+    for answer in answers {
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert!(answer.headers().contains_key("retry-after"));
+            assert_eq!(problem_of(answer).await.1, "rate-limited");
+        } else {
+            admitted += 1;
+        }
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn an_address_makes_so_many_requests_without_a_key() {
+    let few = ("DARKROOM_REQUESTS_PER_SECOND", "5");
+    let (stack, api) = world("peers", &[few]).await;
+    assert_eq!(
+        admitted(&api, "/readyz", None).await,
+        20,
+        "this machine is trusted"
+    );
+    for path in ["/readyz", "/docs/", "/openapi.json", "/v1/jobs/x"] {
+        let address = format!("198.51.100.{}", path.len());
+        let spoofed = format!("203.0.113.9, {address}");
+        let mine = admitted(&api, path, Some(&spoofed)).await;
+        assert!((5..15).contains(&mine), "{path}: {mine}");
+        let other = get(&api, path, Some("198.51.100.99")).await;
+        assert_ne!(other.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+    drop(stack);
+
+    // What an address that nobody trusts forwards is not looked at.
+    let nobody = ("DARKROOM_TRUSTED_PROXIES", "none");
+    let (_stack, api) = world("peers-distrusted", &[few, nobody]).await;
+    let requests = (0..20).map(|number| {
+        let address = format!("198.51.100.{number}");
+        let api = &api;
+        async move { get(api, "/healthz", Some(&address)).await.status() }
+    });
+    let statuses = join_all(requests).await;
+    assert!(
+        statuses.contains(&StatusCode::TOO_MANY_REQUESTS),
+        "{statuses:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
+    let variables = [
+        ("DARKROOM_TRUSTED_PROXIES", "none"),
+        ("DARKROOM_CONNECTIONS", "320"),
+        ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
+    ];
+    let (_stack, api) = world("peers-connections", &variables).await;
+    let address = api.url.strip_prefix("http://").unwrap();
+    let connect = async || TcpStream::connect(address).await.unwrap();
+    // Forty are an eighth, and some are the stack's own.
+    let held: Vec<_> = stream::iter(0..40).then(|_| connect()).collect().await;
+    let mut refused = connect().await;
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    drop(held);
+    until("a connection", async || {
+        let answer = api.http.get(format!("{}/healthz", api.url)).send().await;
+        answer
+            .is_ok_and(|answer| answer.status() == StatusCode::OK)
+            .then_some(())
+    })
+    .await;
+
+    // Sixteen bodies that do not end are all that an address may have on their way.
+    let part = "x".repeat(1_048_000);
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n{part}"
+    );
+    let mut bodies: Vec<_> = stream::iter(0..16).then(|_| connect()).collect().await;
+    for body in &mut bodies {
+        body.write_all(head.as_bytes()).await.unwrap();
+    }
+    until("bodies that are refused", async || {
+        let refused = api
+            .post(&job(1, json!({"filler": "x".repeat(40_000)})))
+            .await;
+        (refused.status() == StatusCode::TOO_MANY_REQUESTS).then_some(())
+    })
+    .await;
+    drop(bodies);
+    let accepted = async {
+        loop {
+            if api.post(&job(1, json!({}))).await.status() == StatusCode::ACCEPTED {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), accepted)
+        .await
+        .unwrap();
+}
