@@ -125,7 +125,7 @@ impl Feed {
 
     /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known already.
     pub(crate) fn watch(&self, context: &Arc<Context>, job_id: &JobId) -> Option<Arc<View>> {
-        let watch = watch::watch(context, job_id);
+        let watch = watch::watch(context, job_id, None);
         let latest = watch.latest();
         if latest.as_ref().is_none_or(|view| !view.has_ended()) {
             self.lock().insert(job_id.clone(), watch);

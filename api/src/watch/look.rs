@@ -26,55 +26,70 @@ const UNHEARD: Duration = Duration::from_secs(5);
 /// How long to wait when a job cannot be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Looks at a job until it has ended, or nobody follows it any more.
+/// Looks at a job until it has ended, or nobody follows it any more: at once, unless it was just read.
 pub(super) async fn look(
     context: &Context,
     job_id: &JobId,
+    known: Option<Arc<View>>,
     watch: &Weak<Watch>,
-    nudged: &Arc<Notify>,
+    nudged: &Notify,
 ) {
-    let (mut listening, mut cause) = (None, Cause::Change);
-    loop {
-        match cause {
-            Cause::End => context.watches.ends.until_ready().await,
-            Cause::Change => tokio::select! {
-                () = context.watches.changes.until_ready() => {}
-                () = nudged.notified() => context.watches.ends.until_ready().await,
-            },
-            // The pause has seen to it.
-            Cause::Time => {}
-        }
-        let view = match context.views.current(context, job_id).await {
-            Ok(view) => view,
-            Err(problem) if problem.kind() == Kind::NotFound => {
-                // It was deleted.
-                if let Some(watch) = watch.upgrade() {
-                    watch.end();
-                }
-                return;
-            }
-            Err(_) => {
-                tokio::time::sleep(context.watches.pace(RETRY)).await;
-                continue;
-            }
-        };
-        let Some(watch) = watch.upgrade() else { return };
-        if watch.publish(&view) {
-            context.feeds.publish(&view);
-        }
-        drop(watch);
-        if view.has_ended() {
-            return;
-        }
+    let mut listening = None;
+    let mut view = match known {
+        Some(view) => view,
+        None => match next(context, job_id, Cause::Change, watch, nudged).await {
+            Some(view) => view,
+            None => return,
+        },
+    };
+    while !view.has_ended() {
         listening = Listening::to(context, &view, listening);
         let pause = pause(&view, listening.is_some());
         let pause = pause.map(|pause| context.watches.pace(pause));
-        cause = tokio::select! {
+        let cause = tokio::select! {
             () = nudged.notified() => Cause::End,
             () = heard(context, listening.as_mut(), &view) => Cause::Change,
             () = elapsed(pause) => Cause::Time,
         };
+        view = match next(context, job_id, cause, watch, nudged).await {
+            Some(view) => view,
+            None => return,
+        };
     }
+}
+
+/// Looks once, and tells what is new; `None` if nobody is to be told any more, or the job is gone.
+async fn next(
+    context: &Context,
+    job_id: &JobId,
+    cause: Cause,
+    watch: &Weak<Watch>,
+    nudged: &Notify,
+) -> Option<Arc<View>> {
+    match cause {
+        Cause::End => context.watches.ends.until_ready().await,
+        Cause::Change => tokio::select! {
+            () = context.watches.changes.until_ready() => {}
+            () = nudged.notified() => context.watches.ends.until_ready().await,
+        },
+        // The pause has seen to it.
+        Cause::Time => {}
+    }
+    let view = loop {
+        match context.views.current(context, job_id).await {
+            Ok(view) => break view,
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                // It was deleted.
+                watch.upgrade()?.end();
+                return None;
+            }
+            Err(_) => tokio::time::sleep(context.watches.pace(RETRY)).await,
+        }
+    };
+    if watch.upgrade()?.publish(&view) {
+        context.feeds.publish(&view);
+    }
+    Some(view)
 }
 
 /// Why a job is looked at.

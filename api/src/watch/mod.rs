@@ -99,7 +99,7 @@ pub(crate) fn follow(
     known: &Arc<View>,
 ) -> Result<Follower, Problem> {
     let place = context.limits.follower(caller)?;
-    let watch = watch(context, &known.state.job_id);
+    let watch = watch(context, &known.state.job_id, Some(known));
     let (first, updates) = {
         let latest = watch.lock();
         (
@@ -145,8 +145,13 @@ pub(crate) async fn until(
     Ok(Arc::clone(&follower.known))
 }
 
-/// Watches a job: whatever is new of it is told to its followers and to the feed of its tenant.
-pub(crate) fn watch(context: &Arc<Context>, job_id: &JobId) -> Arc<Watch> {
+/// Watches a job: whatever is new of it is told to its followers and to the feed of its tenant. Of one that was just read, as
+/// `known`, that is what comes after.
+pub(crate) fn watch(
+    context: &Arc<Context>,
+    job_id: &JobId,
+    known: Option<&Arc<View>>,
+) -> Arc<Watch> {
     let mut watches = context.watches.lock();
     let running = watches
         .get(job_id)
@@ -154,13 +159,14 @@ pub(crate) fn watch(context: &Arc<Context>, job_id: &JobId) -> Arc<Watch> {
         .filter(|watch| watch.lock().sender.is_some());
     running.unwrap_or_else(|| {
         let stop = CancellationToken::new();
-        let watch = Arc::new(Watch::new(stop.clone()));
+        let watch = Arc::new(Watch::new(known.cloned(), stop.clone()));
         watches.insert(job_id.clone(), Arc::downgrade(&watch));
         let (context, job_id) = (Arc::clone(context), job_id.clone());
         let (weak, nudged) = (Arc::downgrade(&watch), Arc::clone(&watch.nudged));
+        let known = known.cloned();
         tokio::spawn(async move {
-            stop.run_until_cancelled(look::look(&context, &job_id, &weak, &nudged))
-                .await;
+            let looking = look::look(&context, &job_id, known, &weak, &nudged);
+            stop.run_until_cancelled(looking).await;
             context.watches.forget(&job_id);
         });
         watch
@@ -222,10 +228,10 @@ impl Watches {
 }
 
 impl Watch {
-    fn new(stop: CancellationToken) -> Self {
+    fn new(view: Option<Arc<View>>, stop: CancellationToken) -> Self {
         let sender = Some(broadcast::Sender::new(BACKLOG));
         Self {
-            latest: Mutex::new(Latest { view: None, sender }),
+            latest: Mutex::new(Latest { view, sender }),
             nudged: Arc::default(),
             _stop_when_dropped: stop.drop_guard(),
         }
