@@ -11,7 +11,7 @@ use poem::{
 
 use super::{
     answer::{applied, describe, is_known},
-    find,
+    find, find_watched,
     view::View,
 };
 use crate::{
@@ -48,9 +48,14 @@ pub(crate) async fn get_job(
     Path(job_id): Path<String>,
     request: &Request,
 ) -> Result<Response, Problem> {
-    let view = find(context, &caller, &job_id).await?;
     let wait = Wait::of(request);
     let known = request.header("if-none-match").unwrap_or_default();
+    // Whoever waits once more knows what there is to know, and a thousand do so at the same time.
+    let watched = wait.and_then(|_| find_watched(context, &caller, &job_id));
+    let view = match watched.filter(|view| is_known(known, view)) {
+        Some(view) => view,
+        None => find(context, &caller, &job_id).await?,
+    };
     let view = match wait {
         Some(wait) if !view.has_ended() => {
             let etag = view.etag.clone();

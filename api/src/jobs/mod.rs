@@ -60,7 +60,13 @@ pub(crate) async fn find(
     owned(caller, context.views.recent(context, &job_id).await?)
 }
 
-/// The same as it is now.
+/// A job of the caller's as it was last seen, if somebody follows it.
+fn find_watched(context: &Context, caller: &Caller, job_id: &str) -> Option<Arc<View>> {
+    let job_id = parse_id(context, job_id).ok()?;
+    owned(caller, context.watches.latest(&job_id)?).ok()
+}
+
+/// A job as it is now.
 async fn find_current(
     context: &Context,
     caller: &Caller,

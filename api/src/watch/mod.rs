@@ -12,9 +12,12 @@ use std::{
 
 use darkroom_workflows::job::JobId;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{
-    Notify, OwnedSemaphorePermit, Semaphore,
-    broadcast::{self, error::RecvError},
+use tokio::{
+    runtime::Handle,
+    sync::{
+        Notify, OwnedSemaphorePermit, Semaphore,
+        broadcast::{self, error::RecvError},
+    },
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +32,9 @@ use crate::{
 
 /// How far a follower may fall behind before it misses a state.
 const BACKLOG: usize = 64;
+
+/// How long a job is watched on that nobody follows any more: whoever waited for it mostly waits once more.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How many histories are listened to: a frontend lets 1,200 calls of a namespace wait by default.
 const LONG_POLLS: NonZeroU32 = NonZeroU32::new(500).unwrap();
@@ -66,7 +72,7 @@ pub(crate) struct Follower {
     known: Arc<View>,
     first: Option<Arc<View>>,
     updates: Option<broadcast::Receiver<Arc<View>>>,
-    _watch: Arc<Watch>,
+    watch: Arc<Watch>,
     _place: OwnedSemaphorePermit,
     _counted: Held,
 }
@@ -92,6 +98,18 @@ impl Follower {
     }
 }
 
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let (watch, runtime) = (Arc::clone(&self.watch), Handle::try_current());
+        if let Some(runtime) = runtime.ok().filter(|_| !self.known.has_ended()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(watch);
+            });
+        }
+    }
+}
+
 /// Follows a job from a state on.
 pub(crate) fn follow(
     context: &Arc<Context>,
@@ -111,7 +129,7 @@ pub(crate) fn follow(
         known: Arc::clone(known),
         first,
         updates,
-        _watch: watch,
+        watch,
         _place: place,
         _counted: Held::follower(),
     })
@@ -184,6 +202,12 @@ impl Watches {
             ends: RateLimiter::direct(Quota::per_second(looks_per_second)),
             looks_per_second,
         }
+    }
+
+    /// A job as it was last seen, if it is watched.
+    pub(crate) fn latest(&self, job_id: &JobId) -> Option<Arc<View>> {
+        let watch = self.lock().get(job_id).and_then(Weak::upgrade);
+        watch?.latest()
     }
 
     /// Has a job looked at that has ended, if it is watched; whether it is.
