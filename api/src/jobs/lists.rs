@@ -6,6 +6,7 @@ use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use darkroom_types::{job_id::JobId, tenant::Tenant};
 use darkroom_workflows::job::JobState;
+use futures::FutureExt;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
@@ -146,7 +147,7 @@ impl Lists {
         caller: &Caller,
         query: ListQuery,
     ) -> Result<Arc<Listed>, Problem> {
-        let listed = self.list(context, caller, query.clone());
+        let listed = self.list(context, caller, query.clone()).boxed();
         let page = self.pages.try_get_with(query, listed).await;
         page.map_err(|problem| Problem::clone(&problem))
     }

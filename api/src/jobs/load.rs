@@ -12,13 +12,13 @@ use darkroom_workflows::{
 };
 use temporalio_client::{
     Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle,
-    errors::{WorkflowInteractionError, WorkflowQueryError},
+    errors::WorkflowQueryError,
 };
 
 use super::reconstruct::{has_started, pending, reconstruct, recorded};
 use crate::{
     context::Context,
-    problem::Problem,
+    problem::{Kind, Problem},
     temporal::{self, Ending, history},
 };
 
@@ -125,11 +125,14 @@ async fn load_once(
         .get_workflow_handle(job_id.as_str());
     let description = match handle.describe(temporal::describe_options()).await {
         Ok(description) => description,
-        Err(WorkflowInteractionError::NotFound(_)) => {
+        Err(error) => {
+            let problem = temporal::interaction_problem(error);
+            if problem.kind() != Kind::NotFound {
+                return Err(problem);
+            }
             let state = manifest(context, job_id).await?;
             return Ok(Some(Snapshot::fresh(state)));
         }
-        Err(error) => return Err(temporal::interaction_problem(error)),
     };
     let place = Place::of(&description);
     let known = known.filter(|known| known.place == place);

@@ -1,6 +1,9 @@
 //! Jobs that Temporal has forgotten, as the index in the store has them: by the day on which they were accepted, the last day
 //! first.
 
+use std::time::Duration;
+
+use darkroom_storage::StorageError;
 use darkroom_workflows::job::{IndexEntry, JobId, JobState};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -15,6 +18,9 @@ use crate::{
 
 /// How many manifests are read for one page: it may be short, and there may be more all the same.
 const MAX_READS: usize = 100;
+
+/// How long the store may take to answer while a caller waits.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long after a job has ended its run may close.
 const CLOSING: SignedDuration = SignedDuration::from_mins(5);
@@ -117,8 +123,7 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
     let mut folders = Vec::<String>::new();
     loop {
         let after = folders.last().map(String::as_str);
-        let listed = context.storage.list_folders(&prefix, after).await;
-        let (page, has_more) = listed.map_err(|error| unavailable(&error))?;
+        let (page, has_more) = in_time(context.storage.list_folders(&prefix, after)).await?;
         let is_over = page.is_empty() || !has_more;
         folders.extend(page);
         if is_over {
@@ -149,8 +154,7 @@ async fn indexed(
         .as_ref()
         .map(|job_id| format!("{prefix}{job_id}"));
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    let listed = context.storage.list(&prefix, after.as_deref(), limit).await;
-    let listed = listed.map_err(|error| unavailable(&error))?;
+    let listed = in_time(context.storage.list(&prefix, after.as_deref(), limit)).await?;
     let entries = listed
         .objects
         .iter()
@@ -190,7 +194,14 @@ fn day_of(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
 }
 
-fn unavailable(error: &darkroom_storage::StorageError) -> Problem {
-    tracing::warn!(%error, "cannot list jobs that Temporal has forgotten");
-    Problem::storage_unavailable()
+/// What the store answers while a caller waits.
+async fn in_time<T>(listed: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(TIMEOUT, listed).await {
+        Ok(Ok(listed)) => Ok(listed),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "cannot list jobs that Temporal has forgotten");
+            Err(Problem::storage_unavailable())
+        }
+        Err(_) => Err(Problem::storage_unavailable()),
+    }
 }

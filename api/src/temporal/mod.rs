@@ -168,6 +168,8 @@ pub(crate) fn started<H>(result: Result<H, WorkflowStartError>) -> Result<bool, 
 /// What a caller is told of a workflow that cannot be read or written.
 pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     match error {
+        // The namespace is missing, not the job.
+        WorkflowInteractionError::NotFound(status) if is_unfinished(&status) => problem(&status),
         WorkflowInteractionError::NotFound(_) => Problem::not_found("job"),
         WorkflowInteractionError::Rpc(status) => problem(&status),
         error => {

@@ -6,7 +6,10 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, options, problem_of, start, start_without_memory, until};
+use crate::{
+    harness::{Api, job, options, problem_of, start, start_without_memory, until},
+    world::World,
+};
 
 /// A page, as a caller gets it who waits for its turn.
 async fn page(api: &Api, query: &str) -> Value {
@@ -258,4 +261,23 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     let expanded = page(&api, "expand=media").await;
     let media = &expanded["jobs"][1]["media"];
     assert_eq!(media[0]["status"], "completed", "{expanded:#}");
+}
+
+#[tokio::test]
+async fn what_temporal_knows_is_listed_without_the_store() {
+    let (world, gateway) = World::on_gateway(options("listing-storeless"), &[]).await;
+    let api = &world.api;
+    let done = api.run(&job(1, json!({}))).await;
+    let done = done["job_id"].as_str().unwrap();
+    until("the job", async || {
+        (ids(&page(api, "limit=1").await) == [done]).then_some(())
+    })
+    .await;
+    gateway.stop();
+    let known = page(api, "limit=3").await;
+    assert_eq!(ids(&known), [done]);
+    let cursor = known["next_cursor"].as_str().unwrap();
+    let url = format!("{}/v1/jobs?limit=3&cursor={cursor}", api.url);
+    let rest = api.http.get(url).send().await.unwrap();
+    assert_eq!(rest.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

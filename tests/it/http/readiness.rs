@@ -82,6 +82,13 @@ async fn what_temporal_lacks_is_named_with_its_remedy() {
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{what}");
     };
     lacks("the namespace unfinished is missing").await;
+    let job = format!("{}/v1/jobs/01a209ea-1ee1-7280-bf3d-b03044971ad4", api.url);
+    let read = api.http.get(job).send().await.unwrap();
+    assert_eq!(
+        read.status(),
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nobody knows"
+    );
 
     let mut client = stack.temporal.client().await.unwrap();
     let retention = Duration::from_hours(24).try_into().unwrap();
