@@ -4,6 +4,7 @@
 mod first_look;
 #[cfg(feature = "dev")]
 mod production;
+mod variables;
 
 use std::{io::Write, process::ExitCode};
 
@@ -45,6 +46,12 @@ enum Command {
         /// Do it: without this, nothing is deleted.
         #[arg(long)]
         yes: bool,
+    },
+    /// Print every environment variable that worker and api read, with what holds without it.
+    Variables {
+        /// As what.
+        #[arg(long, value_enum, default_value_t)]
+        format: variables::Format,
     },
     /// Ask a process whether it is ready, for health checks of images that have no other client.
     Probe {
@@ -133,6 +140,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             writeln!(std::io::stdout(), "{deleted} jobs of {tenant} deleted")?;
             Ok(ExitCode::SUCCESS)
         }),
+        Some(Command::Variables { format }) => {
+            std::io::stdout().write_all(variables::print(format).as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Probe { url }) => runtime()?.block_on(probe(url)),
         #[cfg(feature = "dev")]
         Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),

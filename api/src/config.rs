@@ -1,55 +1,37 @@
 //! What the api is told by its environment.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use anyhow::Result;
-use darkroom_config::{InvalidVariable, Variable, temporal::TemporalConfig};
-use darkroom_storage::Storage;
+use darkroom_config::{
+    InvalidVariable,
+    shared::{DARKROOM_PUBLIC_URL, DARKROOM_WEBHOOK_SECRET, METRICS_LISTEN},
+    temporal::TemporalConfig,
+};
+use darkroom_storage::{Storage, variables::S3_PUBLIC_ENDPOINT};
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use url::{Host, Url};
 
 use crate::{
     access::{ApiKeys, Processes, TrustedProxies},
     middleware::cors::Origins,
+    variables::{
+        DARKROOM_ALLOW_ANONYMOUS, DARKROOM_API_KEYS, DARKROOM_API_PROCESSES, DARKROOM_CONNECTIONS,
+        DARKROOM_CORS_ORIGINS, DARKROOM_EXPIRE_AFTER_SECONDS, DARKROOM_LISTEN, DARKROOM_OPEN_JOBS,
+        DARKROOM_REQUESTS_PER_SECOND, DARKROOM_TEMPORAL_UI, DARKROOM_TRUSTED_PROXIES,
+        REPLICATE_WEBHOOK_SECRET,
+    },
 };
-
-const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "127.0.0.1:8080");
-const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef");
-const DARKROOM_ALLOW_ANONYMOUS: Variable = Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true");
-const DARKROOM_CORS_ORIGINS: Variable =
-    Variable::new("DARKROOM_CORS_ORIGINS", "https://app.example.com");
-const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100");
-const DARKROOM_OPEN_JOBS: Variable = Variable::new("DARKROOM_OPEN_JOBS", "10000");
-const DARKROOM_EXPIRE_AFTER_SECONDS: Variable =
-    Variable::new("DARKROOM_EXPIRE_AFTER_SECONDS", "2592000");
-const DARKROOM_API_PROCESSES: Variable = Variable::new("DARKROOM_API_PROCESSES", "3");
-const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNECTIONS", "4096");
-const DARKROOM_TRUSTED_PROXIES: Variable = Variable::new("DARKROOM_TRUSTED_PROXIES", "10.0.0.0/8");
-const DARKROOM_PUBLIC_URL: Variable =
-    Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
-const DARKROOM_TEMPORAL_UI: Variable =
-    Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233");
-const S3_PUBLIC_ENDPOINT: Variable =
-    Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
-const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
-const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
-const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…");
 
 /// How long a call to Temporal is tried again before the caller is told to come back.
 const TEMPORAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many files we may have open beside connections: to Temporal, to the store, logs.
 const OTHER_FILES: usize = 128;
-
-// None of them can be zero, which the compiler checks.
-const DEFAULT_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-const DEFAULT_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
-
-const DEFAULT_OPEN_JOBS: u64 = 10_000;
 
 /// The api's configuration.
 pub struct Config {
@@ -94,11 +76,14 @@ impl Config {
     /// # Errors
     /// If a variable is missing or malformed; the message names it, its problem and an example.
     pub async fn from_env() -> Result<Self> {
-        let listen = DARKROOM_LISTEN.or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))?;
+        let listen = DARKROOM_LISTEN.value::<SocketAddr>()?;
         let keys = DARKROOM_API_KEYS
             .optional_secret::<ApiKeys>()?
             .unwrap_or_default();
-        if !listen.ip().is_loopback() && keys.is_empty() && !DARKROOM_ALLOW_ANONYMOUS.or(false)? {
+        if !listen.ip().is_loopback()
+            && keys.is_empty()
+            && !DARKROOM_ALLOW_ANONYMOUS.value::<bool>()?
+        {
             let problem = format!(
                 "{listen} can be reached by others, and whoever reaches it can spend your money"
             );
@@ -126,13 +111,13 @@ impl Config {
             keys,
             is_public: public_url.is_some(),
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
-            requests_per_second: DARKROOM_REQUESTS_PER_SECOND.or(DEFAULT_REQUESTS_PER_SECOND)?,
-            processes: Processes(DARKROOM_API_PROCESSES.or(NonZeroU32::MIN)?),
-            open_jobs: DARKROOM_OPEN_JOBS.or(DEFAULT_OPEN_JOBS)?,
+            requests_per_second: DARKROOM_REQUESTS_PER_SECOND.value()?,
+            processes: Processes(DARKROOM_API_PROCESSES.value()?),
+            open_jobs: DARKROOM_OPEN_JOBS.value()?,
             expire_after: DARKROOM_EXPIRE_AFTER_SECONDS.optional()?,
             metrics_listen: METRICS_LISTEN.optional()?,
-            trusted_proxies: DARKROOM_TRUSTED_PROXIES.or(TrustedProxies::default())?,
-            connections: DARKROOM_CONNECTIONS.or(DEFAULT_CONNECTIONS)?,
+            trusted_proxies: DARKROOM_TRUSTED_PROXIES.value()?,
+            connections: DARKROOM_CONNECTIONS.value()?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
             storage,
             public_url: match public_url {

@@ -13,6 +13,7 @@
 //! - `server`, `metrics`: the listener, and what there is to count
 
 pub mod config;
+pub mod variables;
 
 mod access;
 mod context;

@@ -1,15 +1,30 @@
-//! Reading one environment variable. An error names the variable, says what is wrong with its value and shows one that
-//! would do. An empty variable counts as absent.
+//! One environment variable: what it is, what it stands at, and how it is read. An error names the variable, says what is wrong with
+//! its value and shows one that would do. An empty variable counts as absent.
 
 use std::{env, fmt::Display, str::FromStr};
 
-/// An environment variable and an example of its value.
+/// An environment variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
     /// A value that would do.
     pub example: &'static str,
+    /// What holds without it.
+    pub without: Without,
+    /// What it means, for the reader of a table: Markdown, on one line.
+    pub about: &'static str,
+}
+
+/// What holds where a variable is absent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Without {
+    /// Nothing.
+    Nothing,
+    /// This value.
+    Value(&'static str),
+    /// What these words say.
+    Words(&'static str),
 }
 
 /// A variable is absent or its value is not acceptable.
@@ -22,10 +37,39 @@ pub struct InvalidVariable {
 }
 
 impl Variable {
-    /// A variable of this name.
+    /// A variable of this name that may be absent.
     #[must_use]
     pub const fn new(name: &'static str, example: &'static str) -> Self {
-        Self { name, example }
+        Self {
+            name,
+            example,
+            without: Without::Nothing,
+            about: "",
+        }
+    }
+
+    /// With what it means.
+    #[must_use]
+    pub const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// With the value that holds without it.
+    #[must_use]
+    pub const fn defaults_to(self, value: &'static str) -> Self {
+        Self {
+            without: Without::Value(value),
+            ..self
+        }
+    }
+
+    /// With words for what holds without it.
+    #[must_use]
+    pub const fn otherwise(self, words: &'static str) -> Self {
+        Self {
+            without: Without::Words(words),
+            ..self
+        }
     }
 
     /// Its value, if present.
@@ -73,16 +117,34 @@ impl Variable {
         }
     }
 
-    /// Its value, or this one.
+    /// Its value, or the one that holds without it.
     ///
     /// # Errors
-    /// If the value does not parse.
-    pub fn or<T>(self, default: T) -> Result<T, InvalidVariable>
+    /// If the value does not parse, or there is none.
+    pub fn value<T>(self) -> Result<T, InvalidVariable>
     where
         T: FromStr,
         T::Err: Display,
     {
-        Ok(self.optional()?.unwrap_or(default))
+        match (self.optional()?, self.without) {
+            (Some(value), _) => Ok(value),
+            (None, Without::Value(text)) => text
+                .parse()
+                .map_err(|error: T::Err| self.invalid(error.to_string())),
+            (None, Without::Nothing | Without::Words(_)) => Err(self.invalid("is missing")),
+        }
+    }
+
+    /// Its value, or this one, which its words tell of.
+    ///
+    /// # Errors
+    /// If the value does not parse.
+    pub fn or<T>(self, otherwise: T) -> Result<T, InvalidVariable>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        Ok(self.optional()?.unwrap_or(otherwise))
     }
 
     /// Its value, which must be there and is kept out of any message.
@@ -120,6 +182,8 @@ mod tests {
     fn absent_means_the_default() {
         assert_eq!(ABSENT.optional::<u16>(), Ok(None));
         assert_eq!(ABSENT.or(3_u16), Ok(3));
+        assert_eq!(ABSENT.defaults_to("5").value(), Ok(5_u16));
+        assert!(ABSENT.otherwise("five").value::<u16>().is_err());
         assert_eq!(
             ABSENT.secret().unwrap_err().to_string(),
             "DARKROOM_TEST_ABSENT: is missing; set it like DARKROOM_TEST_ABSENT=7"

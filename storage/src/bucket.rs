@@ -13,23 +13,17 @@ use aws_sdk_s3::{
     },
     types::ServerSideEncryption,
 };
-use darkroom_config::Variable;
 use url::Url;
 
-use crate::{Feature, StorageError, features::Features, presign::Presigner};
-
-const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom");
-const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/");
-const S3_PUBLIC_ENDPOINT: Variable =
-    Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com");
-const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true");
-const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required");
-const S3_CONDITIONAL_WRITES: Variable = Variable::new("S3_CONDITIONAL_WRITES", "false");
-const S3_SERVER_SIDE_ENCRYPTION: Variable = Variable::new("S3_SERVER_SIDE_ENCRYPTION", "aws:kms");
-const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias/darkroom");
-const AWS_ENDPOINT_URL_S3: Variable =
-    Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com");
-const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1");
+use crate::{
+    Feature, StorageError,
+    features::Features,
+    presign::Presigner,
+    variables::{
+        AWS_ENDPOINT_URL_S3, AWS_REGION, S3_BUCKET, S3_CHECKSUMS, S3_CONDITIONAL_WRITES,
+        S3_KEY_PREFIX, S3_KMS_KEY_ID, S3_PATH_STYLE, S3_PUBLIC_ENDPOINT, S3_SERVER_SIDE_ENCRYPTION,
+    },
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,7 +57,7 @@ impl Storage {
     /// # Errors
     /// If a variable is malformed or a region is neither given nor implied by an endpoint.
     pub async fn from_env() -> Result<Self> {
-        let bucket = S3_BUCKET.or("darkroom".to_owned())?;
+        let bucket = S3_BUCKET.value::<String>()?;
         let prefix = S3_KEY_PREFIX.or(String::new())?;
         if !prefix.is_empty() && !prefix.ends_with('/') {
             let problem = format!("{prefix:?} has no slash at its end, and keys would run into it");
@@ -74,7 +68,7 @@ impl Storage {
             Some(endpoint) => Some(endpoint.clone()),
             None => AWS_ENDPOINT_URL_S3.optional()?,
         };
-        let checksums = S3_CHECKSUMS.or(Checksums::WhenSupported)?;
+        let checksums = S3_CHECKSUMS.value::<Checksums>()?;
         let conditional_writes = S3_CONDITIONAL_WRITES.optional::<bool>()?;
         let encryption = Encryption::from_env()?;
 

@@ -17,6 +17,7 @@ pub mod multipart;
 pub mod object;
 pub mod presign;
 pub mod streaming_body;
+pub mod variables;
 pub mod verify;
 
 mod probe;

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 pub const PROMPTS: &str = "darkroom_prompts";
 
 /// What passes if nothing is said.
-const DEFAULT: &str = "info,temporalio_sdk_core=warn";
+pub const DEFAULT: &str = "info,temporalio_sdk_core=warn";
 
 /// Logs of all that `RUST_LOG` lets pass. The spans that a line is within, with job and request, are part of it.
 pub(crate) fn layer() -> Result<Box<dyn Layer<Registry> + Send + Sync>> {

@@ -17,6 +17,8 @@ use darkroom::dev::{
 use darkroom_workflows::search_attributes;
 use serde_json::{Value, json};
 
+use crate::harness::BINARY;
+
 /// The parser: <https://github.com/compose-spec/compose-go>.
 const PARSER: &str = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2";
 
@@ -367,24 +369,43 @@ fn variables_of(directory: &str) -> BTreeSet<String> {
     named
 }
 
+/// The variables as the program itself prints them.
+fn printed(format: &str) -> String {
+    let print = Command::new(BINARY)
+        .args(["variables", "--format", format])
+        .output();
+    let print = print.unwrap();
+    assert!(print.status.success());
+    String::from_utf8(print.stdout).unwrap()
+}
+
+/// What is to be read and to be copied is what the program says of itself; `INSTA_UPDATE=always` makes it so.
 #[test]
-fn every_variable_is_documented() {
-    let (example, readme) = (read(".env.example"), read("README.md"));
-    let named: BTreeSet<_> = ["config/src", "worker/src", "api/src"]
+fn variables_are_documented_as_the_program_knows_them() {
+    const TABLE: &str = "| variable | of | default | meaning |\n";
+    let (table, example) = (printed("markdown"), printed("env"));
+    let named: BTreeSet<_> = ["config/src", "storage/src", "worker/src", "api/src"]
         .into_iter()
         .flat_map(variables_of)
         .collect();
-    assert!(named.len() > 30, "{named:?}");
+    assert!(named.len() > 40, "{named:?}");
     for name in &named {
         assert!(
-            example.contains(&format!("{name}=")),
-            "{name} is not in .env.example"
-        );
-        assert!(
-            readme.contains(&format!("`{name}`")),
-            "{name} is not in the README"
+            table.contains(&format!("| `{name}` |")),
+            "{name} is not printed"
         );
     }
+    let readme = read("README.md");
+    let begin = readme.find(TABLE).unwrap();
+    let end = begin + readme[begin..].find("\n\n").unwrap() + 1;
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        let updated = [&readme[..begin], &table, &readme[end..]].concat();
+        fs::write(root().join("README.md"), updated).unwrap();
+        fs::write(root().join(".env.example"), &example).unwrap();
+        return;
+    }
+    assert_eq!(&readme[begin..end], table, "the table of the README");
+    assert_eq!(read(".env.example"), example, ".env.example");
 }
 
 /// What is set in `.env` reaches the process that reads it, and nothing else does.

@@ -11,59 +11,33 @@ use std::{
 use anyhow::{Result, ensure};
 use bytesize::ByteSize;
 use darkroom_activities::{
-    generate::{GenerationPolicy, SubmissionPolicy},
+    generate::GenerationPolicy,
     guard::{AllowedHosts, Ports},
     persist::Memory,
 };
-use darkroom_config::{Variable, temporal::TemporalConfig};
+use darkroom_config::{
+    shared::{DARKROOM_PUBLIC_URL, DARKROOM_WEBHOOK_SECRET, METRICS_LISTEN},
+    temporal::TemporalConfig,
+    variable::Without,
+};
 use darkroom_storage::Storage;
 use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 
-const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist");
-const GENERATE_CONCURRENCY: Variable = Variable::new("GENERATE_CONCURRENCY", "1000");
-const PERSIST_CONCURRENCY: Variable = Variable::new("PERSIST_CONCURRENCY", "32");
-const PERSIST_MEMORY: Variable = Variable::new("PERSIST_MEMORY", "128MiB");
-const PERSIST_STREAM_MAX: Variable = Variable::new("PERSIST_STREAM_MAX", "256MiB");
-const MAX_OUTPUT_BYTES: Variable = Variable::new("MAX_OUTPUT_BYTES", "2GiB");
-const SOURCE_PORTS: Variable = Variable::new("SOURCE_PORTS", "80,443");
-const SOURCE_ALLOW: Variable = Variable::new("SOURCE_ALLOW", "files.internal:8443");
-const WEBHOOK_PORTS: Variable = Variable::new("WEBHOOK_PORTS", "80,443");
-const WEBHOOK_ALLOW: Variable = Variable::new("WEBHOOK_ALLOW", "hooks.internal:8443");
-const DARKROOM_WEBHOOK_SECRET: Variable = Variable::new("DARKROOM_WEBHOOK_SECRET", "whsec_…");
-const SUBMISSION_UNKNOWN: Variable = Variable::new("SUBMISSION_UNKNOWN", "fail");
-const DARKROOM_DOUBT_BEFORE: Variable = Variable::new(
-    "DARKROOM_DOUBT_BEFORE",
-    "2026-11-26T06:00:00Z,2026-11-26T06:20:00Z",
-);
-const SUBMISSION_SEARCH_SECONDS: Variable = Variable::new("SUBMISSION_SEARCH_SECONDS", "900");
-const LONGEST_GENERATION_SECONDS: Variable = Variable::new("LONGEST_GENERATION_SECONDS", "3600");
-const REPLICATE_API_TOKEN: Variable = Variable::new("REPLICATE_API_TOKEN", "r8_…");
-const REPLICATE_BASE_URL: Variable =
-    Variable::new("REPLICATE_BASE_URL", "https://api.replicate.com/v1");
-const REPLICATE_CREATES_PER_MINUTE: Variable = Variable::new("REPLICATE_CREATES_PER_MINUTE", "600");
-const REPLICATE_READS_PER_MINUTE: Variable = Variable::new("REPLICATE_READS_PER_MINUTE", "3000");
-const DARKROOM_PUBLIC_URL: Variable =
-    Variable::new("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
-const METRICS_LISTEN: Variable = Variable::new("METRICS_LISTEN", "0.0.0.0:9464");
-const WORKER_DEPLOYMENT: Variable = Variable::new("WORKER_DEPLOYMENT", "darkroom");
-const WORKER_BUILD_ID: Variable = Variable::new("WORKER_BUILD_ID", "0.1.0+3f2a9c1");
-const WORKER_HEARTBEAT_SECONDS: Variable = Variable::new("WORKER_HEARTBEAT_SECONDS", "10");
-const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTER", "20000");
-
-/// Replicate's own API.
-const REPLICATE: &str = "https://api.replicate.com/v1";
+use crate::variables::{
+    DARKROOM_DOUBT_BEFORE, GENERATE_CONCURRENCY, LONGEST_GENERATION_SECONDS, MAX_OUTPUT_BYTES,
+    PERSIST_CONCURRENCY, PERSIST_MEMORY, PERSIST_STREAM_MAX, REPLICATE_API_TOKEN,
+    REPLICATE_BASE_URL, REPLICATE_CREATES_PER_MINUTE, REPLICATE_READS_PER_MINUTE, SOURCE_ALLOW,
+    SOURCE_PORTS, SUBMISSION_SEARCH_SECONDS, SUBMISSION_UNKNOWN, WEBHOOK_ALLOW, WEBHOOK_PORTS,
+    WORKER_BUILD_ID, WORKER_DEPLOYMENT, WORKER_HEARTBEAT_SECONDS, WORKER_QUEUES,
+    WORKER_RENEW_AFTER,
+};
 
 // None of them can be zero, which the compiler checks.
 /// What Replicate allows an account. <https://replicate.com/docs/topics/predictions/rate-limits>
 const REPLICATE_CREATES: NonZeroU32 = NonZeroU32::new(600).unwrap();
 const REPLICATE_READS: NonZeroU32 = NonZeroU32::new(3000).unwrap();
-const DEFAULT_GENERATE_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
-const DEFAULT_RENEW_AFTER: NonZeroU64 = NonZeroU64::new(20_000).unwrap();
-
-/// How long a request may be under way that a gateway has taken for its provider, and longer.
-const DEFAULT_SEARCH_SECONDS: u32 = 15 * 60;
 
 /// The worker's configuration.
 pub struct Config {
@@ -164,8 +138,6 @@ pub struct Queues {
 pub struct HeartbeatInterval(u64);
 
 impl HeartbeatInterval {
-    const DEFAULT: Self = Self(10);
-
     /// The time.
     #[must_use]
     pub fn duration(self) -> Duration {
@@ -192,15 +164,12 @@ impl Config {
     /// If a variable is missing or malformed; the message names it, its problem and an example.
     pub async fn from_env() -> Result<Self> {
         Ok(Self {
-            queues: WORKER_QUEUES.or(Queues {
-                generate: true,
-                persist: true,
-            })?,
-            generate_concurrency: GENERATE_CONCURRENCY.or(DEFAULT_GENERATE_CONCURRENCY)?,
+            queues: WORKER_QUEUES.value()?,
+            generate_concurrency: GENERATE_CONCURRENCY.value()?,
             persist: PersistConfig::from_env()?,
             webhooks: WebhookConfig {
                 secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,
-                ports: WEBHOOK_PORTS.or(Ports::default())?,
+                ports: WEBHOOK_PORTS.value()?,
                 allowed_hosts: WEBHOOK_ALLOW.or(AllowedHosts::default())?,
             },
             provider: ProviderConfig::from_env()?,
@@ -211,18 +180,15 @@ impl Config {
                 deployment: WORKER_DEPLOYMENT.optional()?,
                 id: WORKER_BUILD_ID.or(BuildId(env!("CARGO_PKG_VERSION").to_owned()))?,
             },
-            heartbeat_interval: WORKER_HEARTBEAT_SECONDS.or(HeartbeatInterval::DEFAULT)?,
-            renew_after: WORKER_RENEW_AFTER.or(DEFAULT_RENEW_AFTER)?,
+            heartbeat_interval: WORKER_HEARTBEAT_SECONDS.value()?,
+            renew_after: WORKER_RENEW_AFTER.value()?,
         })
     }
 }
 
 impl ProviderConfig {
     fn from_env() -> Result<Self> {
-        let base_url: Url = match REPLICATE_BASE_URL.optional()? {
-            Some(url) => url,
-            None => REPLICATE.parse()?,
-        };
+        let base_url: Url = REPLICATE_BASE_URL.value()?;
         let public_url: Option<Url> = DARKROOM_PUBLIC_URL.optional()?;
         let is_plain = public_url
             .as_ref()
@@ -241,7 +207,7 @@ impl ProviderConfig {
             REPLICATE_BASE_URL
                 .invalid("is our own api (DARKROOM_PUBLIC_URL), which would order of itself")
         );
-        let is_replicate = base_url.as_str() == REPLICATE;
+        let is_replicate = matches!(REPLICATE_BASE_URL.without, Without::Value(usual) if usual == base_url.as_str());
         Ok(Self {
             creates_per_minute: REPLICATE_CREATES_PER_MINUTE
                 .optional()?
@@ -253,9 +219,9 @@ impl ProviderConfig {
             token: REPLICATE_API_TOKEN.secret()?,
             public_url,
             policy: GenerationPolicy {
-                submission_unknown: SUBMISSION_UNKNOWN.or(SubmissionPolicy::Fail)?,
+                submission_unknown: SUBMISSION_UNKNOWN.value()?,
                 lost_time: DARKROOM_DOUBT_BEFORE.optional()?,
-                submission_search_seconds: SUBMISSION_SEARCH_SECONDS.or(DEFAULT_SEARCH_SECONDS)?,
+                submission_search_seconds: SUBMISSION_SEARCH_SECONDS.value()?,
                 longest_generation: longest_generation()?,
             },
         })
@@ -265,7 +231,7 @@ impl ProviderConfig {
 fn longest_generation() -> Result<Duration> {
     /// What `Cancel-After` takes at least, and what the workflow waits for at most.
     const ALLOWED: RangeInclusive<u64> = 5..=24 * 60 * 60;
-    let seconds = LONGEST_GENERATION_SECONDS.or(*ALLOWED.end())?;
+    let seconds = LONGEST_GENERATION_SECONDS.value()?;
     ensure!(
         ALLOWED.contains(&seconds),
         LONGEST_GENERATION_SECONDS.invalid("must be 5 to 86400")
@@ -279,12 +245,12 @@ impl PersistConfig {
         const LEAST_MEMORY: ByteSize = ByteSize::mib(32);
         /// What S3 takes in one request.
         const MOST_STREAMED: ByteSize = ByteSize::gib(5);
-        let memory = PERSIST_MEMORY.or(ByteSize::mib(128))?;
+        let memory: ByteSize = PERSIST_MEMORY.value()?;
         ensure!(
             memory >= LEAST_MEMORY,
             PERSIST_MEMORY.invalid(format!("must be {LEAST_MEMORY} at least"))
         );
-        let stream_max = PERSIST_STREAM_MAX.or(ByteSize::mib(256))?;
+        let stream_max = PERSIST_STREAM_MAX.value()?;
         ensure!(
             stream_max <= MOST_STREAMED,
             PERSIST_STREAM_MAX.invalid(format!("must be {MOST_STREAMED} at most"))
@@ -306,8 +272,8 @@ impl PersistConfig {
             memory,
             concurrency,
             stream_max,
-            max_output: MAX_OUTPUT_BYTES.or(ByteSize::gib(2))?,
-            ports: SOURCE_PORTS.or(Ports::default())?,
+            max_output: MAX_OUTPUT_BYTES.value()?,
+            ports: SOURCE_PORTS.value()?,
             allowed_hosts: SOURCE_ALLOW.or(AllowedHosts::default())?,
         })
     }

@@ -1,6 +1,6 @@
 //! The Temporal worker: what it serves and how it runs. What the activities do is not here.
 //!
-//! - [`config`]: what it is told by its environment
+//! - [`config`]: what it is told by its environment; [`variables`]: what each of these is
 //! - [`history`]: recording what workflows did, and replaying it
 //! - [`purge`]: deleting all jobs of a tenant
 //! - `connect`: waiting for Temporal
@@ -16,6 +16,7 @@
 pub mod config;
 pub mod history;
 pub mod purge;
+pub mod variables;
 
 mod connect;
 mod deployment;

@@ -1,7 +1,7 @@
 //! From where callers call: what they need no key for is limited by it. Behind proxies that are trusted, the address counts
 //! that they forward.
 
-use std::{fmt, net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
@@ -44,16 +44,9 @@ impl Peer {
     }
 }
 
-/// Proxies whose word is taken for who calls; this machine by default.
+/// Proxies whose word is taken for who calls.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TrustedProxies(Vec<IpNet>);
-
-impl Default for TrustedProxies {
-    fn default() -> Self {
-        let loopback = ["127.0.0.0/8", "::1/128"];
-        Self(loopback.iter().filter_map(|net| net.parse().ok()).collect())
-    }
-}
 
 /// The text names no networks.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,13 +67,6 @@ impl FromStr for TrustedProxies {
             })
             .collect::<Result<_, _>>()
             .map(Self)
-    }
-}
-
-impl fmt::Display for TrustedProxies {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        formatter.write_str(&names.join(","))
     }
 }
 
@@ -217,6 +203,7 @@ fn comes_with_key(request: &Request) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::variables::DARKROOM_TRUSTED_PROXIES;
 
     #[test]
     fn a_caller_is_who_a_trusted_proxy_says() {
@@ -259,9 +246,8 @@ mod tests {
         }
         let local = "127.0.0.1".parse().unwrap();
         assert_eq!(peers("none").connected(local), Some(Peer(local)));
-        let default = TrustedProxies::default();
+        let default = DARKROOM_TRUSTED_PROXIES.value::<TrustedProxies>().unwrap();
         assert!(default.contain(local));
-        assert_eq!(default.to_string().parse(), Ok(default));
         assert_eq!(
             "a".parse::<TrustedProxies>(),
             Err(InvalidNetwork("a".to_owned()))

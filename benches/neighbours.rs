@@ -1,0 +1,201 @@
+//! What a tenant pays for its neighbours, on the production stack with the limits of a server as it comes: creates of one tenant
+//! alone, and while thirty others create a job a second each, one lists twenty times a second, and jobs of a further one are
+//! followed, half of them by the feed and half by `Prefer: wait`.
+//!
+//! `cargo bench --bench neighbours`; `DARKROOM_FOLLOWED` says how many jobs are followed, 2,000 if it does not.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+#![expect(dead_code, reason = "others measure processes")]
+
+mod support;
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use darkroom::dev::{Options, production::Production};
+use futures::{StreamExt, future::join_all, stream};
+use jiff::Timestamp;
+use reqwest::{Client as Http, header::HeaderMap};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::interval};
+
+const NEIGHBOURS: usize = 30;
+const CREATES: usize = 300;
+const CREATES_PER_SECOND: u32 = 10;
+const LISTS_PER_SECOND: u32 = 20;
+
+/// What worker and api are told; the rest is as it comes.
+const VARIABLES: [(&str, &str); 2] = [
+    ("RUST_LOG", "warn"),
+    ("DARKROOM_REQUESTS_PER_SECOND", "2000"),
+];
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let followed = std::env::var("DARKROOM_FOLLOWED").map_or(2000, |jobs| jobs.parse().unwrap());
+    let readable = std::fs::Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new()
+        .permissions(readable)
+        .tempdir()
+        .unwrap();
+    let options = Options {
+        directory: directory.path().to_owned(),
+        ..support::options("bench-neighbours", &VARIABLES)
+    };
+    let stack = Production::start(options, 1, |_| {}).await.unwrap();
+    let operator = Tenant::with_key(&stack, &stack.api_key);
+    let measured = operator.tenant(&stack, "measured").await;
+    measured.creates(50).await;
+
+    let alone = measured.creates(CREATES).await;
+    println!("alone:             {alone}");
+    let mut others = JoinSet::new();
+    let fed = Arc::new(operator.tenant(&stack, "fed").await);
+    let waiting = Arc::new(operator.tenant(&stack, "waiting").await);
+    follow(&mut others, &fed, &waiting, followed / 2).await;
+    let followers = measured.creates(CREATES).await;
+    println!("beside followers:  {followers}");
+    for number in 0..NEIGHBOURS {
+        let neighbour = operator
+            .tenant(&stack, &format!("neighbour-{number}"))
+            .await;
+        others.spawn(async move {
+            let mut second = interval(Duration::from_secs(1));
+            loop {
+                second.tick().await;
+                neighbour.accepted(2000).await;
+            }
+        });
+    }
+    let lister = Arc::new(operator.tenant(&stack, "lister").await);
+    others.spawn(async move {
+        let mut turn = interval(Duration::from_secs(1) / LISTS_PER_SECOND);
+        loop {
+            turn.tick().await;
+            let list = lister.http.get(format!("{}/v1/jobs", lister.api)).send();
+            tokio::spawn(list);
+        }
+    });
+    let beside = measured.creates(CREATES).await;
+    println!("beside all:        {beside}");
+    println!("taken up by a worker: {}", measured.taken_up().await);
+    others.shutdown().await;
+}
+
+/// Follows the jobs of two tenants, which go on for longer than anything is measured.
+async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenant>, jobs: usize) {
+    const LONG: u64 = 3_600_000;
+    for tenant in [fed, waiting] {
+        let accepted = stream::iter(0..jobs).map(|_| tenant.accepted(LONG));
+        let ids: Vec<_> = accepted.buffer_unordered(16).collect().await;
+        if Arc::ptr_eq(tenant, fed) {
+            let tenant = Arc::clone(tenant);
+            others.spawn(async move {
+                let events = tenant.http.get(format!("{}/v1/events", tenant.api)).send();
+                let mut events = events.await.unwrap().bytes_stream();
+                while events.next().await.is_some() {}
+            });
+            continue;
+        }
+        for id in ids {
+            let tenant = Arc::clone(tenant);
+            others.spawn(async move {
+                let mut etag = String::new();
+                loop {
+                    let read = tenant.http.get(format!("{}/v1/jobs/{id}", tenant.api));
+                    let read = read.header("Prefer", "wait=60");
+                    let answer = read.header("If-None-Match", &etag).send().await.unwrap();
+                    answer.headers()["etag"]
+                        .to_str()
+                        .unwrap()
+                        .clone_into(&mut etag);
+                }
+            });
+        }
+    }
+}
+
+/// Somebody who calls.
+struct Tenant {
+    api: String,
+    http: Http,
+}
+
+impl Tenant {
+    fn with_key(stack: &Production, key: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let http = Http::builder().no_proxy().default_headers(headers);
+        Self {
+            api: stack.api_url(),
+            http: http.build().unwrap(),
+        }
+    }
+
+    /// Another one, by a key of its own.
+    async fn tenant(&self, stack: &Production, name: &str) -> Self {
+        let body = json!({"name": name, "tenant": name});
+        let create = self.http.post(format!("{}/v1/keys", self.api)).json(&body);
+        let created = create.send().await.unwrap().error_for_status().unwrap();
+        let created: Value = created.json().await.unwrap();
+        Self::with_key(stack, created["key"].as_str().unwrap())
+    }
+
+    async fn accepted(&self, latency_ms: u64) -> String {
+        let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": latency_ms}}});
+        let create = self.http.post(format!("{}/v1/jobs", self.api)).json(&body);
+        let created = create.send().await.unwrap().error_for_status().unwrap();
+        let job: Value = created.json().await.unwrap();
+        job["job_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates so many jobs, ten in a second, and tells how long each took.
+    async fn creates(&self, count: usize) -> String {
+        let mut turn = interval(Duration::from_secs(1) / CREATES_PER_SECOND);
+        let mut took = Vec::new();
+        for _ in 0..count {
+            turn.tick().await;
+            let began = Instant::now();
+            self.accepted(2000).await;
+            took.push(began.elapsed());
+        }
+        quantiles(took)
+    }
+
+    /// How long jobs waited for a worker that were accepted lately.
+    async fn taken_up(&self) -> String {
+        let list = self
+            .http
+            .get(format!("{}/v1/jobs?limit=100", self.api))
+            .send();
+        let list: Value = list.await.unwrap().json().await.unwrap();
+        let jobs = list["jobs"].as_array().unwrap().iter().map(async |job| {
+            let read = self.http.get(job["links"]["self"].as_str().unwrap()).send();
+            let job: Value = read.await.unwrap().json().await.unwrap();
+            let time = |name: &str| job[name].as_str()?.parse::<Timestamp>().ok();
+            let waited = time("started_at")?.duration_since(time("created_at")?);
+            Some(waited.unsigned_abs())
+        });
+        quantiles(join_all(jobs).await.into_iter().flatten().collect())
+    }
+}
+
+fn quantiles(mut took: Vec<Duration>) -> String {
+    took.sort();
+    let at = |percent: usize| took[took.len() * percent / 100];
+    format!("p50 {:.1?}, p99 {:.1?}, of {}", at(50), at(99), took.len())
+}

@@ -1,0 +1,51 @@
+//! Where the store is, and what the AWS SDKs' own variables leave open.
+
+use darkroom_config::Variable;
+
+pub(crate) const AWS_ENDPOINT_URL_S3: Variable =
+    Variable::new("AWS_ENDPOINT_URL_S3", "https://s3.example.com")
+        .otherwise("AWS itself")
+        .about("the store; `AWS_*` are as the AWS SDKs read them");
+pub(crate) const AWS_REGION: Variable = Variable::new("AWS_REGION", "eu-central-1")
+    .otherwise("needed at AWS")
+    .about("its region");
+pub(crate) const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom")
+    .defaults_to("darkroom")
+    .about("the bucket");
+pub(crate) const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/")
+    .about("what all keys begin with, such as `production/`");
+/// Where presigned URLs lead.
+pub const S3_PUBLIC_ENDPOINT: Variable =
+    Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com")
+        .otherwise("the endpoint")
+        .about("where presigned URLs lead: the endpoint that browsers see");
+pub(crate) const S3_PATH_STYLE: Variable = Variable::new("S3_PATH_STYLE", "true")
+    .otherwise("true with an endpoint")
+    .about("path-style addressing: `true` or `false`");
+pub(crate) const S3_CHECKSUMS: Variable = Variable::new("S3_CHECKSUMS", "when_required")
+    .defaults_to("when_supported")
+    .about("`when_required` for no checksums, whatever the store takes; signatures vouch for the bytes then, which is slower");
+pub(crate) const S3_CONDITIONAL_WRITES: Variable = Variable::new("S3_CONDITIONAL_WRITES", "false")
+    .otherwise("found out")
+    .about("whether the store keeps a key from being overwritten (`If-None-Match`); `false` has keys looked up first");
+pub(crate) const S3_SERVER_SIDE_ENCRYPTION: Variable =
+    Variable::new("S3_SERVER_SIDE_ENCRYPTION", "aws:kms")
+        .otherwise("the bucket's")
+        .about("`AES256`, `aws:kms` or `aws:kms:dsse`");
+pub(crate) const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias/darkroom")
+    .otherwise("the bucket's")
+    .about("the key for `aws:kms`");
+
+/// All of them.
+pub const VARIABLES: [Variable; 10] = [
+    AWS_ENDPOINT_URL_S3,
+    AWS_REGION,
+    S3_BUCKET,
+    S3_KEY_PREFIX,
+    S3_PUBLIC_ENDPOINT,
+    S3_PATH_STYLE,
+    S3_CHECKSUMS,
+    S3_CONDITIONAL_WRITES,
+    S3_SERVER_SIDE_ENCRYPTION,
+    S3_KMS_KEY_ID,
+];
