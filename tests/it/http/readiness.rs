@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use darkroom::dev::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use temporalio_client::{
+    NamespacedClient,
     grpc::{OperatorService, WorkflowService},
     tonic::IntoRequest,
 };
 use temporalio_common::protos::temporal::api::{
-    enums::v1::IndexedValueType, operatorservice::v1::AddSearchAttributesRequest,
-    workflowservice::v1::RegisterNamespaceRequest,
+    enums::v1::IndexedValueType,
+    operatorservice::v1::AddSearchAttributesRequest,
+    workflowservice::v1::{ListWorkersRequest, RegisterNamespaceRequest},
 };
 
 use crate::harness::{Api, job, options, shared, start, until};
@@ -19,6 +22,26 @@ async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
     let url = format!("{}/readyz{query}", api.url);
     let answer = api.http.get(url).send().await.ok()?;
     Some((answer.status(), answer.json().await.unwrap()))
+}
+
+/// How many workers Temporal has heard twice, and so knows how often to hear: of one that dies before, it takes longer to tell.
+async fn heard_twice(stack: &Stack) -> usize {
+    let mut client = stack.temporal.client().await.unwrap();
+    let request = ListWorkersRequest {
+        namespace: client.namespace(),
+        page_size: 100,
+        ..ListWorkersRequest::default()
+    };
+    let listed = WorkflowService::list_workers(&mut client, request.into_request()).await;
+    #[expect(
+        deprecated,
+        reason = "what replaces it does not say when a worker was heard"
+    )]
+    let workers = listed.unwrap().into_inner().workers_info.into_iter();
+    let heartbeats = workers.filter_map(|worker| worker.worker_heartbeat);
+    heartbeats
+        .filter(|heartbeat| heartbeat.elapsed_since_last_heartbeat.is_some())
+        .count()
 }
 
 #[tokio::test]
@@ -32,6 +55,10 @@ async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
         "{body:#}"
     );
 
+    until("workers whose heartbeats are known", async || {
+        (heard_twice(&stack).await >= 2).then_some(())
+    })
+    .await;
     stack.worker.kill();
     let body = until("a worker that is missed", async || {
         let (status, body) = ready(&api, "").await?;
