@@ -57,10 +57,7 @@ const KINDS: [Kind; 4] = [
 ];
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = support::runtime();
     runtime.block_on(async {
         for line in join_all(KINDS.iter().map(measure)).await {
             println!("{line}");

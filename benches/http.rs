@@ -42,11 +42,7 @@ const SECONDS: u64 = 10;
 const CONNECTIONS: u32 = 16;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run());
+    support::runtime().block_on(run());
 }
 
 async fn run() {

@@ -38,11 +38,7 @@ const VARIABLES: [(&str, &str); 2] = [
 ];
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run());
+    support::runtime().block_on(run());
 }
 
 async fn run() {

@@ -30,11 +30,7 @@ const CALLERS: u64 = 12;
 const NOISE: f64 = 3.0;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run())
+    support::runtime().block_on(run())
 }
 
 async fn run() -> ExitCode {

@@ -55,11 +55,7 @@ const ROUNDS: usize = 3;
 const IDLE: Duration = Duration::from_millis(500);
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run());
+    support::runtime().block_on(run());
 }
 
 async fn run() {

@@ -39,11 +39,7 @@ const LOOKS: Duration = Duration::from_secs(10);
 const READS: u32 = 3000;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(run());
+    support::runtime().block_on(run());
 }
 
 async fn run() {

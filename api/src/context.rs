@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use darkroom_storage::Storage;
 use darkroom_telemetry::metrics::Metrics;
-use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
+use darkroom_workflows::{job::JobId, request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -64,6 +64,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The URL of a job.
+    pub(crate) fn job_url(&self, job_id: &JobId) -> String {
+        self.url(&format!("/v1/jobs/{job_id}"))
+    }
+
     /// The URL of one of our paths, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))

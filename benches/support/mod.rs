@@ -8,6 +8,13 @@ use std::{
 };
 
 use darkroom::dev::{Options, ProviderChoice};
+use tokio::runtime::Runtime;
+
+/// The runtime that a benchmark runs on.
+pub(crate) fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().unwrap()
+}
 
 /// Options for a stack of real parts with fresh data and a provider that takes no time, which is told this as well.
 pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options {

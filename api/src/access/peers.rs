@@ -13,14 +13,14 @@ use super::{
 };
 use crate::problem::{Kind, Problem};
 
-/// How many bytes of bodies may be under way, and how many of them from one peer: two of the largest.
+/// Bytes of bodies that may be under way, and of those from one peer: two of the largest.
 const BODIES: usize = 64 * 1024 * 1024;
 const BODIES_OF_PEER: usize = 16 * 1024 * 1024;
 
 /// Of how many connections a peer may have one.
 const CONNECTIONS_OF_PEER: usize = 8;
 
-/// How many keys that nobody knows a peer may try in a second.
+/// Unknown keys that a peer may try in a second.
 const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Of how many peers it is remembered how much they asked for, before those are forgotten that ask no more.
@@ -77,7 +77,7 @@ impl TrustedProxies {
     }
 }
 
-/// What peers may ask for.
+/// Limits for each peer.
 pub(crate) struct Peers {
     trusted: TrustedProxies,
     requests: DefaultKeyedRateLimiter<Peer>,
@@ -122,8 +122,8 @@ impl Peers {
     }
 
     fn caller(&self, connected: IpAddr, headers: &HeaderMap) -> Option<Peer> {
-        if !self.trusted.contain(connected) {
-            return Some(Peer::of(connected));
+        if let Some(peer) = self.connected(connected) {
+            return Some(peer);
         }
         let headers = headers.get_all("x-forwarded-for").iter();
         let headers: Vec<_> = headers.filter_map(|header| header.to_str().ok()).collect();
@@ -193,7 +193,7 @@ pub(crate) async fn admit<E: Endpoint>(
     next.call(request).await.map(IntoResponse::into_response)
 }
 
-/// Whether there is a key, where one is looked at.
+/// Whether a request has a key and is of a route that looks at it.
 fn comes_with_key(request: &Request) -> bool {
     let path = request.uri().path();
     let takes_key = path.starts_with("/v1/") && !path.starts_with("/v1/webhooks/replicate/");

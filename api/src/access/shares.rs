@@ -1,4 +1,4 @@
-//! What there is so much of, and of which none may take all: connections, bytes of bodies under way.
+//! Amounts with a limit for all peers and for each of them: connections, bytes of bodies under way.
 
 use std::{
     collections::HashMap,

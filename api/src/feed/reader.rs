@@ -78,10 +78,10 @@ impl Reader {
     ) -> Result<(), Status> {
         let is_far = self.looks.is_multiple_of(FAR_EVERY);
         let since = position - if is_far { FAR_OVERLAP } else { OVERLAP };
-        let page = (2 * self.found).clamp(PAGE.0, PAGE.1);
+        let page = self.found.saturating_mul(2).clamp(PAGE.0, PAGE.1);
         let closed = visibility::closed_since(client, since, page).await?;
         if !is_far {
-            self.found = u16::try_from(closed.len()).unwrap_or(u16::MAX / 2);
+            self.found = u16::try_from(closed.len()).unwrap_or(u16::MAX);
         }
         for found in closed.into_iter().filter_map(Found::of) {
             ended(context, &found);

@@ -74,7 +74,7 @@ impl Found {
     }
 
     pub(super) fn summary(&self, context: &Context) -> JobSummary {
-        let this = context.url(&format!("/v1/jobs/{}", self.job_id));
+        let this = context.job_url(&self.job_id);
         JobSummary {
             job_id: self.job_id.clone(),
             status: self.status,

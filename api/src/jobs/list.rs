@@ -121,7 +121,7 @@ async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
 }
 
 fn summarize(context: &Context, job: &JobState) -> JobSummary {
-    let this = context.url(&format!("/v1/jobs/{}", job.job_id));
+    let this = context.job_url(&job.job_id);
     JobSummary {
         job_id: job.job_id.clone(),
         status: job.status,

@@ -85,7 +85,7 @@ impl Page {
         job: &JobState,
         progress: &[PersistProgress],
     ) -> Vec<resource::Media> {
-        let job_url = &context.url(&format!("/v1/jobs/{}", job.job_id));
+        let job_url = &context.job_url(&job.job_id);
         let media = job.media.iter().skip(self.begin).take(self.limit);
         let resources = media.map(|media| present(context, job_url, progress, media));
         join_all(resources).await

@@ -162,8 +162,7 @@ impl Lists {
         caller: &Caller,
         since: Timestamp,
     ) -> Result<Vec<Found>, Problem> {
-        let admitted = self.tenants.check_key(&caller.tenant().cloned());
-        admitted.map_err(|until| too_many(wait_time(&until)))?;
+        self.admit(caller)?;
         let client = context.temporal.client()?;
         self.turn().await?;
         let runs = visibility::open_or_closed_since(client, caller.tenant(), since).await;
@@ -177,8 +176,7 @@ impl Lists {
         caller: &Caller,
         query: ListQuery,
     ) -> Result<Arc<Listed>, Problem> {
-        let admitted = self.tenants.check_key(&caller.tenant().cloned());
-        admitted.map_err(|until| too_many(wait_time(&until)))?;
+        self.admit(caller)?;
         let ListQuery {
             filter,
             limit,
@@ -283,6 +281,12 @@ impl Lists {
         self.turn().await?;
         let latest = visibility::latest_runs(client, ids).await;
         latest.map_err(|status| temporal::problem(&status))
+    }
+
+    /// Counts a page that a caller has listed.
+    fn admit(&self, caller: &Caller) -> Result<(), Problem> {
+        let admitted = self.tenants.check_key(&caller.tenant().cloned());
+        admitted.map_err(|until| too_many(wait_time(&until)))
     }
 
     /// Waits until lists may ask one question more.

@@ -19,7 +19,7 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
         progress,
         recorded: _,
     } = snapshot;
-    let this = context.url(&format!("/v1/jobs/{}", state.job_id));
+    let this = context.job_url(&state.job_id);
     let (media_counts, page) = (count(&state), Page::FIRST);
     let media = page.read(context, &state, &progress).await;
     let media_next_cursor = page.next_cursor(&state);

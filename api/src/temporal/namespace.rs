@@ -10,7 +10,8 @@ use temporalio_client::{
     tonic::{Code, Status},
 };
 use temporalio_common::protos::temporal::api::{
-    operatorservice::v1::ListSearchAttributesRequest, workflowservice::v1::DescribeNamespaceRequest,
+    operatorservice::v1::ListSearchAttributesRequest,
+    workflowservice::v1::{DescribeNamespaceRequest, DescribeNamespaceResponse},
 };
 
 use super::limited;
@@ -37,15 +38,11 @@ pub(crate) enum Lacking {
 
 /// Looks for the namespace.
 pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
-    let namespace = client.namespace();
-    let request = DescribeNamespaceRequest {
-        namespace: namespace.clone(),
-        ..DescribeNamespaceRequest::default()
-    };
-    let request = limited(request, TIMEOUT);
-    match WorkflowService::describe_namespace(&mut client.clone(), request).await {
+    match describe(client).await {
         Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::NotFound => Err(Lacking::Namespace(namespace)),
+        Err(status) if status.code() == Code::NotFound => {
+            Err(Lacking::Namespace(client.namespace()))
+        }
         // Whoever may not look may well be let to start workflows.
         Err(status) if status.code() == Code::PermissionDenied => Ok(()),
         Err(_) => Err(Lacking::Temporal),
@@ -57,18 +54,23 @@ pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
 /// # Errors
 /// If Temporal does not say.
 pub(crate) async fn retention(client: &Client) -> Result<SignedDuration, Problem> {
+    let described = describe(client).await;
+    let described = described.map_err(|status| super::problem(&status))?;
+    let config = described.config.unwrap_or_default();
+    let retention = config.workflow_execution_retention_ttl;
+    retention
+        .map(|retention| SignedDuration::from_secs(retention.seconds))
+        .ok_or_else(super::away)
+}
+
+async fn describe(client: &Client) -> Result<DescribeNamespaceResponse, Status> {
     let request = DescribeNamespaceRequest {
         namespace: client.namespace(),
         ..DescribeNamespaceRequest::default()
     };
     let request = limited(request, TIMEOUT);
-    let described = WorkflowService::describe_namespace(&mut client.clone(), request).await;
-    let described = described.map_err(|status| super::problem(&status))?;
-    let config = described.into_inner().config.unwrap_or_default();
-    let retention = config.workflow_execution_retention_ttl;
-    retention
-        .map(|retention| SignedDuration::from_secs(retention.seconds))
-        .ok_or_else(super::away)
+    let described = WorkflowService::describe_namespace(&mut client.clone(), request).await?;
+    Ok(described.into_inner())
 }
 
 /// Looks for the search attributes of a namespace that is there.
