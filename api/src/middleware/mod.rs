@@ -42,6 +42,8 @@ where
         // An answer of any kind has the headers that cross-origin callers need; and what is refused them is a problem too.
         .around(problems::answer)
         .with_if(!origins.is_empty(), cors)
+        // Each layer's type has those within it as its own; optimized builds cannot lay out all of them at a time.
+        .boxed()
         .around(problems::answer)
         .around(move |next, request| headers::add(Arc::clone(&headers), next, request))
         .around(move |next, request| headers::allow(Arc::clone(&allowed), next, request))
