@@ -104,7 +104,7 @@ fn parents() -> BTreeMap<u32, u32> {
 }
 
 /// The fields after the name, which may have anything in it: the state is the first.
-fn stat(id: u32) -> Option<Vec<String>> {
+pub(crate) fn stat(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split_whitespace().map(str::to_owned).collect())

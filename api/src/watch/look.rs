@@ -7,6 +7,7 @@ use std::{
 };
 
 use darkroom_workflows::job::{JobId, MediaStatus, Stage};
+use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::Watch;
@@ -20,8 +21,11 @@ use crate::{
 /// How often to look at what the history says nothing of.
 const MOVING: Duration = Duration::from_secs(1);
 
-/// How often to look at a job whose history nobody listens to, or whose state is stale.
+/// How often to look at a job whose history nobody listens to, or whose state is stale; and how often at the least. Between them,
+/// after a part of the time for which it has been as it is: a generation of an hour is not about to change.
 const UNHEARD: Duration = Duration::from_secs(5);
+const AT_LEAST: Duration = Duration::from_secs(30);
+const PART: u32 = 6;
 
 /// How long to wait when a job cannot be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,7 +48,9 @@ pub(super) async fn look(
     };
     while !view.has_ended() {
         listening = Listening::to(context, &view, listening);
-        let pause = pause(&view, listening.is_some());
+        let unchanged = Timestamp::now().duration_since(view.state.updated_at);
+        let unchanged = Duration::try_from(unchanged).unwrap_or_default();
+        let pause = pause(&view, listening.is_some(), unchanged);
         let pause = pause.map(|pause| context.watches.pace(pause));
         let cause = tokio::select! {
             () = nudged.notified() => Cause::End,
@@ -146,12 +152,16 @@ async fn elapsed(pause: Option<Duration>) {
 }
 
 /// After how long to look again although nothing was heard.
-fn pause(view: &View, is_heard: bool) -> Option<Duration> {
+fn pause(view: &View, is_heard: bool, unchanged: Duration) -> Option<Duration> {
     match is_heard {
         true if view.is_stale() => Some(UNHEARD),
         true => is_moving(view).then_some(MOVING),
-        false => Some(UNHEARD),
+        false => Some(unheard(unchanged)),
     }
+}
+
+fn unheard(unchanged: Duration) -> Duration {
+    (unchanged / PART).clamp(UNHEARD, AT_LEAST)
 }
 
 /// Whether something is going on of which the history says nothing yet: outputs on their way, a job that waits for its turn or is
@@ -161,5 +171,18 @@ fn is_moving(view: &View) -> bool {
         Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
         Some(Stage::Queued) => true,
         Some(Stage::Generating | Stage::Reconciling | Stage::Finalizing) | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_changed_for_long_is_looked_at_less_often() {
+        for (unchanged, expected) in [(0, 5), (30, 5), (60, 10), (600, 30)] {
+            let pause = unheard(Duration::from_secs(unchanged));
+            assert_eq!(pause, Duration::from_secs(expected), "{unchanged}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a tenant pays for its neighbours, on the production stack with the limits of a server as it comes: creates of one tenant
 //! alone, and while thirty others create a job a second each, one lists twenty times a second, and jobs of a further one are
-//! followed, half of them by the feed and half by `Prefer: wait`.
+//! followed, half of them by the feed and half by `Prefer: wait`. Of each it is told how long workers were waited for, and how busy
+//! the machine was: where it has nothing left to give, that is what is measured.
 //!
 //! `cargo bench --bench neighbours`; `DARKROOM_FOLLOWED` says how many jobs are followed, 2,000 if it does not.
 
@@ -11,6 +12,8 @@
 )]
 #![expect(dead_code, reason = "others measure processes")]
 
+mod machine;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
@@ -20,16 +23,24 @@ use std::{
 };
 
 use darkroom::dev::{Options, production::Production};
-use futures::{StreamExt, future::join_all, stream};
-use jiff::Timestamp;
+use futures::{StreamExt, stream};
 use reqwest::{Client as Http, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::interval};
+
+use self::machine::Machine;
 
 const NEIGHBOURS: usize = 30;
 const CREATES: usize = 300;
 const CREATES_PER_SECOND: u32 = 10;
 const LISTS_PER_SECOND: u32 = 20;
+
+/// How many reads of one job are measured, by so many callers at a time.
+const READS: usize = 5000;
+const READERS: usize = 16;
+
+/// For how long the provider works on what is not to end, in milliseconds.
+const LONG: u64 = 3_600_000;
 
 /// What worker and api are told; the rest is as it comes.
 const VARIABLES: [(&str, &str); 2] = [
@@ -52,19 +63,25 @@ async fn run() {
         directory: directory.path().to_owned(),
         ..support::options("bench-neighbours", &VARIABLES)
     };
+    let ports = options.directory.join("ports");
     let stack = Production::start(options, 1, |_| {}).await.unwrap();
+    let machine = Machine::of(&ports.join("worker-1-metrics"), stack.temporal.metrics);
     let operator = Tenant::with_key(&stack, &stack.api_key);
     let measured = operator.tenant(&stack, "measured").await;
     measured.creates(50).await;
 
-    let alone = measured.creates(CREATES).await;
-    println!("alone:             {alone}");
+    let alone = machine.during(measured.creates(CREATES)).await;
+    println!("alone:            {alone}");
+    let finished = measured.ended(&measured.accepted(0).await).await;
+    println!("reads, finished:  {}", measured.reads(&finished).await);
+    let running = measured.accepted(LONG).await;
+    println!("reads, running:   {}", measured.reads(&running).await);
     let mut others = JoinSet::new();
     let fed = Arc::new(operator.tenant(&stack, "fed").await);
     let waiting = Arc::new(operator.tenant(&stack, "waiting").await);
     follow(&mut others, &fed, &waiting, followed / 2).await;
-    let followers = measured.creates(CREATES).await;
-    println!("beside followers:  {followers}");
+    let followers = machine.during(measured.creates(CREATES)).await;
+    println!("beside followers: {followers}");
     for number in 0..NEIGHBOURS {
         let neighbour = operator
             .tenant(&stack, &format!("neighbour-{number}"))
@@ -86,18 +103,19 @@ async fn run() {
             tokio::spawn(list);
         }
     });
-    let beside = measured.creates(CREATES).await;
-    println!("beside all:        {beside}");
-    println!("taken up by a worker: {}", measured.taken_up().await);
+    let beside = machine.during(measured.creates(CREATES)).await;
+    println!("beside all:       {beside}");
     others.shutdown().await;
 }
 
-/// Follows the jobs of two tenants, which go on for longer than anything is measured.
+/// Follows the jobs of two tenants, which go on for longer than anything is measured. Returns when all of them are at the provider:
+/// until then it is their purchase that takes its part of the machine.
 async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenant>, jobs: usize) {
-    const LONG: u64 = 3_600_000;
+    let mut last = Vec::new();
     for tenant in [fed, waiting] {
         let accepted = stream::iter(0..jobs).map(|_| tenant.accepted(LONG));
         let ids: Vec<_> = accepted.buffer_unordered(16).collect().await;
+        last.extend(ids.last().map(|id| (tenant, id.clone())));
         if Arc::ptr_eq(tenant, fed) {
             let tenant = Arc::clone(tenant);
             others.spawn(async move {
@@ -121,6 +139,11 @@ async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenan
                         .clone_into(&mut etag);
                 }
             });
+        }
+    }
+    for (tenant, id) in last {
+        while tenant.read(&id).await["stage"] != "generating" {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
@@ -172,21 +195,31 @@ impl Tenant {
         quantiles(took)
     }
 
-    /// How long jobs waited for a worker that were accepted lately.
-    async fn taken_up(&self) -> String {
-        let list = self
-            .http
-            .get(format!("{}/v1/jobs?limit=100", self.api))
-            .send();
-        let list: Value = list.await.unwrap().json().await.unwrap();
-        let jobs = list["jobs"].as_array().unwrap().iter().map(async |job| {
-            let read = self.http.get(job["links"]["self"].as_str().unwrap()).send();
-            let job: Value = read.await.unwrap().json().await.unwrap();
-            let time = |name: &str| job[name].as_str()?.parse::<Timestamp>().ok();
-            let waited = time("started_at")?.duration_since(time("created_at")?);
-            Some(waited.unsigned_abs())
+    /// The id of a job that has ended.
+    async fn ended(&self, id: &str) -> String {
+        while self.read(id).await["status"] != "completed" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        id.to_owned()
+    }
+
+    /// Reads a job again and again, and tells how long each read took, and how many there were in a second.
+    async fn reads(&self, id: &str) -> String {
+        let began = Instant::now();
+        let reads = stream::iter(0..READS).map(async |_| {
+            let began = Instant::now();
+            self.read(id).await;
+            began.elapsed()
         });
-        quantiles(join_all(jobs).await.into_iter().flatten().collect())
+        let took: Vec<_> = reads.buffer_unordered(READERS).collect().await;
+        #[expect(clippy::cast_precision_loss, reason = "they are few")]
+        let rate = READS as f64 / began.elapsed().as_secs_f64();
+        format!("{}; {rate:.0} a second", quantiles(took))
+    }
+
+    async fn read(&self, id: &str) -> Value {
+        let read = self.http.get(format!("{}/v1/jobs/{id}", self.api)).send();
+        read.await.unwrap().json().await.unwrap()
     }
 }
 
