@@ -32,7 +32,7 @@ use darkroom::dev::{Options, ProviderChoice, s3, source::SourceServer, versitygw
 use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
     persist::{
-        Engine, Memory, Sources,
+        Engine, Memory, Previewer, Sources,
         engine::{BUFFER, Destination},
         room::Room,
         source::Limits,
@@ -282,6 +282,7 @@ async fn work(task: Task) {
     let engine = Engine {
         storage,
         memory,
+        previewer: Previewer::start().unwrap(),
         stream_max: STREAM_MAX,
     };
     let pipe = Pipe::new(&task);

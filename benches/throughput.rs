@@ -211,6 +211,7 @@ impl Empty {
             size: 0,
             sha256: String::new(),
             facts: MediaFacts::default(),
+            preview: None,
             attempts: 1,
             started_at: now,
             completed_at: now,

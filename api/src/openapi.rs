@@ -2,7 +2,7 @@
 
 use darkroom_types::{
     problem::{Kind, Problem},
-    request::{Expansion, IdempotencyKey, ListedStatus, PageSize},
+    request::{Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize},
 };
 use utoipa::{
     Modify, OpenApi,
@@ -40,6 +40,7 @@ use crate::{health, jobs, keys, webhooks};
         jobs::retry::retry_job,
         jobs::list_media::list_media,
         jobs::get_media::get_media,
+        jobs::get_media_url::get_media_url,
         webhooks::list::list_webhooks,
         webhooks::redeliver::redeliver_webhook,
         webhooks::secret::get_webhook_secret,
@@ -52,7 +53,7 @@ use crate::{health, jobs, keys, webhooks};
         health::get_metrics,
     ),
     // Those that only parameters and problems are of.
-    components(schemas(Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
+    components(schemas(Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
     modifiers(&ApiKey, &Headers, &Complete, &OptionalBody),
 )]
 struct Described;

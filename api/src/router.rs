@@ -34,6 +34,10 @@ pub(crate) fn router(document: &OpenApi) -> Router {
             get(jobs::get_media::get_media),
         )
         .at(
+            "/v1/jobs/{job_id}/media/{index}/url",
+            get(jobs::get_media_url::get_media_url),
+        )
+        .at(
             "/v1/jobs/{job_id}/webhooks",
             get(webhooks::list::list_webhooks).post(webhooks::redeliver::redeliver_webhook),
         )

@@ -52,13 +52,15 @@ impl Presigner {
 }
 
 impl Storage {
-    /// A URL of an object that is good from `from` for `validity`, or for as long as the credentials are that sign it.
+    /// A URL of an object that is good from `from` for `validity`, or for as long as the credentials are that sign it. With a
+    /// `disposition`, the store answers with that `Content-Disposition` instead of the object's own.
     ///
     /// # Errors
     /// If the validity is over a week or there are no credentials to sign with.
     pub async fn presign(
         &self,
         key: &str,
+        disposition: Option<&str>,
         from: SystemTime,
         validity: Duration,
     ) -> Result<PresignedUrl> {
@@ -72,7 +74,10 @@ impl Storage {
                 .expires_in(validity)
                 .build()?;
             let request = self.presigner.client.get_object().bucket(&self.bucket);
-            let request = request.key(self.full_key(key)).presigned(config).await?;
+            let request = request
+                .key(self.full_key(key))
+                .set_response_content_disposition(disposition.map(str::to_owned));
+            let request = request.presigned(config).await?;
             anyhow::Ok(PresignedUrl {
                 url: request.uri().parse()?,
                 expires_at: from + validity,

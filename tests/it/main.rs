@@ -31,6 +31,7 @@ mod metrics;
 mod operations;
 mod outages;
 mod outputs;
+mod previews;
 mod production;
 mod proxy;
 mod queries;

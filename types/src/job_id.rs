@@ -41,6 +41,12 @@ impl JobId {
     pub fn media_key(&self, index: u32, extension: &str) -> String {
         format!("{}{index}.{extension}", self.prefix())
     }
+
+    /// Where the preview of an output lies, beside the outputs.
+    #[must_use]
+    pub fn preview_key(&self, index: u32, extension: &str) -> String {
+        format!("{}previews/{index}.{extension}", self.prefix())
+    }
 }
 
 text!(

@@ -5,6 +5,7 @@ mod api_key;
 mod free_form;
 mod idempotency_key;
 mod list;
+mod media_url;
 mod model;
 mod prompt;
 mod retry;
@@ -20,6 +21,7 @@ pub use self::{
     free_form::{Metadata, ModelInput},
     idempotency_key::{IdempotencyKey, InvalidIdempotencyKey},
     list::{Expansion, ListJobs, ListMedia, ListedStatus, PageSize},
+    media_url::{Disposition, GetMediaUrl},
     model::Model,
     prompt::Prompt,
     retry::RetryRequest,

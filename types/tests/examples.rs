@@ -5,7 +5,7 @@ use darkroom_types::{
     request::{CreateApiKey, JobRequest, RetryRequest},
     resource::{
         ApiKey, ApiKeys, CreatedApiKey, Deletion, FeedEvent, Health, Job, JobEvent, JobPage,
-        MediaPage, Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
+        MediaPage, MediaUrl, Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -32,6 +32,7 @@ fn examples_are_of_their_types() -> serde_json::Result<()> {
     read::<JobPage>(include_str!("../examples/job_page.json"))?;
     read::<JobRequest>(include_str!("../examples/job_request.json"))?;
     read::<MediaPage>(include_str!("../examples/media_page.json"))?;
+    read::<MediaUrl>(include_str!("../examples/media_url.json"))?;
     read::<Problem>(include_str!("../examples/problem.json"))?;
     read::<Readiness>(include_str!("../examples/readiness.json"))?;
     read::<RetryRequest>(include_str!("../examples/retry_request.json"))?;

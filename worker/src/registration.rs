@@ -8,7 +8,7 @@ use darkroom_activities::{
     deliver_webhook::{Courier, SecretMisfit},
     generate::{Access, Listeners},
     guard::{Guard, Resolver},
-    persist::{Engine, Memory, Sources, source::Limits},
+    persist::{Engine, Memory, Previewer, Sources, source::Limits},
     registered::{
         CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist,
         Sweep,
@@ -280,6 +280,7 @@ fn activities(
         engine: Engine {
             storage: config.storage.clone(),
             memory: Memory::new(persist.memory, persist.concurrency),
+            previewer: Previewer::start().context("cannot start the thread that makes previews")?,
             stream_max: persist.stream_max.as_u64(),
         },
         store,

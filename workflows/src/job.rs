@@ -26,7 +26,7 @@ pub use darkroom_types::{
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
     index::{INDEX, IndexEntry, InvalidIndexKey},
-    media::{Media, MediaFacts, MediaOutcome, StoredMedia},
+    media::{Media, MediaFacts, MediaOutcome, Preview, PreviewFormat, StoredMedia},
     prediction::{PredictionRef, ProviderState},
     retry::{Retries, Retry},
     tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
@@ -261,10 +261,17 @@ impl JobState {
     /// The keys of all that the job has in the store: its outputs, and its manifest.
     #[must_use]
     pub fn stored_keys(&self) -> BTreeSet<String> {
-        let stored = self.media.iter().filter_map(|media| match &media.outcome {
-            MediaOutcome::Completed(stored) => Some(stored.s3_key.clone()),
-            _ => None,
+        let stored = self.media.iter().flat_map(|media| match &media.outcome {
+            MediaOutcome::Completed(stored) => {
+                let preview = stored.preview.as_ref().map(|preview| {
+                    let extension = preview.format.extension();
+                    self.job_id.preview_key(media.index, extension)
+                });
+                vec![Some(stored.s3_key.clone()), preview]
+            }
+            _ => Vec::new(),
         });
+        let stored = stored.flatten();
         stored.chain([self.job_id.manifest_key()]).collect()
     }
 

@@ -4,8 +4,8 @@ use darkroom_storage::{Existing, Feature, NewObject, Storage};
 use darkroom_workflows::job::JobId;
 
 use super::{
-    checkpoint::Journal, disposition, media_type::MediaType, memory::Memory, room::Room,
-    source::Source, transfer::transfer,
+    checkpoint::Journal, disposition, media_type::MediaType, memory::Memory, preview::Previewer,
+    room::Room, source::Source, transfer::transfer,
 };
 use crate::failure::Failure;
 
@@ -22,6 +22,8 @@ pub struct Engine {
     pub storage: Storage,
     /// What all of them share.
     pub memory: Memory,
+    /// What makes previews.
+    pub previewer: Previewer,
     /// The longest object that is sent in one request, in bytes.
     pub stream_max: u64,
 }

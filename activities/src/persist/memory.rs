@@ -80,6 +80,15 @@ impl Memory {
             _share: Some(self.buffers.acquire(tenant, units).await),
         }
     }
+
+    /// A buffer of this many bytes, if it is free now.
+    pub(super) fn try_buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Option<Reserved> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
+        let share = self.buffers.try_acquire(tenant, units)?;
+        Some(Reserved {
+            _share: Some(share),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +102,10 @@ mod tests {
         let memory = Memory::new(16 * PLACE, NonZeroUsize::MIN);
         let first = memory.buffer(None, 100 * PLACE).await;
         assert!(memory.buffer(None, 2 * PLACE).now_or_never().is_none());
+        assert!(memory.try_buffer(None, 2 * PLACE).is_none());
         assert!(memory.buffer(None, PLACE).now_or_never().is_some());
         drop(first);
+        assert!(memory.try_buffer(None, 2 * PLACE).is_some());
         assert!(memory.buffer(None, 2 * PLACE).now_or_never().is_some());
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`source`]: where bytes come from
 //! - [`media_type`]: what they are; `disposition`: how a browser presents them;
-//!   `inspector`, `isobmff`: what can be seen of them
+//!   `inspector`, `isobmff`: what can be seen of them; `preview`: a small picture of a large one
 //! - [`engine`]: what moves them, and where to; `transfer`: in which way; `upload`: sending them
 //! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
 //! - [`room`]: what one of them takes of it, while it moves and while it crawls
@@ -21,6 +21,7 @@ pub mod source;
 mod disposition;
 mod inspector;
 mod isobmff;
+mod preview;
 mod resume;
 mod shares;
 mod transfer;
@@ -33,7 +34,7 @@ use darkroom_storage::{Existing, ObjectHead, UploadedObject};
 use darkroom_workflows::{
     contract::{collect::OutputSource, persist::PersistInput},
     failure::FailureType,
-    job::{StoredMedia, timestamp},
+    job::{Preview, StoredMedia, timestamp},
     request::OutputFormat,
 };
 use temporalio_sdk::activities::ActivityContext;
@@ -48,7 +49,7 @@ use self::{
     source::{Hints, OpenError, Source},
     transfer::{Stored, transfer},
 };
-pub use self::{engine::Engine, memory::Memory, source::Sources};
+pub use self::{engine::Engine, memory::Memory, preview::Previewer, source::Sources};
 use crate::{
     failure::Failure,
     generate::watching,
@@ -107,7 +108,7 @@ pub async fn persist(
         result
     };
     let result = heartbeat.end(result).await;
-    result.map(|Stored { object, facts }| {
+    result.map(|(Stored { object, facts, .. }, preview)| {
         metrics::stored(object.size);
         StoredMedia {
             s3_key: object.s3_key,
@@ -115,6 +116,7 @@ pub async fn persist(
             size: object.size,
             sha256: object.sha256,
             facts,
+            preview,
             attempts,
             started_at,
             completed_at: timestamp(SystemTime::now()),
@@ -132,8 +134,32 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// The steps of an attempt, in their order.
-    async fn run(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
+    /// Stores the output, and then what it looks like.
+    async fn run(
+        &self,
+        attempt: u32,
+        earlier: PersistCheckpoint,
+    ) -> Result<(Stored, Option<Preview>), Failure> {
+        let stored = Box::pin(self.store(attempt, earlier)).await?;
+        let Engine {
+            storage,
+            memory,
+            previewer,
+            ..
+        } = self.engine;
+        let PersistInput {
+            tenant,
+            job_id,
+            index,
+            ..
+        } = self.input;
+        let preview = previewer.preview(storage, memory, tenant.as_ref(), job_id, *index, &stored);
+        let preview = preview.await;
+        Ok((stored, preview))
+    }
+
+    /// The steps of storing it, in their order.
+    async fn store(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
         self.journal.continue_from(&earlier);
         if attempt > 1
             && let Some(stored) = self.find_stored(&earlier).await?
@@ -145,7 +171,11 @@ impl Attempt<'_> {
         let upload = match self.resume(earlier).await? {
             Resume::Complete(upload, object) => {
                 self.complete(&upload, &object).await?;
-                return Ok(Stored { object, facts });
+                return Ok(Stored {
+                    object,
+                    facts,
+                    kept: None,
+                });
             }
             Resume::Continue(upload) => Some(upload),
             Resume::Begin | Resume::Abandon(_) => None,
@@ -209,6 +239,7 @@ impl Attempt<'_> {
             return Ok(is_there.then(|| Stored {
                 object: sent.clone(),
                 facts: earlier.facts,
+                kept: None,
             }));
         }
         let Some((s3_key, head)) = self.present().await? else {
@@ -255,6 +286,7 @@ impl Attempt<'_> {
         Ok(Stored {
             object,
             facts: inspector.facts(),
+            kept: None,
         })
     }
 

@@ -17,7 +17,7 @@ use super::{
     media_type::{self, MediaType},
     room::Room,
     source::Source,
-    upload::Transfer,
+    upload::{Buffer, Transfer},
 };
 use crate::failure::Failure;
 
@@ -48,6 +48,7 @@ pub(super) async fn transfer(
             digest,
             inspector: left.inspector,
             room,
+            kept: None,
         };
         let object = transfer.in_parts(&upload, left.parts, None).await?;
         return Ok(transfer.stored(object));
@@ -69,6 +70,7 @@ pub(super) async fn transfer(
         digest: Digest::new(),
         inspector: Inspector::begin(&head, media_type),
         room,
+        kept: None,
     };
     let stored = match transfer.source.length() {
         Some(length) if length <= BUFFER as u64 => transfer.buffered(length).await?,
@@ -85,13 +87,16 @@ pub(super) async fn transfer(
 pub(super) struct Stored {
     pub(super) object: UploadedObject,
     pub(super) facts: MediaFacts,
+    /// The whole of it, if it is a picture and is in memory anyhow.
+    pub(super) kept: Option<Buffer>,
 }
 
 impl Transfer<'_> {
-    fn stored(&self, object: UploadedObject) -> Stored {
+    fn stored(self, object: UploadedObject) -> Stored {
         Stored {
             object,
             facts: self.inspector.facts(),
+            kept: self.kept,
         }
     }
 }

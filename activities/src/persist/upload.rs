@@ -38,19 +38,28 @@ pub(super) struct Transfer<'a> {
     pub(super) digest: Digest,
     pub(super) inspector: Inspector,
     pub(super) room: &'a mut Room,
+    /// The whole of a picture that was sent from memory.
+    pub(super) kept: Option<Buffer>,
 }
 
 /// A part in memory, and its place in the budget.
+#[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Bytes,
     _reserved: Reserved,
+}
+
+impl Buffer {
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 impl Transfer<'_> {
     /// Sends a source that fits into memory in one request.
     pub(super) async fn buffered(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         let buffer = self.fill(usize::try_from(length).unwrap_or(BUFFER)).await?;
-        self.put(buffer.bytes).await
+        self.put(buffer).await
     }
 
     /// Sends a source of known length in one request while it arrives.
@@ -110,11 +119,13 @@ impl Transfer<'_> {
         error.into()
     }
 
-    async fn put(&self, bytes: Bytes) -> Result<UploadedObject, Failure> {
+    /// Sends the whole from memory, and keeps it if it is a picture.
+    async fn put(&mut self, all: Buffer) -> Result<UploadedObject, Failure> {
         let storage = &self.engine.storage;
-        Ok(storage
-            .put_verified(self.object, bytes, &self.digest)
-            .await?)
+        let sent = storage.put_verified(self.object, all.bytes.clone(), &self.digest);
+        let sent = sent.await?;
+        self.kept = Some(all).filter(|_| sent.content_type.starts_with("image/"));
+        Ok(sent)
     }
 
     /// Begins to send a source in parts, unless it turns out to fit into one request.
@@ -125,10 +136,13 @@ impl Transfer<'_> {
         } else {
             None
         };
-        if let Some(all) = first.as_ref().filter(|first| first.bytes.len() < BUFFER) {
-            self.check_end().await?;
-            return self.put(all.bytes.clone()).await;
-        }
+        let first = match first {
+            Some(all) if all.bytes.len() < BUFFER => {
+                self.check_end().await?;
+                return self.put(all).await;
+            }
+            first => first,
+        };
         let upload = self.engine.storage.begin_upload(self.object).await?;
         let checkpoint = UploadCheckpoint {
             s3_key: self.object.key.clone(),

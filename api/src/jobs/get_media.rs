@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use darkroom_types::job_id::JobId;
-use darkroom_workflows::job::MediaOutcome;
+use darkroom_workflows::job::{JobState, MediaOutcome, StoredMedia};
 use poem::{
     Response, handler,
     http::{StatusCode, header},
@@ -41,22 +41,21 @@ pub(crate) async fn get_media(
     Path((job_id, index)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let view = find(context, &caller, &job_id).await?;
+    let stored = stored(&view.state, &index)?;
+    let url = context.presigned.url(context, &stored.s3_key).await?;
+    let response = Response::builder()
+        .status(StatusCode::FOUND)
+        .header(header::LOCATION, url.as_str());
+    Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
+}
+
+/// The output at a position that a path names.
+pub(super) fn stored<'a>(job: &'a JobState, index: &str) -> Result<&'a StoredMedia, Problem> {
     let no_such = || Problem::not_found("output");
     let index: u32 = index.parse().map_err(|_| no_such())?;
-    let media = view
-        .state
-        .media
-        .iter()
-        .find(|media| media.index == index)
-        .ok_or_else(no_such)?;
-    match &media.outcome {
-        MediaOutcome::Completed(stored) => {
-            let url = context.presigned.url(context, &stored.s3_key).await?;
-            let response = Response::builder()
-                .status(StatusCode::FOUND)
-                .header(header::LOCATION, url.as_str());
-            Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
-        }
+    let media = job.media.iter().find(|media| media.index == index);
+    match &media.ok_or_else(no_such)?.outcome {
+        MediaOutcome::Completed(stored) => Ok(stored),
         MediaOutcome::Pending => {
             Err(Problem::new(Kind::MediaNotStored, "the output is not stored yet").retry_after(1))
         }

@@ -85,9 +85,8 @@ impl Page {
         job: &JobState,
         progress: &[PersistProgress],
     ) -> Vec<resource::Media> {
-        let job_url = &context.job_url(&job.job_id);
         let media = job.media.iter().skip(self.begin).take(self.limit);
-        let resources = media.map(|media| present(context, job_url, progress, media));
+        let resources = media.map(|media| present(context, &job.job_id, progress, media));
         join_all(resources).await
     }
 
@@ -101,7 +100,7 @@ impl Page {
 /// An output as HTTP presents it.
 async fn present(
     context: &Context,
-    job_url: &str,
+    job_id: &JobId,
     progress: &[PersistProgress],
     media: &Media,
 ) -> resource::Media {
@@ -121,10 +120,15 @@ async fn present(
             resource.attempts = *attempts;
         }
         MediaOutcome::Completed(stored) => {
-            resource.media_url = Some(format!("{job_url}/media/{}", media.index));
+            resource.media_url = Some(format!("{}/media/{}", context.job_url(job_id), media.index));
             // A job that is there can be read, whatever becomes of the credentials: `media_url` says what is wrong.
             resource.presigned_media_url =
                 context.presigned.url(context, &stored.s3_key).await.ok();
+            if let Some(preview) = &stored.preview {
+                let key = job_id.preview_key(media.index, preview.format.extension());
+                resource.presigned_preview_url = context.presigned.url(context, &key).await.ok();
+                resource.thumbhash = Some(preview.thumbhash.clone());
+            }
             resource.s3_key = Some(stored.s3_key.clone());
             resource.content_type = Some(stored.content_type.clone());
             resource.size = Some(stored.size);

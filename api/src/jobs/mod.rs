@@ -18,6 +18,7 @@ pub(crate) mod follow;
 pub(crate) mod follow_all;
 pub(crate) mod get;
 pub(crate) mod get_media;
+pub(crate) mod get_media_url;
 pub(crate) mod list;
 pub(crate) mod list_media;
 pub(crate) mod retry;

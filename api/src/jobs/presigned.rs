@@ -22,10 +22,10 @@ const PERIOD: Duration = Duration::from_mins(15);
 const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 
 /// How many URLs are kept: each takes more time to make than all the rest of a job.
-const MAX_KEPT: u64 = 10_000;
+const MAX_KEPT: u64 = 20_000;
 
 /// URLs that lead to outputs, for whoever has them.
-pub(crate) struct Presigned(Cache<(String, u64), PresignedUrl>);
+pub(crate) struct Presigned(Cache<(String, Option<String>, u64), PresignedUrl>);
 
 impl Presigned {
     pub(crate) fn new() -> Self {
@@ -40,30 +40,44 @@ impl Presigned {
     /// A URL of the object under this key that is good for 45 minutes at least, or for as long as the credentials are that
     /// sign it.
     pub(super) async fn url(&self, context: &Context, s3_key: &str) -> Result<Url, Problem> {
+        self.signed(context, s3_key, None)
+            .await
+            .map(|signed| signed.url)
+    }
+
+    /// The same, of what is to be presented in another way than it was stored for.
+    pub(super) async fn signed(
+        &self,
+        context: &Context,
+        s3_key: &str,
+        disposition: Option<&str>,
+    ) -> Result<PresignedUrl, Problem> {
         let now = SystemTime::now();
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let period = since_epoch.as_secs() / PERIOD.as_secs();
         let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
-        let key = (s3_key.to_owned(), period);
+        let key = (s3_key.to_owned(), disposition.map(str::to_owned), period);
         let signed = self
             .0
-            .try_get_with(key, presign(context, s3_key, from))
+            .try_get_with(key, presign(context, s3_key, disposition, from))
             .await
             .map_err(|problem| Problem::clone(&problem))?;
         if signed.expires_at > now + LEAST_VALIDITY {
-            return Ok(signed.url);
+            return Ok(signed);
         }
         // The credentials have changed since.
-        presign(context, s3_key, now).await.map(|signed| signed.url)
+        presign(context, s3_key, disposition, now).await
     }
 }
 
 async fn presign(
     context: &Context,
     s3_key: &str,
+    disposition: Option<&str>,
     from: SystemTime,
 ) -> Result<PresignedUrl, Problem> {
-    let signed = context.storage.presign(s3_key, from, VALIDITY).await;
+    let storage = &context.storage;
+    let signed = storage.presign(s3_key, disposition, from, VALIDITY).await;
     signed.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
         Problem::new(

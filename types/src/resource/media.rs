@@ -22,6 +22,10 @@ pub struct Media {
     pub s3_key: Option<String>,
     /// Leads to the output for 45 minutes at least, for whoever has it; null as well while there is nothing to sign it with.
     pub presigned_media_url: Option<Url>,
+    /// Leads to a small picture of it, 512 pixels at its longer side, for as long; null if there is none.
+    pub presigned_preview_url: Option<Url>,
+    /// The picture out of focus: a [thumbhash](https://evanw.github.io/thumbhash/) in base64, to be shown until it has come.
+    pub thumbhash: Option<String>,
     /// Its type, told from its first bytes.
     pub content_type: Option<String>,
     /// Its length in bytes.
@@ -63,6 +67,8 @@ impl Media {
             media_url: None,
             s3_key: None,
             presigned_media_url: None,
+            presigned_preview_url: None,
+            thumbhash: None,
             content_type: None,
             size: None,
             bytes_done: None,
@@ -94,6 +100,16 @@ pub struct MediaCounts {
     pub failed: usize,
     /// Given up with the job.
     pub canceled: usize,
+}
+
+/// A URL of an output.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!(example!("media_url.json")))]
+pub struct MediaUrl {
+    /// Leads to the output, for whoever has it.
+    pub url: Url,
+    /// Until when.
+    pub expires_at: Timestamp,
 }
 
 /// Some outputs of a job, and where there are more.

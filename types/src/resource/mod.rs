@@ -14,6 +14,6 @@ pub use self::{
     health::{Checks, Health, Readiness, ReadinessStatus},
     job::{FeedEvent, FeedEventKind, Job, JobEvent, Links, Provider},
     list::{JobPage, JobSummary, SummaryLinks},
-    media::{Media, MediaCounts, MediaPage},
+    media::{Media, MediaCounts, MediaPage, MediaUrl},
     webhook::{DeliveryAttempt, DeliveryStatus, WebhookDeliveries, WebhookDelivery, WebhookSecret},
 };

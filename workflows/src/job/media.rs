@@ -67,12 +67,54 @@ pub struct StoredMedia {
     /// What was seen of it as its bytes passed.
     #[serde(flatten)]
     pub facts: MediaFacts,
+    /// A small picture of it, if one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
     /// How many attempts it took.
     pub attempts: u32,
     /// When the successful attempt began.
     pub started_at: Timestamp,
     /// When it was stored.
     pub completed_at: Timestamp,
+}
+
+/// A small picture of a large one: where it lies follows from the job, the output's position and its format.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Preview {
+    /// What it is.
+    pub format: PreviewFormat,
+    /// The picture out of focus, as [thumbhash](https://evanw.github.io/thumbhash/) in base64.
+    pub thumbhash: String,
+}
+
+/// The format of a preview.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PreviewFormat {
+    /// JPEG, unless something of it is transparent.
+    Jpg,
+    /// PNG.
+    Png,
+}
+
+impl PreviewFormat {
+    /// What the keys of such previews end with.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpg => "jpg",
+            Self::Png => "png",
+        }
+    }
+
+    /// Its MIME type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Jpg => "image/jpeg",
+            Self::Png => "image/png",
+        }
+    }
 }
 
 /// What was seen of an output; what is absent was not.

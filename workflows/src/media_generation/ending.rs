@@ -233,6 +233,7 @@ mod tests {
                 size: 1,
                 sha256: String::new(),
                 facts: MediaFacts::default(),
+                preview: None,
                 attempts: 1,
                 started_at: Timestamp::UNIX_EPOCH,
                 completed_at: Timestamp::UNIX_EPOCH,

@@ -1,0 +1,314 @@
+//! Previews: a small picture of a large one, and some thirty bytes that are it out of focus. They are made of what is stored,
+//! within the memory that outputs share, one at a time and behind everything else that the machine does. One that cannot be made
+//! is not there, and nothing fails for it.
+
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use darkroom_storage::{Existing, NewObject, Storage};
+use darkroom_workflows::{
+    job::{JobId, MediaFacts, Preview, PreviewFormat},
+    tenant::Tenant,
+};
+use image::{
+    DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, ImageResult, Limits,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::{memory::Memory, transfer::Stored};
+
+/// The longer side of a preview, in pixels.
+const SIDE: u32 = 512;
+
+/// What a hash is made of: it has no more than seven waves across.
+const HASHED_SIDE: u32 = 64;
+
+/// The largest picture that one is made of, in pixels.
+const MAX_PIXELS: u64 = 24_000_000;
+
+/// The longest file that one is made of.
+const MAX_FILE: u64 = 48 * 1024 * 1024;
+
+/// What a pixel takes while a picture is read.
+const PIXEL: u64 = 4;
+
+const JPEG_QUALITY: u8 = 82;
+
+/// The longest color profile that is kept: those of displays have a few hundred bytes.
+const MAX_PROFILE: usize = 64 * 1024;
+
+/// How long those are waited for that are made before.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long making one may take.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Makes previews.
+#[derive(Clone, Debug)]
+pub struct Previewer {
+    work: mpsc::Sender<Work>,
+    turn: Arc<Semaphore>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A preview that was made.
+#[derive(Debug)]
+struct Made {
+    preview: Preview,
+    bytes: Vec<u8>,
+}
+
+impl Previewer {
+    /// Starts the one thread that they are made on. It ends with the last of those who ask it for any.
+    ///
+    /// # Errors
+    /// If there cannot be another thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (work, queue) = mpsc::channel::<Work>();
+        thread::Builder::new()
+            .name("previews".to_owned())
+            .spawn(move || {
+                give_way();
+                for work in queue {
+                    // A decoder that panics has made no preview.
+                    let _ = catch_unwind(AssertUnwindSafe(work));
+                }
+            })?;
+        Ok(Self {
+            work,
+            turn: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    /// Makes a preview of what is stored and stores it as well, if that can be done now.
+    pub(super) async fn preview(
+        &self,
+        storage: &Storage,
+        memory: &Memory,
+        tenant: Option<&Tenant>,
+        job_id: &JobId,
+        index: u32,
+        stored: &Stored,
+    ) -> Option<Preview> {
+        let format = source_format(&stored.object.content_type)?;
+        let pixels = pixels(&stored.facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
+        if stored.object.size > MAX_FILE {
+            return None;
+        }
+        let turn = self.turn().await?;
+        let needed = pixels * PIXEL + stored.object.size;
+        let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
+        let bytes = if let Some(kept) = &stored.kept {
+            kept.bytes().clone()
+        } else {
+            let limit = usize::try_from(stored.object.size).ok()?;
+            storage.read(&stored.object.s3_key, limit).await.ok()?
+        };
+        let (tell, told) = oneshot::channel();
+        let work = move || {
+            let made = make(&bytes, format);
+            drop((bytes, reserved, turn));
+            // Whoever asked may be gone.
+            let _ = tell.send(made);
+        };
+        self.work.send(Box::new(work)).ok()?;
+        let made = timeout(LONGEST, told).await.ok()?.ok()?;
+        let made = made
+            .inspect_err(|error| tracing::debug!(%job_id, index, %error, "no preview can be made"))
+            .ok()?;
+        let Made { preview, bytes } = made;
+        let object = NewObject {
+            key: job_id.preview_key(index, preview.format.extension()),
+            content_type: preview.format.content_type().to_owned(),
+            content_disposition: None,
+            metadata: Vec::new(),
+            existing: Existing::Replace,
+        };
+        let put = storage.put(&object, bytes.into()).await;
+        put.inspect_err(|error| tracing::debug!(%job_id, index, %error, "a preview is not stored"))
+            .ok()?;
+        Some(preview)
+    }
+
+    /// The turn, if it comes soon.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned());
+        turn.await.ok()?.ok()
+    }
+}
+
+/// Lets every other thread go first.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        const LAST: i32 = 19;
+        // Where that is not allowed, previews take their part like others.
+        let _ = rustix::process::setpriority_process(None, LAST);
+    }
+}
+
+/// What is read; AVIF, HEIC and JPEG XL are not.
+fn source_format(content_type: &str) -> Option<ImageFormat> {
+    match content_type {
+        "image/jpeg" => Some(ImageFormat::Jpeg),
+        "image/png" => Some(ImageFormat::Png),
+        "image/webp" => Some(ImageFormat::WebP),
+        "image/gif" => Some(ImageFormat::Gif),
+        _ => None,
+    }
+}
+
+/// How many pixels a picture has, where that is known.
+fn pixels(facts: &MediaFacts) -> Option<u64> {
+    Some(u64::from(facts.width?) * u64::from(facts.height?))
+}
+
+fn make(bytes: &Bytes, format: ImageFormat) -> ImageResult<Made> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::no_limits();
+    // What the file says of its size is not what its beginning says.
+    limits.max_alloc = Some(MAX_PIXELS * PIXEL);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let profile = decoder.icc_profile()?;
+    let profile = profile.filter(|profile| profile.len() <= MAX_PROFILE);
+    let picture = DynamicImage::from_decoder(decoder)?;
+    let mut small = if picture.width().max(picture.height()) > SIDE {
+        picture.thumbnail(SIDE, SIDE)
+    } else {
+        picture
+    };
+    small.apply_orientation(orientation);
+    let rgba = small.to_rgba8();
+    let is_opaque = rgba.pixels().all(|pixel| pixel[3] == u8::MAX);
+    let hashed = DynamicImage::ImageRgba8(rgba)
+        .thumbnail(HASHED_SIDE, HASHED_SIDE)
+        .into_rgba8();
+    let (width, height) = (hashed.width() as usize, hashed.height() as usize);
+    let thumbhash = thumbhash::rgba_to_thumb_hash(width, height, hashed.as_raw());
+    let mut bytes = Vec::new();
+    let format = if is_opaque {
+        let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+        encode(
+            encoder,
+            &DynamicImage::ImageRgb8(small.into_rgb8()),
+            profile,
+        )?;
+        PreviewFormat::Jpg
+    } else {
+        let encoder = PngEncoder::new(&mut bytes);
+        encode(
+            encoder,
+            &DynamicImage::ImageRgba8(small.into_rgba8()),
+            profile,
+        )?;
+        PreviewFormat::Png
+    };
+    let thumbhash = BASE64_STANDARD.encode(thumbhash);
+    Ok(Made {
+        preview: Preview { format, thumbhash },
+        bytes,
+    })
+}
+
+/// Writes a picture with the colors that it was meant to have.
+fn encode(
+    mut encoder: impl ImageEncoder,
+    picture: &DynamicImage,
+    profile: Option<Vec<u8>>,
+) -> ImageResult<()> {
+    if let Some(profile) = profile {
+        // A format that takes none shows them as they come.
+        let _ = encoder.set_icc_profile(profile);
+    }
+    picture.write_with_encoder(encoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    fn encoded(picture: &DynamicImage, format: ImageFormat) -> Bytes {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner().into()
+    }
+
+    fn picture(width: u32, height: u32, alpha: u8) -> DynamicImage {
+        RgbaImage::from_fn(width, height, |x, y| {
+            Rgba([x.to_le_bytes()[0], y.to_le_bytes()[0], 90, alpha])
+        })
+        .into()
+    }
+
+    #[test]
+    fn a_preview_is_small_and_keeps_the_shape() {
+        for (width, height, expected) in [
+            (1600, 800, (512, 256)),
+            (300, 1200, (128, 512)),
+            (200, 100, (200, 100)),
+        ] {
+            let picture = DynamicImage::ImageRgb8(picture(width, height, 255).into_rgb8());
+            for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
+                let made = make(&encoded(&picture, format), format).unwrap();
+                assert_eq!(made.preview.format, PreviewFormat::Jpg);
+                let read = image::load_from_memory(&made.bytes).unwrap();
+                assert_eq!((read.width(), read.height()), expected, "{format:?}");
+                let hash = BASE64_STANDARD.decode(made.preview.thumbhash).unwrap();
+                assert!((5..=32).contains(&hash.len()), "{}", hash.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_transparent_stays_so() {
+        let bytes = encoded(&picture(800, 600, 100), ImageFormat::Png);
+        let made = make(&bytes, ImageFormat::Png).unwrap();
+        assert_eq!(made.preview.format, PreviewFormat::Png);
+        let read = image::load_from_memory(&made.bytes).unwrap().into_rgba8();
+        assert_eq!(read.get_pixel(10, 10)[3], 100);
+    }
+
+    #[test]
+    fn what_is_no_picture_has_none() {
+        let png = encoded(&picture(64, 64, 255), ImageFormat::Png);
+        for bytes in [&b"\x89PNG\r\n\x1a\n"[..], &png[..100], b""] {
+            assert!(make(&Bytes::copy_from_slice(bytes), ImageFormat::Png).is_err());
+        }
+        assert_eq!(source_format("image/avif"), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_in_vain_goes_without() {
+        let previewer = Previewer::start().unwrap();
+        let turn = previewer.turn().await.unwrap();
+        assert!(previewer.turn().await.is_none());
+        drop(turn);
+        assert!(previewer.turn().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_decoder_that_panics_takes_nobody_with_it() {
+        let previewer = Previewer::start().unwrap();
+        previewer.work.send(Box::new(|| panic!("a fault"))).unwrap();
+        let (tell, told) = oneshot::channel();
+        let work = move || tell.send(()).unwrap();
+        previewer.work.send(Box::new(work)).unwrap();
+        told.await.unwrap();
+    }
+}

@@ -1,0 +1,66 @@
+//! `GET /v1/jobs/{id}/media/{index}/url`: a URL of an output, for a page that cannot follow a redirection with its key.
+
+use std::sync::Arc;
+
+use darkroom_types::{
+    job_id::JobId,
+    request::{Disposition, GetMediaUrl},
+    resource::MediaUrl,
+};
+use jiff::Timestamp;
+use poem::{
+    Response, handler,
+    http::StatusCode,
+    web::{Data, Path},
+};
+
+use super::{find, get_media::stored};
+use crate::{
+    access::Caller,
+    context::Context,
+    json,
+    problem::{Problem, problems},
+    query::Query,
+};
+
+problems!(Problems: NotFound, MediaNotStored, StorageUnavailable);
+
+/// Make a URL of an output
+///
+/// A URL that whoever has it can use for 45 minutes at least: to show the output, or to save it as a file.
+#[utoipa::path(
+    get, path = "/v1/jobs/{job_id}/media/{index}/url", operation_id = "getMediaUrl", tag = "Jobs",
+    params(
+        ("job_id" = JobId, Path, description = "The job's id."),
+        ("index" = u32, Path, description = "The output's position among those of the job, from 0."),
+        GetMediaUrl,
+    ),
+    responses((status = 200, description = "The URL.", body = MediaUrl), Problems),
+    security(("api_key" = [])),
+)]
+#[handler]
+pub(crate) async fn get_media_url(
+    Data(context): Data<&Arc<Context>>,
+    caller: Caller,
+    Path((job_id, index)): Path<(String, String)>,
+    Query(parameters): Query<GetMediaUrl>,
+) -> Result<Response, Problem> {
+    let view = find(context, &caller, &job_id).await?;
+    let s3_key = &stored(&view.state, &index)?.s3_key;
+    let disposition = match parameters.disposition.unwrap_or_default() {
+        Disposition::Inline => None,
+        Disposition::Attachment => Some(attachment(&view.state.job_id, s3_key)),
+    };
+    let presigned = &context.presigned;
+    let signed = presigned.signed(context, s3_key, disposition.as_deref());
+    let signed = signed.await?;
+    let expires_at = Timestamp::try_from(signed.expires_at).map_err(|_| Problem::internal())?;
+    let url = signed.url;
+    json::answer(StatusCode::OK, &MediaUrl { url, expires_at })
+}
+
+/// Names a file after its job: the end of the key is the output's position and its extension, which need no quotation.
+fn attachment(job_id: &JobId, s3_key: &str) -> String {
+    let name = s3_key.rsplit('/').next().unwrap_or_default();
+    format!("attachment; filename=\"{job_id}-{name}\"")
+}
