@@ -22,8 +22,8 @@ use crate::{
     variables::{
         DARKROOM_ALLOW_ANONYMOUS, DARKROOM_API_KEYS, DARKROOM_API_PROCESSES, DARKROOM_CONNECTIONS,
         DARKROOM_CORS_ORIGINS, DARKROOM_EXPIRE_AFTER_SECONDS, DARKROOM_LISTEN, DARKROOM_OPEN_JOBS,
-        DARKROOM_REQUESTS_PER_SECOND, DARKROOM_TEMPORAL_UI, DARKROOM_TRUSTED_PROXIES,
-        REPLICATE_WEBHOOK_SECRET,
+        DARKROOM_PAGE, DARKROOM_REQUESTS_PER_SECOND, DARKROOM_TEMPORAL_UI,
+        DARKROOM_TRUSTED_PROXIES, REPLICATE_WEBHOOK_SECRET,
     },
 };
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub expire_after: Option<ExpireAfterSeconds>,
     /// Where Prometheus and an orchestrator ask, apart from callers.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether there is a page at `/`.
+    pub has_page: bool,
     /// Whose word is taken for who calls.
     pub trusted_proxies: TrustedProxies,
     connections: NonZeroUsize,
@@ -116,6 +118,7 @@ impl Config {
             open_jobs: DARKROOM_OPEN_JOBS.value()?,
             expire_after: DARKROOM_EXPIRE_AFTER_SECONDS.optional()?,
             metrics_listen: METRICS_LISTEN.optional()?,
+            has_page: DARKROOM_PAGE.value()?,
             trusted_proxies: DARKROOM_TRUSTED_PROXIES.value()?,
             connections: DARKROOM_CONNECTIONS.value()?,
             temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),

@@ -12,6 +12,7 @@ use crate::{
     access::{ApiKeys, Limits, Peers, StoredKeys},
     feed::Feeds,
     jobs::{Lists, Presigned, view::Views},
+    page::{Assets, StoreOrigin},
     readiness::LatestReadiness,
     temporal::Temporal,
     watch::Watches,
@@ -55,6 +56,10 @@ pub(crate) struct Context {
     pub(crate) lists: Lists,
     /// URLs that were signed lately.
     pub(crate) presigned: Presigned,
+    /// The page, unless it is turned off.
+    pub(crate) page: Option<Assets>,
+    /// From where browsers fetch outputs.
+    pub(crate) store_origin: StoreOrigin,
     /// How things stood lately.
     pub(crate) readiness: LatestReadiness,
     /// What was counted.

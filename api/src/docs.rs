@@ -22,6 +22,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 /// Leads to the page, wherever a proxy has put us.
 #[handler]
 pub(crate) fn begin() -> Response {
+    lead()
+}
+
+/// The same from another path of ours.
+pub(crate) fn lead() -> Response {
     Response::builder()
         .status(StatusCode::TEMPORARY_REDIRECT)
         .header(header::LOCATION, "docs/")

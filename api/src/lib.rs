@@ -2,6 +2,7 @@
 //! nothing of how activities do their work.
 //!
 //! - `router`: which path leads where; `jobs`, `webhooks`, `keys`, `health`, `docs`: one file a route
+//! - `page`: what a person sees of it
 //! - `middleware`: what every request and answer goes through, in one order
 //! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
 //! - `readiness`: whether it can answer, and what else there is
@@ -26,6 +27,7 @@ mod keys;
 mod metrics;
 mod middleware;
 mod openapi;
+mod page;
 mod prefer;
 mod problem;
 mod query;
@@ -51,6 +53,7 @@ use access::{Limits, Peers, StoredKeys};
 use context::Context;
 use feed::Feeds;
 use jobs::{Lists, Presigned, view::Views};
+use page::{Assets, StoreOrigin};
 use readiness::LatestReadiness;
 use router::{Methods, router};
 use temporal::Temporal;
@@ -125,6 +128,8 @@ impl Bound {
             feeds: Feeds::new(),
             lists: Lists::new(config.processes),
             presigned: Presigned::new(),
+            page: config.has_page.then(Assets::new),
+            store_origin: StoreOrigin::default(),
             readiness: LatestReadiness::new(),
             metrics: metrics.clone(),
             has_metrics_listener: config.metrics_listen.is_some(),

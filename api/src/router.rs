@@ -5,7 +5,7 @@ use std::str::Split;
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Route, delete, get, post};
 use utoipa::openapi::OpenApi;
 
-use crate::{docs, health, jobs, keys, webhooks};
+use crate::{docs, health, jobs, keys, page, webhooks};
 
 /// All routes, and the paths that they have, written as the description writes them.
 pub(crate) struct Router {
@@ -57,7 +57,9 @@ pub(crate) fn router(document: &OpenApi) -> Router {
         .at("/healthz", get(health::get_health))
         .at("/readyz", get(health::get_readiness))
         .at("/metrics", get(health::get_metrics))
-        .at("/", get(docs::begin))
+        .at("/", get(page::home))
+        .at("/j/{job_id}", get(page::job))
+        .at("/assets/{version}/{file}", get(page::asset))
         .at("/docs", get(docs::begin))
         .at("/docs/*file", get(docs::file))
         .at("/openapi.json", get(docs::document(document)))
@@ -87,8 +89,15 @@ impl Router {
 /// The paths that there are, and which methods each knows.
 pub(crate) struct Methods(Vec<(String, String)>);
 
-/// Paths that are no part of the description: what shows it.
-const UNDESCRIBED: [&str; 4] = ["/", "/docs", "/docs/*file", "/openapi.json"];
+/// Paths that are no part of the description: what shows it, and the page.
+const UNDESCRIBED: [&str; 6] = [
+    "/",
+    "/j/{job_id}",
+    "/assets/{version}/{file}",
+    "/docs",
+    "/docs/*file",
+    "/openapi.json",
+];
 
 impl Methods {
     pub(crate) fn of(document: &OpenApi) -> Self {

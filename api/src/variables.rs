@@ -38,6 +38,9 @@ pub(crate) const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNEC
 pub(crate) const DARKROOM_TRUSTED_PROXIES: Variable = Variable::new("DARKROOM_TRUSTED_PROXIES", "10.0.0.0/8")
     .defaults_to("127.0.0.0/8,::1/128")
     .about("addresses and networks of proxies, or `none`: the last address in their `X-Forwarded-For` that is none of them says who calls. By that, or by the address itself, requests without a key are limited, as those of a tenant are, and connections, and bodies on their way. Name your load balancer here, or all who come through it are one");
+pub(crate) const DARKROOM_PAGE: Variable = Variable::new("DARKROOM_PAGE", "false")
+    .defaults_to("true")
+    .about("serve the page at `/`; without it `/` leads to `/docs`");
 pub(crate) const DARKROOM_TEMPORAL_UI: Variable =
     Variable::new("DARKROOM_TEMPORAL_UI", "http://127.0.0.1:8233")
         .about("the base of links into the Temporal UI");
@@ -45,7 +48,7 @@ pub(crate) const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_W
     .about("`whsec_…`, what the provider signs its reports with, or `new,old`: either is believed; without it, or without `DARKROOM_PUBLIC_URL`, predictions are polled");
 
 /// All of them.
-pub const VARIABLES: [Variable; 12] = [
+pub const VARIABLES: [Variable; 13] = [
     DARKROOM_LISTEN,
     DARKROOM_API_KEYS,
     DARKROOM_ALLOW_ANONYMOUS,
@@ -56,6 +59,7 @@ pub const VARIABLES: [Variable; 12] = [
     DARKROOM_CORS_ORIGINS,
     DARKROOM_CONNECTIONS,
     DARKROOM_TRUSTED_PROXIES,
+    DARKROOM_PAGE,
     DARKROOM_TEMPORAL_UI,
     REPLICATE_WEBHOOK_SECRET,
 ];

@@ -253,7 +253,7 @@ fn variables(
         ("S3_BUCKET", s3::BUCKET.to_owned()),
         ("DARKROOM_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ("DARKROOM_LISTEN", api_address.to_string()),
-        ("WORKER_HEARTBEAT_SECONDS", "2".to_owned()),
+        ("WORKER_HEARTBEAT_SECONDS", "1".to_owned()),
     ];
     variables.extend(
         temporal

@@ -3,11 +3,20 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue},
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+};
 use s3s_fs::FileSystem;
 use tokio::{net::TcpListener, task::AbortHandle};
 
@@ -50,8 +59,10 @@ impl S3Server {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
+                let service = service.clone();
+                let open = service_fn(move |request| answer_any_page(service.clone(), request));
                 let connection = http
-                    .serve_connection(TokioIo::new(socket), service.clone())
+                    .serve_connection(TokioIo::new(socket), open)
                     .into_owned();
                 tokio::spawn(async move {
                     // A client that goes away is no news.
@@ -64,6 +75,17 @@ impl S3Server {
             accepting: accepting.abort_handle(),
         })
     }
+}
+
+/// Lets pages of every origin read what they have a URL of, as a bucket with a CORS rule does.
+async fn answer_any_page(
+    service: S3Service,
+    request: Request<Incoming>,
+) -> Result<Response<s3s::Body>, s3s::HttpError> {
+    let mut response = Service::call(&service, request).await?;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Ok(response)
 }
 
 impl Drop for S3Server {

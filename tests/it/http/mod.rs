@@ -10,6 +10,7 @@ mod keys;
 mod listener;
 mod listing;
 mod open_jobs;
+mod page;
 mod peers;
 mod readiness;
 mod reading;

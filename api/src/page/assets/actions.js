@@ -1,0 +1,133 @@
+// What can be done with a job. What costs, or cannot be undone, is asked first; what came of it is said.
+
+import { call, Refusal } from "./api.js";
+import { announce, ask, toast } from "./dom.js";
+import { count, hasEnded, requestOf } from "./words.js";
+
+/** Reports why something was not done. */
+function refused(error) {
+  toast(error instanceof Refusal ? error.words : "It was not done: something went wrong in this page", "problem");
+}
+
+function newKey() {
+  return crypto.randomUUID();
+}
+
+export class Actions {
+  constructor(jobs, { remix, open }) {
+    this.jobs = jobs;
+    this.remix = (job) => remix(requestOf(job));
+    this.open = open;
+  }
+
+  /** Starts a job. An answer that is lost is asked for again by the same key, so that nothing is bought twice. */
+  async create(request, key = newKey()) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const job = await call("POST", "v1/jobs", { body: request, headers: { "idempotency-key": key } });
+        this.jobs.put(job);
+        announce("The job is accepted");
+        return job;
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.status !== 0 || attempt === 3) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
+      }
+    }
+  }
+
+  async cancel(job) {
+    if (hasEnded(job)) return;
+    try {
+      this.jobs.put(await call("POST", `v1/jobs/${job.job_id}/cancel`));
+      toast("Asked to stop. What came of it shows in a moment.");
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  /** Fetches what is missing. It costs nothing. */
+  async retry(job) {
+    try {
+      this.jobs.put(await this.#retry(job, false));
+      toast("Taken up again. What is stored stays, and nothing is bought.");
+    } catch (error) {
+      if (["generation-needed", "sources-expired"].some((kind) => error.kind?.endsWith(kind))) return this.again(job);
+      refused(error);
+    }
+  }
+
+  /** Has the outputs made again, and pays for it. */
+  async again(job) {
+    const isTakenUp = ["partial", "failed"].includes(job.status);
+    const missing = (job.media ?? []).filter((media) => media.status !== "completed").length;
+    const yes = await ask({
+      title: "Make it again?",
+      text: isTakenUp
+        ? [`The provider makes ${count(job.num_outputs ?? missing ?? 1, "output")} again and charges for it.`,
+          "The job keeps its id; new outputs take the place of those that it has."]
+        : ["A new job with the same request is started, and the provider charges for it."],
+      yes: "Make it again, and pay",
+    });
+    if (!yes) return;
+    try {
+      if (isTakenUp) {
+        this.jobs.put(await this.#retry(job, true));
+        toast("It is being made again.");
+      } else {
+        const whole = await this.jobs.read(job.job_id);
+        const made = await this.create(requestOf(whole));
+        toast("A new job is under way.");
+        this.open(made.job_id);
+      }
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  async delete(job) {
+    const stored = (job.media ?? []).filter((media) => media.status === "completed").length;
+    const yes = await ask({
+      title: "Delete this job?",
+      text: [
+        stored ? `The job and ${count(stored, "stored output")} are removed from the store, for good.` : "The job is removed, for good.",
+        hasEnded(job) ? null : "It is still under way, and is canceled first.",
+      ].filter(Boolean),
+      yes: "Delete it", isDanger: true,
+    });
+    if (!yes) return false;
+    try {
+      await call("DELETE", `v1/jobs/${job.job_id}`);
+      this.jobs.remove(job.job_id);
+      toast("Deleted.");
+      return true;
+    } catch (error) {
+      if (error.isGone) this.jobs.remove(job.job_id);
+      refused(error);
+      return false;
+    }
+  }
+
+  /** Saves an output as a file, by an address that says so. */
+  async save(job, media) {
+    try {
+      const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url?disposition=attachment`);
+      location.assign(url);
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  async tellAgain(job) {
+    try {
+      await call("POST", `v1/jobs/${job.job_id}/webhooks`);
+      toast("It is being told again.");
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  #retry(job, regenerate) {
+    const path = `v1/jobs/${job.job_id}/retry`;
+    return call("POST", path, { body: { regenerate }, headers: { "idempotency-key": newKey() } });
+  }
+}

@@ -1,0 +1,135 @@
+// One job on the contact sheet: its frames, and under them what it is and where it stands.
+
+import { base } from "./api.js";
+import { fill, h } from "./dom.js";
+import { Frame, placesOf, ratioOf } from "./frame.js";
+import { isWhole } from "./jobs.js";
+import { ago, bytes, duration, hasEnded, kindOf, remedyOf, stateOf, STATES } from "./words.js";
+
+/** How many frames of a job are on the sheet; the page of the job has them all. */
+const FRAMES = 12;
+
+/** The caption needs some room as well. */
+const LEAST_RATIO = 1.2;
+
+export class Card {
+  constructor(id, { jobs, actions, open }) {
+    Object.assign(this, { id, jobs, actions, open });
+    this.frames = [];
+    this.strip = h("div", { class: "strip" });
+    this.title = h("a", { class: "title", href: new URL(`j/${id}`, base).href, tabindex: -1 });
+    this.state = h("span", { class: "state" });
+    this.time = h("time", { class: "time" });
+    this.model = h("span", { class: "model" });
+    this.buttons = h("span", { class: "buttons" });
+    this.element = h("li", { class: "card", dataset: { id } }, this.strip,
+      h("div", { class: "caption" }, this.title, h("div", { class: "line" }, this.state, this.time, this.model, this.buttons)));
+    this.element.addEventListener("click", (event) => {
+      const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+      if (!isPlain || event.target.closest("button, audio, a:not(.title):not(.place)")) return;
+      if (!event.target.closest(".title, .place, .frame")) return;
+      event.preventDefault();
+      this.open(id, Number(event.target.closest(".place")?.dataset.index ?? 0));
+    });
+  }
+
+  update(job) {
+    this.job = job;
+    const state = stateOf(job);
+    this.element.dataset.state = state;
+    this.title.textContent = job.prompt ?? (isWhole(job) || job.media ? "no prompt" : "…");
+    this.title.classList.toggle("none", !job.prompt);
+    this.#updateState(job, state);
+    const name = job.model.length > 20 && /^[0-9a-f]{64}$/.test(job.model) ? `version ${job.model.slice(0, 12)}` : job.model;
+    this.model.textContent = name;
+    this.model.title = job.model;
+    this.#updateFrames(job);
+    this.#updateButtons(job);
+    this.tick();
+    // The list does not say why nothing is stored.
+    if (!isWhole(job) && job.media && !job.media.length && hasEnded(job)) this.jobs.read(this.id).catch(() => {});
+  }
+
+  #updateState(job, state) {
+    const { sign, word, explain } = STATES[state];
+    const counted = (job.media ?? []).filter((media) => media.status === "completed").length;
+    const total = job.media?.length ?? 0;
+    const partly = state === "partial" || (state === "storing" && total > 1);
+    fill(this.state, h("b", { "aria-hidden": true }, sign), ` ${partly ? `${counted} of ${total} stored` : word}`,
+      job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null);
+    this.state.title = explain;
+    this.state.dataset.state = state;
+  }
+
+  #updateFrames(job) {
+    const places = placesOf(job).slice(0, FRAMES);
+    while (this.frames.length > places.length) this.frames.pop().place.remove();
+    while (this.frames.length < places.length) {
+      const frame = new Frame();
+      const index = this.frames.length;
+      frame.place = h("div", { class: "place", dataset: { index } }, frame.element);
+      this.frames.push(frame);
+      this.strip.append(frame.place);
+    }
+    const ratios = places.map((media) => ratioOf(media, job));
+    places.forEach((media, at) => {
+      this.frames[at].place.dataset.index = media.index;
+      this.frames[at].update(media, job);
+      this.frames[at].place.style.setProperty("--ratio", ratios[at]);
+    });
+    // Up to four lie beside each other; more of them in two rows, as high as one together.
+    const isMany = ratios.length > 4;
+    const columns = Math.ceil(ratios.length / 2);
+    this.strip.classList.toggle("many", isMany);
+    this.strip.style.setProperty("--columns", columns);
+    const ratio = isMany ? (columns * ratios[0]) / 2 : ratios.reduce((sum, one) => sum + one, 0);
+    const room = Math.max(LEAST_RATIO, ratio);
+    this.element.style.setProperty("--ratio", room);
+    // What is narrower than its caption does not grow higher than its row for that.
+    this.strip.style.setProperty("--fill", ratio / room);
+    const hidden = (job.media?.length ?? 0) - FRAMES;
+    this.strip.dataset.more = hidden > 0 ? `+${hidden}` : "";
+  }
+
+  #updateButtons(job) {
+    const isOver = hasEnded(job);
+    const remedy = remedyOf(job);
+    const name = [isOver, remedy].join();
+    if (name === this.shown) return;
+    this.shown = name;
+    const button = (label, title, act) => h("button", {
+      type: "button", class: "quiet small", tabindex: -1, title,
+      onclick: () => act.call(this.actions, this.job),
+    }, label);
+    fill(this.buttons,
+      isOver ? null : button("Cancel", "Ask it to stop (c)", this.actions.cancel),
+      remedy === "retry" ? button("Retry, free", "Fetch what is missing (r)", this.actions.retry) : null,
+      remedy === "look" ? button("Look again, free", "Look whether the provider has it (r)", this.actions.retry) : null,
+      remedy === "again" || remedy === "look" ? button("Make again…", "Have it made again, and pay; asks first", this.actions.again) : null,
+      remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
+  }
+
+  /** What changes by the clock alone. */
+  tick(now = Date.now()) {
+    const job = this.job;
+    if (hasEnded(job)) {
+      const size = (job.media ?? []).reduce((sum, media) => sum + (media.size ?? 0), 0);
+      const when = job.completed_at ?? job.created_at;
+      this.time.dateTime = when;
+      const took = job.status === "completed" ? ` · ${duration(Date.parse(when) - Date.parse(job.created_at))}` : "";
+      this.time.textContent = `${ago(when, now)}${took}`;
+      this.time.title = size ? bytes(size) : "";
+      return;
+    }
+    const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
+    this.time.dateTime = job.created_at;
+    this.time.textContent = `${duration(now - Date.parse(job.created_at))}${usual ? `, usually ${duration(usual)}` : ""}`;
+  }
+
+  /** Plays what moves, where a person looks. */
+  play(isPlaying) {
+    for (const frame of this.frames) {
+      if (frame.media && kindOf(frame.media) === "video") isPlaying ? frame.play?.() : frame.pause?.();
+    }
+  }
+}

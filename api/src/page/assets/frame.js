@@ -1,0 +1,208 @@
+// One frame: the place of an output, from the empty one to the picture in it. A frame fits what it holds.
+
+import { call } from "./api.js";
+import { h, fill } from "./dom.js";
+import { draw } from "./thumbhash.js";
+import { bytes, duration, failureWords, hasEnded, kindOf, stateOf } from "./words.js";
+
+/** The shape of a frame of which nothing is known, and how far a shape may be from a square. */
+const USUAL_RATIO = 1;
+const FLATTEST = 4;
+const TALLEST = 0.4;
+
+/** The shape that outputs of a model had last. */
+const shapes = new Map();
+
+/** How much of a text is shown. */
+const TEXT_BYTES = 1500;
+
+/** Pictures near the viewport are loaded, and no others. */
+const near = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    near.unobserve(entry.target);
+    entry.target.dispatchEvent(new Event("near"));
+  }
+}, { rootMargin: "500px" });
+
+/** Width by height, within what is bearable. */
+export function ratioOf(media, job) {
+  return Math.min(FLATTEST, Math.max(TALLEST, guess(media, job)));
+}
+
+/** As the picture has it, or its siblings, or what was asked for. */
+function guess(media, job) {
+  if (media.width && media.height) {
+    shapes.set(job.model, media.width / media.height);
+    return shapes.get(job.model);
+  }
+  const kind = media.status === "completed" ? kindOf(media) : null;
+  if (kind === "sound") return 2.2;
+  if (kind === "text" || kind === "file") return 1.3;
+  const sibling = job.media?.find((one) => one.width && one.height);
+  if (sibling) return sibling.width / sibling.height;
+  const input = job.input ?? {};
+  const [, across, down] = /^(\d+):(\d+)$/.exec(input.aspect_ratio ?? "") ?? [];
+  if (across && Number(down)) return across / down;
+  if (Number(input.width) > 0 && Number(input.height) > 0) return input.width / input.height;
+  // Words need room; else it is likely to be as the last one of this model was.
+  return media.status === "failed" ? 1.5 : shapes.get(job.model) ?? USUAL_RATIO;
+}
+
+/** What a job has for frames: its outputs or, before they are made, as many places as were asked for. */
+export function placesOf(job) {
+  if (job.media?.length) return job.media;
+  const isOne = job.status === "failed" || !job.num_outputs;
+  const status = hasEnded(job) ? job.status : "pending";
+  return Array.from({ length: isOne ? 1 : Math.min(job.num_outputs, 8) }, (_, index) => ({
+    index, status, isPlace: true, error: job.error ?? null, error_message: job.error_message ?? null,
+  }));
+}
+
+/** A frame on the page. `large` shows the output itself, else its preview is enough. */
+export class Frame {
+  constructor({ large = false } = {}) {
+    this.large = large;
+    this.element = h("div", { class: "frame" });
+    this.shown = null;
+  }
+
+  update(media, job) {
+    const state = media.status === "pending" ? stateOf(job) : media.status;
+    this.element.dataset.state = state;
+    this.element.style.setProperty("--ratio", ratioOf(media, job));
+    const name = [media.index, media.status, media.sha256, media.error?.type, media.isPlace, state].join();
+    if (name !== this.shown) {
+      this.shown = name;
+      this.#show(media, job, state);
+    }
+    if (media.status === "pending") this.#progress(media, job, state);
+    this.media = media;
+  }
+
+  #show(media, job, state) {
+    if (media.status === "completed" && !media.isPlace) return this.#content(media, job);
+    if (media.status === "pending") {
+      this.bar = h("progress", { max: 1, "aria-label": `output ${media.index + 1}` });
+      this.label = h("span", { class: "label" });
+      return fill(this.element, h("div", { class: "sweep", "aria-hidden": true }), this.label, this.bar);
+    }
+    if (media.status === "failed") {
+      const words = failureWords(media.error);
+      const detail = this.large && media.error_message ? h("span", { class: "detail" }, media.error_message) : null;
+      return fill(this.element, h("p", { class: "why" }, h("strong", {}, state === "parked" ? "? In doubt" : "✕ Failed"),
+        h("span", { title: media.error_message }, words), detail));
+    }
+    return fill(this.element, h("p", { class: "why" }, h("strong", {}, "⊘ Canceled"), h("span", {}, "before it was stored")));
+  }
+
+  #progress(media, job, state) {
+    const isMoving = media.bytes_done > 0;
+    this.bar.hidden = !isMoving;
+    if (isMoving && media.bytes_total) this.bar.value = media.bytes_done / media.bytes_total;
+    else this.bar.removeAttribute("value");
+    const words = { waiting: "waiting", generating: "generating", parked: "looking for it", storing: "storing", finishing: "finishing" };
+    const done = media.bytes_total ? `${bytes(media.bytes_done)} of ${bytes(media.bytes_total)}` : bytes(media.bytes_done ?? 0);
+    fill(this.label, isMoving ? done : words[state] ?? state);
+    this.label.title = job.stale ? "this may be behind the truth" : "";
+  }
+
+  #content(media, job) {
+    const alt = job.prompt ?? `output ${media.index + 1} of a job of ${job.model}`;
+    switch (kindOf(media)) {
+      case "picture": return this.#picture(media, job, alt);
+      case "video": return this.#video(media, job, alt);
+      case "sound": return fill(this.element, h("div", { class: "file" }, h("b", {}, "♪ Sound"), facts(media),
+        h("audio", { controls: true, preload: "none", src: media.presigned_media_url, "aria-label": alt })));
+      case "text": return this.#text(media);
+      default: return fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
+    }
+  }
+
+  /** The blurred picture at once, the picture when it is near and has come. */
+  #picture(media, job, alt) {
+    const preview = !this.large && media.presigned_preview_url;
+    const image = h("img", { alt, decoding: "async", draggable: "false" });
+    const blurred = media.thumbhash ? draw(media.thumbhash) : null;
+    blurred?.setAttribute("aria-hidden", "true");
+    image.addEventListener("load", () => {
+      this.element.classList.add("loaded");
+      if (!media.width) this.element.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+    });
+    this.#loadWhenNear(image, job, media, preview ? "presigned_preview_url" : "presigned_media_url");
+    this.element.classList.remove("loaded");
+    fill(this.element, blurred, image);
+  }
+
+  #video(media, job, alt) {
+    const video = h("video", {
+      muted: true, loop: true, playsinline: true, preload: "metadata", controls: this.large, "aria-label": alt,
+    });
+    video.muted = true;
+    // What sees less motion sees it when asked for.
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!this.large && !isCalm) {
+      const play = () => video.play().catch(() => {});
+      this.element.addEventListener("pointerenter", play);
+      this.element.addEventListener("pointerleave", () => video.pause());
+      this.play = play;
+      this.pause = () => video.pause();
+    }
+    video.addEventListener("loadedmetadata", () => this.element.classList.add("loaded"));
+    this.#loadWhenNear(video, job, media, "presigned_media_url");
+    const length = media.duration_ms ? h("span", { class: "badge" }, `▶ ${duration(media.duration_ms)}`) : h("span", { class: "badge" }, "▶");
+    fill(this.element, video, this.large ? null : length);
+  }
+
+  #text(media) {
+    const text = h("pre", { class: "text" });
+    fill(this.element, text, h("div", { class: "file" }, facts(media)));
+    const load = async () => {
+      try {
+        const response = await fetch(media.presigned_media_url, { headers: { range: `bytes=0-${TEXT_BYTES - 1}` } });
+        text.textContent = (await response.text()).slice(0, TEXT_BYTES);
+      } catch {
+        // The store does not let pages read it: its name is all there is to show.
+        fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
+      }
+    };
+    this.#whenNear(text, load);
+  }
+
+  /** Sets the address once the element is near; a signature that has ended is asked for anew, once. */
+  #loadWhenNear(element, job, media, field) {
+    let isRenewed = false;
+    element.addEventListener("error", async () => {
+      if (isRenewed) {
+        fill(this.element, h("p", { class: "why" }, h("strong", {}, extensionOf(media)), h("span", {}, "it cannot be shown here")));
+        return;
+      }
+      isRenewed = true;
+      const anew = await call("GET", `v1/jobs/${job.job_id}`).catch(() => null);
+      const found = anew?.media.find((one) => one.index === media.index);
+      if (found?.[field]) element.src = found[field];
+    });
+    const load = () => {
+      if (media[field]) element.src = media[field];
+    };
+    this.#whenNear(element, load);
+  }
+
+  #whenNear(element, load) {
+    if (this.large) {
+      load();
+      return;
+    }
+    element.addEventListener("near", load, { once: true });
+    near.observe(element);
+  }
+}
+
+/** What a file is called for a person. */
+export function extensionOf(media) {
+  return (/\.([a-z0-9]+)$/i.exec(media.s3_key ?? "")?.[1] ?? "file").toUpperCase();
+}
+
+function facts(media) {
+  return h("span", {}, [media.name, media.content_type, media.size === null ? null : bytes(media.size)].filter(Boolean).join(" · "));
+}

@@ -1,0 +1,307 @@
+// The page of one job: its outputs large, and beside them all that is known of it.
+
+import { base, call, storedKey } from "./api.js";
+import { copyButton, fill, h } from "./dom.js";
+import { extensionOf, Frame, placesOf } from "./frame.js";
+import { isWhole } from "./jobs.js";
+import { waterfall } from "./waterfall.js";
+import {
+  ago, bytes, cancelWords, clock, count, curlOf, duration, failureWords, hasEnded, remedyOf, requestOf, stateOf, STATES,
+} from "./words.js";
+
+export class JobPage {
+  constructor(element, { jobs, actions, home }) {
+    Object.assign(this, { element, jobs, actions, home });
+    jobs.addEventListener("job", ({ detail }) => {
+      if (detail.id === this.id) this.#update(detail.job);
+    });
+    setInterval(() => this.#tick(), 500);
+  }
+
+  /** Shows a job, and of its outputs the one at this position. */
+  async show(id, index = 0) {
+    const isAnother = id !== this.id;
+    [this.id, this.index] = [id, index];
+    if (isAnother) {
+      this.job = null;
+      this.further = [];
+      this.deliveries = null;
+      this.#build();
+    }
+    const known = this.jobs.get(id);
+    if (known && isWhole(known)) this.#update(known);
+    try {
+      const job = await this.jobs.read(id);
+      if (this.id === id) this.#update(job);
+    } catch (error) {
+      if (this.id !== id) return;
+      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, error.isGone ? "There is no such job" : error.title ?? "It cannot be read"),
+        h("p", {}, error.detail ?? error.message), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
+    }
+  }
+
+  hide() {
+    this.id = null;
+    fill(this.element);
+  }
+
+  #leave(event) {
+    event.preventDefault();
+    this.home();
+  }
+
+  #build() {
+    this.heading = h("h1", { tabindex: -1 });
+    this.main = new Frame({ large: true });
+    this.under = h("div", { class: "under row" });
+    this.film = h("div", { class: "film", role: "group", "aria-label": "Outputs" });
+    this.state = h("div", { class: "state-line" });
+    this.explain = h("p", { class: "explain" });
+    this.buttons = h("div", { class: "row actions" });
+    this.time = h("div");
+    this.about = h("div");
+    this.output = h("div");
+    this.more = h("div");
+    this.shown = {};
+    const back = h("a", { class: "back", href: base.href, onclick: (event) => this.#leave(event) }, "← Contact sheet");
+    fill(this.element, back, h("div", { class: "job" },
+      h("section", { class: "outputs", "aria-label": "Outputs" }, h("div", { class: "main" }, this.main.element), this.under, this.film),
+      h("section", { class: "details", "aria-label": "About the job" }, this.heading, this.state, this.explain, this.buttons,
+        h("h2", {}, "Time"), this.time, this.output, this.about, this.more)));
+  }
+
+  #update(job) {
+    if (!job) {
+      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, "This job was deleted"),
+        h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
+      this.job = null;
+      return;
+    }
+    const before = this.job;
+    if (!isWhole(job)) return;
+    if (!this.heading?.isConnected) this.#build();
+    this.job = job;
+    document.title = `${job.prompt ? `${job.prompt.slice(0, 60)} · ` : ""}Darkroom`;
+    this.heading.textContent = job.prompt ?? "A job without a prompt";
+    this.heading.classList.toggle("long", (job.prompt ?? "").length > 120);
+    this.#state(job);
+    this.#buttons(job);
+    this.#outputs(job);
+    this.#aboutOutput(job);
+    this.#aboutJob(job);
+    this.#tick();
+    const hasNewEnd = !before || before.status !== job.status;
+    if (hasNewEnd && job.webhook_url && hasEnded(job)) this.#readDeliveries();
+  }
+
+  get places() {
+    return [...placesOf(this.job), ...this.further];
+  }
+
+  #state(job) {
+    const name = stateOf(job);
+    const { sign, word, explain } = STATES[name];
+    this.timer = h("span", { class: "timer" });
+    fill(this.state, h("span", { class: "state", dataset: { state: name } }, h("b", { "aria-hidden": true }, sign), ` ${word}`), this.timer,
+      job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null,
+      job.retry_count ? h("span", { class: "badge" }, `taken up again ${count(job.retry_count, "time")}`) : null);
+    const parked = job.in_doubt_since
+      ? `Its answer was lost at ${clock(job.in_doubt_since)}, and the provider's list is looked at for it. It is not bought again meanwhile.` : null;
+    const error = job.error ? `${failureWords(job.error)}: ${job.error_message}` : null;
+    const canceled = job.status === "canceled" ? cancelWords(job) : null;
+    fill(this.explain, [parked, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
+    this.explain.dataset.state = name;
+  }
+
+  #buttons(job) {
+    const isOver = hasEnded(job);
+    const remedy = remedyOf(job);
+    if (this.shown.buttons === [isOver, remedy].join()) return;
+    this.shown.buttons = [isOver, remedy].join();
+    const button = (label, act, kind = "quiet", keys = null) => h("button", {
+      type: "button", class: kind, "aria-keyshortcuts": keys, onclick: () => act.call(this.actions, this.job),
+    }, label);
+    fill(this.buttons,
+      isOver ? null : button("Cancel", this.actions.cancel, "quiet", "c"),
+      remedy === "retry" ? button("Retry what is missing, free", this.actions.retry, "primary", "r") : null,
+      remedy === "look" ? button("Look for it again, free", this.actions.retry, "primary", "r") : null,
+      isOver ? button("Make again…", this.actions.again, remedy === "again" ? "primary" : "quiet", remedy ? null : "r") : null,
+      button("Remix", this.actions.remix),
+      h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
+  }
+
+  async delete() {
+    if (this.job && await this.actions.delete(this.job)) this.home();
+  }
+
+  #outputs(job) {
+    const places = this.places;
+    this.index = Math.min(this.index, places.length - 1);
+    const shown = places[this.index];
+    this.main.update(shown, job);
+    const name = JSON.stringify(places.map(({ index, status, sha256 }) => [index, status, sha256]));
+    if (this.shown.film !== name) {
+      this.shown.film = name;
+      this.frames = places.map((media, at) => {
+        const frame = new Frame();
+        frame.button = h("button", {
+          type: "button", class: "thumb", "aria-label": `Output ${media.index + 1}, ${media.status}`, onclick: () => this.select(at),
+        }, frame.element);
+        return frame;
+      });
+      fill(this.film, places.length > 1 ? this.frames.map((frame) => frame.button) : [],
+        job.media_next_cursor && !this.further.length
+          ? h("button", { type: "button", class: "quiet", onclick: () => this.#readFurther() }, `All ${job.media_counts.total}`) : null);
+    }
+    places.forEach((media, at) => {
+      this.frames[at].update(media, job);
+      this.frames[at].button.setAttribute("aria-current", String(at === this.index));
+    });
+  }
+
+  /** Shows another output. */
+  select(index) {
+    if (!this.job || index < 0 || index >= this.places.length) return;
+    this.index = index;
+    this.#outputs(this.job);
+    this.#aboutOutput(this.job);
+    this.frames[index].button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    history.replaceState(history.state, "", index ? `?output=${index + 1}` : location.pathname);
+  }
+
+  step(by) {
+    this.select(this.index + by);
+  }
+
+  save() {
+    const media = this.places[this.index];
+    if (media?.status === "completed") this.actions.save(this.job, media);
+  }
+
+  async #readFurther() {
+    let cursor = this.job.media_next_cursor;
+    const id = this.id;
+    while (cursor) {
+      const page = await call("GET", `v1/jobs/${id}/media?limit=100&cursor=${encodeURIComponent(cursor)}`);
+      if (this.id !== id) return;
+      this.further.push(...page.media);
+      cursor = page.next_cursor;
+    }
+    this.#outputs(this.job);
+  }
+
+  #aboutOutput(job) {
+    const media = this.places[this.index];
+    const name = JSON.stringify([this.index, { ...media, presigned_media_url: null, presigned_preview_url: null }, job.provider?.expires_at, this.places.length]);
+    if (this.shown.output === name) return;
+    this.shown.output = name;
+    const isStored = media.status === "completed" && !media.isPlace;
+    fill(this.under,
+      h("span", { class: "which" }, this.places.length > 1 ? `${this.index + 1} of ${this.places.length}` : ""),
+      isStored ? h("button", { type: "button", class: "quiet", "aria-keyshortcuts": "d", onclick: () => this.save() }, `Save ${extensionOf(media)}`) : null,
+      isStored ? h("a", { class: "button quiet", href: media.presigned_media_url, target: "_blank", rel: "noreferrer" }, "Open alone") : null);
+    this.expiry = h("dd");
+    const rows = isStored ? [
+      row("Size", [media.width ? `${media.width} × ${media.height}` : null, bytes(media.size)].filter(Boolean).join(", ")),
+      row("Type", media.content_type),
+      media.name ? row("Name", media.name) : null,
+      media.duration_ms ? row("Length", duration(media.duration_ms)) : null,
+      row("Stored", `${clock(media.completed_at)}${media.attempts > 1 ? `, at attempt ${media.attempts}` : ""}`),
+      row("Key", media.s3_key, true),
+      row("SHA-256", media.sha256, true),
+      media.c2pa ? row("Credentials", "Content Credentials (C2PA) are in the file, unverified") : null,
+    ] : [
+      row("State", media.status === "pending" ? STATES[stateOf(job)].explain : media.status),
+      media.error ? row("Why", media.error_message) : null,
+      media.attempts ? row("Attempts", String(media.attempts)) : null,
+    ];
+    // Of what is stored nobody cares when the provider deletes it.
+    if (!isStored && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
+    fill(this.output, h("h2", {}, this.places.length > 1 ? `Output ${this.index + 1}` : "Output"), h("dl", {}, rows));
+  }
+
+  #aboutJob(job) {
+    const { provider } = job;
+    const name = JSON.stringify({ ...job, media: null, updated_at: null });
+    if (this.shown.job === name) return;
+    this.shown.job = name;
+    const metrics = Object.entries(provider?.metrics ?? {}).filter(([, value]) => typeof value !== "object");
+    fill(this.about, h("h2", {}, "Job"), h("dl", {},
+      row("Model", job.model),
+      row("Outputs", `${job.media_counts.completed} of ${Math.max(job.media_counts.total, job.num_outputs)} stored`),
+      job.seed === null ? null : row("Seed", String(job.seed)),
+      provider ? row("Prediction", provider.prediction_id ? `${provider.prediction_id} (${provider.status})` : "in doubt", Boolean(provider.prediction_id)) : null,
+      provider?.error ? row("It said", provider.error) : null,
+      metrics.length ? row("It measured", metrics.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")) : null,
+      provider?.cancel_outcome ? row("Cancel", cancelWords(job)) : null,
+      row("Accepted", clock(job.created_at)),
+      job.completed_at ? row("Ended", clock(job.completed_at)) : null,
+      job.expires_at ? row("Deleted", clock(job.expires_at)) : null,
+      job.key_id ? row("API key", job.key_id) : null,
+      row("Id", job.job_id, true)),
+    job.links.temporal ? h("p", {}, h("a", { href: job.links.temporal, target: "_blank", rel: "noreferrer" }, "Its history in the Temporal UI")) : null);
+    const request = requestOf(job);
+    const code = (title, text) => h("details", {}, h("summary", {}, title), h("div", { class: "copyable" }, h("pre", { class: "code" }, text), copyButton(text, `Copy: ${title}`)));
+    this.hooks = h("div", { class: "hooks" });
+    fill(this.more,
+      job.webhook_url ? this.hooks : null,
+      code("Request", JSON.stringify(request, null, 2)),
+      code("The same as curl", curlOf(request, new URL("v1/jobs", base).href, storedKey() !== null)),
+      code("From a terminal", `temporal workflow show --workflow-id ${job.job_id}`),
+      provider?.output ? code("What else it answered", JSON.stringify(provider.output, null, 2)) : null);
+    this.#showDeliveries();
+  }
+
+  async #readDeliveries() {
+    const id = this.id;
+    const { deliveries } = await call("GET", `v1/jobs/${id}/webhooks`).catch(() => ({ deliveries: null }));
+    if (this.id !== id) return;
+    this.deliveries = deliveries;
+    this.#showDeliveries();
+  }
+
+  #showDeliveries() {
+    if (!this.hooks || !this.job?.webhook_url) return;
+    const attempt = (one) => h("li", {}, h("time", { datetime: one.at }, clock(one.at)), " ",
+      one.error ?? `answered ${one.response_status}`, one.duration_ms === null ? "" : ` in ${duration(one.duration_ms)}`);
+    const delivery = (one) => h("li", {}, h("strong", {}, `${one.event}: ${one.status}`),
+      h("ol", {}, one.attempts.map(attempt)), one.next_attempt_at ? h("p", {}, `Next attempt at ${clock(one.next_attempt_at)}`) : null);
+    fill(this.hooks, h("h2", {}, "Webhook"), h("p", { class: "address" }, this.job.webhook_url),
+      this.deliveries?.length ? h("ul", {}, this.deliveries.map(delivery))
+        : h("p", {}, hasEnded(this.job) ? "Nothing was sent yet." : "It is told how the job ends."),
+      hasEnded(this.job) ? h("button", {
+        type: "button", class: "quiet",
+        onclick: async () => {
+          await this.actions.tellAgain(this.job);
+          this.#readDeliveries();
+        },
+      }, "Tell it again") : null);
+  }
+
+  /** What changes by the clock alone. */
+  #tick() {
+    const job = this.job;
+    if (!job || document.hidden) return;
+    const now = Date.now();
+    const isOver = hasEnded(job);
+    if (!isOver || this.shown.time !== job.completed_at) {
+      this.shown.time = job.completed_at;
+      fill(this.time, waterfall(job, now));
+    }
+    const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
+    const took = (isOver ? Date.parse(job.completed_at) : now) - Date.parse(job.created_at);
+    this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
+      : `${duration(took)}${usual ? `, usually ${duration(usual)}` : ""}`;
+    const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - now : null;
+    if (this.expiry && left !== null) {
+      this.expiry.textContent = left > 0 ? `it deletes this in ${duration(left)}` : "it has deleted this";
+      this.expiry.classList.toggle("urgent", left < 300_000);
+    }
+  }
+}
+
+function row(name, value, isCode = false) {
+  if (value === null || value === undefined || value === "") return null;
+  const content = isCode ? [h("code", {}, value), copyButton(value, `Copy ${name}`)] : [value];
+  return h("div", {}, h("dt", {}, name), h("dd", {}, content));
+}

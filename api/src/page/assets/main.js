@@ -1,0 +1,188 @@
+// The page: what is where, who calls, and the keys.
+
+import { access, base, Feed, forgetKey, rememberKey, storedKey } from "./api.js";
+import { Actions } from "./actions.js";
+import { Composer } from "./composer.js";
+import { announce, h, soon, toast } from "./dom.js";
+import { JobPage } from "./job.js";
+import { Jobs } from "./jobs.js";
+import { filters, Sheet, sum } from "./sheet.js";
+import { System } from "./system.js";
+import { hasEnded, stateOf, STATES } from "./words.js";
+
+const find = (id) => document.getElementById(id);
+
+const jobs = new Jobs();
+const feed = new Feed();
+const actions = new Actions(jobs, { remix, open });
+const composer = new Composer(find("composer"), { jobs, actions });
+const sheet = new Sheet({
+  list: find("sheet"), top: find("sheet-top"), bottom: find("sheet-bottom"), news: find("news"), empty: find("empty"),
+}, { jobs, actions, open });
+const jobPage = new JobPage(find("job"), { jobs, actions, home });
+const filter = filters(find("filters"), { jobs, changed: (changed) => sheet.show(changed).catch(() => {}) });
+new System({ line: find("system"), notice: find("notice"), banner: find("banner") }, feed);
+
+/** Where one is: the contact sheet, or a job. */
+function route() {
+  const id = /^j\/([0-9a-f-]{36})$/.exec(location.pathname.slice(base.pathname.length))?.[1];
+  find("home").hidden = Boolean(id);
+  find("job").hidden = !id;
+  if (id) {
+    const output = Number(new URLSearchParams(location.search).get("output") ?? 1);
+    jobPage.show(id, Math.max(0, output - 1 || 0));
+  } else {
+    document.title = "Darkroom";
+    jobPage.hide();
+  }
+}
+
+let scrolled = 0;
+
+function open(id, index = 0) {
+  if (!find("home").hidden) scrolled = scrollY;
+  history.pushState({ isOurs: true }, "", new URL(`j/${id}${index ? `?output=${index + 1}` : ""}`, base));
+  route();
+  scrollTo(0, 0);
+  find("job").querySelector("h1")?.focus({ preventScroll: true });
+}
+
+/** Back to the sheet, to where one was. */
+function home() {
+  if (history.state?.isOurs) {
+    history.back();
+    return;
+  }
+  history.pushState(null, "", base);
+  returned();
+}
+
+function returned() {
+  const wasJob = find("home").hidden;
+  route();
+  if (!wasJob || find("home").hidden) return;
+  scrollTo(0, scrolled);
+  sheet.focus();
+}
+
+function remix(request) {
+  if (find("home").hidden) {
+    history.pushState(null, "", base);
+    route();
+  }
+  composer.take(request);
+  scrollTo({ top: 0 });
+}
+
+addEventListener("popstate", returned);
+find("wordmark").addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  if (find("home").hidden) home();
+  else scrollTo({ top: 0, behavior: "smooth" });
+});
+
+// What is said to those who do not look: ends, and no bytes.
+jobs.addEventListener("job", ({ detail: { before, job } }) => {
+  if (before && job && !hasEnded(before) && hasEnded(job)) announce(`${job.prompt ?? "A job"}: ${STATES[stateOf(job)].word}`);
+});
+const showSum = soon(() => { find("sum").textContent = sum(jobs); });
+jobs.addEventListener("job", showSum);
+jobs.addEventListener("clear", showSum);
+
+feed.addEventListener("job", ({ detail }) => jobs.put(detail));
+feed.addEventListener("reset", () => jobs.load(sheet.filter, { anew: true }).catch(() => {}));
+
+for (const example of find("empty").querySelectorAll("[data-prompt]")) {
+  example.addEventListener("click", () => {
+    composer.take({ ...example.dataset.model ? { model: example.dataset.model } : {}, prompt: example.dataset.prompt });
+  });
+}
+find("clear-filter").addEventListener("click", () => filter.clear());
+find("read-again").addEventListener("click", () => sheet.show(sheet.filter));
+
+const view = find("view");
+function setView(isTable) {
+  find("sheet").classList.toggle("table", isTable);
+  view.setAttribute("aria-pressed", String(isTable));
+  localStorage.setItem("darkroom.view", isTable ? "table" : "grid");
+}
+view.addEventListener("click", () => setView(!find("sheet").classList.contains("table")));
+setView(localStorage.getItem("darkroom.view") === "table");
+
+// The key: asked for when it is needed, and kept for as long as the tab is open.
+const keyDialog = find("key-dialog");
+access.addEventListener("unauthorized", () => {
+  if (keyDialog.open) return;
+  find("key-problem").textContent = storedKey() ? "This key is not accepted, or not any more." : "";
+  keyDialog.showModal();
+});
+find("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const key = find("key").value.trim();
+  if (!key) return;
+  rememberKey(key, find("key-remember").checked);
+  find("key").value = "";
+  keyDialog.close();
+  begin();
+});
+find("forget-key").addEventListener("click", () => {
+  forgetKey();
+  toast("The key is forgotten here.");
+  begin();
+});
+
+function begin() {
+  find("forget-key").hidden = storedKey() === null;
+  jobs.clear();
+  sheet.isRead = false;
+  sheet.problem = null;
+  sheet.show(filter.filter).catch(() => {});
+  feed.restart();
+  route();
+}
+
+// The keys. While one types, none of them is one.
+const SHORTCUTS = {
+  "/": () => composer.focus(),
+  f: () => filter.text.focus(),
+  g: () => view.click(),
+  "?": () => find("help").showModal(),
+};
+const HOME = {
+  j: () => sheet.move(1), k: () => sheet.move(-1),
+  ArrowRight: () => sheet.move(1), ArrowLeft: () => sheet.move(-1), ArrowDown: () => sheet.move("down"), ArrowUp: () => sheet.move("up"),
+  c: (job) => job && actions.cancel(job),
+  r: (job) => job && hasEnded(job) && (["partial", "failed"].includes(job.status) ? actions.retry(job) : actions.again(job)),
+  Delete: (job) => job && actions.delete(job),
+};
+const JOB = {
+  ArrowRight: () => jobPage.step(1), ArrowLeft: () => jobPage.step(-1), j: () => jobPage.step(1), k: () => jobPage.step(-1),
+  d: () => jobPage.save(), Escape: () => home(),
+  c: (job) => actions.cancel(job), r: HOME.r, Delete: () => jobPage.delete(),
+};
+
+addEventListener("keydown", (event) => {
+  const isTyping = event.target.matches("input, textarea, select");
+  if (event.key === "Escape" && isTyping) event.target.blur();
+  const isOther = event.ctrlKey || event.metaKey || event.altKey || isTyping || document.querySelector("dialog[open]");
+  if (isOther || event.target.matches("video, audio")) return;
+  const isHome = !find("home").hidden;
+  const act = (isHome ? HOME : JOB)[event.key] ?? SHORTCUTS[event.key];
+  const isWalk = event.key.startsWith("Arrow");
+  // Arrows scroll, unless one walks the sheet.
+  if (!act || (isHome && isWalk && !find("sheet").contains(document.activeElement))) return;
+  event.preventDefault();
+  if (!isHome && event.key in SHORTCUTS && event.key !== "?") home();
+  act(isHome ? sheet.activeJob : jobPage.job);
+});
+
+for (const button of document.querySelectorAll("[data-opens]")) {
+  button.addEventListener("click", () => find(button.dataset.opens).showModal());
+}
+for (const button of document.querySelectorAll("[data-closes]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+
+document.body.append(h("div", { id: "toasts" }));
+begin();

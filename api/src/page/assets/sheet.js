@@ -1,0 +1,296 @@
+// The contact sheet: the newest job first, no more of them in the document than can be seen of, walked by keys.
+
+import { fill, h, soon } from "./dom.js";
+import { Card } from "./card.js";
+import { EVERYTHING } from "./jobs.js";
+import { count, hasEnded } from "./words.js";
+
+/** How many cards are added at a time, and how many there are at most. */
+const STEP = 60;
+const MOST = 240;
+
+export class Sheet {
+  constructor({ list, top, bottom, news, empty }, { jobs, actions, open }) {
+    Object.assign(this, { list, top, bottom, news, empty, jobs, actions, open });
+    this.filter = { ...EVERYTHING };
+    this.cards = new Map();
+    /** What is shown: the ids in their order, from which to which. */
+    this.ids = [];
+    this.from = 0;
+    this.to = STEP;
+    /** The heights of what is above and not in the document. */
+    this.above = [];
+    this.held = new Set();
+    this.active = null;
+    jobs.addEventListener("job", ({ detail }) => this.#take(detail));
+    jobs.addEventListener("clear", () => this.show(this.filter));
+    list.addEventListener("pointerenter", () => { this.isPointed = true; });
+    list.addEventListener("pointerleave", () => {
+      this.isPointed = false;
+      this.#letIn();
+    });
+    list.addEventListener("focusin", (event) => this.#activate(event.target.closest(".card")?.dataset.id));
+    news.addEventListener("click", () => {
+      this.#letIn();
+      scrollTo({ top: 0, behavior: "smooth" });
+    });
+    const ends = new IntersectionObserver((entries) => {
+      for (const entry of entries) if (entry.isIntersecting) this.#reach(entry.target);
+    }, { rootMargin: "900px" });
+    ends.observe(top);
+    ends.observe(bottom);
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  /** Shows what a filter asks for. */
+  async show(filter) {
+    this.filter = filter;
+    [this.from, this.to, this.above] = [0, STEP, []];
+    this.#order();
+    this.#render();
+    await this.#load();
+  }
+
+  async #load() {
+    if (this.loading) return this.loading;
+    this.list.setAttribute("aria-busy", "true");
+    this.loading = this.jobs.load(this.filter).then(() => {
+      this.isRead = true;
+      this.problem = null;
+    }, (error) => {
+      this.problem = error;
+    }).finally(() => {
+      this.loading = null;
+      this.list.removeAttribute("aria-busy");
+      this.#order();
+      this.#render();
+    });
+    return this.loading;
+  }
+
+  #take({ id, before, job }) {
+    const isNew = job && !before;
+    const wasShown = this.cards.get(id);
+    if (job && before && wasShown && this.#isStill(before, job)) {
+      wasShown.update(job);
+      return;
+    }
+    // Nothing jumps under the pointer; what one has asked for oneself is at the top at once.
+    if (isNew && this.isPointed && !this.loading && !hasEnded(job)) {
+      this.held.add(id);
+      this.#tellNews();
+      return;
+    }
+    this.#later();
+  }
+
+  /** Whether a change leaves the order as it is. */
+  #isStill(before, job) {
+    return before.created_at === job.created_at && (!this.filter.status || hasEnded(before) === hasEnded(job));
+  }
+
+  #later() {
+    if (this.isPlanned) return;
+    this.isPlanned = true;
+    requestAnimationFrame(() => {
+      this.isPlanned = false;
+      this.#order();
+      this.#render();
+    });
+  }
+
+  #letIn() {
+    if (!this.held.size) return;
+    this.held.clear();
+    this.#tellNews();
+    this.#order();
+    this.#render();
+  }
+
+  #tellNews() {
+    this.news.hidden = this.held.size === 0;
+    this.news.textContent = `${this.held.size} new`;
+  }
+
+  #order() {
+    this.ids = this.jobs.list(this.filter).filter((id) => !this.held.has(id));
+    this.to = Math.min(Math.max(this.to, this.from + STEP), this.from + MOST);
+  }
+
+  #render() {
+    const ids = this.ids.slice(this.from, this.to);
+    const wanted = new Set(ids);
+    for (const [id, card] of this.cards) {
+      if (wanted.has(id)) continue;
+      card.element.remove();
+      this.cards.delete(id);
+    }
+    let next = this.list.firstElementChild;
+    for (const id of ids) {
+      let card = this.cards.get(id);
+      if (!card) {
+        card = new Card(id, this);
+        this.cards.set(id, card);
+      }
+      const job = this.jobs.get(id);
+      if (card.job !== job) card.update(job);
+      if (card.element === next) next = next.nextElementSibling;
+      else this.list.insertBefore(card.element, next);
+    }
+    this.top.style.height = `${this.above.reduce((sum, part) => sum + part.height, 0)}px`;
+    if (!this.cards.has(this.active)) this.#activate(ids[0]);
+    this.#tellEmpty(ids.length);
+  }
+
+  #tellEmpty(shown) {
+    this.empty.hidden = shown > 0 || (!this.isRead && !this.problem);
+    if (this.empty.hidden) return;
+    const isFiltered = JSON.stringify(this.filter) !== JSON.stringify(EVERYTHING);
+    this.empty.dataset.kind = this.problem && !this.isRead ? "problem" : isFiltered ? "filtered" : "nothing";
+    if (this.problem) this.empty.querySelector(".of-problem").textContent = this.problem.words ?? this.problem.message;
+  }
+
+  /** One end of what is in the document is near: goes on there, and lets go of the other end. */
+  #reach(end) {
+    if (end === this.bottom) {
+      if (this.to < this.ids.length) {
+        this.to += STEP;
+        if (this.to - this.from > MOST) this.#cutTop();
+        this.#render();
+      } else if (this.jobs.hasMore(this.filter) && this.isRead) {
+        this.#load().then(() => this.#watchAgain(end));
+        return;
+      }
+    } else if (this.above.length) {
+      this.from -= this.above.pop().count;
+      this.to = Math.min(this.to, this.from + MOST);
+      this.#render();
+    }
+    // It may still be near.
+    this.#watchAgain(end);
+  }
+
+  #watchAgain(end) {
+    requestAnimationFrame(() => {
+      const box = end.getBoundingClientRect();
+      const isNear = box.bottom > -900 && box.top < innerHeight + 900;
+      const isMore = this.to < this.ids.length || (this.jobs.hasMore(this.filter) && !this.problem);
+      const isOfUse = end === this.bottom ? isMore : this.above.length > 0;
+      if (isNear && isOfUse) this.#reach(end);
+    });
+  }
+
+  /** Takes whole rows away, so that what stays lies as it lay. */
+  #cutTop() {
+    const cards = [...this.list.children];
+    let at = STEP;
+    while (at > 0 && cards[at].offsetTop === cards[at - 1].offsetTop) at -= 1;
+    if (at === 0) return;
+    this.above.push({ count: at, height: cards[at].offsetTop - cards[0].offsetTop });
+    this.from += at;
+  }
+
+  #tick() {
+    if (document.hidden || this.list.offsetParent === null) return;
+    const now = Date.now();
+    for (const card of this.cards.values()) card.tick(now);
+  }
+
+  #activate(id) {
+    if (!id || id === this.active && this.cards.get(id)?.title.tabIndex === 0) return;
+    const tab = (card, index) => {
+      if (!card) return;
+      card.title.tabIndex = index;
+      for (const button of card.buttons.children) button.tabIndex = index;
+      card.play(index === 0 && card.element.contains(document.activeElement));
+    };
+    tab(this.cards.get(this.active), -1);
+    this.active = id;
+    tab(this.cards.get(id), 0);
+  }
+
+  /** The job that keys act on. */
+  get activeJob() {
+    return this.list.contains(document.activeElement) ? this.jobs.get(this.active) : null;
+  }
+
+  focus() {
+    this.cards.get(this.active)?.title.focus();
+  }
+
+  /** Walks: `1` and `-1` to the next and the last, `down` and `up` to what lies there. */
+  move(step) {
+    const cards = [...this.list.children];
+    if (!this.list.contains(document.activeElement)) {
+      // One begins at what one sees.
+      const seen = cards.find((card) => card.getBoundingClientRect().bottom > 0);
+      this.#activate(seen?.dataset.id);
+      return this.focus();
+    }
+    const at = cards.findIndex((card) => card.dataset.id === this.active);
+    let to = at + step;
+    if (step === "down" || step === "up") {
+      const here = cards[at].getBoundingClientRect();
+      const middle = here.left + here.width / 2;
+      const others = cards.map((card, index) => ({ index, box: card.getBoundingClientRect() }))
+        .filter(({ box }) => (step === "down" ? box.top >= here.bottom - 1 : box.bottom <= here.top + 1));
+      const distance = ({ box }) => Math.abs(box.top - here.top) * 10 + Math.abs(box.left + box.width / 2 - middle);
+      to = others.sort((one, other) => distance(one) - distance(other))[0]?.index ?? at;
+    }
+    const card = this.cards.get(cards[Math.min(Math.max(to, 0), cards.length - 1)]?.dataset.id);
+    card?.title.focus();
+    card?.element.scrollIntoView({ block: "nearest" });
+  }
+}
+
+/** The filters, as chips and fields above the sheet. */
+export function filters(element, { jobs, changed }) {
+  const DAY = 86_400_000;
+  const asked = new URLSearchParams(location.search);
+  const filter = Object.fromEntries(Object.keys(EVERYTHING).map((name) => [name, asked.get(name) ?? ""]));
+  const statuses = [["", "All"], ["processing", "Under way"], ["completed", "Completed"], ["partial", "Partial"], ["failed", "Failed"], ["canceled", "Canceled"]];
+  const chips = statuses.map(([status, label]) => h("button", {
+    type: "button", class: "chip", "aria-pressed": String(filter.status === status), onclick: () => set({ status }), dataset: { status },
+  }, label));
+  const model = h("select", { "aria-label": "Model", onchange: () => set({ model: model.value }) });
+  const since = h("select", { "aria-label": "Since when", onchange: () => set({ since: since.value }) },
+    [["", "Any time"], [String(DAY / 24), "Last hour"], [String(DAY), "Last day"], [String(7 * DAY), "Last week"]]
+      .map(([value, label]) => h("option", { value, selected: filter.since === value }, label)));
+  const text = h("input", {
+    type: "search", placeholder: "Words of the prompt", "aria-label": "Words of the prompt", value: filter.text,
+    oninput: () => set({ text: text.value }), "aria-keyshortcuts": "f",
+  });
+  fill(element, h("div", { class: "chips", role: "group", "aria-label": "State" }, chips), text, model, since);
+  const offer = () => {
+    const models = [...new Set([filter.model, ...jobs.models()])].filter(Boolean).slice(0, 40);
+    if (models.join() === offer.last) return;
+    offer.last = models.join();
+    fill(model, h("option", { value: "" }, "Any model"), models.map((name) => h("option", { value: name, selected: name === filter.model }, name)));
+  };
+  jobs.addEventListener("job", soon(offer));
+  offer();
+  function set(change) {
+    Object.assign(filter, change);
+    chips.forEach((chip) => chip.setAttribute("aria-pressed", String(chip.dataset.status === filter.status)));
+    const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
+    history.replaceState(history.state, "", query.size ? `?${query}` : location.pathname);
+    changed({ ...filter });
+  }
+  return { filter, text, clear: () => {
+    text.value = model.value = since.value = "";
+    set({ ...EVERYTHING });
+  } };
+}
+
+/** `3 under way, 1 partial` of what is known. */
+export function sum(jobs) {
+  const counts = jobs.counts();
+  const underWay = ["waiting", "generating", "storing", "finishing"].reduce((total, state) => total + (counts[state] ?? 0), 0);
+  const said = [
+    underWay ? `${underWay} under way` : null,
+    counts.parked ? `${counts.parked} in doubt` : null,
+    counts.partial ? `${counts.partial} partial` : null,
+    counts.failed ? `${counts.failed} failed` : null,
+  ].filter(Boolean);
+  return said.length ? said.join(", ") : jobs.size ? `${count(jobs.size, "job")}, all is well` : "";
+}

@@ -1,0 +1,48 @@
+//! What the page may do: run its own scripts, ask this api, and show what the store has. Nothing else, and no text becomes markup.
+
+use std::time::{Duration, SystemTime};
+
+use darkroom_storage::Storage;
+use tokio::sync::OnceCell;
+
+/// From where browsers fetch outputs, known once something was signed.
+#[derive(Default)]
+pub(crate) struct StoreOrigin(OnceCell<String>);
+
+impl StoreOrigin {
+    /// The origin, as a URL has it that is signed; `None` while there are no credentials to sign with.
+    pub(super) async fn get(&self, storage: &Storage) -> Option<&str> {
+        let find = async || {
+            let signed = storage.presign("any", None, SystemTime::now(), Duration::from_secs(1));
+            let origin = signed.await?.url.origin();
+            anyhow::Ok(origin.ascii_serialization())
+        };
+        let origin = self.0.get_or_try_init(find).await;
+        origin
+            .inspect_err(|error| tracing::warn!(%error, "the page cannot show what the store has"))
+            .ok()
+            .map(String::as_str)
+    }
+}
+
+/// The policy of the page. <https://www.w3.org/TR/CSP3/>, <https://www.w3.org/TR/trusted-types/>
+pub(super) fn page(store: Option<&str>) -> String {
+    let store = store.unwrap_or_default();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data: {store}; \
+         media-src 'self' blob: {store}; connect-src 'self' {store}; form-action 'none'; base-uri 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_allowed_that_is_unsafe() {
+        let policy = page(Some("https://s3.example.com"));
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(policy.matches("https://s3.example.com").count(), 3);
+    }
+}

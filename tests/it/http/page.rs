@@ -1,0 +1,134 @@
+//! The page: its addresses, what browsers are told of it, and what it needs of the api that nothing else does. What a person
+//! sees is in `tests/page`.
+
+use reqwest::{StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, job, options, shared, start};
+
+async fn get(api: &Api, path: &str) -> reqwest::Response {
+    let url = format!("{}{path}", api.url);
+    api.http.get(url).send().await.unwrap()
+}
+
+fn header<'a>(answer: &'a reqwest::Response, name: &str) -> &'a str {
+    answer.headers()[name].to_str().unwrap()
+}
+
+/// The files that a page asks for, as it writes them.
+fn files(html: &str) -> Vec<&str> {
+    let quoted = html.split('"').filter(|text| text.contains("assets/"));
+    quoted.collect()
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
+    let api = Api::of(shared());
+    for (path, root) in [
+        ("/", ""),
+        ("/j/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1", "../"),
+    ] {
+        let answer = get(&api, path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(header(&answer, "cache-control"), "no-cache");
+        let policy = header(&answer, "content-security-policy");
+        let store = shared().s3.endpoint.as_str();
+        for rule in [
+            "default-src 'none'".to_owned(),
+            "script-src 'self'".to_owned(),
+            "style-src 'self'".to_owned(),
+            "require-trusted-types-for 'script'".to_owned(),
+            format!("img-src 'self' blob: data: {store}"),
+        ] {
+            assert!(policy.split("; ").any(|part| part == rule), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let html = answer.text().await.unwrap();
+        let files = files(&html);
+        assert!(files.len() > 10, "{html}");
+        for file in files {
+            let file = file.strip_prefix(root).unwrap();
+            let answer = get(&api, &format!("/{file}")).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{file}");
+            assert!(header(&answer, "cache-control").ends_with("immutable"));
+        }
+    }
+    let another = get(&api, "/assets/0123456789abcdef/main.js").await;
+    assert_eq!(header(&another, "cache-control"), "no-cache");
+    let none = get(&api, "/assets/0123456789abcdef/none.js").await;
+    assert_eq!(none.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn files_are_compressed_for_those_who_take_it() {
+    let api = Api::of(shared());
+    let url = format!("{}/assets/any/main.js", api.url);
+    // One that does not read what is compressed as if it were not.
+    let http = reqwest::Client::builder().no_proxy().no_gzip();
+    let http = http.build().unwrap();
+    let plain = http.get(&url).header(header::ACCEPT_ENCODING, "identity");
+    let plain = plain.send().await.unwrap();
+    assert!(!plain.headers().contains_key("content-encoding"));
+    let compressed = http.get(&url).header(header::ACCEPT_ENCODING, "gzip");
+    let compressed = compressed.send().await.unwrap();
+    assert_eq!(header(&compressed, "content-encoding"), "gzip");
+    assert_eq!(header(&compressed, "vary"), "accept-encoding");
+    let (plain, compressed) = (
+        plain.bytes().await.unwrap(),
+        compressed.bytes().await.unwrap(),
+    );
+    assert!(compressed.len() * 2 < plain.len());
+}
+
+#[tokio::test]
+async fn a_page_that_is_turned_off_leads_to_the_description() {
+    let mut options = options("no-page");
+    options
+        .variables
+        .push(("DARKROOM_PAGE", "false".to_owned()));
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let home = get(&api, "/").await;
+    assert_eq!(home.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(header(&home, "location"), "docs/");
+    for path in [
+        "/j/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1",
+        "/assets/any/main.js",
+    ] {
+        assert_eq!(
+            get(&api, path).await.status(),
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_output_is_saved_under_a_name_of_its_own() {
+    let api = Api::of(shared());
+    let done = api.run(&job(2, json!({"missing": [1]}))).await;
+    let id = done["job_id"].as_str().unwrap();
+    let url = async |query: &str| {
+        let answer = get(&api, &format!("/v1/jobs/{id}/media/0/url{query}")).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let answer: Value = answer.json().await.unwrap();
+        answer["url"].as_str().unwrap().to_owned()
+    };
+    let saved = api.http.get(url("?disposition=attachment").await);
+    let saved = saved.send().await.unwrap();
+    assert_eq!(
+        header(&saved, "content-disposition"),
+        format!("attachment; filename=\"{id}-0.png\"")
+    );
+    let shown = api.http.get(url("").await).send().await.unwrap();
+    assert!(!shown.headers().contains_key("content-disposition"));
+    assert_eq!(saved.bytes().await.unwrap(), shown.bytes().await.unwrap());
+    for (path, expected) in [
+        ("1/url", StatusCode::CONFLICT),
+        ("7/url", StatusCode::NOT_FOUND),
+        ("0/url?disposition=other", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = get(&api, &format!("/v1/jobs/{id}/media/{path}")).await;
+        assert_eq!(answer.status(), expected, "{path}");
+    }
+}

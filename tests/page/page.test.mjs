@@ -1,0 +1,267 @@
+// What a person sees, in a real browser against the real system: `npm test` here, after `cargo build`.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+import { Stack, until } from "./stack.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Beside others, a machine takes its time: a promise is held to the letter where nothing else runs. */
+const PATIENCE = process.env.DARKROOM_QUIET ? 1 : 4;
+
+/** How many jobs are more than a page holds. */
+const MANY = 1000;
+
+let stack;
+let browser;
+
+before(async () => {
+  stack = await Stack.start();
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+/** Opens the page, and holds it to what holds always: no error, no violation of its policy, two origins. */
+async function open(t, path = "/", options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.seen = { problems: [], origins: new Set(), streams: 0, requests: [] };
+  page.on("pageerror", (error) => page.seen.problems.push(`error: ${error.message}`));
+  page.on("console", (message) => {
+    if (/Content.Security.Policy|Trusted/i.test(message.text())) page.seen.problems.push(message.text());
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol.startsWith("http")) page.seen.origins.add(url.origin);
+    page.seen.requests.push(url);
+    if (url.pathname === "/v1/events") page.seen.streams += 1;
+  });
+  const ended = (request) => {
+    if (new URL(request.url()).pathname === "/v1/events") page.seen.streams -= 1;
+  };
+  page.on("requestfinished", ended);
+  page.on("requestfailed", ended);
+  await page.goto(stack.base + path);
+  t.after(async () => {
+    assert.deepEqual(page.seen.problems, []);
+    for (const origin of page.seen.origins) assert.ok([stack.base, stack.store].includes(origin), origin);
+    await context.close();
+  });
+  return page;
+}
+
+const card = (page, id) => page.locator(`.card[data-id="${id}"]`);
+
+async function untilState(page, id, state, seconds = 60) {
+  await page.locator(`.card[data-id="${id}"][data-state="${state}"]`).waitFor({ timeout: seconds * 1000 });
+}
+
+async function accessible(page, what) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const said = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 160)).join("\n  ")}`);
+  assert.deepEqual(said, [], what);
+}
+
+test("a job is asked for, walked to, opened and left by keys alone", async (t) => {
+  const page = await open(t);
+  await page.locator(".card").first().waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("a lighthouse, asked for by keys");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("2");
+  await page.keyboard.press("Control+Enter");
+  const asked = page.locator(".card", { hasText: "a lighthouse, asked for by keys" });
+  await asked.and(page.locator("[data-state=completed]")).waitFor();
+  // The number had a 1 in it, which was selected as one came by the key.
+  assert.equal(await asked.locator(".place").count(), 2);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  for (let step = 0; step < 5 && !(await asked.locator(".title").evaluate((title) => title === document.activeElement)); step += 1) {
+    await page.keyboard.press("ArrowRight");
+  }
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "a lighthouse, asked for by keys" }).waitFor();
+  await page.locator(".which", { hasText: "1 of 2" }).waitFor();
+  await page.keyboard.press("ArrowRight");
+  await page.locator(".which", { hasText: "2 of 2" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#home").waitFor();
+  assert.ok(await asked.locator(".title").evaluate((title) => title === document.activeElement), "the focus is where it was");
+});
+
+test("every state is seen as it comes", async (t) => {
+  const page = await open(t);
+  await page.locator(".card").first().waitFor();
+  await page.evaluate(() => {
+    window.states = {};
+    const note = (card) => card.matches?.(".card") && (window.states[card.dataset.id] ??= []).push(card.dataset.state);
+    new MutationObserver((changes) => {
+      for (const { target, addedNodes } of changes) [target, ...addedNodes].forEach(note);
+    }).observe(document.getElementById("sheet"), { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state"] });
+  });
+  const ids = {
+    completed: await stack.create("one that is completed", { dev: { latency_ms: 4000 } }),
+    partial: await stack.create("one that is partial", { outputs: 3, dev: { missing: [1] } }),
+    failed: await stack.create("one that fails", { dev: { fail: "out of memory at step 40" } }),
+    parked: await stack.create("one in doubt", { dev: { drop_answer: true, hidden: true, webhooks: 0, latency_ms: 900_000 } }),
+    canceled: await stack.create("one that is canceled", { outputs: 2, dev: { latency_ms: 900_000 } }),
+  };
+  await untilState(page, ids.canceled, "generating");
+  await card(page, ids.canceled).getByRole("button", { name: "Cancel" }).click();
+  for (const [state, id] of Object.entries(ids)) await untilState(page, id, state);
+  const states = await page.evaluate((id) => window.states[id], ids.completed);
+  assert.ok(states.includes("generating"), `${states}`);
+  assert.match(await card(page, ids.partial).innerText(), /2 of 3 stored/);
+  await card(page, ids.partial).getByText("The provider removed it before it was stored").waitFor();
+  await card(page, ids.failed).getByText("The model failed").waitFor();
+  assert.equal(await card(page, ids.partial).getByRole("button", { name: "Make again" }).count(), 1);
+  await card(page, ids.completed).scrollIntoViewIfNeeded();
+  await card(page, ids.completed).locator(".frame.loaded").waitFor();
+});
+
+test("what is asked first is not done before", async (t) => {
+  const id = await stack.create("one to delete", { outputs: 2 });
+  const page = await open(t, `/j/${id}`);
+  await page.locator(".state-line", { hasText: "completed" }).waitFor();
+  await page.keyboard.press("Delete");
+  await page.getByText("2 stored outputs are removed").waitFor();
+  await page.keyboard.press("Enter");
+  await page.locator("dialog.ask").waitFor({ state: "detached" });
+  assert.equal((await stack.call("GET", `/v1/jobs/${id}`)).status, "completed");
+  await page.keyboard.press("Delete");
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await page.locator("#home").waitFor();
+  await until("job that is gone", async () => (await fetch(`${stack.base}/v1/jobs/${id}`)).status !== 200);
+});
+
+test("prompts and errors that are full of markup stay text", async (t) => {
+  const markup = "<img src=x onerror=\"window.ran = 1\"><script>window.ran = 1</script>";
+  const id = await stack.create(markup, { dev: { fail: `<b>${markup}</b>` } });
+  const page = await open(t);
+  await untilState(page, id, "failed");
+  await card(page, id).locator(".title").click();
+  await page.getByRole("heading", { name: markup }).waitFor();
+  assert.match(await page.locator("#job").innerText(), /<b><img src=x/);
+  assert.equal(await page.evaluate(() => window.ran), undefined);
+  assert.equal(await page.locator("img[src=x]").count(), 0);
+});
+
+test("what the api refuses is marked where it is wrong", async (t) => {
+  const page = await open(t);
+  await page.fill("#prompt", "a fox");
+  await page.fill("#model", "no slash");
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.locator(".problem", { hasText: "owner/name" }).waitFor();
+  assert.equal(await page.locator("#model").getAttribute("aria-invalid"), "true");
+  await page.getByText("More inputs").click();
+  await page.fill("#inputs", "{\"steps\": ");
+  await page.getByText("This is no JSON yet").waitFor();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`everybody can use it: ${colorScheme}`, async (t) => {
+    const options = { colorScheme, reducedMotion: "reduce" };
+    const page = await open(t, "/", options);
+    await page.locator(".card").first().waitFor();
+    await page.locator(".card[data-state=failed]").first().waitFor();
+    await accessible(page, `home, ${colorScheme}`);
+    const id = (await stack.call("GET", "/v1/jobs?status=partial")).jobs[0].job_id;
+    const job = await open(t, `/j/${id}`, options);
+    await job.locator(".state-line", { hasText: "partial" }).waitFor();
+    await accessible(job, `job, ${colorScheme}`);
+    await job.keyboard.press("?");
+    await accessible(job, `keys, ${colorScheme}`);
+  });
+}
+
+test("it fits a phone, and twice the size", async (t) => {
+  for (const viewport of [{ width: 320, height: 640 }, { width: 640, height: 450 }]) {
+    const id = (await stack.call("GET", "/v1/jobs?status=partial")).jobs[0].job_id;
+    for (const path of ["/", `/j/${id}`]) {
+      const page = await open(t, path, { viewport });
+      await page.locator(path === "/" ? ".card" : ".state-line").first().waitFor();
+      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(beyond <= 0, `${path} is ${beyond} pixels too wide for ${viewport.width}`);
+    }
+  }
+});
+
+test("scripts and styles are few bytes", async (t) => {
+  const page = await open(t);
+  await page.locator(".card").first().waitFor();
+  const bytes = await page.evaluate(() => performance.getEntriesByType("resource")
+    .filter(({ name }) => /assets.*\.(js|css)$/.test(name)).reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0));
+  assert.ok(bytes > 10_000 && bytes <= 60 * 1024, `${bytes} bytes`);
+});
+
+test("a worker that is killed is missed at once", async (t) => {
+  const page = await open(t);
+  await page.locator("#system", { hasText: "all is well" }).waitFor();
+  const begin = Date.now();
+  const restart = stack.kill("worker");
+  await page.locator("#notice:not([hidden])").waitFor();
+  const took = Date.now() - begin;
+  assert.ok(took <= 5000 * PATIENCE, `it took ${took} ms`);
+  assert.match(await page.locator("#notice").innerText(), /accepted and safe/);
+  const id = await stack.create("one that waits for a worker");
+  await untilState(page, id, "waiting");
+  restart();
+  await untilState(page, id, "completed");
+  await page.locator("#notice").waitFor({ state: "hidden" });
+});
+
+test("an api that is killed is caught up with, by one stream", async (t) => {
+  const page = await open(t);
+  await page.locator(".card").first().waitFor();
+  const id = await stack.create("one that ends while nobody looks", { dev: { latency_ms: 3000 } });
+  await untilState(page, id, "generating");
+  const cards = await page.locator(".card").count();
+  const restart = stack.kill("api");
+  await page.locator("#banner:not([hidden])").waitFor();
+  assert.equal(await page.locator(".card").count(), cards, "nothing disappears");
+  restart();
+  await untilState(page, id, "completed");
+  await page.locator("#banner").waitFor({ state: "hidden" });
+  assert.equal(page.seen.streams, 1);
+});
+
+test("a thousand jobs are no more than can be seen of", async (t) => {
+  // Those with pictures are the oldest, far below what is seen.
+  const numbers = Array.from({ length: MANY }, (_, number) => number);
+  const next = numbers.values();
+  const create = async () => {
+    for (const number of next) await stack.create(`number ${number}`, { dev: { latency_ms: 3_600_000 } });
+  };
+  await Promise.all(Array.from({ length: 8 }, create));
+  const page = await open(t);
+  await page.locator(".card").first().waitFor();
+  // Whatever has a picture is far below what is seen.
+  await page.locator("#sum", { hasText: `${MANY} under way` }).waitFor();
+  const early = page.seen.requests.filter((url) => url.origin === stack.store).length;
+  assert.ok(early <= 12, `${early} pictures were loaded that nobody sees`);
+  const most = async () => Math.max(await page.locator(".card").count(), seen);
+  let seen = 0;
+  await until("end of the sheet", async () => {
+    seen = await most();
+    await page.mouse.wheel(0, 6000);
+    return page.locator(".card", { hasText: "hills at dusk" }).count();
+  }, 120);
+  assert.ok(seen <= 300, `${seen} cards`);
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  await page.locator(".frame.loaded").first().waitFor();
+  await until("beginning of the sheet", async () => {
+    await page.mouse.wheel(0, -6000);
+    return page.evaluate(() => scrollY === 0);
+  }, 60);
+  await page.locator(".card").first().waitFor();
+  assert.ok(await page.locator(".card").count() <= 300);
+});

@@ -1,0 +1,97 @@
+// The embedded stack, as `cargo run` starts it, with the means to kill and restart what it is made of.
+
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { createWriteStream } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const binary = path.join(root, "target/debug/darkroom");
+const data = path.join(root, "target/tmp/page");
+
+/** Awaits a condition. */
+export async function until(what, condition, seconds = 60) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const found = await condition();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`there was no ${what} within ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+export class Stack {
+  /** Starts it with nothing in it but the sample job. */
+  static async start() {
+    rmSync(data, { recursive: true, force: true });
+    const stack = new Stack();
+    stack.process = spawn(binary, ["--free-ports", "--data", data], { stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    stack.process.stdout.on("data", (text) => { said += text; });
+    await until("stack that is up", () => {
+      if (stack.process.exitCode !== null) throw new Error(`the stack has ended:\n${said}`);
+      return said.includes("Everything stays up");
+    }, 180);
+    stack.base = `http://127.0.0.1:${readFileSync(path.join(data, "ports/api"), "utf8").trim()}`;
+    stack.store = `http://127.0.0.1:${readFileSync(path.join(data, "ports/s3"), "utf8").trim()}`;
+    stack.others = [];
+    return stack;
+  }
+
+  async stop() {
+    for (const other of this.others) other.kill("SIGKILL");
+    const ended = new Promise((resolve) => this.process.once("exit", resolve));
+    this.process.kill("SIGINT");
+    await ended;
+  }
+
+  async call(method, path, body) {
+    const response = await fetch(`${this.base}${path}`, {
+      method, body: body && JSON.stringify(body), headers: body ? { "content-type": "application/json" } : {},
+    });
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
+  /** Asks for a job, of which the embedded provider is told this. */
+  async create(prompt, { outputs = 1, dev = {}, ...more } = {}) {
+    const request = { model: "black-forest-labs/flux-schnell", prompt, num_outputs: outputs, output_format: "png", input: { dev }, ...more };
+    return (await this.call("POST", "/v1/jobs", request)).job_id;
+  }
+
+  /** Kills a process of the stack, `worker` or `api`, as hard as can be. Returns what starts it again. */
+  kill(name) {
+    const id = this.#find(name);
+    const environment = Object.fromEntries(readFileSync(`/proc/${id}/environ`, "utf8").split("\0").filter(Boolean).map((entry) => {
+      const at = entry.indexOf("=");
+      return [entry.slice(0, at), entry.slice(at + 1)];
+    }));
+    process.kill(id, "SIGKILL");
+    return () => {
+      const log = createWriteStream(path.join(data, `logs/${name}-again.log`));
+      const again = spawn(binary, [name], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+      again.stdout.pipe(log);
+      again.stderr.pipe(log);
+      this.others.push(again);
+    };
+  }
+
+  #find(name) {
+    const ids = execFileSync("pgrep", ["-f", `darkroom ${name}`], { encoding: "utf8" }).trim().split("\n");
+    const isOurs = (id) => {
+      if (!existsSync(`/proc/${id}/environ`) || readlinkSync(`/proc/${id}/exe`) !== binary) return false;
+      return readFileSync(`/proc/${id}/environ`, "utf8").includes(new URL(this.base).host);
+    };
+    const found = ids.find((id) => {
+      try {
+        return isOurs(id);
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
+    if (!found) throw new Error(`there is no ${name}`);
+    return Number(found);
+  }
+}
