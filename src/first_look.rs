@@ -222,12 +222,13 @@ fn show(stack: &Stack, job: &Job) {
             ),
         }
     }
+    say!("  the page   {api}/j/{}", job.job_id);
     say!("  the job    {api}/v1/jobs/{}", job.job_id);
     if let Some(url) = &job.links.temporal {
         say!("  its history in the Temporal UI\n             {url}");
     }
     say!(
-        "\nAnother one:\n  curl -s {api}/v1/jobs -H 'Content-Type: application/json' \\\n    \
+        "\nSee it, and make another one: {api}/\n\nOr from a terminal:\n  curl -s {api}/v1/jobs -H 'Content-Type: application/json' \\\n    \
          -d '{{\"model\": \"{SAMPLE_MODEL}\", \"prompt\": \"a lighthouse in fog\", \"num_outputs\": 2}}'\n\nAll that the api does:\n  {api}/docs\n"
     );
 }

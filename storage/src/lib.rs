@@ -28,6 +28,6 @@ pub use self::{
     features::Feature,
     multipart::{ListedUpload, Upload, UploadPage, UploadedPart},
     object::{Existing, ListedObject, NewObject, ObjectHead, ObjectPage, PutReceipt},
-    presign::PresignedUrl,
+    presign::{Presentation, PresignedUrl},
     verify::UploadedObject,
 };

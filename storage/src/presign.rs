@@ -26,6 +26,17 @@ pub struct PresignedUrl {
     pub expires_at: SystemTime,
 }
 
+/// How the store is to answer.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Presentation {
+    /// The `Content-Disposition`, instead of the object's own.
+    pub disposition: Option<String>,
+    /// When the object was written, of those that may be replaced: another object has another URL, so that nobody keeps the one for
+    /// the other. It goes as `Expires`, which counts for nothing beside the `Cache-Control` that the answer has then.
+    /// <https://www.rfc-editor.org/rfc/rfc9111#section-5.3>
+    pub version: Option<SystemTime>,
+}
+
 /// What signs.
 #[derive(Clone, Debug)]
 pub(crate) struct Presigner {
@@ -52,15 +63,14 @@ impl Presigner {
 }
 
 impl Storage {
-    /// A URL of an object that is good from `from` for `validity`, or for as long as the credentials are that sign it. With a
-    /// `disposition`, the store answers with that `Content-Disposition` instead of the object's own.
+    /// A URL of an object that is good from `from` for `validity`, or for as long as the credentials are that sign it.
     ///
     /// # Errors
     /// If the validity is over a week or there are no credentials to sign with.
     pub async fn presign(
         &self,
         key: &str,
-        disposition: Option<&str>,
+        presentation: &Presentation,
         from: SystemTime,
         validity: Duration,
     ) -> Result<PresignedUrl> {
@@ -76,7 +86,13 @@ impl Storage {
             let request = self.presigner.client.get_object().bucket(&self.bucket);
             let request = request
                 .key(self.full_key(key))
-                .set_response_content_disposition(disposition.map(str::to_owned));
+                .set_response_content_disposition(presentation.disposition.clone());
+            let request = match presentation.version {
+                Some(version) => request
+                    .response_cache_control(format!("private, max-age={}", validity.as_secs()))
+                    .response_expires(version.into()),
+                None => request,
+            };
             let request = request.presigned(config).await?;
             anyhow::Ok(PresignedUrl {
                 url: request.uri().parse()?,

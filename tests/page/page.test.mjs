@@ -93,6 +93,9 @@ test("a job is asked for, walked to, opened and left by keys alone", async (t) =
   await page.locator(".which", { hasText: "1 of 2" }).waitFor();
   await page.keyboard.press("ArrowRight");
   await page.locator(".which", { hasText: "2 of 2" }).waitFor();
+  await page.keyboard.press("Alt+ArrowLeft");
+  await page.locator(".which", { hasText: "2 of 2, beside 1" }).waitFor();
+  assert.equal(await page.locator(".main .frame").count(), 2);
   await page.keyboard.press("Escape");
   await page.locator("#home").waitFor();
   assert.ok(await asked.locator(".title").evaluate((title) => title === document.activeElement), "the focus is where it was");

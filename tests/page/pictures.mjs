@@ -35,7 +35,7 @@ try {
     // Pictures fade in.
     await until("pictures", () => page.evaluate(() => [...document.querySelectorAll(".frame img")].every((image) => {
       const { top, bottom } = image.getBoundingClientRect();
-      return top > innerHeight || bottom < 0 || getComputedStyle(image).opacity === "1";
+      return !image.checkVisibility() || top > innerHeight || bottom < 0 || getComputedStyle(image).opacity === "1";
     })));
     const file = fileURLToPath(new URL(`../../docs/pictures/${name}.jpg`, import.meta.url));
     const picture = await page.screenshot({ type: "jpeg", quality: 82 });

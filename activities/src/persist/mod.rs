@@ -98,14 +98,24 @@ pub async fn persist(
             input: &input,
             journal: &journal,
         };
-        let result = tokio::select! {
-            result = heartbeat.until_interrupted(Box::pin(attempt.run(attempts, earlier))) => result,
+        let stored = tokio::select! {
+            stored = heartbeat.until_interrupted(Box::pin(attempt.store(attempts, earlier))) => stored,
             failure = journal.keep() => Err(failure),
         };
-        if let Err(failure) = &result {
-            attempt.leave(failure).await;
+        match stored {
+            Ok(stored) => {
+                // What is stored is stored, whatever becomes of its preview.
+                let preview = tokio::select! {
+                    preview = Box::pin(attempt.preview(&stored)) => preview,
+                    _ = heartbeat.interrupted() => None,
+                };
+                Ok((stored, preview))
+            }
+            Err(failure) => {
+                attempt.leave(&failure).await;
+                Err(failure)
+            }
         }
-        result
     };
     let result = heartbeat.end(result).await;
     result.map(|(Stored { object, facts, .. }, preview)| {
@@ -134,30 +144,6 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Stores the output, and then what it looks like.
-    async fn run(
-        &self,
-        attempt: u32,
-        earlier: PersistCheckpoint,
-    ) -> Result<(Stored, Option<Preview>), Failure> {
-        let stored = Box::pin(self.store(attempt, earlier)).await?;
-        let Engine {
-            storage,
-            memory,
-            previewer,
-            ..
-        } = self.engine;
-        let PersistInput {
-            tenant,
-            job_id,
-            index,
-            ..
-        } = self.input;
-        let preview = previewer.preview(storage, memory, tenant.as_ref(), job_id, *index, &stored);
-        let preview = preview.await;
-        Ok((stored, preview))
-    }
-
     /// The steps of storing it, in their order.
     async fn store(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
         self.journal.continue_from(&earlier);
@@ -196,6 +182,25 @@ impl Attempt<'_> {
             drop(turn);
         }
         self.transfer(source, upload, &mut room).await
+    }
+
+    /// What the output looks like, if that can be told now.
+    async fn preview(&self, stored: &Stored) -> Option<Preview> {
+        let Engine {
+            storage,
+            memory,
+            previewer,
+            ..
+        } = self.engine;
+        let PersistInput {
+            tenant,
+            job_id,
+            index,
+            ..
+        } = self.input;
+        previewer
+            .preview(storage, memory, tenant.as_ref(), job_id, *index, stored)
+            .await
     }
 
     /// Moves the bytes. A store that turns out to take no streamed trailers gets them from memory at once.

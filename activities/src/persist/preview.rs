@@ -4,6 +4,7 @@
 
 use std::{
     io::Cursor,
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
@@ -38,10 +39,11 @@ const HASHED_SIDE: u32 = 64;
 const MAX_PIXELS: u64 = 24_000_000;
 
 /// The longest file that one is made of.
-const MAX_FILE: u64 = 48 * 1024 * 1024;
+const MAX_FILE: usize = 48 * 1024 * 1024;
 
-/// What a pixel takes while a picture is read.
-const PIXEL: u64 = 4;
+/// How many times the pixels of a picture are in memory while it is read. A progressive JPEG is there as its waves as well.
+const COPIES: u64 = 2;
+const COPIES_OF_WAVES: u64 = 4;
 
 const JPEG_QUALITY: u8 = 82;
 
@@ -51,7 +53,7 @@ const MAX_PROFILE: usize = 64 * 1024;
 /// How long those are waited for that are made before.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long making one may take.
+/// How long one may take from its turn on.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Makes previews.
@@ -103,43 +105,49 @@ impl Previewer {
         stored: &Stored,
     ) -> Option<Preview> {
         let format = source_format(&stored.object.content_type)?;
-        let pixels = pixels(&stored.facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
-        if stored.object.size > MAX_FILE {
-            return None;
-        }
+        pixels(&stored.facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
+        let size = stored.object.size;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= MAX_FILE)?;
+        let file = memory.try_buffer(tenant, size)?;
         let turn = self.turn().await?;
-        let needed = pixels * PIXEL + stored.object.size;
-        let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
-        let bytes = if let Some(kept) = &stored.kept {
-            kept.bytes().clone()
-        } else {
-            let limit = usize::try_from(stored.object.size).ok()?;
-            storage.read(&stored.object.s3_key, limit).await.ok()?
-        };
-        let (tell, told) = oneshot::channel();
-        let work = move || {
-            let made = make(&bytes, format);
-            drop((bytes, reserved, turn));
-            // Whoever asked may be gone.
-            let _ = tell.send(made);
-        };
-        self.work.send(Box::new(work)).ok()?;
-        let made = timeout(LONGEST, told).await.ok()?.ok()?;
-        let made = made
-            .inspect_err(|error| tracing::debug!(%job_id, index, %error, "no preview can be made"))
+        let made = async {
+            let bytes = match &stored.kept {
+                Some(kept) => Ok(kept.bytes().clone()),
+                None => storage.read(&stored.object.s3_key, size).await,
+            };
+            let needed = needed(bytes.as_ref().ok()?, format)?;
+            let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
+            let bytes = bytes.ok()?;
+            let (tell, told) = oneshot::channel();
+            let work = move || {
+                let made = make(&bytes, format, needed);
+                drop((bytes, file, reserved, turn));
+                // Whoever asked may be gone.
+                let _ = tell.send(made);
+            };
+            self.work.send(Box::new(work)).ok()?;
+            let made = told.await.ok()?;
+            let made = made.inspect_err(
+                |error| tracing::debug!(%job_id, index, %error, "no preview can be made"),
+            );
+            let Made { preview, bytes } = made.ok()?;
+            let object = NewObject {
+                key: job_id.preview_key(index, preview.format.extension()),
+                content_type: preview.format.content_type().to_owned(),
+                content_disposition: None,
+                metadata: Vec::new(),
+                existing: Existing::Replace,
+            };
+            let put = storage.put(&object, bytes.into()).await;
+            put.inspect_err(
+                |error| tracing::debug!(%job_id, index, %error, "a preview is not stored"),
+            )
             .ok()?;
-        let Made { preview, bytes } = made;
-        let object = NewObject {
-            key: job_id.preview_key(index, preview.format.extension()),
-            content_type: preview.format.content_type().to_owned(),
-            content_disposition: None,
-            metadata: Vec::new(),
-            existing: Existing::Replace,
+            Some(preview)
         };
-        let put = storage.put(&object, bytes.into()).await;
-        put.inspect_err(|error| tracing::debug!(%job_id, index, %error, "a preview is not stored"))
-            .ok()?;
-        Some(preview)
+        timeout(LONGEST, made).await.ok()?
     }
 
     /// The turn, if it comes soon.
@@ -175,16 +183,46 @@ fn pixels(facts: &MediaFacts) -> Option<u64> {
     Some(u64::from(facts.width?) * u64::from(facts.height?))
 }
 
-fn make(bytes: &Bytes, format: ImageFormat) -> ImageResult<Made> {
+/// How much memory reading a picture takes, as its beginning says; `None` if that makes no sense.
+fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let decoder = reader.into_decoder().ok()?;
+    let copies = if format == ImageFormat::Jpeg && is_progressive(bytes) {
+        COPIES_OF_WAVES
+    } else {
+        COPIES
+    };
+    decoder.total_bytes().checked_mul(copies)
+}
+
+/// Whether a JPEG comes in passes over the whole: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
+fn is_progressive(bytes: &[u8]) -> bool {
+    const PROGRESSIVE: u8 = 0xc2;
+    const FRAMES: RangeInclusive<u8> = 0xc0..=0xcf;
+    // Tables of codes and of conditions, and what is reserved: they have numbers of frames and are none.
+    const OTHERS: [u8; 3] = [0xc4, 0xc8, 0xcc];
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        if FRAMES.contains(&marker) && !OTHERS.contains(&marker) {
+            return marker == PROGRESSIVE;
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    false
+}
+
+fn make(bytes: &Bytes, format: ImageFormat, needed: u64) -> ImageResult<Made> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    // What the file says of its size is not what its beginning says.
-    limits.max_alloc = Some(MAX_PIXELS * PIXEL);
+    limits.max_alloc = Some(needed);
     reader.limits(limits);
     let mut decoder = reader.into_decoder()?;
     let orientation = decoder.orientation()?;
     let profile = decoder.icc_profile()?;
-    let profile = profile.filter(|profile| profile.len() <= MAX_PROFILE);
+    // A profile of other colors than those that are written would spoil them.
+    let is_kept =
+        |profile: &Vec<u8>| profile.len() <= MAX_PROFILE && profile.get(16..20) == Some(b"RGB ");
+    let profile = profile.filter(is_kept);
     let picture = DynamicImage::from_decoder(decoder)?;
     let mut small = if picture.width().max(picture.height()) > SIDE {
         picture.thumbnail(SIDE, SIDE)
@@ -256,6 +294,24 @@ mod tests {
         .into()
     }
 
+    fn made(bytes: &Bytes, format: ImageFormat) -> Option<Made> {
+        make(bytes, format, needed(bytes, format)?).ok()
+    }
+
+    #[test]
+    fn what_a_picture_takes_is_known_before_it_is_read() {
+        let picture = DynamicImage::ImageRgb8(picture(100, 50, 255).into_rgb8());
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
+            let bytes = encoded(&picture, format);
+            assert_eq!(needed(&bytes, format), Some(100 * 50 * 3 * COPIES));
+        }
+        let deep = encoded(&picture.to_rgba16().into(), ImageFormat::Png);
+        assert_eq!(needed(&deep, ImageFormat::Png), Some(100 * 50 * 8 * COPIES));
+        let progressive = b"\xff\xd8\xff\xe0\0\x04JF\xff\xc4\0\x03\0\xff\xc2\0\x11";
+        assert!(is_progressive(progressive));
+        assert!(!is_progressive(&encoded(&picture, ImageFormat::Jpeg)));
+    }
+
     #[test]
     fn a_preview_is_small_and_keeps_the_shape() {
         for (width, height, expected) in [
@@ -265,7 +321,7 @@ mod tests {
         ] {
             let picture = DynamicImage::ImageRgb8(picture(width, height, 255).into_rgb8());
             for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
-                let made = make(&encoded(&picture, format), format).unwrap();
+                let made = made(&encoded(&picture, format), format).unwrap();
                 assert_eq!(made.preview.format, PreviewFormat::Jpg);
                 let read = image::load_from_memory(&made.bytes).unwrap();
                 assert_eq!((read.width(), read.height()), expected, "{format:?}");
@@ -278,7 +334,7 @@ mod tests {
     #[test]
     fn what_is_transparent_stays_so() {
         let bytes = encoded(&picture(800, 600, 100), ImageFormat::Png);
-        let made = make(&bytes, ImageFormat::Png).unwrap();
+        let made = made(&bytes, ImageFormat::Png).unwrap();
         assert_eq!(made.preview.format, PreviewFormat::Png);
         let read = image::load_from_memory(&made.bytes).unwrap().into_rgba8();
         assert_eq!(read.get_pixel(10, 10)[3], 100);
@@ -288,7 +344,7 @@ mod tests {
     fn what_is_no_picture_has_none() {
         let png = encoded(&picture(64, 64, 255), ImageFormat::Png);
         for bytes in [&b"\x89PNG\r\n\x1a\n"[..], &png[..100], b""] {
-            assert!(make(&Bytes::copy_from_slice(bytes), ImageFormat::Png).is_err());
+            assert!(made(&Bytes::copy_from_slice(bytes), ImageFormat::Png).is_none());
         }
         assert_eq!(source_format("image/avif"), None);
     }

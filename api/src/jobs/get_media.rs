@@ -42,7 +42,10 @@ pub(crate) async fn get_media(
 ) -> Result<Response, Problem> {
     let view = find(context, &caller, &job_id).await?;
     let stored = stored(&view.state, &index)?;
-    let url = context.presigned.url(context, &stored.s3_key).await?;
+    let url = context
+        .presigned
+        .url(context, &stored.s3_key, stored.completed_at)
+        .await?;
     let response = Response::builder()
         .status(StatusCode::FOUND)
         .header(header::LOCATION, url.as_str());

@@ -10,7 +10,7 @@ use darkroom_types::{
 use jiff::Timestamp;
 use poem::{
     Response, handler,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     web::{Data, Path},
 };
 
@@ -46,17 +46,21 @@ pub(crate) async fn get_media_url(
     Query(parameters): Query<GetMediaUrl>,
 ) -> Result<Response, Problem> {
     let view = find(context, &caller, &job_id).await?;
-    let s3_key = &stored(&view.state, &index)?.s3_key;
+    let stored = stored(&view.state, &index)?;
+    let s3_key = &stored.s3_key;
     let disposition = match parameters.disposition.unwrap_or_default() {
         Disposition::Inline => None,
         Disposition::Attachment => Some(attachment(&view.state.job_id, s3_key)),
     };
     let presigned = &context.presigned;
-    let signed = presigned.signed(context, s3_key, disposition.as_deref());
+    let signed = presigned.signed(context, s3_key, stored.completed_at, disposition);
     let signed = signed.await?;
     let expires_at = Timestamp::try_from(signed.expires_at).map_err(|_| Problem::internal())?;
     let url = signed.url;
-    json::answer(StatusCode::OK, &MediaUrl { url, expires_at })
+    let mut answer = json::answer(StatusCode::OK, &MediaUrl { url, expires_at })?;
+    let no_store = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    Ok(answer)
 }
 
 /// Names a file after its job: the end of the key is the output's position and its extension, which need no quotation.

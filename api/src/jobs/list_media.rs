@@ -122,11 +122,14 @@ async fn present(
         MediaOutcome::Completed(stored) => {
             resource.media_url = Some(format!("{}/media/{}", context.job_url(job_id), media.index));
             // A job that is there can be read, whatever becomes of the credentials: `media_url` says what is wrong.
-            resource.presigned_media_url =
-                context.presigned.url(context, &stored.s3_key).await.ok();
+            let url = async |key: &str| {
+                let url = context.presigned.url(context, key, stored.completed_at);
+                url.await.ok()
+            };
+            resource.presigned_media_url = url(&stored.s3_key).await;
             if let Some(preview) = &stored.preview {
                 let key = job_id.preview_key(media.index, preview.format.extension());
-                resource.presigned_preview_url = context.presigned.url(context, &key).await.ok();
+                resource.presigned_preview_url = url(&key).await;
                 resource.thumbhash = Some(preview.thumbhash.clone());
             }
             resource.s3_key = Some(stored.s3_key.clone());

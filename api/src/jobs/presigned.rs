@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use darkroom_storage::PresignedUrl;
+use darkroom_storage::{Presentation, PresignedUrl};
+use jiff::Timestamp;
 use moka::future::Cache;
 use url::Url;
 
@@ -25,7 +26,7 @@ const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 const MAX_KEPT: u64 = 20_000;
 
 /// URLs that lead to outputs, for whoever has them.
-pub(crate) struct Presigned(Cache<(String, Option<String>, u64), PresignedUrl>);
+pub(crate) struct Presigned(Cache<(String, Presentation, u64), PresignedUrl>);
 
 impl Presigned {
     pub(crate) fn new() -> Self {
@@ -37,10 +38,15 @@ impl Presigned {
         )
     }
 
-    /// A URL of the object under this key that is good for 45 minutes at least, or for as long as the credentials are that
-    /// sign it.
-    pub(super) async fn url(&self, context: &Context, s3_key: &str) -> Result<Url, Problem> {
-        self.signed(context, s3_key, None)
+    /// A URL of an object that was stored at a time, good for 45 minutes at least, or for as long as the credentials are that sign
+    /// it.
+    pub(super) async fn url(
+        &self,
+        context: &Context,
+        s3_key: &str,
+        stored_at: Timestamp,
+    ) -> Result<Url, Problem> {
+        self.signed(context, s3_key, stored_at, None)
             .await
             .map(|signed| signed.url)
     }
@@ -50,34 +56,40 @@ impl Presigned {
         &self,
         context: &Context,
         s3_key: &str,
-        disposition: Option<&str>,
+        stored_at: Timestamp,
+        disposition: Option<String>,
     ) -> Result<PresignedUrl, Problem> {
+        let presentation = Presentation {
+            disposition,
+            // A generation that is made again is stored under the same keys.
+            version: Some(stored_at.into()),
+        };
         let now = SystemTime::now();
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let period = since_epoch.as_secs() / PERIOD.as_secs();
         let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
-        let key = (s3_key.to_owned(), disposition.map(str::to_owned), period);
+        let key = (s3_key.to_owned(), presentation.clone(), period);
         let signed = self
             .0
-            .try_get_with(key, presign(context, s3_key, disposition, from))
+            .try_get_with(key, presign(context, s3_key, &presentation, from))
             .await
             .map_err(|problem| Problem::clone(&problem))?;
         if signed.expires_at > now + LEAST_VALIDITY {
             return Ok(signed);
         }
         // The credentials have changed since.
-        presign(context, s3_key, disposition, now).await
+        presign(context, s3_key, &presentation, now).await
     }
 }
 
 async fn presign(
     context: &Context,
     s3_key: &str,
-    disposition: Option<&str>,
+    presentation: &Presentation,
     from: SystemTime,
 ) -> Result<PresignedUrl, Problem> {
     let storage = &context.storage;
-    let signed = storage.presign(s3_key, disposition, from, VALIDITY).await;
+    let signed = storage.presign(s3_key, presentation, from, VALIDITY).await;
     signed.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
         Problem::new(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use darkroom_storage::Storage;
+use darkroom_storage::{Presentation, Storage};
 use tokio::sync::OnceCell;
 
 /// From where browsers fetch outputs, known once something was signed.
@@ -12,8 +12,9 @@ pub(crate) struct StoreOrigin(OnceCell<String>);
 impl StoreOrigin {
     /// The origin, as a URL has it that is signed; `None` while there are no credentials to sign with.
     pub(super) async fn get(&self, storage: &Storage) -> Option<&str> {
+        let any = Presentation::default();
         let find = async || {
-            let signed = storage.presign("any", None, SystemTime::now(), Duration::from_secs(1));
+            let signed = storage.presign("any", &any, SystemTime::now(), Duration::from_secs(1));
             let origin = signed.await?.url.origin();
             anyhow::Ok(origin.ascii_serialization())
         };

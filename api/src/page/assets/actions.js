@@ -1,6 +1,6 @@
 // What can be done with a job. What costs, or cannot be undone, is asked first; what came of it is said.
 
-import { call, Refusal } from "./api.js";
+import { call, newKey, Refusal } from "./api.js";
 import { announce, ask, toast } from "./dom.js";
 import { count, hasEnded, requestOf } from "./words.js";
 
@@ -9,15 +9,22 @@ function refused(error) {
   toast(error instanceof Refusal ? error.words : "It was not done: something went wrong in this page", "problem");
 }
 
-function newKey() {
-  return crypto.randomUUID();
-}
-
 export class Actions {
   constructor(jobs, { remix, open }) {
     this.jobs = jobs;
-    this.remix = (job) => remix(requestOf(job));
     this.open = open;
+    this.take = remix;
+    /** The keys of what is being bought, by the job that it is to be like. */
+    this.keys = new Map();
+  }
+
+  /** Begins a request from that of a job. */
+  async remix(job) {
+    try {
+      this.take(requestOf(await this.jobs.whole(job)));
+    } catch (error) {
+      refused(error);
+    }
   }
 
   /** Starts a job. An answer that is lost is asked for again by the same key, so that nothing is bought twice. */
@@ -25,6 +32,7 @@ export class Actions {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const job = await call("POST", "v1/jobs", { body: request, headers: { "idempotency-key": key } });
+        this.jobs.own.add(job.job_id);
         this.jobs.put(job);
         announce("The job is accepted");
         return job;
@@ -58,34 +66,39 @@ export class Actions {
 
   /** Has the outputs made again, and pays for it. */
   async again(job) {
-    const isTakenUp = ["partial", "failed"].includes(job.status);
-    const missing = (job.media ?? []).filter((media) => media.status !== "completed").length;
-    const yes = await ask({
-      title: "Make it again?",
-      text: isTakenUp
-        ? [`The provider makes ${count(job.num_outputs ?? missing ?? 1, "output")} again and charges for it.`,
-          "The job keeps its id; new outputs take the place of those that it has."]
-        : ["A new job with the same request is started, and the provider charges for it."],
-      yes: "Make it again, and pay",
-    });
-    if (!yes) return;
     try {
-      if (isTakenUp) {
-        this.jobs.put(await this.#retry(job, true));
-        toast("It is being made again.");
-      } else {
-        const whole = await this.jobs.read(job.job_id);
-        const made = await this.create(requestOf(whole));
-        toast("A new job is under way.");
-        this.open(made.job_id);
-      }
+      await this.#again(await this.jobs.whole(job));
     } catch (error) {
       refused(error);
     }
   }
 
+  async #again(job) {
+    const isTakenUp = ["partial", "failed"].includes(job.status);
+    const yes = await ask({
+      title: "Make it again?",
+      text: isTakenUp
+        ? [`The provider makes ${count(job.num_outputs, "output")} again and charges for it.`,
+          "The job keeps its id; new outputs take the place of those that it has."]
+        : ["A new job with the same request is started, and the provider charges for it."],
+      yes: "Make it again, and pay",
+    });
+    if (!yes) return;
+    if (isTakenUp) {
+      this.jobs.put(await this.#retry(job, true));
+      toast("It is being made again.");
+      return;
+    }
+    // Asked again after an answer that was lost, it is the same job.
+    if (!this.keys.has(job.job_id)) this.keys.set(job.job_id, newKey());
+    const made = await this.create(requestOf(job), this.keys.get(job.job_id));
+    this.keys.delete(job.job_id);
+    toast("A new job is under way.");
+    this.open(made.job_id);
+  }
+
   async delete(job) {
-    const stored = (job.media ?? []).filter((media) => media.status === "completed").length;
+    const stored = job.media_counts?.completed ?? (job.media ?? []).filter((media) => media.status === "completed").length;
     const yes = await ask({
       title: "Delete this job?",
       text: [

@@ -22,6 +22,16 @@ export function forgetKey() {
   localStorage.removeItem(KEY);
 }
 
+/** What headers take. */
+export function isKey(text) {
+  return /^[\x21-\x7e]+$/.test(text);
+}
+
+/** A name for something that is to be done once, however often it is asked for. Works without https as well. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Why a request came to nothing, in the api's own words where it said any. */
 export class Refusal extends Error {
   constructor(problem, retryAfter = null) {
@@ -43,6 +53,9 @@ export class Refusal extends Error {
   }
 }
 
+/** How long an answer is waited for. */
+const PATIENCE = 30_000;
+
 const LOST = { status: 0, title: "The api does not answer", detail: "nothing is lost; try again when the line is back" };
 
 function headersWith(more) {
@@ -56,7 +69,7 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   let response;
   try {
     response = await fetch(new URL(path, base), {
-      method, signal, headers: headersWith(more), body: body === undefined ? undefined : JSON.stringify(body),
+      method, signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])]), headers: headersWith(more), body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -72,12 +85,26 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
 
 /** How the api stands: `{ready, checks}`, whether it can answer or not. */
 export async function readiness() {
-  const response = await fetch(new URL("readyz", base), { headers: { accept: "application/json" } });
+  const response = await fetch(new URL("readyz", base), { headers: { accept: "application/json" }, signal: AbortSignal.timeout(5000) });
   return response.json();
 }
 
 /** How long the stream may be silent: a heartbeat comes every 15 s. */
 const SILENCE = 40_000;
+
+/** How long a page that nobody looks at holds it. */
+const UNSEEN = 60_000;
+
+function untilSeen() {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+  });
+}
 
 /**
  * The one stream of all jobs: `job` and `reset` as they come, `up` when it stands, `down` with when it is tried again.
@@ -113,20 +140,20 @@ export class Feed extends EventTarget {
     this.#isRunning = true;
     for (;;) {
       let reason = null;
+      this.#isAnew = false;
       try {
         await this.#read();
-        this.#attempt = 0;
       } catch (error) {
         reason = error;
       }
-      if (this.#isAnew) {
-        this.#isAnew = false;
-        continue;
-      }
+      if (this.#isAnew) continue;
       if (reason?.status === 401) break;
+      // A position that is no good any more is none to go on from.
+      if (reason?.status === 400) this.#lastId = null;
+      if (document.hidden) await untilSeen();
       this.#attempt += 1;
       const pause = reason?.retryAfter ? reason.retryAfter * 1000
-        : Math.min(500 * 2 ** this.#attempt, 10_000) * (0.75 + Math.random() / 2);
+        : Math.min(150 * 2 ** this.#attempt, 10_000) * (0.75 + Math.random() / 2);
       this.dispatchEvent(new CustomEvent("down", { detail: { until: Date.now() + pause, reason } }));
       await new Promise((resolve) => {
         this.#wake = resolve;
@@ -144,6 +171,14 @@ export class Feed extends EventTarget {
       silence = setTimeout(() => this.#abort.abort(), SILENCE);
     };
     heard();
+    // A browser has few connections to one host, and each tab holds one: those that nobody looks at let go of theirs.
+    let unseen;
+    const look = () => {
+      clearTimeout(unseen);
+      if (document.hidden) unseen = setTimeout(() => this.#abort.abort(), UNSEEN);
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
     try {
       const more = this.#lastId ? { "last-event-id": this.#lastId } : {};
       const response = await fetch(new URL("v1/events", base), {
@@ -169,6 +204,8 @@ export class Feed extends EventTarget {
       }
     } finally {
       clearTimeout(silence);
+      clearTimeout(unseen);
+      document.removeEventListener("visibilitychange", look);
     }
   }
 

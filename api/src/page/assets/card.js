@@ -97,8 +97,9 @@ export class Card {
     const name = [isOver, remedy].join();
     if (name === this.shown) return;
     this.shown = name;
+    const hadFocus = this.buttons.contains(document.activeElement);
     const button = (label, title, act) => h("button", {
-      type: "button", class: "quiet small", tabindex: -1, title,
+      type: "button", class: "quiet small", tabindex: this.title.tabIndex, title,
       onclick: () => act.call(this.actions, this.job),
     }, label);
     fill(this.buttons,
@@ -107,6 +108,7 @@ export class Card {
       remedy === "look" ? button("Look again, free", "Look whether the provider has it (r)", this.actions.retry) : null,
       remedy === "again" || remedy === "look" ? button("Make again…", "Have it made again, and pay; asks first", this.actions.again) : null,
       remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
+    if (hadFocus) this.title.focus();
   }
 
   /** What changes by the clock alone. */

@@ -1,6 +1,6 @@
 // Where a job is asked for: what to make, by which model, how many. What the api refuses is marked where it is wrong.
 
-import { base, Refusal, storedKey } from "./api.js";
+import { base, newKey, storedKey } from "./api.js";
 import { copyButton, fill, h, soon, toast } from "./dom.js";
 import { curlOf } from "./words.js";
 
@@ -62,7 +62,7 @@ export class Composer {
         changed();
       },
     }, "⚄");
-    this.format = h("select", { id: "format", onchange: changed }, h("option", { value: "" }, "as the model likes"),
+    this.format = h("select", { id: "format", onchange: changed }, h("option", { value: "" }, "the model's own"),
       FORMATS.map((format) => h("option", { value: format }, format)));
     this.inputs = h("textarea", {
       id: "inputs", rows: 4, spellcheck: "false", placeholder: "{\"aspect_ratio\": \"16:9\"}", "aria-label": "Further inputs of the model, as JSON",
@@ -73,12 +73,13 @@ export class Composer {
     this.curl = h("pre", { class: "code" });
     const asCurl = h("details", { class: "more" }, h("summary", {}, "The same as curl"),
       h("div", { class: "copyable" }, this.curl, copyButton(() => this.curl.textContent, "Copy the curl line")));
+    this.also = h("p", { class: "also" });
     this.run = h("button", { type: "submit", class: "primary run", title: "Ctrl+Enter" }, "Run");
     this.problem = h("div", { class: "problem", role: "alert", hidden: true });
     fill(this.form, this.prompt,
       h("div", { class: "row fields" }, field("Model", this.model), field("How many", this.number),
         field("Seed", h("span", { class: "with-button" }, this.seed, dice)), field("Format", this.format), this.run),
-      this.models, this.problem, h("div", { class: "row mores" }, this.more, asCurl));
+      this.models, this.also, this.problem, h("div", { class: "row mores" }, this.more, asCurl));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
@@ -96,8 +97,12 @@ export class Composer {
     const request = { model: this.model.value.trim(), ...this.others };
     if (this.prompt.value.trim()) request.prompt = this.prompt.value;
     if (Number(this.number.value) !== 1) request.num_outputs = Number(this.number.value);
-    // Beyond 2^53 a number would be another one.
-    if (this.seed.value.trim()) request.seed = Math.min(Number(this.seed.value), Number.MAX_SAFE_INTEGER);
+    const seed = this.seed.value.trim();
+    // Beyond 2^53 a number would be another one here.
+    const isSeed = seed === "" || (/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)));
+    this.seed.setCustomValidity(isSeed ? "" : "a seed is a whole number of at most 9,007,199,254,740,991 here");
+    if (!isSeed) return null;
+    if (seed) request.seed = Number(seed);
     if (this.format.value) request.output_format = this.format.value;
     const inputs = this.inputs.value.trim();
     try {
@@ -120,6 +125,14 @@ export class Composer {
     this.prompt.style.height = "auto";
     this.prompt.style.height = `${Math.min(this.prompt.scrollHeight + 2, 320)}px`;
     const request = this.#request();
+    const others = Object.keys(this.others).map((name) => name.replaceAll("_", " "));
+    fill(this.also, others.length ? [`With it goes what the other job had: ${others.join(", ")}. `, h("button", {
+      type: "button", class: "quiet small",
+      onclick: () => {
+        this.others = {};
+        this.#changed();
+      },
+    }, "Without")] : []);
     if (request) this.curl.textContent = curlOf(request, new URL("v1/jobs", base).href, storedKey() !== null);
   }
 
@@ -133,7 +146,11 @@ export class Composer {
 
   async submit() {
     const request = this.#request();
-    if (!request) return this.inputs.focus();
+    if (!request) {
+      const wrong = this.seed.validationMessage ? this.seed : this.inputs;
+      if (wrong === this.seed) this.#show({ title: "The seed is no seed", detail: this.seed.validationMessage, errors: [{ pointer: "/seed" }] });
+      return wrong.focus();
+    }
     if (!request.prompt && !request.input) {
       this.#show({ title: "Nothing to make yet", detail: "write a prompt, or give the model an input", errors: [{ pointer: "/prompt" }] });
       return;
@@ -143,14 +160,15 @@ export class Composer {
     this.#clearProblem();
     // The same request asked again after a lost answer is the same job.
     const name = JSON.stringify(request);
-    if (this.asked?.name !== name) this.asked = { name, key: crypto.randomUUID() };
+    if (this.asked?.name !== name) this.asked = { name, key: newKey() };
     try {
       await this.actions.create(request, this.asked.key);
       this.asked = null;
+      this.others = {};
+      this.#changed();
       localStorage.setItem(MODEL, request.model);
       toast("Accepted. It cannot be lost now.");
     } catch (error) {
-      if (error instanceof Refusal && error.status !== 0) this.asked = null;
       this.#show(error);
     } finally {
       this.run.disabled = false;

@@ -37,12 +37,13 @@ export function soon(act, milliseconds = 100) {
 
 /** Tells those who do not see the screen, once and politely. */
 export function announce(text) {
-  document.getElementById("announcer").textContent = text;
+  document.getElementById("announcer").textContent = text.slice(0, 160);
 }
 
 /** Shows a line for a while: what was done, or why it was not. */
 export function toast(text, kind = "note") {
-  const line = h("p", { class: `toast ${kind}`, role: kind === "problem" ? "alert" : "status" }, text);
+  const line = h("p", { class: `toast ${kind}` }, text);
+  announce(text);
   document.getElementById("toasts").append(line);
   setTimeout(() => line.remove(), kind === "problem" ? 9000 : 4000);
 }

@@ -63,7 +63,7 @@ export function placesOf(job) {
 export class Frame {
   constructor({ large = false } = {}) {
     this.large = large;
-    this.element = h("div", { class: "frame" });
+    this.element = h("div", { class: "frame", onpointerenter: () => this.play?.(), onpointerleave: () => this.pause?.() });
     this.shown = null;
   }
 
@@ -113,10 +113,16 @@ export class Frame {
       case "picture": return this.#picture(media, job, alt);
       case "video": return this.#video(media, job, alt);
       case "sound": return fill(this.element, h("div", { class: "file" }, h("b", {}, "♪ Sound"), facts(media),
-        h("audio", { controls: true, preload: "none", src: media.presigned_media_url, "aria-label": alt })));
+        this.#sound(media, job, alt)));
       case "text": return this.#text(media);
       default: return fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
     }
+  }
+
+  #sound(media, job, alt) {
+    const audio = h("audio", { controls: true, preload: "metadata", "aria-label": alt });
+    this.#loadWhenNear(audio, job, media, "presigned_media_url");
+    return audio;
   }
 
   /** The blurred picture at once, the picture when it is near and has come. */
@@ -142,10 +148,7 @@ export class Frame {
     // What sees less motion sees it when asked for.
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!this.large && !isCalm) {
-      const play = () => video.play().catch(() => {});
-      this.element.addEventListener("pointerenter", play);
-      this.element.addEventListener("pointerleave", () => video.pause());
-      this.play = play;
+      this.play = () => video.play().catch(() => {});
       this.pause = () => video.pause();
     }
     video.addEventListener("loadedmetadata", () => this.element.classList.add("loaded"));
@@ -159,7 +162,9 @@ export class Frame {
     fill(this.element, text, h("div", { class: "file" }, facts(media)));
     const load = async () => {
       try {
-        const response = await fetch(media.presigned_media_url, { headers: { range: `bytes=0-${TEXT_BYTES - 1}` } });
+        const url = await freshUrl(job, media);
+        const response = await fetch(url, { headers: { range: `bytes=0-${TEXT_BYTES - 1}` } });
+        if (!response.ok) throw new Error(`the store answered ${response.status}`);
         text.textContent = (await response.text()).slice(0, TEXT_BYTES);
       } catch {
         // The store does not let pages read it: its name is all there is to show.
@@ -169,23 +174,25 @@ export class Frame {
     this.#whenNear(text, load);
   }
 
-  /** Sets the address once the element is near; a signature that has ended is asked for anew, once. */
+  /** Sets the address once the element is near; a signature that has ended is asked for anew, a few times. */
   #loadWhenNear(element, job, media, field) {
-    let isRenewed = false;
-    element.addEventListener("error", async () => {
-      if (isRenewed) {
-        fill(this.element, h("p", { class: "why" }, h("strong", {}, extensionOf(media)), h("span", {}, "it cannot be shown here")));
-        return;
+    let left = 3;
+    const renew = async () => {
+      left -= 1;
+      try {
+        element.src = await freshUrl(job, media);
+      } catch (error) {
+        // It may be a matter of a moment, as too many requests are.
+        if (error.retryAfter && left > 0) setTimeout(renew, error.retryAfter * 1000);
+        else giveUp();
       }
-      isRenewed = true;
-      const anew = await call("GET", `v1/jobs/${job.job_id}`).catch(() => null);
-      const found = anew?.media.find((one) => one.index === media.index);
-      if (found?.[field]) element.src = found[field];
-    });
-    const load = () => {
-      if (media[field]) element.src = media[field];
     };
-    this.#whenNear(element, load);
+    const giveUp = () => fill(this.element, h("p", { class: "why" }, h("strong", {}, extensionOf(media)), h("span", {}, "it cannot be shown here")));
+    element.addEventListener("error", () => (left > 1 ? renew() : giveUp()));
+    this.#whenNear(element, () => {
+      if (media[field]) element.src = media[field];
+      else renew();
+    });
   }
 
   #whenNear(element, load) {
@@ -196,6 +203,12 @@ export class Frame {
     element.addEventListener("near", load, { once: true });
     near.observe(element);
   }
+}
+
+/** An address of an output that is good now: those that came with the job end after a while. */
+async function freshUrl(job, media) {
+  const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url`);
+  return url;
 }
 
 /** What a file is called for a person. */

@@ -1,7 +1,7 @@
 // The page of one job: its outputs large, and beside them all that is known of it.
 
 import { base, call, storedKey } from "./api.js";
-import { copyButton, fill, h } from "./dom.js";
+import { copyButton, fill, h, toast } from "./dom.js";
 import { extensionOf, Frame, placesOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
@@ -9,19 +9,23 @@ import {
   ago, bytes, cancelWords, clock, count, curlOf, duration, failureWords, hasEnded, remedyOf, requestOf, stateOf, STATES,
 } from "./words.js";
 
+/** How old the addresses of outputs may become. */
+const RENEWED = 40 * 60_000;
+
 export class JobPage {
   constructor(element, { jobs, actions, home }) {
     Object.assign(this, { element, jobs, actions, home });
     jobs.addEventListener("job", ({ detail }) => {
       if (detail.id === this.id) this.#update(detail.job);
     });
+    jobs.addEventListener("clear", () => this.id && this.show(this.id, this.index));
     setInterval(() => this.#tick(), 500);
   }
 
   /** Shows a job, and of its outputs the one at this position. */
   async show(id, index = 0) {
     const isAnother = id !== this.id;
-    [this.id, this.index] = [id, index];
+    [this.id, this.index, this.readAt] = [id, index, Date.now()];
     if (isAnother) {
       this.job = null;
       this.further = [];
@@ -35,17 +39,26 @@ export class JobPage {
       if (this.id === id) this.#update(job);
     } catch (error) {
       if (this.id !== id) return;
+      // What is known stays to be seen.
+      if (this.job && !error.isGone) {
+        toast(error.words ?? error.message, "problem");
+        return;
+      }
+      this.job = null;
       fill(this.element, h("div", { class: "nothing" }, h("h1", {}, error.isGone ? "There is no such job" : error.title ?? "It cannot be read"),
-        h("p", {}, error.detail ?? error.message), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
+        h("p", {}, error.detail ?? error.message),
+        error.isGone ? null : h("button", { type: "button", class: "quiet", onclick: () => this.show(id, index) }, "Try again"), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
     }
   }
 
   hide() {
     this.id = null;
+    this.job = null;
     fill(this.element);
   }
 
   #leave(event) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     this.home();
   }
@@ -53,6 +66,8 @@ export class JobPage {
   #build() {
     this.heading = h("h1", { tabindex: -1 });
     this.main = new Frame({ large: true });
+    this.beside = new Frame({ large: true });
+    this.other = null;
     this.under = h("div", { class: "under row" });
     this.film = h("div", { class: "film", role: "group", "aria-label": "Outputs" });
     this.state = h("div", { class: "state-line" });
@@ -65,7 +80,7 @@ export class JobPage {
     this.shown = {};
     const back = h("a", { class: "back", href: base.href, onclick: (event) => this.#leave(event) }, "← Contact sheet");
     fill(this.element, back, h("div", { class: "job" },
-      h("section", { class: "outputs", "aria-label": "Outputs" }, h("div", { class: "main" }, this.main.element), this.under, this.film),
+      h("section", { class: "outputs", "aria-label": "Outputs" }, this.stage = h("div", { class: "main" }, this.main.element), this.under, this.film),
       h("section", { class: "details", "aria-label": "About the job" }, this.heading, this.state, this.explain, this.buttons,
         h("h2", {}, "Time"), this.time, this.output, this.about, this.more)));
   }
@@ -94,6 +109,12 @@ export class JobPage {
     if (hasNewEnd && job.webhook_url && hasEnded(job)) this.#readDeliveries();
   }
 
+  #which() {
+    if (this.places.length < 2) return "";
+    const beside = this.other === null ? "" : `, beside ${this.other + 1}`;
+    return `${this.index + 1} of ${this.places.length}${beside}`;
+  }
+
   get places() {
     return [...placesOf(this.job), ...this.further];
   }
@@ -118,6 +139,7 @@ export class JobPage {
     const remedy = remedyOf(job);
     if (this.shown.buttons === [isOver, remedy].join()) return;
     this.shown.buttons = [isOver, remedy].join();
+    const hadFocus = this.buttons.contains(document.activeElement);
     const button = (label, act, kind = "quiet", keys = null) => h("button", {
       type: "button", class: kind, "aria-keyshortcuts": keys, onclick: () => act.call(this.actions, this.job),
     }, label);
@@ -128,6 +150,7 @@ export class JobPage {
       isOver ? button("Make again…", this.actions.again, remedy === "again" ? "primary" : "quiet", remedy ? null : "r") : null,
       button("Remix", this.actions.remix),
       h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
+    if (hadFocus) this.buttons.firstElementChild.focus();
   }
 
   async delete() {
@@ -137,15 +160,15 @@ export class JobPage {
   #outputs(job) {
     const places = this.places;
     this.index = Math.min(this.index, places.length - 1);
-    const shown = places[this.index];
-    this.main.update(shown, job);
-    const name = JSON.stringify(places.map(({ index, status, sha256 }) => [index, status, sha256]));
+    this.main.update(places[this.index], job);
+    this.#compared(places, job);
+    const name = [places.length, job.media_next_cursor && !this.further.length].join();
     if (this.shown.film !== name) {
       this.shown.film = name;
       this.frames = places.map((media, at) => {
         const frame = new Frame();
         frame.button = h("button", {
-          type: "button", class: "thumb", "aria-label": `Output ${media.index + 1}, ${media.status}`, onclick: () => this.select(at),
+          type: "button", class: "thumb", onclick: () => this.select(at),
         }, frame.element);
         return frame;
       });
@@ -155,14 +178,35 @@ export class JobPage {
     }
     places.forEach((media, at) => {
       this.frames[at].update(media, job);
-      this.frames[at].button.setAttribute("aria-current", String(at === this.index));
+      this.frames[at].button.setAttribute("aria-label", `Output ${media.index + 1}, ${media.status}`);
+      this.frames[at].button.setAttribute("aria-current", String(at === this.index || at === this.other));
     });
+  }
+
+  /** The second output of two that are compared. */
+  #compared(places, job) {
+    if (this.other === null || !places[this.other]) {
+      this.other = null;
+      this.beside.element.remove();
+      return;
+    }
+    this.beside.update(places[this.other], job);
+    if (!this.beside.element.isConnected) this.stage.append(this.beside.element);
+  }
+
+  /** Shows another output beside the one that is shown: the next one in this direction, and in the end none. */
+  compare(by) {
+    if (!this.job || this.places.length < 2) return;
+    const other = (this.other ?? this.index) + by;
+    this.other = other === this.index || !this.places[other] ? null : other;
+    this.#outputs(this.job);
+    this.#aboutOutput(this.job);
   }
 
   /** Shows another output. */
   select(index) {
     if (!this.job || index < 0 || index >= this.places.length) return;
-    this.index = index;
+    [this.index, this.other] = [index, null];
     this.#outputs(this.job);
     this.#aboutOutput(this.job);
     this.frames[index].button.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -179,25 +223,36 @@ export class JobPage {
   }
 
   async #readFurther() {
-    let cursor = this.job.media_next_cursor;
-    const id = this.id;
-    while (cursor) {
-      const page = await call("GET", `v1/jobs/${id}/media?limit=100&cursor=${encodeURIComponent(cursor)}`);
-      if (this.id !== id) return;
-      this.further.push(...page.media);
-      cursor = page.next_cursor;
+    if (this.isReadingFurther) return;
+    this.isReadingFurther = true;
+    const [id, further] = [this.id, []];
+    try {
+      for (let cursor = this.job.media_next_cursor; cursor;) {
+        const page = await call("GET", `v1/jobs/${id}/media?limit=100&cursor=${encodeURIComponent(cursor)}`);
+        further.push(...page.media);
+        cursor = page.next_cursor;
+      }
+    } catch (error) {
+      toast(error.words ?? error.message, "problem");
     }
+    this.isReadingFurther = false;
+    if (this.id !== id || !this.job) return;
+    this.further = further;
     this.#outputs(this.job);
   }
 
   #aboutOutput(job) {
     const media = this.places[this.index];
-    const name = JSON.stringify([this.index, { ...media, presigned_media_url: null, presigned_preview_url: null }, job.provider?.expires_at, this.places.length]);
+    const name = JSON.stringify([this.index, this.other, { ...media, presigned_preview_url: null }, job.provider?.expires_at, this.places.length]);
     if (this.shown.output === name) return;
     this.shown.output = name;
     const isStored = media.status === "completed" && !media.isPlace;
     fill(this.under,
-      h("span", { class: "which" }, this.places.length > 1 ? `${this.index + 1} of ${this.places.length}` : ""),
+      h("span", { class: "which" }, this.#which()),
+      this.places.length > 1 ? h("button", {
+        type: "button", class: "quiet", "aria-keyshortcuts": "Alt+ArrowRight", "aria-pressed": String(this.other !== null),
+        onclick: () => (this.other === null ? this.compare(this.index + 1 < this.places.length ? 1 : -1) : this.select(this.index)),
+      }, "Compare") : null,
       isStored ? h("button", { type: "button", class: "quiet", "aria-keyshortcuts": "d", onclick: () => this.save() }, `Save ${extensionOf(media)}`) : null,
       isStored ? h("a", { class: "button quiet", href: media.presigned_media_url, target: "_blank", rel: "noreferrer" }, "Open alone") : null);
     this.expiry = h("dd");
@@ -231,24 +286,34 @@ export class JobPage {
       row("Outputs", `${job.media_counts.completed} of ${Math.max(job.media_counts.total, job.num_outputs)} stored`),
       job.seed === null ? null : row("Seed", String(job.seed)),
       provider ? row("Prediction", provider.prediction_id ? `${provider.prediction_id} (${provider.status})` : "in doubt", Boolean(provider.prediction_id)) : null,
-      provider?.error ? row("It said", provider.error) : null,
-      metrics.length ? row("It measured", metrics.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")) : null,
+      provider?.error ? row("Its error", provider.error) : null,
+      metrics.length ? row("Measured", metrics.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")) : null,
       provider?.cancel_outcome ? row("Cancel", cancelWords(job)) : null,
       row("Accepted", clock(job.created_at)),
       job.completed_at ? row("Ended", clock(job.completed_at)) : null,
-      job.expires_at ? row("Deleted", clock(job.expires_at)) : null,
+      job.expires_at ? row("Kept until", clock(job.expires_at)) : null,
       job.key_id ? row("API key", job.key_id) : null,
       row("Id", job.job_id, true)),
     job.links.temporal ? h("p", {}, h("a", { href: job.links.temporal, target: "_blank", rel: "noreferrer" }, "Its history in the Temporal UI")) : null);
+    this.#aboutRequest(job);
+  }
+
+  #aboutRequest(job) {
     const request = requestOf(job);
-    const code = (title, text) => h("details", {}, h("summary", {}, title), h("div", { class: "copyable" }, h("pre", { class: "code" }, text), copyButton(text, `Copy: ${title}`)));
+    const isOver = hasEnded(job);
+    const name = JSON.stringify([request, isOver, job.provider?.output]);
+    if (this.shown.request === name) return;
+    this.shown.request = name;
+    const open = [...this.more.querySelectorAll("details[open] summary")].map((summary) => summary.textContent);
+    const code = (title, text) => h("details", { open: open.includes(title) }, h("summary", {}, title),
+      h("div", { class: "copyable" }, h("pre", { class: "code" }, text), copyButton(text, `Copy: ${title}`)));
     this.hooks = h("div", { class: "hooks" });
     fill(this.more,
       job.webhook_url ? this.hooks : null,
       code("Request", JSON.stringify(request, null, 2)),
       code("The same as curl", curlOf(request, new URL("v1/jobs", base).href, storedKey() !== null)),
       code("From a terminal", `temporal workflow show --workflow-id ${job.job_id}`),
-      provider?.output ? code("What else it answered", JSON.stringify(provider.output, null, 2)) : null);
+      job.provider?.output ? code("What else the provider answered", JSON.stringify(job.provider.output, null, 2)) : null);
     this.#showDeliveries();
   }
 
@@ -258,6 +323,10 @@ export class JobPage {
     if (this.id !== id) return;
     this.deliveries = deliveries;
     this.#showDeliveries();
+    clearTimeout(this.nextDelivery);
+    const next = Math.min(...(deliveries ?? []).map((one) => Date.parse(one.next_attempt_at)).filter(Number.isFinite));
+    const pause = Math.max(2000, next - Date.now() + 1000);
+    if (pause < 3_600_000) this.nextDelivery = setTimeout(() => this.id === id && this.#readDeliveries(), pause);
   }
 
   #showDeliveries() {
@@ -268,12 +337,12 @@ export class JobPage {
       h("ol", {}, one.attempts.map(attempt)), one.next_attempt_at ? h("p", {}, `Next attempt at ${clock(one.next_attempt_at)}`) : null);
     fill(this.hooks, h("h2", {}, "Webhook"), h("p", { class: "address" }, this.job.webhook_url),
       this.deliveries?.length ? h("ul", {}, this.deliveries.map(delivery))
-        : h("p", {}, hasEnded(this.job) ? "Nothing was sent yet." : "It is told how the job ends."),
+        : h("p", {}, !hasEnded(this.job) ? "It is told how the job ends." : this.deliveries ? "Nothing was sent yet." : "What was sent cannot be read just now."),
       hasEnded(this.job) ? h("button", {
         type: "button", class: "quiet",
         onclick: async () => {
           await this.actions.tellAgain(this.job);
-          this.#readDeliveries();
+          setTimeout(() => this.#readDeliveries(), 2000);
         },
       }, "Tell it again") : null);
   }
@@ -292,6 +361,11 @@ export class JobPage {
     const took = (isOver ? Date.parse(job.completed_at) : now) - Date.parse(job.created_at);
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
       : `${duration(took)}${usual ? `, usually ${duration(usual)}` : ""}`;
+    // Addresses of outputs end after an hour, of which the page may be open longer.
+    if (now - this.readAt > RENEWED) {
+      this.readAt = now;
+      this.jobs.read(job.job_id).catch(() => {});
+    }
     const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - now : null;
     if (this.expiry && left !== null) {
       this.expiry.textContent = left > 0 ? `it deletes this in ${duration(left)}` : "it has deleted this";

@@ -6,6 +6,10 @@ import { hasEnded, stateOf } from "./words.js";
 /** How many jobs are read at a time: the api reads no more with their outputs. */
 const PAGE = 50;
 
+/** How many jobs are read by themselves at a time, and how many are known at most. */
+const READS = 4;
+const MOST = 5000;
+
 /** How many of the last jobs of a model say how long one usually takes. */
 const USUAL = 20;
 
@@ -26,11 +30,25 @@ function queryOf(filter) {
   return query;
 }
 
+/** What the api is asked for: words are looked for here. */
+export function nameOf(filter) {
+  return [filter.status, filter.model, filter.since].join("|");
+}
+
 /** The jobs that are known. Tells `job` with its id each time that one is new, has changed or is gone. */
 export class Jobs extends EventTarget {
   #jobs = new Map();
   #cursors = new Map();
   #reading = new Map();
+  /** The filters of which all that is under way was listed. */
+  #past = new Set();
+  #waiting = [];
+  #usual = new Map();
+  /** Changes when everything is forgotten: what was asked for before is not taken then. */
+  #era = 0;
+
+  /** The jobs that were asked for here. */
+  own = new Set();
 
   get(id) {
     return this.#jobs.get(id);
@@ -42,8 +60,8 @@ export class Jobs extends EventTarget {
 
   /** Forgets everything: it was somebody else's. */
   clear() {
-    this.#jobs.clear();
-    this.#cursors.clear();
+    this.#era += 1;
+    for (const known of [this.#jobs, this.#cursors, this.#reading, this.#past, this.#usual]) known.clear();
     this.dispatchEvent(new Event("clear"));
   }
 
@@ -51,14 +69,27 @@ export class Jobs extends EventTarget {
   put(job) {
     const known = this.#jobs.get(job.job_id);
     if (known && isWhole(known) && !isWhole(job)) {
-      if (known.status === job.status || hasEnded(known)) return;
+      if (known.status === job.status && known.completed_at === job.completed_at) return;
       // The list is ahead: the rest is read anew.
       this.read(job.job_id).catch(() => {});
       return;
     }
     if (known && isWhole(known) && isWhole(job) && Date.parse(job.updated_at) < Date.parse(known.updated_at)) return;
     this.#jobs.set(job.job_id, job);
+    if (this.#jobs.size > MOST) this.#forgetOldest();
     this.#tell(job.job_id, known);
+  }
+
+  /** The whole of a job that may be known from the list alone. */
+  async whole(job) {
+    return isWhole(job) ? job : this.read(job.job_id);
+  }
+
+  /** Makes room: what is forgotten is listed again when one scrolls there. */
+  #forgetOldest() {
+    const ended = this.list(EVERYTHING).filter((id) => hasEnded(this.#jobs.get(id)));
+    for (const id of ended.slice(-MOST / 5)) this.remove(id);
+    this.#cursors.clear();
   }
 
   remove(id) {
@@ -70,37 +101,64 @@ export class Jobs extends EventTarget {
     this.dispatchEvent(new CustomEvent("job", { detail: { id, before, job: this.#jobs.get(id) } }));
   }
 
-  /** Reads a job as a whole. */
+  /** Reads a job as a whole: a few at a time, and each once. */
   read(id) {
     if (this.#reading.has(id)) return this.#reading.get(id);
-    const reading = call("GET", `v1/jobs/${id}`).then((job) => {
-      this.put(job);
+    const era = this.#era;
+    const reading = this.#turn().then(() => call("GET", `v1/jobs/${id}`)).then((job) => {
+      if (era === this.#era) this.put(job);
       return job;
     }, (refusal) => {
-      if (refusal instanceof Refusal && refusal.isGone) this.remove(id);
+      if (refusal instanceof Refusal && refusal.isGone && era === this.#era) this.remove(id);
       throw refusal;
-    }).finally(() => this.#reading.delete(id));
+    }).finally(() => {
+      this.#reading.delete(id);
+      this.#waiting.shift()?.();
+    });
     this.#reading.set(id, reading);
     return reading;
   }
 
-  /** Whether there may be more of a filter than was read. */
-  hasMore(filter) {
-    return this.#cursors.get(queryOf({ ...filter, since: "" }).toString() + filter.since) !== null;
+  #turn() {
+    if (this.#reading.size < READS) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Reads the next page of a filter, or its first one again. */
-  async load(filter, { anew = false } = {}) {
-    const query = queryOf(filter);
-    const name = queryOf({ ...filter, since: "" }).toString() + filter.since;
-    const cursor = anew ? undefined : this.#cursors.get(name);
+  /** Whether there may be more of a filter than was read. */
+  hasMore(filter) {
+    return this.#cursors.get(nameOf(filter)) !== null;
+  }
+
+  /** Reads the next page of a filter. */
+  async load(filter) {
+    const [query, name, era] = [queryOf(filter), nameOf(filter), this.#era];
+    // Jobs under way come first, and the stream has told of them: to read a thousand of them once more costs a worker's time.
+    if (!this.#past.has(name) && this.#countUnderWay() >= PAGE) {
+      query.delete("expand");
+      query.set("limit", 2 * PAGE);
+    }
+    const cursor = this.#cursors.get(name);
     if (cursor === null) return;
     if (cursor) query.set("cursor", cursor.text);
     if (cursor?.after) query.set("created_after", cursor.after);
     const page = await call("GET", `v1/jobs?${query}`);
+    if (era !== this.#era) return;
+    if (!query.has("expand") && !page.jobs.every((job) => this.#knows(job))) {
+      this.#past.add(name);
+      return this.load(filter);
+    }
     for (const job of page.jobs) this.put(job);
     const after = query.get("created_after");
     this.#cursors.set(name, page.next_cursor ? { text: page.next_cursor, after } : null);
+  }
+
+  #knows(job) {
+    const known = this.#jobs.get(job.job_id);
+    return known && isWhole(known) && known.status === job.status;
+  }
+
+  #countUnderWay() {
+    return [...this.#jobs.values()].filter((job) => !hasEnded(job)).length;
   }
 
   /** The ids of what a filter shows, the newest first. */
@@ -132,10 +190,14 @@ export class Jobs extends EventTarget {
 
   /** How long a job of this model usually takes, in milliseconds: the median of the last ones; `null` of fewer than three. */
   usual(model) {
+    const known = this.#usual.get(model);
+    if (known && Date.now() - known.at < 5000) return known.usual;
     const took = [...this.#jobs.values()]
-      .filter((job) => job.model === model && job.status === "completed" && job.completed_at)
+      .filter((job) => job.model === model && job.status === "completed" && job.completed_at && !job.retry_count)
       .sort((one, other) => Date.parse(other.completed_at) - Date.parse(one.completed_at)).slice(0, USUAL)
       .map((job) => Date.parse(job.completed_at) - Date.parse(job.created_at)).sort((one, other) => one - other);
-    return took.length < 3 ? null : took[Math.floor(took.length / 2)];
+    const usual = took.length < 3 ? null : took[Math.floor(took.length / 2)];
+    this.#usual.set(model, { at: Date.now(), usual });
+    return usual;
   }
 }

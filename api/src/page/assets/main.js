@@ -1,6 +1,6 @@
 // The page: what is where, who calls, and the keys.
 
-import { access, base, Feed, forgetKey, rememberKey, storedKey } from "./api.js";
+import { access, base, Feed, forgetKey, isKey, rememberKey, storedKey } from "./api.js";
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { announce, h, soon, toast } from "./dom.js";
@@ -20,7 +20,7 @@ const sheet = new Sheet({
   list: find("sheet"), top: find("sheet-top"), bottom: find("sheet-bottom"), news: find("news"), empty: find("empty"),
 }, { jobs, actions, open });
 const jobPage = new JobPage(find("job"), { jobs, actions, home });
-const filter = filters(find("filters"), { jobs, changed: (changed) => sheet.show(changed).catch(() => {}) });
+const filter = filters(find("filters"), { jobs, changed: (changed) => sheet.show(changed) });
 new System({ line: find("system"), notice: find("notice"), banner: find("banner") }, feed);
 
 /** Where one is: the contact sheet, or a job. */
@@ -91,15 +91,18 @@ jobs.addEventListener("job", showSum);
 jobs.addEventListener("clear", showSum);
 
 feed.addEventListener("job", ({ detail }) => jobs.put(detail));
-feed.addEventListener("reset", () => jobs.load(sheet.filter, { anew: true }).catch(() => {}));
+feed.addEventListener("reset", () => {
+  jobs.clear();
+  sheet.show(sheet.filter, { anew: true });
+});
 
 for (const example of find("empty").querySelectorAll("[data-prompt]")) {
   example.addEventListener("click", () => {
-    composer.take({ ...example.dataset.model ? { model: example.dataset.model } : {}, prompt: example.dataset.prompt });
+    composer.take({ prompt: example.dataset.prompt });
   });
 }
 find("clear-filter").addEventListener("click", () => filter.clear());
-find("read-again").addEventListener("click", () => sheet.show(sheet.filter));
+find("read-again").addEventListener("click", () => sheet.show(sheet.filter, { anew: true }));
 
 const view = find("view");
 function setView(isTable) {
@@ -113,6 +116,7 @@ setView(localStorage.getItem("darkroom.view") === "table");
 // The key: asked for when it is needed, and kept for as long as the tab is open.
 const keyDialog = find("key-dialog");
 access.addEventListener("unauthorized", () => {
+  find("locked").hidden = false;
   if (keyDialog.open) return;
   find("key-problem").textContent = storedKey() ? "This key is not accepted, or not any more." : "";
   keyDialog.showModal();
@@ -120,7 +124,10 @@ access.addEventListener("unauthorized", () => {
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const key = find("key").value.trim();
-  if (!key) return;
+  if (!isKey(key)) {
+    find("key-problem").textContent = "A key has letters, digits and signs, and no spaces.";
+    return;
+  }
   rememberKey(key, find("key-remember").checked);
   find("key").value = "";
   keyDialog.close();
@@ -134,10 +141,9 @@ find("forget-key").addEventListener("click", () => {
 
 function begin() {
   find("forget-key").hidden = storedKey() === null;
+  find("locked").hidden = true;
   jobs.clear();
-  sheet.isRead = false;
-  sheet.problem = null;
-  sheet.show(filter.filter).catch(() => {});
+  sheet.show(filter.filter, { anew: true });
   feed.restart();
   route();
 }
@@ -159,15 +165,27 @@ const HOME = {
 const JOB = {
   ArrowRight: () => jobPage.step(1), ArrowLeft: () => jobPage.step(-1), j: () => jobPage.step(1), k: () => jobPage.step(-1),
   d: () => jobPage.save(), Escape: () => home(),
-  c: (job) => actions.cancel(job), r: HOME.r, Delete: () => jobPage.delete(),
+  c: HOME.c, r: HOME.r, Delete: () => jobPage.delete(),
 };
 
+// Who speaks to the machine, or slips, may not want letters to do things.
+const letters = find("letters");
+letters.checked = localStorage.getItem("darkroom.letters") !== "off";
+letters.addEventListener("change", () => localStorage.setItem("darkroom.letters", letters.checked ? "on" : "off"));
+
 addEventListener("keydown", (event) => {
+  const isCompared = event.altKey && ["ArrowLeft", "ArrowRight"].includes(event.key) && find("home").hidden;
+  if (isCompared && !document.querySelector("dialog[open]")) {
+    event.preventDefault();
+    jobPage.compare(event.key === "ArrowRight" ? 1 : -1);
+    return;
+  }
   const isTyping = event.target.matches("input, textarea, select");
   if (event.key === "Escape" && isTyping) event.target.blur();
   const isOther = event.ctrlKey || event.metaKey || event.altKey || isTyping || document.querySelector("dialog[open]");
   if (isOther || event.target.matches("video, audio")) return;
   const isHome = !find("home").hidden;
+  if (!letters.checked && event.key.length === 1) return;
   const act = (isHome ? HOME : JOB)[event.key] ?? SHORTCUTS[event.key];
   const isWalk = event.key.startsWith("Arrow");
   // Arrows scroll, unless one walks the sheet.

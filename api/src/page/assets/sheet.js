@@ -2,7 +2,7 @@
 
 import { fill, h, soon } from "./dom.js";
 import { Card } from "./card.js";
-import { EVERYTHING } from "./jobs.js";
+import { EVERYTHING, nameOf } from "./jobs.js";
 import { count, hasEnded } from "./words.js";
 
 /** How many cards are added at a time, and how many there are at most. */
@@ -23,7 +23,6 @@ export class Sheet {
     this.held = new Set();
     this.active = null;
     jobs.addEventListener("job", ({ detail }) => this.#take(detail));
-    jobs.addEventListener("clear", () => this.show(this.filter));
     list.addEventListener("pointerenter", () => { this.isPointed = true; });
     list.addEventListener("pointerleave", () => {
       this.isPointed = false;
@@ -42,45 +41,71 @@ export class Sheet {
     setInterval(() => this.#tick(), 1000);
   }
 
-  /** Shows what a filter asks for. */
-  async show(filter) {
+  /** Shows what a filter asks for; `anew` has it read again. */
+  async show(filter, { anew = false } = {}) {
+    const isOther = anew || nameOf(filter) !== nameOf(this.filter) || !this.isRead;
     this.filter = filter;
     [this.from, this.to, this.above] = [0, STEP, []];
+    this.held.clear();
+    this.#tellNews();
+    if (isOther) [this.isRead, this.problem] = [false, null];
     this.#order();
     this.#render();
-    await this.#load();
+    if (isOther) await this.#load();
   }
 
+  /** Reads on; what is asked for meanwhile comes next. */
   async #load() {
-    if (this.loading) return this.loading;
+    if (this.loading) return;
+    const name = nameOf(this.filter);
+    [this.loading, this.problem] = [true, null];
     this.list.setAttribute("aria-busy", "true");
-    this.loading = this.jobs.load(this.filter).then(() => {
-      this.isRead = true;
-      this.problem = null;
-    }, (error) => {
-      this.problem = error;
-    }).finally(() => {
-      this.loading = null;
-      this.list.removeAttribute("aria-busy");
-      this.#order();
-      this.#render();
-    });
-    return this.loading;
+    this.#tellFurther();
+    try {
+      await this.jobs.load(this.filter);
+    } catch (error) {
+      if (name === nameOf(this.filter)) this.problem = error;
+    }
+    this.loading = false;
+    if (name !== nameOf(this.filter)) return this.#load();
+    this.isRead ||= this.problem === null;
+    this.list.removeAttribute("aria-busy");
+    this.#order();
+    this.#render();
+    if (this.problem?.retryAfter) setTimeout(() => this.#goOn(), this.problem.retryAfter * 1000);
+    else if (!this.problem) this.#watchAgain(this.bottom);
+  }
+
+  #goOn() {
+    if (this.problem && !this.loading) this.#load();
+  }
+
+  /** What is below the last card: what is read, why it is not, and how far back was looked. */
+  #tellFurther() {
+    const isMore = this.isRead && this.jobs.hasMore(this.filter);
+    if (this.problem && this.isRead) {
+      fill(this.bottom, h("span", {}, this.problem.words ?? this.problem.message),
+        h("button", { type: "button", class: "quiet small", onclick: () => this.#load() }, "Try again"));
+    } else if (this.filter.text && isMore) {
+      fill(this.bottom, h("span", {}, `${count(this.jobs.size, "job")} looked through`),
+        h("button", { type: "button", class: "quiet small", onclick: () => this.#load() }, "Look further back"));
+    } else {
+      fill(this.bottom, this.loading ? h("span", {}, "Reading jobs…") : null);
+    }
   }
 
   #take({ id, before, job }) {
     const isNew = job && !before;
-    const wasShown = this.cards.get(id);
-    if (job && before && wasShown && this.#isStill(before, job)) {
-      wasShown.update(job);
+    const shown = this.cards.get(id);
+    if (job && before && shown && this.#isStill(before, job)) {
+      shown.update(job);
       return;
     }
+    if (!job) this.held.delete(id);
     // Nothing jumps under the pointer; what one has asked for oneself is at the top at once.
-    if (isNew && this.isPointed && !this.loading && !hasEnded(job)) {
-      this.held.add(id);
-      this.#tellNews();
-      return;
-    }
+    const waits = isNew && this.isPointed && !this.loading && !hasEnded(job) && !this.jobs.own.has(id);
+    if (waits && this.jobs.list(this.filter).includes(id)) this.held.add(id);
+    this.#tellNews();
     this.#later();
   }
 
@@ -114,14 +139,24 @@ export class Sheet {
 
   #order() {
     this.ids = this.jobs.list(this.filter).filter((id) => !this.held.has(id));
+    // Who has scrolled stays at the job where one is, whatever comes and goes above.
+    const at = this.from > 0 ? this.ids.indexOf(this.list.firstElementChild?.dataset.id) : 0;
+    if (at > 0) {
+      this.above[0].count += at - this.from;
+      [this.from, this.to] = [at, this.to + at - this.from];
+    } else if (at < 0 || this.from >= this.ids.length) {
+      [this.from, this.to, this.above] = [0, STEP, []];
+    }
     this.to = Math.min(Math.max(this.to, this.from + STEP), this.from + MOST);
   }
 
   #render() {
     const ids = this.ids.slice(this.from, this.to);
     const wanted = new Set(ids);
+    let lost = -1;
     for (const [id, card] of this.cards) {
       if (wanted.has(id)) continue;
+      if (card.element.contains(document.activeElement)) lost = [...this.list.children].indexOf(card.element);
       card.element.remove();
       this.cards.delete(id);
     }
@@ -138,12 +173,15 @@ export class Sheet {
       else this.list.insertBefore(card.element, next);
     }
     this.top.style.height = `${this.above.reduce((sum, part) => sum + part.height, 0)}px`;
-    if (!this.cards.has(this.active)) this.#activate(ids[0]);
+    if (!this.cards.has(this.active)) this.#activate(ids[Math.min(Math.max(lost, 0), ids.length - 1)]);
+    // The focus goes on with the neighbor of what is gone.
+    if (lost >= 0) this.focus();
+    this.#tellFurther();
     this.#tellEmpty(ids.length);
   }
 
   #tellEmpty(shown) {
-    this.empty.hidden = shown > 0 || (!this.isRead && !this.problem);
+    this.empty.hidden = shown > 0 || this.loading || (!this.isRead && !this.problem);
     if (this.empty.hidden) return;
     const isFiltered = JSON.stringify(this.filter) !== JSON.stringify(EVERYTHING);
     this.empty.dataset.kind = this.problem && !this.isRead ? "problem" : isFiltered ? "filtered" : "nothing";
@@ -152,13 +190,14 @@ export class Sheet {
 
   /** One end of what is in the document is near: goes on there, and lets go of the other end. */
   #reach(end) {
+    if (!end.checkVisibility()) return;
     if (end === this.bottom) {
       if (this.to < this.ids.length) {
         this.to += STEP;
         if (this.to - this.from > MOST) this.#cutTop();
         this.#render();
-      } else if (this.jobs.hasMore(this.filter) && this.isRead) {
-        this.#load().then(() => this.#watchAgain(end));
+      } else {
+        if (this.#readsOn()) this.#load();
         return;
       }
     } else if (this.above.length) {
@@ -172,12 +211,17 @@ export class Sheet {
 
   #watchAgain(end) {
     requestAnimationFrame(() => {
+      if (!end.checkVisibility()) return;
       const box = end.getBoundingClientRect();
       const isNear = box.bottom > -900 && box.top < innerHeight + 900;
-      const isMore = this.to < this.ids.length || (this.jobs.hasMore(this.filter) && !this.problem);
-      const isOfUse = end === this.bottom ? isMore : this.above.length > 0;
+      const isOfUse = end === this.bottom ? this.to < this.ids.length || this.#readsOn() : this.above.length > 0;
       if (isNear && isOfUse) this.#reach(end);
     });
+  }
+
+  /** Whether there is more to be read by itself: who looks for words says how far back. */
+  #readsOn() {
+    return this.isRead && !this.loading && !this.problem && !this.filter.text && this.jobs.hasMore(this.filter);
   }
 
   /** Takes whole rows away, so that what stays lies as it lay. */
@@ -248,6 +292,7 @@ export function filters(element, { jobs, changed }) {
   const DAY = 86_400_000;
   const asked = new URLSearchParams(location.search);
   const filter = Object.fromEntries(Object.keys(EVERYTHING).map((name) => [name, asked.get(name) ?? ""]));
+  if (!/^\d+$/.test(filter.since)) filter.since = "";
   const statuses = [["", "All"], ["processing", "Under way"], ["completed", "Completed"], ["partial", "Partial"], ["failed", "Failed"], ["canceled", "Canceled"]];
   const chips = statuses.map(([status, label]) => h("button", {
     type: "button", class: "chip", "aria-pressed": String(filter.status === status), onclick: () => set({ status }), dataset: { status },

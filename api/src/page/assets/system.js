@@ -12,6 +12,8 @@ export class System {
   constructor({ line, notice, banner }, feed) {
     Object.assign(this, { line, notice, banner, feed });
     this.since = {};
+    this.told = h("span", { role: "status" });
+    this.lasted = h("span", { class: "count", "aria-hidden": true });
     feed.addEventListener("up", () => this.#up());
     feed.addEventListener("down", ({ detail }) => this.#down(detail));
     setInterval(() => this.#countDown(), 250);
@@ -32,7 +34,8 @@ export class System {
   }
 
   #show(ready) {
-    const parts = PARTS.map(([name, label]) => {
+    const named = ready ? PARTS : [["api", "api"]];
+    const parts = named.map(([name, label]) => {
       const said = ready ? ready.checks[name] : "no answer";
       const isWell = said === "ok";
       if (isWell) delete this.since[name];
@@ -51,9 +54,12 @@ export class System {
     const missing = parts.find(({ name, isWell, said }) => !isWell && name.startsWith("worker") && said.startsWith("no worker"));
     this.notice.hidden = !missing;
     if (!missing) return;
-    const since = duration(Date.now() - this.since[missing.name]);
-    const what = missing.name === "worker_generate" ? "no worker has asked for work" : "no worker stores outputs";
-    this.notice.textContent = `What you ask for is accepted and safe; but ${what} for ${since}. It goes on when one is back.`;
+    const what = missing.name === "worker_generate" ? "no worker asks for work" : "no worker stores outputs";
+    const words = `What you ask for is accepted and safe; but ${what}. It goes on when one is back.`;
+    // Who hears the page is told once, and not each second.
+    if (this.told.textContent !== words) this.told.textContent = words;
+    this.lasted.textContent = `Seen for ${duration(Date.now() - this.since[missing.name])}`;
+    if (!this.told.isConnected) fill(this.notice, this.told, this.lasted);
   }
 
   #up() {
@@ -71,11 +77,11 @@ export class System {
       if (this.until === null) return;
       document.body.classList.add("lost");
       this.banner.hidden = false;
-      const words = reason?.status === 429 ? "Too many pages follow jobs at the moment." : "The line to Darkroom is lost. Nothing is lost with it; what you see may be behind.";
-      this.count = h("span", { class: "count" });
-      fill(this.banner, h("span", {}, words), this.count, h("button", { type: "button", class: "quiet small", onclick: () => this.feed.retryNow() }, "Try now"));
+      const words = reason?.status === 429 ? "Too many pages are open on this Darkroom at the moment, so this one is not kept up to date." : "The line to Darkroom is lost. Nothing is lost with it; what you see may be behind.";
+      this.count = h("span", { class: "count", "aria-hidden": true });
+      fill(this.banner, h("span", { role: "alert" }, words), this.count, h("button", { type: "button", class: "quiet small", onclick: () => this.feed.retryNow() }, "Try now"));
       this.#countDown();
-    }, 800);
+    }, 1500);
   }
 
   #countDown() {

@@ -8,6 +8,11 @@ const at = (time) => (time ? Date.parse(time) : null);
 /** How many outputs have a bar of their own. */
 const OUTPUTS = 8;
 
+/** When what is shown began: of a job that was taken up again, its latest run. */
+function beginOf(job) {
+  return at(job.retry_count && job.started_at ? job.started_at : job.created_at);
+}
+
 /** The bars of a job: `{label, from, to, kind, note}`, where `to` is `null` of what goes on. */
 function bars(job) {
   const provider = job.provider ?? {};
@@ -16,7 +21,8 @@ function bars(job) {
   const made = at(provider.completed_at);
   const stored = (job.media ?? []).filter((media) => media.completed_at);
   const lastStored = stored.length ? Math.max(...stored.map((media) => at(media.completed_at))) : null;
-  const list = [{ label: "Queued", kind: "queued", from: at(job.created_at), to: asked ?? at(job.started_at) ?? end }];
+  const begin = beginOf(job);
+  const list = [{ label: "Queued", kind: "queued", from: begin, to: asked ?? (job.retry_count ? end : at(job.started_at) ?? end) }];
   if (asked) {
     const began = at(provider.started_at);
     if (began && began - asked > 50) list.push({ label: "Starting", kind: "queued", from: asked, to: began });
@@ -44,8 +50,8 @@ function bars(job) {
 /** Draws it; of a job under way, as of now. */
 export function waterfall(job, now = Date.now()) {
   const drawn = bars(job);
-  const begin = at(job.created_at);
-  const end = hasEnded(job) ? Math.max(...drawn.map((bar) => bar.to ?? begin), begin + 1) : now;
+  const begin = beginOf(job);
+  const end = hasEnded(job) ? Math.max(...drawn.map((bar) => bar.to ?? begin), begin + 1) : Math.max(now, begin + 1);
   const share = (time) => `${(Math.min(1, Math.max(0, (time - begin) / (end - begin))) * 100).toFixed(2)}%`;
   return h("ol", { class: "waterfall" }, drawn.map((bar) => {
     const to = bar.to ?? now;
@@ -53,7 +59,7 @@ export function waterfall(job, now = Date.now()) {
     fill.style.left = share(bar.from);
     fill.style.width = `max(3px, calc(${share(to)} - ${share(bar.from)}))`;
     const took = `${duration(to - bar.from)}${bar.note ? `, ${bar.note}` : ""}`;
-    return h("li", { dataset: { goes: bar.to === null } }, h("span", { class: "name" }, bar.label), h("span", { class: "track", "aria-hidden": true }, fill),
+    return h("li", {}, h("span", { class: "name" }, bar.label), h("span", { class: "track", "aria-hidden": true }, fill),
       h("span", { class: "took" }, took));
   }));
 }

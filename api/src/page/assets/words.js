@@ -51,13 +51,16 @@ const FAILURES = {
   SourceForbidden: ["Its address is not one that is fetched", "remix"],
   SourceTooLarge: ["It is larger than the operator allows", null],
   SourceUnavailable: ["Its host could not be reached", "retry"],
-  UnsupportedMedia: ["What came was no media", "again"],
+  UnsupportedMedia: ["What came was not a picture, a sound or a video", "again"],
   StorageRejected: ["The store refused it", "retry"],
   StorageUnavailable: ["The store could not be reached", "retry"],
   StorageConflict: ["The store has something else in its place", null],
   OutputsFailed: ["Not every output could be stored", "retry"],
   DeadlineExceeded: ["Its deadline passed", "again"],
   TimedOut: ["It took too long", "retry"],
+  Interrupted: ["It was interrupted", "retry"],
+  TemporalUnavailable: ["Temporal could not be reached", "retry"],
+  Internal: ["Something went wrong on our side", "retry"],
 };
 
 export function failureWords(error) {
@@ -132,14 +135,18 @@ export function kindOf(media) {
   return "file";
 }
 
+/** How many ends there are to be told of: all of them unless said otherwise. */
+const ENDS = 4;
+
 /** What the job asked for, as it was asked. */
 export function requestOf(job) {
   const request = { model: job.model };
   if (job.prompt) request.prompt = job.prompt;
   if (job.num_outputs > 1) request.num_outputs = job.num_outputs;
-  for (const name of ["seed", "output_format", "deadline_seconds", "webhook_url"]) {
+  for (const name of ["seed", "output_format", "deadline_seconds", "expire_after_seconds", "webhook_url"]) {
     if (job[name] !== null && job[name] !== undefined) request[name] = job[name];
   }
+  if (job.webhook_url && job.webhook_events.length < ENDS) request.webhook_events = job.webhook_events;
   if (job.priority && job.priority !== 3) request.priority = job.priority;
   if (Object.keys(job.input ?? {}).length) request.input = job.input;
   if (Object.keys(job.metadata ?? {}).length) request.metadata = job.metadata;
