@@ -1,6 +1,7 @@
 // What a person sees, in a real browser against the real system: `npm test` here, after `cargo build`.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
@@ -29,7 +30,7 @@ after(async () => {
 });
 
 /** Opens the page, and holds it to what holds always: no error, no violation of its policy, two origins. */
-async function open(t, path = "/", options = {}) {
+async function open(t, path = "/", options = {}, base = stack.base) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   page.seen = { problems: [], origins: new Set(), streams: 0, requests: [] };
@@ -48,10 +49,10 @@ async function open(t, path = "/", options = {}) {
   };
   page.on("requestfinished", ended);
   page.on("requestfailed", ended);
-  await page.goto(stack.base + path);
+  await page.goto(base + path);
   t.after(async () => {
     assert.deepEqual(page.seen.problems, []);
-    for (const origin of page.seen.origins) assert.ok([stack.base, stack.store].includes(origin), origin);
+    for (const origin of page.seen.origins) assert.ok([base, stack.store].includes(origin), origin);
     await context.close();
   });
   return page;
@@ -146,6 +147,48 @@ test("what is asked first is not done before", async (t) => {
   await until("job that is gone", async () => (await fetch(`${stack.base}/v1/jobs/${id}`)).status !== 200);
 });
 
+test("what costs says how much before it is done", async (t) => {
+  const id = await stack.create("one to make again", { outputs: 3, dev: { missing: [1] } });
+  const page = await open(t);
+  await untilState(page, id, "partial");
+  await card(page, id).getByRole("button", { name: "Make again" }).click();
+  await page.getByText("The provider makes 3 outputs again and charges for it.").waitFor();
+  await page.getByRole("button", { name: "Keep it as it is" }).click();
+  assert.equal((await stack.call("GET", `/v1/jobs/${id}`)).retry_count, 0);
+  await card(page, id).getByRole("button", { name: "Make again" }).click();
+  await page.getByRole("button", { name: "Make it again, and pay" }).click();
+  await until("job that was taken up again", async () => (await stack.call("GET", `/v1/jobs/${id}`)).retry_count === 1);
+});
+
+test("a key is asked for once, stays in the tab, and is in no address", async (t) => {
+  const key = "dk_of_the_page_tests";
+  const hash = createHash("sha256").update(key).digest("hex");
+  const base = await stack.another({ DARKROOM_API_KEYS: `acme:${hash}` });
+  const page = await open(t, "/", {}, base);
+  const dialog = page.getByRole("dialog", { name: "Your API key" });
+  const enter = async (text) => {
+    await dialog.waitFor();
+    await page.keyboard.type(text);
+    await page.keyboard.press("Enter");
+  };
+  await enter("dk_of_somebody_else");
+  await page.getByText("This key is not accepted").waitFor();
+  await accessible(page, "the question for a key");
+  await enter(key);
+  await page.getByText("Nothing has been made here yet").waitFor();
+  await page.getByRole("button", { name: "a lighthouse in fog" }).click();
+  await page.keyboard.press("Control+Enter");
+  await page.locator(".card[data-state=completed]").waitFor();
+  await page.reload();
+  await page.locator(".card[data-state=completed]").waitFor();
+  assert.equal(await dialog.count(), 0);
+  assert.equal(await page.evaluate(() => localStorage.getItem("darkroom.key")), null);
+  for (const url of page.seen.requests) assert.ok(!url.href.includes(key), url.href);
+  await page.getByRole("button", { name: "Forget the key" }).click();
+  await dialog.waitFor();
+  assert.equal(await page.locator(".card").count(), 0, "what is somebody's is not left for others");
+});
+
 test("prompts and errors that are full of markup stay text", async (t) => {
   const markup = "<img src=x onerror=\"window.ran = 1\"><script>window.ran = 1</script>";
   const id = await stack.create(markup, { dev: { fail: `<b>${markup}</b>` } });
@@ -162,10 +205,10 @@ test("what the api refuses is marked where it is wrong", async (t) => {
   const page = await open(t);
   await page.fill("#prompt", "a fox");
   await page.fill("#model", "no slash");
-  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
   await page.locator(".problem", { hasText: "owner/name" }).waitFor();
   assert.equal(await page.locator("#model").getAttribute("aria-invalid"), "true");
-  await page.getByText("More inputs").click();
+  await page.getByText("More options").click();
   await page.fill("#inputs", "{\"steps\": ");
   await page.getByText("This is no JSON yet").waitFor();
 });
@@ -248,7 +291,7 @@ test("a thousand jobs are no more than can be seen of", async (t) => {
   const page = await open(t);
   await page.locator(".card").first().waitFor();
   // Whatever has a picture is far below what is seen.
-  await page.locator("#sum", { hasText: `${MANY} under way` }).waitFor();
+  await page.locator("#sum", { hasText: `${MANY} running` }).waitFor();
   const early = page.seen.requests.filter((url) => url.origin === stack.store).length;
   assert.ok(early <= 12, `${early} pictures were loaded that nobody sees`);
   const most = async () => Math.max(await page.locator(".card").count(), seen);

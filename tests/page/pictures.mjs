@@ -16,6 +16,7 @@ const MADE = [
   ["a harbor at four in the morning", { outputs: 8 }],
   ["a portrait of nobody", { dev: { fail: "the prompt was flagged as sensitive" } }],
   ["mountains, one color at a time", { outputs: 1 }],
+  ["fog over the bay, one exposure each hour", { outputs: 4 }],
 ];
 
 const stack = await Stack.start();
@@ -27,9 +28,9 @@ try {
     ids.push(id);
     await until(`end of ${prompt}`, async () => !["pending", "processing"].includes((await stack.call("GET", `/v1/jobs/${id}`)).status));
   }
-  await stack.create("a slow one: a cathedral made of coral", { outputs: 4, dev: { latency_ms: 600_000 } });
+  await stack.create("a cathedral made of coral", { outputs: 2, dev: { latency_ms: 600_000 } });
   const shoot = async (name, path, colorScheme, ready) => {
-    const page = await browser.newPage({ viewport: { width: 1320, height: 860 }, colorScheme });
+    const page = await browser.newPage({ viewport: { width: 1320, height: 1000 }, colorScheme });
     await page.goto(stack.base + path);
     await page.locator(ready).first().waitFor();
     // Pictures fade in.
@@ -44,7 +45,7 @@ try {
     await page.close();
   };
   await shoot("sheet", "/", "light", ".card[data-state=generating]");
-  await shoot("job", `/j/${ids[3]}`, "dark", ".state-line");
+  await shoot("job", `/j/${ids[3]}?output=3`, "dark", ".state-line");
 } finally {
   await browser.close();
   await stack.stop();

@@ -1,8 +1,8 @@
 // The embedded stack, as `cargo run` starts it, with the means to kill and restart what it is made of.
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -21,12 +21,29 @@ export async function until(what, condition, seconds = 60) {
   }
 }
 
+function environmentOf(id) {
+  return Object.fromEntries(readFileSync(`/proc/${id}/environ`, "utf8").split("\0").filter(Boolean).map((entry) => {
+    const at = entry.indexOf("=");
+    return [entry.slice(0, at), entry.slice(at + 1)];
+  }));
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject).listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
 export class Stack {
   /** Starts it with nothing in it but the sample job. */
   static async start() {
     rmSync(data, { recursive: true, force: true });
     const stack = new Stack();
     stack.process = spawn(binary, ["--free-ports", "--data", data], { stdio: ["ignore", "pipe", "inherit"] });
+    process.once("exit", () => stack.process.kill("SIGKILL"));
     let said = "";
     stack.process.stdout.on("data", (text) => { said += text; });
     await until("stack that is up", () => {
@@ -63,18 +80,27 @@ export class Stack {
   /** Kills a process of the stack, `worker` or `api`, as hard as can be. Returns what starts it again. */
   kill(name) {
     const id = this.#find(name);
-    const environment = Object.fromEntries(readFileSync(`/proc/${id}/environ`, "utf8").split("\0").filter(Boolean).map((entry) => {
-      const at = entry.indexOf("=");
-      return [entry.slice(0, at), entry.slice(at + 1)];
-    }));
+    const environment = environmentOf(id);
     process.kill(id, "SIGKILL");
-    return () => {
-      const log = createWriteStream(path.join(data, `logs/${name}-again.log`));
-      const again = spawn(binary, [name], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
-      again.stdout.pipe(log);
-      again.stderr.pipe(log);
-      this.others.push(again);
-    };
+    return () => this.#spawn(name, `${name}-again`, environment);
+  }
+
+  /** Starts another api, which is told this as well. Returns where it is. */
+  async another(variables) {
+    const port = await freePort();
+    const base = `http://127.0.0.1:${port}`;
+    const environment = { ...environmentOf(this.#find("api")), DARKROOM_LISTEN: `127.0.0.1:${port}`, DARKROOM_PUBLIC_URL: base, ...variables };
+    this.#spawn("api", "another-api", environment);
+    await until("api that is ready", () => fetch(`${base}/readyz`).then((answer) => answer.ok, () => false));
+    return base;
+  }
+
+  #spawn(name, log, environment) {
+    const file = createWriteStream(path.join(data, `logs/${log}.log`));
+    const spawned = spawn(binary, [name], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+    spawned.stdout.pipe(file);
+    spawned.stderr.pipe(file);
+    this.others.push(spawned);
   }
 
   #find(name) {

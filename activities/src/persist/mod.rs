@@ -104,12 +104,13 @@ pub async fn persist(
         };
         match stored {
             Ok(stored) => {
+                let completed_at = timestamp(SystemTime::now());
                 // What is stored is stored, whatever becomes of its preview.
                 let preview = tokio::select! {
                     preview = Box::pin(attempt.preview(&stored)) => preview,
                     _ = heartbeat.interrupted() => None,
                 };
-                Ok((stored, preview))
+                Ok((stored, completed_at, preview))
             }
             Err(failure) => {
                 attempt.leave(&failure).await;
@@ -118,7 +119,7 @@ pub async fn persist(
         }
     };
     let result = heartbeat.end(result).await;
-    result.map(|(Stored { object, facts, .. }, preview)| {
+    result.map(|(Stored { object, facts, .. }, completed_at, preview)| {
         metrics::stored(object.size);
         StoredMedia {
             s3_key: object.s3_key,
@@ -129,7 +130,7 @@ pub async fn persist(
             preview,
             attempts,
             started_at,
-            completed_at: timestamp(SystemTime::now()),
+            completed_at,
         }
     })
 }

@@ -113,13 +113,13 @@ impl Previewer {
         let file = memory.try_buffer(tenant, size)?;
         let turn = self.turn().await?;
         let made = async {
-            let bytes = match &stored.kept {
-                Some(kept) => Ok(kept.bytes().clone()),
-                None => storage.read(&stored.object.s3_key, size).await,
+            let bytes = if let Some(kept) = &stored.kept {
+                kept.bytes().clone()
+            } else {
+                storage.read(&stored.object.s3_key, size).await.ok()?
             };
-            let needed = needed(bytes.as_ref().ok()?, format)?;
+            let needed = needed(&bytes, format)?;
             let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
-            let bytes = bytes.ok()?;
             let (tell, told) = oneshot::channel();
             let work = move || {
                 let made = make(&bytes, format, needed);

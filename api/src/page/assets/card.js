@@ -106,7 +106,7 @@ export class Card {
       isOver ? null : button("Cancel", "Ask it to stop (c)", this.actions.cancel),
       remedy === "retry" ? button("Retry, free", "Fetch what is missing (r)", this.actions.retry) : null,
       remedy === "look" ? button("Look again, free", "Look whether the provider has it (r)", this.actions.retry) : null,
-      remedy === "again" || remedy === "look" ? button("Make again…", "Have it made again, and pay; asks first", this.actions.again) : null,
+      remedy === "again" || remedy === "look" ? button("Make again, costs…", "Have it made again, and pay; asks first", this.actions.again) : null,
       remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
     if (hadFocus) this.title.focus();
   }
@@ -125,7 +125,7 @@ export class Card {
     }
     const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
     this.time.dateTime = job.created_at;
-    this.time.textContent = `${duration(now - Date.parse(job.created_at))}${usual ? `, usually ${duration(usual)}` : ""}`;
+    this.time.textContent = `${duration(now - Date.parse(job.created_at))} so far${usual ? `, usually ${duration(usual)}` : ""}`;
   }
 
   /** Plays what moves, where a person looks. */

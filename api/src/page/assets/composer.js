@@ -54,24 +54,24 @@ export class Composer {
       id: "model", list: "models", required: true, value: localStorage.getItem(MODEL) ?? FIRST_MODEL, spellcheck: "false", oninput: changed,
     });
     this.number = h("input", { id: "number", type: "number", min: 1, max: 100, value: 1, oninput: changed });
-    this.seed = h("input", { id: "seed", inputmode: "numeric", pattern: "[0-9]*", placeholder: "any", oninput: changed });
+    this.seed = h("input", { id: "seed", inputmode: "numeric", pattern: "[0-9]*", placeholder: "random", oninput: changed });
     const dice = h("button", {
-      type: "button", class: "quiet dice", "aria-label": "Roll a seed", title: "Roll a seed",
+      type: "button", class: "quiet dice", "aria-label": "Pick a seed that can be used again", title: "Pick a seed that can be used again",
       onclick: () => {
         this.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
         changed();
       },
     }, "⚄");
-    this.format = h("select", { id: "format", onchange: changed }, h("option", { value: "" }, "the model's own"),
+    this.format = h("select", { id: "format", onchange: changed }, h("option", { value: "" }, "model default"),
       FORMATS.map((format) => h("option", { value: format }, format)));
     this.inputs = h("textarea", {
       id: "inputs", rows: 4, spellcheck: "false", placeholder: "{\"aspect_ratio\": \"16:9\"}", "aria-label": "Further inputs of the model, as JSON",
       oninput: changed,
     });
     this.inputsProblem = h("p", { class: "problem-line", id: "inputs-problem", "aria-live": "polite" });
-    this.more = h("details", { class: "more" }, h("summary", {}, "More inputs"), this.inputs, this.inputsProblem);
+    this.more = h("details", { class: "more" }, h("summary", {}, "More options"), this.inputs, this.inputsProblem);
     this.curl = h("pre", { class: "code" });
-    const asCurl = h("details", { class: "more" }, h("summary", {}, "The same as curl"),
+    const asCurl = h("details", { class: "more" }, h("summary", {}, "Show as curl"),
       h("div", { class: "copyable" }, this.curl, copyButton(() => this.curl.textContent, "Copy the curl line")));
     this.also = h("p", { class: "also" });
     this.run = h("button", { type: "submit", class: "primary run", title: "Ctrl+Enter" }, "Run");

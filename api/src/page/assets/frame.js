@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { h, fill } from "./dom.js";
 import { draw } from "./thumbhash.js";
-import { bytes, duration, failureWords, hasEnded, kindOf, stateOf } from "./words.js";
+import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOf } from "./words.js";
 
 /** The shape of a frame of which nothing is known, and how far a shape may be from a square. */
 const USUAL_RATIO = 1;
@@ -89,8 +89,8 @@ export class Frame {
     }
     if (media.status === "failed") {
       const words = failureWords(media.error);
-      const detail = this.large && media.error_message ? h("span", { class: "detail" }, media.error_message) : null;
-      return fill(this.element, h("p", { class: "why" }, h("strong", {}, state === "parked" ? "? In doubt" : "✕ Failed"),
+      const detail = media.error_message ? h("span", { class: "detail" }, media.error_message) : null;
+      return fill(this.element, h("p", { class: "why" }, h("strong", {}, state === "parked" ? "? In doubt" : `✕ ${absence(media, job)}`),
         h("span", { title: media.error_message }, words), detail));
     }
     return fill(this.element, h("p", { class: "why" }, h("strong", {}, "⊘ Canceled"), h("span", {}, "before it was stored")));

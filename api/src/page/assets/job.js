@@ -6,7 +6,7 @@ import { extensionOf, Frame, placesOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  ago, bytes, cancelWords, clock, count, curlOf, duration, failureWords, hasEnded, remedyOf, requestOf, stateOf, STATES,
+  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, remedyOf, requestOf, stateOf, STATES, story,
 } from "./words.js";
 
 /** How old the addresses of outputs may become. */
@@ -47,7 +47,7 @@ export class JobPage {
       this.job = null;
       fill(this.element, h("div", { class: "nothing" }, h("h1", {}, error.isGone ? "There is no such job" : error.title ?? "It cannot be read"),
         h("p", {}, error.detail ?? error.message),
-        error.isGone ? null : h("button", { type: "button", class: "quiet", onclick: () => this.show(id, index) }, "Try again"), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
+        error.isGone ? null : h("button", { type: "button", class: "quiet", onclick: () => this.show(id, index) }, "Try again"), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To all jobs")));
     }
   }
 
@@ -78,7 +78,7 @@ export class JobPage {
     this.output = h("div");
     this.more = h("div");
     this.shown = {};
-    const back = h("a", { class: "back", href: base.href, onclick: (event) => this.#leave(event) }, "← Contact sheet");
+    const back = h("a", { class: "back", href: base.href, onclick: (event) => this.#leave(event) }, "← All jobs");
     fill(this.element, back, h("div", { class: "job" },
       h("section", { class: "outputs", "aria-label": "Outputs" }, this.stage = h("div", { class: "main" }, this.main.element), this.under, this.film),
       h("section", { class: "details", "aria-label": "About the job" }, this.heading, this.state, this.explain, this.buttons,
@@ -88,7 +88,7 @@ export class JobPage {
   #update(job) {
     if (!job) {
       fill(this.element, h("div", { class: "nothing" }, h("h1", {}, "This job was deleted"),
-        h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To the contact sheet")));
+        h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To all jobs")));
       this.job = null;
       return;
     }
@@ -122,13 +122,15 @@ export class JobPage {
   #state(job) {
     const name = stateOf(job);
     const { sign, word, explain } = STATES[name];
+    const { completed, total } = job.media_counts;
+    const stored = total > 1 && name !== "completed" ? `, ${completed} of ${total} stored` : "";
     this.timer = h("span", { class: "timer" });
-    fill(this.state, h("span", { class: "state", dataset: { state: name } }, h("b", { "aria-hidden": true }, sign), ` ${word}`), this.timer,
+    fill(this.state, h("span", { class: "state", dataset: { state: name } }, h("b", { "aria-hidden": true }, sign), ` ${word}${stored}`), this.timer,
       job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null,
       job.retry_count ? h("span", { class: "badge" }, `taken up again ${count(job.retry_count, "time")}`) : null);
     const parked = job.in_doubt_since
       ? `Its answer was lost at ${clock(job.in_doubt_since)}, and the provider's list is looked at for it. It is not bought again meanwhile.` : null;
-    const error = job.error ? `${failureWords(job.error)}: ${job.error_message}` : null;
+    const error = hasEnded(job) ? story(job) : null;
     const canceled = job.status === "canceled" ? cancelWords(job) : null;
     fill(this.explain, [parked, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
     this.explain.dataset.state = name;
@@ -145,10 +147,10 @@ export class JobPage {
     }, label);
     fill(this.buttons,
       isOver ? null : button("Cancel", this.actions.cancel, "quiet", "c"),
-      remedy === "retry" ? button("Retry what is missing, free", this.actions.retry, "primary", "r") : null,
-      remedy === "look" ? button("Look for it again, free", this.actions.retry, "primary", "r") : null,
-      isOver ? button("Make again…", this.actions.again, remedy === "again" ? "primary" : "quiet", remedy ? null : "r") : null,
-      button("Remix", this.actions.remix),
+      remedy === "retry" ? button("Retry, free", this.actions.retry, "primary", "r") : null,
+      remedy === "look" ? button("Look again, free", this.actions.retry, "primary", "r") : null,
+      isOver ? button("Make again, costs…", this.actions.again, "quiet", remedy ? null : "r") : null,
+      button("Remix…", this.actions.remix),
       h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
     if (hadFocus) this.buttons.firstElementChild.focus();
   }
@@ -178,7 +180,8 @@ export class JobPage {
     }
     places.forEach((media, at) => {
       this.frames[at].update(media, job);
-      this.frames[at].button.setAttribute("aria-label", `Output ${media.index + 1}, ${media.status}`);
+      const standing = media.status === "failed" ? absence(media, job) : media.status;
+      this.frames[at].button.setAttribute("aria-label", `Output ${media.index + 1}, ${standing}`);
       this.frames[at].button.setAttribute("aria-current", String(at === this.index || at === this.other));
     });
   }
@@ -254,7 +257,7 @@ export class JobPage {
         onclick: () => (this.other === null ? this.compare(this.index + 1 < this.places.length ? 1 : -1) : this.select(this.index)),
       }, "Compare") : null,
       isStored ? h("button", { type: "button", class: "quiet", "aria-keyshortcuts": "d", onclick: () => this.save() }, `Save ${extensionOf(media)}`) : null,
-      isStored ? h("a", { class: "button quiet", href: media.presigned_media_url, target: "_blank", rel: "noreferrer" }, "Open alone") : null);
+      isStored ? h("a", { class: "button quiet", href: media.presigned_media_url, target: "_blank", rel: "noreferrer" }, "Open in a new tab") : null);
     this.expiry = h("dd");
     const rows = isStored ? [
       row("Size", [media.width ? `${media.width} × ${media.height}` : null, bytes(media.size)].filter(Boolean).join(", ")),
@@ -262,7 +265,7 @@ export class JobPage {
       media.name ? row("Name", media.name) : null,
       media.duration_ms ? row("Length", duration(media.duration_ms)) : null,
       row("Stored", `${clock(media.completed_at)}${media.attempts > 1 ? `, at attempt ${media.attempts}` : ""}`),
-      row("Key", media.s3_key, true),
+      row("S3 key", media.s3_key, true),
       row("SHA-256", media.sha256, true),
       media.c2pa ? row("Credentials", "Content Credentials (C2PA) are in the file, unverified") : null,
     ] : [
@@ -285,7 +288,7 @@ export class JobPage {
       row("Model", job.model),
       row("Outputs", `${job.media_counts.completed} of ${Math.max(job.media_counts.total, job.num_outputs)} stored`),
       job.seed === null ? null : row("Seed", String(job.seed)),
-      provider ? row("Prediction", provider.prediction_id ? `${provider.prediction_id} (${provider.status})` : "in doubt", Boolean(provider.prediction_id)) : null,
+      provider ? row("At the provider", provider.prediction_id ? `${provider.prediction_id} ${provider.status}` : "in doubt", Boolean(provider.prediction_id)) : null,
       provider?.error ? row("Its error", provider.error) : null,
       metrics.length ? row("Measured", metrics.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")) : null,
       provider?.cancel_outcome ? row("Cancel", cancelWords(job)) : null,
@@ -360,7 +363,7 @@ export class JobPage {
     const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
     const took = (isOver ? Date.parse(job.completed_at) : now) - Date.parse(job.created_at);
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
-      : `${duration(took)}${usual ? `, usually ${duration(usual)}` : ""}`;
+      : `${duration(took)} so far${usual ? `, usually ${duration(usual)}` : ""}`;
     // Addresses of outputs end after an hour, of which the page may be open longer.
     if (now - this.readAt > RENEWED) {
       this.readAt = now;

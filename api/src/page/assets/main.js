@@ -107,7 +107,7 @@ find("read-again").addEventListener("click", () => sheet.show(sheet.filter, { an
 const view = find("view");
 function setView(isTable) {
   find("sheet").classList.toggle("table", isTable);
-  view.setAttribute("aria-pressed", String(isTable));
+  view.textContent = isTable ? "As pictures" : "As a table";
   localStorage.setItem("darkroom.view", isTable ? "table" : "grid");
 }
 view.addEventListener("click", () => setView(!find("sheet").classList.contains("table")));

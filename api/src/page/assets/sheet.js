@@ -293,7 +293,7 @@ export function filters(element, { jobs, changed }) {
   const asked = new URLSearchParams(location.search);
   const filter = Object.fromEntries(Object.keys(EVERYTHING).map((name) => [name, asked.get(name) ?? ""]));
   if (!/^\d+$/.test(filter.since)) filter.since = "";
-  const statuses = [["", "All"], ["processing", "Under way"], ["completed", "Completed"], ["partial", "Partial"], ["failed", "Failed"], ["canceled", "Canceled"]];
+  const statuses = [["", "All"], ["processing", "Running"], ["completed", "Completed"], ["partial", "Partial"], ["failed", "Failed"], ["canceled", "Canceled"]];
   const chips = statuses.map(([status, label]) => h("button", {
     type: "button", class: "chip", "aria-pressed": String(filter.status === status), onclick: () => set({ status }), dataset: { status },
   }, label));
@@ -302,7 +302,7 @@ export function filters(element, { jobs, changed }) {
     [["", "Any time"], [String(DAY / 24), "Last hour"], [String(DAY), "Last day"], [String(7 * DAY), "Last week"]]
       .map(([value, label]) => h("option", { value, selected: filter.since === value }, label)));
   const text = h("input", {
-    type: "search", placeholder: "Words of the prompt", "aria-label": "Words of the prompt", value: filter.text,
+    type: "search", placeholder: "Search prompts", "aria-label": "Search prompts", value: filter.text,
     oninput: () => set({ text: text.value }), "aria-keyshortcuts": "f",
   });
   fill(element, h("div", { class: "chips", role: "group", "aria-label": "State" }, chips), text, model, since);
@@ -327,12 +327,12 @@ export function filters(element, { jobs, changed }) {
   } };
 }
 
-/** `3 under way, 1 partial` of what is known. */
+/** `3 running, 1 partial` of what is known. */
 export function sum(jobs) {
   const counts = jobs.counts();
   const underWay = ["waiting", "generating", "storing", "finishing"].reduce((total, state) => total + (counts[state] ?? 0), 0);
   const said = [
-    underWay ? `${underWay} under way` : null,
+    underWay ? `${underWay} running` : null,
     counts.parked ? `${counts.parked} in doubt` : null,
     counts.partial ? `${counts.partial} partial` : null,
     counts.failed ? `${counts.failed} failed` : null,

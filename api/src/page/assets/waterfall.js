@@ -33,7 +33,7 @@ function bars(job) {
   const media = job.media ?? [];
   const shown = media.length > OUTPUTS ? media.slice(0, OUTPUTS - 1) : media;
   for (const one of shown) {
-    const label = one.name ?? `Output ${one.index + 1}`;
+    const label = `Storing ${one.name ?? one.index + 1}`;
     const note = one.status === "failed" ? "failed" : one.attempts > 1 ? `attempt ${one.attempts}` : null;
     if (one.completed_at) list.push({ label, kind: "storing", from: at(one.started_at), to: at(one.completed_at), note });
     else if (made) list.push({ label, kind: one.status === "failed" ? "failed" : "storing", from: made, to: end, note });
@@ -41,7 +41,7 @@ function bars(job) {
   const others = media.slice(shown.length).filter((one) => one.completed_at);
   if (others.length) {
     const [from, to] = [Math.min(...others.map((one) => at(one.started_at))), Math.max(...others.map((one) => at(one.completed_at)))];
-    list.push({ label: `${others.length} more`, kind: "storing", from, to });
+    list.push({ label: `Storing ${others.length} more`, kind: "storing", from, to });
   }
   if (lastStored && end) list.push({ label: "Finalizing", kind: "finishing", from: lastStored, to: end });
   return list.filter((bar) => bar.from !== null);

@@ -78,6 +78,35 @@ export function remedyOf(job) {
   return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "again" : found;
 }
 
+/** What an output is called that is not there: it may have been made, and lost on its way. */
+export function absence(media, job) {
+  if (media.isPlace || media.error?.type === "OutputNotMade" || !job.provider) return "Failed";
+  return "Not stored";
+}
+
+const REMEDIES = {
+  retry: () => "Retry fetches what is missing, and costs nothing.",
+  look: () => "Look again asks the provider whether it has it, and costs nothing; Make again may pay for it twice.",
+  again: (job) => (job.media?.length > 1 ? `It cannot be fetched any more: Make again has all ${job.num_outputs} made anew, and costs.`
+    : "Make again has it made anew, and costs."),
+  remix: () => "Remix begins from this request, for you to change it.",
+};
+
+/** What went wrong with a job, and what mends it, as one says it to a person. */
+export function story(job) {
+  const failed = (job.media ?? []).filter((media) => media.error);
+  const said = failed.slice(0, 3).map((media) => `Output ${media.index + 1}: ${lower(failureWords(media.error))} (${media.error_message}).`);
+  if (failed.length > 3) said.push(`And ${failed.length - 3} more.`);
+  if (!failed.length && job.error) said.push(`${failureWords(job.error)}: ${job.error_message}.`);
+  const remedy = remedyOf(job);
+  if (remedy) said.push(REMEDIES[remedy](job));
+  return said.join(" ");
+}
+
+function lower(text) {
+  return text[0].toLowerCase() + text.slice(1);
+}
+
 /** What came of a request to cancel. */
 export function cancelWords(job) {
   switch (job.provider?.cancel_outcome) {
