@@ -263,15 +263,12 @@ impl JobState {
     pub fn stored_keys(&self) -> BTreeSet<String> {
         let stored = self.media.iter().flat_map(|media| match &media.outcome {
             MediaOutcome::Completed(stored) => {
-                let preview = stored.preview.as_ref().map(|preview| {
-                    let extension = preview.format.extension();
-                    self.job_id.preview_key(media.index, extension)
-                });
-                vec![Some(stored.s3_key.clone()), preview]
+                let preview = stored.preview.as_ref();
+                let preview = preview.map(|preview| preview.key(&self.job_id, media.index));
+                preview.into_iter().chain([stored.s3_key.clone()]).collect()
             }
             _ => Vec::new(),
         });
-        let stored = stored.flatten();
         stored.chain([self.job_id.manifest_key()]).collect()
     }
 

@@ -22,7 +22,7 @@ pub struct Engine {
     pub storage: Storage,
     /// What all of them share.
     pub memory: Memory,
-    /// What makes previews.
+    /// Makes previews of pictures.
     pub previewer: Previewer,
     /// The longest object that is sent in one request, in bytes.
     pub stream_max: u64,

@@ -34,7 +34,7 @@ use darkroom_storage::{Existing, ObjectHead, UploadedObject};
 use darkroom_workflows::{
     contract::{collect::OutputSource, persist::PersistInput},
     failure::FailureType,
-    job::{Preview, StoredMedia, timestamp},
+    job::{StoredMedia, timestamp},
     request::OutputFormat,
 };
 use temporalio_sdk::activities::ActivityContext;
@@ -107,7 +107,7 @@ pub async fn persist(
                 let completed_at = timestamp(SystemTime::now());
                 // What is stored is stored, whatever becomes of its preview.
                 let preview = tokio::select! {
-                    preview = Box::pin(attempt.preview(&stored)) => preview,
+                    preview = Box::pin(engine.previewer.preview(engine, &input, &stored)) => preview,
                     _ = heartbeat.interrupted() => None,
                 };
                 Ok((stored, completed_at, preview))
@@ -183,25 +183,6 @@ impl Attempt<'_> {
             drop(turn);
         }
         self.transfer(source, upload, &mut room).await
-    }
-
-    /// What the output looks like, if that can be told now.
-    async fn preview(&self, stored: &Stored) -> Option<Preview> {
-        let Engine {
-            storage,
-            memory,
-            previewer,
-            ..
-        } = self.engine;
-        let PersistInput {
-            tenant,
-            job_id,
-            index,
-            ..
-        } = self.input;
-        previewer
-            .preview(storage, memory, tenant.as_ref(), job_id, *index, stored)
-            .await
     }
 
     /// Moves the bytes. A store that turns out to take no streamed trailers gets them from memory at once.

@@ -13,10 +13,10 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use darkroom_storage::{Existing, NewObject, Storage};
+use darkroom_storage::{Existing, NewObject};
 use darkroom_workflows::{
-    job::{JobId, MediaFacts, Preview, PreviewFormat},
-    tenant::Tenant,
+    contract::persist::PersistInput,
+    job::{MediaFacts, Preview, PreviewFormat},
 };
 use image::{
     DynamicImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, ImageResult, Limits,
@@ -27,12 +27,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{memory::Memory, transfer::Stored};
+use super::{engine::Engine, transfer::Stored};
 
 /// The longer side of a preview, in pixels.
 const SIDE: u32 = 512;
 
-/// What a hash is made of: it has no more than seven waves across.
+/// The longer side of the picture that is hashed, in pixels: a thumbhash has no more than seven waves across.
 const HASHED_SIDE: u32 = 64;
 
 /// The largest picture that one is made of, in pixels.
@@ -41,20 +41,20 @@ const MAX_PIXELS: u64 = 24_000_000;
 /// The longest file that one is made of.
 const MAX_FILE: usize = 48 * 1024 * 1024;
 
-/// How many times the pixels of a picture are in memory while it is read. A progressive JPEG is there as its waves as well.
-const COPIES: u64 = 2;
-const COPIES_OF_WAVES: u64 = 4;
+/// Memory that decoding takes, as a multiple of the decoded picture. A progressive JPEG keeps its coefficients as well.
+const MEMORY_FACTOR: u64 = 2;
+const PROGRESSIVE_MEMORY_FACTOR: u64 = 4;
 
 const JPEG_QUALITY: u8 = 82;
 
 /// The longest color profile that is kept: those of displays have a few hundred bytes.
 const MAX_PROFILE: usize = 64 * 1024;
 
-/// How long those are waited for that are made before.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Time that a preview waits for those before it.
+const TURN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long one may take from its turn on.
-const LONGEST: Duration = Duration::from_secs(5);
+/// Time that a preview may take from its turn on.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes previews.
 #[derive(Clone, Debug)]
@@ -97,13 +97,14 @@ impl Previewer {
     /// Makes a preview of what is stored and stores it as well, if that can be done now.
     pub(super) async fn preview(
         &self,
-        storage: &Storage,
-        memory: &Memory,
-        tenant: Option<&Tenant>,
-        job_id: &JobId,
-        index: u32,
+        engine: &Engine,
+        input: &PersistInput,
         stored: &Stored,
     ) -> Option<Preview> {
+        let Engine {
+            storage, memory, ..
+        } = engine;
+        let (tenant, job_id, index) = (input.tenant.as_ref(), &input.job_id, input.index);
         let format = source_format(&stored.object.content_type)?;
         pixels(&stored.facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
         let size = stored.object.size;
@@ -134,7 +135,7 @@ impl Previewer {
             );
             let Made { preview, bytes } = made.ok()?;
             let object = NewObject {
-                key: job_id.preview_key(index, preview.format.extension()),
+                key: preview.key(job_id, index),
                 content_type: preview.format.content_type().to_owned(),
                 content_disposition: None,
                 metadata: Vec::new(),
@@ -147,17 +148,17 @@ impl Previewer {
             .ok()?;
             Some(preview)
         };
-        timeout(LONGEST, made).await.ok()?
+        timeout(TIMEOUT, made).await.ok()?
     }
 
     /// The turn, if it comes soon.
     async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned());
+        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turn).acquire_owned());
         turn.await.ok()?.ok()
     }
 }
 
-/// Lets every other thread go first.
+/// Lowers the priority of this thread below that of all others.
 fn give_way() {
     #[cfg(target_os = "linux")]
     {
@@ -167,7 +168,7 @@ fn give_way() {
     }
 }
 
-/// What is read; AVIF, HEIC and JPEG XL are not.
+/// The format of a picture that can be decoded; AVIF, HEIC and JPEG XL cannot.
 fn source_format(content_type: &str) -> Option<ImageFormat> {
     match content_type {
         "image/jpeg" => Some(ImageFormat::Jpeg),
@@ -178,24 +179,24 @@ fn source_format(content_type: &str) -> Option<ImageFormat> {
     }
 }
 
-/// How many pixels a picture has, where that is known.
+/// The number of pixels of a picture, where it is known.
 fn pixels(facts: &MediaFacts) -> Option<u64> {
     Some(u64::from(facts.width?) * u64::from(facts.height?))
 }
 
-/// How much memory reading a picture takes, as its beginning says; `None` if that makes no sense.
+/// Memory that decoding a picture takes, told from its header; `None` if that makes no sense.
 fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
     let decoder = reader.into_decoder().ok()?;
-    let copies = if format == ImageFormat::Jpeg && is_progressive(bytes) {
-        COPIES_OF_WAVES
+    let factor = if format == ImageFormat::Jpeg && is_progressive(bytes) {
+        PROGRESSIVE_MEMORY_FACTOR
     } else {
-        COPIES
+        MEMORY_FACTOR
     };
-    decoder.total_bytes().checked_mul(copies)
+    decoder.total_bytes().checked_mul(factor)
 }
 
-/// Whether a JPEG comes in passes over the whole: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
+/// Tells whether a JPEG is progressive: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
 fn is_progressive(bytes: &[u8]) -> bool {
     const PROGRESSIVE: u8 = 0xc2;
     const FRAMES: RangeInclusive<u8> = 0xc0..=0xcf;
@@ -303,10 +304,13 @@ mod tests {
         let picture = DynamicImage::ImageRgb8(picture(100, 50, 255).into_rgb8());
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
             let bytes = encoded(&picture, format);
-            assert_eq!(needed(&bytes, format), Some(100 * 50 * 3 * COPIES));
+            assert_eq!(needed(&bytes, format), Some(100 * 50 * 3 * MEMORY_FACTOR));
         }
         let deep = encoded(&picture.to_rgba16().into(), ImageFormat::Png);
-        assert_eq!(needed(&deep, ImageFormat::Png), Some(100 * 50 * 8 * COPIES));
+        assert_eq!(
+            needed(&deep, ImageFormat::Png),
+            Some(100 * 50 * 8 * MEMORY_FACTOR)
+        );
         let progressive = b"\xff\xd8\xff\xe0\0\x04JF\xff\xc4\0\x03\0\xff\xc2\0\x11";
         assert!(is_progressive(progressive));
         assert!(!is_progressive(&encoded(&picture, ImageFormat::Jpeg)));

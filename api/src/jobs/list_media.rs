@@ -128,7 +128,7 @@ async fn present(
             };
             resource.presigned_media_url = url(&stored.s3_key).await;
             if let Some(preview) = &stored.preview {
-                let key = job_id.preview_key(media.index, preview.format.extension());
+                let key = preview.key(job_id, media.index);
                 resource.presigned_preview_url = url(&key).await;
                 resource.thumbhash = Some(preview.thumbhash.clone());
             }

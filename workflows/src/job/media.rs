@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use darkroom_types::status::MediaStatus;
+use darkroom_types::{job_id::JobId, status::MediaStatus};
 
 use crate::failure::JobError;
 
@@ -85,6 +85,14 @@ pub struct Preview {
     pub format: PreviewFormat,
     /// The picture out of focus, as [thumbhash](https://evanw.github.io/thumbhash/) in base64.
     pub thumbhash: String,
+}
+
+impl Preview {
+    /// Its key in the bucket, as the preview of the output at this position of a job.
+    #[must_use]
+    pub fn key(&self, job_id: &JobId, index: u32) -> String {
+        job_id.preview_key(index, self.format.extension())
+    }
 }
 
 /// The format of a preview.
