@@ -281,7 +281,6 @@ test("an api that is killed is caught up with, by one stream", async (t) => {
 });
 
 test("a thousand jobs are no more than can be seen of", async (t) => {
-  // Those with pictures are the oldest, far below what is seen.
   const numbers = Array.from({ length: MANY }, (_, number) => number);
   const next = numbers.values();
   const create = async () => {

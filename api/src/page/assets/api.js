@@ -64,23 +64,26 @@ function headersWith(more) {
 }
 
 /** Asks, and returns what was answered. Throws a {@link Refusal}. */
-export async function call(method, path, { body, headers = {}, signal } = {}) {
+export async function call(method, path, { body, headers = {} } = {}) {
   const more = body === undefined ? headers : { "content-type": "application/json", ...headers };
   let response;
   try {
     response = await fetch(new URL(path, base), {
-      method, signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])]), headers: headersWith(more), body: body === undefined ? undefined : JSON.stringify(body),
+      method, signal: AbortSignal.timeout(PATIENCE), headers: headersWith(more), body: body === undefined ? undefined : JSON.stringify(body),
     });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Refusal(LOST);
   }
+  if (!response.ok) throw await refusalOf(response);
+  return response.json().catch(() => null);
+}
+
+/** Reads why a request was refused, and tells if it is for want of a key. */
+async function refusalOf(response) {
   const answer = await response.json().catch(() => null);
-  if (response.ok) return answer;
   const problem = answer?.title ? answer : { status: response.status, title: `The answer was ${response.status}` };
-  const refusal = new Refusal(problem, Number(response.headers.get("retry-after")) || null);
-  if (refusal.status === 401) access.dispatchEvent(new Event("unauthorized"));
-  throw refusal;
+  if (response.status === 401) access.dispatchEvent(new Event("unauthorized"));
+  return new Refusal(problem, Number(response.headers.get("retry-after")) || null);
 }
 
 /** How the api stands: `{ready, checks}`, whether it can answer or not. */
@@ -184,11 +187,7 @@ export class Feed extends EventTarget {
       const response = await fetch(new URL("v1/events", base), {
         headers: headersWith({ accept: "text/event-stream", ...more }), signal: this.#abort.signal, cache: "no-store",
       });
-      if (!response.ok) {
-        if (response.status === 401) access.dispatchEvent(new Event("unauthorized"));
-        const problem = await response.json().catch(() => ({ status: response.status, title: "No stream" }));
-        throw new Refusal(problem, Number(response.headers.get("retry-after")) || null);
-      }
+      if (!response.ok) throw await refusalOf(response);
       this.#attempt = 0;
       this.dispatchEvent(new Event("up"));
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

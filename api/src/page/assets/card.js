@@ -26,7 +26,7 @@ export class Card {
       h("div", { class: "caption" }, this.title, h("div", { class: "line" }, this.state, this.time, this.model, this.buttons)));
     this.element.addEventListener("click", (event) => {
       const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-      if (!isPlain || event.target.closest("button, audio, a:not(.title):not(.place)")) return;
+      if (!isPlain || event.target.closest("button, audio")) return;
       if (!event.target.closest(".title, .place, .frame")) return;
       event.preventDefault();
       this.open(id, Number(event.target.closest(".place")?.dataset.index ?? 0));

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { h, fill } from "./dom.js";
 import { draw } from "./thumbhash.js";
-import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOf } from "./words.js";
+import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOf, STATES } from "./words.js";
 
 /** The shape of a frame of which nothing is known, and how far a shape may be from a square. */
 const USUAL_RATIO = 1;
@@ -101,9 +101,8 @@ export class Frame {
     this.bar.hidden = !isMoving;
     if (isMoving && media.bytes_total) this.bar.value = media.bytes_done / media.bytes_total;
     else this.bar.removeAttribute("value");
-    const words = { waiting: "waiting", generating: "generating", parked: "looking for it", storing: "storing", finishing: "finishing" };
     const done = media.bytes_total ? `${bytes(media.bytes_done)} of ${bytes(media.bytes_total)}` : bytes(media.bytes_done ?? 0);
-    fill(this.label, isMoving ? done : words[state] ?? state);
+    fill(this.label, isMoving ? done : state === "parked" ? "looking for it" : STATES[state].word);
     this.label.title = job.stale ? "this may be behind the truth" : "";
   }
 
@@ -153,7 +152,7 @@ export class Frame {
     }
     video.addEventListener("loadedmetadata", () => this.element.classList.add("loaded"));
     this.#loadWhenNear(video, job, media, "presigned_media_url");
-    const length = media.duration_ms ? h("span", { class: "badge" }, `▶ ${duration(media.duration_ms)}`) : h("span", { class: "badge" }, "▶");
+    const length = h("span", { class: "badge" }, media.duration_ms ? `▶ ${duration(media.duration_ms)}` : "▶");
     fill(this.element, video, this.large ? null : length);
   }
 

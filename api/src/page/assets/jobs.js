@@ -18,7 +18,7 @@ export function isWhole(job) {
   return job.links?.events !== undefined;
 }
 
-/** What is listed: `{status, model, days, text}`, each empty if it is not asked for. */
+/** What is listed: `{status, model, since, text}`, each empty if it is not asked for. */
 export const EVERYTHING = { status: "", model: "", since: "", text: "" };
 
 function queryOf(filter) {
@@ -33,6 +33,16 @@ function queryOf(filter) {
 /** What the api is asked for: words are looked for here. */
 export function nameOf(filter) {
   return [filter.status, filter.model, filter.since].join("|");
+}
+
+/** Whether a filter shows a job. */
+export function shows(filter, job) {
+  const since = filter.since ? Date.now() - Number(filter.since) : 0;
+  const isOf = !filter.status || (filter.status === "processing" ? !hasEnded(job) : job.status === filter.status);
+  const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = `${job.prompt ?? ""} ${job.model} ${job.job_id}`.toLowerCase();
+  return isOf && (!filter.model || job.model === filter.model)
+    && Date.parse(job.created_at) >= since && words.every((word) => text.includes(word));
 }
 
 /** The jobs that are known. Tells `job` with its id each time that one is new, has changed or is gone. */
@@ -163,15 +173,7 @@ export class Jobs extends EventTarget {
 
   /** The ids of what a filter shows, the newest first. */
   list(filter) {
-    const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
-    const since = filter.since ? Date.now() - Number(filter.since) : 0;
-    const shows = (job) => {
-      const isOf = !filter.status || (filter.status === "processing" ? !hasEnded(job) : job.status === filter.status);
-      const text = `${job.prompt ?? ""} ${job.model} ${job.job_id}`.toLowerCase();
-      return isOf && (!filter.model || job.model === filter.model)
-        && Date.parse(job.created_at) >= since && words.every((word) => text.includes(word));
-    };
-    return [...this.#jobs.values()].filter(shows)
+    return [...this.#jobs.values()].filter((job) => shows(filter, job))
       .sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at) || (one.job_id < other.job_id ? 1 : -1))
       .map((job) => job.job_id);
   }

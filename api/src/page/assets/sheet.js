@@ -2,7 +2,7 @@
 
 import { fill, h, soon } from "./dom.js";
 import { Card } from "./card.js";
-import { EVERYTHING, nameOf } from "./jobs.js";
+import { EVERYTHING, nameOf, shows } from "./jobs.js";
 import { count, hasEnded } from "./words.js";
 
 /** How many cards are added at a time, and how many there are at most. */
@@ -104,7 +104,7 @@ export class Sheet {
     if (!job) this.held.delete(id);
     // Nothing jumps under the pointer; what one has asked for oneself is at the top at once.
     const waits = isNew && this.isPointed && !this.loading && !hasEnded(job) && !this.jobs.own.has(id);
-    if (waits && this.jobs.list(this.filter).includes(id)) this.held.add(id);
+    if (waits && shows(this.filter, job)) this.held.add(id);
     this.#tellNews();
     this.#later();
   }
