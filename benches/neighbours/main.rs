@@ -1,7 +1,8 @@
 //! What a tenant pays for its neighbours, on the production stack with the limits of a server as it comes: creates of one tenant
 //! alone, and while thirty others create a job a second each, one lists twenty times a second, and jobs of a further one are
 //! followed, half of them by the feed and half by `Prefer: wait`. Of each it is told how long workers were waited for, and how busy
-//! the machine was: where it has nothing left to give, that is what is measured.
+//! the machine was: where it has nothing left to give, that is what is measured. So the last measurement is made once more without a
+//! worker, whose jobs cost Temporal and its database more than a small machine has: that is what calls cost each other.
 //!
 //! `cargo bench --bench neighbours`; `DARKROOM_FOLLOWED` says how many jobs are followed, 2,000 if it does not.
 
@@ -105,6 +106,11 @@ async fn run() {
     });
     let beside = machine.during(measured.creates(CREATES)).await;
     println!("beside all:       {beside}");
+    for worker in &stack.workers {
+        worker.kill();
+    }
+    let without_workers = machine.during(measured.creates(CREATES)).await;
+    println!("without workers:  {without_workers}");
     others.shutdown().await;
 }
 
