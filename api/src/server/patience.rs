@@ -13,13 +13,13 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::usage::Usage;
+use super::usage::{IDLE, Usage};
 
 /// How long the head of a request may take to come, and the first one from the beginning of the connection.
 const HEAD: Duration = Duration::from_secs(10);
 
 /// How long nothing may move otherwise: longer than a caller may wait for an answer, or than streams of events are silent.
-const SILENCE: Duration = Duration::from_secs(75);
+const SILENCE: Duration = IDLE;
 
 /// What HTTP/2 begins with: <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
 const HTTP2: &[u8] = b"PRI";

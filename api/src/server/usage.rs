@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a connection of HTTP/2, which its caller keeps alive by itself, may be held without a request: twice this at most.
-const IDLE: Duration = Duration::from_mins(1);
+/// How long a connection may be held without a request: longer than load balancers keep theirs. One of HTTP/2, which its caller
+/// keeps alive by itself, twice this at most.
+pub(super) const IDLE: Duration = Duration::from_secs(75);
 
 /// The use of one connection, shared by all who know of it.
 #[derive(Clone, Default)]
@@ -31,6 +32,12 @@ impl Usage {
         UnderWay(self.clone())
     }
 
+    /// How many have begun and ended.
+    fn counts(&self) -> (u64, u64) {
+        let ended = self.0.ended.load(Ordering::Relaxed);
+        (self.begun(), ended)
+    }
+
     /// How many have begun.
     pub(super) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
@@ -38,7 +45,8 @@ impl Usage {
 
     /// Whether any of them has not ended.
     pub(super) fn is_under_way(&self) -> bool {
-        self.begun() != self.0.ended.load(Ordering::Relaxed)
+        let (begun, ended) = self.counts();
+        begun != ended
     }
 
     /// Returns when no request has been under way for a while.
@@ -46,10 +54,11 @@ impl Usage {
         let mut before = None;
         loop {
             tokio::time::sleep(IDLE).await;
-            if before == Some(self.begun()) && !self.is_under_way() {
+            // What has begun before and ended since was under way until just now.
+            if before == Some(self.counts()) && !self.is_under_way() {
                 return;
             }
-            before = Some(self.begun());
+            before = Some(self.counts());
         }
     }
 }
@@ -64,5 +73,30 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Whoever waits for an end asks again and again: between an answer and the next request, a connection is at rest for a moment.
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_between_two_requests_is_no_idleness() {
+        let usage = Usage::default();
+        let began = Instant::now();
+        let requests = async {
+            sleep(IDLE - Duration::from_millis(1)).await;
+            let under_way = usage.begin();
+            sleep(IDLE).await;
+            drop(under_way);
+            sleep(Duration::from_millis(2)).await;
+            drop(usage.begin());
+            Instant::now()
+        };
+        let ((), last) = tokio::join!(usage.until_idle(), requests);
+        assert!(began.elapsed() >= last.duration_since(began) + IDLE);
     }
 }
