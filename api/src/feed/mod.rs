@@ -109,7 +109,7 @@ impl Feeds {
 
     fn advance(&self, position: Timestamp) {
         self.position
-            .store(position.as_millisecond(), Ordering::Relaxed);
+            .fetch_max(position.as_millisecond(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<Tenant>, Weak<Feed>>> {

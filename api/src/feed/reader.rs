@@ -1,109 +1,142 @@
-//! Finding jobs that have begun or ended, for all who follow: one look a second at Temporal's visibility store, and none
-//! while nobody needs it.
+//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at Temporal's visibility store, and none
+//! while nobody needs them.
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use temporalio_client::{Client, tonic::Status};
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{context::Context, jobs::Found, temporal::visibility};
 
-/// How often to look for runs that have closed. Those that began through another process are looked for each time that a
-/// number of these have passed, and each so many times it is looked further back.
-const LOOK: Duration = Duration::from_secs(1);
-const BEGUN_EVERY: u64 = 3;
-const FAR_EVERY: u64 = 20;
+/// How often to look for runs that have closed, and for those that began through another process.
+const CLOSED: Duration = Duration::from_secs(1);
+const BEGUN: Duration = Duration::from_secs(3);
 
-/// How far back to look, as the store hears of a run a moment after it has closed; and how far now and then, as it may be long.
+/// How far back to look, as the store hears of a run a moment after it has closed.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
+
+/// How often to look further back, as that moment may be long; and how far.
+const FAR_CLOSED: Duration = Duration::from_secs(20);
+const FAR_BEGUN: Duration = Duration::from_mins(1);
 const FAR_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
 /// How many runs are asked for at a time at least, and at most.
 const PAGE: (u16, u16) = (100, 1000);
 
 /// Looks for as long as there is somebody to tell.
+///
+/// Whoever looks far reads many pages of the store: nobody waits for it.
 pub(crate) async fn read(context: Arc<Context>) {
-    let shutdown = context.shutdown.clone();
-    let mut reader = Reader::default();
-    let reading = async {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            reader.look(&context).await;
-        }
-    };
-    Box::pin(shutdown.run_until_cancelled(reading)).await;
+    let readers = [
+        Reader::new(Event::Closed, CLOSED, OVERLAP),
+        Reader::new(Event::Closed, FAR_CLOSED, FAR_OVERLAP),
+        Reader::new(Event::Begun, BEGUN, OVERLAP),
+        Reader::new(Event::Begun, FAR_BEGUN, FAR_OVERLAP),
+    ];
+    let reading = join_all(readers.map(|reader| reader.read(&context)));
+    context.shutdown.run_until_cancelled(reading).await;
 }
 
-#[derive(Default)]
+/// What is looked for.
+#[derive(Clone, Copy)]
+enum Event {
+    Begun,
+    Closed,
+}
+
+impl Event {
+    /// The runs of which this is true since a time.
+    async fn since(
+        self,
+        since: Timestamp,
+        page: u16,
+        client: &Client,
+    ) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+        match self {
+            Self::Begun => visibility::begun_since(client, since, page).await,
+            Self::Closed => visibility::closed_since(client, since, page).await,
+        }
+    }
+
+    /// Tells whoever follows the job of a run, unless it was told.
+    fn tell(self, context: &Arc<Context>, found: &Found) {
+        let is_told = match self {
+            Self::Begun => false,
+            Self::Closed => {
+                context.feeds.told.contains_key(&found.run_id)
+                    || context.watches.nudge(&found.job_id)
+            }
+        };
+        if let Some(feed) = context.feeds.of(found.tenant.as_ref())
+            && !is_told
+        {
+            feed.watch(context, &found.job_id);
+        }
+    }
+}
+
+/// One who looks for events of one kind now and then.
 struct Reader {
+    event: Event,
+    pause: Duration,
+    overlap: SignedDuration,
     /// Until when everything was found.
     position: Option<Timestamp>,
-    looks: u64,
     /// How many runs the last look found.
     found: u16,
 }
 
 impl Reader {
-    async fn look(&mut self, context: &Arc<Context>) {
-        if !context.feeds.are_followed() && !context.watches.are_unheard() {
-            self.position = None;
-            return;
+    fn new(event: Event, pause: Duration, overlap: SignedDuration) -> Self {
+        Self {
+            event,
+            pause,
+            overlap,
+            position: None,
+            found: 0,
         }
+    }
+
+    async fn read(mut self, context: &Arc<Context>) {
+        let mut ticks = interval(self.pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !self.is_needed(context) {
+                self.position = None;
+            } else if let Err(status) = self.look(context).await {
+                // What was missed is found by the next look.
+                tracing::debug!(code = ?status.code(), "cannot look for jobs that have begun or ended");
+            }
+        }
+    }
+
+    fn is_needed(&self, context: &Context) -> bool {
+        match self.event {
+            Event::Begun => context.feeds.are_followed(),
+            Event::Closed => context.feeds.are_followed() || context.watches.are_unheard(),
+        }
+    }
+
+    async fn look(&mut self, context: &Arc<Context>) -> Result<(), Status> {
         let Ok(client) = context.temporal.client() else {
-            return;
+            return Ok(());
         };
         let began = Timestamp::now();
-        let position = self.position.unwrap_or(began);
-        match self.find(context, client, position).await {
-            Ok(()) => {
-                self.position = Some(began);
-                context.feeds.advance(began);
-            }
-            // What was missed is found by the next look.
-            Err(status) => {
-                tracing::debug!(code = ?status.code(), "cannot look for jobs that have ended");
-            }
-        }
-        self.looks += 1;
-    }
-
-    async fn find(
-        &mut self,
-        context: &Arc<Context>,
-        client: &Client,
-        position: Timestamp,
-    ) -> Result<(), Status> {
-        let is_far = self.looks.is_multiple_of(FAR_EVERY);
-        let since = position - if is_far { FAR_OVERLAP } else { OVERLAP };
+        let since = self.position.unwrap_or(began) - self.overlap;
         let page = self.found.saturating_mul(2).clamp(PAGE.0, PAGE.1);
-        let closed = visibility::closed_since(client, since, page).await?;
-        if !is_far {
-            self.found = u16::try_from(closed.len()).unwrap_or(u16::MAX);
+        let found = self.event.since(since, page, client).await?;
+        self.found = u16::try_from(found.len()).unwrap_or(u16::MAX);
+        for found in found.into_iter().filter_map(Found::of) {
+            self.event.tell(context, &found);
         }
-        for found in closed.into_iter().filter_map(Found::of) {
-            ended(context, &found);
-        }
-        if self.looks.is_multiple_of(BEGUN_EVERY) && context.feeds.are_followed() {
-            let begun = visibility::begun_since(client, since, page).await?;
-            for found in begun.into_iter().filter_map(Found::of) {
-                if let Some(feed) = context.feeds.of(found.tenant.as_ref()) {
-                    feed.watch(context, &found.job_id);
-                }
-            }
+        self.position = Some(began);
+        if matches!(self.event, Event::Closed) {
+            context.feeds.advance(began);
         }
         Ok(())
-    }
-}
-
-/// A run has closed: whoever follows its job is told, unless it was.
-fn ended(context: &Arc<Context>, found: &Found) {
-    if context.feeds.told.contains_key(&found.run_id) || context.watches.nudge(&found.job_id) {
-        return;
-    }
-    if let Some(feed) = context.feeds.of(found.tenant.as_ref()) {
-        feed.watch(context, &found.job_id);
     }
 }

@@ -87,12 +87,13 @@ mod tests {
     async fn a_moment_between_two_requests_is_no_idleness() {
         let usage = Usage::default();
         let began = Instant::now();
+        let moment = Duration::from_millis(1);
         let requests = async {
-            sleep(IDLE - Duration::from_millis(1)).await;
+            sleep(IDLE.saturating_sub(moment)).await;
             let under_way = usage.begin();
             sleep(IDLE).await;
             drop(under_way);
-            sleep(Duration::from_millis(2)).await;
+            sleep(2 * moment).await;
             drop(usage.begin());
             Instant::now()
         };
