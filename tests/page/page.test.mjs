@@ -42,6 +42,7 @@ async function open(t, path = "/", options = {}, base = stack.base) {
     const url = new URL(request.url());
     if (url.protocol.startsWith("http")) page.seen.origins.add(url.origin);
     page.seen.requests.push(url);
+    if (/\/(undefined|null|NaN)\b/.test(url.pathname)) page.seen.problems.push(`request: ${url}`);
     if (url.pathname === "/v1/events") page.seen.streams += 1;
   });
   const ended = (request) => {
@@ -119,6 +120,7 @@ test("every state is seen as it comes", async (t) => {
     parked: await stack.create("one in doubt", { dev: { drop_answer: true, hidden: true, webhooks: 0, latency_ms: 900_000 } }),
     canceled: await stack.create("one that is canceled", { outputs: 2, dev: { latency_ms: 900_000 } }),
   };
+  const written = await stack.create("one that is written", { model: "acme/words", output_format: undefined, dev: { output: "Red light, patient hands" } });
   await untilState(page, ids.canceled, "generating");
   await card(page, ids.canceled).getByRole("button", { name: "Cancel" }).click();
   for (const [state, id] of Object.entries(ids)) await untilState(page, id, state);
@@ -130,6 +132,9 @@ test("every state is seen as it comes", async (t) => {
   assert.equal(await card(page, ids.partial).getByRole("button", { name: "Make again" }).count(), 1);
   await card(page, ids.completed).scrollIntoViewIfNeeded();
   await card(page, ids.completed).locator(".frame.loaded").waitFor();
+  await untilState(page, written, "completed");
+  await card(page, written).scrollIntoViewIfNeeded();
+  await card(page, written).locator(".text", { hasText: "Red light, patient hands" }).waitFor();
 });
 
 test("what is asked first is not done before", async (t) => {

@@ -123,8 +123,12 @@ impl Feed {
         self.sender.subscribe()
     }
 
-    /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known already.
+    /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known already. Of one that is
+    /// being deleted there is nothing to tell.
     pub(crate) fn watch(&self, context: &Arc<Context>, job_id: &JobId) -> Option<Arc<View>> {
+        if context.views.is_deleted(job_id) {
+            return None;
+        }
         let watch = watch::watch(context, job_id, None);
         let latest = watch.latest();
         if latest.as_ref().is_none_or(|view| !view.has_ended()) {

@@ -83,13 +83,15 @@ async fn next(
     }
     let view = loop {
         match context.views.current(context, job_id).await {
-            Ok(view) => break view,
-            Err(problem) if problem.kind() == Kind::NotFound => {
-                // It was deleted.
+            Ok(view) if !context.views.is_deleted(job_id) => break view,
+            Err(problem) if problem.kind() != Kind::NotFound => {
+                tokio::time::sleep(context.watches.pace(RETRY)).await;
+            }
+            _ => {
+                // It was deleted, or is about to be.
                 watch.upgrade()?.end();
                 return None;
             }
-            Err(_) => tokio::time::sleep(context.watches.pace(RETRY)).await,
         }
     };
     if watch.upgrade()?.publish(&view) {

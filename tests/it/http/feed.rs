@@ -115,6 +115,15 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     let (jobs, _) = until_ended(&mut events, &[&meanwhile]).await;
     assert_eq!(jobs[&meanwhile]["status"], "completed");
 
+    // What its caller has deleted is gone, although Temporal and the store still know of it.
+    let url = format!("{}/v1/jobs/{meanwhile}", acme.url);
+    let deleted = acme.http.delete(url).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::ACCEPTED);
+    let mut events = follow(&acme, Some(&last)).await;
+    let after = acme.accepted(&job(1, json!({}))).await;
+    let (jobs, _) = until_ended(&mut events, &[&after]).await;
+    assert!(!jobs.contains_key(&meanwhile), "{jobs:?}");
+
     let long_ago = "2026-01-01T00:00:00Z";
     let mut events = follow(&acme, Some(long_ago)).await;
     let reset = events.next().await.unwrap();

@@ -106,7 +106,7 @@ export class Card {
       isOver ? null : button("Cancel", "Ask it to stop (c)", this.actions.cancel),
       remedy === "retry" ? button("Retry, free", "Fetch what is missing (r)", this.actions.retry) : null,
       remedy === "look" ? button("Look again, free", "Look whether the provider has it (r)", this.actions.retry) : null,
-      remedy === "again" || remedy === "look" ? button("Make again, costs…", "Have it made again, and pay; asks first", this.actions.again) : null,
+      remedy === "again" || remedy === "look" ? button("Make again (paid)…", "Have it made again, and pay; asks first", this.actions.again) : null,
       remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
     if (hadFocus) this.title.focus();
   }

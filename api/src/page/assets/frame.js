@@ -113,7 +113,7 @@ export class Frame {
       case "video": return this.#video(media, job, alt);
       case "sound": return fill(this.element, h("div", { class: "file" }, h("b", {}, "♪ Sound"), facts(media),
         this.#sound(media, job, alt)));
-      case "text": return this.#text(media);
+      case "text": return this.#text(media, job);
       default: return fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
     }
   }
@@ -156,7 +156,7 @@ export class Frame {
     fill(this.element, video, this.large ? null : length);
   }
 
-  #text(media) {
+  #text(media, job) {
     const text = h("pre", { class: "text" });
     fill(this.element, text, h("div", { class: "file" }, facts(media)));
     const load = async () => {

@@ -129,7 +129,7 @@ export class JobPage {
       job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null,
       job.retry_count ? h("span", { class: "badge" }, `taken up again ${count(job.retry_count, "time")}`) : null);
     const parked = job.in_doubt_since
-      ? `Its answer was lost at ${clock(job.in_doubt_since)}, and the provider's list is looked at for it. It is not bought again meanwhile.` : null;
+      ? `The provider's answer was lost at ${clock(job.in_doubt_since)}. Whether it took the job is being looked up there; it is not bought again meanwhile.` : null;
     const error = hasEnded(job) ? story(job) : null;
     const canceled = job.status === "canceled" ? cancelWords(job) : null;
     fill(this.explain, [parked, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
@@ -149,7 +149,7 @@ export class JobPage {
       isOver ? null : button("Cancel", this.actions.cancel, "quiet", "c"),
       remedy === "retry" ? button("Retry, free", this.actions.retry, "primary", "r") : null,
       remedy === "look" ? button("Look again, free", this.actions.retry, "primary", "r") : null,
-      isOver ? button("Make again, costs…", this.actions.again, "quiet", remedy ? null : "r") : null,
+      isOver ? button("Make again (paid)…", this.actions.again, "quiet", remedy ? null : "r") : null,
       button("Remix…", this.actions.remix),
       h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
     if (hadFocus) this.buttons.firstElementChild.focus();
@@ -273,8 +273,9 @@ export class JobPage {
       media.error ? row("Why", media.error_message) : null,
       media.attempts ? row("Attempts", String(media.attempts)) : null,
     ];
-    // Of what is stored nobody cares when the provider deletes it.
-    if (!isStored && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
+    // What can still be fetched is there until the provider deletes it.
+    const isThere = !isStored && !media.isPlace && remedyOf(job) !== "again";
+    if (isThere && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
     fill(this.output, h("h2", {}, this.places.length > 1 ? `Output ${this.index + 1}` : "Output"), h("dl", {}, rows));
   }
 

@@ -87,8 +87,8 @@ export function absence(media, job) {
 const REMEDIES = {
   retry: () => "Retry fetches what is missing, and costs nothing.",
   look: () => "Look again asks the provider whether it has it, and costs nothing; Make again may pay for it twice.",
-  again: (job) => (job.media?.length > 1 ? `It cannot be fetched any more: Make again has all ${job.num_outputs} made anew, and costs.`
-    : "Make again has it made anew, and costs."),
+  again: (job) => (job.media?.length > 1 ? `It can no longer be fetched: Make again generates all ${job.num_outputs} again, and the provider charges for them.`
+    : "Make again generates it once more, and the provider charges for it."),
   remix: () => "Remix begins from this request, for you to change it.",
 };
 
