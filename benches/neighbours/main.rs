@@ -43,9 +43,10 @@ const READERS: usize = 16;
 /// For how long the provider works on what is not to end, in milliseconds.
 const LONG: u64 = 3_600_000;
 
-/// What worker and api are told; the rest is as it comes.
-const VARIABLES: [(&str, &str); 2] = [
+/// What worker and api are told; the rest is as it comes. The provider is asked for as much as Replicate allows by default.
+const VARIABLES: [(&str, &str); 3] = [
     ("RUST_LOG", "warn"),
+    ("REPLICATE_CREATES_PER_MINUTE", "600"),
     ("DARKROOM_REQUESTS_PER_SECOND", "2000"),
 ];
 
