@@ -43,7 +43,8 @@ const READERS: usize = 16;
 /// For how long the provider works on what is not to end, in milliseconds.
 const LONG: u64 = 3_600_000;
 
-/// What worker and api are told; the rest is as it comes. The provider is asked for as much as Replicate allows by default.
+/// Variables of worker and api that are not the defaults, and the default of purchases at Replicate,
+/// which the provider of this stack does not have.
 const VARIABLES: [(&str, &str); 3] = [
     ("RUST_LOG", "warn"),
     ("REPLICATE_CREATES_PER_MINUTE", "600"),

@@ -87,13 +87,20 @@ impl Feeds {
         {
             self.told.insert(run_id.to_owned(), ());
         }
-        let Some(feed) = self.of(view.state.tenant.as_ref()) else {
-            return;
-        };
-        // That nobody listens just now is no error.
-        let _ = feed.sender.send(Arc::clone(view));
-        if view.has_ended() {
-            feed.lock().remove(&view.state.job_id);
+        if let Some(feed) = self.of(view.state.tenant.as_ref()) {
+            // That nobody listens just now is no error.
+            let _ = feed.sender.send(Arc::clone(view));
+        }
+    }
+
+    /// Lets go of a watch that is over, unless another one has taken its place.
+    pub(crate) fn forget(&self, job_id: &JobId) {
+        let feeds: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        for feed in feeds {
+            let mut watched = feed.lock();
+            if watched.get(job_id).is_some_and(|watch| watch.is_over()) {
+                watched.remove(job_id);
+            }
         }
     }
 
@@ -123,8 +130,8 @@ impl Feed {
         self.sender.subscribe()
     }
 
-    /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known already. Of one that is
-    /// being deleted there is nothing to tell.
+    /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known
+    /// already. A job that is being deleted is not watched.
     pub(crate) fn watch(&self, context: &Arc<Context>, job_id: &JobId) -> Option<Arc<View>> {
         if context.views.is_deleted(job_id) {
             return None;

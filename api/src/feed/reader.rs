@@ -1,5 +1,5 @@
-//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at Temporal's visibility store, and none
-//! while nobody needs them.
+//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at Temporal's
+//! visibility store, and none while nobody needs them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{context::Context, jobs::Found, temporal::visibility};
 
-/// How often to look for runs that have closed, and for those that began through another process.
+/// Intervals of the looks for runs that have closed, and for runs that began through another process.
 const CLOSED: Duration = Duration::from_secs(1);
 const BEGUN: Duration = Duration::from_secs(3);
 
-/// How far back to look, as the store hears of a run a moment after it has closed.
+/// Overlap of a look with the one before it, as the store hears of a run a moment after it has closed.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
-/// How often to look further back, as that moment may be long; and how far.
+/// Intervals and overlap of the far looks, for runs of which the store hears late.
 const FAR_CLOSED: Duration = Duration::from_secs(20);
 const FAR_BEGUN: Duration = Duration::from_mins(1);
 const FAR_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
@@ -28,7 +28,7 @@ const PAGE: (u16, u16) = (100, 1000);
 
 /// Looks for as long as there is somebody to tell.
 ///
-/// Whoever looks far reads many pages of the store: nobody waits for it.
+/// Far looks read many pages of the store; they run beside the others, so that no end waits for them.
 pub(crate) async fn read(context: Arc<Context>) {
     let readers = [
         Reader::new(Event::Closed, CLOSED, OVERLAP),
@@ -40,7 +40,7 @@ pub(crate) async fn read(context: Arc<Context>) {
     context.shutdown.run_until_cancelled(reading).await;
 }
 
-/// What is looked for.
+/// Kind of event that a reader looks for.
 #[derive(Clone, Copy)]
 enum Event {
     Begun,
@@ -48,7 +48,7 @@ enum Event {
 }
 
 impl Event {
-    /// The runs of which this is true since a time.
+    /// Runs that have begun or closed since a time.
     async fn since(
         self,
         since: Timestamp,
@@ -61,7 +61,7 @@ impl Event {
         }
     }
 
-    /// Tells whoever follows the job of a run, unless it was told.
+    /// Tells the followers of a run's job, unless they were told of this event.
     fn tell(self, context: &Arc<Context>, found: &Found) {
         let is_told = match self {
             Self::Begun => false,
@@ -78,7 +78,7 @@ impl Event {
     }
 }
 
-/// One who looks for events of one kind now and then.
+/// Reader of the visibility store, for events of one kind.
 struct Reader {
     event: Event,
     pause: Duration,

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-/// How long a connection may be held without a request: longer than load balancers keep theirs. One of HTTP/2, which its caller
-/// keeps alive by itself, twice this at most.
+/// Idle timeout of a connection, longer than that of load balancers (60 s mostly). A connection of HTTP/2,
+/// which its caller keeps alive by itself, is held without a request for twice this at most.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 
 /// The use of one connection, shared by all who know of it.
@@ -32,21 +32,18 @@ impl Usage {
         UnderWay(self.clone())
     }
 
-    /// How many have begun and ended.
-    fn counts(&self) -> (u64, u64) {
-        let ended = self.0.ended.load(Ordering::Relaxed);
-        (self.begun(), ended)
-    }
-
     /// How many have begun.
     pub(super) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
     }
 
+    fn ended(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
     /// Whether any of them has not ended.
     pub(super) fn is_under_way(&self) -> bool {
-        let (begun, ended) = self.counts();
-        begun != ended
+        self.begun() != self.ended()
     }
 
     /// Returns when no request has been under way for a while.
@@ -54,11 +51,12 @@ impl Usage {
         let mut before = None;
         loop {
             tokio::time::sleep(IDLE).await;
-            // What has begun before and ended since was under way until just now.
-            if before == Some(self.counts()) && !self.is_under_way() {
+            // Requests that ended since the last tick were under way until just now.
+            let ended = self.ended();
+            if before == Some(ended) && !self.is_under_way() {
                 return;
             }
-            before = Some(self.counts());
+            before = Some(ended);
         }
     }
 }
@@ -82,7 +80,8 @@ mod tests {
 
     use super::*;
 
-    /// Whoever waits for an end asks again and again: between an answer and the next request, a connection is at rest for a moment.
+    /// Callers that wait for an end ask again and again: between an answer and the next request, a
+    /// connection is at rest for a moment.
     #[tokio::test(start_paused = true)]
     async fn a_moment_between_two_requests_is_no_idleness() {
         let usage = Usage::default();

@@ -174,7 +174,7 @@ pub(crate) fn watch(
     let running = watches
         .get(job_id)
         .and_then(Weak::upgrade)
-        .filter(|watch| watch.lock().sender.is_some());
+        .filter(|watch| !watch.is_over());
     running.unwrap_or_else(|| {
         let stop = CancellationToken::new();
         let watch = Arc::new(Watch::new(known.cloned(), stop.clone()));
@@ -186,6 +186,7 @@ pub(crate) fn watch(
             let looking = look::look(&context, &job_id, known, &weak, &nudged);
             stop.run_until_cancelled(looking).await;
             context.watches.forget(&job_id);
+            context.feeds.forget(&job_id);
         });
         watch
     })
@@ -243,9 +244,8 @@ impl Watches {
     /// Forgets a watch that is over, unless another one has taken its place.
     fn forget(&self, job_id: &JobId) {
         let mut watches = self.lock();
-        let is_over = |watch: &Arc<Watch>| watch.lock().sender.is_none();
         let watch = watches.get(job_id).map(Weak::upgrade);
-        if watch.is_some_and(|watch| watch.as_ref().is_none_or(is_over)) {
+        if watch.is_some_and(|watch| watch.is_none_or(|watch| watch.is_over())) {
             watches.remove(job_id);
         }
     }
@@ -286,6 +286,11 @@ impl Watch {
             latest.sender = None;
         }
         is_news
+    }
+
+    /// Whether there is nothing more to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().sender.is_none()
     }
 
     /// There is nothing more to come.

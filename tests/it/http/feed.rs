@@ -157,8 +157,8 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     let (stack, [fed, waiting]) = tenants("feed-many", ["fed", "waiting"], &variables).await;
     let mut events = follow(&fed, None).await;
     let half = jobs / 2;
-    // Of each tenant twenty are created in a second, and when all of them are followed, five end in a second: what is measured is
-    // the following, not a machine that buys thousands of jobs at once.
+    // Of each tenant twenty are created in a second, and when all of them are followed, five end in a
+    // second: the following is measured, not a machine that buys thousands of jobs at once.
     let latency = |number: usize| 10_000 + 50 * half + 150 * number;
     let accept = async |api: &Api| -> Vec<String> {
         let began = tokio::time::Instant::now();

@@ -4,7 +4,7 @@ import { base } from "./api.js";
 import { fill, h } from "./dom.js";
 import { Frame, placesOf, ratioOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
-import { ago, bytes, duration, hasEnded, kindOf, remedyOf, stateOf, STATES } from "./words.js";
+import { ago, bytes, duration, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES } from "./words.js";
 
 /** How many frames of a job are on the sheet; the page of the job has them all. */
 const FRAMES = 12;
@@ -104,9 +104,9 @@ export class Card {
     }, label);
     fill(this.buttons,
       isOver ? null : button("Cancel", "Ask it to stop (c)", this.actions.cancel),
-      remedy === "retry" ? button("Retry, free", "Fetch what is missing (r)", this.actions.retry) : null,
-      remedy === "look" ? button("Look again, free", "Look whether the provider has it (r)", this.actions.retry) : null,
-      remedy === "again" || remedy === "look" ? button("Make again (paid)…", "Have it made again, and pay; asks first", this.actions.again) : null,
+      remedy === "retry" ? button(LABELS.retry, "Fetch what is missing (r)", this.actions.retry) : null,
+      remedy === "look" ? button(LABELS.look, "Look whether the provider has it (r)", this.actions.retry) : null,
+      remedy === "again" || remedy === "look" ? button(LABELS.again, "Have it made again, and pay; asks first", this.actions.again) : null,
       remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
     if (hadFocus) this.title.focus();
   }

@@ -6,7 +6,7 @@ import { extensionOf, Frame, placesOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, remedyOf, requestOf, stateOf, STATES, story,
+  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, LABELS, remedyOf, remedyOfFailure, requestOf, stateOf, STATES, story,
 } from "./words.js";
 
 /** How old the addresses of outputs may become. */
@@ -147,9 +147,9 @@ export class JobPage {
     }, label);
     fill(this.buttons,
       isOver ? null : button("Cancel", this.actions.cancel, "quiet", "c"),
-      remedy === "retry" ? button("Retry, free", this.actions.retry, "primary", "r") : null,
-      remedy === "look" ? button("Look again, free", this.actions.retry, "primary", "r") : null,
-      isOver ? button("Make again (paid)…", this.actions.again, "quiet", remedy ? null : "r") : null,
+      remedy === "retry" ? button(LABELS.retry, this.actions.retry, "primary", "r") : null,
+      remedy === "look" ? button(LABELS.look, this.actions.retry, "primary", "r") : null,
+      isOver ? button(LABELS.again, this.actions.again, "quiet", remedy ? null : "r") : null,
       button("Remix…", this.actions.remix),
       h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
     if (hadFocus) this.buttons.firstElementChild.focus();
@@ -273,9 +273,9 @@ export class JobPage {
       media.error ? row("Why", media.error_message) : null,
       media.attempts ? row("Attempts", String(media.attempts)) : null,
     ];
-    // What can still be fetched is there until the provider deletes it.
-    const isThere = !isStored && !media.isPlace && remedyOf(job) !== "again";
-    if (isThere && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
+    // An output that can still be fetched is there until the provider deletes it.
+    const isFetchable = !isStored && !media.isPlace && remedyOfFailure(media.error) !== "again";
+    if (isFetchable && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
     fill(this.output, h("h2", {}, this.places.length > 1 ? `Output ${this.index + 1}` : "Output"), h("dl", {}, rows));
   }
 

@@ -67,12 +67,17 @@ export function failureWords(error) {
   return FAILURES[error?.type]?.[0] ?? "It failed";
 }
 
+/** What mends one failure: a name as of `remedyOf`. */
+export function remedyOfFailure(error) {
+  return FAILURES[error?.type]?.[1] ?? null;
+}
+
 /** What mends a job that did not get everything: `retry` (free), `look` (free), `again` (costs), `remix`, or `null`. */
 export function remedyOf(job) {
   if (!hasEnded(job) || !["partial", "failed", "parked"].includes(stateOf(job))) return null;
   // What became of its outputs says more than the job's own error, which sums them up.
   const errors = (job.media ?? []).map((media) => media.error).filter(Boolean);
-  const remedies = (errors.length ? errors : [job.error]).map((error) => FAILURES[error?.type]?.[1] ?? null);
+  const remedies = (errors.length ? errors : [job.error]).map(remedyOfFailure);
   const found = ["look", "retry", "again", "remix"].find((name) => remedies.includes(name)) ?? null;
   const expiry = job.provider?.expires_at;
   return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "again" : found;
@@ -83,6 +88,9 @@ export function absence(media, job) {
   if (media.isPlace || media.error?.type === "OutputNotMade" || !job.provider) return "Failed";
   return "Not stored";
 }
+
+/** Names of the buttons that mend a job. */
+export const LABELS = { retry: "Retry, free", look: "Look again, free", again: "Make again (paid)…" };
 
 const REMEDIES = {
   retry: () => "Retry fetches what is missing, and costs nothing.",
