@@ -33,7 +33,7 @@ use self::machine::Machine;
 
 const NEIGHBOURS: usize = 30;
 const CREATES: usize = 300;
-const CREATES_PER_SECOND: u32 = 10;
+const CREATES_PER_SECOND: u32 = 5;
 const LISTS_PER_SECOND: u32 = 20;
 
 /// How many reads of one job are measured, by so many callers at a time.
@@ -190,7 +190,7 @@ impl Tenant {
         job["job_id"].as_str().unwrap().to_owned()
     }
 
-    /// Creates so many jobs, ten in a second, and tells how long each took.
+    /// Creates so many jobs at [`CREATES_PER_SECOND`], and tells how long each took.
     async fn creates(&self, count: usize) -> String {
         let mut turn = interval(Duration::from_secs(1) / CREATES_PER_SECOND);
         let mut took = Vec::new();

@@ -331,6 +331,9 @@ fn ports_agree() {
 
 #[test]
 fn both_stacks_are_told_the_same() {
+    let temporal = environment("temporal");
+    assert_eq!(temporal["GOGC"], temporal::GOGC);
+    assert_eq!(temporal["GOMEMLIMIT"], temporal::GOMEMLIMIT);
     assert_eq!(
         environment("temporal")["NUM_HISTORY_SHARDS"],
         temporal::HISTORY_SHARDS.to_string()
