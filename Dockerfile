@@ -5,7 +5,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package darkroom --no-default-features \
+    cargo build --release --locked --package darkroom --no-default-features --features server \
     && strip --strip-debug -o /darkroom target/release/darkroom
 
 FROM debian:12.12-slim

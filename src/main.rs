@@ -1,23 +1,28 @@
-//! The command line of `darkroom`: the embedded stack by default, the production processes by name.
+//! The command line of `darkroom`: the embedded stack by default, a caller's commands, and the production processes by name.
 
+#[cfg(feature = "cli")]
+mod caller;
+#[cfg(feature = "cli")]
+mod completion;
 #[cfg(feature = "dev")]
 mod first_look;
 #[cfg(feature = "dev")]
 mod production;
-mod variables;
+#[cfg(feature = "server")]
+mod server;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use darkroom_telemetry::Telemetry;
-use darkroom_workflows::tenant::Tenant;
-use tokio_util::sync::CancellationToken;
+
+#[cfg(not(any(feature = "server", feature = "cli")))]
+compile_error!("there is nothing to do without one of the features `server` and `cli`");
 
 /// Durable media generation on Temporal.
 ///
 /// Without a command, starts everything on this machine (Temporal, S3, a provider that renders pictures, a worker, the
-/// api), runs a sample job through HTTP and stays up until Ctrl-C.
+/// api), runs sample jobs through HTTP and stays up until Ctrl-C.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -30,34 +35,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a Temporal worker, configured by environment variables.
-    Worker(Service),
-    /// Run the HTTP facade, configured by environment variables.
-    Api(Service),
-    /// Record and replay the histories of workflows, to know before a deploy whether new code takes up what is under way.
-    #[command(subcommand)]
-    History(History),
-    /// Delete all jobs of a tenant: their media, their manifests, and what Temporal knows of them. There is no way back. Waits until
-    /// they are gone, which takes a worker.
-    Purge {
-        /// The tenant, as `DARKROOM_API_KEYS` names it.
-        #[arg(long)]
-        tenant: Tenant,
-        /// Do it: without this, nothing is deleted.
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Print every environment variable that worker and api read, with what holds without it.
-    Variables {
-        /// As what.
-        #[arg(long, value_enum, default_value_t)]
-        format: variables::Format,
-    },
-    /// Ask a process whether it is ready, for health checks of images that have no other client.
-    Probe {
-        /// What to ask, such as `http://127.0.0.1:9464/readyz`.
-        url: reqwest::Url,
-    },
+    #[cfg(feature = "cli")]
+    #[command(flatten)]
+    Caller(caller::Command),
+    #[cfg(feature = "cli")]
+    #[command(flatten)]
+    Completion(completion::Command),
+    #[cfg(feature = "server")]
+    #[command(flatten)]
+    Server(server::Command),
     /// Start the production stack on this machine, without Docker: Temporal on PostgreSQL, an S3 gateway, several workers, the
     /// api. For rehearsals and measurements.
     #[cfg(feature = "dev")]
@@ -75,76 +61,41 @@ enum Command {
     },
 }
 
-#[derive(Subcommand)]
-enum History {
-    /// Print the history of a workflow as JSON, from the Temporal that `TEMPORAL_*` names.
-    Fetch {
-        /// The id of the workflow, which for jobs is that of the job.
-        workflow_id: String,
-    },
-    /// Replay histories with the code of this binary.
-    Replay {
-        /// Files that `fetch` has printed.
-        #[arg(required = true)]
-        files: Vec<std::path::PathBuf>,
-    },
-}
-
-#[derive(clap::Args)]
-struct Service {
-    /// Stop when standard input closes: whoever started this process is gone.
-    #[cfg(feature = "dev")]
-    #[arg(long, hide = true)]
-    stop_with_stdin: bool,
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    match run(Cli::parse()) {
         Ok(code) => code,
-        Err(error) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the last word of a command belongs on the terminal"
-            )]
-            {
-                eprintln!("error: {error:#}");
-            }
-            ExitCode::FAILURE
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Whoever reads what we print has read enough.
+    let is_unread = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if !is_unread {
+        #[expect(
+            clippy::print_stderr,
+            reason = "the last word of a command belongs on the terminal"
+        )]
+        {
+            eprintln!("error: {error:#}");
         }
     }
+    #[cfg(feature = "cli")]
+    return caller::Exit::of_error(error).into();
+    #[cfg(not(feature = "cli"))]
+    ExitCode::FAILURE
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Some(Command::Worker(service)) => serve(&service, "darkroom-worker", async |shutdown| {
-            darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
-        }),
-        Some(Command::Api(service)) => serve(&service, "darkroom-api", async |shutdown| {
-            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?
-                .run(shutdown)
-                .await
-        }),
-        Some(Command::History(History::Fetch { workflow_id })) => runtime()?.block_on(async {
-            let history = darkroom_worker::history::fetch(&workflow_id).await?;
-            std::io::stdout().write_all(history.as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }),
-        Some(Command::History(History::Replay { files })) => runtime()?.block_on(replay(&files)),
-        Some(Command::Purge { tenant, yes }) => runtime()?.block_on(async {
-            anyhow::ensure!(
-                yes,
-                "this deletes all jobs of {tenant}, for good; add --yes"
-            );
-            let deleted = darkroom_worker::purge::purge(&tenant).await?;
-            writeln!(std::io::stdout(), "{deleted} jobs of {tenant} deleted")?;
-            Ok(ExitCode::SUCCESS)
-        }),
-        Some(Command::Variables { format }) => {
-            std::io::stdout().write_all(variables::print(format).as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Some(Command::Probe { url }) => runtime()?.block_on(probe(url)),
+        #[cfg(feature = "cli")]
+        Some(Command::Caller(command)) => runtime()?.block_on(caller::run(command)),
+        #[cfg(feature = "cli")]
+        Some(Command::Completion(command)) => completion::run::<Cli>(&command),
+        #[cfg(feature = "server")]
+        Some(Command::Server(command)) => server::run(command),
         #[cfg(feature = "dev")]
         Some(Command::Production(arguments)) => runtime()?.block_on(production::run(arguments)),
         #[cfg(feature = "dev")]
@@ -163,78 +114,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         None => {
             use clap::CommandFactory;
             Cli::command().print_help()?;
-            Ok(ExitCode::FAILURE)
+            Ok(ExitCode::from(2))
         }
     }
-}
-
-async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
-    let mut failed = 0;
-    for file in files {
-        let shown = file.display();
-        let history = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
-        let verdict = match darkroom_worker::history::replay(&history).await {
-            Ok(()) => "replays".to_owned(),
-            Err(error) => {
-                failed += 1;
-                format!("{error:#}")
-            }
-        };
-        writeln!(std::io::stdout(), "{shown}: {verdict}")?;
-    }
-    anyhow::ensure!(
-        failed == 0,
-        "{failed} of {} histories would be stuck with this build",
-        files.len()
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn probe(url: reqwest::Url) -> Result<ExitCode> {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()?;
-    let answer = http.get(url).send().await?;
-    anyhow::ensure!(
-        answer.status().is_success(),
-        "{}",
-        answer.text().await?.trim()
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn serve(
-    service: &Service,
-    name: &'static str,
-    run: impl AsyncFnOnce(CancellationToken) -> Result<()>,
-) -> Result<ExitCode> {
-    // It outlives the runtime: what it has not sent yet is sent at the end.
-    let _telemetry = Telemetry::start(name)?;
-    let shutdown = CancellationToken::new();
-    #[cfg(feature = "dev")]
-    if service.stop_with_stdin {
-        stop_with_stdin(shutdown.clone());
-    }
-    #[cfg(not(feature = "dev"))]
-    let Service {} = service;
-    runtime()?.block_on(async {
-        tokio::spawn(cancel_on_signal(shutdown.clone()));
-        run(shutdown).await
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Whoever started us is gone, and so is what we serve: stop, and do not wait long for it.
-#[cfg(feature = "dev")]
-fn stop_with_stdin(shutdown: CancellationToken) {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
-    darkroom::dev::process::when_stdin_closes(move || {
-        shutdown.cancel();
-        std::thread::sleep(PATIENCE);
-        std::process::exit(0);
-    });
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -243,13 +125,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-async fn cancel_on_signal(shutdown: CancellationToken) {
-    stop_signal().await;
-    tracing::info!("stopping");
-    shutdown.cancel();
-}
-
 /// Returns on Ctrl-C or SIGTERM.
+#[cfg(feature = "server")]
 async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]

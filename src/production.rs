@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use darkroom::dev::{Options, ProviderChoice, production::Production};
+use darkroom_client::{
+    Client,
+    types::{request::JobRequest, resource::Job, status::JobStatus},
+};
 use futures::{StreamExt, stream};
-use reqwest::Client;
-use serde::Deserialize;
-use serde_json::json;
 
 /// Prints a line. Whoever reads it may stop reading without stopping us.
 macro_rules! say {
@@ -88,28 +89,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Deserialize)]
-struct Job {
-    job_id: String,
-    status: String,
-}
-
 async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
-    let http = Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(90))
-        .build()?;
+    let client = Client::builder(stack.api_url().parse()?).api_key(&stack.api_key);
+    let client = &client.build()?;
     say!("\n{count} sample jobs of 4 outputs each, {CONCURRENCY} at a time");
     let began = Instant::now();
     let jobs = stream::iter(0..count)
-        .map(|number| run_job(&http, stack, number))
+        .map(|number| run_job(client, number))
         .buffer_unordered(CONCURRENCY);
     let jobs: Vec<_> = jobs.collect().await;
     let took = began.elapsed().as_secs_f64();
     for job in jobs {
         let job = job?;
         ensure!(
-            job.status == "completed",
+            job.status == JobStatus::Completed,
             "job {} ended {}",
             job.job_id,
             job.status
@@ -121,28 +114,13 @@ async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
     Ok(())
 }
 
-async fn run_job(http: &Client, stack: &Production, number: usize) -> Result<Job> {
-    let jobs = format!("{}/v1/jobs", stack.api_url());
-    let request = json!({"model": "acme/photo", "prompt": format!("hills at dusk, number {number}"), "num_outputs": 4});
-    let answer = http
-        .post(&jobs)
-        .bearer_auth(&stack.api_key)
-        .json(&request)
-        .send()
-        .await?;
-    let mut job: Job = answer.error_for_status()?.json().await?;
-    let began = Instant::now();
-    while ["pending", "processing"].contains(&job.status.as_str()) {
-        ensure!(
-            began.elapsed() < DEADLINE,
-            "job {} has not ended within {DEADLINE:?}",
-            job.job_id
-        );
-        let read = http
-            .get(format!("{jobs}/{}", job.job_id))
-            .bearer_auth(&stack.api_key)
-            .header("Prefer", "wait=30");
-        job = read.send().await?.error_for_status()?.json().await?;
-    }
-    Ok(job)
+async fn run_job(client: &Client, number: usize) -> Result<Job> {
+    let prompt = format!("hills at dusk, number {number}").parse()?;
+    let request = JobRequest {
+        num_outputs: 4.try_into()?,
+        ..JobRequest::new("acme/photo".parse()?, prompt)
+    };
+    let job_id = client.create_job(&request).await?.job_id;
+    let ended = tokio::time::timeout(DEADLINE, client.wait(&job_id)).await;
+    Ok(ended.with_context(|| format!("job {job_id} has not ended within {DEADLINE:?}"))??)
 }

@@ -1,15 +1,23 @@
-//! What plain `cargo run` does: starts the embedded stack, runs a sample job through HTTP while you watch, shows where
-//! everything is, and stays up.
+//! What plain `cargo run` does: starts the embedded stack, has sample jobs made through HTTP while you watch, and stays up.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+mod samples;
 
-use anyhow::{Context, Result, bail, ensure};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use darkroom::dev::{Options, ProviderChoice, Stack};
-use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Client;
-use serde::Deserialize;
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use darkroom_client::{
+    Client,
+    types::{resource::Job, status::MediaStatus},
+};
+
+use self::samples::Sample;
+use crate::caller::picture;
 
 /// Prints a line. Whoever reads it may stop reading without stopping us.
 macro_rules! say {
@@ -21,9 +29,13 @@ macro_rules! say {
 /// The arguments of a run without a command.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave after the sample job: with success only if every picture downloads as the job says it is.
+    /// Leave after the sample jobs: with success only if each ended as it was meant to, and every output downloads as its job
+    /// says it is.
     #[arg(long)]
     once: bool,
+    /// Which jobs to begin with; each is made once, however often this is started. Of Replicate, which costs, one is.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    sample: Option<Which>,
     /// Listen on any free ports, not on the usual ones.
     #[arg(long)]
     free_ports: bool,
@@ -32,25 +44,38 @@ pub(crate) struct Arguments {
     data: std::path::PathBuf,
 }
 
-/// How long a sample job may take: a real provider may queue it for a while.
+/// Which sample jobs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Which {
+    /// Several, so that every state can be seen.
+    All,
+    /// One, of four pictures.
+    One,
+    /// None.
+    None,
+}
+
+/// How long the sample jobs may take: a real provider may queue them for a while.
 const DEADLINE: Duration = Duration::from_mins(10);
 
-/// A sample that the embedded provider paints; Replicate needs a model of its own.
-const SAMPLE_MODEL: &str = "black-forest-labs/flux-schnell";
-
-/// Starts the stack, runs the sample and waits for Ctrl-C.
+/// Starts the stack, has the samples made and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&arguments.data)?;
     say!(
         "Darkroom: starting everything on this machine (data in {})",
         arguments.data.display()
     );
+    let token = std::env::var_os("REPLICATE_API_TOKEN").filter(|token| !token.is_empty());
+    let which = arguments.sample.unwrap_or(match token {
+        Some(_) => Which::One,
+        None => Which::All,
+    });
     let options = Options {
         directory,
         binary: std::env::current_exe()?,
         usual_ports: !arguments.free_ports,
         temporal_ui: true,
-        provider: match std::env::var_os("REPLICATE_API_TOKEN").filter(|token| !token.is_empty()) {
+        provider: match token {
             Some(_) => ProviderChoice::Replicate,
             None => ProviderChoice::Embedded {
                 latency: Duration::from_secs(3),
@@ -63,26 +88,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         stack = start => stack?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     };
-    let sample = async {
-        let job = watch_sample(&stack.api_url()).await?;
-        show(&stack, &job);
-        ensure!(
-            job.status == "completed",
-            "the sample job ended {}: {}",
-            job.status,
-            job.error_message.unwrap_or_default()
-        );
-        if arguments.once {
-            verify(&job).await?;
-            say!(
-                "All {} pictures downloaded as the job says they are.",
-                job.media.len()
-            );
-        }
-        Ok(())
-    };
+    let client = Client::builder(stack.api_url().parse()?).build()?;
+    greet(&stack);
     tokio::select! {
-        result = sample => result?,
+        result = look(&client, which, arguments.once) => result?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     }
     if !arguments.once {
@@ -93,167 +102,104 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What we read of the job resource.
-#[derive(Deserialize)]
-struct Job {
-    job_id: String,
-    status: String,
-    stage: Option<String>,
-    error_message: Option<String>,
-    media: Vec<Media>,
-    links: Links,
-}
-
-#[derive(Deserialize)]
-struct Media {
-    index: u32,
-    status: String,
-    media_url: Option<String>,
-    presigned_media_url: Option<String>,
-    content_type: Option<String>,
-    size: Option<u64>,
-    sha256: Option<String>,
-    error_message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Links {
-    temporal: Option<String>,
-}
-
-impl Job {
-    fn is_terminal(&self) -> bool {
-        !["pending", "processing"].contains(&self.status.as_str())
-    }
-
-    fn stored(&self) -> usize {
-        self.media
-            .iter()
-            .filter(|media| media.status == "completed")
-            .count()
-    }
-}
-
-fn http() -> Result<Client> {
-    Ok(Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(30))
-        .build()?)
-}
-
-fn sample_request() -> serde_json::Value {
-    json!({
-        "model": SAMPLE_MODEL,
-        "prompt": "hills at dusk, the first stars",
-        "num_outputs": 4,
-        "output_format": "png",
-    })
-}
-
-async fn watch_sample(api: &str) -> Result<Job> {
-    let http = http()?;
-    say!("\nA sample job: POST {api}/v1/jobs");
-    let response = http
-        .post(format!("{api}/v1/jobs"))
-        .json(&sample_request())
-        .send()
-        .await?;
-    ensure!(
-        response.status().is_success(),
-        "the api answered {}: {}",
-        response.status(),
-        response.text().await?
-    );
-    let mut job: Job = response.json().await?;
-    let url = format!("{api}/v1/jobs/{}", job.job_id);
-
-    let bar = ProgressBar::new(4).with_style(ProgressStyle::with_template(
-        "  {spinner} {msg:28} {bar:24} {pos}/{len}  {elapsed}",
-    )?);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    let give_up = tokio::time::Instant::now() + DEADLINE;
-    while !job.is_terminal() {
-        bar.set_message(format!(
-            "{}, {}",
-            job.status,
-            job.stage.as_deref().unwrap_or("…")
-        ));
-        bar.set_position(job.stored() as u64);
-        if tokio::time::Instant::now() > give_up {
-            bail!("the sample job has not ended within {DEADLINE:?}; see {url}");
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        job = http
-            .get(&url)
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-    }
-    bar.finish_and_clear();
-    Ok(job)
-}
-
-fn show(stack: &Stack, job: &Job) {
+/// What to open first, and what else there is.
+fn greet(stack: &Stack) {
     let api = stack.api_url();
     say!(
-        "  job {} {}: {} of {} outputs stored\n",
-        job.job_id,
-        job.status,
-        job.stored(),
-        job.media.len()
+        "\n  See it, and make your own:  {}\n",
+        emphasized(&format!("{api}/"))
     );
-    for media in &job.media {
-        match &media.media_url {
-            Some(url) => {
-                let kind = media.content_type.as_deref().unwrap_or_default();
-                let kilobytes = media.size.unwrap_or_default() / 1024;
-                say!(
-                    "  picture {}  {kind:10} {kilobytes:>5} KiB  {url}",
-                    media.index
-                );
-            }
-            None => say!(
-                "  picture {}  {}  {}",
-                media.index,
-                media.status,
-                media.error_message.as_deref().unwrap_or_default()
-            ),
-        }
-    }
-    say!("  the page   {api}/j/{}", job.job_id);
-    say!("  the job    {api}/v1/jobs/{}", job.job_id);
-    if let Some(url) = &job.links.temporal {
-        say!("  its history in the Temporal UI\n             {url}");
-    }
     say!(
-        "\nSee it, and make another one: {api}/\n\nOr from a terminal:\n  curl -s {api}/v1/jobs -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"model\": \"{SAMPLE_MODEL}\", \"prompt\": \"a lighthouse in fog\", \"num_outputs\": 2}}'\n\nAll that the api does:\n  {api}/docs\n"
+        "  from a terminal             darkroom run acme/photo 'a lighthouse in fog' --save pictures"
     );
+    say!("  all that the api does       {api}/docs");
+    if let Some(ui) = &stack.temporal.ui {
+        say!("  histories                   {ui}");
+    }
+    say!("");
 }
 
-async fn verify(job: &Job) -> Result<()> {
-    let http = http()?;
-    for media in &job.media {
-        let url = media
-            .presigned_media_url
-            .as_deref()
-            .context("a stored picture has no URL")?;
-        let bytes = http
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .bytes()
-            .await?;
-        let sha256 = hex::encode(Sha256::digest(&bytes));
-        ensure!(
-            media.sha256.as_deref() == Some(sha256.as_str())
-                && media.size == Some(bytes.len() as u64),
-            "picture {} is not what the job says it is",
-            media.index
-        );
+fn emphasized(text: &str) -> String {
+    if std::io::stdout().is_terminal() {
+        console::style(text).bold().underlined().to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Has the samples made, shows the first and tells of all.
+async fn look(client: &Client, which: Which, verified: bool) -> Result<()> {
+    let samples = match which {
+        Which::All => samples::all(),
+        Which::One => vec![samples::first()],
+        Which::None => return Ok(()),
+    };
+    let made = tokio::time::timeout(DEADLINE, made(client, &samples, verified));
+    let count = made
+        .await
+        .with_context(|| format!("the sample jobs have not ended within {DEADLINE:?}"))??;
+    if verified {
+        say!("All {count} outputs downloaded as their jobs say they are.");
     }
     Ok(())
+}
+
+async fn made(client: &Client, samples: &[Sample], verified: bool) -> Result<usize> {
+    let what = match samples {
+        [_] => "a sample job",
+        _ => "sample jobs, so that every state can be seen",
+    };
+    say!("Making {what}: POST {}v1/jobs", client.url());
+    let mut accepted = Vec::new();
+    for sample in samples {
+        accepted.extend(sample.ask(client).await?.map(|job| (sample, job)));
+    }
+    let mut count = 0;
+    for (number, (sample, job)) in accepted.into_iter().enumerate() {
+        let job = sample.ended(client, job).await?;
+        if number == 0 {
+            picture::show(client, &job, picture::When::Auto).await;
+        }
+        say!("  {}", line(&job));
+        ensure!(
+            job.status == sample.ends,
+            "the sample job {} ended {} and not {}: {}",
+            job.job_id,
+            job.status,
+            sample.ends,
+            job.error_message.unwrap_or_default()
+        );
+        if verified {
+            count += verify(client, &job).await?;
+        }
+    }
+    say!("");
+    Ok(count)
+}
+
+/// A job on a line: how it ended, what is stored of it, and what it is.
+fn line(job: &Job) -> String {
+    let counts = job.media_counts;
+    let prompt = job.prompt.as_ref().map(|prompt| prompt.excerpt(40));
+    format!(
+        "{:9}  {} of {} stored  {}",
+        job.status.to_string(),
+        counts.completed,
+        job.num_outputs.get(),
+        prompt.unwrap_or_default()
+    )
+}
+
+/// Downloads what is stored of a job and compares it with what the job says. Returns how many outputs that are.
+async fn verify(client: &Client, job: &Job) -> Result<usize> {
+    let stored = job
+        .media
+        .iter()
+        .filter(|media| media.status == MediaStatus::Completed);
+    let mut count = 0;
+    for media in stored {
+        client.read(&job.job_id, media).await?;
+        count += 1;
+    }
+    Ok(count)
 }

@@ -22,8 +22,7 @@ struct Run {
 fn run(directory: &Path) -> Run {
     let mut command = Command::new(BINARY);
     command
-        .arg("--free-ports")
-        .arg("--data")
+        .args(["--free-ports", "--sample", "one", "--data"])
         .arg(directory)
         .env_remove("REPLICATE_API_TOKEN")
         .stdin(Stdio::null())
@@ -64,18 +63,22 @@ fn run(directory: &Path) -> Run {
 #[tokio::test]
 async fn once_leaves_with_success_when_every_picture_is_right() {
     let directory = fresh_directory("once");
-    let output = Command::new(BINARY)
-        .args(["--once", "--free-ports", "--data"])
-        .arg(directory)
-        .env_remove("REPLICATE_API_TOKEN")
-        .output();
-    let output = output.unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(
-        said.contains("All 4 pictures downloaded as the job says they are."),
-        "{said}"
-    );
+    // What was made once is there the second time.
+    for _ in 0..2 {
+        let output = Command::new(BINARY)
+            .args(["--once", "--free-ports", "--data"])
+            .arg(&directory)
+            .env_remove("REPLICATE_API_TOKEN")
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}");
+        let verified = "All 12 outputs downloaded as their jobs say they are.";
+        assert!(said.contains(verified), "{said}");
+        for state in ["completed", "partial", "failed", "canceled"] {
+            assert!(said.contains(&format!("  {state} ")), "{said}");
+        }
+    }
 }
 
 #[tokio::test]

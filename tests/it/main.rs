@@ -9,6 +9,7 @@
 mod answers;
 mod bad_input;
 mod bad_sources;
+mod caller;
 mod canceling;
 mod credentials;
 mod deleting;

@@ -38,11 +38,11 @@ function freePort() {
 }
 
 export class Stack {
-  /** Starts it with nothing in it but the sample job. */
+  /** Starts it with nothing in it but one sample job. */
   static async start() {
     rmSync(data, { recursive: true, force: true });
     const stack = new Stack();
-    stack.process = spawn(binary, ["--free-ports", "--data", data], { stdio: ["ignore", "pipe", "inherit"] });
+    stack.process = spawn(binary, ["--free-ports", "--sample", "one", "--data", data], { stdio: ["ignore", "pipe", "inherit"] });
     process.once("exit", () => stack.process.kill("SIGKILL"));
     let said = "";
     stack.process.stdout.on("data", (text) => { said += text; });

@@ -76,6 +76,25 @@ pub struct JobRequest {
 }
 
 impl JobRequest {
+    /// A request for one output, with what is usual of all else.
+    #[must_use]
+    pub fn new(model: Model, prompt: Prompt) -> Self {
+        Self {
+            model,
+            prompt: Some(prompt),
+            num_outputs: NumOutputs::default(),
+            seed: None,
+            output_format: None,
+            deadline_seconds: None,
+            expire_after_seconds: None,
+            priority: JobPriority::default(),
+            input: ModelInput::default(),
+            metadata: Metadata::default(),
+            webhook_url: None,
+            webhook_events: WebhookEvents::default(),
+        }
+    }
+
     /// What is asked for on one line, for a reader who scans: `limit` characters at most.
     #[must_use]
     pub fn excerpt(&self, limit: usize) -> String {

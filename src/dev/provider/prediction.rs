@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{render, script::Script};
+use super::{
+    render::{self, LONGER},
+    script::Script,
+};
 
 /// Stands for half a surrogate pair, which no string can hold.
 pub(super) const HALF: &str = "<half a surrogate pair>";
@@ -52,8 +55,10 @@ pub struct Picture {
     pub prompt: String,
     /// Makes it the same every time.
     pub seed: u64,
-    /// `jpg`, `png` or `webp`.
+    /// As what.
     pub format: Format,
+    /// Its width and height in pixels.
+    pub size: (u16, u16),
     /// Bytes of this length instead of a picture.
     pub bytes: Option<usize>,
 }
@@ -68,6 +73,7 @@ pub enum Format {
     Jpg,
     Png,
     Webp,
+    Mp4,
 }
 
 impl Format {
@@ -75,6 +81,7 @@ impl Format {
         match input.get("output_format").and_then(Value::as_str) {
             Some("jpg") => Self::Jpg,
             Some("png") => Self::Png,
+            Some("mp4") => Self::Mp4,
             _ => Self::Webp,
         }
     }
@@ -84,6 +91,7 @@ impl Format {
             Self::Jpg => "jpg",
             Self::Png => "png",
             Self::Webp => "webp",
+            Self::Mp4 => "mp4",
         }
     }
 }
@@ -247,6 +255,7 @@ impl Prediction {
             prompt,
             seed: seed.wrapping_add(index.into()),
             format,
+            size: size(self.input.get("aspect_ratio").and_then(Value::as_str)),
             bytes: script.bytes,
         })
     }
@@ -354,6 +363,19 @@ impl Prediction {
     }
 }
 
+/// The size of a picture of this aspect ratio, such as `16:9`; of 3:2, if it is none.
+fn size(ratio: Option<&str>) -> (u16, u16) {
+    let parse = |ratio: &str| {
+        let (width, height) = ratio.split_once(':')?;
+        let sides: (u16, u16) = (width.parse().ok()?, height.parse().ok()?);
+        let is_usual = (1..=32).contains(&sides.0) && (1..=32).contains(&sides.1);
+        is_usual.then_some(sides)
+    };
+    let (width, height) = ratio.and_then(parse).unwrap_or((3, 2));
+    let longer = width.max(height);
+    (LONGER * width / longer, LONGER * height / longer)
+}
+
 fn fold(text: &str) -> u64 {
     text.bytes().fold(0, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(byte.into())
@@ -421,6 +443,16 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn pictures_have_the_ratio_that_they_are_asked_for() {
+        assert_eq!(size(None), (768, 512));
+        assert_eq!(size(Some("16:9")), (768, 432));
+        assert_eq!(size(Some("9:16")), (432, 768));
+        for ratio in ["", "16", "0:1", "1:99", "a:b"] {
+            assert_eq!(size(Some(ratio)), (768, 512), "{ratio}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Renders a picture from a prompt and a seed: hills under a sky, the same every time. The prompt gives the colors, the
-//! seed the lay of the land.
+//! Renders a picture from a prompt and a seed, the same every time. The prompt gives the scene and its colors, the seed the lay of the
+//! land and the time of day. A video is the same each time: it was made before.
 
 use std::io::Cursor;
 
@@ -7,15 +7,20 @@ use anyhow::{Context, Result};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 use sha2::{Digest, Sha256};
 use tiny_skia::{
-    Color, FillRule, GradientStop, LinearGradient, Paint, PathBuilder, Pixmap, Point, Rect, Shader,
-    SpreadMode, Transform,
+    Color, FillRule, GradientStop, LinearGradient, Paint, Path, PathBuilder, Pixmap, Point, Rect,
+    Shader, SpreadMode, Transform,
 };
 
 use super::prediction::{Format, Picture};
 
-const WIDTH: u16 = 768;
-const HEIGHT: u16 = 512;
+/// The longer side of a picture, in pixels.
+pub(super) const LONGER: u16 = 768;
+
+/// How many ranges of hills, waves or roofs stand one behind the other.
 const RANGES: u8 = 5;
+
+/// Three seconds of waves: `tools/waves.sh` makes it.
+const VIDEO: &[u8] = include_bytes!("waves.mp4");
 
 /// Renders it in its format.
 ///
@@ -25,15 +30,17 @@ pub(super) fn render(picture: &Picture) -> Result<Vec<u8>> {
     if let Some(length) = picture.bytes {
         return Ok(filler(length, picture.seed));
     }
-    let pixmap = paint(picture).context("the canvas has no size")?;
-    let pixels = RgbaImage::from_raw(WIDTH.into(), HEIGHT.into(), pixmap.take_demultiplied())
-        .context("the canvas is cut off")?;
-    let image = DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).into_rgb8());
     let format = match picture.format {
         Format::Jpg => ImageFormat::Jpeg,
         Format::Png => ImageFormat::Png,
         Format::Webp => ImageFormat::WebP,
+        Format::Mp4 => return Ok(VIDEO.to_vec()),
     };
+    let pixmap = paint(picture).context("the canvas has no size")?;
+    let (width, height) = picture.size;
+    let pixels = RgbaImage::from_raw(width.into(), height.into(), pixmap.take_demultiplied())
+        .context("the canvas is cut off")?;
+    let image = DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).into_rgb8());
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format)?;
     Ok(bytes.into_inner())
@@ -48,61 +55,207 @@ fn filler(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// What a picture shows.
+#[derive(Clone, Copy)]
+enum Scene {
+    Hills,
+    Mountains,
+    Sea,
+    City,
+}
+
+impl Scene {
+    /// By a word of the prompt; any, if there is none.
+    fn of(prompt: &str, chance: &mut Chance) -> Self {
+        const WORDS: [(Scene, &[&str]); 4] = [
+            (
+                Scene::Sea,
+                &[
+                    "sea",
+                    "ocean",
+                    "wave",
+                    "bay",
+                    "harbor",
+                    "lighthouse",
+                    "ship",
+                    "boat",
+                ],
+            ),
+            (
+                Scene::Mountains,
+                &["mountain", "peak", "alp", "ridge", "snow", "fox"],
+            ),
+            (
+                Scene::City,
+                &[
+                    "city",
+                    "street",
+                    "roof",
+                    "tower",
+                    "night train",
+                    "portrait",
+                    "robot",
+                ],
+            ),
+            (
+                Scene::Hills,
+                &[
+                    "hill", "field", "meadow", "dusk", "forest", "pine", "garden",
+                ],
+            ),
+        ];
+        let prompt = prompt.to_lowercase();
+        let is_named = |words: &[&str]| words.iter().any(|word| prompt.contains(word));
+        let named = WORDS.iter().find(|(_, words)| is_named(words));
+        let any = [Self::Hills, Self::Mountains, Self::Sea, Self::City];
+        match (named, chance.next()) {
+            (Some((scene, _)), _) => *scene,
+            (None, chance) if chance < 0.25 => any[0],
+            (None, chance) if chance < 0.5 => any[1],
+            (None, chance) if chance < 0.75 => any[2],
+            (None, _) => any[3],
+        }
+    }
+}
+
 fn paint(picture: &Picture) -> Option<Pixmap> {
-    let mut pixmap = Pixmap::new(WIDTH.into(), HEIGHT.into())?;
-    let (width, height) = (f32::from(WIDTH), f32::from(HEIGHT));
+    let mut pixmap = Pixmap::new(picture.size.0.into(), picture.size.1.into())?;
+    let (width, height) = (f32::from(picture.size.0), f32::from(picture.size.1));
+    let mut of_prompt = Chance::of(&picture.prompt, 0);
+    let hue = of_prompt.next() * 360.0;
+    let scene = Scene::of(&picture.prompt, &mut of_prompt);
     let mut chance = Chance::of(&picture.prompt, picture.seed);
-    let hue = Chance::of(&picture.prompt, 0).next() * 360.0;
+    // From night to noon.
+    let light = 0.25 + 0.75 * chance.next();
+    let hue = hue + 50.0 * (chance.next() - 0.5);
 
     let sky = gradient(
-        color(hue, 0.55, 0.35),
-        color(hue + 40.0, 0.75, 0.85),
+        color(hue, 0.6, 0.1 + 0.4 * light),
+        color(hue + 40.0, 0.75, 0.35 + 0.5 * light),
         0.0,
-        height,
+        height * 0.8,
     )?;
-    pixmap.fill_rect(
-        Rect::from_xywh(0.0, 0.0, width, height)?,
-        &sky,
-        Transform::identity(),
-        None,
-    );
-
-    let radius = 25.0 + 35.0 * chance.next();
+    fill(&mut pixmap, &rectangle(0.0, 0.0, width, height)?, &sky);
+    if light < 0.55 {
+        stars(&mut pixmap, &mut chance)?;
+    }
+    let radius = width.min(height) * (0.04 + 0.08 * chance.next());
     let sun = PathBuilder::from_circle(
         width * (0.15 + 0.7 * chance.next()),
-        height * (0.15 + 0.3 * chance.next()),
+        height * (0.12 + 0.3 * chance.next()),
         radius,
     )?;
-    let light = Paint {
-        shader: Shader::SolidColor(color(hue + 60.0, 0.9, 0.92)),
-        ..Paint::default()
-    };
-    pixmap.fill_path(&sun, &light, FillRule::Winding, Transform::identity(), None);
+    fill(&mut pixmap, &sun, &solid(color(hue + 60.0, 0.9, 0.92)));
 
+    let horizon = match scene {
+        Scene::Sea => 0.6,
+        Scene::City => 0.55,
+        Scene::Hills | Scene::Mountains => 0.42,
+    };
     for range in 0..RANGES {
         let depth = f32::from(range) / f32::from(RANGES);
-        let base = height * (0.45 + 0.5 * depth);
-        let hills = hills(&mut chance, base, 60.0 * (1.0 - 0.5 * depth))?;
+        let base = height * (horizon + (0.95 - horizon) * depth);
+        let rise = height * 0.13 * (1.0 - 0.5 * depth);
+        let land = match scene {
+            Scene::Hills => hills(&mut chance, (width, height), base, rise)?,
+            Scene::Mountains => mountains(&mut chance, (width, height), base, rise * 2.2)?,
+            Scene::Sea => waves(&mut chance, (width, height), base, rise * 0.25)?,
+            Scene::City => roofs(&mut chance, (width, height), base, rise * 2.5)?,
+        };
         let ground = gradient(
-            color(hue + 15.0 * depth, 0.4, 0.5 - 0.4 * depth),
-            color(hue, 0.45, 0.3 - 0.25 * depth),
-            base - 60.0,
+            color(
+                hue + 15.0 * depth,
+                0.4,
+                (0.5 - 0.4 * depth) * (0.5 + 0.5 * light),
+            ),
+            color(hue, 0.45, (0.3 - 0.25 * depth) * (0.5 + 0.5 * light)),
+            base - rise,
             height,
         )?;
-        pixmap.fill_path(
-            &hills,
-            &ground,
-            FillRule::Winding,
-            Transform::identity(),
-            None,
-        );
+        fill(&mut pixmap, &land, &ground);
     }
     Some(pixmap)
 }
 
-fn hills(chance: &mut Chance, base: f32, rise: f32) -> Option<tiny_skia::Path> {
+fn fill(pixmap: &mut Pixmap, path: &Path, paint: &Paint) {
+    pixmap.fill_path(path, paint, FillRule::Winding, Transform::identity(), None);
+}
+
+fn rectangle(left: f32, top: f32, width: f32, height: f32) -> Option<Path> {
+    Some(PathBuilder::from_rect(Rect::from_xywh(
+        left, top, width, height,
+    )?))
+}
+
+fn stars(pixmap: &mut Pixmap, chance: &mut Chance) -> Option<()> {
+    const STARS: u8 = 60;
+    let width = pixmap.width().min(4096);
+    let (width, height) = (
+        f32::from(u16::try_from(width).ok()?),
+        f32::from(u16::try_from(pixmap.height()).ok()?),
+    );
+    for _ in 0..STARS {
+        let (x, y) = (width * chance.next(), height * 0.5 * chance.next());
+        let star = PathBuilder::from_circle(x, y, 0.6 + chance.next())?;
+        fill(pixmap, &star, &solid(color(60.0, 0.3, 0.95)));
+    }
+    Some(())
+}
+
+/// A range that goes from edge to edge through these points, and down to the ground.
+fn range((width, height): (f32, f32), points: impl Iterator<Item = (f32, f32)>) -> Option<Path> {
+    let mut path = PathBuilder::new();
+    path.move_to(0.0, height);
+    for (x, y) in points {
+        path.line_to(x, y);
+    }
+    path.line_to(width, height);
+    path.close();
+    path.finish()
+}
+
+fn mountains(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+    const PEAKS: u8 = 9;
+    let step = size.0 / f32::from(PEAKS);
+    let points = (0..=PEAKS).map(|peak| {
+        let height = if peak % 2 == 0 {
+            0.1
+        } else {
+            0.5 + 0.5 * chance.next()
+        };
+        (f32::from(peak) * step, base - rise * height)
+    });
+    range(size, points)
+}
+
+fn waves(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+    const POINTS: u8 = 96;
+    let (phase, length) = (chance.next() * 6.0, 3.0 + 5.0 * chance.next());
+    let points = (0..=POINTS).map(|point| {
+        let along = f32::from(point) / f32::from(POINTS);
+        (
+            size.0 * along,
+            base - rise * (phase + along * length * std::f32::consts::TAU).sin(),
+        )
+    });
+    range(size, points)
+}
+
+fn roofs(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+    const HOUSES: u8 = 12;
+    let step = size.0 / f32::from(HOUSES);
+    let points = (0..HOUSES).flat_map(|house| {
+        let top = base - rise * (0.1 + 0.9 * chance.next() * chance.next());
+        [
+            (f32::from(house) * step, top),
+            (f32::from(house + 1) * step, top),
+        ]
+    });
+    range(size, points)
+}
+
+fn hills(chance: &mut Chance, (width, height): (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const STEPS: u8 = 6;
-    let (width, height) = (f32::from(WIDTH), f32::from(HEIGHT));
     let mut path = PathBuilder::new();
     path.move_to(0.0, height);
     path.line_to(0.0, base);
@@ -120,6 +273,14 @@ fn hills(chance: &mut Chance, base: f32, rise: f32) -> Option<tiny_skia::Path> {
     path.line_to(width, height);
     path.close();
     path.finish()
+}
+
+fn solid(color: Color) -> Paint<'static> {
+    Paint {
+        shader: Shader::SolidColor(color),
+        anti_alias: true,
+        ..Paint::default()
+    }
 }
 
 fn gradient(from: Color, to: Color, top: f32, bottom: f32) -> Option<Paint<'static>> {
@@ -174,6 +335,7 @@ mod tests {
             prompt: "a fox".to_owned(),
             seed,
             format,
+            size: (LONGER, 512),
             bytes: None,
         }
     }
@@ -189,10 +351,45 @@ mod tests {
             assert_eq!(image::guess_format(&bytes).unwrap(), expected);
             assert_eq!(
                 image::load_from_memory(&bytes).unwrap().width(),
-                u32::from(WIDTH)
+                u32::from(LONGER)
             );
             assert_eq!(bytes, render(&picture(1, format)).unwrap());
             assert_ne!(bytes, render(&picture(2, format)).unwrap());
+        }
+    }
+
+    #[test]
+    fn prompts_and_seeds_are_told_apart_at_a_glance() {
+        let shot = |prompt: &str, seed| {
+            let picture = Picture {
+                prompt: prompt.to_owned(),
+                ..picture(seed, Format::Png)
+            };
+            let picture = image::load_from_memory(&render(&picture).unwrap()).unwrap();
+            picture.thumbnail(16, 16).into_rgb8().into_raw()
+        };
+        let distance = |one: &[u8], other: &[u8]| {
+            let pairs = one.iter().zip(other);
+            let sum: u32 = pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+            sum / u32::try_from(one.len()).unwrap()
+        };
+        let prompts = [
+            "a fox",
+            "a lighthouse in fog",
+            "hills at dusk",
+            "a city of glass",
+        ];
+        for (at, prompt) in prompts.iter().enumerate() {
+            for other in &prompts[at + 1..] {
+                assert!(
+                    distance(&shot(prompt, 1), &shot(other, 1)) >= 10,
+                    "{prompt}, {other}"
+                );
+            }
+            assert!(
+                distance(&shot(prompt, 1), &shot(prompt, 2)) >= 3,
+                "{prompt}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! The name of a model.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,14 @@ impl fmt::Display for Model {
             Name::Version { id } => formatter.write_str(id),
             Name::Deployment { owner, name } => write!(formatter, "deployments/{owner}/{name}"),
         }
+    }
+}
+
+impl FromStr for Model {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.to_owned().try_into()
     }
 }
 

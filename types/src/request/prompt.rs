@@ -1,5 +1,7 @@
 //! What to make, in words.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, schema::text};
@@ -32,6 +34,14 @@ impl Prompt {
 }
 
 text!(Prompt, min_length = 1, max_length = Self::MAX_CHARACTERS);
+
+impl FromStr for Prompt {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.to_owned().try_into()
+    }
+}
 
 impl TryFrom<String> for Prompt {
     type Error = Invalid;

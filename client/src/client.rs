@@ -1,0 +1,196 @@
+//! Where the api is, and who calls it. Its operations are in `jobs.rs`, `keys.rs` and `webhooks.rs`.
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, RequestBuilder,
+    header::{AUTHORIZATION, HeaderValue},
+    redirect::Policy,
+};
+use url::{Host, Url};
+
+use crate::Error;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long nothing may come: three times as long as the api is silent in a stream.
+const READ_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How long is waited between the attempts of a call, all in all, if nobody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A client of one api, with one key. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    authorization: Option<HeaderValue>,
+    patience: Duration,
+}
+
+/// What a client is made of.
+#[derive(Debug)]
+pub struct Builder {
+    url: Url,
+    api_key: Option<String>,
+}
+
+impl Client {
+    /// A client of the api at this address, such as `https://darkroom.example.com`.
+    #[must_use]
+    pub fn builder(url: Url) -> Builder {
+        Builder { url, api_key: None }
+    }
+
+    /// The same client with more patience, or less: how long is waited between the attempts of a call, all in all.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Where the api is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// A request of anything that the api has, below its address, with the key: for what has no method here.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+
+    /// Something that is not the api's, and is not to see the key.
+    pub(crate) fn get_elsewhere(&self, url: Url) -> RequestBuilder {
+        self.http.get(url)
+    }
+
+    /// The address of something that the api has.
+    #[must_use]
+    pub fn at(&self, segments: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        // Whatever has a host has segments, and `Builder::build` has looked for one.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+impl Builder {
+    /// Who calls: a key that the operator has given out.
+    #[must_use]
+    pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
+        self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// The client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if the address is none of HTTP, or the key has characters that no key has.
+    pub fn build(self) -> Result<Client, Error> {
+        let Self { mut url, api_key } = self;
+        let is_address = ["http", "https"].contains(&url.scheme())
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !is_address {
+            let rule = "the address of an api begins with http:// or https:// and has no user name";
+            return Err(Error::Configuration(rule.to_owned()));
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("darkroom-client/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            // A redirected POST becomes a GET, which is another operation here.
+            .redirect(Policy::none());
+        // A proxy has another loopback than we.
+        let http = if is_loopback(&url) {
+            http.no_proxy()
+        } else {
+            http
+        };
+        Ok(Client {
+            http: http
+                .build()
+                .map_err(|error| Error::Configuration(error.to_string()))?,
+            authorization: api_key.as_deref().map(authorization).transpose()?,
+            url,
+            patience: PATIENCE,
+        })
+    }
+}
+
+fn authorization(api_key: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", api_key.trim())).map_err(|_| {
+        let rule = "an API key consists of visible ASCII characters";
+        Error::Configuration(rule.to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Result<Client, Error> {
+        Client::builder(url.parse().unwrap()).build()
+    }
+
+    #[test]
+    fn an_api_may_live_below_a_path() {
+        for (base, expected) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/jobs"),
+            (
+                "https://example.com/media/",
+                "https://example.com/media/v1/jobs",
+            ),
+            (
+                "https://example.com/media?x#y",
+                "https://example.com/media/v1/jobs",
+            ),
+        ] {
+            assert_eq!(client(base).unwrap().at(&["v1", "jobs"]).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_of_an_api_is_refused() {
+        for url in [
+            "ftp://example.com",
+            "data:x",
+            "https://me:secret@example.com",
+        ] {
+            assert!(client(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let client = Client::builder("http://127.0.0.1".parse().unwrap()).api_key("dk_secret");
+        let client = client.build().unwrap();
+        assert!(!format!("{client:?}").contains("secret"));
+    }
+}

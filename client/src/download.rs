@@ -1,0 +1,137 @@
+//! Outputs, whole and verified: what is saved is what the job says it is, or nothing is.
+
+use std::{io, path::Path, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use darkroom_types::{job_id::JobId, resource::Media};
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use tokio::{fs::File, io::AsyncWriteExt};
+
+use crate::{Client, Error};
+
+/// How many attempts an output is worth.
+const ATTEMPTS: usize = 4;
+
+impl Client {
+    /// Saves an output. It is written beside its place and takes it only when it is whole and its SHA-256 is what the job says:
+    /// whoever looks sees what was there before, or all of it.
+    ///
+    /// # Errors
+    /// If the output is not stored, cannot be fetched, differs from what the job says, or cannot be written.
+    pub async fn save(&self, job_id: &JobId, media: &Media, path: &Path) -> Result<(), Error> {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_times(ATTEMPTS - 1)
+            .with_jitter();
+        (|| self.save_once(job_id, media, path))
+            .retry(backoff)
+            .when(|error| matches!(error, Error::NotDownloaded { .. }))
+            .await
+    }
+
+    async fn save_once(&self, job_id: &JobId, media: &Media, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        let beside = beside(path).map_err(failed)?;
+        let mut file = File::from_std(beside.reopen().map_err(failed)?);
+        self.fetch(job_id, media, async |bytes| {
+            file.write_all(bytes).await.map_err(failed)
+        })
+        .await?;
+        file.sync_all().await.map_err(failed)?;
+        beside.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// An output in memory, for what is small.
+    ///
+    /// # Errors
+    /// If the output is not stored, cannot be fetched, or differs from what the job says.
+    pub async fn read(&self, job_id: &JobId, media: &Media) -> Result<Vec<u8>, Error> {
+        let mut read = Vec::new();
+        self.fetch(job_id, media, async |bytes| {
+            read.extend_from_slice(bytes);
+            Ok(())
+        })
+        .await?;
+        Ok(read)
+    }
+
+    /// The small picture of an output, if it has one: JPEG or PNG, 512 pixels at its longer side. It is asked for by the URL that
+    /// came with the job, which is good for 45 minutes.
+    ///
+    /// # Errors
+    /// If it cannot be fetched.
+    pub async fn read_preview(&self, media: &Media) -> Result<Option<Vec<u8>>, Error> {
+        let Some(url) = media.presigned_preview_url.clone() else {
+            return Ok(None);
+        };
+        let not_downloaded = |error: reqwest::Error| Error::NotDownloaded {
+            index: media.index,
+            what: error.without_url().to_string(),
+        };
+        let response = self.get_elsewhere(url).send().await;
+        let response = response.and_then(reqwest::Response::error_for_status);
+        let bytes = response.map_err(not_downloaded)?.bytes().await;
+        Ok(Some(bytes.map_err(not_downloaded)?.into()))
+    }
+
+    async fn fetch(
+        &self,
+        job_id: &JobId,
+        media: &Media,
+        mut take: impl AsyncFnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let index = media.index;
+        let url = self.media_url(job_id, index, None).await?.url;
+        let response = self.get_elsewhere(url).send().await;
+        let response = response.and_then(reqwest::Response::error_for_status);
+        let not_downloaded = |error: reqwest::Error| Error::NotDownloaded {
+            index,
+            // The URL is good for whoever reads it.
+            what: error.without_url().to_string(),
+        };
+        let mut bytes = response.map_err(not_downloaded)?.bytes_stream();
+        let (mut sha256, mut size) = (Sha256::new(), 0);
+        let corrupt = |what| Error::Corrupt { index, what };
+        while let Some(chunk) = bytes.next().await {
+            let chunk = chunk.map_err(not_downloaded)?;
+            size += chunk.len() as u64;
+            if media.size.is_some_and(|expected| size > expected) {
+                return Err(corrupt("it is longer".to_owned()));
+            }
+            sha256.update(&chunk);
+            take(&chunk).await?;
+        }
+        if media.size.is_some_and(|expected| size != expected) {
+            return Err(corrupt(format!("it ends after {size} bytes")));
+        }
+        let sha256 = hex::encode(sha256.finalize());
+        match &media.sha256 {
+            Some(expected) if *expected != sha256 => {
+                Err(corrupt(format!("its SHA-256 is {sha256}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file beside the one that it is to be, with the permissions that a new file has.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(directory) if directory != "" => directory,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".darkroom-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
+}

@@ -1,0 +1,173 @@
+//! Jobs as they change: [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html), over as many
+//! connections as it takes.
+
+use std::{pin::Pin, time::Duration};
+
+use darkroom_types::{job_id::JobId, resource::Job};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode, header::ACCEPT};
+use serde::de::DeserializeOwned;
+use sse_stream::{Sse, SseByteStream};
+use url::Url;
+
+use crate::{Client, Error};
+
+/// How long to wait before a stream that broke off is opened again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Something that happened to a caller's jobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Until when the caller has seen what happened: where to go on from.
+    pub position: Timestamp,
+    /// What it is.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A job has changed: this is its present state. The same may come twice.
+    Job(Box<Job>),
+    /// There is no telling what was missed: list the jobs anew.
+    Reset,
+    /// Nothing, for a while.
+    Nothing,
+}
+
+impl Client {
+    /// A job in each of the states that it is found in, from the present one to its last. It goes on where a connection breaks
+    /// off; the stream ends after the job's end, or after an error.
+    pub fn follow(
+        &self,
+        job_id: &JobId,
+    ) -> impl Stream<Item = Result<Job, Error>> + Send + Unpin + use<> {
+        let url = self.at(&["v1", "jobs", job_id.as_str(), "events"]);
+        let events = Some(Events::new(self, url, None));
+        let states = stream::try_unfold(events, async |events| {
+            let Some(mut events) = events else {
+                return Ok(None);
+            };
+            while let Some(event) = events.next().await? {
+                if let Some(data) = event.data {
+                    let job: Job = events.parse(&data)?;
+                    let further = (!job.status.is_terminal()).then_some(events);
+                    return Ok(Some((job, further)));
+                }
+            }
+            Ok(None)
+        });
+        Box::pin(states)
+    }
+
+    /// Waits for a job to end, however long it takes, and returns it.
+    ///
+    /// # Errors
+    /// If there is no such job, or nobody can be reached for a while.
+    pub async fn wait(&self, job_id: &JobId) -> Result<Job, Error> {
+        let last = self
+            .follow(job_id)
+            .try_fold(None, async |_, job| Ok(Some(job)));
+        match last.await? {
+            Some(job) => Ok(job),
+            None => self.get_job(job_id).await,
+        }
+    }
+
+    /// All of the caller's jobs, each in its present state whenever it has changed: from now on, or from where the caller has been
+    /// before, if that is within the hour. It does not end, but for an error.
+    pub fn follow_all(
+        &self,
+        from: Option<Timestamp>,
+    ) -> impl Stream<Item = Result<Change, Error>> + Send + Unpin + use<> {
+        let url = self.at(&["v1", "events"]);
+        let events = Events::new(self, url, from.map(|position| position.to_string()));
+        let changes = stream::try_unfold(events, async |mut events| {
+            while let Some(event) = events.next().await? {
+                let Some(position) = event.id.as_deref().and_then(|id| id.parse().ok()) else {
+                    continue;
+                };
+                let what = match (event.event.as_deref(), &event.data) {
+                    (Some("reset"), _) => What::Reset,
+                    (_, Some(data)) => What::Job(events.parse(data)?),
+                    (_, None) => What::Nothing,
+                };
+                return Ok(Some((Change { position, what }, events)));
+            }
+            Ok(None)
+        });
+        Box::pin(changes)
+    }
+}
+
+type Connection = SseByteStream<Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>>;
+
+/// Events of one kind, over any number of connections.
+struct Events {
+    client: Client,
+    url: Url,
+    last_event_id: Option<String>,
+    connection: Option<Connection>,
+    is_first: bool,
+}
+
+impl Events {
+    fn new(client: &Client, url: Url, last_event_id: Option<String>) -> Self {
+        Self {
+            client: client.clone(),
+            url,
+            last_event_id,
+            connection: None,
+            is_first: true,
+        }
+    }
+
+    /// The next event; `None` if there are no further ones.
+    async fn next(&mut self) -> Result<Option<Sse>, Error> {
+        loop {
+            let Some(connection) = &mut self.connection else {
+                match self.connect().await? {
+                    Some(connection) => self.connection = Some(connection),
+                    None => return Ok(None),
+                }
+                continue;
+            };
+            match connection.next().await {
+                Some(Ok(event)) => {
+                    if let Some(id) = &event.id {
+                        self.last_event_id = Some(id.clone());
+                    }
+                    return Ok(Some(event));
+                }
+                // It broke off, or the api lets go of its callers before it stops.
+                Some(Err(_)) | None => self.connection = None,
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Option<Connection>, Error> {
+        if !std::mem::take(&mut self.is_first) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let get = self.client.request(Method::GET, self.url.clone());
+        let get = get.header(ACCEPT, "text/event-stream");
+        let get = match &self.last_event_id {
+            Some(id) => get.header("Last-Event-ID", id),
+            None => get,
+        };
+        let response = self.client.open(get).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        Ok(Some(SseByteStream::new(response.bytes_stream().boxed())))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, data: &str) -> Result<T, Error> {
+        serde_json::from_str(data).map_err(|error| Error::Unexpected {
+            url: self.url.clone(),
+            status: StatusCode::OK,
+            what: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! A job as it goes, on standard error: a line for the job and one for each output on a terminal, a line a change elsewhere.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use darkroom_client::types::{
+    resource::{Job, Media},
+    status::{JobStatus, MediaStatus, Stage},
+};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+use super::show::say;
+
+/// How many outputs have a line of their own.
+const MAX_LINES: usize = 12;
+
+/// What is shown of a job that is followed.
+pub(super) struct Live {
+    lines: MultiProgress,
+    head: ProgressBar,
+    outputs: BTreeMap<u32, ProgressBar>,
+    /// What was said last, where lines cannot be drawn over.
+    said: String,
+}
+
+impl Live {
+    /// Nothing yet.
+    pub(super) fn begin(what: &str) -> Self {
+        let lines = MultiProgress::new();
+        let head = lines
+            .add(ProgressBar::new_spinner().with_style(style("{spinner} {elapsed:>4} {wide_msg}")));
+        head.enable_steady_tick(Duration::from_millis(120));
+        head.set_message(what.to_owned());
+        Self {
+            lines,
+            head,
+            outputs: BTreeMap::new(),
+            said: String::new(),
+        }
+    }
+
+    /// Shows a state.
+    pub(super) fn show(&mut self, job: &Job) {
+        let message = message(job);
+        if self.lines.is_hidden() {
+            if message != self.said {
+                say!("{message}");
+                self.said = message;
+            }
+            return;
+        }
+        self.head.set_message(message);
+        for media in job.media.iter().take(MAX_LINES) {
+            let bar = self.outputs.entry(media.index).or_insert_with(|| {
+                let bar =
+                    ProgressBar::new(1).with_style(style("  {prefix:>3} {bar:24} {wide_msg}"));
+                self.lines.add(bar).with_prefix(media.index.to_string())
+            });
+            draw(bar, media);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.lines.clear();
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the templates are ours")]
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is one")
+        .progress_chars("━━─")
+}
+
+/// Where a job stands, on a line.
+fn message(job: &Job) -> String {
+    let counts = job.media_counts;
+    let what = match job.stage {
+        _ if job.in_doubt_since.is_some() => {
+            "looking for what the provider may have: its answer is lost".to_owned()
+        }
+        Some(Stage::Persisting) => {
+            format!("storing, {} of {} stored", counts.completed, counts.total)
+        }
+        Some(Stage::Queued) => "queued".to_owned(),
+        Some(Stage::Generating) => "generating".to_owned(),
+        Some(Stage::Reconciling) => "looking for the submission".to_owned(),
+        Some(Stage::Finalizing) => "finishing".to_owned(),
+        None => job.status.to_string(),
+    };
+    let stale = if job.stale && !job.status.is_terminal() {
+        " (no worker answers: the job is safe, and waits)"
+    } else {
+        ""
+    };
+    let prompt = job.prompt.as_ref().map(|prompt| prompt.excerpt(50));
+    format!(
+        "{what}{stale}  {} {}",
+        job.model,
+        prompt.unwrap_or_default()
+    )
+}
+
+fn draw(bar: &ProgressBar, media: &Media) {
+    let (done, total) = (media.bytes_done.unwrap_or(0), media.bytes_total);
+    let (done, total) = match media.status {
+        MediaStatus::Completed => (1, 1),
+        MediaStatus::Pending => (done, total.unwrap_or(0).max(done).max(1)),
+        MediaStatus::Failed | MediaStatus::Canceled => (0, 1),
+    };
+    bar.set_length(total);
+    bar.set_position(done);
+    bar.set_message(match media.status {
+        MediaStatus::Pending if media.bytes_done.is_none() => "waits".to_owned(),
+        MediaStatus::Pending => format!("{} of {}", HumanBytes(done), HumanBytes(total)),
+        MediaStatus::Completed => {
+            let kind = media.content_type.as_deref().unwrap_or_default();
+            format!(
+                "stored  {kind} {}",
+                HumanBytes(media.size.unwrap_or_default())
+            )
+        }
+        MediaStatus::Failed => format!(
+            "failed  {}",
+            media.error_message.as_deref().unwrap_or_default()
+        ),
+        MediaStatus::Canceled => "canceled".to_owned(),
+    });
+}
+
+/// How a job ended, in a line and one for each output that is not there, with what mends it.
+pub(super) fn conclude(job: &Job) {
+    let counts = job.media_counts;
+    let took = match (job.completed_at, job.status) {
+        (Some(end), _) => {
+            let took = end.duration_since(job.created_at).as_secs_f64();
+            format!(" in {took:.1} s")
+        }
+        (None, _) => String::new(),
+    };
+    let stored = match counts.total {
+        0 => String::new(),
+        total => format!(": {} of {total} stored", counts.completed),
+    };
+    say!("job {} {}{took}{stored}", job.job_id, job.status);
+    for media in &job.media {
+        if let (MediaStatus::Failed, Some(why)) = (media.status, &media.error_message) {
+            say!("  output {}: {why}", media.index);
+        }
+    }
+    if let (JobStatus::Failed | JobStatus::Canceled, Some(why)) = (job.status, &job.error_message) {
+        say!("  {why}");
+    }
+    if matches!(job.status, JobStatus::Partial | JobStatus::Failed) {
+        let id = &job.job_id;
+        say!("  to fetch what is missing, at no cost: darkroom jobs retry {id}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The commands of whoever runs Darkroom: the processes, and what is asked of them from a terminal.
+
+mod variables;
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use darkroom_telemetry::Telemetry;
+use darkroom_workflows::tenant::Tenant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{runtime, stop_signal};
+
+/// The operator's commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a Temporal worker, configured by environment variables.
+    Worker(Service),
+    /// Run the HTTP facade, configured by environment variables.
+    Api(Service),
+    /// Record and replay the histories of workflows, to know before a deploy whether new code takes up what is under way.
+    #[command(subcommand)]
+    History(History),
+    /// Delete all jobs of a tenant: their media, their manifests, and what Temporal knows of them. There is no way back. Waits until
+    /// they are gone, which takes a worker.
+    Purge {
+        /// The tenant, as `DARKROOM_API_KEYS` names it.
+        #[arg(long)]
+        tenant: Tenant,
+        /// Do it: without this, nothing is deleted.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print every environment variable that worker and api read, with what holds without it.
+    Variables {
+        /// As what.
+        #[arg(long, value_enum, default_value_t)]
+        format: variables::Format,
+    },
+    /// Ask a process whether it is ready, for health checks of images that have no other client.
+    Probe {
+        /// What to ask, such as `http://127.0.0.1:9464/readyz`.
+        url: reqwest::Url,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum History {
+    /// Print the history of a workflow as JSON, from the Temporal that `TEMPORAL_*` names.
+    Fetch {
+        /// The id of the workflow, which for jobs is that of the job.
+        workflow_id: String,
+    },
+    /// Replay histories with the code of this binary.
+    Replay {
+        /// Files that `fetch` has printed.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Service {
+    /// Stop when standard input closes: whoever started this process is gone.
+    #[cfg(feature = "dev")]
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// Does what is asked for.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Worker(service) => serve(&service, "darkroom-worker", async |shutdown| {
+            darkroom_worker::run(darkroom_worker::Config::from_env().await?, shutdown).await
+        }),
+        Command::Api(service) => serve(&service, "darkroom-api", async |shutdown| {
+            darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?
+                .run(shutdown)
+                .await
+        }),
+        Command::History(History::Fetch { workflow_id }) => runtime()?.block_on(async {
+            let history = darkroom_worker::history::fetch(&workflow_id).await?;
+            std::io::stdout().write_all(history.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::History(History::Replay { files }) => runtime()?.block_on(replay(&files)),
+        Command::Purge { tenant, yes } => runtime()?.block_on(async {
+            anyhow::ensure!(
+                yes,
+                "this deletes all jobs of {tenant}, for good; add --yes"
+            );
+            let deleted = darkroom_worker::purge::purge(&tenant).await?;
+            writeln!(std::io::stdout(), "{deleted} jobs of {tenant} deleted")?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Variables { format } => {
+            std::io::stdout().write_all(variables::print(format).as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Probe { url } => runtime()?.block_on(probe(url)),
+    }
+}
+
+async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
+    let mut failed = 0;
+    for file in files {
+        let shown = file.display();
+        let history = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        let verdict = match darkroom_worker::history::replay(&history).await {
+            Ok(()) => "replays".to_owned(),
+            Err(error) => {
+                failed += 1;
+                format!("{error:#}")
+            }
+        };
+        writeln!(std::io::stdout(), "{shown}: {verdict}")?;
+    }
+    anyhow::ensure!(
+        failed == 0,
+        "{failed} of {} histories would be stuck with this build",
+        files.len()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn probe(url: reqwest::Url) -> Result<ExitCode> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()?;
+    let answer = http.get(url).send().await?;
+    anyhow::ensure!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await?.trim()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(
+    service: &Service,
+    name: &'static str,
+    run: impl AsyncFnOnce(CancellationToken) -> Result<()>,
+) -> Result<ExitCode> {
+    // It outlives the runtime: what it has not sent yet is sent at the end.
+    let _telemetry = Telemetry::start(name)?;
+    let shutdown = CancellationToken::new();
+    #[cfg(feature = "dev")]
+    if service.stop_with_stdin {
+        stop_with_stdin(shutdown.clone());
+    }
+    #[cfg(not(feature = "dev"))]
+    let Service {} = service;
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(shutdown.clone()));
+        run(shutdown).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever started us is gone, and so is what we serve: stop, and do not wait long for it.
+#[cfg(feature = "dev")]
+fn stop_with_stdin(shutdown: CancellationToken) {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+    darkroom::dev::process::when_stdin_closes(move || {
+        shutdown.cancel();
+        std::thread::sleep(PATIENCE);
+        std::process::exit(0);
+    });
+}
+
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    stop_signal().await;
+    tracing::info!("stopping");
+    shutdown.cancel();
+}

@@ -1,0 +1,238 @@
+//! How commands end: the exit codes, whatever happens on the way.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{Ran, darkroom, dev, run};
+use crate::harness::{Api, options, shared, start, until};
+
+#[test]
+fn what_became_of_a_job_is_told_by_the_exit_code() {
+    let small = dev(r#"{"bytes": 1024}"#);
+    let partial = dev(r#"{"bytes": 1024, "missing": [1]}"#);
+    let failed = dev(r#"{"fail": "out of memory"}"#);
+    let late = dev(r#"{"latency_ms": 3600000}"#);
+    for (code, arguments, said) in [
+        (0, vec!["-i", &small], "completed in "),
+        (3, vec!["-n", "2", "-i", &partial], "darkroom jobs retry"),
+        (5, vec!["-i", &failed], "out of memory"),
+        (7, vec!["-i", &late, "--timeout", "1s"], "the job goes on"),
+        (0, vec!["-i", &late, "--detach"], "it goes on by itself"),
+    ] {
+        let ran = run(&[&["run", "acme/photo", "a fox"], arguments.as_slice()].concat());
+        assert_eq!(ran.code, code, "{ran:#?}");
+        assert!(ran.err.contains(said), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_job_that_somebody_else_cancels_is_canceled() {
+    let late = dev(r#"{"latency_ms": 3600000}"#);
+    let accepted = run(&["run", "acme/photo", "a fox", "-i", &late, "--detach"]);
+    let id = accepted.out.trim();
+    let watching = darkroom(&shared().api_url(), &["jobs", "watch", id])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let canceled = run(&["jobs", "cancel", id]);
+    assert_eq!(canceled.code, 0, "{canceled:#?}");
+    assert!(canceled.err.contains("canceled"), "{canceled:#?}");
+    let watched = Ran::of(watching.wait_with_output().unwrap());
+    assert_eq!(watched.code, 6, "{watched:#?}");
+    let again = run(&["jobs", "cancel", id]);
+    assert_eq!(again.code, 1, "it has ended: {again:#?}");
+    assert_eq!(run(&["jobs", "watch", id]).code, 6);
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_usage() {
+    for (arguments, said) in [
+        (vec![], "Usage"),
+        (vec!["no-slash", "a fox"], "owner/name"),
+        (vec!["acme/photo"], "a prompt, or an input"),
+        (
+            vec!["acme/photo", "a fox", "-n", "0"],
+            "num_outputs: must be 1 to 100",
+        ),
+        (
+            vec!["acme/photo", "a fox", "-i", "seed:=1"],
+            "input.seed: has a field of its own",
+        ),
+        (vec!["acme/photo", "a fox", "-i", "x"], "key=text"),
+        (
+            vec!["acme/photo", "a fox", "--save", "{job}.png"],
+            "{index}",
+        ),
+        (
+            vec!["acme/photo", "a fox", "--timeout", "soon"],
+            "such as 90s",
+        ),
+        (
+            vec!["acme/photo", "a fox", "--format", "bmp"],
+            "output_format: unknown variant",
+        ),
+    ] {
+        let ran = run(&[&["run"], arguments.as_slice()].concat());
+        assert_eq!(ran.code, 2, "{ran:#?}");
+        assert!(ran.err.contains(said), "{said}: {ran:#?}");
+    }
+}
+
+#[test]
+fn an_api_that_is_not_there_is_an_error_of_one_line() {
+    let ran = Ran::of(
+        darkroom("http://127.0.0.1:1", &["jobs", "list"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(
+        ran.err.contains("cannot reach http://127.0.0.1:1/"),
+        "{ran:#?}"
+    );
+    assert_eq!(ran.err.lines().count(), 1, "{ran:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
+    let key = "dk_of-the-caller";
+    let entry = format!("acme:{}:admin", sha256(key));
+    let mut options = options("caller");
+    options.variables = vec![
+        ("DARKROOM_API_KEYS", entry),
+        ("SUBMISSION_SEARCH_SECONDS", "1".to_owned()),
+    ];
+    let stack = start(&options).await;
+    let url = stack.api_url();
+    let lost =
+        dev(r#"{"drop_answer": true, "hidden": true, "webhooks": 0, "latency_ms": 3600000}"#);
+    let request = ["run", "acme/photo", "a fox", "-i", &lost];
+
+    let refused = Ran::of(darkroom(&url, &request).output().unwrap());
+    assert_eq!(refused.code, 4, "{refused:#?}");
+    let wrong = darkroom(&url, &request)
+        .env("DARKROOM_API_KEY", "dk_of-nobody")
+        .output();
+    assert_eq!(wrong.unwrap().status.code(), Some(4));
+
+    let parked = darkroom(&url, &request)
+        .env("DARKROOM_API_KEY", key)
+        .output();
+    let parked = Ran::of(parked.unwrap());
+    assert_eq!(parked.code, 8, "{parked:#?}");
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(text))
+}
+
+/// Sends a command the signal of Ctrl-C.
+fn interrupt(child: &std::process::Child) {
+    let told = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(told.unwrap().success());
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
+    let api = Api::of(shared());
+    let late = dev(r#"{"latency_ms": 3600000}"#);
+    let mut child = darkroom(&api.url, &["run", "acme/photo", "a fox", "-i", &late])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let accepted = said.next().unwrap().unwrap();
+    let id = accepted.split(' ').nth(1).unwrap().to_owned();
+    until("job that is generating", async || {
+        (api.get(&id).await["stage"] == "generating").then_some(())
+    })
+    .await;
+    interrupt(&child);
+    let rest: Vec<_> = said.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let way_on = format!("the job goes on: darkroom jobs watch {id}");
+    assert!(rest.contains(&way_on), "{rest:#?}");
+    assert_eq!(api.get(&id).await["status"], "processing");
+}
+
+/// What stands between a caller and the api, and loses the first answer.
+async fn lossy(api: &str) -> (String, Arc<AtomicU32>) {
+    let upstream = api.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut caller, _)) = listener.accept().await {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            let mut server = TcpStream::connect(&upstream).await.unwrap();
+            tokio::spawn(async move {
+                if number > 0 {
+                    let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+                    return;
+                }
+                let mut request = vec![0; 64 * 1024];
+                let length = caller.read(&mut request).await.unwrap();
+                server.write_all(&request[..length]).await.unwrap();
+                // It is acted upon, and nobody hears of it.
+                server.read_exact(&mut [0; 12]).await.unwrap();
+            });
+        }
+    });
+    (url, connections)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_leads_to_the_same_job() {
+    let api = Api::of(shared());
+    let (url, connections) = lossy(&api.url).await;
+    let small = dev(r#"{"bytes": 1024}"#);
+    let label = format!("call={}", uuid::Uuid::new_v4());
+    let request = [
+        "run",
+        "acme/photo",
+        "asked for once",
+        "-i",
+        &small,
+        "--metadata",
+        &label,
+        "-o",
+        "json",
+    ];
+    let ran = Ran::of(darkroom(&url, &request).output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(connections.load(Ordering::Relaxed) >= 2);
+    let job = ran.json();
+    assert_eq!(job["status"], "completed");
+    let alike = async || {
+        let mut alike = Vec::new();
+        for listed in api.list().await {
+            let listed = api.get(listed["job_id"].as_str().unwrap()).await;
+            if listed["metadata"] == job["metadata"] {
+                alike.push(listed["job_id"].clone());
+            }
+        }
+        (!alike.is_empty()).then_some(alike)
+    };
+    assert_eq!(
+        until("job in the list", alike).await,
+        [json!(job["job_id"])]
+    );
+}

@@ -1,0 +1,194 @@
+//! What can be done with jobs, keys and profiles.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Ran, darkroom, dev, run};
+use crate::harness::{fresh_directory, options, start};
+
+fn accepted(script: &str) -> String {
+    let script = dev(script);
+    run(&[
+        "run",
+        "acme/photo",
+        "managed",
+        "-n",
+        "2",
+        "-i",
+        &script,
+        "--detach",
+    ])
+    .out
+    .trim()
+    .to_owned()
+}
+
+#[test]
+fn jobs_are_listed_read_retried_and_deleted() {
+    let id = accepted(r#"{"bytes": 1024, "missing": [1]}"#);
+    assert_eq!(run(&["jobs", "watch", &id]).code, 3);
+
+    let listed = run(&[
+        "jobs",
+        "list",
+        "--model",
+        "acme/photo",
+        "--since",
+        "1h",
+        "--limit",
+        "100",
+        "-o",
+        "jsonl",
+    ]);
+    let lines = listed
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(
+        lines.into_iter().any(|job| job["job_id"] == id.as_str()),
+        "{id}"
+    );
+    let table = run(&["jobs", "list", "--limit", "1"]);
+    assert_eq!(table.out.trim_end().split('\t').count(), 6, "{table:#?}");
+    let text = run(&["jobs", "get", &id]);
+    assert!(
+        text.out.contains("managed") && text.out.contains("output 1"),
+        "{text:#?}"
+    );
+
+    let canceled = run(&["jobs", "cancel", &id]);
+    assert_eq!(canceled.code, 1, "it has ended: {canceled:#?}");
+    let retried = run(&["jobs", "retry", &id]);
+    assert_eq!(retried.code, 3, "it is missing still: {retried:#?}");
+    assert_eq!(
+        run(&["jobs", "webhooks", &id]).json()["deliveries"],
+        Value::Array(vec![])
+    );
+
+    let unasked = run(&["jobs", "delete", &id]);
+    assert_eq!(unasked.code, 1, "{unasked:#?}");
+    assert!(unasked.err.contains("add --yes"), "{unasked:#?}");
+    let deleted = run(&["jobs", "delete", "--yes", &id]);
+    assert_eq!(deleted.code, 0, "{deleted:#?}");
+    assert_eq!(run(&["jobs", "get", &id]).code, 1);
+}
+
+#[test]
+fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
+    let request = [
+        "request",
+        "POST",
+        "/v1/jobs",
+        "-f",
+        "model=acme/photo",
+        "-f",
+        "prompt=asked",
+        "-f",
+        "num_outputs:=2",
+    ];
+    let created = run(&request);
+    assert_eq!(created.code, 0, "{created:#?}");
+    assert_eq!(created.json()["num_outputs"], 2);
+    let listed = run(&["request", "GET", "/v1/jobs", "-f", "limit=1"]);
+    assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 1);
+    let missing = run(&["request", "GET", "/v1/nothing"]);
+    assert_eq!(missing.code, 1);
+    assert_eq!(missing.json()["status"], 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_given_out_and_profiles_keep_them() {
+    let admin = "dk_of-the-admin";
+    let entry = format!("acme:{}:admin", hex::encode(Sha256::digest(admin)));
+    let mut options = options("caller-keys");
+    options.variables = vec![("DARKROOM_API_KEYS", entry)];
+    let stack = start(&options).await;
+    let url = stack.api_url();
+    let home = fresh_directory("caller-home");
+    std::fs::create_dir_all(&home).unwrap();
+    let as_admin = |arguments: &[&str]| {
+        let mut command = darkroom(&url, arguments);
+        Ran::of(command.env("DARKROOM_API_KEY", admin).output().unwrap())
+    };
+
+    let created = as_admin(&[
+        "keys", "create", "web shop", "--scopes", "read", "--model", "acme/*",
+    ]);
+    assert_eq!(created.code, 0, "{created:#?}");
+    let key = created.out.trim();
+    assert!(key.starts_with("dk_acme."), "{created:#?}");
+
+    let in_home = |arguments: &[&str], input: &str| with_profiles(&home, arguments, input);
+    assert_eq!(in_home(&["profile", "get"], "").code, 1, "there is none");
+    let set = in_home(
+        &["profile", "set", "shop", "--url", &url, "--api-key-stdin"],
+        key,
+    );
+    assert_eq!(set.code, 0, "{set:#?}");
+    let file = home.join(".config/darkroom/profiles.toml");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let shown = in_home(&["profile", "get"], "");
+    assert!(
+        shown.out.contains(&url) && !shown.out.contains(key),
+        "{shown:#?}"
+    );
+
+    let listed = in_home(&["jobs", "list"], "");
+    assert_eq!(listed.code, 0, "{listed:#?}");
+    let forbidden = in_home(&["run", "acme/photo", "a fox"], "");
+    assert_eq!(forbidden.code, 4, "the key reads: {forbidden:#?}");
+    let elsewhere = in_home(
+        &[
+            "jobs",
+            "list",
+            "--url",
+            &url.replace("127.0.0.1", "localhost"),
+        ],
+        "",
+    );
+    assert_eq!(
+        elsewhere.code, 4,
+        "its key goes to its own api alone: {elsewhere:#?}"
+    );
+
+    in_home(
+        &["profile", "set", "other", "--url", "http://127.0.0.1:1"],
+        "",
+    );
+    assert!(in_home(&["profile", "list"], "").out.contains("* shop"));
+    assert_eq!(in_home(&["profile", "use", "other"], "").code, 0);
+    assert!(in_home(&["profile", "list"], "").out.contains("* other"));
+    assert_eq!(in_home(&["jobs", "list", "--profile", "shop"], "").code, 0);
+    assert_eq!(
+        in_home(&["jobs", "list", "--profile", "nobody"], "").code,
+        1
+    );
+
+    let id = as_admin(&["keys", "list", "-o", "json"]).json()["keys"][0]["key_id"].clone();
+    assert_eq!(as_admin(&["keys", "revoke", id.as_str().unwrap()]).code, 0);
+    assert_eq!(in_home(&["jobs", "list", "--profile", "shop"], "").code, 4);
+}
+
+/// A command of a caller who has a home with profiles in it.
+fn with_profiles(home: &Path, arguments: &[&str], input: &str) -> Ran {
+    use std::{io::Write, process::Stdio};
+    let mut command = darkroom("", arguments);
+    let mut child = command
+        .env_remove("DARKROOM_URL")
+        .env("HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    Ran::of(child.wait_with_output().unwrap())
+}

@@ -1,0 +1,69 @@
+//! The caller's commands as a person or a script meets them.
+
+mod ends;
+mod managing;
+mod saving;
+mod terminal;
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::{BINARY, fresh_directory, shared};
+
+/// A command of a caller who has nothing but this: no profile, and no key.
+fn darkroom(api: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("HOME", fresh_home())
+        .env("DARKROOM_URL", api)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A directory that nothing is in, and that stays so.
+fn fresh_home() -> &'static Path {
+    static HOME: std::sync::LazyLock<std::path::PathBuf> = std::sync::LazyLock::new(|| {
+        let home = fresh_directory("no-home");
+        std::fs::create_dir_all(&home).unwrap();
+        home
+    });
+    &HOME
+}
+
+/// What a command of the shared stack's caller comes to.
+fn run(arguments: &[&str]) -> Ran {
+    Ran::of(darkroom(&shared().api_url(), arguments).output().unwrap())
+}
+
+/// What a command came to.
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+/// An input for the embedded provider.
+fn dev(script: &str) -> String {
+    format!("dev:={script}")
+}

@@ -1,0 +1,127 @@
+//! Outputs as files: whole, verified, where they were asked for.
+
+use std::path::Path;
+
+use aws_sdk_s3::primitives::ByteStream;
+use darkroom_client::{Client, Error};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{dev, run};
+use crate::{
+    harness::{fresh_directory, job, options},
+    world::World,
+};
+
+fn sha256(path: &Path) -> String {
+    hex::encode(Sha256::digest(std::fs::read(path).unwrap()))
+}
+
+#[test]
+fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
+    let directory = fresh_directory("saved");
+    let template = format!(
+        "{}/{{model}}/{{job}}/{{index}}.{{ext}}",
+        directory.display()
+    );
+    let ran = run(&[
+        "run",
+        "acme/photo",
+        "a fox",
+        "-n",
+        "3",
+        "--format",
+        "png",
+        "--save",
+        &template,
+    ]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let paths: Vec<_> = ran.out.lines().map(Path::new).collect();
+    assert_eq!(paths.len(), 3, "{ran:#?}");
+    let id = ran.err.split(' ').nth(1).unwrap();
+    let job = run(&["jobs", "get", id, "-o", "json"]).json();
+    for (path, media) in paths.iter().zip(job["media"].as_array().unwrap()) {
+        let expected = directory.join(format!("acme-photo/{id}/{}.png", media["index"]));
+        assert_eq!(*path, expected);
+        assert_eq!(media["sha256"], sha256(path));
+    }
+    let beside = std::fs::read_dir(paths[0].parent().unwrap())
+        .unwrap()
+        .count();
+    assert_eq!(beside, 3, "nothing is left beside them");
+
+    let later = directory.join("later");
+    let saved = run(&["jobs", "save", id, later.to_str().unwrap()]);
+    assert_eq!(saved.code, 0, "{saved:#?}");
+    assert_eq!(sha256(&later.join(format!("{id}-2.png"))), sha256(paths[2]));
+}
+
+#[test]
+fn what_is_stored_of_a_partial_job_is_saved() {
+    let directory = fresh_directory("saved-partial");
+    let partial = dev(r#"{"bytes": 1024, "missing": [0]}"#);
+    let to = directory.to_str().unwrap();
+    let ran = run(&[
+        "run",
+        "acme/photo",
+        "a fox",
+        "-n",
+        "2",
+        "-i",
+        &partial,
+        "--save",
+        to,
+    ]);
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert_eq!(ran.out.lines().count(), 1, "{ran:#?}");
+    assert!(ran.out.trim().ends_with("-1.png"), "{ran:#?}");
+    assert!(ran.err.contains("output 0: "), "{ran:#?}");
+}
+
+#[test]
+fn without_a_place_to_save_to_a_pipe_gets_urls_that_need_no_key() {
+    let ran = run(&["run", "acme/photo", "a fox", "-n", "2"]);
+    assert_eq!(ran.out.lines().count(), 2, "{ran:#?}");
+    assert!(
+        ran.out
+            .lines()
+            .all(|line| line.contains("X-Amz-Signature=")),
+        "{ran:#?}"
+    );
+}
+
+#[test]
+fn what_a_file_cannot_be_written_to_is_said() {
+    let ran = run(&["run", "acme/photo", "a fox", "--save", "/proc/nowhere"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.err.contains("cannot create /proc/nowhere"), "{ran:#?}");
+}
+
+#[tokio::test]
+async fn what_is_not_what_the_job_says_is_not_saved() {
+    let world = World::start(options("corrupt"), &[], None).await;
+    let client = Client::builder(world.api.url.parse().unwrap())
+        .build()
+        .unwrap();
+    let request = serde_json::from_value(job(1, json!({"inline": true}))).unwrap();
+    let accepted = client.create_job(&request).await.unwrap();
+    let ended = client.wait(&accepted.job_id).await.unwrap();
+    let media = &ended.media[0];
+    let length = usize::try_from(media.size.unwrap()).unwrap();
+    let put = world.store.put_object().bucket(&world.bucket);
+    let put = put.key(media.s3_key.as_ref().unwrap());
+    let other = ByteStream::from(vec![7; length]);
+    put.body(other).send().await.unwrap();
+
+    let directory = fresh_directory("corrupt-files");
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("0.png");
+    std::fs::write(&path, "what was there before").unwrap();
+    let saved = client.save(&ended.job_id, media, &path).await;
+    assert!(
+        matches!(saved, Err(Error::Corrupt { index: 0, .. })),
+        "{saved:?}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"what was there before");
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+}

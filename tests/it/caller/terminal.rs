@@ -1,0 +1,97 @@
+//! What is printed for whom.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Ran, darkroom, dev, run};
+use crate::harness::{BINARY, shared};
+
+#[test]
+fn a_document_is_one_and_lines_are_states() {
+    let slow = dev(r#"{"bytes": 1024, "latency_ms": 1500}"#);
+    let request = ["run", "acme/photo", "a fox", "-i", &slow, "-o"];
+    let json = run(&[request.as_slice(), &["json"]].concat());
+    assert_eq!(json.json()["status"], "completed");
+    let jsonl = run(&[request.as_slice(), &["jsonl"]].concat());
+    let states: Vec<Value> = jsonl
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(states.len() >= 2, "{jsonl:#?}");
+    assert_eq!(states.last().unwrap()["status"], "completed");
+    let is_of_one = |state: &Value| state["job_id"] == states[0]["job_id"];
+    assert!(states.iter().all(is_of_one));
+}
+
+#[test]
+fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
+    let slow = dev(r#"{"bytes": 1024, "latency_ms": 1000}"#);
+    for color in [None, Some("NO_COLOR"), Some("CLICOLOR")] {
+        let mut command = darkroom(
+            &shared().api_url(),
+            &["run", "acme/photo", "a fox", "-i", &slow],
+        );
+        if let Some(name) = color {
+            command.env(name, "1");
+        }
+        let ran = Ran::of(command.output().unwrap());
+        assert!(
+            !ran.out.contains('\u{1b}') && !ran.err.contains(['\u{1b}', '\r']),
+            "{ran:#?}"
+        );
+        assert!(ran.err.contains("generating"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_prompt_may_come_by_a_pipe() {
+    use std::io::Write;
+    let mut child = darkroom(
+        &shared().api_url(),
+        &["run", "acme/photo", "-", "-o", "json"],
+    )
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all("a fox,\nin the snow\n".as_bytes())
+        .unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.json()["prompt"], "a fox,\nin the snow");
+}
+
+#[test]
+fn shells_and_the_manual_know_the_commands() {
+    for (shell, mark) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef darkroom"),
+        ("fish", "complete -c darkroom"),
+    ] {
+        let script = run(&["completion", shell]);
+        assert_eq!(script.code, 0);
+        for word in [mark, "idempotency-key", "webhooks"] {
+            assert!(script.out.contains(word), "{shell}: {word}");
+        }
+    }
+    let script = run(&["completion", "bash"]).out;
+    let checked = Command::new("bash").args(["-n", "-c", &script]).status();
+    assert!(checked.unwrap().success());
+    let manual = run(&["man"]);
+    assert!(manual.out.contains(".TH darkroom"), "{manual:#?}");
+}
+
+#[test]
+fn a_reader_who_has_read_enough_is_no_error() {
+    let url = shared().api_url();
+    let script =
+        format!("{BINARY} completion bash | head -1 && {BINARY} jobs list --url {url} | true");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
