@@ -13,11 +13,11 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowE
 
 use crate::{
     harness::{
-        Api, BINARY, bought_one, endless, options, problem_of, until, until_submitted, until_within,
+        Api, BINARY, api_key_entry, bought_one, endless, options, problem_of, until,
+        until_submitted, until_within,
     },
     proxy::{Fault, Operation, Proxy},
     receiver::Receiver,
-    tenants::key,
     world::{Place, World},
 };
 
@@ -225,7 +225,7 @@ async fn a_job_expires() {
 
 #[tokio::test]
 async fn a_tenant_is_purged() {
-    let keys = [key("a", "key-a"), key("b", "key-b")].join(",");
+    let keys = [api_key_entry("a", "key-a"), api_key_entry("b", "key-b")].join(",");
     let world = World::start(options("purging"), &[("DARKROOM_API_KEYS", &keys)], None).await;
     let a = Api::with_key(world.stack.api_url(), "key-a");
     let b = Api::with_key(world.stack.api_url(), "key-b");

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::harness::{Api, BINARY, fresh_directory, job, until};
+use crate::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
 
 /// A run whose terminal we read.
 struct Run {
@@ -109,11 +109,7 @@ async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
         "completed"
     );
 
-    let told = Command::new("kill")
-        .args(["-INT", &second.child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(told.success());
+    signal_id(second.child.id(), "INT");
     assert!(second.child.wait().unwrap().success());
     assert!(
         second

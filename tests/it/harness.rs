@@ -18,6 +18,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowDescribeOptions, WorkflowFetchHistoryOptions};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 
@@ -107,11 +108,21 @@ pub(crate) fn terminate(process: &Process) {
 
 /// Sends a process a signal.
 pub(crate) fn signal(process: &Process, name: &str) {
+    signal_id(process.id(), name);
+}
+
+/// The same for a process that is known by its id.
+pub(crate) fn signal_id(id: u32, name: &str) {
     let told = std::process::Command::new("kill")
-        .args([&format!("-{name}"), &process.id().to_string()])
+        .args([&format!("-{name}"), &id.to_string()])
         .status()
         .unwrap();
     assert!(told.success());
+}
+
+/// An entry of `DARKROOM_API_KEYS`: a tenant with one of its keys.
+pub(crate) fn api_key_entry(tenant: &str, key: &str) -> String {
+    format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
 }
 
 /// A caller of an api.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, start, until_within},
+    harness::{Api, api_key_entry, job, options, start, until_within},
 };
 
 /// How many jobs of each kind the other tenant has.
@@ -20,12 +20,6 @@ const NEIGHBOURS: u32 = 40;
 const PLACES: u32 = 32;
 
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// `tenant:sha256hex` of a key.
-pub(crate) fn key(tenant: &str, key: &str) -> String {
-    use sha2::{Digest, Sha256};
-    format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
-}
 
 struct Tenants {
     stack: Stack,
@@ -37,7 +31,7 @@ struct Tenants {
 impl Tenants {
     async fn start(name: &str, creates_per_minute: u32) -> Self {
         let source = SourceServer::start().await.unwrap();
-        let keys = [key("a", "key-a"), key("b", "key-b")].join(",");
+        let keys = [api_key_entry("a", "key-a"), api_key_entry("b", "key-b")].join(",");
         let options = Options {
             variables: vec![
                 ("DARKROOM_API_KEYS", keys),

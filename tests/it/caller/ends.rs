@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Ran, darkroom, dev, run};
-use crate::harness::{Api, options, shared, start, until};
+use crate::harness::{Api, api_key_entry, options, shared, signal_id, start, until};
 
 #[test]
 fn what_became_of_a_job_is_told_by_the_exit_code() {
@@ -109,7 +109,7 @@ fn an_api_that_is_not_there_is_an_error_of_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
     let key = "dk_of-the-caller";
-    let entry = format!("acme:{}:admin", sha256(key));
+    let entry = format!("{}:admin", api_key_entry("acme", key));
     let mut options = options("caller");
     options.variables = vec![
         ("DARKROOM_API_KEYS", entry),
@@ -135,19 +135,6 @@ async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
     assert_eq!(parked.code, 8, "{parked:#?}");
 }
 
-fn sha256(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(text))
-}
-
-/// Sends a command the signal of Ctrl-C.
-fn interrupt(child: &std::process::Child) {
-    let told = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(told.unwrap().success());
-}
-
 #[tokio::test]
 async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
     let api = Api::of(shared());
@@ -164,7 +151,7 @@ async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
         (api.get(&id).await["stage"] == "generating").then_some(())
     })
     .await;
-    interrupt(&child);
+    signal_id(child.id(), "INT");
     let rest: Vec<_> = said.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let way_on = format!("the job goes on: darkroom jobs watch {id}");

@@ -3,10 +3,9 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::{Ran, darkroom, dev, run};
-use crate::harness::{fresh_directory, options, start};
+use super::{Ran, darkroom, dev, run, run_with_input};
+use crate::harness::{api_key_entry, fresh_directory, options, start};
 
 fn accepted(script: &str) -> String {
     let script = dev(script);
@@ -101,7 +100,7 @@ fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_given_out_and_profiles_keep_them() {
     let admin = "dk_of-the-admin";
-    let entry = format!("acme:{}:admin", hex::encode(Sha256::digest(admin)));
+    let entry = format!("{}:admin", api_key_entry("acme", admin));
     let mut options = options("caller-keys");
     options.variables = vec![("DARKROOM_API_KEYS", entry)];
     let stack = start(&options).await;
@@ -174,21 +173,7 @@ async fn keys_are_given_out_and_profiles_keep_them() {
 
 /// A command of a caller who has a home with profiles in it.
 fn with_profiles(home: &Path, arguments: &[&str], input: &str) -> Ran {
-    use std::{io::Write, process::Stdio};
     let mut command = darkroom("", arguments);
-    let mut child = command
-        .env_remove("DARKROOM_URL")
-        .env("HOME", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    Ran::of(child.wait_with_output().unwrap())
+    command.env_remove("DARKROOM_URL").env("HOME", home);
+    run_with_input(command, input)
 }

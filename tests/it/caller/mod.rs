@@ -6,6 +6,7 @@ mod saving;
 mod terminal;
 
 use std::{
+    io::Write,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -39,6 +40,20 @@ fn fresh_home() -> &'static Path {
 /// What a command of the shared stack's caller comes to.
 fn run(arguments: &[&str]) -> Ran {
     Ran::of(darkroom(&shared().api_url(), arguments).output().unwrap())
+}
+
+/// What a command comes to that is told this by its standard input.
+fn run_with_input(mut command: Command, input: &str) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    Ran::of(child.wait_with_output().unwrap())
 }
 
 /// What a command came to.

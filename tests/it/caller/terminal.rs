@@ -1,10 +1,10 @@
 //! What is printed for whom.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Ran, darkroom, dev, run};
+use super::{Ran, darkroom, dev, run, run_with_input};
 use crate::harness::{BINARY, shared};
 
 #[test]
@@ -47,23 +47,9 @@ fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
 
 #[test]
 fn a_prompt_may_come_by_a_pipe() {
-    use std::io::Write;
-    let mut child = darkroom(
-        &shared().api_url(),
-        &["run", "acme/photo", "-", "-o", "json"],
-    )
-    .stdin(Stdio::piped())
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all("a fox,\nin the snow\n".as_bytes())
-        .unwrap();
-    let ran = Ran::of(child.wait_with_output().unwrap());
+    let request = ["run", "acme/photo", "-", "-o", "json"];
+    let command = darkroom(&shared().api_url(), &request);
+    let ran = run_with_input(command, "a fox,\nin the snow\n");
     assert_eq!(ran.json()["prompt"], "a fox,\nin the snow");
 }
 

@@ -6,18 +6,17 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::WorkflowDescribeOptions;
 
-use crate::harness::{Api, job, options, start, until};
+use crate::harness::{Api, api_key_entry, job, options, start, until};
 
 pub(super) const ACME: &str = "dk_acme_4f1c";
 const ACME_TOO: &str = "dk_acme_77b0";
 pub(super) const OTHER: &str = "dk_other_9a7e";
 
 pub(super) async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
-    let entry = |tenant: &str, key: &str| format!("{tenant}:{}", hex::encode(Sha256::digest(key)));
     let keys = [
-        entry("acme", ACME),
-        entry("acme", ACME_TOO),
-        entry("other", OTHER),
+        api_key_entry("acme", ACME),
+        api_key_entry("acme", ACME_TOO),
+        api_key_entry("other", OTHER),
     ]
     .join(",");
     let mut options = Options {

@@ -10,13 +10,12 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::time::sleep_until;
 
 use super::sse::{Event, Events};
 use crate::{
     faults::report,
-    harness::{Api, DEADLINE, assert_prompt, job, options, problem_of, start},
+    harness::{Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, start},
 };
 
 /// A stack, and a caller for each of its tenants.
@@ -25,7 +24,7 @@ async fn tenants<const N: usize>(
     tenants: [&str; N],
     variables: &[(&'static str, &str)],
 ) -> (Stack, [Api; N]) {
-    let keys = tenants.map(|tenant| format!("{tenant}:{}", hex::encode(Sha256::digest(tenant))));
+    let keys = tenants.map(|tenant| api_key_entry(tenant, tenant));
     let mut options = Options {
         variables: vec![("DARKROOM_API_KEYS", keys.join(","))],
         ..options(name)

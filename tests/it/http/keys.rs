@@ -7,12 +7,11 @@ use darkroom_types::resource::{ApiKeys, CreatedApiKey};
 use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::access::call;
 use crate::{
-    harness::{Api, assert_prompt, job, options, problem_of, start, until},
+    harness::{Api, api_key_entry, assert_prompt, job, options, problem_of, start, until},
     world::World,
 };
 
@@ -21,11 +20,10 @@ const OPERATOR: &str = "dk_operator";
 const PLAIN: &str = "dk_plain";
 
 fn keys() -> String {
-    let entry = |tenant: &str, key: &str| format!("{tenant}:{}", hex::encode(Sha256::digest(key)));
     let keys = [
-        format!("{}:admin", entry("acme", ADMIN)),
-        format!("{}:operator", entry("house", OPERATOR)),
-        entry("acme", PLAIN),
+        format!("{}:admin", api_key_entry("acme", ADMIN)),
+        format!("{}:operator", api_key_entry("house", OPERATOR)),
+        api_key_entry("acme", PLAIN),
     ];
     keys.join(",")
 }
