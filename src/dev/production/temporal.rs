@@ -16,10 +16,10 @@ use crate::dev::{
     process::{self, Process},
 };
 
-/// How much more memory than it needs the server takes before it collects what is left over, in percent, and up to how much memory
-/// that holds: it takes a quarter less of the CPU than by Go's own default of 100. <https://go.dev/doc/gc-guide>
+/// Garbage collection of the server: the heap grows to five times of what is live before it is collected, up to
+/// [`GOMEMLIMIT`]. Takes a quarter less of the CPU than Go's default of 100. <https://go.dev/doc/gc-guide>
 pub const GOGC: &str = "400";
-/// See [`GOGC`].
+/// Memory up to which [`GOGC`] holds.
 pub const GOMEMLIMIT: &str = "1GiB";
 
 /// How many shards the history has. It cannot be changed later.

@@ -1,23 +1,18 @@
-//! Renders a picture from a prompt and a seed, the same every time. The prompt gives the scene and its colors, the seed the lay of the
-//! land and the time of day. A video is the same each time: it was made before.
+//! Renders a picture from a prompt and a seed, the same every time. The prompt gives the scene and
+//! its colors, the seed the lay of the land and the time of day. A video is the same each time: it
+//! was made before.
+
+mod scene;
 
 use std::io::Cursor;
 
 use anyhow::{Context, Result};
 use image::{DynamicImage, ImageFormat, RgbaImage};
-use sha2::{Digest, Sha256};
-use tiny_skia::{
-    Color, FillRule, GradientStop, LinearGradient, Paint, Path, PathBuilder, Pixmap, Point, Rect,
-    Shader, SpreadMode, Transform,
-};
 
 use super::prediction::{Format, Picture};
 
 /// The longer side of a picture, in pixels.
 pub(super) const LONGER: u16 = 768;
-
-/// How many ranges of hills, waves or roofs stand one behind the other.
-const RANGES: u8 = 5;
 
 /// Three seconds of waves: `tools/waves.sh` makes it.
 const VIDEO: &[u8] = include_bytes!("waves.mp4");
@@ -36,7 +31,7 @@ pub(super) fn render(picture: &Picture) -> Result<Vec<u8>> {
         Format::Webp => ImageFormat::WebP,
         Format::Mp4 => return Ok(VIDEO.to_vec()),
     };
-    let pixmap = paint(picture).context("the canvas has no size")?;
+    let pixmap = scene::paint(picture).context("the canvas has no size")?;
     let (width, height) = picture.size;
     let pixels = RgbaImage::from_raw(width.into(), height.into(), pixmap.take_demultiplied())
         .context("the canvas is cut off")?;
@@ -53,277 +48,6 @@ fn filler(length: usize, seed: u64) -> Vec<u8> {
     bytes.resize(length.max(bytes.len()), 0x5a);
     bytes.truncate(length.max(16));
     bytes
-}
-
-/// What a picture shows.
-#[derive(Clone, Copy)]
-enum Scene {
-    Hills,
-    Mountains,
-    Sea,
-    City,
-}
-
-impl Scene {
-    /// By a word of the prompt; any, if there is none.
-    fn of(prompt: &str, chance: &mut Chance) -> Self {
-        const WORDS: [(Scene, &[&str]); 4] = [
-            (
-                Scene::Sea,
-                &[
-                    "sea",
-                    "ocean",
-                    "wave",
-                    "bay",
-                    "harbor",
-                    "lighthouse",
-                    "ship",
-                    "boat",
-                ],
-            ),
-            (
-                Scene::Mountains,
-                &["mountain", "peak", "alp", "ridge", "snow", "fox"],
-            ),
-            (
-                Scene::City,
-                &[
-                    "city",
-                    "street",
-                    "roof",
-                    "tower",
-                    "night train",
-                    "portrait",
-                    "robot",
-                ],
-            ),
-            (
-                Scene::Hills,
-                &[
-                    "hill", "field", "meadow", "dusk", "forest", "pine", "garden",
-                ],
-            ),
-        ];
-        let prompt = prompt.to_lowercase();
-        let is_named = |words: &[&str]| words.iter().any(|word| prompt.contains(word));
-        let named = WORDS.iter().find(|(_, words)| is_named(words));
-        let any = [Self::Hills, Self::Mountains, Self::Sea, Self::City];
-        match (named, chance.next()) {
-            (Some((scene, _)), _) => *scene,
-            (None, chance) if chance < 0.25 => any[0],
-            (None, chance) if chance < 0.5 => any[1],
-            (None, chance) if chance < 0.75 => any[2],
-            (None, _) => any[3],
-        }
-    }
-}
-
-fn paint(picture: &Picture) -> Option<Pixmap> {
-    let mut pixmap = Pixmap::new(picture.size.0.into(), picture.size.1.into())?;
-    let (width, height) = (f32::from(picture.size.0), f32::from(picture.size.1));
-    let mut of_prompt = Chance::of(&picture.prompt, 0);
-    let hue = of_prompt.next() * 360.0;
-    let scene = Scene::of(&picture.prompt, &mut of_prompt);
-    let mut chance = Chance::of(&picture.prompt, picture.seed);
-    // From night to noon.
-    let light = 0.25 + 0.75 * chance.next();
-    let hue = hue + 50.0 * (chance.next() - 0.5);
-
-    let sky = gradient(
-        color(hue, 0.6, 0.1 + 0.4 * light),
-        color(hue + 40.0, 0.75, 0.35 + 0.5 * light),
-        0.0,
-        height * 0.8,
-    )?;
-    fill(&mut pixmap, &rectangle(0.0, 0.0, width, height)?, &sky);
-    if light < 0.55 {
-        stars(&mut pixmap, &mut chance)?;
-    }
-    let radius = width.min(height) * (0.04 + 0.08 * chance.next());
-    let sun = PathBuilder::from_circle(
-        width * (0.15 + 0.7 * chance.next()),
-        height * (0.12 + 0.3 * chance.next()),
-        radius,
-    )?;
-    fill(&mut pixmap, &sun, &solid(color(hue + 60.0, 0.9, 0.92)));
-
-    let horizon = match scene {
-        Scene::Sea => 0.6,
-        Scene::City => 0.55,
-        Scene::Hills | Scene::Mountains => 0.42,
-    };
-    for range in 0..RANGES {
-        let depth = f32::from(range) / f32::from(RANGES);
-        let base = height * (horizon + (0.95 - horizon) * depth);
-        let rise = height * 0.13 * (1.0 - 0.5 * depth);
-        let land = match scene {
-            Scene::Hills => hills(&mut chance, (width, height), base, rise)?,
-            Scene::Mountains => mountains(&mut chance, (width, height), base, rise * 2.2)?,
-            Scene::Sea => waves(&mut chance, (width, height), base, rise * 0.25)?,
-            Scene::City => roofs(&mut chance, (width, height), base, rise * 2.5)?,
-        };
-        let ground = gradient(
-            color(
-                hue + 15.0 * depth,
-                0.4,
-                (0.5 - 0.4 * depth) * (0.5 + 0.5 * light),
-            ),
-            color(hue, 0.45, (0.3 - 0.25 * depth) * (0.5 + 0.5 * light)),
-            base - rise,
-            height,
-        )?;
-        fill(&mut pixmap, &land, &ground);
-    }
-    Some(pixmap)
-}
-
-fn fill(pixmap: &mut Pixmap, path: &Path, paint: &Paint) {
-    pixmap.fill_path(path, paint, FillRule::Winding, Transform::identity(), None);
-}
-
-fn rectangle(left: f32, top: f32, width: f32, height: f32) -> Option<Path> {
-    Some(PathBuilder::from_rect(Rect::from_xywh(
-        left, top, width, height,
-    )?))
-}
-
-fn stars(pixmap: &mut Pixmap, chance: &mut Chance) -> Option<()> {
-    const STARS: u8 = 60;
-    let width = pixmap.width().min(4096);
-    let (width, height) = (
-        f32::from(u16::try_from(width).ok()?),
-        f32::from(u16::try_from(pixmap.height()).ok()?),
-    );
-    for _ in 0..STARS {
-        let (x, y) = (width * chance.next(), height * 0.5 * chance.next());
-        let star = PathBuilder::from_circle(x, y, 0.6 + chance.next())?;
-        fill(pixmap, &star, &solid(color(60.0, 0.3, 0.95)));
-    }
-    Some(())
-}
-
-/// A range that goes from edge to edge through these points, and down to the ground.
-fn range((width, height): (f32, f32), points: impl Iterator<Item = (f32, f32)>) -> Option<Path> {
-    let mut path = PathBuilder::new();
-    path.move_to(0.0, height);
-    for (x, y) in points {
-        path.line_to(x, y);
-    }
-    path.line_to(width, height);
-    path.close();
-    path.finish()
-}
-
-fn mountains(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
-    const PEAKS: u8 = 9;
-    let step = size.0 / f32::from(PEAKS);
-    let points = (0..=PEAKS).map(|peak| {
-        let height = if peak % 2 == 0 {
-            0.1
-        } else {
-            0.5 + 0.5 * chance.next()
-        };
-        (f32::from(peak) * step, base - rise * height)
-    });
-    range(size, points)
-}
-
-fn waves(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
-    const POINTS: u8 = 96;
-    let (phase, length) = (chance.next() * 6.0, 3.0 + 5.0 * chance.next());
-    let points = (0..=POINTS).map(|point| {
-        let along = f32::from(point) / f32::from(POINTS);
-        (
-            size.0 * along,
-            base - rise * (phase + along * length * std::f32::consts::TAU).sin(),
-        )
-    });
-    range(size, points)
-}
-
-fn roofs(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
-    const HOUSES: u8 = 12;
-    let step = size.0 / f32::from(HOUSES);
-    let points = (0..HOUSES).flat_map(|house| {
-        let top = base - rise * (0.1 + 0.9 * chance.next() * chance.next());
-        [
-            (f32::from(house) * step, top),
-            (f32::from(house + 1) * step, top),
-        ]
-    });
-    range(size, points)
-}
-
-fn hills(chance: &mut Chance, (width, height): (f32, f32), base: f32, rise: f32) -> Option<Path> {
-    const STEPS: u8 = 6;
-    let mut path = PathBuilder::new();
-    path.move_to(0.0, height);
-    path.line_to(0.0, base);
-    let step = width / f32::from(STEPS);
-    for index in 0..STEPS {
-        let from = f32::from(index) * step;
-        let crest = base - rise * (2.0 * chance.next() - 0.6);
-        path.quad_to(
-            from + step / 2.0,
-            crest,
-            from + step,
-            base - rise * 0.3 * chance.next(),
-        );
-    }
-    path.line_to(width, height);
-    path.close();
-    path.finish()
-}
-
-fn solid(color: Color) -> Paint<'static> {
-    Paint {
-        shader: Shader::SolidColor(color),
-        anti_alias: true,
-        ..Paint::default()
-    }
-}
-
-fn gradient(from: Color, to: Color, top: f32, bottom: f32) -> Option<Paint<'static>> {
-    let stops = vec![GradientStop::new(0.0, from), GradientStop::new(1.0, to)];
-    let (start, end) = (Point::from_xy(0.0, top), Point::from_xy(0.0, bottom));
-    let shader = LinearGradient::new(start, end, stops, SpreadMode::Pad, Transform::identity())?;
-    Some(Paint {
-        shader,
-        anti_alias: true,
-        ..Paint::default()
-    })
-}
-
-/// A color by hue in degrees, saturation and lightness.
-fn color(hue: f32, saturation: f32, lightness: f32) -> Color {
-    let spread = saturation * lightness.min(1.0 - lightness);
-    let channel = |offset: f32| {
-        let position = (offset + hue.rem_euclid(360.0) / 30.0) % 12.0;
-        (lightness - spread * (position - 3.0).min(9.0 - position).clamp(-1.0, 1.0)).clamp(0.0, 1.0)
-    };
-    Color::from_rgba(channel(0.0), channel(8.0), channel(4.0), 1.0).unwrap_or(Color::BLACK)
-}
-
-/// Numbers that look like chance and are the same for the same prompt and seed.
-struct Chance {
-    state: Sha256,
-}
-
-impl Chance {
-    fn of(prompt: &str, seed: u64) -> Self {
-        Self {
-            state: Sha256::new()
-                .chain_update(prompt)
-                .chain_update(seed.to_le_bytes()),
-        }
-    }
-
-    /// From 0 to 1.
-    fn next(&mut self) -> f32 {
-        let digest = self.state.finalize_reset();
-        self.state.update(digest);
-        f32::from(u16::from_le_bytes([digest[0], digest[1]])) / f32::from(u16::MAX)
-    }
 }
 
 #[cfg(test)]
