@@ -9,7 +9,8 @@ use clap_complete::Shell;
 /// Prints for the machine.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Print a script that completes commands and arguments, such as for `source <(darkroom completion bash)`.
+    /// Print a script that completes commands and arguments, such as for `source <(darkroom
+    /// completion bash)`.
     Completion {
         /// Of which shell.
         shell: Shell,

@@ -1,4 +1,4 @@
-//! One call: sent, sent again where that helps and does nothing twice, and read.
+//! One call: sent, retried where that helps and does nothing twice, and read.
 
 use std::time::Duration;
 
@@ -13,32 +13,33 @@ use url::Url;
 
 use crate::{Client, Error};
 
-/// How long an answer that is read whole may take.
+/// Timeout of one attempt, its answer included.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The longest wait that an api may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Longest `Retry-After` that is waited for.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// How much of an answer that is none of an api is shown.
+/// Characters that are shown of a body that is no problem document.
 const EXCERPT: usize = 200;
 
-/// Whether a call does the same however often it arrives.
+/// Idempotency of a call: whether it may be retried when it may have arrived.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum Repeat {
-    /// It does: it is sent again if its answer was lost.
-    Harmless,
-    /// It may do more: it is sent again only if it cannot have been acted upon.
-    Harmful,
+pub(crate) enum Idempotency {
+    /// Retried whenever its answer is lost.
+    Idempotent,
+    /// Retried only if it cannot have been acted upon.
+    NotIdempotent,
 }
 
 impl Client {
-    /// The answer to a call.
+    /// Sends a request and parses its answer.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
-        repeat: Repeat,
+        idempotency: Idempotency,
     ) -> Result<T, Error> {
-        let Body { status, url, bytes } = self.send(request, repeat).await?;
+        let Body { status, url, bytes } = self.send(request, idempotency).await?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Unexpected {
             url,
             status,
@@ -46,18 +47,18 @@ impl Client {
         })
     }
 
-    /// The same where nothing is answered.
+    /// Sends a request that is answered without a body.
     pub(crate) async fn command(
         &self,
         request: RequestBuilder,
-        repeat: Repeat,
+        idempotency: Idempotency,
     ) -> Result<(), Error> {
-        self.send(request, repeat).await.map(drop)
+        self.send(request, idempotency).await.map(drop)
     }
 
-    async fn send(&self, request: RequestBuilder, repeat: Repeat) -> Result<Body, Error> {
+    async fn send(&self, request: RequestBuilder, idempotency: Idempotency) -> Result<Body, Error> {
         let request = request.timeout(TIMEOUT);
-        repeated(repeat, self.patience(), || async {
+        retried(idempotency, self.retry_budget(), || async {
             let response = attempt(&request).await?;
             let (status, url) = (response.status(), response.url().clone());
             match response.bytes().await {
@@ -72,33 +73,36 @@ impl Client {
         .await
     }
 
-    /// An answer that goes on.
+    /// Opens a stream.
     pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, Error> {
-        repeated(Repeat::Harmless, self.patience(), || attempt(&request)).await
+        retried(Idempotency::Idempotent, self.retry_budget(), || {
+            attempt(&request)
+        })
+        .await
     }
 }
 
-/// An answer that was read whole.
+/// A body that was read whole.
 struct Body {
     status: StatusCode,
     url: Url,
     bytes: Vec<u8>,
 }
 
-async fn repeated<T, F: Future<Output = Result<T, Error>>>(
-    repeat: Repeat,
-    patience: Duration,
+async fn retried<T, F: Future<Output = Result<T, Error>>>(
+    idempotency: Idempotency,
+    budget: Duration,
     attempt: impl Fn() -> F,
 ) -> Result<T, Error> {
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(200))
         .with_max_delay(Duration::from_secs(10))
         .without_max_times()
-        .with_total_delay(Some(patience))
+        .with_total_delay(Some(budget))
         .with_jitter();
     attempt
         .retry(backoff)
-        .when(|error| may_be_repeated(error, repeat))
+        .when(|error| is_retryable(error, idempotency))
         .adjust(|error, pause| match error {
             Error::Refused { retry_after, .. } => Some(pause?.max(retry_after.unwrap_or_default())),
             _ => pause,
@@ -106,18 +110,18 @@ async fn repeated<T, F: Future<Output = Result<T, Error>>>(
         .await
 }
 
-fn may_be_repeated(error: &Error, repeat: Repeat) -> bool {
-    let is_harmless = repeat == Repeat::Harmless;
+fn is_retryable(error: &Error, idempotency: Idempotency) -> bool {
+    let is_idempotent = idempotency == Idempotency::Idempotent;
     match error {
-        Error::Unreachable { source, .. } => is_harmless || source.is_connect(),
-        // Where there is a time, the api has done nothing; how long is too long is the caller's to say.
+        Error::Unreachable { source, .. } => is_idempotent || source.is_connect(),
+        // An answer with `Retry-After` means that nothing was done.
         Error::Refused {
             problem,
             retry_after: Some(pause),
-        } => *pause <= LONGEST_PAUSE && (is_harmless || problem.status == 429),
-        // What stands between us and the api speaks.
+        } => *pause <= MAX_RETRY_AFTER && (is_idempotent || problem.status == 429),
+        // Gateways in between answer without a problem document.
         Error::Unexpected { status, .. } => {
-            is_harmless && matches!(status.as_u16(), 408 | 429 | 502..=504)
+            is_idempotent && matches!(status.as_u16(), 408 | 429 | 502..=504)
         }
         Error::Refused {
             retry_after: None, ..
@@ -141,7 +145,7 @@ async fn attempt(request: &RequestBuilder) -> Result<Response, Error> {
     }
 }
 
-/// Why an answer is none.
+/// The error that an answer without success stands for.
 async fn refusal(url: Url, response: Response) -> Error {
     let status = response.status();
     let seconds = response.headers().get(RETRY_AFTER);

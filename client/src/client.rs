@@ -1,4 +1,5 @@
-//! Where the api is, and who calls it. Its operations are in `jobs.rs`, `keys.rs` and `webhooks.rs`.
+//! The client: address, key and connections. Its operations are in `jobs.rs`, `keys.rs` and
+//! `webhooks.rs`.
 
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use url::{Host, Url};
 
 use crate::Error;
 
-/// How long a connection may take.
+/// Timeout of a connection's establishment.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long nothing may come: three times as long as the api is silent in a stream.
+/// Idle timeout of an answer: three heartbeats of a stream.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// How long is waited between the attempts of a call, all in all, if nobody says otherwise.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Retry budget by default.
+const RETRY_BUDGET: Duration = Duration::from_secs(90);
 
 /// A client of one api, with one key. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -26,10 +27,10 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     authorization: Option<HeaderValue>,
-    patience: Duration,
+    retry_budget: Duration,
 }
 
-/// What a client is made of.
+/// Builder of a [`Client`].
 #[derive(Debug)]
 pub struct Builder {
     url: Url,
@@ -43,24 +44,26 @@ impl Client {
         Builder { url, api_key: None }
     }
 
-    /// The same client with more patience, or less: how long is waited between the attempts of a call, all in all.
+    /// The same client with another retry budget: the time that is waited between the attempts of a
+    /// call, all in all; 90 s by default.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn with_retry_budget(mut self, budget: Duration) -> Self {
+        self.retry_budget = budget;
         self
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
+    pub(crate) fn retry_budget(&self) -> Duration {
+        self.retry_budget
     }
 
-    /// Where the api is.
+    /// Address of the api.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// A request of anything that the api has, below its address, with the key: for what has no method here.
+    /// A request of anything that the api has, below its address, with the key: for what has no
+    /// method here.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         let request = self.http.request(method, url);
         match &self.authorization {
@@ -69,14 +72,14 @@ impl Client {
         }
     }
 
-    /// Something that is not the api's, and is not to see the key.
-    pub(crate) fn get_elsewhere(&self, url: Url) -> RequestBuilder {
+    /// A request of another server, which must not see the key.
+    pub(crate) fn get_without_key(&self, url: Url) -> RequestBuilder {
         self.http.get(url)
     }
 
-    /// The address of something that the api has.
+    /// URL of a path below the api's address.
     #[must_use]
-    pub fn at(&self, segments: &[&str]) -> Url {
+    pub fn url_of(&self, segments: &[&str]) -> Url {
         let mut url = self.url.clone();
         // Whatever has a host has segments, and `Builder::build` has looked for one.
         if let Ok(mut path) = url.path_segments_mut() {
@@ -87,17 +90,18 @@ impl Client {
 }
 
 impl Builder {
-    /// Who calls: a key that the operator has given out.
+    /// API key to call with.
     #[must_use]
     pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
         self.api_key = Some(api_key.into());
         self
     }
 
-    /// The client. Nothing is sent yet.
+    /// Builds the client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if the address is none of HTTP, or the key has characters that no key has.
+    /// [`Error::Configuration`] if the address is none of HTTP, or the key has characters that no
+    /// key has.
     pub fn build(self) -> Result<Client, Error> {
         let Self { mut url, api_key } = self;
         let is_address = ["http", "https"].contains(&url.scheme())
@@ -116,7 +120,7 @@ impl Builder {
             .read_timeout(READ_TIMEOUT)
             // A redirected POST becomes a GET, which is another operation here.
             .redirect(Policy::none());
-        // A proxy has another loopback than we.
+        // Loopback addresses of a proxy are its own.
         let http = if is_loopback(&url) {
             http.no_proxy()
         } else {
@@ -128,7 +132,7 @@ impl Builder {
                 .map_err(|error| Error::Configuration(error.to_string()))?,
             authorization: api_key.as_deref().map(authorization).transpose()?,
             url,
-            patience: PATIENCE,
+            retry_budget: RETRY_BUDGET,
         })
     }
 }
@@ -172,7 +176,10 @@ mod tests {
                 "https://example.com/media/v1/jobs",
             ),
         ] {
-            assert_eq!(client(base).unwrap().at(&["v1", "jobs"]).as_str(), expected);
+            assert_eq!(
+                client(base).unwrap().url_of(&["v1", "jobs"]).as_str(),
+                expected
+            );
         }
     }
 

@@ -5,21 +5,24 @@ use std::{io, path::Path, time::Duration};
 use backon::{ExponentialBuilder, Retryable};
 use darkroom_types::{job_id::JobId, resource::Media};
 use futures::StreamExt;
+use reqwest::Response;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt};
+use url::Url;
 
 use crate::{Client, Error};
 
-/// How many attempts an output is worth.
+/// Attempts at one output.
 const ATTEMPTS: usize = 4;
 
 impl Client {
-    /// Saves an output. It is written beside its place and takes it only when it is whole and its SHA-256 is what the job says:
-    /// whoever looks sees what was there before, or all of it.
+    /// Saves an output. It is written beside its place and takes it only when it is whole and its
+    /// SHA-256 is what the job says: whoever looks sees what was there before, or all of it.
     ///
     /// # Errors
-    /// If the output is not stored, cannot be fetched, differs from what the job says, or cannot be written.
+    /// If the output is not stored, cannot be fetched, differs from what the job says, or cannot be
+    /// written.
     pub async fn save(&self, job_id: &JobId, media: &Media, path: &Path) -> Result<(), Error> {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(200))
@@ -61,8 +64,8 @@ impl Client {
         Ok(read)
     }
 
-    /// The small picture of an output, if it has one: JPEG or PNG, 512 pixels at its longer side. It is asked for by the URL that
-    /// came with the job, which is good for 45 minutes.
+    /// The small picture of an output, if it has one: JPEG or PNG, 512 pixels at its longer side.
+    /// It is asked for by the URL that came with the job, which is good for 45 minutes.
     ///
     /// # Errors
     /// If it cannot be fetched.
@@ -70,14 +73,17 @@ impl Client {
         let Some(url) = media.presigned_preview_url.clone() else {
             return Ok(None);
         };
-        let not_downloaded = |error: reqwest::Error| Error::NotDownloaded {
-            index: media.index,
-            what: error.without_url().to_string(),
-        };
-        let response = self.get_elsewhere(url).send().await;
-        let response = response.and_then(reqwest::Response::error_for_status);
-        let bytes = response.map_err(not_downloaded)?.bytes().await;
-        Ok(Some(bytes.map_err(not_downloaded)?.into()))
+        let bytes = self.download(media.index, url).await?.bytes().await;
+        let bytes = bytes.map_err(|error| not_downloaded(media.index, error))?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// Answer of the store to a presigned URL.
+    async fn download(&self, index: u32, url: Url) -> Result<Response, Error> {
+        let response = self.get_without_key(url).send().await;
+        response
+            .and_then(Response::error_for_status)
+            .map_err(|error| not_downloaded(index, error))
     }
 
     async fn fetch(
@@ -88,18 +94,11 @@ impl Client {
     ) -> Result<(), Error> {
         let index = media.index;
         let url = self.media_url(job_id, index, None).await?.url;
-        let response = self.get_elsewhere(url).send().await;
-        let response = response.and_then(reqwest::Response::error_for_status);
-        let not_downloaded = |error: reqwest::Error| Error::NotDownloaded {
-            index,
-            // The URL is good for whoever reads it.
-            what: error.without_url().to_string(),
-        };
-        let mut bytes = response.map_err(not_downloaded)?.bytes_stream();
+        let mut bytes = self.download(index, url).await?.bytes_stream();
         let (mut sha256, mut size) = (Sha256::new(), 0);
         let corrupt = |what| Error::Corrupt { index, what };
         while let Some(chunk) = bytes.next().await {
-            let chunk = chunk.map_err(not_downloaded)?;
+            let chunk = chunk.map_err(|error| not_downloaded(index, error))?;
             size += chunk.len() as u64;
             if media.size.is_some_and(|expected| size > expected) {
                 return Err(corrupt("it is longer".to_owned()));
@@ -117,6 +116,14 @@ impl Client {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn not_downloaded(index: u32, error: reqwest::Error) -> Error {
+    Error::NotDownloaded {
+        index,
+        // The URL is good for whoever reads it.
+        what: error.without_url().to_string(),
     }
 }
 

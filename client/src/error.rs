@@ -20,7 +20,8 @@ pub enum Error {
     /// The client cannot be made of what it is given.
     #[error("{0}")]
     Configuration(String),
-    /// The api cannot be reached, or did not answer in time. Whether it has got the request is not known.
+    /// The api cannot be reached, or did not answer in time. Whether it has got the request is not
+    /// known.
     #[error("cannot reach {url}")]
     Unreachable {
         /// Where it was looked for.

@@ -1,4 +1,5 @@
-//! Jobs as they change: [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html), over as many
+//! Jobs as they change: [server-sent
+//! events](https://html.spec.whatwg.org/multipage/server-sent-events.html), over as many
 //! connections as it takes.
 
 use std::{pin::Pin, time::Duration};
@@ -13,8 +14,8 @@ use url::Url;
 
 use crate::{Client, Error};
 
-/// How long to wait before a stream that broke off is opened again.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Backoff before a stream that broke off is opened again.
+const BACKOFF: Duration = Duration::from_millis(500);
 
 /// Something that happened to a caller's jobs.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,13 +38,13 @@ pub enum What {
 }
 
 impl Client {
-    /// A job in each of the states that it is found in, from the present one to its last. It goes on where a connection breaks
-    /// off; the stream ends after the job's end, or after an error.
+    /// A job in each of the states that it is found in, from the present one to its last. It goes
+    /// on where a connection breaks off; the stream ends after the job's end, or after an error.
     pub fn follow(
         &self,
         job_id: &JobId,
     ) -> impl Stream<Item = Result<Job, Error>> + Send + Unpin + use<> {
-        let url = self.at(&["v1", "jobs", job_id.as_str(), "events"]);
+        let url = self.url_of(&["v1", "jobs", job_id.as_str(), "events"]);
         let events = Some(Events::new(self, url, None));
         let states = stream::try_unfold(events, async |events| {
             let Some(mut events) = events else {
@@ -75,13 +76,14 @@ impl Client {
         }
     }
 
-    /// All of the caller's jobs, each in its present state whenever it has changed: from now on, or from where the caller has been
-    /// before, if that is within the hour. It does not end, but for an error.
+    /// All of the caller's jobs, each in its present state whenever it has changed: from now on, or
+    /// from where the caller has been before, if that is within the hour. It does not end, but for
+    /// an error.
     pub fn follow_all(
         &self,
         from: Option<Timestamp>,
     ) -> impl Stream<Item = Result<Change, Error>> + Send + Unpin + use<> {
-        let url = self.at(&["v1", "events"]);
+        let url = self.url_of(&["v1", "events"]);
         let events = Events::new(self, url, from.map(|position| position.to_string()));
         let changes = stream::try_unfold(events, async |mut events| {
             while let Some(event) = events.next().await? {
@@ -148,7 +150,7 @@ impl Events {
 
     async fn connect(&mut self) -> Result<Option<Connection>, Error> {
         if !std::mem::take(&mut self.is_first) {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(BACKOFF).await;
         }
         let get = self.client.request(Method::GET, self.url.clone());
         let get = get.header(ACCEPT, "text/event-stream");

@@ -10,17 +10,18 @@ use darkroom_types::{
 use reqwest::{Method, RequestBuilder};
 use uuid::Uuid;
 
-use crate::{Client, Error, call::Repeat};
+use crate::{Client, Error, call::Idempotency};
 
 /// What a request is named by, so that it is acted upon once.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 impl Client {
-    /// Asks for a job, under a name of its own: however often the request has to be sent, there is one job.
+    /// Asks for a job, under a name of its own: however often the request has to be sent, there is
+    /// one job.
     ///
     /// # Errors
-    /// If the request is refused, or nobody can be reached: then there may be a job all the same. Who must know uses
-    /// [`create_job_once`](Self::create_job_once) with a name that he keeps.
+    /// If the request is refused, or nobody can be reached: then there may be a job all the same.
+    /// Who must know uses [`create_job_once`](Self::create_job_once) with a name that he keeps.
     pub async fn create_job(&self, request: &JobRequest) -> Result<Job, Error> {
         self.create(request, &Uuid::new_v4().to_string()).await
     }
@@ -38,9 +39,9 @@ impl Client {
     }
 
     async fn create(&self, request: &JobRequest, key: &str) -> Result<Job, Error> {
-        let create = self.request(Method::POST, self.at(&["v1", "jobs"]));
+        let create = self.request(Method::POST, self.url_of(&["v1", "jobs"]));
         let create = create.header(IDEMPOTENCY_KEY, key).json(request);
-        self.call(create, Repeat::Harmless).await
+        self.call(create, Idempotency::Idempotent).await
     }
 
     /// A job as it is now.
@@ -48,8 +49,11 @@ impl Client {
     /// # Errors
     /// If there is no such job, or nobody can be reached.
     pub async fn get_job(&self, job_id: &JobId) -> Result<Job, Error> {
-        self.call(self.of_job(Method::GET, job_id, &[]), Repeat::Harmless)
-            .await
+        self.call(
+            self.of_job(Method::GET, job_id, &[]),
+            Idempotency::Idempotent,
+        )
+        .await
     }
 
     /// A page of jobs.
@@ -57,8 +61,8 @@ impl Client {
     /// # Errors
     /// If the list cannot be had.
     pub async fn list_jobs(&self, list: &ListJobs) -> Result<JobPage, Error> {
-        let get = self.request(Method::GET, self.at(&["v1", "jobs"]));
-        self.call(get.query(list), Repeat::Harmless).await
+        let get = self.request(Method::GET, self.url_of(&["v1", "jobs"]));
+        self.call(get.query(list), Idempotency::Idempotent).await
     }
 
     /// A page of a job's outputs.
@@ -67,7 +71,7 @@ impl Client {
     /// If there is no such job, or nobody can be reached.
     pub async fn list_media(&self, job_id: &JobId, list: &ListMedia) -> Result<MediaPage, Error> {
         let get = self.of_job(Method::GET, job_id, &["media"]);
-        self.call(get.query(list), Repeat::Harmless).await
+        self.call(get.query(list), Idempotency::Idempotent).await
     }
 
     /// All outputs of a job, those included that it does not show itself.
@@ -100,7 +104,7 @@ impl Client {
     ) -> Result<MediaUrl, Error> {
         let get = self.of_job(Method::GET, job_id, &["media", &index.to_string(), "url"]);
         let get = get.query(&GetMediaUrl { disposition });
-        self.call(get, Repeat::Harmless).await
+        self.call(get, Idempotency::Idempotent).await
     }
 
     /// Asks a job to stop. What came of it shows in the job, soon.
@@ -109,17 +113,18 @@ impl Client {
     /// If the job has ended, there is none, or nobody can be reached.
     pub async fn cancel_job(&self, job_id: &JobId) -> Result<Job, Error> {
         let post = self.of_job(Method::POST, job_id, &["cancel"]);
-        self.call(post, Repeat::Harmless).await
+        self.call(post, Idempotency::Idempotent).await
     }
 
-    /// Takes a job up again that did not get everything. It pays again only if `regenerate` says so.
+    /// Takes a job up again that did not get everything. It pays again only if `regenerate` says
+    /// so.
     ///
     /// # Errors
     /// If there is nothing to retry, it would cost, or nobody can be reached.
     pub async fn retry_job(&self, job_id: &JobId, retry: RetryRequest) -> Result<Job, Error> {
         let post = self.of_job(Method::POST, job_id, &["retry"]);
         let post = post.header(IDEMPOTENCY_KEY, Uuid::new_v4().to_string());
-        self.call(post.json(&retry), Repeat::Harmless).await
+        self.call(post.json(&retry), Idempotency::Idempotent).await
     }
 
     /// Deletes a job and all that it has stored, for good.
@@ -128,12 +133,12 @@ impl Client {
     /// If there is no such job, or nobody can be reached.
     pub async fn delete_job(&self, job_id: &JobId) -> Result<Deletion, Error> {
         let delete = self.of_job(Method::DELETE, job_id, &[]);
-        self.call(delete, Repeat::Harmless).await
+        self.call(delete, Idempotency::Idempotent).await
     }
 
     /// A request of something of a job.
     pub(crate) fn of_job(&self, method: Method, job_id: &JobId, what: &[&str]) -> RequestBuilder {
         let path = [&["v1", "jobs", job_id.as_str()], what].concat();
-        self.request(method, self.at(&path))
+        self.request(method, self.url_of(&path))
     }
 }

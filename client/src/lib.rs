@@ -5,8 +5,9 @@
 //! - [`events`]: jobs as they change, over any number of connections
 //! - [`download`]: outputs, whole and verified
 //!
-//! A call whose answer is lost is sent again, for a minute and a half at most, if that cannot do anything twice. To create a job is such a
-//! call: each carries an `Idempotency-Key`, so that it is paid for once.
+//! A call whose answer is lost is sent again, for a minute and a half at most, if that cannot do
+//! anything twice. To create a job is such a call: each carries an `Idempotency-Key`, so that it is
+//! paid for once.
 //!
 //! ```no_run
 //! use darkroom_client::{Client, types::request::JobRequest};

@@ -1,4 +1,5 @@
-//! Which api a command calls, and as whom: by its arguments, the environment, a profile, or what plain `cargo run` starts.
+//! Which api a command calls, and as whom: by its arguments, the environment, a profile, or what
+//! plain `cargo run` starts.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::profile::Profiles;
 /// Where `cargo run` listens.
 const USUAL: &str = "http://127.0.0.1:8080";
 
-/// How long an api that does not answer is asked again, while a person waits: it may be restarting.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Retry budget while a person waits for an api that may be restarting.
+const RETRY_BUDGET: Duration = Duration::from_secs(10);
 
 /// Where to call, and as whom.
 #[derive(clap::Args)]
@@ -21,7 +22,8 @@ pub(super) struct Connection {
     /// Where the api is; if not said, as the profile has it, or <http://127.0.0.1:8080>.
     #[arg(long, env = "DARKROOM_URL", global = true, value_name = "URL")]
     url: Option<Url>,
-    /// The API key. Better in the environment or a profile: arguments are seen by all who use the machine.
+    /// The API key. Better in the environment or a profile: arguments are seen by all who use the
+    /// machine.
     #[arg(
         long,
         env = "DARKROOM_API_KEY",
@@ -62,6 +64,6 @@ impl Connection {
             _ => builder,
         };
         let client = builder.build().context("cannot call the api")?;
-        Ok(client.with_patience(PATIENCE))
+        Ok(client.with_retry_budget(RETRY_BUDGET))
     }
 }

@@ -26,7 +26,8 @@ pub(crate) enum Exit {
     Canceled = 6,
     /// The job goes on; the time that it was to be waited for is over.
     StillRunning = 7,
-    /// Nobody can tell whether the provider has the work, and it is not bought a second time unasked.
+    /// Nobody can tell whether the provider has the work, and it is not bought a second time
+    /// unasked.
     Parked = 8,
     /// Ctrl-C, as a shell counts it.
     Interrupted = 130,

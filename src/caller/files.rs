@@ -12,8 +12,8 @@ use darkroom_client::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
-/// How many outputs are fetched at a time.
-const AT_A_TIME: usize = 4;
+/// Outputs that are fetched at a time.
+const CONCURRENCY: usize = 4;
 
 /// A directory, or a path with `{job}`, `{index}`, `{name}`, `{model}` and `{ext}` in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +66,8 @@ impl Destination {
         path.into()
     }
 
-    /// Saves what is stored of a job, and tells of each file as it comes, in the order of the outputs.
+    /// Saves what is stored of a job, and tells of each file as it comes, in the order of the
+    /// outputs.
     ///
     /// # Errors
     /// If one cannot be saved; those before it are.
@@ -91,7 +92,7 @@ impl Destination {
                 client.save(&job.job_id, &media, &path).await?;
                 Ok(path)
             })
-            .buffered(AT_A_TIME)
+            .buffered(CONCURRENCY)
             .try_for_each(async |path| saved(path))
             .await
     }

@@ -1,4 +1,5 @@
-//! A job followed to its end, and what is done with what came of it: the second half of `run`, and all of `jobs watch`.
+//! A job followed to its end, and what is done with what came of it: the second half of `run`, and
+//! all of `jobs watch`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,8 +19,8 @@ use super::{
     show::{self, Format, say},
 };
 
-/// How long an api that does not answer is waited for while a job is followed: it goes on all the same.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Retry budget while a job is followed, which goes on without the api.
+const RETRY_BUDGET: Duration = Duration::from_mins(5);
 
 /// How a job is followed, and what becomes of its outputs.
 #[derive(clap::Args)]
@@ -37,7 +38,8 @@ pub(super) struct Following {
 /// What becomes of outputs.
 #[derive(clap::Args)]
 pub(super) struct Outputs {
-    /// Save the outputs, into a directory or by a template such as '{job}/{index}.{ext}', and print their paths.
+    /// Save the outputs, into a directory or by a template such as '{job}/{index}.{ext}', and print
+    /// their paths.
     #[arg(long, value_name = "DIR | TEMPLATE")]
     pub(super) save: Option<Destination>,
     /// Show pictures in the terminal.
@@ -59,7 +61,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Follows a job to its end, or until the caller has waited long enough, and deals with what came of it.
+/// Follows a job to its end, or until the caller has waited long enough, and deals with what came
+/// of it.
 pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> Result<Exit> {
     let format = following.outputs.output;
     if following.detach {
@@ -71,9 +74,9 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
         return Ok(Exit::Success);
     }
     let job_id = job.job_id.clone();
-    let patience = following.timeout.unwrap_or(Duration::MAX);
+    let timeout = following.timeout.unwrap_or(Duration::MAX);
     let ended = tokio::select! {
-        ended = tokio::time::timeout(patience, end(client, job, format)) => ended,
+        ended = tokio::time::timeout(timeout, end(client, job, format)) => ended,
         _ = tokio::signal::ctrl_c() => {
             say!("\nthe job goes on: darkroom jobs watch {job_id}\nto stop it: darkroom jobs cancel {job_id}");
             return Ok(Exit::Interrupted);
@@ -91,12 +94,13 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
 
 /// The job as it ended. Each of its states is shown, and printed where that is the format.
 async fn end(client: &Client, mut job: Job, format: Format) -> Result<Job> {
-    let mut live = Live::begin("");
+    let mut live = Live::begin();
     live.show(&job);
     if job.status.is_terminal() {
         return Ok(job);
     }
-    let mut states = client.clone().with_patience(PATIENCE).follow(&job.job_id);
+    let client = client.clone().with_retry_budget(RETRY_BUDGET);
+    let mut states = client.follow(&job.job_id);
     while let Some(state) = states.try_next().await? {
         live.show(&state);
         if format == Format::Jsonl && !state.status.is_terminal() {
@@ -104,12 +108,7 @@ async fn end(client: &Client, mut job: Job, format: Format) -> Result<Job> {
         }
         job = state;
     }
-    if job.status.is_terminal() {
-        Ok(job)
-    } else {
-        // It had ended before it was followed.
-        Ok(client.wait(&job.job_id).await?)
-    }
+    Ok(job)
 }
 
 /// Says how a job ended, saves or names what is stored, and shows it.
@@ -136,7 +135,8 @@ pub(super) async fn conclude(client: &Client, job: &Job, outputs: &Outputs) -> R
     Ok(Exit::of_job(job))
 }
 
-/// Prints where the outputs are: for a person by an address that lasts, for a program by one that needs no key.
+/// Prints where the outputs are: for a person by an address that lasts, for a program by one that
+/// needs no key.
 async fn name(client: &Client, job: &Job) -> Result<()> {
     let is_person = console::Term::stdout().is_term();
     for media in client.all_media(job).await? {

@@ -53,7 +53,8 @@ pub(super) fn parsed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
     T::try_from(text.to_owned())
 }
 
-/// The fields as an object. Files are read: text as it is, anything else as a `data:` URL, which models take for files.
+/// The fields as an object. Files are read: text as it is, anything else as a `data:` URL, which
+/// models take for files.
 pub(super) fn object(fields: &[Field]) -> Result<Map<String, Value>> {
     let mut object = Map::new();
     for Field { name, value } in fields {

@@ -1,4 +1,5 @@
-//! A job as it goes, on standard error: a line for the job and one for each output on a terminal, a line a change elsewhere.
+//! A job as it goes, on standard error: a line for the job and one for each output on a terminal, a
+//! line a change elsewhere.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +11,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::show::say;
 
-/// How many outputs have a line of their own.
+/// Outputs that have a line of their own.
 const MAX_LINES: usize = 12;
 
 /// What is shown of a job that is followed.
@@ -23,13 +24,12 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Nothing yet.
-    pub(super) fn begin(what: &str) -> Self {
+    /// Draws an empty line, which shows that something goes on.
+    pub(super) fn begin() -> Self {
         let lines = MultiProgress::new();
         let head = lines
             .add(ProgressBar::new_spinner().with_style(style("{spinner} {elapsed:>4} {wide_msg}")));
         head.enable_steady_tick(Duration::from_millis(120));
-        head.set_message(what.to_owned());
         Self {
             lines,
             head,
@@ -132,13 +132,10 @@ fn draw(bar: &ProgressBar, media: &Media) {
 /// How a job ended, in a line and one for each output that is not there, with what mends it.
 pub(super) fn conclude(job: &Job) {
     let counts = job.media_counts;
-    let took = match (job.completed_at, job.status) {
-        (Some(end), _) => {
-            let took = end.duration_since(job.created_at).as_secs_f64();
-            format!(" in {took:.1} s")
-        }
-        (None, _) => String::new(),
-    };
+    let took = job.completed_at.map_or(String::new(), |end| {
+        let took = end.duration_since(job.created_at).as_secs_f64();
+        format!(" in {took:.1} s")
+    });
     let stored = match counts.total {
         0 => String::new(),
         total => format!(": {} of {total} stored", counts.completed),

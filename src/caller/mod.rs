@@ -1,4 +1,5 @@
-//! What a caller does from a terminal or a script: everything by the public API, by the client, with no word to Temporal or the store.
+//! What a caller does from a terminal or a script: everything by the public API, by the client,
+//! with no word to Temporal or the store.
 //!
 //! - [`run`]: a job from its request to its files
 //! - [`jobs`], [`keys`], [`request`]: what there is already

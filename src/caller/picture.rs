@@ -1,4 +1,5 @@
-//! Pictures in the terminal, of half blocks, which every terminal and every multiplexer knows. Only where a person looks.
+//! Pictures in the terminal, of half blocks, which every terminal and every multiplexer knows. Only
+//! where a person looks.
 
 use std::{
     env,
@@ -24,17 +25,18 @@ pub(crate) enum When {
     Never,
 }
 
-/// How many rows of the terminal pictures take at most.
+/// Rows of the terminal that pictures take at most.
 const ROWS: u32 = 24;
 
-/// How many pictures are shown side by side.
+/// Pictures that are shown side by side.
 const SIDE_BY_SIDE: usize = 4;
 
-/// How high pictures are before they are put side by side, in pixels, and how far apart.
+/// Height of pictures before they are put side by side, and the gap between them, in pixels.
 const HEIGHT: u32 = 384;
 const GAP: u32 = 8;
 
-/// Shows the first pictures of a job. What cannot be shown is not: its addresses are printed all the same.
+/// Shows the first pictures of a job. What cannot be shown is not: its addresses are printed all
+/// the same.
 pub(crate) async fn show(client: &Client, job: &Job, when: When) {
     if !is_wanted(when) {
         return;
@@ -95,7 +97,8 @@ fn sheet(pictures: &[DynamicImage]) -> Option<DynamicImage> {
     Some(sheet.into())
 }
 
-/// Draws a picture with half blocks: the upper half of a cell has the color of its letter, the lower one that of its ground.
+/// Draws a picture with half blocks: the upper half of a cell has the color of its letter, the
+/// lower one that of its ground.
 fn draw(sheet: &DynamicImage, columns: u32, rows: u32, colors: Colors) -> String {
     let small = sheet
         .resize(columns, rows * 2, imageops::FilterType::Triangle)
@@ -139,7 +142,8 @@ impl Colors {
         }
     }
 
-    /// As [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/) terminals take it.
+    /// As [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/)
+    /// terminals take it.
     fn code(self, [red, green, blue, _]: [u8; 4]) -> String {
         let step = |channel: u8| (u16::from(channel) * 5 + 127) / 255;
         match self {

@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     /// How many outputs to ask for.
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     num_outputs: u8,
-    /// An input of the model: key=text, key=@file (text as it is, anything else as a data: URL) or key:=json.
+    /// An input of the model: key=text, key=@file (text as it is, anything else as a data: URL) or
+    /// key:=json.
     #[arg(short, long, value_name = "KEY=VALUE")]
     input: Vec<Field>,
     /// Makes a generation repeatable, where the model supports it.
@@ -56,7 +57,8 @@ pub(crate) struct Arguments {
     /// Where to tell how the job ended.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
-    /// A name of your own for this request: asking again leads to the same job. One is made up if not said.
+    /// A name of your own for this request: asking again leads to the same job. One is made up if
+    /// not said.
     #[arg(long, value_name = "NAME")]
     idempotency_key: Option<IdempotencyKey>,
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! What plain `cargo run` does: starts the embedded stack, has sample jobs made through HTTP while you watch, and stays up.
+//! What plain `cargo run` does: starts the embedded stack, has sample jobs made through HTTP while
+//! you watch, and stays up.
 
 mod samples;
 
@@ -29,11 +30,12 @@ macro_rules! say {
 /// The arguments of a run without a command.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave after the sample jobs: with success only if each ended as it was meant to, and every output downloads as its job
-    /// says it is.
+    /// Leave after the sample jobs: with success only if each ended as it was meant to, and every
+    /// output downloads as its job says it is.
     #[arg(long)]
     once: bool,
-    /// Which jobs to begin with; each is made once, however often this is started. Of Replicate, which costs, one is.
+    /// Which jobs to begin with; each is made once, however often this is started. Of Replicate,
+    /// which costs, one is.
     #[arg(long, value_enum, value_name = "WHICH")]
     sample: Option<Which>,
     /// Listen on any free ports, not on the usual ones.
@@ -55,7 +57,7 @@ enum Which {
     None,
 }
 
-/// How long the sample jobs may take: a real provider may queue them for a while.
+/// Deadline of the sample jobs: a real provider may queue them for a while.
 const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Starts the stack, has the samples made and waits for Ctrl-C.
@@ -105,12 +107,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 /// What to open first, and what else there is.
 fn greet(stack: &Stack) {
     let api = stack.api_url();
+    let program = std::env::args().next().unwrap_or_default();
     say!(
         "\n  See it, and make your own:  {}\n",
         emphasized(&format!("{api}/"))
     );
     say!(
-        "  from a terminal             darkroom run acme/photo 'a lighthouse in fog' --save pictures"
+        "  from a terminal             {program} run acme/photo 'a lighthouse in fog' --save pictures"
     );
     say!("  all that the api does       {api}/docs");
     if let Some(ui) = &stack.temporal.ui {
@@ -190,7 +193,8 @@ fn line(job: &Job) -> String {
     )
 }
 
-/// Downloads what is stored of a job and compares it with what the job says. Returns how many outputs that are.
+/// Downloads what is stored of a job and compares it with what the job says. Returns how many
+/// outputs that are.
 async fn verify(client: &Client, job: &Job) -> Result<usize> {
     let stored = job
         .media

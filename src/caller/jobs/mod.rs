@@ -1,5 +1,8 @@
 //! `darkroom jobs`: what can be done with the jobs that there are.
 
+mod describe;
+mod list;
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -8,33 +11,23 @@ use darkroom_client::{
     Client,
     events::What,
     types::{
-        job_id::JobId,
-        problem::Kind,
-        provider::CancelOutcome,
-        request::{Expansion, ListJobs, ListedStatus, Model, RetryRequest},
-        resource::{Job, JobSummary},
+        job_id::JobId, problem::Kind, provider::CancelOutcome, request::RetryRequest,
         status::JobStatus,
     },
 };
 use futures::TryStreamExt;
-use jiff::Timestamp;
-use serde_json::json;
 
-use super::{
+use crate::caller::{
     Exit,
     connection::Connection,
     files::Destination,
-    follow::{self, Following, Outputs, duration},
-    input::parsed,
+    follow::{self, Following, Outputs},
     live, picture,
     show::{self, Format, say},
 };
 
-/// How many jobs are listed with their prompts at a time.
-const PAGE: u64 = 50;
-
-/// How long a job that is to stop is waited for.
-const CANCEL_PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout of waiting for a job that is asked to stop.
+const CANCEL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Which job, and where.
 #[derive(clap::Args)]
@@ -48,7 +41,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// List jobs: the unfinished ones first, then those that ended last.
-    List(List),
+    List(list::List),
     /// Print a job.
     Get {
         /// Its id.
@@ -69,7 +62,8 @@ enum Command {
         /// Its id.
         job_id: JobId,
     },
-    /// Take a job up again that is partial or failed. It costs nothing: what is missing is fetched, or looked for.
+    /// Take a job up again that is partial or failed. It costs nothing: what is missing is fetched,
+    /// or looked for.
     Retry {
         /// Its id.
         job_id: JobId,
@@ -111,34 +105,15 @@ enum Command {
     },
 }
 
-#[derive(clap::Args)]
-struct List {
-    /// Only jobs that stand so: processing, completed, partial, failed or canceled.
-    #[arg(long, value_parser = parsed::<ListedStatus>)]
-    status: Option<ListedStatus>,
-    /// Only jobs of this model.
-    #[arg(long)]
-    model: Option<Model>,
-    /// Only jobs of so long ago at most, such as 24h.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    since: Option<Duration>,
-    /// How many at most.
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
-    /// As what to print them.
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
-    output: Format,
-}
-
 /// Does what is asked for.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let client = &arguments.connection.client()?;
     match arguments.command {
-        Command::List(arguments) => list(client, arguments).await,
+        Command::List(arguments) => list::list(client, arguments).await,
         Command::Get { job_id, output } => {
             let job = client.get_job(&job_id).await?;
             match output {
-                Format::Text => describe(&job)?,
+                Format::Text => describe::describe(&job)?,
                 Format::Json | Format::Jsonl => show::document(&job, output)?,
             }
             Ok(Exit::Success)
@@ -182,107 +157,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     }
 }
 
-async fn list(client: &Client, arguments: List) -> Result<Exit> {
-    let List {
-        status,
-        model,
-        since,
-        limit,
-        output,
-    } = arguments;
-    let mut list = ListJobs {
-        status,
-        model,
-        created_after: since.map(|since| Timestamp::now() - since),
-        expand: Some(Expansion::Media),
-        ..ListJobs::default()
-    };
-    let mut jobs: Vec<JobSummary> = Vec::new();
-    loop {
-        let missing = (limit - jobs.len()) as u64;
-        list.limit = Some(missing.clamp(1, PAGE).try_into()?);
-        let page = client.list_jobs(&list).await?;
-        jobs.extend(page.jobs);
-        jobs.truncate(limit);
-        list.cursor = page.next_cursor;
-        if list.cursor.is_none() || jobs.len() == limit {
-            break;
-        }
-    }
-    match output {
-        Format::Json => show::document(&json!({"jobs": jobs, "next_cursor": list.cursor}), output)?,
-        Format::Jsonl => {
-            for job in &jobs {
-                show::document(job, output)?;
-            }
-        }
-        Format::Text => {
-            let titles = ["JOB", "STATUS", "CREATED", "STORED", "MODEL", "PROMPT"];
-            show::table(&titles, &jobs.iter().map(row).collect::<Vec<_>>())?;
-        }
-    }
-    Ok(Exit::Success)
-}
-
-fn row(job: &JobSummary) -> Vec<String> {
-    let media = job.media.as_deref().unwrap_or_default();
-    let stored = media.iter().filter(|media| media.sha256.is_some()).count();
-    vec![
-        job.job_id.to_string(),
-        job.status.to_string(),
-        format!("{:.0}", job.created_at),
-        format!("{stored}/{}", media.len()),
-        job.model.to_string(),
-        job.prompt
-            .as_ref()
-            .map(|prompt| prompt.excerpt(60))
-            .unwrap_or_default(),
-    ]
-}
-
-/// A job in lines, for a person.
-fn describe(job: &Job) -> Result<()> {
-    let mut rows = vec![
-        ("job", job.job_id.to_string()),
-        ("status", job.status.to_string()),
-        ("model", job.model.to_string()),
-    ];
-    let mut known = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
-    known(
-        "prompt",
-        job.prompt.as_ref().map(|prompt| prompt.as_str().to_owned()),
-    );
-    known("created", Some(job.created_at.to_string()));
-    known("ended", job.completed_at.map(|time| time.to_string()));
-    known("deleted at", job.expires_at.map(|time| time.to_string()));
-    known(
-        "in doubt since",
-        job.in_doubt_since.map(|time| time.to_string()),
-    );
-    known("why", job.error_message.clone());
-    if let Some(provider) = &job.provider {
-        known(
-            "prediction",
-            provider.prediction_id.as_ref().map(ToString::to_string),
-        );
-        known("provider says", provider.error.clone());
-    }
-    known("history", job.links.temporal.clone());
-    for media in &job.media {
-        let name = format!("output {}", media.index);
-        let what = match (&media.media_url, &media.error_message) {
-            (Some(url), _) => url.clone(),
-            (None, Some(why)) => format!("failed: {why}"),
-            (None, None) => "not there yet".to_owned(),
-        };
-        rows.push(("", format!("{name}  {what}")));
-    }
-    for (name, value) in rows {
-        show::line(format_args!("{name:14} {value}"))?;
-    }
-    Ok(())
-}
-
 /// Prints each change of any job, until Ctrl-C.
 async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
     let mut changes = client.follow_all(None);
@@ -315,7 +189,7 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
 /// Asks a job to stop, and says what came of it.
 async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
     client.cancel_job(job_id).await?;
-    let Ok(ended) = tokio::time::timeout(CANCEL_PATIENCE, client.wait(job_id)).await else {
+    let Ok(ended) = tokio::time::timeout(CANCEL_TIMEOUT, client.wait(job_id)).await else {
         say!("it is asked to stop, and has not yet: darkroom jobs watch {job_id}");
         return Ok(Exit::StillRunning);
     };
@@ -335,7 +209,7 @@ async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
 }
 
 fn open(client: &Client, job_id: &JobId) -> Result<Exit> {
-    let page = client.at(&["j", job_id.as_str()]);
+    let page = client.url_of(&["j", job_id.as_str()]);
     show::line(&page)?;
     if open::that_detached(page.as_str()).is_err() {
         say!("there is no browser here; open it elsewhere");
