@@ -15,10 +15,11 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use darkroom::dev::Stack;
+use darkroom_client::Client;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::Client as Http;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_client::{WorkflowDescribeOptions, WorkflowGetResultOptions};
 
 /// A kind of job.
@@ -74,17 +75,18 @@ async fn measure(kind: &Kind) -> String {
     )
     .await
     .unwrap();
+    let client = support::client(&stack.api_url(), None);
     let http = Http::builder().no_proxy().build().unwrap();
     let temporal = stack.temporal.client().await.unwrap();
     // What starting up costs is over by the end of a first job.
-    one(&stack, &http, &temporal, 1, Duration::ZERO).await;
+    one(&client, &temporal, 1, Duration::ZERO).await;
     let before = settled(&http, &stack.temporal.metrics).await;
     let mut events: Vec<i64> = stream::iter(0..kind.jobs)
         .map(|number| {
-            let (stack, http, temporal) = (&stack, &http, &temporal);
+            let (client, temporal) = (&client, &temporal);
             async move {
                 tokio::time::sleep(APART * u32::try_from(number).unwrap()).await;
-                one(stack, http, temporal, kind.outputs, kind.generation).await
+                one(client, temporal, kind.outputs, kind.generation).await
             }
         })
         .buffer_unordered(kind.jobs)
@@ -114,19 +116,15 @@ async fn measure(kind: &Kind) -> String {
 
 /// Runs a job and returns the number of events of its history.
 async fn one(
-    stack: &Stack,
-    http: &Http,
+    client: &Client,
     temporal: &temporalio_client::Client,
     outputs: u32,
     generation: Duration,
 ) -> i64 {
     let latency = u64::try_from(generation.as_millis()).unwrap();
-    let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": 65_536, "latency_ms": latency}}});
-    let request = http
-        .post(format!("{}/v1/jobs", stack.api_url()))
-        .json(&body);
-    let job: Value = request.send().await.unwrap().json().await.unwrap();
-    let handle = temporal.get_workflow_handle::<MediaGeneration>(job["job_id"].as_str().unwrap());
+    let dev = json!({"bytes": 65_536, "latency_ms": latency});
+    let id = support::accept(client, outputs, dev).await;
+    let handle = temporal.get_workflow_handle::<MediaGeneration>(id.as_str());
     handle
         .get_result(WorkflowGetResultOptions::default())
         .await

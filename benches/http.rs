@@ -20,6 +20,10 @@ use std::{
 };
 
 use darkroom::dev::Stack;
+use darkroom_client::{
+    Client,
+    types::{job_id::JobId, resource::Job, status::JobStatus},
+};
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE, job::JobState, media_generation::Start,
 };
@@ -52,6 +56,7 @@ async fn run() {
     let mut stack = Stack::start(options, |_| {}).await.unwrap();
     let bench = Bench {
         api: stack.api_url(),
+        client: support::client(&stack.api_url(), None),
         http: Http::builder().no_proxy().build().unwrap(),
         directory,
     };
@@ -66,27 +71,21 @@ async fn run() {
     bench.creates(&mut stack).await;
 }
 
+/// A caller: by the client, and by plain HTTP where that is what is measured.
 struct Bench {
     api: String,
+    client: Client,
     http: Http,
     directory: PathBuf,
 }
 
-impl Bench {
-    async fn accept(&self, latency_ms: u64) -> String {
-        let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": latency_ms}}});
-        let response = self
-            .http
-            .post(format!("{}/v1/jobs", self.api))
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        let job: Value = response.error_for_status().unwrap().json().await.unwrap();
-        job["job_id"].as_str().unwrap().to_owned()
-    }
+/// What the provider is told of a job.
+fn dev(latency_ms: u64) -> Value {
+    json!({"bytes": 1024, "latency_ms": latency_ms})
+}
 
-    async fn read(&self, id: &str) -> Value {
+impl Bench {
+    async fn read(&self, id: &JobId) -> Job {
         let response = self
             .http
             .get(format!("{}/v1/jobs/{id}", self.api))
@@ -96,16 +95,17 @@ impl Bench {
         response.error_for_status().unwrap().json().await.unwrap()
     }
 
-    async fn ended(&self, id: &str) {
-        while ["pending", "processing"].contains(&self.read(id).await["status"].as_str().unwrap()) {
+    /// Reads, and does not follow, so that the api knows the job as readers do.
+    async fn ended(&self, id: &JobId) {
+        while !self.client.get_job(id).await.unwrap().status.is_terminal() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     async fn finished(&self, stack: &Stack) {
-        let ids: Vec<String> = stream::iter(0..1000)
+        let ids: Vec<JobId> = stream::iter(0..1000)
             .map(|_| async {
-                let id = self.accept(0).await;
+                let id = support::accept(&self.client, 1, dev(0)).await;
                 self.ended(&id).await;
                 id
             })
@@ -130,18 +130,18 @@ impl Bench {
 
     /// Reads of one running job, while somebody looks how far behind its states are when they are first seen.
     async fn running(&self, stack: &Stack) {
-        let id = self.accept(SECONDS * 500).await;
+        let id = support::accept(&self.client, 1, dev(SECONDS * 500)).await;
         let url = format!("{}/v1/jobs/{id}", self.api);
         let lag = async {
-            let (mut worst, mut known) = (0, Value::Null);
+            let (mut worst, mut known) = (0, None);
             loop {
                 let job = self.read(&id).await;
-                if job["updated_at"] != known {
-                    known = job["updated_at"].clone();
-                    let updated: Timestamp = known.as_str().unwrap().parse().unwrap();
-                    worst = worst.max(Timestamp::now().duration_since(updated).as_millis());
+                if known != Some(job.updated_at) {
+                    known = Some(job.updated_at);
+                    let behind = Timestamp::now().duration_since(job.updated_at);
+                    worst = worst.max(behind.as_millis());
                 }
-                if job["status"] == "completed" {
+                if job.status == JobStatus::Completed {
                     return worst;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -193,8 +193,8 @@ impl Bench {
         let followers_are_done = CancellationToken::new();
         let id = stack.api.id();
         let before = Usage::of(id).memory;
-        let ids: Vec<String> = stream::iter(0..100)
-            .map(|_| self.accept(3000))
+        let ids: Vec<JobId> = stream::iter(0..100)
+            .map(|_| support::accept(&self.client, 1, dev(3000)))
             .buffered(32)
             .collect()
             .await;
@@ -275,7 +275,7 @@ impl Bench {
         let (mut created, mut started) = (Vec::new(), Vec::new());
         for _ in 0..400 {
             let began = Instant::now();
-            self.accept(0).await;
+            support::accept(&self.client, 1, dev(0)).await;
             created.push(began.elapsed());
 
             let job_id = uuid::Uuid::now_v7().to_string().parse().unwrap();

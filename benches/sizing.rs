@@ -14,12 +14,12 @@ mod support;
 use std::{os::unix::fs::PermissionsExt, time::Instant};
 
 use darkroom::dev::{Options, Stack, process::Process, production::Production};
+use darkroom_client::Client;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
-use reqwest::Client as Http;
-use serde_json::{Value, json};
+use serde_json::json;
 use support::Usage;
-use temporalio_client::{Client, WorkflowGetResultOptions};
+use temporalio_client::WorkflowGetResultOptions;
 
 const JOBS: u32 = 300;
 const CALLERS: usize = 32;
@@ -66,11 +66,11 @@ async fn embedded(workers: usize) {
             .map(Process::id)
             .collect(),
     ));
-    let load = Load::new(
-        stack.api_url(),
-        None,
-        stack.temporal.client().await.unwrap(),
-    );
+    let client = support::client(&stack.api_url(), None);
+    let load = Load {
+        client,
+        temporal: stack.temporal.client().await.unwrap(),
+    };
     load.measure(&format!("embedded, {workers} worker(s)"), &components)
         .await;
 }
@@ -93,8 +93,11 @@ async fn production(workers: usize) {
         ("api", vec![stack.api.id()]),
         ("workers", stack.workers.iter().map(Process::id).collect()),
     ];
-    let key = Some(stack.api_key.clone());
-    let load = Load::new(stack.api_url(), key, stack.temporal.client().await.unwrap());
+    let client = support::client(&stack.api_url(), Some(&stack.api_key));
+    let load = Load {
+        client,
+        temporal: stack.temporal.client().await.unwrap(),
+    };
     load.measure(&format!("PostgreSQL, {workers} worker(s)"), &components)
         .await;
 }
@@ -109,22 +112,11 @@ fn sum(ids: &[u32]) -> Usage {
 }
 
 struct Load {
-    api: String,
-    key: Option<String>,
-    http: Http,
-    temporal: Client,
+    client: Client,
+    temporal: temporalio_client::Client,
 }
 
 impl Load {
-    fn new(api: String, key: Option<String>, temporal: Client) -> Self {
-        Self {
-            api,
-            key,
-            http: Http::builder().no_proxy().build().unwrap(),
-            temporal,
-        }
-    }
-
     async fn measure(&self, name: &str, components: &[(&str, Vec<u32>)]) {
         self.jobs(40).await;
         let usage = || -> Vec<Usage> { components.iter().map(|(_, ids)| sum(ids)).collect() };
@@ -147,34 +139,16 @@ impl Load {
     async fn jobs(&self, count: u32) {
         stream::iter(0..count)
             .for_each_concurrent(CALLERS, async |_| {
-                let id = self
-                    .accepted(&json!({"dev": {"bytes": 65536, "webhooks": 0}}))
-                    .await;
-                let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
+                let dev = json!({"bytes": 65536, "webhooks": 0});
+                let id = support::accept(&self.client, 4, dev).await;
+                let handle = self
+                    .temporal
+                    .get_workflow_handle::<MediaGeneration>(id.as_str());
                 handle
                     .get_result(WorkflowGetResultOptions::default())
                     .await
                     .unwrap();
             })
             .await;
-    }
-
-    async fn accepted(&self, input: &Value) -> String {
-        let body =
-            json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "input": input});
-        let mut request = self.http.post(format!("{}/v1/jobs", self.api)).json(&body);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
-        let job: Value = request
-            .send()
-            .await
-            .unwrap()
-            .error_for_status()
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        job["job_id"].as_str().unwrap().to_owned()
     }
 }

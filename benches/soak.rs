@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     reason = "a benchmark prints its figures and stops where it cannot go on"
 )]
+#![expect(dead_code, reason = "the others ask for one model")]
 
 mod support;
 
@@ -18,9 +19,10 @@ use std::{
 };
 
 use darkroom::dev::Stack;
+use darkroom_client::{Client, types::problem::Kind};
 use futures::future::{join_all, select};
-use reqwest::Client as Http;
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 use support::Usage;
 
 /// How many callers there are, each with one job at a time.
@@ -54,12 +56,9 @@ async fn run() -> ExitCode {
     let stack = Stack::start(support::options("bench-soak", &variables), |_| {})
         .await
         .unwrap();
-    let caller = Caller {
-        jobs: format!("{}/v1/jobs", stack.api_url()),
-        http: Http::builder().no_proxy().build().unwrap(),
-    };
+    let client = support::client(&stack.api_url(), None);
     let done = AtomicU64::new(0);
-    let load = join_all((0..CALLERS).map(|number| caller.run(number, &done)));
+    let load = join_all((0..CALLERS).map(|number| call(&client, number, &done)));
     println!(
         "{:>6} {:>8} {:>11} {:>8}",
         "minute", "jobs", "worker MiB", "api MiB"
@@ -103,43 +102,29 @@ fn mean(figures: &[f64]) -> f64 {
     figures.iter().sum::<f64>() / f64::from(u32::try_from(figures.len().max(1)).unwrap())
 }
 
-struct Caller {
-    jobs: String,
-    http: Http,
-}
-
-impl Caller {
-    /// One job after the other: most complete, some end otherwise; some are waited for, some read, some canceled.
-    async fn run(&self, number: u64, done: &AtomicU64) {
-        for round in number.. {
-            let dev = match round % 20 {
-                3 => json!({"bytes": 65536, "missing": [1]}),
-                7 => json!({"bytes": 65536, "fail": "no"}),
-                11 => json!({"bytes": 65536, "latency_ms": 2000}),
-                _ => json!({"bytes": 65536}),
-            };
-            let body = json!({"model": format!("acme/photo-{}", round % 300), "prompt": "a fox", "num_outputs": 4, "input": {"dev": dev}});
-            let answer = self.http.post(&self.jobs).json(&body).send().await.unwrap();
-            let mut job: Value = answer.error_for_status().unwrap().json().await.unwrap();
-            let url = format!("{}/{}", self.jobs, job["job_id"].as_str().unwrap());
-            if round % 20 == 11 {
-                self.http
-                    .post(format!("{url}/cancel"))
-                    .send()
-                    .await
-                    .unwrap();
-            }
-            while job["completed_at"].is_null() {
-                let read = self
-                    .http
-                    .get(&url)
-                    .header("Prefer", "wait=10")
-                    .send()
-                    .await
-                    .unwrap();
-                job = read.error_for_status().unwrap().json().await.unwrap();
-            }
-            done.fetch_add(1, Ordering::Relaxed);
+/// One job after the other: most complete, some end otherwise; some are waited for, some read, some canceled.
+async fn call(client: &Client, number: u64, done: &AtomicU64) {
+    for round in number.. {
+        let dev = match round % 20 {
+            3 => json!({"bytes": 65536, "missing": [1]}),
+            7 => json!({"bytes": 65536, "fail": "no"}),
+            11 => json!({"bytes": 65536, "latency_ms": 2000}),
+            _ => json!({"bytes": 65536}),
+        };
+        let request = json!({"model": format!("acme/photo-{}", round % 300), "prompt": "a fox", "num_outputs": 4, "input": {"dev": dev}});
+        let mut job = support::create(client, &request).await;
+        // It may have ended by itself.
+        if round % 20 == 11
+            && let Err(error) = client.cancel_job(&job.job_id).await
+        {
+            assert_eq!(error.kind(), Some(Kind::AlreadyEnded), "{error}");
         }
+        while job.completed_at.is_none() {
+            let url = client.url_of(&["v1", "jobs", job.job_id.as_str()]);
+            let read = client.request(Method::GET, url).header("Prefer", "wait=10");
+            let answer = read.send().await.unwrap().error_for_status().unwrap();
+            job = answer.json().await.unwrap();
+        }
+        done.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use darkroom::dev::Stack;
+use darkroom_client::{Client, types::job_id::JobId};
 use darkroom_workflows::{
     MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
     contract::{
@@ -37,9 +38,8 @@ use darkroom_workflows::{
     submissions_queue,
 };
 use futures::{StreamExt, future::join_all, stream};
-use reqwest::Client as Http;
-use serde_json::{Value, json};
-use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowGetResultOptions};
+use serde_json::json;
+use temporalio_client::{WorkflowDescribeOptions, WorkflowGetResultOptions};
 use temporalio_sdk::{
     Runtime, Worker, WorkerOptions,
     activities::{ActivityContext, ActivityError, activities},
@@ -63,8 +63,7 @@ async fn run() {
         .await
         .unwrap();
     let mut bench = Bench {
-        api: stack.api_url(),
-        http: Http::builder().no_proxy().build().unwrap(),
+        client: support::client(&stack.api_url(), None),
         temporal: stack.temporal.client().await.unwrap(),
         webhooks: 0,
     };
@@ -110,29 +109,22 @@ fn median(figures: &mut [f64]) -> f64 {
 }
 
 struct Bench {
-    api: String,
-    http: Http,
-    temporal: Client,
+    client: Client,
+    temporal: temporalio_client::Client,
     /// How often the provider reports the end of each prediction.
     webhooks: u32,
 }
 
 impl Bench {
-    async fn accept(&self, outputs: u32) -> String {
-        let body = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": outputs, "input": {"dev": {"bytes": BYTES, "webhooks": self.webhooks}}});
-        let response = self
-            .http
-            .post(format!("{}/v1/jobs", self.api))
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        let job: Value = response.error_for_status().unwrap().json().await.unwrap();
-        job["job_id"].as_str().unwrap().to_owned()
+    async fn accept(&self, outputs: u32) -> JobId {
+        let dev = json!({"bytes": BYTES, "webhooks": self.webhooks});
+        support::accept(&self.client, outputs, dev).await
     }
 
-    async fn ended(&self, id: &str) {
-        let handle = self.temporal.get_workflow_handle::<MediaGeneration>(id);
+    async fn ended(&self, id: &JobId) {
+        let handle = self
+            .temporal
+            .get_workflow_handle::<MediaGeneration>(id.as_str());
         handle
             .get_result(WorkflowGetResultOptions::default())
             .await
@@ -142,7 +134,7 @@ impl Bench {
     /// Jobs a second from the first request to the last end.
     async fn jobs(&self, jobs: usize, callers: usize) -> f64 {
         let begin = Instant::now();
-        let ids: Vec<String> = stream::iter(0..jobs)
+        let ids: Vec<JobId> = stream::iter(0..jobs)
             .map(|_| self.accept(OUTPUTS))
             .buffer_unordered(callers)
             .collect()
@@ -159,7 +151,9 @@ impl Bench {
             tokio::time::sleep(IDLE).await;
             let id = self.accept(1).await;
             self.ended(&id).await;
-            let handle = self.temporal.get_workflow_handle::<MediaGeneration>(&id);
+            let handle = self
+                .temporal
+                .get_workflow_handle::<MediaGeneration>(id.as_str());
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
                 .await
@@ -234,7 +228,7 @@ struct CannedWorker {
 }
 
 impl CannedWorker {
-    fn start(client: &Client) -> Self {
+    fn start(client: &temporalio_client::Client) -> Self {
         let client = client.clone();
         let (send, receive) = std::sync::mpsc::channel::<Box<dyn Fn() + Send>>();
         let thread = std::thread::spawn(move || {

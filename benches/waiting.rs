@@ -16,10 +16,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{Stack, provider::limits::Limits};
+use darkroom_client::types::job_id::JobId;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
-use reqwest::Client as Http;
-use serde_json::{Value, json};
+use serde_json::json;
 use support::Usage;
 use temporalio_client::WorkflowGetResultOptions;
 
@@ -53,14 +53,14 @@ async fn run() {
     let mut stack = Stack::start(support::options("bench-waiting", &variables), |_| {})
         .await
         .unwrap();
-    let http = Http::builder().no_proxy().build().unwrap();
-    let api = stack.api_url();
+    let client = support::client(&stack.api_url(), None);
     tokio::time::sleep(LOOKS).await;
     let idle = Usage::of(stack.worker.id());
 
     let began = Instant::now();
-    let ids: Vec<String> = stream::iter(0..jobs)
-        .map(|_| accept(&http, &api))
+    let dev = json!({"bytes": 1024, "latency_ms": 3_600_000});
+    let ids: Vec<JobId> = stream::iter(0..jobs)
+        .map(|_| support::accept(&client, 1, dev.clone()))
         .buffer_unordered(CALLERS)
         .collect()
         .await;
@@ -100,7 +100,7 @@ async fn run() {
     provider.finish();
     let temporal = stack.temporal.client().await.unwrap();
     let waiting = stream::iter(&ids).for_each_concurrent(LISTENERS, async |id| {
-        let handle = temporal.get_workflow_handle::<MediaGeneration>(id);
+        let handle = temporal.get_workflow_handle::<MediaGeneration>(id.as_str());
         let job = handle
             .get_result(WorkflowGetResultOptions::default())
             .await
@@ -123,16 +123,4 @@ async fn run() {
         stored / allowed,
         provider.calls()
     );
-}
-
-async fn accept(http: &Http, api: &str) -> String {
-    let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": 3_600_000}}});
-    let response = http
-        .post(format!("{api}/v1/jobs"))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let job: Value = response.error_for_status().unwrap().json().await.unwrap();
-    job["job_id"].as_str().unwrap().to_owned()
 }

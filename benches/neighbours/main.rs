@@ -24,6 +24,14 @@ use std::{
 };
 
 use darkroom::dev::{Options, production::Production};
+use darkroom_client::{
+    Client,
+    types::{
+        job_id::JobId,
+        request::CreateApiKey,
+        status::{JobStatus, Stage},
+    },
+};
 use futures::{StreamExt, stream};
 use reqwest::{Client as Http, header::HeaderMap};
 use serde_json::{Value, json};
@@ -75,7 +83,9 @@ async fn run() {
 
     let alone = machine.during(measured.creates(CREATES)).await;
     println!("alone:            {alone}");
-    let finished = measured.ended(&measured.accepted(0).await).await;
+    let finished = measured.accepted(0).await;
+    let ended = measured.client.wait(&finished).await.unwrap();
+    assert_eq!(ended.status, JobStatus::Completed);
     println!("reads, finished:  {}", measured.reads(&finished).await);
     let running = measured.accepted(LONG).await;
     println!("reads, running:   {}", measured.reads(&running).await);
@@ -150,15 +160,21 @@ async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenan
         }
     }
     for (tenant, id) in last {
-        while tenant.read(&id).await["stage"] != "generating" {
+        while tenant.client.get_job(&id).await.unwrap().stage != Some(Stage::Generating) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-/// Somebody who calls.
+/// What the provider is told of a job.
+fn dev(latency_ms: u64) -> Value {
+    json!({"bytes": 1024, "latency_ms": latency_ms})
+}
+
+/// Somebody who calls: by the client, and by plain HTTP where that is what is measured.
 struct Tenant {
     api: String,
+    client: Client,
     http: Http,
 }
 
@@ -169,25 +185,21 @@ impl Tenant {
         let http = Http::builder().no_proxy().default_headers(headers);
         Self {
             api: stack.api_url(),
+            client: support::client(&stack.api_url(), Some(key)),
             http: http.build().unwrap(),
         }
     }
 
     /// Another one, by a key of its own.
     async fn tenant(&self, stack: &Production, name: &str) -> Self {
-        let body = json!({"name": name, "tenant": name});
-        let create = self.http.post(format!("{}/v1/keys", self.api)).json(&body);
-        let created = create.send().await.unwrap().error_for_status().unwrap();
-        let created: Value = created.json().await.unwrap();
-        Self::with_key(stack, created["key"].as_str().unwrap())
+        let key = json!({"name": name, "tenant": name});
+        let key: CreateApiKey = serde_json::from_value(key).unwrap();
+        let created = self.client.create_api_key(&key).await.unwrap();
+        Self::with_key(stack, &created.key)
     }
 
-    async fn accepted(&self, latency_ms: u64) -> String {
-        let body = json!({"model": "acme/photo", "prompt": "a fox", "input": {"dev": {"bytes": 1024, "latency_ms": latency_ms}}});
-        let create = self.http.post(format!("{}/v1/jobs", self.api)).json(&body);
-        let created = create.send().await.unwrap().error_for_status().unwrap();
-        let job: Value = created.json().await.unwrap();
-        job["job_id"].as_str().unwrap().to_owned()
+    async fn accepted(&self, latency_ms: u64) -> JobId {
+        support::accept(&self.client, 1, dev(latency_ms)).await
     }
 
     /// Creates so many jobs at [`CREATES_PER_SECOND`], and tells how long each took.
@@ -203,16 +215,8 @@ impl Tenant {
         quantiles(took)
     }
 
-    /// The id of a job that has ended.
-    async fn ended(&self, id: &str) -> String {
-        while self.read(id).await["status"] != "completed" {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        id.to_owned()
-    }
-
     /// Reads a job again and again, and tells how long each read took, and how many there were in a second.
-    async fn reads(&self, id: &str) -> String {
+    async fn reads(&self, id: &JobId) -> String {
         let began = Instant::now();
         let reads = stream::iter(0..READS).map(async |_| {
             let began = Instant::now();
@@ -225,7 +229,7 @@ impl Tenant {
         format!("{}; {rate:.0} a second", quantiles(took))
     }
 
-    async fn read(&self, id: &str) -> Value {
+    async fn read(&self, id: &JobId) -> Value {
         let read = self.http.get(format!("{}/v1/jobs/{id}", self.api)).send();
         read.await.unwrap().json().await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! What benchmarks share: a stack to measure, and what processes take of their machine, as Linux tells it.
+//! What benchmarks share: a stack to measure, jobs for it, and what processes take of their machine, as Linux tells it.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +8,12 @@ use std::{
 };
 
 use darkroom::dev::{Options, ProviderChoice};
+use darkroom_client::{
+    Client,
+    types::{job_id::JobId, resource::Job},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// The runtime that a benchmark runs on.
@@ -35,6 +41,30 @@ pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options
             .map(|(name, value)| (*name, (*value).to_owned()))
             .collect(),
     }
+}
+
+/// A client of the api at this address, with a key where there are some.
+pub(crate) fn client(url: &str, key: Option<&str>) -> Client {
+    let builder = Client::builder(url.parse().unwrap());
+    let builder = match key {
+        Some(key) => builder.api_key(key),
+        None => builder,
+    };
+    builder.build().unwrap()
+}
+
+/// Has a job of so many outputs accepted, of which the provider is told this, and returns its id.
+pub(crate) async fn accept(client: &Client, num_outputs: u32, dev: Value) -> JobId {
+    let request = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": num_outputs, "input": {"dev": dev}});
+    create(client, &request).await.job_id
+}
+
+/// Creates a job, plainly: what the api does for an `Idempotency-Key` is no part of the figures, and nothing is retried.
+pub(crate) async fn create(client: &Client, request: &Value) -> Job {
+    let url = client.url_of(&["v1", "jobs"]);
+    let create = client.request(Method::POST, url).json(request);
+    let created = create.send().await.unwrap().error_for_status().unwrap();
+    created.json().await.unwrap()
 }
 
 /// Clock ticks a second, which Linux shows to programs on every machine.

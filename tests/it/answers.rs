@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use darkroom::dev::provider::control::Outage;
+use darkroom_client::types::{
+    failure::{FailureType, JobError},
+    status::JobStatus,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, DEADLINE, bought, bought_one, job, options, shared, start};
+use crate::harness::{
+    Api, DEADLINE, bought, bought_one, job, kind, options, prediction_id, shared, start,
+};
 
 /// What the provider says now and then costs what is unreadable, not the job.
 #[tokio::test]
@@ -24,14 +30,15 @@ async fn odd_answers_cost_nothing() {
     let run = async |dev: &Value| api.run(&job(2, dev.clone())).await;
     for (dev, job) in cases.iter().zip(join_all(cases.iter().map(run)).await) {
         let expected = if dev["fail"].is_null() {
-            "completed"
+            JobStatus::Completed
         } else {
-            "failed"
+            JobStatus::Failed
         };
-        assert_eq!(job["status"], expected, "{dev} {job:#}");
-        assert!(job["provider"]["created_at"].is_string(), "{job:#}");
-        let id = job["job_id"].as_str().unwrap();
-        assert_eq!(bought(shared().provider.as_ref(), id).len(), 1, "{dev}");
+        assert_eq!(job.status, expected, "{dev} {job:#?}");
+        let provider = job.provider.as_ref().unwrap();
+        assert!(provider.created_at.is_some(), "{job:#?}");
+        let bought = bought(shared().provider.as_ref(), &job.job_id).len();
+        assert_eq!(bought, 1, "{dev}");
     }
 }
 
@@ -40,11 +47,11 @@ async fn an_answer_that_is_too_large_ends_the_job_at_once_with_its_id() {
     let api = Api::of(shared());
     let dev = json!({"log_bytes": 70 * 1024 * 1024, "latency_ms": 500, "webhooks": 0});
     let job = api.run(&job(1, dev)).await;
-    assert_eq!(job["status"], "failed", "{job:#}");
-    let id = job["job_id"].as_str().unwrap();
-    let prediction = bought_one(shared().provider.as_ref(), id).await;
-    assert_eq!(job["error"]["type"], "ProviderUnreadable", "{job:#}");
-    assert_eq!(job["provider"]["prediction_id"], prediction.id);
+    assert_eq!(job.status, JobStatus::Failed, "{job:#?}");
+    let prediction = bought_one(shared().provider.as_ref(), &job.job_id).await;
+    let error = kind(job.error.as_ref());
+    assert_eq!(error, Some(FailureType::ProviderUnreadable), "{job:#?}");
+    assert_eq!(prediction_id(&job), Some(prediction.id.as_str()));
 }
 
 #[tokio::test]
@@ -53,11 +60,11 @@ async fn a_refusal_costs_nothing_and_says_why() {
     let refused = api
         .run(&job(2, json!({"refuse": 422, "refuse_with_list": true})))
         .await;
+    let JobError { kind, detail, .. } = refused.error.unwrap();
     assert_eq!(
-        (&refused["status"], &refused["error"]["type"]),
-        (&json!("failed"), &json!("ProviderRejected"))
+        (refused.status, kind),
+        (JobStatus::Failed, FailureType::ProviderRejected)
     );
-    let detail = refused["error"]["detail"].as_str().unwrap();
     assert!(
         detail.contains("body.input.seed: must be whole"),
         "{detail}"
@@ -69,11 +76,11 @@ async fn a_refusal_costs_nothing_and_says_why() {
     let mut request = job(2, json!({"refuse": 402}));
     request["deadline_seconds"] = 4.into();
     let unpaid = api.run(&request).await;
+    let JobError { kind, detail, .. } = unpaid.error.unwrap();
     assert_eq!(
-        (&unpaid["status"], &unpaid["error"]["type"]),
-        (&json!("failed"), &json!("DeadlineExceeded"))
+        (unpaid.status, kind),
+        (JobStatus::Failed, FailureType::DeadlineExceeded)
     );
-    let detail = unpaid["error"]["detail"].as_str().unwrap();
     assert!(detail.contains("ProviderInsufficientCredit"), "{detail}");
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 0);
 }
@@ -94,19 +101,12 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let during = api.accepted(&job(2, json!({}))).await;
     for id in [&before, &during] {
         let job = api.ended_within(id, patience).await;
-        assert_eq!(
-            (&job["status"], bought(stack.provider.as_ref(), id).len()),
-            (&json!("completed"), 1)
-        );
+        assert_eq!(job.status, JobStatus::Completed);
+        assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
     }
     provider.fail(Outage::new(429, seconds, Some(5)));
     let limited = api.accepted(&job(2, json!({}))).await;
     let job = api.ended_within(&limited, patience).await;
-    assert_eq!(
-        (
-            &job["status"],
-            bought(stack.provider.as_ref(), &limited).len()
-        ),
-        (&json!("completed"), 1)
-    );
+    assert_eq!(job.status, JobStatus::Completed);
+    assert_eq!(bought(stack.provider.as_ref(), &limited).len(), 1);
 }

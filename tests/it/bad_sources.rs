@@ -1,17 +1,24 @@
 //! Bad sources and bad stores, as real jobs: each outcome is typed and tried again or not as the table says, and in the end
 //! the store holds what it should, whole, and nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use aws_sdk_s3::primitives::ByteStream;
 use darkroom::dev::{source, versitygw::VersityGateway};
+use darkroom_client::types::{
+    failure::FailureType::{
+        self, SourceExpired, SourceForbidden, SourceRejected, SourceTooLarge, SourceUnavailable,
+        StorageConflict, StorageRejected, StorageUnavailable, UnsupportedMedia,
+    },
+    job_id::JobId,
+    status::JobStatus,
+};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
-use serde_json::Value;
 use temporalio_client::WorkflowDescribeOptions;
 
 use crate::{
-    harness::{options, until},
+    harness::{kind, options, until},
     proxy::{Fault, Operation, Proxy},
     world::{Place, World},
 };
@@ -26,11 +33,11 @@ const STREAM_MAX: usize = 32 * MIB;
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     /// Stored, by this attempt.
-    Stored(u64),
+    Stored(u32),
     /// Failed for good, with this type.
-    Failed(&'static str),
+    Failed(FailureType),
     /// It is tried again and again, for this reason.
-    Retried(&'static str),
+    Retried(FailureType),
 }
 use Ends::{Failed, Retried, Stored};
 
@@ -60,19 +67,19 @@ const SOURCES: [Source; 60] = [
         "bytes=16777216&framing=close",
         Stored(1),
     ),
-    ("empty", "bytes=0", Failed("UnsupportedMedia")),
+    ("empty", "bytes=0", Failed(UnsupportedMedia)),
     (
         "empty-unsized",
         "bytes=0&framing=chunked",
-        Failed("UnsupportedMedia"),
+        Failed(UnsupportedMedia),
     ),
-    ("bad-request", "status=400", Failed("SourceRejected")),
-    ("unauthorized", "status=401", Failed("SourceRejected")),
-    ("forbidden", "status=403", Failed("SourceRejected")),
-    ("not-found", "status=404", Failed("SourceExpired")),
-    ("gone", "status=410", Failed("SourceExpired")),
-    ("teapot", "status=418", Failed("SourceRejected")),
-    ("no-content", "status=204", Failed("SourceRejected")),
+    ("bad-request", "status=400", Failed(SourceRejected)),
+    ("unauthorized", "status=401", Failed(SourceRejected)),
+    ("forbidden", "status=403", Failed(SourceRejected)),
+    ("not-found", "status=404", Failed(SourceExpired)),
+    ("gone", "status=410", Failed(SourceExpired)),
+    ("teapot", "status=418", Failed(SourceRejected)),
+    ("no-content", "status=204", Failed(SourceRejected)),
     ("timed-out-once", "status=408&times=1", Stored(2)),
     (
         "limited-once",
@@ -81,15 +88,11 @@ const SOURCES: [Source; 60] = [
     ),
     ("broken-once", "status=500&times=1", Stored(2)),
     ("bad-gateway-once", "status=502&times=1", Stored(2)),
-    (
-        "broken-for-ever",
-        "status=503",
-        Retried("SourceUnavailable"),
-    ),
+    ("broken-for-ever", "status=503", Retried(SourceUnavailable)),
     (
         "limited-for-ever",
         "status=429&retry_after=2",
-        Retried("SourceUnavailable"),
+        Retried(SourceUnavailable),
     ),
     (
         "redirected",
@@ -99,28 +102,28 @@ const SOURCES: [Source; 60] = [
     (
         "redirected-in-circles",
         "status=307&location=redirected-in-circles%3Fstatus=307",
-        Failed("SourceRejected"),
+        Failed(SourceRejected),
     ),
-    ("redirected-nowhere", "status=301", Failed("SourceRejected")),
+    ("redirected-nowhere", "status=301", Failed(SourceRejected)),
     (
         "redirected-inside",
         "status=302&location=http%3A%2F%2F127.0.0.1%3A22%2F",
-        Failed("SourceForbidden"),
+        Failed(SourceForbidden),
     ),
     (
         "redirected-to-metadata",
         "status=302&location=http%3A%2F%2F169.254.169.254%2F",
-        Failed("SourceForbidden"),
+        Failed(SourceForbidden),
     ),
     (
         "redirected-to-data",
         "status=302&location=data%3A%2Cabc",
-        Failed("SourceForbidden"),
+        Failed(SourceForbidden),
     ),
     (
         "redirected-to-a-file",
         "status=302&location=file%3A%2F%2F%2Fetc%2Fpasswd",
-        Failed("SourceForbidden"),
+        Failed(SourceForbidden),
     ),
     ("cut-once", "bytes=1000000&cut=400000&times=1", Stored(2)),
     (
@@ -146,12 +149,12 @@ const SOURCES: [Source; 60] = [
     (
         "cut-for-ever",
         "bytes=1000000&cut=400000",
-        Retried("SourceUnavailable"),
+        Retried(SourceUnavailable),
     ),
     (
         "announced-too-much",
         "bytes=1000000&overstate=1",
-        Retried("SourceUnavailable"),
+        Retried(SourceUnavailable),
     ),
     (
         "stalled-once",
@@ -162,13 +165,13 @@ const SOURCES: [Source; 60] = [
     (
         "trickling",
         "bytes=1000000&rate=2000",
-        Retried("SourceUnavailable"),
+        Retried(SourceUnavailable),
     ),
-    ("too-long", "bytes=200000000", Failed("SourceTooLarge")),
+    ("too-long", "bytes=200000000", Failed(SourceTooLarge)),
     (
         "too-long-unsized",
         "bytes=200000000&framing=chunked",
-        Failed("SourceTooLarge"),
+        Failed(SourceTooLarge),
     ),
     (
         "of-another-type",
@@ -189,7 +192,7 @@ const SOURCES: [Source; 60] = [
     (
         "a-page-for-ever.png",
         "page=%3Chtml%3E%3C%2Fhtml%3E",
-        Failed("UnsupportedMedia"),
+        Failed(UnsupportedMedia),
     ),
     ("a-page-as-told", "page=%3Chtml%3E%3C%2Fhtml%3E", Stored(1)),
     ("begins-late", "bytes=1000&wait=20", Stored(1)),
@@ -227,12 +230,12 @@ const SOURCES: [Source; 60] = [
     (
         "in-brotli",
         "bytes=1000&encoding=br",
-        Failed("UnsupportedMedia"),
+        Failed(UnsupportedMedia),
     ),
     (
         "in-broken-gzip",
         "bytes=1000&encoding=gzip",
-        Retried("SourceUnavailable"),
+        Retried(SourceUnavailable),
     ),
 ];
 
@@ -276,7 +279,7 @@ const STORES: [Store; 30] = [
         Operation::PutObject,
         Fault::Refuse(403, "AccessDenied"),
         1000,
-        Retried("StorageRejected"),
+        Retried(StorageRejected),
     ),
     (
         "away",
@@ -284,7 +287,7 @@ const STORES: [Store; 30] = [
         Operation::PutObject,
         Fault::Refuse(503, "SlowDown"),
         1000,
-        Retried("StorageUnavailable"),
+        Retried(StorageUnavailable),
     ),
     (
         "dropped",
@@ -484,46 +487,47 @@ const STORES: [Store; 30] = [
         Operation::AbortUpload,
         Fault::Refuse(500, "InternalError"),
         3,
-        Failed("SourceTooLarge"),
+        Failed(SourceTooLarge),
     ),
 ];
 
-fn expect(name: &str, actual: &Value, expected: impl Into<Value>) -> Result<(), String> {
-    let expected = expected.into();
-    if *actual == expected {
+fn expect<T: Copy + Debug + PartialEq>(name: &str, actual: T, expected: T) -> Result<(), String> {
+    if actual == expected {
         Ok(())
     } else {
-        Err(format!("{name}: {actual} instead of {expected}"))
+        Err(format!("{name}: {actual:?} instead of {expected:?}"))
     }
 }
 
 impl World {
     /// Runs a case and says what is wrong about its end, if anything.
-    async fn check(&self, name: &str, id: &str, ends: Ends) -> Result<(), String> {
-        if let Retried(kind) = ends {
-            self.until_retried(id, kind).await;
+    async fn check(&self, name: &str, id: &JobId, ends: Ends) -> Result<(), String> {
+        if let Retried(error) = ends {
+            self.until_retried(id, error).await;
             assert!(self.api.act(id, "cancel").await.status().is_success());
             let job = self.api.ended(id).await;
-            return expect(name, &job["status"], "canceled");
+            return expect(name, job.status, JobStatus::Canceled);
         }
         let job = self.api.ended_within(id, Duration::from_mins(2)).await;
-        let media = &job["media"][0];
+        let Some(media) = job.media.first() else {
+            return Err(format!("{name}: no outputs: {job:#?}"));
+        };
         match ends {
             Stored(attempt) => {
-                expect(name, &job["status"], "completed")
-                    .map_err(|error| format!("{error} {job:#}"))?;
-                expect(name, &media["attempts"], attempt)?;
+                expect(name, job.status, JobStatus::Completed)
+                    .map_err(|error| format!("{error} {job:#?}"))?;
+                expect(name, media.attempts, Some(attempt))?;
                 self.check_bytes(media).await
             }
-            Failed(kind) => expect(name, &media["error"]["type"], kind),
+            Failed(error) => expect(name, kind(media.error.as_ref()), Some(error)),
             Retried(_) => unreachable!(),
         }
     }
 
-    async fn until_retried(&self, id: &str, kind: &str) {
+    async fn until_retried(&self, id: &JobId, error: FailureType) {
         let client = self.stack.temporal.client().await.unwrap();
-        let handle = client.get_workflow_handle::<MediaGeneration>(id);
-        until(&format!("retry of {id} for {kind}"), async || {
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+        until(&format!("retry of {id} for {error}"), async || {
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
                 .await
@@ -536,7 +540,11 @@ impl World {
                 .clone()?;
             let info = failure.failure_info?;
             let said = format!("{info:?}");
-            assert!(said.contains(kind), "{id}: {said} {}", failure.message);
+            assert!(
+                said.contains(&error.to_string()),
+                "{id}: {said} {}",
+                failure.message
+            );
             Some(())
         })
         .await;
@@ -547,7 +555,7 @@ impl World {
 const SVG: &str = "<svg xmlns='http://www.w3.org/2000/svg'>\n<path fill='#f00'/></svg>";
 
 /// Cases that are more than a manner of the host, with their jobs.
-async fn odd_cases(world: &World) -> BTreeMap<&'static str, (String, Ends)> {
+async fn odd_cases(world: &World) -> BTreeMap<&'static str, (JobId, Ends)> {
     let mut cases = BTreeMap::new();
     let gzip = "1f8b08000000000002ff4b54484e2c28c9cccfd35148cecf2d284a2d2e4e4d010085a8c0fd15000000";
     for (name, encoding) in [("in-gzip", "gzip"), ("in-x-gzip", "X-GZip")] {
@@ -561,28 +569,28 @@ async fn odd_cases(world: &World) -> BTreeMap<&'static str, (String, Ends)> {
         "another-port",
         (
             world.accept("http://127.0.0.1:1/").await,
-            Failed("SourceForbidden"),
+            Failed(SourceForbidden),
         ),
     );
     cases.insert(
         "metadata",
         (
             world.accept("http://169.254.169.254/latest").await,
-            Failed("SourceForbidden"),
+            Failed(SourceForbidden),
         ),
     );
     cases.insert(
         "user-info",
         (
             world.accept("http://user@example.com/").await,
-            Failed("SourceForbidden"),
+            Failed(SourceForbidden),
         ),
     );
     cases.insert(
         "no-such-name",
         (
             world.accept("http://nowhere.invalid/").await,
-            Retried("SourceUnavailable"),
+            Retried(SourceUnavailable),
         ),
     );
     let taken = world.accept(&world.source.url("taken", STREAMED)).await;
@@ -602,7 +610,7 @@ async fn odd_cases(world: &World) -> BTreeMap<&'static str, (String, Ends)> {
             .content_type("image/png");
         put.body(ByteStream::from(bytes)).send().await.unwrap();
     }
-    cases.insert("taken", (taken.clone(), Failed("StorageConflict")));
+    cases.insert("taken", (taken.clone(), Failed(StorageConflict)));
     cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));
     cases
 }
@@ -680,7 +688,7 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         ("in-x-gzip", 21),
     ] {
         let job = world.api.get(&cases[name].0).await;
-        assert_eq!(job["media"][0]["size"], size, "{name}");
+        assert_eq!(job.media[0].size, Some(size as u64), "{name}");
     }
     // The first part was there when the second one broke off, after 30 MB at least: the whole file and what the second part had
     // got to is 213 MB at most, and once more from the beginning would be 237 MB at least.
@@ -705,15 +713,15 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
 
     world.sweep().await;
     assert_eq!(world.uploads().await, 0);
-    let stored: Vec<_> = cases
+    let mut stored: Vec<_> = cases
         .values()
         .filter(|(_, ends)| matches!(ends, Stored(_)))
         .map(|(id, _)| id)
         .collect();
+    stored.push(&cases["taken"].0);
     for key in world.objects().await {
         let is_manifest = key.ends_with("/job.json");
-        let is_stored =
-            stored.iter().any(|id| key.contains(id.as_str())) || key.contains(&cases["taken"].0);
+        let is_stored = stored.iter().any(|id| key.contains(id.as_str()));
         assert!(is_manifest || is_stored, "{key} should not be there");
     }
 }

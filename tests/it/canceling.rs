@@ -1,12 +1,17 @@
 //! What is canceled, or out of time, stops what it pays for, and keeps what is stored.
 
-use darkroom_workflows::job::PredictionStatus;
+use darkroom_client::types::{
+    failure::FailureType,
+    job_id::JobId,
+    provider::{CancelOutcome, PredictionStatus},
+    status::{JobStatus, MediaStatus, Stage},
+};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::harness::{
-    Api, bought_one, count, endless, job, options, problem_of, shared, start, until,
+    Api, bought_one, cancel_outcome, count, endless, job, kind, options, problem_of, shared, start,
 };
 
 #[tokio::test]
@@ -16,10 +21,8 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
     bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(&id).await;
-    assert_eq!(
-        (&job["status"], &job["provider"]["cancel_outcome"]),
-        (&json!("canceled"), &json!("canceled"))
-    );
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
     let prediction = bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!(
         (prediction.status(Timestamp::now()), prediction.cancel_calls),
@@ -34,10 +37,10 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
         problem_of(api.act(&id, "retry").await).await,
         (StatusCode::CONFLICT, "nothing-to-retry".to_owned())
     );
-    let unknown = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1";
+    let unknown = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
     for action in ["cancel", "retry"] {
         assert_eq!(
-            problem_of(api.act(unknown, action).await).await,
+            problem_of(api.act(&unknown, action).await).await,
             (StatusCode::NOT_FOUND, "not-found".to_owned())
         );
     }
@@ -49,16 +52,13 @@ async fn a_job_canceled_while_it_persists_keeps_what_is_stored() {
     let id = api
         .accepted(&job(3, json!({"missing": [], "fail_fetches": 1000})))
         .await;
-    until("persisting", async || {
-        (api.get(&id).await["stage"] == "persisting").then_some(())
-    })
-    .await;
+    api.until_stage(&id, Stage::Persisting).await;
     api.act(&id, "cancel").await;
     let job = api.ended(&id).await;
     assert_eq!(
-        (&job["status"], count(&job, "canceled")),
-        (&json!("canceled"), 3),
-        "{job:#}"
+        (job.status, count(&job, MediaStatus::Canceled)),
+        (JobStatus::Canceled, 3),
+        "{job:#?}"
     );
     assert_eq!(
         bought_one(shared().provider.as_ref(), &id)
@@ -74,16 +74,13 @@ async fn a_canceled_job_whose_worker_died_leaves_no_prediction_running() {
     let mut stack = start(&options("canceled-without-worker")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&endless()).await;
-    until("generating", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    api.until_stage(&id, Stage::Generating).await;
     bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
     stack.worker = stack.spawn("worker").unwrap();
     let job = api.ended(&id).await;
-    assert_eq!(job["status"], "canceled", "{job:#}");
+    assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
     let prediction = bought_one(stack.provider.as_ref(), &id).await;
     assert_eq!(
         (prediction.status(Timestamp::now()), prediction.cancel_calls),
@@ -98,14 +95,10 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
     request["deadline_seconds"] = 2.into();
     let generating = api.run(&request).await;
     assert_eq!(
-        (&generating["status"], &generating["error"]["type"]),
-        (&json!("failed"), &json!("DeadlineExceeded"))
+        (generating.status, kind(generating.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::DeadlineExceeded))
     );
-    let prediction = bought_one(
-        shared().provider.as_ref(),
-        generating["job_id"].as_str().unwrap(),
-    )
-    .await;
+    let prediction = bought_one(shared().provider.as_ref(), &generating.job_id).await;
     assert_eq!(
         (prediction.status(Timestamp::now()), prediction.cancel_calls),
         (PredictionStatus::Canceled, 1)
@@ -115,8 +108,8 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
     request["deadline_seconds"] = 2.into();
     let persisting = api.run(&request).await;
     assert_eq!(
-        (&persisting["status"], &persisting["error"]["type"]),
-        (&json!("failed"), &json!("DeadlineExceeded"))
+        (persisting.status, kind(persisting.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::DeadlineExceeded))
     );
 }
 
@@ -127,7 +120,7 @@ async fn a_prediction_stops_by_itself_when_nobody_can_stop_it() {
     request["deadline_seconds"] = 30.into();
     let with_deadline = api.accepted(&request).await;
     let without = api.accepted(&endless()).await;
-    let cancel_after = async |id: &str| {
+    let cancel_after = async |id: &JobId| {
         let prediction = bought_one(shared().provider.as_ref(), id).await;
         prediction.cancel_after.unwrap().as_secs()
     };

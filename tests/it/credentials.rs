@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use darkroom::dev::s3;
+use darkroom_client::types::status::JobStatus;
 
 use crate::harness::{Api, job, options, start};
 
@@ -56,12 +57,8 @@ async fn a_url_is_good_for_no_longer_than_the_credentials_that_sign_it() {
     let stack = start(&options).await;
     let api = Api::of(&stack);
     let job = api.run(&job(1, json!({}))).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    let url: Url = job["media"][0]["presigned_media_url"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let url = job.media[0].presigned_media_url.clone().unwrap();
     let parameter = |name: &str| {
         let mut pairs = url.query_pairs();
         pairs

@@ -4,10 +4,14 @@
 use std::{process::Output, time::Duration};
 
 use darkroom::dev::{Stack, versitygw::VersityGateway};
-use darkroom_workflows::job::PredictionStatus;
+use darkroom_client::types::{
+    job_id::JobId,
+    provider::PredictionStatus,
+    resource::{Deletion, Job, JobSummary},
+    status::JobStatus,
+};
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
-use serde_json::Value;
 use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 
@@ -21,13 +25,13 @@ use crate::{
     world::{Place, World},
 };
 
-async fn delete(api: &Api, id: &str) -> Response {
+async fn delete(api: &Api, id: &JobId) -> Response {
     let url = format!("{}/v1/jobs/{id}", api.url);
     api.http.delete(url).send().await.unwrap()
 }
 
 /// The workflows that have to do with a job, but for the one that has deleted it.
-async fn workflows(stack: &Stack, id: &str) -> Vec<String> {
+async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
     let mut client = stack.temporal.client().await.unwrap();
     let request = ListWorkflowExecutionsRequest {
         namespace: client.namespace(),
@@ -40,11 +44,12 @@ async fn workflows(stack: &Stack, id: &str) -> Vec<String> {
     let ids = executions
         .filter_map(|run| run.execution)
         .map(|execution| execution.workflow_id);
-    ids.filter(|workflow| workflow.contains(id)).collect()
+    ids.filter(|workflow| workflow.contains(id.as_str()))
+        .collect()
 }
 
 /// Waits until a job is gone: nobody reads it, and nothing of it is left but its tombstone.
-async fn until_gone(world: &World, id: &str) {
+async fn until_gone(world: &World, id: &JobId) {
     let url = format!("{}/v1/jobs/{id}", world.api.url);
     until_within(
         &format!("the end of all of {id}"),
@@ -52,7 +57,7 @@ async fn until_gone(world: &World, id: &str) {
         async || {
             let status = world.api.http.get(&url).send().await.unwrap().status();
             let mut keys = world.keys("").await;
-            keys.retain(|key| key.contains(id));
+            keys.retain(|key| key.contains(id.as_str()));
             let runs = workflows(&world.stack, id).await;
             (status == StatusCode::NOT_FOUND
                 && keys == [format!("tombstones/{id}")]
@@ -75,19 +80,19 @@ async fn a_deleted_job_is_gone() {
     // One that has ended, and has told of that; asked for twice.
     let mut request = world.job_of(&["bytes=1000"; 3]);
     request["webhook_url"] = receiver.url().into();
-    let accepted: Value = api
+    let accepted: Job = api
         .post_with_key("deleted", &request)
         .await
         .unwrap()
         .json()
         .await
         .unwrap();
-    let ended = accepted["job_id"].as_str().unwrap();
-    assert_eq!(api.ended(ended).await["status"], "completed");
+    let ended = &accepted.job_id;
+    assert_eq!(api.ended(ended).await.status, JobStatus::Completed);
     let answer = delete(api, ended).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["job_id"], ended);
+    let answer: Deletion = answer.json().await.unwrap();
+    assert_eq!(answer.job_id, *ended);
     let again = delete(api, ended).await.status();
     assert_eq!(again, StatusCode::ACCEPTED);
     let url = format!("{}/v1/jobs/{ended}", api.url);
@@ -96,8 +101,8 @@ async fn a_deleted_job_is_gone() {
 
     // One that was taken up again.
     let retried = api.run(&world.job_of(&["bytes=1000", "status=410"])).await;
-    assert_eq!(retried["status"], "partial", "{retried:#}");
-    let retried = retried["job_id"].as_str().unwrap();
+    assert_eq!(retried.status, JobStatus::Partial, "{retried:#?}");
+    let retried = &retried.job_id;
     assert_eq!(
         api.act(retried, "retry").await.status(),
         StatusCode::ACCEPTED
@@ -117,7 +122,7 @@ async fn a_deleted_job_is_gone() {
         .accept(&world.source.url("slow", "bytes=60000000&rate=5000000"))
         .await;
     until("an output on its way", async || {
-        let done = api.get(&persisting).await["media"][0]["bytes_done"].as_u64();
+        let done = api.get(&persisting).await.media.first()?.bytes_done;
         done.filter(|done| *done > 0)
     })
     .await;
@@ -145,7 +150,7 @@ async fn a_deleted_job_is_gone() {
     let (status, kind) = problem_of(api.post_with_key("deleted", &request).await.unwrap()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
     assert_eq!(provider.predictions().len(), predictions.len());
-    assert_eq!(api.list().await, Vec::<Value>::new());
+    assert_eq!(api.list().await, Vec::<JobSummary>::new());
 }
 
 #[tokio::test]
@@ -160,8 +165,8 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
     let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
     let mut world = World::start(options, &[], Some(place)).await;
     let ended = world.api.run(&world.job_of(&["bytes=1000"; 20])).await;
-    assert_eq!(ended["status"], "completed", "{ended:#}");
-    let id = ended["job_id"].as_str().unwrap();
+    assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
+    let id = &ended.job_id;
     // Some are removed, then nothing more is.
     let within = format!("jobs/{id}/1");
     proxy.plan(
@@ -194,31 +199,28 @@ async fn a_job_expires() {
     let world = World::start(options("expiring"), &variables, None).await;
     let api = &world.api;
     let kept = api.run(&world.job_of(&["bytes=1000"])).await;
-    assert_eq!(kept["expire_after_seconds"], 3600);
-    let time = |name: &str| kept[name].as_str().unwrap().parse::<Timestamp>().unwrap();
-    let after = time("expires_at").duration_since(time("completed_at"));
-    assert_eq!(after.as_secs(), 3600);
+    assert_eq!(kept.expire_after_seconds.unwrap().get(), 3600);
+    let (expires_at, completed_at) = (kept.expires_at.unwrap(), kept.completed_at.unwrap());
+    assert_eq!(expires_at.duration_since(completed_at).as_secs(), 3600);
     // What waits to expire is deleted with its job.
-    let kept = kept["job_id"].as_str().unwrap();
+    let kept = &kept.job_id;
     assert_eq!(workflows(&world.stack, kept).await.len(), 2);
     assert_eq!(delete(api, kept).await.status(), StatusCode::ACCEPTED);
 
     let mut request = world.job_of(&["bytes=1000"]);
     request["expire_after_seconds"] = 2.into();
-    let expiring = api.run(&request).await;
-    let expiring = expiring["job_id"].as_str().unwrap();
+    let expiring = api.run(&request).await.job_id;
 
     // One that is taken up again before its time is over stays until it has ended.
     let mut request = world.job_of(&["bytes=1000", "status=410"]);
     request["expire_after_seconds"] = 5.into();
     let partial = api.run(&request).await;
-    let id = partial["job_id"].as_str().unwrap();
+    let id = &partial.job_id;
     assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
     let retried = api.ended(id).await;
-    let (first, last) = (&partial["expires_at"], &retried["expires_at"]);
-    assert!(last.as_str() > first.as_str(), "{retried:#}");
+    assert!(retried.expires_at > partial.expires_at, "{retried:#?}");
 
-    for id in [kept, expiring, id] {
+    for id in [kept, &expiring, id] {
         until_gone(&world, id).await;
     }
 }
@@ -233,9 +235,8 @@ async fn a_tenant_is_purged() {
         a.run(&world.job_of(&["bytes=1000"])).await;
     }
     a.accepted(&endless()).await;
-    let others = b.run(&world.job_of(&["bytes=1000"])).await;
-    let others = others["job_id"].as_str().unwrap();
-    assert_eq!(delete(&a, others).await.status(), StatusCode::NOT_FOUND);
+    let others = b.run(&world.job_of(&["bytes=1000"])).await.job_id;
+    assert_eq!(delete(&a, &others).await.status(), StatusCode::NOT_FOUND);
 
     let purge = async |arguments: &[&str]| -> Output {
         let mut command = tokio::process::Command::new(BINARY);
@@ -257,8 +258,8 @@ async fn a_tenant_is_purged() {
     assert!(world.keys("index/a/").await.is_empty());
     let media = world.objects().await;
     assert!(
-        !media.is_empty() && media.iter().all(|key| key.contains(others)),
+        !media.is_empty() && media.iter().all(|key| key.contains(others.as_str())),
         "{media:?}"
     );
-    assert_eq!(b.get(others).await["status"], "completed");
+    assert_eq!(b.get(&others).await.status, JobStatus::Completed);
 }

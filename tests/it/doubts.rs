@@ -9,17 +9,23 @@ use darkroom::dev::{
     Options, Stack,
     provider::{limits::Limits, prediction::Prediction},
 };
+use darkroom_client::types::{
+    failure::FailureType, provider::CancelOutcome, resource::Job, status::JobStatus,
+};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_client::WorkflowTerminateOptions;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     faults::report,
-    harness::{Api, DEADLINE, bought, bought_one, job, options, shared, signal, start, until},
+    harness::{
+        Api, DEADLINE, bought, bought_one, cancel_outcome, job, kind, options, prediction_id,
+        shared, signal, start, until,
+    },
 };
 
 /// Ten jobs are in doubt at an account on which much else goes on, and whose list does not say where its entries report to.
@@ -37,7 +43,7 @@ async fn doubts_are_settled_with_few_reads_of_a_busy_account() {
         json!({"answer_status": 504, "answer_html": true, "taken_after_ms": 0, "webhooks": 0});
     let ids = join_all((0..DOUBTS).map(async |_| api.accepted(&job(1, lost.clone())).await)).await;
     for job in join_all(ids.iter().map(|id| api.ended(id))).await {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();
     report(&format!(
@@ -97,7 +103,7 @@ async fn a_connection_that_takes_seconds_makes_no_doubt() {
     let ids = join_all((0..JOBS).map(async |_| api.accepted(&job(1, json!({}))).await)).await;
     for id in &ids {
         let job = api.ended_within(id, Duration::from_mins(3)).await;
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(Some(provider), id).len(), 1);
     }
     drop(worker);
@@ -125,10 +131,11 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     stack.worker = stack.spawn("worker").unwrap();
     for id in &ids {
         let job = api.ended(id).await;
-        assert_eq!(job["error"]["type"], "SubmissionUnknown", "{job:#}");
-        assert_eq!(job["provider"]["prediction_id"], Value::Null);
-        assert_eq!(job["provider"]["cancel_outcome"], "unknown");
-        assert!(job["in_doubt_since"].is_string());
+        let error = kind(job.error.as_ref());
+        assert_eq!(error, Some(FailureType::SubmissionUnknown), "{job:#?}");
+        assert_eq!(prediction_id(&job), None);
+        assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Unknown));
+        assert!(job.in_doubt_since.is_some());
     }
     until("predictions that show", async || {
         ids.iter()
@@ -140,21 +147,14 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     })
     .await;
 
-    for (id, body) in ids.iter().zip([json!({}), json!({"regenerate": true})]) {
-        let retry = api
-            .http
-            .post(format!("{}/v1/jobs/{id}/retry", api.url))
-            .json(&body);
-        assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let retries = [json!({}), json!({"regenerate": true})];
+    for (id, retry) in ids.iter().zip(&retries) {
+        let answer = api.retry(id, None, retry).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
         let job = api.ended(id).await;
         let prediction = bought_one(stack.provider.as_ref(), id).await;
-        assert_eq!(
-            (&job["status"], &job["provider"]["prediction_id"]),
-            (&json!("completed"), &json!(prediction.id))
-        );
-        assert_eq!(job["in_doubt_since"], Value::Null);
-        let bought = bought(stack.provider.as_ref(), id).len();
-        assert_eq!(bought, 1, "nothing is bought again");
+        assert_adopted(&stack, &job, &prediction);
+        assert_eq!(job.in_doubt_since, None);
     }
 }
 
@@ -169,12 +169,12 @@ async fn a_terminated_job_remembers_what_it_may_have_bought() {
     stack.worker.kill();
     let client = stack.temporal.client().await.unwrap();
     client
-        .get_workflow_handle::<MediaGeneration>(&id)
+        .get_workflow_handle::<MediaGeneration>(id.as_str())
         .terminate(WorkflowTerminateOptions::default())
         .await
         .unwrap();
     let terminated = api.ended(&id).await;
-    assert!(terminated["in_doubt_since"].is_string(), "{terminated:#}");
+    assert!(terminated.in_doubt_since.is_some(), "{terminated:#?}");
     stack.worker = stack.spawn("worker").unwrap();
     assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(&id).await;
@@ -202,11 +202,11 @@ async fn an_answer_that_is_no_answer_buys_once() {
         let id = api.accepted(&job(1, dev)).await;
         let job = api.ended_within(&id, 2 * DEADLINE).await;
         let bought = bought(shared().provider.as_ref(), &id).len();
-        (job["status"].clone(), bought)
+        (job.status, bought)
     };
     let ended = join_all(cases.iter().map(run)).await;
     for (case, ended) in cases.iter().zip(ended) {
-        assert_eq!(ended, (json!("completed"), 1), "{case:?}");
+        assert_eq!(ended, (JobStatus::Completed, 1), "{case:?}");
     }
 }
 
@@ -217,9 +217,8 @@ async fn a_report_settles_a_doubt_at_once() {
         "answer_status": 504, "answer_html": true, "taken_after_ms": 1_000, "latency_ms": 100, "hidden": true,
     });
     let job = api.run(&job(1, dev)).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    let id = job["job_id"].as_str().unwrap();
-    assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    assert_eq!(bought(shared().provider.as_ref(), &job.job_id).len(), 1);
 }
 
 /// A worker that was stopped while the provider answered, and goes on when another attempt could have begun.
@@ -236,7 +235,7 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     }
     // Temporal declares the attempt timed out, and nobody is there to hear of it.
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+    let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
     until("an attempt that is declared timed out", async || {
         let description = handle
             .describe(temporalio_client::WorkflowDescribeOptions::default())
@@ -265,11 +264,8 @@ async fn a_submission_whose_answer_is_lost_is_adopted() {
         json!({"drop_answer": true, "latency_ms": 1500, "webhooks": 0}),
     ] {
         let job = api.run(&job(2, dev)).await;
-        assert_eq!(job["status"], "completed", "{job:#}");
-        assert_eq!(
-            bought(shared().provider.as_ref(), job["job_id"].as_str().unwrap()).len(),
-            1
-        );
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+        assert_eq!(bought(shared().provider.as_ref(), &job.job_id).len(), 1);
     }
 }
 
@@ -283,17 +279,15 @@ async fn a_prediction_that_the_list_shows_late_is_adopted() {
     });
     let id = api.accepted(&job(1, dev)).await;
     let job = api.ended_within(&id, Duration::from_mins(6)).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
 }
 
 /// A job was completed with this very prediction, and none else was bought for it.
-fn assert_adopted(stack: &Stack, job: &Value, prediction: &Prediction) {
-    assert_eq!(
-        (&job["status"], &job["provider"]["prediction_id"]),
-        (&json!("completed"), &json!(prediction.id)),
-        "{job:#}"
-    );
-    let id = job["job_id"].as_str().unwrap();
-    assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
+fn assert_adopted(stack: &Stack, job: &Job, prediction: &Prediction) {
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let adopted = prediction_id(job);
+    assert_eq!(adopted, Some(prediction.id.as_str()), "{job:#?}");
+    let bought = bought(stack.provider.as_ref(), &job.job_id).len();
+    assert_eq!(bought, 1, "nothing is bought again");
 }

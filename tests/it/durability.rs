@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{temporal::TemporalServer, temporal_cli};
+use darkroom_client::types::{
+    provider::CancelOutcome,
+    status::{JobStatus, MediaStatus, Stage},
+};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -12,8 +16,8 @@ use temporalio_client::WorkflowTerminateOptions;
 use crate::{
     faults::report,
     harness::{
-        Api, assert_prompt, bought, bought_one, count, endless, job, options, start,
-        start_without_memory, terminate, until, until_submitted, until_within,
+        Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, moving,
+        options, start, start_without_memory, terminate, until, until_submitted, until_within,
     },
     world::World,
 };
@@ -30,17 +34,17 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     stack.worker.kill();
     let while_away = api.get(&id).await;
     assert_eq!(
-        (&while_away["status"], &while_away["stage"]),
-        (&json!("processing"), &json!("generating"))
+        (while_away.status, while_away.stage),
+        (JobStatus::Processing, Some(Stage::Generating))
     );
-    assert_eq!(while_away["stale"], true);
+    assert!(while_away.stale);
 
     stack.worker = stack.spawn("worker").unwrap();
     let job = api.ended(&id).await;
     assert_eq!(
-        (&job["status"], count(&job, "completed")),
-        (&json!("completed"), 4),
-        "{job:#}"
+        (job.status, count(&job, MediaStatus::Completed)),
+        (JobStatus::Completed, 4),
+        "{job:#?}"
     );
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
 }
@@ -53,16 +57,16 @@ async fn a_job_that_was_accepted_without_a_worker_waits_for_one() {
     let id = api.accepted(&job(1, json!({}))).await;
     let waiting = api.get(&id).await;
     assert_eq!(
-        (&waiting["status"], &waiting["stage"]),
-        (&json!("pending"), &json!("queued"))
+        (waiting.status, waiting.stage),
+        (JobStatus::Pending, Some(Stage::Queued))
     );
     stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 
     stack.worker.kill();
     assert_eq!(
-        api.get(&id).await["status"],
-        "completed",
+        api.get(&id).await.status,
+        JobStatus::Completed,
         "an ended job reads without a worker"
     );
 }
@@ -73,14 +77,11 @@ async fn an_ended_job_outlives_temporals_memory() {
     let stack = start(&options).await;
     let job = Api::of(&stack).run(&job(2, json!({"missing": [1]}))).await;
     let stack = start_without_memory(stack, &options).await;
-    let mut remembered = Api::of(&stack).get(job["job_id"].as_str().unwrap()).await;
-    for (media, before) in remembered["media"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .zip(job["media"].as_array().unwrap())
-    {
-        media["presigned_media_url"] = before["presigned_media_url"].clone();
+    let mut remembered = Api::of(&stack).get(&job.job_id).await;
+    for (media, before) in remembered.media.iter_mut().zip(&job.media) {
+        media
+            .presigned_media_url
+            .clone_from(&before.presigned_media_url);
     }
     assert_eq!(remembered, job);
 }
@@ -100,7 +101,7 @@ async fn a_worker_that_is_told_to_stop_stops() {
     })
     .await;
     stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
     tokio::time::timeout(Duration::from_secs(10), async { drop(stack) })
         .await
@@ -141,13 +142,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         ))
         .await;
     until("outputs on their way", async || {
-        let job = world.api.get(&id).await;
-        let moving = job["media"]
-            .as_array()?
-            .iter()
-            .filter(|media| media["bytes_done"].as_u64() > Some(0))
-            .count();
-        (moving == OUTPUTS as usize).then_some(())
+        (moving(&world.api.get(&id).await) == OUTPUTS as usize).then_some(())
     })
     .await;
 
@@ -160,16 +155,14 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     assert_prompt("the end of the worker", told.elapsed(), HANDED_OVER);
 
     let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
-    assert_eq!(count(&job, "completed"), OUTPUTS as usize, "{job:#}");
-    let media = job["media"].as_array().unwrap();
-    let handed_over: Vec<_> = media
-        .iter()
-        .filter(|media| media["attempts"].as_u64() > Some(1))
-        .collect();
+    let stored = count(&job, MediaStatus::Completed);
+    assert_eq!(stored, OUTPUTS as usize, "{job:#?}");
+    let handed_over = job.media.iter().filter(|media| media.attempts > Some(1));
+    let handed_over: Vec<_> = handed_over.collect();
     assert!(!handed_over.is_empty(), "both workers had some of them");
     let mut longest = Duration::ZERO;
     for media in &handed_over {
-        let again: Timestamp = media["started_at"].as_str().unwrap().parse().unwrap();
+        let again = media.started_at.unwrap();
         longest = longest.max(again.duration_since(told_at).unsigned_abs());
     }
     report(&format!(
@@ -177,16 +170,14 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         handed_over.len()
     ));
     assert_prompt("the longest wait of an output", longest, HANDED_OVER);
-    assert_eq!(world.api.ended(&waiting).await["status"], "completed");
-    for media in media {
+    let waiting = world.api.ended(&waiting).await;
+    assert_eq!(waiting.status, JobStatus::Completed);
+    for media in &job.media {
         world.check_bytes(media).await.unwrap();
     }
     let objects = world.objects().await;
-    assert_eq!(
-        objects.iter().filter(|key| key.contains(&id)).count(),
-        OUTPUTS as usize + 1,
-        "{objects:?}"
-    );
+    let its = objects.iter().filter(|key| key.contains(id.as_str()));
+    assert_eq!(its.count(), OUTPUTS as usize + 1, "{objects:?}");
     assert_eq!(
         world.stack.provider.as_ref().unwrap().predictions().len(),
         2,
@@ -214,11 +205,9 @@ async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     stack.worker = stack.spawn("worker").unwrap();
     let began = Instant::now();
     for job in join_all(ids.iter().map(|id| api.ended(id))).await {
-        assert_eq!(
-            (&job["status"], &job["provider"]["cancel_outcome"]),
-            (&json!("canceled"), &json!("canceled")),
-            "{job:#}"
-        );
+        assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
+        let outcome = cancel_outcome(&job);
+        assert_eq!(outcome, Some(CancelOutcome::Canceled), "{job:#?}");
     }
     let took = began.elapsed();
     report(&format!(
@@ -261,7 +250,7 @@ async fn a_prediction_ends_although_everybody_is_gone() {
     stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
     let client = stack.temporal.client().await.unwrap();
     client
-        .get_workflow_handle::<MediaGeneration>(&id)
+        .get_workflow_handle::<MediaGeneration>(id.as_str())
         .terminate(WorkflowTerminateOptions::default())
         .await
         .unwrap();

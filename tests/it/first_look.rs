@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use darkroom_client::types::status::JobStatus;
 use serde_json::json;
 
 use crate::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
@@ -85,11 +86,7 @@ async fn once_leaves_with_success_when_every_picture_is_right() {
 async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
     let directory = fresh_directory("killed");
     let mut first = run(&directory);
-    let api = |url: String| Api {
-        url,
-        http: reqwest::Client::builder().no_proxy().build().unwrap(),
-    };
-    let id = api(first.api.clone())
+    let id = Api::at_url(first.api.clone())
         .accepted(&job(2, json!({"latency_ms": 4000})))
         .await;
     first.child.kill().unwrap();
@@ -104,10 +101,8 @@ async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
     .await;
 
     let mut second = run(&directory);
-    assert_eq!(
-        api(second.api.clone()).ended(&id).await["status"],
-        "completed"
-    );
+    let job = Api::at_url(second.api.clone()).ended(&id).await;
+    assert_eq!(job.status, JobStatus::Completed);
 
     signal_id(second.child.id(), "INT");
     assert!(second.child.wait().unwrap().success());

@@ -12,9 +12,20 @@ use darkroom::dev::{
     process::Process,
     provider::{ProviderServer, prediction::Prediction},
 };
+use darkroom_client::{
+    Client,
+    types::{
+        failure::{FailureType, JobError},
+        job_id::JobId,
+        provider::CancelOutcome,
+        request::ListJobs,
+        resource::{Job, JobSummary},
+        status::{MediaStatus, Stage},
+    },
+};
 use darkroom_workflows::{MediaGeneration, job::SubmissionId};
 use reqwest::{
-    Client, Response, StatusCode,
+    Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
@@ -125,45 +136,52 @@ pub(crate) fn api_key_entry(tenant: &str, key: &str) -> String {
     format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
 }
 
-/// A caller of an api.
+/// A caller of an api: by the client, and by HTTP where that is what is tested.
 pub(crate) struct Api {
     pub(crate) url: String,
-    pub(crate) http: Client,
+    pub(crate) client: Client,
+    pub(crate) http: reqwest::Client,
+    key: Option<String>,
 }
 
 impl Api {
     pub(crate) fn of(stack: &Stack) -> Self {
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        Self {
-            url: stack.api_url(),
-            http,
-        }
+        Self::at_url(stack.api_url())
+    }
+
+    /// A caller without a key.
+    pub(crate) fn at_url(url: String) -> Self {
+        Self::new(url, None)
     }
 
     /// A caller with a key.
     pub(crate) fn with_key(url: String, key: &str) -> Self {
+        Self::new(url, Some(key))
+    }
+
+    fn new(url: String, key: Option<&str>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        let mut client = Client::builder(url.parse().unwrap());
+        if let Some(key) = key {
+            headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+            client = client.api_key(key);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .default_headers(headers);
         Self {
+            // A failure is to be seen: nothing is retried.
+            client: client.build().unwrap().with_retry_budget(Duration::ZERO),
+            http: http.build().unwrap(),
             url,
-            http: Client::builder()
-                .no_proxy()
-                .default_headers(headers)
-                .build()
-                .unwrap(),
+            key: key.map(str::to_owned),
         }
     }
 
     /// The same caller of another process.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
-        Self {
-            url: format!("http://{address}"),
-            http: self.http.clone(),
-        }
+        Self::new(format!("http://{address}"), self.key.as_deref())
     }
 
     /// Posts a job.
@@ -183,44 +201,41 @@ impl Api {
         request.json(body).send().await
     }
 
-    /// Reads the list of jobs, as far as one page goes.
-    pub(crate) async fn list(&self) -> Vec<Value> {
-        let url = format!("{}/v1/jobs?limit=100", self.url);
-        let mut list: Value = until("a list", async || {
-            let response = self.http.get(&url).send().await.unwrap();
-            // It is not its turn.
-            if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                return None;
-            }
-            Some(response.json().await.unwrap())
-        })
-        .await;
-        std::mem::take(list["jobs"].as_array_mut().unwrap())
+    /// Retries a job, with an `Idempotency-Key` or without.
+    pub(crate) async fn retry(&self, id: &JobId, key: Option<&str>, body: &Value) -> Response {
+        let mut request = self.http.post(format!("{}/v1/jobs/{id}/retry", self.url));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        request.json(body).send().await.unwrap()
+    }
+
+    /// Reads the list of jobs, as far as one page goes, when it is its turn.
+    pub(crate) async fn list(&self) -> Vec<JobSummary> {
+        let list = ListJobs {
+            limit: Some(100.try_into().unwrap()),
+            ..ListJobs::default()
+        };
+        let client = self.client.clone().with_retry_budget(DEADLINE);
+        client.list_jobs(&list).await.unwrap().jobs
     }
 
     /// Has a job accepted and returns its id.
-    pub(crate) async fn accepted(&self, body: &Value) -> String {
+    pub(crate) async fn accepted(&self, body: &Value) -> JobId {
         let response = self.post(body).await;
         let status = response.status();
-        let job: Value = response.json().await.unwrap();
-        assert_eq!(status, StatusCode::ACCEPTED, "{job:#}");
-        job["job_id"].as_str().unwrap().to_owned()
+        let job = job_in(response).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job:#?}");
+        job.job_id
     }
 
     /// Reads a job.
-    pub(crate) async fn get(&self, job_id: &str) -> Value {
-        let response = self
-            .http
-            .get(format!("{}/v1/jobs/{job_id}", self.url))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        response.json().await.unwrap()
+    pub(crate) async fn get(&self, job_id: &JobId) -> Job {
+        self.client.get_job(job_id).await.unwrap()
     }
 
     /// Posts to one of a job's actions.
-    pub(crate) async fn act(&self, job_id: &str, action: &str) -> Response {
+    pub(crate) async fn act(&self, job_id: &JobId, action: &str) -> Response {
         self.http
             .post(format!("{}/v1/jobs/{job_id}/{action}", self.url))
             .send()
@@ -228,22 +243,32 @@ impl Api {
             .unwrap()
     }
 
+    /// Waits until a job is at this stage.
+    pub(crate) async fn until_stage(&self, job_id: &JobId, stage: Stage) {
+        until(&format!("{stage:?} of {job_id}"), async || {
+            (self.get(job_id).await.stage == Some(stage)).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a job has ended and returns it.
-    pub(crate) async fn ended(&self, job_id: &str) -> Value {
+    pub(crate) async fn ended(&self, job_id: &JobId) -> Job {
         self.ended_within(job_id, DEADLINE).await
     }
 
-    /// The same for a job that is held up on purpose.
-    pub(crate) async fn ended_within(&self, job_id: &str, deadline: Duration) -> Value {
-        until_within(&format!("the end of {job_id}"), deadline, async || {
-            let job = self.get(job_id).await;
-            (!["pending", "processing"].contains(&job["status"].as_str().unwrap())).then_some(job)
-        })
-        .await
+    /// The same for a job that is held up on purpose: follows its events to the last, and reads it.
+    pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
+        let ended = tokio::time::timeout(deadline, self.client.wait(job_id)).await;
+        ended
+            .unwrap_or_else(|_| panic!("{job_id} has not ended within {deadline:?}"))
+            .unwrap();
+        let job = self.get(job_id).await;
+        assert!(job.status.is_terminal(), "{job:#?}");
+        job
     }
 
     /// Has a job accepted and waits until it has ended.
-    pub(crate) async fn run(&self, body: &Value) -> Value {
+    pub(crate) async fn run(&self, body: &Value) -> Job {
         self.ended(&self.accepted(body).await).await
     }
 }
@@ -262,7 +287,7 @@ pub(crate) fn endless() -> Value {
 }
 
 /// The predictions that were bought for a job.
-pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Prediction> {
+pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &JobId) -> Vec<Prediction> {
     let is_its = |prediction: &Prediction| {
         prediction
             .webhook
@@ -278,14 +303,14 @@ pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &str) -> Vec<Pre
 }
 
 /// The one that is under way, as soon as it is.
-pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &str) -> Prediction {
+pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &JobId) -> Prediction {
     until("prediction", async || bought(provider, job_id).pop()).await
 }
 
 /// Which job a prediction is of, as the address of its report says.
-pub(crate) fn job_of(prediction: &Prediction) -> &str {
+pub(crate) fn job_of(prediction: &Prediction) -> JobId {
     let webhook = prediction.webhook.as_deref().unwrap();
-    webhook.rsplit('/').nth(1).unwrap()
+    webhook.rsplit('/').nth(1).unwrap().parse().unwrap()
 }
 
 /// Which of its job's submissions a prediction came of, as the address of its report says.
@@ -295,9 +320,9 @@ pub(crate) fn submission_of(prediction: &Prediction) -> SubmissionId {
 }
 
 /// Waits until nothing of ours waits for a job's prediction any more: it is none of the quick ones.
-pub(crate) async fn until_submitted(stack: &Stack, job_id: &str) {
+pub(crate) async fn until_submitted(stack: &Stack, job_id: &JobId) {
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
     until("a job that waits at the provider", async || {
         let description = handle
             .describe(WorkflowDescribeOptions::default())
@@ -310,13 +335,40 @@ pub(crate) async fn until_submitted(stack: &Stack, job_id: &str) {
 }
 
 /// How many outputs of a job are in a state.
-pub(crate) fn count(job: &Value, status: &str) -> usize {
-    job["media"]
-        .as_array()
-        .unwrap()
+pub(crate) fn count(job: &Job, status: MediaStatus) -> usize {
+    job.media
         .iter()
-        .filter(|media| media["status"] == status)
+        .filter(|media| media.status == status)
         .count()
+}
+
+/// The job that an answer tells of.
+pub(crate) async fn job_in(response: Response) -> Job {
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    serde_json::from_value(body.clone())
+        .unwrap_or_else(|error| panic!("{status}: {error}: {body:#}"))
+}
+
+/// How many outputs of a job are on their way, or there.
+pub(crate) fn moving(job: &Job) -> usize {
+    let moving = job.media.iter().filter(|media| media.bytes_done > Some(0));
+    moving.count()
+}
+
+/// What came of canceling a job's prediction.
+pub(crate) fn cancel_outcome(job: &Job) -> Option<CancelOutcome> {
+    job.provider.as_ref()?.cancel_outcome
+}
+
+/// The provider's id of a job's prediction.
+pub(crate) fn prediction_id(job: &Job) -> Option<&str> {
+    Some(job.provider.as_ref()?.prediction_id.as_ref()?.as_str())
+}
+
+/// What went wrong, if something did.
+pub(crate) fn kind(error: Option<&JobError>) -> Option<FailureType> {
+    error.map(|error| error.kind)
 }
 
 /// Waits for a condition to yield something.
@@ -340,14 +392,14 @@ pub(crate) async fn until_within<T>(
 }
 
 /// What happened to a job of the shared stack.
-pub(crate) async fn history(job_id: &str) -> Vec<HistoryEvent> {
+pub(crate) async fn history(job_id: &JobId) -> Vec<HistoryEvent> {
     history_of(shared(), job_id).await
 }
 
 /// What happened to a job.
-pub(crate) async fn history_of(stack: &Stack, job_id: &str) -> Vec<HistoryEvent> {
+pub(crate) async fn history_of(stack: &Stack, job_id: &JobId) -> Vec<HistoryEvent> {
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id);
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
     handle
         .fetch_history(WorkflowFetchHistoryOptions::default())
         .into_events()

@@ -6,6 +6,9 @@ use std::{
 };
 
 use darkroom::dev::{Options, Stack};
+use darkroom_client::types::{
+    failure::FailureType, job_id::JobId, resource::DeliveryStatus, status::Stage,
+};
 use darkroom_worker::history;
 use darkroom_workflows::{JobDeletion, StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
@@ -13,7 +16,8 @@ use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
 use crate::{
     harness::{
-        Api, BINARY, endless, fresh_directory, job, options, shared, start, until, until_submitted,
+        Api, BINARY, endless, fresh_directory, job, kind, options, shared, start, until,
+        until_submitted,
     },
     receiver::Receiver,
 };
@@ -65,7 +69,7 @@ async fn a_history_is_recorded_and_replayed_from_the_command_line() {
         command
     };
     let fetched = darkroom()
-        .args(["fetch", job["job_id"].as_str().unwrap()])
+        .args(["fetch", job.job_id.as_str()])
         .output()
         .unwrap();
     assert!(fetched.status.success(), "{fetched:?}");
@@ -106,11 +110,11 @@ async fn record_histories() {
         ),
     ] {
         let ended = api.run(&request).await;
-        record(name, ended["job_id"].as_str().unwrap()).await;
+        record(name, ended.job_id.as_str()).await;
     }
-    record("canceled", &canceled(&api).await).await;
-    record("retried", &retried(&api).await).await;
-    record("reported", &reported(&api).await).await;
+    record("canceled", canceled(&api).await.as_str()).await;
+    record("retried", retried(&api).await.as_str()).await;
+    record("reported", reported(&api).await.as_str()).await;
     expiring(&api).await;
     swept().await;
     parked().await;
@@ -122,11 +126,9 @@ async fn record_histories() {
 async fn expiring(api: &Api) {
     let mut request = job(1, json!({"webhooks": 0}));
     request["expire_after_seconds"] = 3600.into();
-    let ended = api.run(&request).await;
-    let id = ended["job_id"].as_str().unwrap();
-    record("expiring", id).await;
-    let url = format!("{}/v1/jobs/{id}", api.url);
-    assert_eq!(api.http.delete(url).send().await.unwrap().status(), 202);
+    let id = api.run(&request).await.job_id;
+    record("expiring", id.as_str()).await;
+    api.client.delete_job(&id).await.unwrap();
     let client = shared().temporal.client().await.unwrap();
     let deletion = format!("delete-{id}");
     let handle = client.get_workflow_handle::<JobDeletion>(&deletion);
@@ -165,63 +167,51 @@ async fn told() {
         job["webhook_url"] = receiver.url().into();
         job
     };
-    let delivery_ended = async |id: &str| {
-        let url = format!("{}/v1/jobs/{id}/webhooks", api.url);
+    let delivery_ended = async |id: &JobId| {
         until("the end of a delivery", async || {
-            let body: Value = api
-                .http
-                .get(&url)
-                .send()
-                .await
-                .unwrap()
-                .json()
-                .await
-                .unwrap();
-            let status = body["deliveries"][0]["status"].as_str()?.to_owned();
-            (status != "pending").then_some(())
+            let told = api.client.list_webhooks(id).await.unwrap();
+            let status = told.deliveries.first()?.status;
+            (status != DeliveryStatus::Pending).then_some(())
         })
         .await;
     };
     receiver.answer(&[503]);
     let told = api.run(&request(job(2, json!({"webhooks": 0})))).await;
-    let told = told["job_id"].as_str().unwrap();
-    delivery_ended(told).await;
-    write("told", &stack, told).await;
+    let told = told.job_id;
+    delivery_ended(&told).await;
+    write("told", &stack, told.as_str()).await;
     write("webhook-delivered", &stack, &format!("webhook-{told}-0")).await;
 
     receiver.answer(&[500, 500, 500]);
     let urged = api
         .run(&request(job(1, json!({"fail": "no", "webhooks": 0}))))
         .await;
-    let urged = urged["job_id"].as_str().unwrap();
+    let urged = urged.job_id;
     for attempts in [5, 6] {
         until("an attempt", async || {
             (receiver.count() == attempts - 1).then_some(())
         })
         .await;
-        assert_eq!(api.act(urged, "webhooks").await.status(), 202);
+        assert_eq!(api.act(&urged, "webhooks").await.status(), 202);
     }
-    delivery_ended(urged).await;
-    write("told-of-failure", &stack, urged).await;
+    delivery_ended(&urged).await;
+    write("told-of-failure", &stack, urged.as_str()).await;
     write("webhook-urged", &stack, &format!("webhook-{urged}-0")).await;
 
     receiver.answer(&[410]);
     let id = api
         .accepted(&request(job(2, json!({"latency_ms": 600_000}))))
         .await;
-    until("generation", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    api.until_stage(&id, Stage::Generating).await;
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     delivery_ended(&id).await;
-    write("told-of-cancellation", &stack, &id).await;
+    write("told-of-cancellation", &stack, id.as_str()).await;
     write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
 /// A job that is canceled while it waits at the provider.
-async fn canceled(api: &Api) -> String {
+async fn canceled(api: &Api) -> JobId {
     let id = api.accepted(&endless()).await;
     until_submitted(shared(), &id).await;
     api.act(&id, "cancel").await;
@@ -229,18 +219,18 @@ async fn canceled(api: &Api) -> String {
     id
 }
 
-async fn retried(api: &Api) -> String {
+async fn retried(api: &Api) -> JobId {
     let partial = api
         .run(&job(3, json!({"missing": [1], "webhooks": 0})))
         .await;
-    let id = partial["job_id"].as_str().unwrap().to_owned();
+    let id = partial.job_id;
     api.act(&id, "retry").await;
     api.ended(&id).await;
     id
 }
 
 /// A job that goes on because the provider reported the end.
-async fn reported(api: &Api) -> String {
+async fn reported(api: &Api) -> JobId {
     let id = api.accepted(&job(2, json!({"latency_ms": 12_000}))).await;
     api.ended(&id).await;
     id
@@ -257,7 +247,7 @@ async fn polled() {
     let ended = Api::of(&stack)
         .run(&job(2, json!({"latency_ms": 12_000})))
         .await;
-    write("polled", &stack, ended["job_id"].as_str().unwrap()).await;
+    write("polled", &stack, ended.job_id.as_str()).await;
 }
 
 /// A job whose submission nobody can account for: a gateway gave up, and the provider never shows it.
@@ -271,8 +261,11 @@ async fn parked() {
     let ended = Api::of(&stack)
         .run(&job(1, json!({"answer_status": 504, "answer_html": true})))
         .await;
-    assert_eq!(ended["error"]["type"], "SubmissionUnknown");
-    write("parked", &stack, ended["job_id"].as_str().unwrap()).await;
+    assert_eq!(
+        kind(ended.error.as_ref()),
+        Some(FailureType::SubmissionUnknown)
+    );
+    write("parked", &stack, ended.job_id.as_str()).await;
 }
 
 async fn record(name: &str, job_id: &str) {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use darkroom::dev::source;
+use darkroom_client::types::status::JobStatus;
 use http_body_util::Full;
 use hyper::{Response, Version, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -42,12 +43,12 @@ async fn outputs_of_one_host_share_a_connection() {
         .map(|index| format!("https://{address}/{index}"))
         .collect();
     let job = api.run(&job(1, json!({"urls": urls}))).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    for media in job["media"].as_array().unwrap() {
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    for media in job.media {
         assert_eq!(
-            (&media["size"], &media["attempts"]),
-            (&json!(LENGTH), &json!(1)),
-            "{media:#}"
+            (media.size, media.attempts),
+            (Some(LENGTH as u64), Some(1)),
+            "{media:#?}"
         );
     }
     assert_eq!(seen.recv().await, Some(Version::HTTP_2));

@@ -3,20 +3,26 @@
 use std::collections::BTreeSet;
 
 use darkroom::dev::s3;
+use darkroom_client::types::{
+    failure::FailureType,
+    job_id::JobId,
+    provider::{CancelOutcome, ProviderName},
+    resource::Job,
+    status::{JobStatus, MediaStatus, Stage},
+};
 use darkroom_workflows::MediaGeneration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus,
-    WorkflowFetchHistoryOptions, WorkflowHandle,
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowHandle,
 };
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
 };
 
-use crate::harness::{Api, count, job, shared, until};
+use crate::harness::{Api, cancel_outcome, count, history, job, kind, shared, until};
 
 #[tokio::test]
 async fn outputs_are_stored_whole_and_can_be_fetched() {
@@ -24,36 +30,30 @@ async fn outputs_are_stored_whole_and_can_be_fetched() {
     let request = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": 4, "seed": 7, "output_format": "png"});
     let job = api.run(&request).await;
     assert_eq!(
-        (&job["status"], count(&job, "completed")),
-        (&json!("completed"), 4),
-        "{job:#}"
+        (job.status, count(&job, MediaStatus::Completed)),
+        (JobStatus::Completed, 4),
+        "{job:#?}"
     );
-    assert_eq!(
-        (&job["stage"], &job["error"], &job["stale"]),
-        (&Value::Null, &Value::Null, &json!(false))
-    );
-    assert_eq!(job["provider"]["name"], "replicate");
+    assert_eq!((job.stage, job.error, job.stale), (None, None, false));
+    assert_eq!(job.provider.unwrap().name, ProviderName::Replicate);
 
     let mut sums = BTreeSet::new();
-    for media in job["media"].as_array().unwrap() {
-        let redirect = api
-            .http
-            .get(media["media_url"].as_str().unwrap())
-            .send()
-            .await
-            .unwrap();
+    for media in &job.media {
+        let url = media.media_url.as_deref().unwrap();
+        let redirect = api.http.get(url).send().await.unwrap();
         assert_eq!(redirect.status(), StatusCode::FOUND);
         for url in [
             redirect.headers()["location"].to_str().unwrap(),
-            media["presigned_media_url"].as_str().unwrap(),
+            media.presigned_media_url.as_ref().unwrap().as_str(),
         ] {
             let response = api.http.get(url).send().await.unwrap();
             assert_eq!(response.headers()["content-type"], "image/png");
             let bytes = response.bytes().await.unwrap();
-            assert_eq!(media["size"], bytes.len());
-            assert_eq!(media["sha256"], hex::encode(Sha256::digest(&bytes)));
+            assert_eq!(media.size, Some(bytes.len() as u64));
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            assert_eq!(media.sha256, Some(sha256));
         }
-        sums.insert(media["sha256"].as_str().unwrap());
+        sums.insert(media.sha256.as_deref().unwrap());
     }
     assert_eq!(sums.len(), 4, "four different pictures");
 }
@@ -69,13 +69,10 @@ async fn every_format_is_told_from_its_bytes() {
         let job = api
             .run(&json!({"model": "acme/photo", "prompt": "a fox", "output_format": format}))
             .await;
-        assert_eq!(job["media"][0]["content_type"], content_type);
-        assert!(
-            job["media"][0]["s3_key"]
-                .as_str()
-                .unwrap()
-                .ends_with(&format!("/0.{format}"))
-        );
+        let media = &job.media[0];
+        assert_eq!(media.content_type.as_deref(), Some(content_type));
+        let key = media.s3_key.as_deref().unwrap();
+        assert!(key.ends_with(&format!("/0.{format}")));
     }
 }
 
@@ -83,26 +80,21 @@ async fn every_format_is_told_from_its_bytes() {
 async fn one_missing_output_leaves_the_others_stored() {
     let api = Api::of(shared());
     let job = api.run(&job(4, json!({"missing": [2]}))).await;
-    assert_eq!(job["status"], "partial", "{job:#}");
-    assert_eq!((count(&job, "completed"), count(&job, "failed")), (3, 1));
-    assert_eq!(job["media"][2]["error"]["type"], "SourceExpired");
-    assert_eq!(job["error"]["type"], "OutputsFailed");
-    assert!(
-        job["error_message"]
-            .as_str()
-            .unwrap()
-            .starts_with("1 of 4 outputs could not be stored; output 2: ")
-    );
+    assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
+    assert_eq!(count(&job, MediaStatus::Completed), 3);
+    assert_eq!(count(&job, MediaStatus::Failed), 1);
+    let missing = kind(job.media[2].error.as_ref());
+    assert_eq!(missing, Some(FailureType::SourceExpired));
+    assert_eq!(kind(job.error.as_ref()), Some(FailureType::OutputsFailed));
+    let message = job.error_message.as_deref().unwrap();
+    let beginning = "1 of 4 outputs could not be stored; output 2: ";
+    assert!(message.starts_with(beginning));
     assert_eq!(
         temporal_status(&job).await,
         WorkflowExecutionStatus::Completed
     );
 
-    let url = format!(
-        "{}/v1/jobs/{}/media/2",
-        api.url,
-        job["job_id"].as_str().unwrap()
-    );
+    let url = format!("{}/v1/jobs/{}/media/2", api.url, job.job_id);
     let missing = api.http.get(url).send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::CONFLICT);
 }
@@ -112,11 +104,11 @@ async fn no_stored_output_fails_the_job() {
     let api = Api::of(shared());
     let job = api.run(&job(4, json!({"missing": [0, 1, 2, 3]}))).await;
     assert_eq!(
-        (&job["status"], count(&job, "failed")),
-        (&json!("failed"), 4),
-        "{job:#}"
+        (job.status, count(&job, MediaStatus::Failed)),
+        (JobStatus::Failed, 4),
+        "{job:#?}"
     );
-    assert_eq!(job["error"]["type"], "OutputsFailed");
+    assert_eq!(kind(job.error.as_ref()), Some(FailureType::OutputsFailed));
     assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Failed);
 }
 
@@ -125,19 +117,19 @@ async fn a_generation_that_fails_or_yields_nothing_fails_the_job() {
     let api = Api::of(shared());
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
     assert_eq!(
-        (&failed["status"], &failed["error"]["type"]),
-        (&json!("failed"), &json!("GenerationFailed"))
+        (failed.status, kind(failed.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::GenerationFailed))
     );
-    assert_eq!(failed["error"]["detail"], "NSFW content");
+    assert_eq!(failed.error.unwrap().detail, "NSFW content");
     let empty = api.run(&job(2, json!({"outputs": 0}))).await;
     assert_eq!(
-        (&empty["status"], &empty["error"]["type"]),
-        (&json!("failed"), &json!("NoOutputs"))
+        (empty.status, kind(empty.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::NoOutputs))
     );
     let refused = api.run(&job(2, json!({"no such": "instruction"}))).await;
     assert_eq!(
-        (&refused["status"], &refused["error"]["type"]),
-        (&json!("failed"), &json!("ProviderRejected"))
+        (refused.status, kind(refused.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::ProviderRejected))
     );
 }
 
@@ -146,8 +138,8 @@ async fn one_output_and_a_hundred() {
     let api = Api::of(shared());
     for outputs in [1, 100] {
         let job = api.run(&job(outputs, json!({}))).await;
-        assert_eq!(job["status"], "completed");
-        assert_eq!(count(&job, "completed"), outputs as usize);
+        assert_eq!(job.status, JobStatus::Completed);
+        assert_eq!(count(&job, MediaStatus::Completed), outputs as usize);
     }
 }
 
@@ -156,22 +148,13 @@ async fn an_output_of_many_parts_is_whole() {
     const SIZE: usize = 20 * 1024 * 1024 + 1;
     let api = Api::of(shared());
     let job = api.run(&job(1, json!({"bytes": SIZE}))).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    let url = job["media"][0]["presigned_media_url"].as_str().unwrap();
-    let bytes = api
-        .http
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let url = job.media[0].presigned_media_url.clone().unwrap();
+    let response = api.http.get(url).send().await.unwrap();
+    let bytes = response.bytes().await.unwrap();
     assert_eq!(bytes.len(), SIZE);
-    assert_eq!(
-        job["media"][0]["sha256"],
-        hex::encode(Sha256::digest(&bytes))
-    );
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    assert_eq!(job.media[0].sha256, Some(sha256));
 }
 
 #[tokio::test]
@@ -181,12 +164,10 @@ async fn outputs_within_the_prediction_are_stored_as_well() {
         let job = api
             .run(&job(2, json!({"inline": true, "bytes": bytes})))
             .await;
-        assert_eq!(
-            (&job["status"], &job["media"][1]["size"]),
-            (&json!("completed"), &json!(bytes)),
-            "{job:#}"
-        );
-        assert_eq!(job["media"][1]["content_type"], "image/png");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+        let media = &job.media[1];
+        assert_eq!(media.size, Some(bytes), "{job:#?}");
+        assert_eq!(media.content_type.as_deref(), Some("image/png"));
     }
 }
 
@@ -195,27 +176,24 @@ async fn the_manifest_is_the_record_of_the_job() {
     let api = Api::of(shared());
     for dev in [json!({}), json!({"missing": [0]}), json!({"fail": "no"})] {
         let job = api.run(&job(2, dev)).await;
-        let id = job["job_id"].as_str().unwrap();
-        let manifest = manifest(id);
-        assert_eq!(manifest["job_id"], id);
-        assert_eq!(manifest["status"], job["status"]);
+        let manifest = manifest(&job.job_id);
+        assert_eq!(manifest["job_id"], job.job_id.as_str());
+        assert_eq!(manifest["status"], job.status.to_string());
         assert_eq!(manifest["request"]["prompt"], "a fox in the snow");
-        assert_eq!(
-            manifest["media"].as_array().unwrap().len(),
-            job["media"].as_array().unwrap().len()
-        );
-        assert_eq!(manifest["error"], job["error"]);
+        let media = manifest["media"].as_array().unwrap();
+        assert_eq!(media.len(), job.media.len());
+        assert_eq!(manifest["error"], json!(job.error));
     }
 }
 
 /// A job's manifest, read where the embedded S3 server keeps its files.
-fn manifest(job_id: &str) -> Value {
+fn manifest(job_id: &JobId) -> Value {
     let shared = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
     let path = shared
         .join("s3")
         .join(s3::BUCKET)
         .join("jobs")
-        .join(job_id)
+        .join(job_id.as_str())
         .join("job.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
@@ -227,14 +205,12 @@ async fn a_model_without_a_prompt_gets_a_large_input() {
     request.as_object_mut().unwrap().remove("prompt");
     request["input"]["mask"] = "x".repeat(250_000).into();
     let partial = api.run(&request).await;
-    assert_eq!(
-        (&partial["status"], &partial["prompt"]),
-        (&json!("partial"), &Value::Null)
-    );
-    let id = partial["job_id"].as_str().unwrap();
+    assert_eq!(partial.status, JobStatus::Partial);
+    assert_eq!(partial.prompt, None);
+    let id = &partial.job_id;
     until("a job that is completed", async || {
         api.act(id, "retry").await;
-        (api.ended(id).await["status"] == "completed").then_some(())
+        (api.ended(id).await.status == JobStatus::Completed).then_some(())
     })
     .await;
 }
@@ -244,12 +220,7 @@ async fn all_outputs_are_scheduled_in_one_workflow_task() {
     let api = Api::of(shared());
     // A report of the end would add its own look, and a marker with it, whenever it comes before generate has ended.
     let job = api.run(&job(6, json!({"webhooks": 0}))).await;
-    let history = handle(&job)
-        .await
-        .fetch_history(WorkflowFetchHistoryOptions::default())
-        .into_events()
-        .await
-        .unwrap();
+    let history = history(&job.job_id).await;
     let scheduled = |name: &str| -> Vec<&HistoryEvent> {
         let is_it = |event: &&HistoryEvent| match &event.attributes {
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
@@ -302,12 +273,8 @@ fn summary(event: &HistoryEvent) -> String {
 async fn a_canceled_job_cancels_its_prediction() {
     let api = Api::of(shared());
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
-    until("prediction", async || {
-        let job = api.get(&id).await;
-        (job["stage"] == "generating").then_some(())
-    })
-    .await;
-    let running = handle(&json!({"job_id": id})).await;
+    api.until_stage(&id, Stage::Generating).await;
+    let running = handle(&id).await;
     running
         .cancel(
             WorkflowCancelOptions::builder()
@@ -317,8 +284,8 @@ async fn a_canceled_job_cancels_its_prediction() {
         .await
         .unwrap();
     let job = api.ended(&id).await;
-    assert_eq!(job["status"], "canceled", "{job:#}");
-    assert_eq!(job["provider"]["cancel_outcome"], "canceled");
+    assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
+    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
     assert_eq!(
         temporal_status(&job).await,
         WorkflowExecutionStatus::Canceled
@@ -330,24 +297,24 @@ async fn a_canceled_job_cancels_its_prediction() {
 async fn a_terminated_job_reads_as_failed() {
     let api = Api::of(shared());
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
-    let running = handle(&json!({"job_id": id})).await;
+    let running = handle(&id).await;
     running
         .terminate(temporalio_client::WorkflowTerminateOptions::default())
         .await
         .unwrap();
     let job = api.ended(&id).await;
-    assert_eq!(job["status"], "failed");
-    assert_eq!(job["error"]["type"], "Internal");
-    assert_eq!(job["prompt"], "a fox in the snow");
+    assert_eq!(job.status, JobStatus::Failed);
+    assert_eq!(kind(job.error.as_ref()), Some(FailureType::Internal));
+    assert_eq!(job.prompt.unwrap().as_str(), "a fox in the snow");
 }
 
-async fn handle(job: &Value) -> WorkflowHandle<temporalio_client::Client, MediaGeneration> {
+async fn handle(job_id: &JobId) -> WorkflowHandle<temporalio_client::Client, MediaGeneration> {
     let client = shared().temporal.client().await.unwrap();
-    client.get_workflow_handle::<MediaGeneration>(job["job_id"].as_str().unwrap())
+    client.get_workflow_handle::<MediaGeneration>(job_id.as_str())
 }
 
-async fn temporal_status(job: &Value) -> WorkflowExecutionStatus {
-    handle(job)
+async fn temporal_status(job: &Job) -> WorkflowExecutionStatus {
+    handle(&job.job_id)
         .await
         .describe(WorkflowDescribeOptions::default())
         .await
@@ -364,9 +331,7 @@ async fn an_output_that_has_moved_is_found_at_its_new_address() {
     );
     let moved = json!({"urls": [gone], "urls_later": ["data:,a%20caption"], "latency_ms": 500, "webhooks": 0});
     let job = Api::of(stack).run(&job(1, moved)).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    assert_eq!(
-        (&job["media"][0]["size"], &job["media"][0]["attempts"]),
-        (&json!(9), &json!(1))
-    );
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let media = &job.media[0];
+    assert_eq!((media.size, media.attempts), (Some(9), Some(1)));
 }

@@ -5,6 +5,9 @@
 use std::{process::Command, time::Duration};
 
 use darkroom::dev::{Options, Stack};
+use darkroom_client::types::{
+    failure::FailureType, job_id::JobId, provider::CancelOutcome, resource::Job, status::JobStatus,
+};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -14,7 +17,10 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
-    harness::{Api, bought, history_of, job, options, signal, start, terminate, until},
+    harness::{
+        Api, bought, cancel_outcome, history_of, job, kind, options, signal, start, terminate,
+        until,
+    },
     resets::{reset, reset_generate},
     rpc_gate::{Held, Rpc, RpcGate},
 };
@@ -84,7 +90,7 @@ enum Event {
 struct Case {
     point: Point,
     shown: Shown,
-    job_id: String,
+    job_id: JobId,
 }
 
 fn request(point: Point, shown: Shown, event: Event) -> Value {
@@ -120,7 +126,7 @@ async fn is_reached(stack: &Stack, gate: &RpcGate, case: &Case) -> bool {
         Point::BodySent => bought(stack.provider.as_ref(), &case.job_id).len() == 1,
         Point::Submitted => {
             let client = stack.temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(&case.job_id);
+            let handle = client.get_workflow_handle::<MediaGeneration>(case.job_id.as_str());
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
                 .await
@@ -182,8 +188,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
         Event::Deadline => {
             join_all(cases.iter().map(async |case| {
                 until("a deadline that has passed", async || {
-                    let job = api.get(&case.job_id).await;
-                    let created_at: Timestamp = job["created_at"].as_str()?.parse().unwrap();
+                    let created_at = api.get(&case.job_id).await.created_at;
                     (Timestamp::now() > created_at + SHORT).then_some(())
                 })
                 .await;
@@ -245,16 +250,16 @@ fn signal_children(of: u32, name: &str) {
 }
 
 /// What was bought for a job that was to stop has ended, or the job says that it may not have.
-fn assert_stopped(stack: &Stack, case: &Case, job: &Value) {
+fn assert_stopped(stack: &Stack, case: &Case, job: &Job) {
     let Some(prediction) = bought(stack.provider.as_ref(), &case.job_id).pop() else {
         return;
     };
     let has_ended = prediction.status(Timestamp::now()).is_terminal();
     let is_told =
-        job["provider"]["cancel_outcome"] == "unknown" && job["in_doubt_since"].is_string();
+        cancel_outcome(job) == Some(CancelOutcome::Unknown) && job.in_doubt_since.is_some();
     assert!(
         has_ended || is_told,
-        "{:?}, {:?}: {job:#}",
+        "{:?}, {:?}: {job:#?}",
         case.point,
         case.shown
     );
@@ -333,24 +338,23 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
     let (mut completed, mut parked) = (0, 0);
     for (case, job, bought) in join_all(ended).await {
         let Case { point, shown, .. } = case;
-        let told = format!("{event:?} at {point:?}, {shown:?}: {bought} bought, {job:#}");
+        let told = format!("{event:?} at {point:?}, {shown:?}: {bought} bought, {job:#?}");
         assert!(bought <= 1, "{told}");
-        let error = job["error"]["type"].as_str();
-        match (job["status"].as_str().unwrap(), error) {
-            ("completed", _) => {
+        match (job.status, kind(job.error.as_ref())) {
+            (JobStatus::Completed, _) => {
                 assert_eq!(bought, 1, "{told}");
                 completed += 1;
             }
-            ("failed", Some("DeadlineExceeded")) => {
+            (JobStatus::Failed, Some(FailureType::DeadlineExceeded)) => {
                 assert_eq!(event, Event::Deadline, "{told}");
                 assert_stopped(&stack, case, &job);
             }
-            ("canceled", _) => {
+            (JobStatus::Canceled, _) => {
                 assert_eq!(event, Event::Canceled, "{told}");
                 assert_stopped(&stack, case, &job);
             }
-            ("failed", Some("SubmissionUnknown")) => {
-                assert!(job["in_doubt_since"].is_string(), "{told}");
+            (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => {
+                assert!(job.in_doubt_since.is_some(), "{told}");
                 // What the provider shows, in a list or by its report, is found.
                 let is_shown = bought == 1 && *shown != Shown::Never;
                 assert!(!is_shown, "{told}");

@@ -7,13 +7,19 @@ use std::{
 };
 
 use darkroom::dev::{Options, temporal::TemporalServer, temporal_cli, versitygw::VersityGateway};
+use darkroom_client::types::{
+    failure::FailureType,
+    job_id::JobId,
+    resource::Job,
+    status::{JobStatus, MediaStatus},
+};
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
     faults::{Chance, report},
-    harness::{Api, job_of, options, terminate, until, until_within},
+    harness::{Api, job_of, kind, options, terminate, until, until_within},
     world::World,
 };
 
@@ -110,31 +116,30 @@ fn request(world: &World, number: u64) -> Value {
 }
 
 /// Has a job accepted, however often that takes.
-async fn accepted(api: &Api, key: &str, body: &Value) -> String {
+async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     until_within("an api that accepts", PATIENCE, async || {
         let answer = api.post_with_key(key, body).await.ok()?;
         if !answer.status().is_success() {
             assert!(answer.status().is_server_error(), "{}", answer.status());
             return None;
         }
-        let job: Value = answer.json().await.ok()?;
-        Some(job["job_id"].as_str().unwrap().to_owned())
+        let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
+        Some(job.job_id)
     })
     .await
 }
 
 /// Waits until a job has ended, and returns it.
-async fn ended(api: &Api, id: &str) -> Value {
+async fn ended(api: &Api, id: &JobId) -> Job {
     until_within(&format!("the end of {id}"), PATIENCE, async || {
-        let answer = api
-            .http
-            .get(format!("{}/v1/jobs/{id}", api.url))
-            .send()
-            .await
-            .ok()?;
+        let url = format!("{}/v1/jobs/{id}", api.url);
+        let answer = api.http.get(url).send().await.ok()?;
         assert!(answer.status() != StatusCode::NOT_FOUND, "{id} is lost");
-        let job: Value = answer.json().await.ok()?;
-        job["completed_at"].is_string().then_some(job)
+        if !answer.status().is_success() {
+            return None;
+        }
+        let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
+        job.completed_at.is_some().then_some(job)
     })
     .await
 }
@@ -177,26 +182,22 @@ async fn nothing_is_left_that_belongs_to_nobody() {
     }
     let Servers { world, .. } = &servers;
     let ended = stream::iter(&jobs).map(|id| ended(&world.api, id));
-    let ended: Vec<Value> = ended.buffer_unordered(32).collect().await;
+    let ended: Vec<Job> = ended.buffer_unordered(32).collect().await;
 
     let mut endings = BTreeMap::<String, u32>::new();
     let mut named = BTreeSet::new();
     for job in &ended {
-        *endings
-            .entry(job["status"].as_str().unwrap().to_owned())
-            .or_default() += 1;
-        named.insert(format!("jobs/{}/job.json", job["job_id"].as_str().unwrap()));
-        for media in job["media"].as_array().unwrap() {
-            if media["status"] == "completed" {
-                named.insert(media["s3_key"].as_str().unwrap().to_owned());
+        *endings.entry(job.status.to_string()).or_default() += 1;
+        named.insert(format!("jobs/{}/job.json", job.job_id));
+        for media in &job.media {
+            if media.status == MediaStatus::Completed {
+                named.insert(media.s3_key.clone().unwrap());
                 world.check_bytes(media).await.unwrap();
             }
         }
-        let failed = job["status"] == "failed";
-        assert!(
-            !failed || job["error"]["type"] == "SubmissionUnknown",
-            "{job:#}"
-        );
+        let failed = job.status == JobStatus::Failed;
+        let is_unknown = kind(job.error.as_ref()) == Some(FailureType::SubmissionUnknown);
+        assert!(!failed || is_unknown, "{job:#?}");
     }
     let strays = async || {
         let mut objects = world.objects().await;
@@ -214,7 +215,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
     assert_eq!(world.uploads().await, 0);
     let kept: BTreeSet<_> = world.objects().await.into_iter().collect();
     assert_eq!(kept, named, "something is missing");
-    let mut bought = BTreeMap::<&str, u32>::new();
+    let mut bought = BTreeMap::<JobId, u32>::new();
     let predictions = world.stack.provider.as_ref().unwrap().predictions();
     for prediction in &predictions {
         *bought.entry(job_of(prediction)).or_default() += 1;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{Options, provider::limits::Limits};
+use darkroom_client::types::status::JobStatus;
 use futures::future::join_all;
 use serde_json::json;
 
@@ -59,7 +60,7 @@ async fn many_at_once(name: &str, workers: usize) {
     )
     .await;
     for job in join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();
     // A second's worth is taken at once.
@@ -98,7 +99,7 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
         ids.push(api.accepted(&job(1, json!({}))).await);
     }
     for job in join_all(ids.iter().map(|id| api.ended_within(id, 2 * PATIENCE))).await {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();
     report(&format!("{jobs} jobs: {calls:?}"));
@@ -107,7 +108,7 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     // Temporal may swap neighbours that were accepted within some milliseconds.
     let bought = provider.predictions().into_iter().rev();
     for (position, prediction) in bought.enumerate() {
-        let accepted = ids.iter().position(|id| id == job_of(&prediction));
+        let accepted = ids.iter().position(|id| *id == job_of(&prediction));
         assert!(
             accepted.unwrap().abs_diff(position) <= 2,
             "{accepted:?} was bought at {position}"
@@ -137,7 +138,7 @@ async fn a_worker_that_the_provider_refuses_fails_no_job() {
     .await;
     let run = async |_| api.run(&job(1, json!({}))).await;
     for job in join_all((0..JOBS).map(run)).await {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let address = metrics_address(&options.directory, "worker-refused");
     let ready = api.http.get(format!("http://{address}/readyz"));

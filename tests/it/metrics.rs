@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use darkroom::dev::Options;
+use darkroom_client::types::{resource::Job, status::JobStatus};
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
 use temporalio_common::data_converters::RawValue;
@@ -34,7 +35,7 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         .http
         .post(format!("{}/v1/jobs", api.url))
         .header("Prefer", "wait=60");
-    let failed: Value = waited
+    let failed: Job = waited
         .json(&job(1, json!({"fail": "no", "webhooks": 0})))
         .send()
         .await
@@ -42,7 +43,7 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         .json()
         .await
         .unwrap();
-    assert_eq!(failed["status"], "failed");
+    assert_eq!(failed.status, JobStatus::Failed);
     for process in ["worker", "api"] {
         for path in ["healthz", "readyz"] {
             let url = format!(

@@ -4,11 +4,20 @@
 use std::time::Duration;
 
 use darkroom::dev::{production::Production, provider::control::Outage};
+use darkroom_client::types::{
+    failure::FailureType,
+    job_id::JobId,
+    provider::CancelOutcome,
+    status::{JobStatus, MediaStatus, Stage},
+};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    harness::{Api, bought, bought_one, count, endless, job, terminate, until, until_within},
+    harness::{
+        Api, bought, bought_one, cancel_outcome, count, endless, job, kind, terminate, until,
+        until_within,
+    },
     production::start,
     runbook::Runbook,
 };
@@ -51,7 +60,7 @@ async fn every_line_of_the_runbook_does_what_it_says() {
 }
 
 /// Has a job accepted and waits until its prediction is under way.
-async fn generating(api: &Api, stack: &Production) -> String {
+async fn generating(api: &Api, stack: &Production) -> JobId {
     let id = api.accepted(&endless()).await;
     bought_one(stack.provider.as_ref(), &id).await;
     id
@@ -84,38 +93,29 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
 
     let partial = api.run(&job(3, json!({"missing": [1]}))).await;
     let failed = api.run(&job(3, json!({"fail": "no"}))).await;
-    let (partial, failed) = (
-        partial["job_id"].as_str().unwrap(),
-        failed["job_id"].as_str().unwrap(),
-    );
+    let (partial, failed) = (partial.job_id.as_str(), failed.job_id.as_str());
     runbook
         .run_until(FIND, "JobStatus = \"failed\" OR", &[], failed)
         .await;
     runbook.run_until(FIND, "Tenant =", &[], partial).await;
+    let open = runbook.run(FIND, "StartTime", &[]).await;
     assert!(
-        !runbook.run(FIND, "StartTime", &[]).await.contains(&id),
+        !open.contains(id.as_str()),
         "it has not been open for an hour"
     );
 
+    let variables = [("JOB", id.as_str())];
     runbook
-        .run_until(JOB, "describe", &[("JOB", &id)], "MediaGeneration")
+        .run_until(JOB, "describe", &variables, "MediaGeneration")
         .await;
+    let says = r#""stage":"generating""#;
     let state = runbook
-        .run_until(
-            JOB,
-            "--type state",
-            &[("JOB", &id)],
-            r#""stage":"generating""#,
-        )
+        .run_until(JOB, "--type state", &variables, says)
         .await;
     let prediction = &bought(stack.provider.as_ref(), &id)[0].id;
     assert!(state.contains(prediction), "{state}");
-    assert!(
-        runbook
-            .run(JOB, "show", &[("JOB", &id)])
-            .await
-            .contains("ActivityTaskScheduled")
-    );
+    let shown = runbook.run(JOB, "show", &variables).await;
+    assert!(shown.contains("ActivityTaskScheduled"));
 
     runbook.run_until(FAIL, "workflow list", &[], failed).await;
     let ran = runbook.try_run(FAIL, &["result"], &[("JOB", failed)]).await;
@@ -128,8 +128,7 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
 
 async fn delete(runbook: &Runbook, api: &Api) {
     let id = api.accepted(&endless()).await;
-    let url = format!("{}/v1/jobs/{id}", api.url);
-    assert_eq!(api.http.delete(&url).send().await.unwrap().status(), 202);
+    api.client.delete_job(&id).await.unwrap();
     let deletion = format!("delete-{id}");
     runbook
         .run_until("Delete", "JobDeletion", &[], &deletion)
@@ -143,16 +142,12 @@ async fn delete(runbook: &Runbook, api: &Api) {
 
 async fn cancel(runbook: &Runbook, api: &Api) {
     let id = api.accepted(&endless()).await;
-    until("generation", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
-    runbook.run("Cancel", "-w \"$JOB\"", &[("JOB", &id)]).await;
+    api.until_stage(&id, Stage::Generating).await;
+    let variables = [("JOB", id.as_str())];
+    runbook.run("Cancel", "-w \"$JOB\"", &variables).await;
     let canceled = api.ended(&id).await;
-    assert_eq!(
-        (&canceled["status"], &canceled["provider"]["cancel_outcome"]),
-        (&json!("canceled"), &json!("canceled"))
-    );
+    assert_eq!(canceled.status, JobStatus::Canceled);
+    assert_eq!(cancel_outcome(&canceled), Some(CancelOutcome::Canceled));
 
     let mut withdrawn = endless();
     withdrawn["model"] = "acme/withdrawn".into();
@@ -169,19 +164,20 @@ async fn cancel(runbook: &Runbook, api: &Api) {
     .await;
     runbook.run("Cancel", "--yes", &[]).await;
     for id in ids {
-        assert_eq!(api.ended(&id).await["status"], "canceled");
+        assert_eq!(api.ended(&id).await.status, JobStatus::Canceled);
     }
 }
 
 async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = generating(api, stack).await;
+    let variables = [("JOB", id.as_str())];
     runbook
-        .run("Terminate", "workflow terminate", &[("JOB", &id)])
+        .run("Terminate", "workflow terminate", &variables)
         .await;
     let job = api.ended(&id).await;
     assert_eq!(
-        (&job["status"], &job["error"]["type"]),
-        (&json!("failed"), &json!("Internal"))
+        (job.status, kind(job.error.as_ref())),
+        (JobStatus::Failed, Some(FailureType::Internal))
     );
     assert!(
         !bought(stack.provider.as_ref(), &id)[0]
@@ -189,31 +185,34 @@ async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
             .is_terminal(),
         "it is left running"
     );
-    runbook.run_until(FIND, "Terminated", &[], &id).await;
+    runbook
+        .run_until(FIND, "Terminated", &[], id.as_str())
+        .await;
 }
 
 async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
     let partial = api
         .run(&job(3, json!({"missing": [1], "missing_for_ms": 1500})))
         .await;
-    let id = partial["job_id"].as_str().unwrap();
-    assert_eq!(partial["status"], "partial");
+    let id = &partial.job_id;
+    assert_eq!(partial.status, JobStatus::Partial);
+    let variables = [("JOB", id.as_str())];
     // By then the output is there.
     let job = until("a job that is completed", async || {
         let words = ["EVENT=", "workflow reset"];
         let ran = runbook
-            .try_run("Reset to before the persists", &words, &[("JOB", id)])
+            .try_run("Reset to before the persists", &words, &variables)
             .await;
         assert!(ran.success, "{}", ran.text);
         let job = until("another end", async || {
             let job = api.ended(id).await;
-            (job["updated_at"] != partial["updated_at"]).then_some(job)
+            (job.updated_at != partial.updated_at).then_some(job)
         })
         .await;
-        (job["status"] == "completed").then_some(job)
+        (job.status == JobStatus::Completed).then_some(job)
     })
     .await;
-    assert_eq!(count(&job, "completed"), 3);
+    assert_eq!(count(&job, MediaStatus::Completed), 3);
     assert_eq!(
         bought(stack.provider.as_ref(), id).len(),
         1,
@@ -224,12 +223,9 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
 async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     const PAUSE: &str = "Pause and unpause an activity";
     let id = api.accepted(&job(1, json!({"fail_fetches": 1000}))).await;
-    until("an output that waits", async || {
-        (api.get(&id).await["stage"] == "persisting").then_some(())
-    })
-    .await;
+    api.until_stage(&id, Stage::Persisting).await;
     let described = runbook
-        .run_until(JOB, "describe", &[("JOB", &id)], "persist")
+        .run_until(JOB, "describe", &[("JOB", id.as_str())], "persist")
         .await;
     let activity = described
         .lines()
@@ -242,7 +238,7 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(JOB, "describe", &variables, "Paused")
         .await;
     runbook
-        .run_until(PAUSE, "TemporalPauseInfo", &[], &id)
+        .run_until(PAUSE, "TemporalPauseInfo", &[], id.as_str())
         .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
     until("an activity that goes on", async || {
@@ -252,7 +248,7 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     .await;
     runbook.run(PAUSE, "activity reset", &variables).await;
     api.act(&id, "cancel").await;
-    assert_eq!(api.ended(&id).await["status"], "canceled");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Canceled);
     assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }
 
@@ -288,18 +284,16 @@ async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
         .await;
 
     let id = generating(api, stack).await;
+    let variables = [("JOB", id.as_str())];
     let words = ["history fetch", "history replay"];
-    let ran = runbook.try_run(STUCK, &words, &[("JOB", &id)]).await;
+    let ran = runbook.try_run(STUCK, &words, &variables).await;
     assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
     let words = ["EVENT=", "workflow reset"];
-    let ran = runbook.try_run(STUCK, &words, &[("JOB", &id)]).await;
+    let ran = runbook.try_run(STUCK, &words, &variables).await;
     assert!(ran.success, "{}", ran.text);
-    until("a job that goes on", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    api.until_stage(&id, Stage::Generating).await;
     api.act(&id, "cancel").await;
-    assert_eq!(api.ended(&id).await["status"], "canceled");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Canceled);
     assert_eq!(
         bought(stack.provider.as_ref(), &id).len(),
         1,
@@ -315,7 +309,7 @@ async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(
             "Provider outage",
             "describe",
-            &[("JOB", &id)],
+            &[("JOB", id.as_str())],
             "ProviderUnavailable",
         )
         .await;
@@ -323,7 +317,8 @@ async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
         .run("The provider's limits", "config get", &[])
         .await;
     provider.fail(Outage::new(500, 0, None));
-    assert_eq!(api.ended_within(&id, PATIENCE).await["status"], "completed");
+    let job = api.ended_within(&id, PATIENCE).await;
+    assert_eq!(job.status, JobStatus::Completed);
     assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }
 
@@ -340,7 +335,7 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
                 .run_until(
                     "S3 outage",
                     "describe",
-                    &[("JOB", &id)],
+                    &[("JOB", id.as_str())],
                     "StorageUnavailable",
                 )
                 .await;
@@ -350,7 +345,7 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .await
         .unwrap();
     let job = api.ended_within(&id, PATIENCE).await;
-    assert_eq!(count(&job, "completed"), 2, "{job:#}");
+    assert_eq!(count(&job, MediaStatus::Completed), 2, "{job:#?}");
 }
 
 async fn drain(runbook: &Runbook, stack: &Production) {
@@ -401,23 +396,16 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .unwrap();
     let again = api.ended_within(&ends_after, PATIENCE).await;
     assert_eq!(
-        (&again["status"], count(&again, "completed")),
-        (&json!("completed"), 2),
-        "{again:#}"
+        (again.status, count(&again, MediaStatus::Completed)),
+        (JobStatus::Completed, 2),
+        "{again:#?}"
     );
-    for (after, before) in again["media"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(before["media"].as_array().unwrap())
-    {
-        assert_eq!(after["sha256"], before["sha256"]);
+    for (after, before) in again.media.iter().zip(&before.media) {
+        assert_eq!(after.sha256, before.sha256);
     }
     for job in [&ended, &forgotten] {
-        assert_eq!(
-            api.get(job["job_id"].as_str().unwrap()).await["status"],
-            "completed"
-        );
+        let job = api.get(&job.job_id).await;
+        assert_eq!(job.status, JobStatus::Completed);
     }
     let missing = api
         .http
@@ -428,10 +416,8 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
     assert_eq!(missing.status(), 404);
     api.act(&open, "cancel").await;
     let canceled = api.ended_within(&open, PATIENCE).await;
-    assert_eq!(
-        canceled["provider"]["cancel_outcome"], "canceled",
-        "{canceled:#}"
-    );
+    let outcome = cancel_outcome(&canceled);
+    assert_eq!(outcome, Some(CancelOutcome::Canceled), "{canceled:#?}");
     for id in [&open, &ends_after] {
         assert_eq!(
             bought(stack.provider.as_ref(), id).len(),
@@ -491,13 +477,12 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
             .await
             .contains("darkroom")
     );
-    assert_eq!(
-        api.ended_within(&moves, PATIENCE).await["status"],
-        "completed"
-    );
-    let history = runbook.run(JOB, "show", &[("JOB", &moves)]).await;
+    let moved = api.ended_within(&moves, PATIENCE).await;
+    assert_eq!(moved.status, JobStatus::Completed);
+    let variables = [("JOB", moves.as_str())];
+    let history = runbook.run(JOB, "show", &variables).await;
     assert!(history.contains("WorkflowExecutionCompleted"));
     let words = ["history fetch", "history replay"];
-    let ran = runbook.try_run(DARKROOM, &words, &[("JOB", &moves)]).await;
+    let ran = runbook.try_run(DARKROOM, &words, &variables).await;
     assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
 }

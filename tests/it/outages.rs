@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use darkroom_client::types::{
+    resource::Job,
+    status::{JobStatus, MediaStatus},
+};
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -11,7 +15,7 @@ use tokio::time::Instant;
 use darkroom::dev::{temporal::TemporalServer, temporal_cli};
 
 use crate::{
-    harness::{Api, count, job, options, start, until},
+    harness::{Api, count, job, moving, options, start, until},
     world::World,
 };
 
@@ -47,10 +51,7 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
     let id = until("accepted job", async || {
         let response = api.post(&job(1, json!({}))).await;
         match response.status() {
-            StatusCode::ACCEPTED => {
-                let job: Value = response.json().await.unwrap();
-                Some(job["job_id"].as_str().unwrap().to_owned())
-            }
+            StatusCode::ACCEPTED => Some(response.json::<Job>().await.unwrap().job_id),
             status => {
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
                 None
@@ -58,7 +59,7 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
         }
     })
     .await;
-    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 }
 
 /// How long Temporal is away: longer than the SDK tries to report a result, and than any heartbeat may be late.
@@ -104,13 +105,7 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
         .accepted(&job(3, json!({"urls": urls, "webhooks": 0})))
         .await;
     until("outputs on their way", async || {
-        (world.api.get(&persisting).await["media"]
-            .as_array()?
-            .iter()
-            .filter(|media| media["bytes_done"].as_u64() > Some(0))
-            .count()
-            == 3)
-            .then_some(())
+        (moving(&world.api.get(&persisting).await) == 3).then_some(())
     })
     .await;
     let predictions = || world.stack.provider.as_ref().unwrap().predictions();
@@ -144,11 +139,11 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     )
     .await;
     for job in ended {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let job = world.api.ended_within(&persisting, patience).await;
-    assert_eq!(count(&job, "completed"), 3, "{job:#}");
-    for media in job["media"].as_array().unwrap() {
+    assert_eq!(count(&job, MediaStatus::Completed), 3, "{job:#?}");
+    for media in &job.media {
         world.check_bytes(media).await.unwrap();
     }
     assert_eq!(predictions().len(), 6, "nothing is bought twice");

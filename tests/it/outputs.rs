@@ -4,21 +4,26 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use darkroom_client::types::{
+    failure::FailureType,
+    request::ListMedia,
+    resource::Job,
+    status::{JobStatus, MediaStatus},
+};
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
-    harness::{Api, count, history_of, job, options, problem_of, shared, start, until_within},
+    harness::{Api, count, history_of, job, kind, options, problem_of, shared, start},
 };
 
 /// The statuses and names of a job's outputs.
-fn outputs(job: &Value) -> Vec<(&str, Option<&str>)> {
-    let media = job["media"].as_array().unwrap();
-    media
+fn outputs(job: &Job) -> Vec<(MediaStatus, Option<&str>)> {
+    job.media
         .iter()
-        .map(|media| (media["status"].as_str().unwrap(), media["name"].as_str()))
+        .map(|media| (media.status, media.name.as_deref()))
         .collect()
 }
 
@@ -28,18 +33,18 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
     let job = api
         .run(&job(4, json!({"output": ["{0}", null, "{2}", "{3}"]})))
         .await;
-    assert_eq!(job["status"], "partial", "{job:#}");
+    assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
+    let (made, withheld) = ((MediaStatus::Completed, None), (MediaStatus::Failed, None));
+    assert_eq!(outputs(&job), [made, withheld, made, made]);
     assert_eq!(
-        outputs(&job),
-        ["completed", "failed", "completed", "completed"].map(|status| (status, None))
+        kind(job.media[1].error.as_ref()),
+        Some(FailureType::OutputNotMade)
     );
-    assert_eq!(job["media"][1]["error"]["type"], "OutputNotMade");
-    assert_eq!(job["provider"]["outputs_made"], 4);
-    let key = job["media"][2]["s3_key"].as_str().unwrap();
+    assert_eq!(job.provider.as_ref().unwrap().outputs_made, Some(4));
+    let key = job.media[2].s3_key.as_deref().unwrap();
     assert!(key.ends_with("/2.png"), "{key}");
     // Only another prediction could make it.
-    let id = job["job_id"].as_str().unwrap();
-    let (status, kind) = problem_of(api.act(id, "retry").await).await;
+    let (status, kind) = problem_of(api.act(&job.job_id, "retry").await).await;
     assert_eq!((status.as_u16(), kind.as_str()), (409, "generation-needed"));
 }
 
@@ -47,20 +52,14 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
 async fn fewer_outputs_than_were_asked_for_are_not_all() {
     let api = Api::of(shared());
     let job = api.run(&job(4, json!({"outputs": 3}))).await;
-    assert_eq!(job["status"], "partial", "{job:#}");
-    assert_eq!((count(&job, "completed"), count(&job, "failed")), (3, 1));
-    assert_eq!(
-        (&job["num_outputs"], &job["provider"]["outputs_made"]),
-        (&json!(4), &json!(3))
-    );
-    let error = &job["media"][3]["error"];
-    assert_eq!(error["type"], "OutputNotMade");
-    assert!(
-        error["detail"]
-            .as_str()
-            .unwrap()
-            .ends_with("made 3 of 4 outputs")
-    );
+    assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
+    assert_eq!(count(&job, MediaStatus::Completed), 3);
+    assert_eq!(count(&job, MediaStatus::Failed), 1);
+    let made = job.provider.as_ref().unwrap().outputs_made;
+    assert_eq!((job.num_outputs.get(), made), (4, Some(3)));
+    let error = job.media[3].error.as_ref().unwrap();
+    assert_eq!(error.kind, FailureType::OutputNotMade);
+    assert!(error.detail.ends_with("made 3 of 4 outputs"));
 }
 
 #[tokio::test]
@@ -68,10 +67,11 @@ async fn what_a_failed_prediction_made_is_kept() {
     let api = Api::of(shared());
     let dev = json!({"fail": "out of memory at step 40", "fails_with_outputs": true, "outputs": 2});
     let job = api.run(&job(2, dev)).await;
-    assert_eq!(job["status"], "partial", "{job:#}");
-    assert_eq!(count(&job, "completed"), 2);
-    assert_eq!(job["error"]["type"], "GenerationFailed");
-    assert_eq!(job["error"]["detail"], "out of memory at step 40");
+    assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
+    assert_eq!(count(&job, MediaStatus::Completed), 2);
+    let error = job.error.unwrap();
+    assert_eq!(error.kind, FailureType::GenerationFailed);
+    assert_eq!(error.detail, "out of memory at step 40");
 }
 
 #[tokio::test]
@@ -83,22 +83,17 @@ async fn outputs_with_names_say_where_in_the_answer_they_were() {
         "stems": [{"stem": "bass", "url": "{1}"}, {"stem": "drums", "url": "{2}"}],
     });
     let job = api.run(&job(3, json!({"output": output}))).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     // An object has no order of its own, and comes in that of its names.
-    assert_eq!(
-        outputs(&job),
-        [
-            ("completed", Some("stems[0].url")),
-            ("completed", Some("stems[1].url")),
-            ("completed", Some("vocals")),
-        ]
-    );
+    let expected = ["stems[0].url", "stems[1].url", "vocals"];
+    let expected = expected.map(|name| (MediaStatus::Completed, Some(name)));
+    assert_eq!(outputs(&job), expected);
     let kept = json!({
         "vocals": {"media": 2}, "bpm": 120, "missing": null,
         "stems": [{"stem": "bass", "url": {"media": 0}}, {"stem": "drums", "url": {"media": 1}}],
     });
-    assert_eq!(job["provider"]["output"], kept);
-    let url = job["media"][2]["presigned_media_url"].as_str().unwrap();
+    assert_eq!(job.provider.unwrap().output, Some(kept));
+    let url = job.media[2].presigned_media_url.clone().unwrap();
     let fetched = api.http.get(url).send().await.unwrap();
     let disposition = fetched.headers()["content-disposition"].to_str().unwrap();
     assert_eq!(
@@ -132,25 +127,14 @@ async fn what_can_be_seen_of_an_output_is_told() {
     let api = Api::of(shared());
     let video = format!("data:application/octet-stream;base64,{}", movie());
     let job = api.run(&job(2, json!({"output": ["{0}", video]}))).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
-    let (picture, video) = (&job["media"][0], &job["media"][1]);
-    assert!(
-        picture["width"].as_u64().is_some_and(|width| width > 0),
-        "{picture}"
-    );
-    assert!(
-        picture["height"].as_u64().is_some_and(|height| height > 0),
-        "{picture}"
-    );
-    assert_eq!(
-        (&picture["duration_ms"], &picture["c2pa"]),
-        (&Value::Null, &json!(false))
-    );
-    assert_eq!(video["content_type"], "video/mp4");
-    assert_eq!(
-        (&video["width"], &video["height"], &video["duration_ms"]),
-        (&json!(1280), &json!(720), &json!(1500))
-    );
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let (picture, video) = (&job.media[0], &job.media[1]);
+    assert!(picture.width > Some(0), "{picture:#?}");
+    assert!(picture.height > Some(0), "{picture:#?}");
+    assert_eq!((picture.duration_ms, picture.c2pa), (None, Some(false)));
+    assert_eq!(video.content_type.as_deref(), Some("video/mp4"));
+    assert_eq!((video.width, video.height), (Some(1280), Some(720)));
+    assert_eq!(video.duration_ms, Some(1500));
 }
 
 #[tokio::test]
@@ -179,10 +163,11 @@ async fn paid_text_can_be_had() {
         ),
     ] {
         let job = api.run(&job(1, json!({"output": output}))).await;
-        assert_eq!(job["status"], "completed", "{job:#}");
-        assert_eq!(job["media"][0]["content_type"], content_type);
-        assert_eq!(job["provider"]["output"], output);
-        let url = job["media"][0]["presigned_media_url"].as_str().unwrap();
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+        let media = &job.media[0];
+        assert_eq!(media.content_type.as_deref(), Some(content_type));
+        let url = media.presigned_media_url.clone().unwrap();
+        assert_eq!(job.provider.unwrap().output, Some(output));
         let fetched = api.http.get(url).send().await.unwrap();
         assert_eq!(fetched.text().await.unwrap(), body);
     }
@@ -199,58 +184,35 @@ async fn many_outputs_are_stored_and_shown_on_pages() {
     let api = Api::of(&stack);
     let began = Instant::now();
     let id = api.accepted(&job(100, json!({"outputs": outputs}))).await;
-    let job = until_within(
-        "the end of a large job",
-        Duration::from_mins(10),
-        async || {
-            let job = api.get(&id).await;
-            job["completed_at"].is_string().then_some(job)
-        },
-    )
-    .await;
+    let job = api.ended_within(&id, Duration::from_mins(10)).await;
     let took = began.elapsed();
-    assert_eq!(
-        job["media_counts"]["completed"], stored,
-        "{:#}",
-        job["error"]
-    );
-    assert_eq!(job["media"].as_array().unwrap().len(), 100);
+    assert_eq!(job.media_counts.completed, stored, "{:#?}", job.error);
+    assert_eq!(job.media.len(), 100);
     if outputs > stored {
-        assert_eq!(
-            (&job["status"], &job["error"]["type"]),
-            (&json!("partial"), &json!("TooManyOutputs"))
-        );
+        assert_eq!(job.status, JobStatus::Partial);
+        assert_eq!(kind(job.error.as_ref()), Some(FailureType::TooManyOutputs));
         assert_eq!(
             problem_of(api.act(&id, "retry").await).await.1,
             "nothing-to-retry"
         );
     } else {
-        assert_eq!(job["status"], "completed");
+        assert_eq!(job.status, JobStatus::Completed);
     }
 
-    let mut cursor = job["media_next_cursor"].clone();
+    let mut cursor = job.media_next_cursor;
     let mut shown = 100;
-    while let Some(at) = cursor.as_str() {
-        let url = format!("{}/v1/jobs/{id}/media?limit=90&cursor={at}", api.url);
-        let page: Value = api
-            .http
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        for media in page["media"].as_array().unwrap() {
-            assert_eq!(
-                (&media["index"], &media["status"]),
-                (&json!(shown), &json!("completed"))
-            );
+    while cursor.is_some() {
+        let limit = Some(90.try_into().unwrap());
+        let list = ListMedia { limit, cursor };
+        let page = api.client.list_media(&id, &list).await.unwrap();
+        for media in page.media {
+            assert_eq!(media.index, shown);
+            assert_eq!(media.status, MediaStatus::Completed);
             shown += 1;
         }
-        cursor = page["next_cursor"].clone();
+        cursor = page.next_cursor;
     }
-    assert_eq!(shown, stored);
+    assert_eq!(shown as usize, stored);
 
     let events = history_of(&stack, &id).await;
     let (mut pending, mut most, mut largest) = (0, 0, 0);

@@ -1,6 +1,7 @@
 //! Previews: small pictures of what is stored, which come with it and go with it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,8 +15,8 @@ fn painted(dev: &Value) -> Value {
     json!({"model": "acme/photo", "prompt": "hills", "output_format": "png", "input": input})
 }
 
-async fn fetched(api: &Api, url: &Value) -> (String, Vec<u8>) {
-    let answer = api.http.get(url.as_str().unwrap()).send().await.unwrap();
+async fn fetched(api: &Api, url: Url) -> (String, Vec<u8>) {
+    let answer = api.http.get(url).send().await.unwrap();
     let answer = answer.error_for_status().unwrap();
     let content_type = answer.headers()["content-type"].to_str().unwrap();
     let content_type = content_type.to_owned();
@@ -26,26 +27,28 @@ async fn fetched(api: &Api, url: &Value) -> (String, Vec<u8>) {
 async fn a_picture_has_a_preview_and_what_is_none_does_not() {
     let api = Api::of(shared());
     // Another job may have the one thread for a while.
-    let (done, picture) = until("a picture with a preview", async || {
+    let done = until("a picture with a preview", async || {
         let done = api
             .run(&painted(&json!({"output": ["{0}", "a caption"]})))
             .await;
-        let picture = done["media"][0].clone();
-        picture["thumbhash"].is_string().then_some((done, picture))
+        done.media[0].thumbhash.is_some().then_some(done)
     })
     .await;
-    let (content_type, bytes) = fetched(&api, &picture["presigned_preview_url"]).await;
+    let picture = &done.media[0];
+    let url = picture.presigned_preview_url.clone().unwrap();
+    let (content_type, bytes) = fetched(&api, url).await;
     assert_eq!(content_type, "image/jpeg");
     let preview = image::load_from_memory(&bytes).unwrap();
     let (width, height) = (f64::from(preview.width()), f64::from(preview.height()));
-    assert_eq!(preview.width().max(preview.height()), 512, "{picture:#}");
-    let of = |name: &str| picture[name].as_f64().unwrap();
-    assert!((width / height - of("width") / of("height")).abs() < 0.01);
-    let hash = picture["thumbhash"].as_str().unwrap();
+    assert_eq!(preview.width().max(preview.height()), 512, "{picture:#?}");
+    let of = |side: Option<u32>| f64::from(side.unwrap());
+    let shape = of(picture.width) / of(picture.height);
+    assert!((width / height - shape).abs() < 0.01);
+    let hash = picture.thumbhash.as_deref().unwrap();
     assert!(BASE64_STANDARD.decode(hash).unwrap().len() < 40);
-    for caption in done["media"].as_array().unwrap().iter().skip(1) {
-        assert_eq!(caption["presigned_preview_url"], Value::Null);
-        assert_eq!(caption["thumbhash"], Value::Null);
+    for caption in &done.media[1..] {
+        assert_eq!(caption.presigned_preview_url, None);
+        assert_eq!(caption.thumbhash, None);
     }
 }
 
@@ -55,8 +58,7 @@ async fn a_preview_goes_with_its_job_and_not_before() {
     let id = until("a picture with a preview", async || {
         // The provider's own host is none of this stack's.
         let done = world.api.run(&painted(&json!({"inline": true}))).await;
-        let id = done["job_id"].as_str().unwrap().to_owned();
-        done["media"][0]["thumbhash"].is_string().then_some(id)
+        done.media[0].thumbhash.is_some().then_some(done.job_id)
     })
     .await;
     let place = format!("jobs/{id}/");
@@ -64,9 +66,7 @@ async fn a_preview_goes_with_its_job_and_not_before() {
     let swept = world.sweep().await;
     assert_eq!((swept.removed, swept.failed), (0, 0));
     assert_eq!(world.keys(&place).await, kept);
-    let url = format!("{}/v1/jobs/{id}", world.api.url);
-    let deletion = world.api.http.delete(url).send().await.unwrap();
-    deletion.error_for_status().unwrap();
+    world.api.client.delete_job(&id).await.unwrap();
     until("the end of what it had", async || {
         world.keys(&place).await.is_empty().then_some(())
     })

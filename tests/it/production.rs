@@ -7,6 +7,7 @@ use std::{
 };
 
 use darkroom::dev::{Options, production::Production};
+use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
 use futures::future::{join, join_all};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -39,18 +40,12 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir
 }
 
 /// Has a job accepted however often that takes, as a caller does who has an idempotency key.
-async fn accepted(api: &Api, key: &str, body: &Value) -> String {
+async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     until("an accepted job", async || {
-        let request = api
-            .http
-            .post(format!("{}/v1/jobs", api.url))
-            .header("Idempotency-Key", key)
-            .json(body);
-        let answer = request.send().await.unwrap();
+        let answer = api.post_with_key(key, body).await.unwrap();
         match answer.status() {
             StatusCode::ACCEPTED | StatusCode::OK => {
-                let job: Value = answer.json().await.unwrap();
-                Some(job["job_id"].as_str().unwrap().to_owned())
+                Some(answer.json::<Job>().await.unwrap().job_id)
             }
             StatusCode::SERVICE_UNAVAILABLE => None,
             status => panic!("{status}"),
@@ -60,7 +55,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> String {
 }
 
 /// Reads a job until it has ended, as a caller does whose service may be away for a while.
-async fn ended(api: &Api, id: &str) -> Value {
+async fn ended(api: &Api, id: &JobId) -> Job {
     until_within(&format!("the end of {id}"), PATIENCE, async || {
         let answer = api
             .http
@@ -70,8 +65,8 @@ async fn ended(api: &Api, id: &str) -> Value {
             .unwrap();
         match answer.status() {
             StatusCode::OK => {
-                let job: Value = answer.json().await.unwrap();
-                (!job["completed_at"].is_null()).then_some(job)
+                let job: Job = answer.json().await.unwrap();
+                job.completed_at.is_some().then_some(job)
             }
             StatusCode::SERVICE_UNAVAILABLE => None,
             status => panic!("{status}"),
@@ -117,21 +112,14 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
     ));
 
     for job in &jobs {
-        assert_eq!(job["status"], "completed", "{job:#}");
-        assert_eq!(job["media"].as_array().unwrap().len(), 4);
-        for media in job["media"].as_array().unwrap() {
-            let stored = api
-                .http
-                .get(media["presigned_media_url"].as_str().unwrap())
-                .send()
-                .await
-                .unwrap();
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+        assert_eq!(job.media.len(), 4);
+        for media in &job.media {
+            let url = media.presigned_media_url.clone().unwrap();
+            let stored = api.http.get(url).send().await.unwrap();
             let bytes = stored.error_for_status().unwrap().bytes().await.unwrap();
-            assert_eq!(
-                media["sha256"],
-                hex::encode(Sha256::digest(&bytes)),
-                "{media:#}"
-            );
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            assert_eq!(media.sha256, Some(sha256), "{media:#?}");
         }
     }
     let predictions = stack.provider.as_ref().unwrap().predictions();

@@ -3,18 +3,19 @@
 use std::{pin::pin, time::Duration};
 
 use darkroom::dev::provider::prediction::Prediction;
+use darkroom_client::types::{job_id::JobId, status::JobStatus};
 use darkroom_worker::history;
 use darkroom_workflows::{MediaGeneration, media_generation::PredictionReport};
 use futures::future::{Either, join, join_all, select};
 use serde_json::json;
-use temporalio_client::{
-    WorkflowCancelOptions, WorkflowFetchHistoryOptions, WorkflowQueryOptions, WorkflowSignalOptions,
-};
+use temporalio_client::{WorkflowCancelOptions, WorkflowQueryOptions, WorkflowSignalOptions};
 use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 
 use crate::{
     faults::{report, rounds},
-    harness::{Api, bought_one, endless, job, options, start, submission_of, until_submitted},
+    harness::{
+        Api, bought_one, endless, history_of, job, options, start, submission_of, until_submitted,
+    },
 };
 
 /// The next task of each job waits for a worker that is gone. Meanwhile another worker is asked for its state, and is told of what
@@ -32,8 +33,8 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
 
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
-    let disturb = async |(id, prediction): (&String, &Prediction)| {
-        let handle = client.get_workflow_handle::<MediaGeneration>(id);
+    let disturb = async |(id, prediction): (&JobId, &Prediction)| {
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
         let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
         let reported = async {
             // Temporal keeps the query for the worker that is gone, and a little later the task as well.
@@ -62,15 +63,10 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
     let mut between = 0;
     for id in &ids {
         let job = api.ended_within(id, PATIENCE).await;
-        assert_eq!(job["status"], "canceled", "{job:#}");
-        let recorded = history::fetch_from(&client, id).await.unwrap();
+        assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
+        let recorded = history::fetch_from(&client, id.as_str()).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
-        let handle = client.get_workflow_handle::<MediaGeneration>(id);
-        let events = handle
-            .fetch_history(WorkflowFetchHistoryOptions::default())
-            .into_events()
-            .await
-            .unwrap();
+        let events = history_of(&stack, id).await;
         between += usize::from(is_canceled_in_the_task_of_the_report(&events));
     }
     assert!(
@@ -93,7 +89,7 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
         let id = api
             .accepted(&job(3, json!({"latency_ms": 300 + number * 40})))
             .await;
-        let handle = client.get_workflow_handle::<MediaGeneration>(&id);
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
         let ask = async {
             loop {
                 let asked =
@@ -112,10 +108,10 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
         };
         let (Either::Left((job, _)) | Either::Right((job, _))) = select(pin!(end), pin!(ask)).await;
         assert!(
-            ["completed", "canceled"].contains(&job["status"].as_str().unwrap()),
-            "{job:#}"
+            [JobStatus::Completed, JobStatus::Canceled].contains(&job.status),
+            "{job:#?}"
         );
-        let recorded = history::fetch_from(&client, &id).await.unwrap();
+        let recorded = history::fetch_from(&client, id.as_str()).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
     };
     for _ in 0..rounds().div_ceil(4) {

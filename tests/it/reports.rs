@@ -1,6 +1,7 @@
 //! What the provider reports, and those who only say that they are the provider.
 
 use darkroom::dev::provider::sign_webhook;
+use darkroom_client::types::status::{JobStatus, Stage};
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -19,12 +20,13 @@ async fn reports_of_the_provider_have_one_effect_or_none() {
     let dropped = api
         .run(&job(1, json!({"webhooks": 0, "latency_ms": 500})))
         .await;
-    assert_eq!(dropped["status"], "completed", "polling alone will do");
+    let status = dropped.status;
+    assert_eq!(status, JobStatus::Completed, "polling alone will do");
 
     let id = api
         .accepted(&job(1, json!({"webhooks": 10, "latency_ms": 4000})))
         .await;
-    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
     let signals = history(&id)
         .await
         .iter()
@@ -68,7 +70,7 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
         post(old, sign_webhook("msg_1", &old.to_string(), &body)).await,
         StatusCode::UNAUTHORIZED
     );
-    assert_eq!(api.get(&id).await["stage"], "generating");
+    assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));
 
     // The report only says when to look: the provider itself is asked what there is.
     assert_eq!(
@@ -88,6 +90,6 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
     .await;
     api.act(&id, "cancel").await;
     let job = api.ended(&id).await;
-    assert_eq!(job["status"], "canceled");
-    assert!(job["media"].as_array().unwrap().is_empty());
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert!(job.media.is_empty());
 }

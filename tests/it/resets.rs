@@ -3,9 +3,15 @@
 use std::time::Duration;
 
 use darkroom::dev::{Options, Stack};
+use darkroom_client::types::{
+    job_id::JobId,
+    provider::CancelOutcome,
+    resource::Job,
+    status::{JobStatus, MediaStatus},
+};
 use darkroom_workflows::MediaGeneration;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_client::{
     Client, NamespacedClient, WorkflowGetResultOptions,
     grpc::WorkflowService,
@@ -22,8 +28,8 @@ use temporalio_common::protos::temporal::api::{
 };
 
 use crate::harness::{
-    Api, bought, bought_one, count, endless, history, history_of, job, options, shared, start,
-    until, until_submitted,
+    Api, bought, bought_one, cancel_outcome, count, endless, history, history_of, job, options,
+    prediction_id, shared, start, until, until_submitted,
 };
 
 #[tokio::test]
@@ -44,9 +50,8 @@ async fn a_completed_job_that_is_reset_too_late_stays_completed() {
     let gone = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
     for request in [late, gone] {
         let completed = api.run(&request).await;
-        assert_eq!(completed["status"], "completed", "{completed:#}");
-        let id = completed["job_id"].as_str().unwrap();
-        let ended_at: Timestamp = completed["completed_at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(completed.status, JobStatus::Completed, "{completed:#?}");
+        let (id, ended_at) = (&completed.job_id, completed.completed_at.unwrap());
         let is_late = |now: Timestamp| now > ended_at + Duration::from_secs(6);
         until("sources and time that are over", async || {
             is_late(Timestamp::now()).then_some(())
@@ -56,15 +61,13 @@ async fn a_completed_job_that_is_reset_too_late_stays_completed() {
         for task in [task_before_persists(&events), first_task(&events)] {
             reset(shared(), id, task).await;
             let client = shared().temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(id);
+            let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
             let job = handle.get_result(WorkflowGetResultOptions::default()).await;
             let job = serde_json::to_value(job.unwrap()).unwrap();
             assert_eq!(job["status"], "completed", "{job:#}");
             for index in 0..2 {
-                assert_eq!(
-                    job["media"][index]["sha256"],
-                    completed["media"][index]["sha256"]
-                );
+                let before = completed.media[index].sha256.as_deref();
+                assert_eq!(job["media"][index]["sha256"].as_str(), before);
             }
             assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
         }
@@ -101,7 +104,7 @@ async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
     let after = std::env::var("DARKROOM_RESET_AFTER").map_or(0, |after| after.parse().unwrap());
     let api = Api::of(shared());
     // The one that sets out, and the one that hears of the purchase, at least.
-    let tasks = async |id: &str| {
+    let tasks = async |id: &JobId| {
         until("a job that has heard of its purchase", async || {
             let completed: Vec<_> = history(id)
                 .await
@@ -152,19 +155,19 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
     reset(&stack, &ids[1], task.unwrap().event_id).await;
     for id in &ids {
         let job = api.ended_within(id, Duration::from_mins(1)).await;
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
     }
 }
 
-async fn reset_to_the_beginning(api: &Api, id: &str) {
+async fn reset_to_the_beginning(api: &Api, id: &JobId) {
     let first = history(id).await;
     reset(shared(), id, first_task(&first)).await;
     until_found_again(api, id).await;
 }
 
 /// Waits until a job that was reset has found its prediction, and stops it.
-async fn until_found_again(api: &Api, id: &str) {
+async fn until_found_again(api: &Api, id: &JobId) {
     until("a job that has found its prediction again", async || {
         let events = history(id).await;
         let is_reset = |event: &HistoryEvent| match &event.attributes {
@@ -173,26 +176,24 @@ async fn until_found_again(api: &Api, id: &str) {
             }
             _ => false,
         };
-        let job = api.get(id).await;
-        (events.iter().any(is_reset) && job["provider"]["prediction_id"].is_string()).then_some(())
+        let is_found = prediction_id(&api.get(id).await).is_some();
+        (events.iter().any(is_reset) && is_found).then_some(())
     })
     .await;
     api.act(id, "cancel").await;
     let job = api.ended(id).await;
-    assert_eq!(
-        (&job["status"], &job["provider"]["cancel_outcome"]),
-        (&json!("canceled"), &json!("canceled"))
-    );
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
 /// Takes a workflow back to a task of its own.
-pub(crate) async fn reset(stack: &Stack, job_id: &str, task_id: i64) {
+pub(crate) async fn reset(stack: &Stack, job_id: &JobId, task_id: i64) {
     let mut client: Client = stack.temporal.client().await.unwrap();
     let request = ResetWorkflowExecutionRequest {
         namespace: client.namespace(),
         workflow_execution: Some(WorkflowExecution {
-            workflow_id: job_id.to_owned(),
+            workflow_id: job_id.to_string(),
             run_id: String::new(),
         }),
         reason: "test".to_owned(),
@@ -228,21 +229,18 @@ pub(crate) fn task_before_persists(events: &[HistoryEvent]) -> i64 {
     before.unwrap().event_id
 }
 
-async fn reset_before_persists(api: &Api, job: &Value) {
-    let id = job["job_id"].as_str().unwrap();
+async fn reset_before_persists(api: &Api, job: &Job) {
+    let id = &job.job_id;
     let events = history(id).await;
     reset(shared(), id, task_before_persists(&events)).await;
     let again = api.ended(id).await;
     assert_eq!(
-        (&again["status"], count(&again, "completed")),
-        (&json!("completed"), 3),
-        "{again:#}"
+        (again.status, count(&again, MediaStatus::Completed)),
+        (JobStatus::Completed, 3),
+        "{again:#?}"
     );
     for index in 0..3 {
-        assert_eq!(
-            again["media"][index]["sha256"],
-            job["media"][index]["sha256"]
-        );
+        assert_eq!(again.media[index].sha256, job.media[index].sha256);
     }
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
@@ -250,14 +248,14 @@ async fn reset_before_persists(api: &Api, job: &Value) {
 /// Resets a `generate` that is under way; one that has just ended is none.
 pub(crate) async fn reset_generate(
     stack: &Stack,
-    job_id: &str,
+    job_id: &JobId,
     reset_heartbeat: bool,
 ) -> Result<(), Status> {
     let mut client: Client = stack.temporal.client().await.unwrap();
     let request = ResetActivityRequest {
         namespace: client.namespace(),
         execution: Some(WorkflowExecution {
-            workflow_id: job_id.to_owned(),
+            workflow_id: job_id.to_string(),
             run_id: String::new(),
         }),
         activity: Some(reset_activity_request::Activity::Type(
@@ -279,7 +277,7 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
         reset_generate(shared(), &id, reset_heartbeat)
             .await
             .unwrap();
-        assert_eq!(api.ended(&id).await["status"], "completed");
+        assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
         assert_eq!(
             (
                 bought(shared().provider.as_ref(), &id).len(),
@@ -302,7 +300,7 @@ async fn a_purchase_that_is_paused_is_made_once() {
     let pause = PauseActivityRequest {
         namespace: client.namespace(),
         execution: Some(WorkflowExecution {
-            workflow_id: id.clone(),
+            workflow_id: id.to_string(),
             run_id: String::new(),
         }),
         activity: Some(pause_activity_request::Activity::Type(
@@ -313,7 +311,7 @@ async fn a_purchase_that_is_paused_is_made_once() {
     WorkflowService::pause_activity(&mut client, pause.into_request())
         .await
         .unwrap();
-    assert_eq!(api.ended(&id).await["status"], "completed");
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
     let prediction = bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!(
         (

@@ -3,11 +3,17 @@
 use std::path::Path;
 
 use darkroom::dev::{Options, s3, temporal::TemporalServer, temporal_cli};
+use darkroom_client::types::{
+    job_id::JobId,
+    status::{JobStatus, MediaStatus},
+};
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::harness::{Api, DEADLINE, bought, count, fresh_directory, job, options, start};
+use crate::harness::{
+    Api, DEADLINE, bought, count, fresh_directory, job, options, prediction_id, start,
+};
 
 const FILES: [&str; 3] = ["temporal.db", "temporal.db-wal", "temporal.db-shm"];
 
@@ -44,7 +50,7 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
     let dumped_at = Timestamp::now();
     stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
     stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&never).await["status"], "completed");
+    assert_eq!(api.ended(&never).await.status, JobStatus::Completed);
     let before = join_all(ids.iter().map(|id| api.ended(id))).await;
 
     stack.temporal.kill();
@@ -60,27 +66,28 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
     let api = Api::of(&stack);
     for (id, before) in ids.iter().zip(before) {
         let again = api.ended(id).await;
-        assert_eq!(again["status"], before["status"], "{again:#}");
+        assert_eq!(again.status, before.status, "{again:#?}");
         assert_eq!(
-            again["provider"]["prediction_id"],
-            before["provider"]["prediction_id"]
+            count(&again, MediaStatus::Completed),
+            count(&before, MediaStatus::Completed)
         );
-        assert_eq!(count(&again, "completed"), count(&before, "completed"));
+        assert_eq!(prediction_id(&again), prediction_id(&before));
         let bought = bought(stack.provider.as_ref(), id).len();
         assert_eq!(bought, 1, "nothing is bought again");
     }
     let job = api.ended_within(&never, 3 * DEADLINE).await;
-    assert_eq!(job["status"], "completed", "{job:#}");
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     assert_eq!(bought(stack.provider.as_ref(), &never).len(), 1);
 }
 
 /// Removes what provider and store have of a job.
-fn forget(data: &Path, job_id: &str) {
-    let media = data.join("s3").join(s3::BUCKET).join("jobs").join(job_id);
+fn forget(data: &Path, job_id: &JobId) {
+    let media = data.join("s3").join(s3::BUCKET).join(job_id.prefix());
     std::fs::remove_dir_all(media).unwrap();
     for entry in std::fs::read_dir(data.join("provider")).unwrap() {
         let path = entry.unwrap().path();
-        if std::fs::read_to_string(&path).unwrap().contains(job_id) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains(job_id.as_str()) {
             std::fs::remove_file(path).unwrap();
         }
     }

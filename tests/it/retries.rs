@@ -1,11 +1,12 @@
 //! What a retry pays for: nothing, unless it is asked to.
 
+use darkroom_client::types::{failure::FailureType, status::JobStatus};
 use futures::future::{join, join_all};
 use reqwest::{Response, StatusCode, header::HeaderValue};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    harness::{Api, bought, endless, job, problem_of, shared, until},
+    harness::{Api, bought, endless, job, job_in, kind, prediction_id, problem_of, shared, until},
     rpc_gate::{Held, Rpc, RpcGate},
 };
 
@@ -15,8 +16,8 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
     let partial = api
         .run(&job(3, json!({"missing": [1], "missing_for_ms": 1500})))
         .await;
-    assert_eq!(partial["status"], "partial");
-    let id = partial["job_id"].as_str().unwrap();
+    assert_eq!(partial.status, JobStatus::Partial);
+    let id = &partial.job_id;
     let provider = shared()
         .provider
         .as_ref()
@@ -24,10 +25,8 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
         .base_url
         .trim_end_matches("/v1")
         .to_owned();
-    let file = format!(
-        "{provider}/files/{}/1.webp",
-        partial["provider"]["prediction_id"].as_str().unwrap()
-    );
+    let prediction = prediction_id(&partial).unwrap();
+    let file = format!("{provider}/files/{prediction}/1.webp");
     until("file", async || {
         api.http
             .get(&file)
@@ -40,24 +39,24 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
     })
     .await;
 
-    let accepted: Value = api.act(id, "retry").await.json().await.unwrap();
+    let accepted = job_in(api.act(id, "retry").await).await;
     assert_eq!(
-        (&accepted["status"], &accepted["retry_count"]),
-        (&json!("pending"), &json!(1))
+        (accepted.status, accepted.retry_count),
+        (JobStatus::Pending, 1)
     );
     let retried = api.ended(id).await;
     assert_eq!(
-        (&retried["status"], &retried["retry_count"]),
-        (&json!("completed"), &json!(1)),
-        "{retried:#}"
+        (retried.status, retried.retry_count),
+        (JobStatus::Completed, 1),
+        "{retried:#?}"
     );
     for index in [0, 2] {
         assert_eq!(
-            retried["media"][index]["completed_at"], partial["media"][index]["completed_at"],
+            retried.media[index].completed_at, partial.media[index].completed_at,
             "kept, not fetched"
         );
     }
-    assert_eq!(retried["created_at"], partial["created_at"]);
+    assert_eq!(retried.created_at, partial.created_at);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
     assert_eq!(
         problem_of(api.act(id, "retry").await).await,
@@ -69,35 +68,27 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
 async fn what_would_cost_again_is_done_only_when_asked_for() {
     let api = Api::of(shared());
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
-    let id = failed["job_id"].as_str().unwrap();
+    let id = &failed.job_id;
     assert_eq!(
         problem_of(api.act(id, "retry").await).await,
         (StatusCode::CONFLICT, "generation-needed".to_owned())
     );
-    let regenerate = api
-        .http
-        .post(format!("{}/v1/jobs/{id}/retry", api.url))
-        .json(&json!({"regenerate": true}));
-    assert_eq!(
-        regenerate.send().await.unwrap().status(),
-        StatusCode::ACCEPTED
-    );
-    assert_eq!(api.ended(id).await["retry_count"], 1);
+    let regenerated = api.retry(id, None, &json!({"regenerate": true})).await;
+    assert_eq!(regenerated.status(), StatusCode::ACCEPTED);
+    assert_eq!(api.ended(id).await.retry_count, 1);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 
     let removed = api
         .run(&job(2, json!({"missing": [0], "retention_ms": 0})))
         .await;
-    let id = removed["job_id"].as_str().unwrap();
+    let id = &removed.job_id;
     assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
     let still = api.ended(id).await;
+    let bought = bought(shared().provider.as_ref(), id).len();
     assert_eq!(
-        (
-            &still["media"][0]["error"]["type"],
-            bought(shared().provider.as_ref(), id).len()
-        ),
-        (&json!("SourceExpired"), 1),
-        "{still:#}"
+        (kind(still.media[0].error.as_ref()), bought),
+        (Some(FailureType::SourceExpired), 1),
+        "{still:#?}"
     );
 }
 
@@ -113,33 +104,23 @@ async fn a_running_job_is_not_retried() {
     api.ended(&id).await;
 }
 
-/// A retry with a key, or without.
-async fn retry(api: &Api, id: &str, key: Option<&str>, body: &Value) -> Response {
-    let url = format!("{}/v1/jobs/{id}/retry", api.url);
-    let mut request = api.http.post(url).json(body);
-    if let Some(key) = key {
-        request = request.header("Idempotency-Key", key);
-    }
-    request.send().await.unwrap()
-}
-
 #[tokio::test]
 async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
     let api = Api::of(shared());
     let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
-    let id = failed["job_id"].as_str().unwrap();
+    let id = &failed.job_id;
     let again = &json!({"regenerate": true});
     // At the same time: whichever is first, all are told of one run.
-    let retries = (0..10).map(|_| retry(&api, id, Some("again"), again));
+    let retries = (0..10).map(|_| api.retry(id, Some("again"), again));
     for answer in join_all(retries).await {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
     let ended = api.ended(id).await;
-    assert_eq!(ended["retry_count"], 1);
+    assert_eq!(ended.retry_count, 1);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 
     // After its end, and after that of a later one.
-    let replayed = retry(&api, id, Some("again"), again).await;
+    let replayed = api.retry(id, Some("again"), again).await;
     assert_eq!(
         (
             replayed.status(),
@@ -147,15 +128,15 @@ async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
         ),
         (StatusCode::OK, &HeaderValue::from_static("true"))
     );
-    assert_eq!(replayed.json::<Value>().await.unwrap(), ended);
-    let further = retry(&api, id, Some("further"), again).await;
+    assert_eq!(job_in(replayed).await, ended);
+    let further = api.retry(id, Some("further"), again).await;
     assert_eq!(further.status(), StatusCode::ACCEPTED);
-    assert_eq!(api.ended(id).await["retry_count"], 2);
-    let replayed = retry(&api, id, Some("again"), again).await;
+    assert_eq!(api.ended(id).await.retry_count, 2);
+    let replayed = api.retry(id, Some("again"), again).await;
     assert_eq!(replayed.status(), StatusCode::OK);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 3);
     assert_eq!(
-        problem_of(retry(&api, id, Some("again"), &json!({})).await).await,
+        problem_of(api.retry(id, Some("again"), &json!({})).await).await,
         (
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency-mismatch".to_owned()
@@ -169,9 +150,9 @@ async fn of_retries_without_a_key_one_is_accepted() {
     // Whoever comes once the retried run has ended too retries that one, and may: it takes its time.
     let failing = job(1, json!({"fail": "NSFW content", "latency_ms": 5000}));
     let failed = api.run(&failing).await;
-    let id = failed["job_id"].as_str().unwrap();
+    let id = &failed.job_id;
     let again = &json!({"regenerate": true});
-    let answers = join_all((0..10).map(|_| retry(&api, id, None, again))).await;
+    let answers = join_all((0..10).map(|_| api.retry(id, None, again))).await;
     let statuses: Vec<_> = answers.iter().map(Response::status).collect();
     let accepted = statuses
         .iter()
@@ -180,7 +161,7 @@ async fn of_retries_without_a_key_one_is_accepted() {
         .iter()
         .filter(|status| **status == StatusCode::CONFLICT);
     assert_eq!((accepted.count(), refused.count()), (1, 9), "{statuses:?}");
-    assert_eq!(api.ended(id).await["retry_count"], 1);
+    assert_eq!(api.ended(id).await.retry_count, 1);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 }
 
@@ -196,24 +177,24 @@ async fn a_retry_that_is_overtaken_starts_nothing() {
     let again = &json!({"regenerate": true});
     for key in [None, Some("overtaken")] {
         let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
-        let id = failed["job_id"].as_str().unwrap();
+        let id = &failed.job_id;
         gate.hold(id, Rpc::Starts, Held::Request);
         let overtaking = async {
             until("a start that is held", async || {
                 gate.is_held(id).then_some(())
             })
             .await;
-            let first = retry(&api, id, None, again).await;
+            let first = api.retry(id, None, again).await;
             assert_eq!(first.status(), StatusCode::ACCEPTED);
-            assert_eq!(api.ended(id).await["retry_count"], 1);
+            assert_eq!(api.ended(id).await.retry_count, 1);
             gate.open();
         };
-        let (overtaken, ()) = join(retry(&slow, id, key, again), overtaking).await;
+        let (overtaken, ()) = join(slow.retry(id, key, again), overtaking).await;
         assert_eq!(
             problem_of(overtaken).await,
             (StatusCode::CONFLICT, "not-ended".to_owned())
         );
-        assert_eq!(api.ended(id).await["retry_count"], 1);
+        assert_eq!(api.ended(id).await.retry_count, 1);
         assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
     }
 }
@@ -225,7 +206,7 @@ async fn an_empty_body_with_a_type_is_no_body() {
     let partial = api
         .run(&job(2, json!({"missing": [1], "webhooks": 0})))
         .await;
-    let id = partial["job_id"].as_str().unwrap();
+    let id = &partial.job_id;
     let url = format!("{}/v1/jobs/{id}/retry", api.url);
     let retry = api
         .http

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use darkroom_client::types::job_id::JobId;
 use http_body_util::{BodyExt, Either, Empty, Full};
 use hyper::{
     Request, Response,
@@ -51,7 +52,7 @@ pub(crate) struct RpcGate {
 }
 
 struct Plan {
-    job_id: String,
+    job_id: JobId,
     rpc: Rpc,
     held: Held,
     is_reached: bool,
@@ -79,9 +80,9 @@ impl RpcGate {
     }
 
     /// Holds these calls of a job from now on.
-    pub(crate) fn hold(&self, job_id: &str, rpc: Rpc, held: Held) {
+    pub(crate) fn hold(&self, job_id: &JobId, rpc: Rpc, held: Held) {
         self.plans.lock().unwrap().push(Plan {
-            job_id: job_id.to_owned(),
+            job_id: job_id.clone(),
             rpc,
             held,
             is_reached: false,
@@ -89,11 +90,11 @@ impl RpcGate {
     }
 
     /// Whether a call of the job is held.
-    pub(crate) fn is_held(&self, job_id: &str) -> bool {
+    pub(crate) fn is_held(&self, job_id: &JobId) -> bool {
         let plans = self.plans.lock().unwrap();
         plans
             .iter()
-            .any(|plan| plan.job_id == job_id && plan.is_reached)
+            .any(|plan| plan.job_id == *job_id && plan.is_reached)
     }
 
     /// Lets through what is held, and all that comes.
@@ -154,7 +155,7 @@ impl RpcGate {
         };
         let mut plans = self.plans.lock().unwrap();
         let plan = plans.iter_mut().find(|plan| {
-            says(&plan.job_id)
+            says(plan.job_id.as_str())
                 && match plan.rpc {
                     Rpc::Records(words) => {
                         path.ends_with("/RecordActivityTaskHeartbeat") && says(words)

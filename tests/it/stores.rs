@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use darkroom::dev::{Options, versitygw::VersityGateway};
+use darkroom_client::types::status::JobStatus;
 
 use crate::{
     harness::{DEADLINE, bought, options, until},
@@ -121,9 +122,9 @@ async fn what_a_store_no_longer_takes_is_done_without() {
         let world = &lacking.world;
         let url = world.source.url("changed", manner);
         let job = world.api.ended(&world.accept(&url).await).await;
-        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
-        assert_eq!(job["media"][0]["attempts"], 1, "{manner}");
-        world.check_bytes(&job["media"][0]).await.unwrap();
+        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
+        assert_eq!(job.media[0].attempts, Some(1), "{manner}");
+        world.check_bytes(&job.media[0]).await.unwrap();
     }
 }
 
@@ -150,7 +151,7 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     proxy.lacks(None);
     for id in [&under_way, &waits] {
         let job = world.api.ended_within(id, DEADLINE * 2).await;
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(provider, id).len(), 1);
     }
 }

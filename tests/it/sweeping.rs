@@ -1,14 +1,18 @@
 //! What belongs to nobody is removed, and nothing else. Bounded by default; `DARKROOM_SWEPT` sets how many jobs a long sweep goes
 //! through.
 
-use std::time::Instant;
+use std::{slice, time::Instant};
 
 use aws_sdk_s3::primitives::ByteStream;
 use darkroom::dev::versitygw::VersityGateway;
+use darkroom_client::types::{
+    job_id::JobId,
+    status::{JobStatus, MediaStatus},
+};
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_client::{
     NamespacedClient, WorkflowDescribeOptions, WorkflowTerminateOptions, grpc::WorkflowService,
     tonic::IntoRequest,
@@ -19,7 +23,7 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::{
     faults::report,
-    harness::{job, options, problem_of, until},
+    harness::{job, job_in, options, problem_of, until},
     proxy::Proxy,
     world::{Place, World},
 };
@@ -35,11 +39,10 @@ async fn the_sweep_removes_what_no_manifest_names() {
     let options = options("sweeping");
     let (world, _gateway) = World::on_gateway(options, &[]).await;
     let api = &world.api;
-    let completed = api.run(&world.job_of(&["bytes=1000"; 2])).await;
-    let completed = completed["job_id"].as_str().unwrap();
-    let partial = api.run(&world.job_of(&["bytes=1000", "status=410"])).await;
-    let partial = partial["job_id"].as_str().unwrap();
-    for id in [completed, partial] {
+    let completed = api.run(&world.job_of(&["bytes=1000"; 2])).await.job_id;
+    let partial = world.job_of(&["bytes=1000", "status=410"]);
+    let partial = api.run(&partial).await.job_id;
+    for id in [&completed, &partial] {
         put(&world, &format!("jobs/{id}/1.webp")).await;
     }
     // What is not of a job, or of one that is under way, is left alone.
@@ -56,26 +59,27 @@ async fn the_sweep_removes_what_no_manifest_names() {
     ];
     let request = job(2, json!({"urls": urls, "webhooks": 0}));
     let create = || api.post_with_key("terminated", &request);
-    let accepted: Value = create().await.unwrap().json().await.unwrap();
-    let terminated = accepted["job_id"].as_str().unwrap();
+    let accepted = job_in(create().await.unwrap()).await;
+    let terminated = &accepted.job_id;
     until("an output that is stored", async || {
-        (api.get(terminated).await["media"][0]["status"] == "completed").then_some(())
+        let status = api.get(terminated).await.media.first()?.status;
+        (status == MediaStatus::Completed).then_some(())
     })
     .await;
     let client = world.stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(terminated);
+    let handle = client.get_workflow_handle::<MediaGeneration>(terminated.as_str());
     handle
         .terminate(WorkflowTerminateOptions::default())
         .await
         .unwrap();
     until("a job that is listed as terminated", async || {
         let jobs = api.list().await;
-        let is_it = |job: &&Value| job["job_id"] == terminated && job["status"] == "failed";
-        jobs.iter().find(is_it).map(|_| ())
+        let job = jobs.iter().find(|job| job.job_id == *terminated)?;
+        (job.status == JobStatus::Failed).then_some(())
     })
     .await;
     until("its attempts to be over", async || {
-        (world.uploads_of(&[terminated.to_owned()]).await == 0).then_some(())
+        (world.uploads_of(slice::from_ref(terminated)).await == 0).then_some(())
     })
     .await;
 
@@ -91,7 +95,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     expected.sort();
     let objects = async || {
         let mut objects = world.objects().await;
-        objects.retain(|key| !key.contains(&crawling));
+        objects.retain(|key| !key.contains(crawling.as_str()));
         objects.sort();
         objects
     };
@@ -108,26 +112,26 @@ async fn the_sweep_removes_what_no_manifest_names() {
     forget(&world, terminated).await;
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
-    expected.retain(|key| !key.contains(terminated));
+    expected.retain(|key| !key.contains(terminated.as_str()));
     assert_eq!(objects().await, expected);
     let (status, _) = problem_of(create().await.unwrap()).await;
     assert_eq!(status, StatusCode::GONE);
-    assert_eq!(api.ended(&crawling).await["status"], "completed");
+    assert_eq!(api.ended(&crawling).await.status, JobStatus::Completed);
 }
 
 /// Has Temporal forget a job, as it does by itself when the retention is over.
-async fn forget(world: &World, id: &str) {
+async fn forget(world: &World, id: &JobId) {
     let mut client = world.stack.temporal.client().await.unwrap();
     let request = DeleteWorkflowExecutionRequest {
         namespace: client.namespace(),
         workflow_execution: Some(WorkflowExecution {
-            workflow_id: id.to_owned(),
+            workflow_id: id.to_string(),
             run_id: String::new(),
         }),
     };
     let deleted = WorkflowService::delete_workflow_execution(&mut client, request.into_request());
     deleted.await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(id);
+    let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
     until("a job that is forgotten", async || {
         let described = handle.describe(WorkflowDescribeOptions::default()).await;
         described.is_err().then_some(())
@@ -157,7 +161,7 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
     let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
     let world = World::start(options, &[], Some(place)).await;
     let job = world.api.run(&world.job_of(&["bytes=1000"])).await;
-    let id = job["job_id"].as_str().unwrap();
+    let id = job.job_id.as_str();
     let key = format!("jobs/{id}/job.json");
     let manifest = world.store.get_object().bucket(&world.bucket).key(&key);
     let manifest = manifest.send().await.unwrap().body.collect().await.unwrap();

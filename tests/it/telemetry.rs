@@ -15,7 +15,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{Api, job, options, start, until};
+use crate::harness::{Api, job, job_in, options, start, until};
 
 /// A span, by the service that it is of.
 type Spans = Arc<Mutex<Vec<(String, Span)>>>;
@@ -80,8 +80,8 @@ async fn a_trace_leads_from_the_request_to_the_activities() {
         .send()
         .await
         .unwrap();
-    let accepted: Value = accepted.json().await.unwrap();
-    api.ended(accepted["job_id"].as_str().unwrap()).await;
+    let accepted = job_in(accepted).await;
+    api.ended(&accepted.job_id).await;
 
     let expected = [
         ("darkroom-api", "POST /v1/jobs", 1),
@@ -143,9 +143,9 @@ async fn logs_name_jobs_and_requests_and_hold_no_prompt_unless_asked() {
             .post(format!("{}/v1/jobs", api.url))
             .json(&body)
             .header("X-Request-Id", "heron-1");
-        let accepted: Value = accepted.send().await.unwrap().json().await.unwrap();
-        let id = accepted["job_id"].as_str().unwrap();
-        api.ended(id).await;
+        let accepted = job_in(accepted.send().await.unwrap()).await;
+        let id = accepted.job_id.as_str();
+        api.ended(&accepted.job_id).await;
         drop(stack);
 
         let [of_api, of_worker] = ["api", "worker"].map(|name| {

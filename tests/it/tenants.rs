@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{Options, Stack, source::SourceServer};
+use darkroom_client::types::status::{JobStatus, Stage};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -62,7 +63,7 @@ impl Tenants {
         for _ in 0..3 {
             let began = Instant::now();
             let ended = self.b.run(&job(2, json!({"urls": urls}))).await;
-            assert_eq!(ended["status"], "completed", "{ended:#}");
+            assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
             took.push(began.elapsed());
         }
         took.sort();
@@ -109,7 +110,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
     let doubts = join_all(doubts).await;
     for id in &doubts {
         until_within("a submission in doubt", PATIENCE, async || {
-            (a.get(id).await["stage"] == "reconciling").then_some(())
+            (a.get(id).await.stage == Some(Stage::Reconciling)).then_some(())
         })
         .await;
     }
@@ -130,7 +131,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
 
     let at_first = tenants.small_jobs_of_b().await;
     until_within("outputs that crawl", PATIENCE, async || {
-        (a.get(&crawling[0]).await["stage"] == "persisting").then_some(())
+        (a.get(&crawling[0]).await.stage == Some(Stage::Persisting)).then_some(())
     })
     .await;
     let beside = tenants.small_jobs_of_b().await;
@@ -145,7 +146,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
     }
     for id in &crawling {
         let job = a.get(id).await;
-        assert_eq!(job["status"], "processing", "{job:#}");
+        assert_eq!(job.status, JobStatus::Processing, "{job:#?}");
     }
 }
 
@@ -164,7 +165,7 @@ async fn a_tenant_does_not_wait_for_the_queue_of_another() {
     let timed = async |api: &Api, body: &Value| {
         let began = Instant::now();
         let ended = api.run(body).await;
-        assert_eq!(ended["status"], "completed", "{ended:#}");
+        assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
         began.elapsed()
     };
     let alone = timed(&b, &small()).await;

@@ -6,14 +6,14 @@ use std::{
 };
 
 use darkroom::dev::{Options, Stack, process::Process};
+use darkroom_client::types::{job_id::JobId, status::JobStatus};
 use futures::future::join_all;
 use serde_json::json;
-use temporalio_client::WorkflowFetchHistoryOptions;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::{
     faults::report,
-    harness::{Api, BINARY, bought_one, job, options, start, terminate, until},
+    harness::{Api, BINARY, bought_one, history_of, job, options, start, terminate, until},
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -31,14 +31,8 @@ fn previous() -> Option<PathBuf> {
 }
 
 /// Who did the workflow tasks of a job, by process.
-async fn workers_of(stack: &Stack, job_id: &str) -> Vec<u32> {
-    let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(job_id);
-    let events = handle
-        .fetch_history(WorkflowFetchHistoryOptions::default())
-        .into_events()
-        .await
-        .unwrap();
+async fn workers_of(stack: &Stack, job_id: &JobId) -> Vec<u32> {
+    let events = history_of(stack, job_id).await;
     let identities = events
         .iter()
         .filter_map(|event| match event.attributes.as_ref()? {
@@ -79,12 +73,8 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     let mut ids = join_all((0..20).map(accept)).await;
     until("jobs that the old build has ended", async || {
         let jobs = join_all(ids.iter().map(|id| api.get(id))).await;
-        (jobs
-            .iter()
-            .filter(|job| !job["completed_at"].is_null())
-            .count()
-            >= 3)
-            .then_some(())
+        let ended = jobs.iter().filter(|job| job.completed_at.is_some());
+        (ended.count() >= 3).then_some(())
     })
     .await;
 
@@ -106,15 +96,12 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     until_gone(&old).await;
     let ended = join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await;
     for (number, job) in ended.iter().enumerate() {
-        assert_eq!(
-            job["status"],
-            if number % 5 < 4 {
-                "partial"
-            } else {
-                "completed"
-            },
-            "{job:#}"
-        );
+        let status = if number % 5 < 4 {
+            JobStatus::Partial
+        } else {
+            JobStatus::Completed
+        };
+        assert_eq!(job.status, status, "{job:#?}");
     }
     assert_eq!(
         stack.provider.as_ref().unwrap().predictions().len(),
@@ -149,8 +136,8 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     let stack = start(&options).await;
     let api = Api::of(&stack);
     assert_eq!(
-        api.run(&job(1, json!({}))).await["status"],
-        "completed",
+        api.run(&job(1, json!({}))).await.status,
+        JobStatus::Completed,
         "a build that is alone is current at once"
     );
 
@@ -172,7 +159,8 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     until_gone(&stack.worker).await;
     let accepted = api.accepted(&job(2, dev)).await;
     for id in [&under_way, &accepted] {
-        assert_eq!(api.ended_within(id, PATIENCE).await["status"], "completed");
+        let job = api.ended_within(id, PATIENCE).await;
+        assert_eq!(job.status, JobStatus::Completed);
     }
     assert!(
         workers_of(&stack, &accepted)
@@ -204,7 +192,7 @@ async fn a_worker_renews_itself_under_jobs() {
         api.ended_within(&api.accepted(&body).await, PATIENCE).await
     };
     for job in join_all((0..JOBS).map(run)).await {
-        assert_eq!(job["status"], "completed", "{job:#}");
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), JOBS);
     let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();

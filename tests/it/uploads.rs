@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use darkroom::dev::{source, versitygw::VersityGateway};
+use darkroom_client::types::{failure::FailureType, status::JobStatus};
 use futures::future::join_all;
 
 use crate::{
     faults::{Chance, report, rounds},
-    harness::{options, until},
+    harness::{kind, options, until},
     world::{Place, World},
 };
 
@@ -77,8 +78,8 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
             .api
             .ended(&world.accept(&world.source.url("file", manner)).await)
             .await;
-        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
-        world.check_bytes(&job["media"][0]).await.unwrap();
+        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
+        world.check_bytes(&job.media[0]).await.unwrap();
     }
     assert!(
         world
@@ -103,10 +104,10 @@ pub(crate) async fn rules(world: &World) {
             .api
             .ended(&world.accept(&url("stored", manner)).await)
             .await;
-        assert_eq!(job["status"], "completed", "{manner}: {job:#}");
-        assert_eq!(job["media"][0]["attempts"], 1, "{manner}");
-        world.check_bytes(&job["media"][0]).await.unwrap();
-        assert_eq!(job["media"][0]["bytes_done"], job["media"][0]["size"]);
+        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
+        assert_eq!(job.media[0].attempts, Some(1), "{manner}");
+        world.check_bytes(&job.media[0]).await.unwrap();
+        assert_eq!(job.media[0].bytes_done, job.media[0].size);
     });
     join_all(stored).await;
 
@@ -115,12 +116,12 @@ pub(crate) async fn rules(world: &World) {
     let other = (vec![7; 1000], "bytes=1000");
     let other_and_large = (vec![7; 9_000_000], "bytes=9000000");
     let taken = [
-        (same, true),
-        (same_and_large, true),
-        (other, false),
-        (other_and_large, false),
+        (same, None),
+        (same_and_large, None),
+        (other, Some(FailureType::StorageConflict)),
+        (other_and_large, Some(FailureType::StorageConflict)),
     ];
-    let taken = taken.map(|((bytes, manner), is_same)| async move {
+    let taken = taken.map(|((bytes, manner), error)| async move {
         let id = world.accept(&url("taken", manner)).await;
         let put = world
             .store
@@ -129,13 +130,10 @@ pub(crate) async fn rules(world: &World) {
             .key(format!("jobs/{id}/0.png"));
         put.body(ByteStream::from(bytes)).send().await.unwrap();
         let job = world.api.ended(&id).await;
-        let error = &job["media"][0]["error"]["type"];
-        assert_eq!(
-            job["status"],
-            if is_same { "completed" } else { "failed" },
-            "{manner}: {job:#}"
-        );
-        assert!(is_same || *error == "StorageConflict", "{error}");
+        let is_stored = job.status == JobStatus::Completed;
+        assert_eq!(is_stored, error.is_none(), "{manner}: {job:#?}");
+        let found = kind(job.media[0].error.as_ref());
+        assert_eq!(found, error, "{manner}: {job:#?}");
     });
     join_all(taken).await;
 
@@ -147,9 +145,9 @@ pub(crate) async fn rules(world: &World) {
         .send()
         .await
         .unwrap();
-    assert_eq!(world.api.ended(&id).await["status"], "completed");
+    assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
     let mut left = world.objects().await;
-    left.retain(|key| key.contains(&id));
+    left.retain(|key| key.contains(id.as_str()));
     assert_eq!(left.len(), 2, "{left:?}");
 
     // On its way it is seen to come along, and canceled it leaves nothing.
@@ -160,20 +158,15 @@ pub(crate) async fn rules(world: &World) {
     let canceled = canceled.map(|manner| async move {
         let id = world.accept(&url("canceled", manner)).await;
         until("progress", async || {
-            world.api.get(&id).await["media"][0]["bytes_done"]
-                .as_u64()
-                .filter(|done| *done > 0)
+            let done = world.api.get(&id).await.media.first()?.bytes_done?;
+            (done > 0).then_some(())
         })
         .await;
         assert!(world.api.act(&id, "cancel").await.status().is_success());
-        assert_eq!(world.api.ended(&id).await["status"], "canceled");
-        assert!(
-            !world
-                .objects()
-                .await
-                .iter()
-                .any(|key| key.contains(&id) && !key.ends_with("job.json"))
-        );
+        assert_eq!(world.api.ended(&id).await.status, JobStatus::Canceled);
+        let mut left = world.objects().await;
+        left.retain(|key| key.contains(id.as_str()) && !key.ends_with("job.json"));
+        assert!(left.is_empty(), "{left:?}");
     });
     join_all(canceled).await;
 }
@@ -207,13 +200,9 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         })
         .await;
         if round % 2 == 0 {
-            let known = async || {
-                world.api.get(&ids[0]).await["media"][0]["bytes_done"]
-                    .as_u64()
-                    .unwrap_or_default()
-            };
             until("a part and some of the next", async || {
-                (known().await > 90_000_000).then_some(())
+                let known = world.api.get(&ids[0]).await.media.first()?.bytes_done?;
+                (known > 90_000_000).then_some(())
             })
             .await;
         } else {
@@ -225,8 +214,8 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     }
     for (id, name) in &jobs {
         let job = world.api.ended_within(id, PATIENCE).await;
-        assert_eq!(job["status"], "completed", "{name}: {job:#}");
-        world.check_bytes(&job["media"][0]).await.unwrap();
+        assert_eq!(job.status, JobStatus::Completed, "{name}: {job:#?}");
+        world.check_bytes(&job.media[0]).await.unwrap();
     }
     let media: Vec<_> = world
         .objects()

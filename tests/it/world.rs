@@ -5,6 +5,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use darkroom::dev::{Options, Stack, s3, source::SourceServer, versitygw::VersityGateway};
+use darkroom_client::types::{job_id::JobId, resource::Media};
 use darkroom_workflows::{
     StorageSweep, WORKFLOW_QUEUE,
     contract::sweep::{SweepInput, Swept},
@@ -161,7 +162,7 @@ impl World {
     }
 
     /// Has a job accepted whose only output is there; it is persisted after a while.
-    pub(crate) async fn accept(&self, url: &str) -> String {
+    pub(crate) async fn accept(&self, url: &str) -> JobId {
         self.api
             .accepted(&job(
                 1,
@@ -171,8 +172,8 @@ impl World {
     }
 
     /// What is stored must be what the job says, to the byte.
-    pub(crate) async fn check_bytes(&self, media: &Value) -> Result<(), String> {
-        let key = format!("{}{}", self.prefix, media["s3_key"].as_str().unwrap());
+    pub(crate) async fn check_bytes(&self, media: &Media) -> Result<(), String> {
+        let key = format!("{}{}", self.prefix, media.s3_key.as_deref().unwrap());
         let object = self
             .store
             .get_object()
@@ -182,18 +183,16 @@ impl World {
             .await
             .unwrap();
         assert_eq!(object.content_encoding(), None, "{key}");
-        assert_eq!(
-            object.content_type(),
-            media["content_type"].as_str(),
-            "{key}"
-        );
+        let content_type = media.content_type.as_deref();
+        assert_eq!(object.content_type(), content_type, "{key}");
         let bytes = object.body.collect().await.unwrap().into_bytes();
         let sha256 = hex::encode(Sha256::digest(&bytes));
-        if media["size"] == bytes.len() && media["sha256"] == sha256 {
+        let size = Some(bytes.len() as u64);
+        if media.size == size && media.sha256.as_ref() == Some(&sha256) {
             return Ok(());
         }
         Err(format!(
-            "{key} has {} bytes with SHA-256 {sha256} instead of {media:#}",
+            "{key} has {} bytes with SHA-256 {sha256} instead of {media:#?}",
             bytes.len()
         ))
     }
@@ -226,7 +225,7 @@ impl World {
     }
 
     /// How many uploads of these jobs are under way.
-    pub(crate) async fn uploads_of(&self, ids: &[String]) -> usize {
+    pub(crate) async fn uploads_of(&self, ids: &[JobId]) -> usize {
         let listed = self
             .store
             .list_multipart_uploads()
@@ -234,7 +233,7 @@ impl World {
             .send()
             .await
             .unwrap();
-        let is_of = |key: &str| ids.iter().any(|id| key.contains(id));
+        let is_of = |key: &str| ids.iter().any(|id| key.contains(id.as_str()));
         listed
             .uploads()
             .iter()

@@ -9,7 +9,11 @@ use std::{
     },
 };
 
-use serde_json::json;
+use darkroom_client::types::{
+    job_id::JobId,
+    resource::Job,
+    status::{JobStatus, Stage},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -146,17 +150,14 @@ async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
         .unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     let accepted = said.next().unwrap().unwrap();
-    let id = accepted.split(' ').nth(1).unwrap().to_owned();
-    until("job that is generating", async || {
-        (api.get(&id).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    let id: JobId = accepted.split(' ').nth(1).unwrap().parse().unwrap();
+    api.until_stage(&id, Stage::Generating).await;
     signal_id(child.id(), "INT");
     let rest: Vec<_> = said.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let way_on = format!("the job goes on: darkroom jobs watch {id}");
     assert!(rest.contains(&way_on), "{rest:#?}");
-    assert_eq!(api.get(&id).await["status"], "processing");
+    assert_eq!(api.get(&id).await.status, JobStatus::Processing);
 }
 
 /// What stands between a caller and the api, and loses the first answer.
@@ -206,20 +207,17 @@ async fn a_lost_answer_leads_to_the_same_job() {
     let ran = Ran::of(darkroom(&url, &request).output().unwrap());
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(connections.load(Ordering::Relaxed) >= 2);
-    let job = ran.json();
-    assert_eq!(job["status"], "completed");
+    let job: Job = serde_json::from_value(ran.json()).unwrap();
+    assert_eq!(job.status, JobStatus::Completed);
     let alike = async || {
         let mut alike = Vec::new();
         for listed in api.list().await {
-            let listed = api.get(listed["job_id"].as_str().unwrap()).await;
-            if listed["metadata"] == job["metadata"] {
-                alike.push(listed["job_id"].clone());
+            let listed = api.get(&listed.job_id).await;
+            if listed.metadata == job.metadata {
+                alike.push(listed.job_id);
             }
         }
         (!alike.is_empty()).then_some(alike)
     };
-    assert_eq!(
-        until("job in the list", alike).await,
-        [json!(job["job_id"])]
-    );
+    assert_eq!(until("job in the list", alike).await, [job.job_id]);
 }

@@ -1,12 +1,13 @@
 //! Who may see what, and how much of it.
 
 use darkroom::dev::{Options, Stack};
+use darkroom_client::types::{resource::Job, status::JobStatus};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::WorkflowDescribeOptions;
 
-use crate::harness::{Api, api_key_entry, job, options, start, until};
+use crate::harness::{Api, api_key_entry, job, options, problem_of, start, until};
 
 pub(super) const ACME: &str = "dk_acme_4f1c";
 const ACME_TOO: &str = "dk_acme_77b0";
@@ -58,13 +59,10 @@ async fn jobs_of_other_tenants_do_not_exist() {
         ),
         (StatusCode::ACCEPTED, "order-1042")
     );
-    let created: Value = created.json().await.unwrap();
-    let id = created["job_id"].as_str().unwrap();
-    until("end", async || {
-        let (_, job) = body(call(&api, Method::GET, &format!("/v1/jobs/{id}"), ACME)).await;
-        (job["status"] == "completed").then_some(())
-    })
-    .await;
+    let id = created.json::<Job>().await.unwrap().job_id;
+    let acme = Api::with_key(api.url.clone(), ACME);
+    let other = Api::with_key(api.url.clone(), OTHER);
+    assert_eq!(acme.ended(&id).await.status, JobStatus::Completed);
 
     for (method, path) in [
         (Method::GET, String::new()),
@@ -106,22 +104,13 @@ async fn jobs_of_other_tenants_do_not_exist() {
         }
     }
     until("a job in the list", async || {
-        let (_, page) = body(call(&api, Method::GET, "/v1/jobs", ACME)).await;
-        (page["jobs"].as_array().unwrap().len() == 1).then_some(())
+        (acme.list().await.len() == 1).then_some(())
     })
     .await;
-    let (_, page) = body(call(&api, Method::GET, "/v1/jobs", OTHER)).await;
-    assert_eq!(page["jobs"], json!([]));
-    let secrets = [
-        body(call(&api, Method::GET, "/v1/webhooks/secret", ACME))
-            .await
-            .1,
-        body(call(&api, Method::GET, "/v1/webhooks/secret", OTHER))
-            .await
-            .1,
-    ];
-    assert!(secrets[0]["key"].as_str().unwrap().starts_with("whsec_"));
-    assert_ne!(secrets[0], secrets[1]);
+    assert!(other.list().await.is_empty());
+    let secret = acme.client.webhook_secret().await.unwrap().key;
+    assert!(secret.starts_with("whsec_"));
+    assert_ne!(secret, other.client.webhook_secret().await.unwrap().key);
 
     // One key of both tenants' leads to a job each.
     let keyed = |key| {
@@ -135,7 +124,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
     );
 
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(id);
+    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(id.as_str());
     let description = handle
         .describe(WorkflowDescribeOptions::default())
         .await
@@ -182,34 +171,21 @@ async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
     );
 
     // The other tenant has a limit of its own.
+    let other = Api::with_key(api.url.clone(), OTHER);
     let slow = job(1, json!({"latency_ms": 60_000}));
-    let post = || call(&api, Method::POST, "/v1/jobs", OTHER).json(&slow);
-    let mut ids = Vec::new();
-    for _ in 0..2 {
-        let (status, job) = body(post()).await;
-        assert_eq!(status, StatusCode::ACCEPTED, "{job:#}");
-        ids.push(job["job_id"].as_str().unwrap().to_owned());
-    }
-    let (status, problem) = body(post()).await;
+    let first = other.accepted(&slow).await;
+    other.accepted(&slow).await;
     assert_eq!(
-        (status, &problem["type"]),
+        problem_of(other.post(&slow).await).await,
         (
             StatusCode::TOO_MANY_REQUESTS,
-            &json!("urn:darkroom:problem:too-many-open-jobs")
+            "too-many-open-jobs".to_owned()
         )
     );
-    let canceled = call(
-        &api,
-        Method::POST,
-        &format!("/v1/jobs/{}/cancel", ids[0]),
-        OTHER,
-    )
-    .send()
-    .await
-    .unwrap();
+    let canceled = other.act(&first, "cancel").await;
     assert_eq!(canceled.status(), StatusCode::ACCEPTED);
     until("room for another job", async || {
-        let status = post().send().await.unwrap().status();
+        let status = other.post(&slow).await.status();
         (status == StatusCode::ACCEPTED).then_some(())
     })
     .await;

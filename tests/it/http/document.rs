@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use darkroom_types::resource::Job;
+use darkroom_client::types::resource::Job;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -29,7 +29,9 @@ pub(super) async fn fetch(api: &Api) -> Value {
 async fn jobs_are_as_they_are_described() {
     let api = Api::of(shared());
     for dev in [json!({}), json!({"missing": [1]}), json!({"fail": "no"})] {
-        let job = api.run(&job(2, dev)).await;
+        let id = api.run(&job(2, dev)).await.job_id;
+        let answer = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send();
+        let job: Value = answer.await.unwrap().json().await.unwrap();
         let read: Job = serde_json::from_value(job.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), job);
     }
@@ -84,10 +86,7 @@ async fn the_description_needs_nothing_from_elsewhere() {
 #[tokio::test]
 async fn what_is_counted_can_be_scraped() {
     let api = Api::of(shared());
-    let id = api.run(&job(1, json!({}))).await["job_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = api.run(&job(1, json!({}))).await.job_id;
     let answer = api
         .http
         .get(format!("{}/v1/made/up", api.url))
@@ -119,7 +118,10 @@ async fn what_is_counted_can_be_scraped() {
             "{line}\n{text}"
         );
     }
-    assert!(!text.contains(&id), "there are as many jobs as there are");
+    assert!(
+        !text.contains(id.as_str()),
+        "there are as many jobs as there are"
+    );
 }
 
 #[tokio::test]

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use darkroom_client::types::{
+    job_id::JobId,
+    status::{JobStatus, MediaStatus, Stage},
+};
 use futures::future::join_all;
 use reqwest::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::sse::{Event, Events};
-use crate::harness::{Api, job, options, shared, start, terminate};
+use crate::harness::{Api, count, job, options, shared, start, terminate};
 
-async fn follow(api: &Api, id: &str, last: Option<&str>) -> Response {
+async fn follow(api: &Api, id: &JobId, last: Option<&str>) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}/events", api.url));
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last);
@@ -17,27 +21,26 @@ async fn follow(api: &Api, id: &str, last: Option<&str>) -> Response {
     request.send().await.unwrap()
 }
 
+fn status(event: &Event) -> JobStatus {
+    event.job.as_ref().unwrap().status
+}
+
+fn stage(event: &Event) -> Option<Stage> {
+    event.job.as_ref().unwrap().stage
+}
+
 /// How far a job is, as far as its states tell.
 fn progress(event: &Event) -> (usize, usize) {
+    let job = event.job.as_ref().unwrap();
     let stages = [
-        json!("queued"),
-        json!("generating"),
-        json!("persisting"),
-        json!("finalizing"),
-        Value::Null,
+        Some(Stage::Queued),
+        Some(Stage::Generating),
+        Some(Stage::Persisting),
+        Some(Stage::Finalizing),
+        None,
     ];
-    let stage = stages
-        .iter()
-        .position(|stage| *stage == event.job["stage"])
-        .unwrap();
-    let media = event.job["media"].as_array().unwrap();
-    (
-        stage,
-        media
-            .iter()
-            .filter(|media| media["status"] == "completed")
-            .count(),
-    )
+    let stage = stages.iter().position(|stage| *stage == job.stage);
+    (stage.unwrap(), count(job, MediaStatus::Completed))
 }
 
 #[tokio::test]
@@ -49,18 +52,15 @@ async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
             .await;
     for events in &followers {
         assert!(events.iter().map(progress).is_sorted(), "{events:#?}");
-        assert_eq!(events.last().unwrap().job["status"], "completed");
+        assert_eq!(status(events.last().unwrap()), JobStatus::Completed);
         assert!(
             events.windows(2).all(|pair| pair[0].id != pair[1].id),
             "each is a change"
         );
         assert_eq!(events.last(), followers[0].last());
     }
-    let stages: Vec<_> = followers[0]
-        .iter()
-        .map(|event| event.job["stage"].clone())
-        .collect();
-    assert!(stages.contains(&json!("generating")), "{stages:?}");
+    let stages: Vec<_> = followers[0].iter().map(stage).collect();
+    assert!(stages.contains(&Some(Stage::Generating)), "{stages:?}");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
     let mut events = Events::of(follow(&api, &id, None).await);
     let first = loop {
         let event = events.next().await.unwrap();
-        if event.job["stage"] == "generating" {
+        if stage(&event) == Some(Stage::Generating) {
             break event;
         }
     };
@@ -83,7 +83,7 @@ async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
         "what is known is not repeated"
     );
     let last = rest.last().unwrap();
-    assert_eq!(last.job["status"], "completed");
+    assert_eq!(status(last), JobStatus::Completed);
 
     let ended = Events::of(follow(&api, &id, None).await).all().await;
     assert_eq!(ended.len(), 1, "an ended job has one state");
@@ -104,7 +104,7 @@ async fn streams_end_when_the_api_stops() {
     assert!(
         events
             .iter()
-            .all(|event| event.job["status"] != "completed")
+            .all(|event| status(event) != JobStatus::Completed)
     );
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
@@ -112,13 +112,13 @@ async fn streams_end_when_the_api_stops() {
     let rest = Events::of(follow(&api, &id, last.as_deref()).await)
         .all()
         .await;
-    assert_eq!(rest.last().unwrap().job["status"], "completed");
+    assert_eq!(status(rest.last().unwrap()), JobStatus::Completed);
 }
 
 #[tokio::test]
 async fn a_thousand_followers_of_a_hundred_jobs_each_see_the_end() {
     let api = Api::of(shared());
-    let ids: Vec<String> = join_all(
+    let ids = join_all(
         (0..100).map(|_| async { api.accepted(&job(1, json!({"latency_ms": 3000}))).await }),
     )
     .await;
@@ -129,6 +129,6 @@ async fn a_thousand_followers_of_a_hundred_jobs_each_see_the_end() {
             .await;
     for (id, events) in seen {
         assert!(events.iter().map(progress).is_sorted(), "{events:#?}");
-        assert_eq!(events.last().unwrap().job["status"], "completed", "{id}");
+        assert_eq!(status(events.last().unwrap()), JobStatus::Completed, "{id}");
     }
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use darkroom::dev::{Options, Stack};
+use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep_until;
 
-use super::sse::{Event, Events};
+use super::sse::Events;
 use crate::{
     faults::report,
     harness::{Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, start},
@@ -47,20 +48,19 @@ async fn follow(api: &Api, last: Option<&str>) -> Events {
 }
 
 /// Reads events until these jobs have ended; the last state of each job that came, and the last id.
-async fn until_ended(events: &mut Events, ids: &[&str]) -> (HashMap<String, Value>, String) {
+async fn until_ended(events: &mut Events, ids: &[&JobId]) -> (HashMap<JobId, Job>, String) {
     let mut missing: HashSet<_> = ids.iter().copied().collect();
     let (mut jobs, mut last) = (HashMap::new(), String::new());
     let give_up = Instant::now() + DEADLINE;
     while !missing.is_empty() {
         assert!(Instant::now() < give_up, "{missing:?} have not ended");
-        let Event { id, name, job } = events.next().await.unwrap();
-        last = id;
-        if name == "job" {
-            let job_id = job["job_id"].as_str().unwrap().to_owned();
-            if job["completed_at"].is_string() {
-                missing.remove(job_id.as_str());
+        let event = events.next().await.unwrap();
+        last = event.id;
+        if let Some(job) = event.job {
+            if job.completed_at.is_some() {
+                missing.remove(&job.job_id);
             }
-            jobs.insert(job_id, job);
+            jobs.insert(job.job_id.clone(), job);
         }
     }
     (jobs, last)
@@ -74,31 +74,27 @@ async fn a_tenant_sees_its_jobs_from_wherever_they_come() {
     let slow = acme.accepted(&job(1, json!({"latency_ms": 4000}))).await;
     let mut events = follow(&acme, None).await;
     let first = events.next().await.unwrap();
-    assert_eq!(
-        first.job["job_id"].as_str(),
-        Some(slow.as_str()),
-        "the present"
-    );
+    assert_eq!(first.job.unwrap().job_id, slow, "the present");
     let theirs = other.accepted(&job(1, json!({}))).await;
     let there = elsewhere
         .accepted(&job(2, json!({"latency_ms": 500, "missing": [1]})))
         .await;
     let (jobs, _) = until_ended(&mut events, &[&slow, &there]).await;
-    assert_eq!(jobs[&slow]["status"], "completed");
+    assert_eq!(jobs[&slow].status, JobStatus::Completed);
     assert_eq!(jobs[&slow], acme.get(&slow).await);
-    assert_eq!(jobs[&there]["status"], "partial");
+    assert_eq!(jobs[&there].status, JobStatus::Partial);
     assert!(!jobs.contains_key(&theirs));
 
     // A job that is taken up again is told of as well.
     let retried = elsewhere.act(&there, "retry").await;
     assert!(retried.status().is_success());
     let again = loop {
-        let event = events.next().await.unwrap();
-        if event.job["retry_count"] == 1 && event.job["completed_at"].is_string() {
-            break event;
+        let job = events.next().await.unwrap().job;
+        if let Some(job) = job.filter(|job| job.retry_count == 1 && job.completed_at.is_some()) {
+            break job;
         }
     };
-    assert_eq!(again.job["job_id"].as_str(), Some(there.as_str()));
+    assert_eq!(again.job_id, there);
 }
 
 #[tokio::test]
@@ -112,7 +108,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     acme.ended(&meanwhile).await;
     let mut events = follow(&acme, Some(&last)).await;
     let (jobs, _) = until_ended(&mut events, &[&meanwhile]).await;
-    assert_eq!(jobs[&meanwhile]["status"], "completed");
+    assert_eq!(jobs[&meanwhile].status, JobStatus::Completed);
 
     // What its caller has deleted is gone, although Temporal and the store still know of it.
     let url = format!("{}/v1/jobs/{meanwhile}", acme.url);
@@ -126,7 +122,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     let long_ago = "2026-01-01T00:00:00Z";
     let mut events = follow(&acme, Some(long_ago)).await;
     let reset = events.next().await.unwrap();
-    assert_eq!((reset.name.as_str(), reset.job), ("reset", json!({})));
+    assert_eq!((reset.name.as_str(), reset.job), ("reset", None));
     let from_now_on = acme.accepted(&job(1, json!({}))).await;
     until_ended(&mut events, &[&from_now_on]).await;
     drop(events);
@@ -159,7 +155,7 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     // Of each tenant twenty are created in a second, and when all of them are followed, five end in a
     // second: the following is measured, not a machine that buys thousands of jobs at once.
     let latency = |number: usize| 10_000 + 50 * half + 150 * number;
-    let accept = async |api: &Api| -> Vec<String> {
+    let accept = async |api: &Api| -> Vec<JobId> {
         let began = tokio::time::Instant::now();
         let accepted = (0..half).map(async |number| {
             let turn = Duration::from_millis(50) * u32::try_from(number).unwrap();
@@ -175,10 +171,10 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     let heard = async {
         let mut heard = BTreeMap::new();
         while heard.len() < half {
-            let event = events.next().await.unwrap();
-            if event.job["completed_at"].is_string() {
-                let late = late(&event.job);
-                heard.entry(event.job["job_id"].to_string()).or_insert(late);
+            if let Some(job) = events.next().await.unwrap().job
+                && let Some(ended) = job.completed_at
+            {
+                heard.entry(job.job_id).or_insert(late(ended));
             }
         }
         heard.into_values().max().unwrap()
@@ -195,9 +191,9 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
             let answer = read.send().await.unwrap();
             etag = answer.headers()["etag"].to_str().unwrap().to_owned();
             if answer.status() == StatusCode::OK {
-                let job: Value = answer.json().await.unwrap();
-                if job["completed_at"].is_string() {
-                    return late(&job);
+                let job: Job = answer.json().await.unwrap();
+                if let Some(ended) = job.completed_at {
+                    return late(ended);
                 }
             }
         }
@@ -217,8 +213,7 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
 }
 
 /// How long ago a job ended.
-fn late(job: &Value) -> Duration {
-    let ended: Timestamp = job["completed_at"].as_str().unwrap().parse().unwrap();
+fn late(ended: Timestamp) -> Duration {
     Timestamp::now().duration_since(ended).unsigned_abs()
 }
 

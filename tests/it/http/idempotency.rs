@@ -1,21 +1,18 @@
 //! One job for one `Idempotency-Key`.
 
+use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
 use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, options, shared, start, start_without_memory};
+use crate::harness::{Api, job, job_in, options, shared, start, start_without_memory};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
     api.post_with_key(key, body).await.unwrap()
 }
 
-async fn id_of(response: Response) -> String {
-    let job: Value = response.json().await.unwrap();
-    job["job_id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{job:#}"))
-        .to_owned()
+async fn id_of(response: Response) -> JobId {
+    job_in(response).await.job_id
 }
 
 #[tokio::test]
@@ -43,11 +40,8 @@ async fn a_key_leads_to_one_job() {
         ),
         (StatusCode::OK, &"true")
     );
-    let ended: Value = ended.json().await.unwrap();
-    assert_eq!(
-        (&ended["job_id"], &ended["status"]),
-        (&json!(id), &json!("completed"))
-    );
+    let ended: Job = ended.json().await.unwrap();
+    assert_eq!((&ended.job_id, ended.status), (&id, JobStatus::Completed));
 
     let other = post(&api, "one-job", &job(2, json!({}))).await;
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
@@ -81,7 +75,7 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
     }
     ids.dedup();
     assert_eq!((ids.len(), fresh), (1, 1));
-    assert_eq!(api.ended(&ids[0]).await["status"], "completed");
+    assert_eq!(api.ended(&ids[0]).await.status, JobStatus::Completed);
     assert_eq!(
         second.get(&ids[0]).await,
         api.get(&ids[0]).await,

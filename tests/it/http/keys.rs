@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use darkroom::dev::{Options, Stack};
-use darkroom_types::resource::{ApiKeys, CreatedApiKey};
+use darkroom_client::types::{
+    resource::{ApiKeys, CreatedApiKey, Job},
+    status::JobStatus,
+};
 use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use tokio::time::Instant;
 
 use super::access::call;
 use crate::{
-    harness::{Api, api_key_entry, assert_prompt, job, options, problem_of, start, until},
+    harness::{Api, api_key_entry, assert_prompt, job, job_in, options, problem_of, start, until},
     world::World,
 };
 
@@ -94,12 +97,9 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     };
     let accepted = post(&shop.key, "acme/photo").await.unwrap();
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
-    let accepted: Value = accepted.json().await.unwrap();
-    assert_eq!(
-        accepted["key_id"].as_str(),
-        Some(shop.api_key.key_id.to_string().as_str())
-    );
-    let path = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
+    let accepted: Job = accepted.json().await.unwrap();
+    assert_eq!(accepted.key_id.as_ref(), Some(&shop.api_key.key_id));
+    let path = format!("/v1/jobs/{}", accepted.job_id);
     assert_eq!(
         problem_of(post(&shop.key, "others/photo").await.unwrap()).await,
         forbidden
@@ -162,9 +162,9 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     let failed = call(&api, Method::POST, "/v1/jobs", PLAIN)
         .header("Prefer", "wait=60")
         .json(&failing);
-    let failed: Value = failed.send().await.unwrap().json().await.unwrap();
-    assert_eq!(failed["status"], "failed");
-    let retry = format!("/v1/jobs/{}/retry", failed["job_id"].as_str().unwrap());
+    let failed = job_in(failed.send().await.unwrap()).await;
+    assert_eq!(failed.status, JobStatus::Failed);
+    let retry = format!("/v1/jobs/{}/retry", failed.job_id);
     let retry = call(&api, Method::POST, &retry, &shop.key).json(&json!({"regenerate": true}));
     assert_eq!(problem_of(retry.send().await.unwrap()).await, forbidden);
     assert_eq!(
@@ -192,8 +192,8 @@ async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
     let key = created(&api, ADMIN, json!({"name": "short"})).await;
     let slow = job(1, json!({"latency_ms": 60_000}));
     let accepted = call(&other, Method::POST, "/v1/jobs", &key.key).json(&slow);
-    let accepted: Value = accepted.send().await.unwrap().json().await.unwrap();
-    let path = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
+    let accepted = job_in(accepted.send().await.unwrap()).await;
+    let path = format!("/v1/jobs/{}", accepted.job_id);
     let stream = call(&other, Method::GET, &format!("{path}/events"), &key.key);
     let stream = stream.send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use darkroom_client::types::{resource::Job, status::Stage};
 use futures::future::join_all;
 use reqwest::{Client, StatusCode, Version};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -137,7 +138,7 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
             .await
             .unwrap();
         let etag = read.headers()["etag"].clone();
-        if read.json::<Value>().await.unwrap()["stage"] == "generating" {
+        if read.json::<Job>().await.unwrap().stage == Some(Stage::Generating) {
             break etag;
         }
     };
@@ -162,5 +163,5 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
     }
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
-    assert_eq!(api.get(&id).await["stage"], "generating");
+    assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));
 }

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use darkroom_client::types::{
+    job_id::JobId,
+    resource::{JobPage, JobSummary},
+    status::{JobStatus, MediaStatus},
+};
 use futures::future::join_all;
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     harness::{Api, job, options, problem_of, start, start_without_memory, until},
@@ -12,7 +17,7 @@ use crate::{
 };
 
 /// A page, as a caller gets it who waits for its turn.
-async fn page(api: &Api, query: &str) -> Value {
+async fn page(api: &Api, query: &str) -> JobPage {
     until("a page", async || {
         let page = api.http.get(format!("{}/v1/jobs?{query}", api.url));
         let response = page.send().await.unwrap();
@@ -25,13 +30,8 @@ async fn page(api: &Api, query: &str) -> Value {
     .await
 }
 
-fn ids(page: &Value) -> Vec<String> {
-    page["jobs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|job| job["job_id"].as_str().unwrap().to_owned())
-        .collect()
+fn ids(page: &JobPage) -> Vec<JobId> {
+    page.jobs.iter().map(|job| job.job_id.clone()).collect()
 }
 
 #[tokio::test]
@@ -40,20 +40,15 @@ async fn jobs_are_listed_filtered_and_paged() {
     let api = Api::of(&stack);
     let mut ended = Vec::new();
     for _ in 0..5 {
-        ended.push(
-            api.run(&job(1, json!({}))).await["job_id"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        );
+        ended.push(api.run(&job(1, json!({}))).await.job_id);
     }
     let mut video = job(1, json!({"fail": "no"}));
     video["model"] = "acme/video".into();
-    let failed = api.run(&video).await["job_id"].as_str().unwrap().to_owned();
+    let failed = api.run(&video).await.job_id;
     let open = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
     let all = until("seven jobs", async || {
         let page = page(&api, "limit=100").await;
-        let settled = ids(&page).len() == 7 && page["jobs"][1]["status"] == "failed";
+        let settled = page.jobs.len() == 7 && page.jobs[1].status == JobStatus::Failed;
         settled.then_some(page)
     })
     .await;
@@ -68,8 +63,8 @@ async fn jobs_are_listed_filtered_and_paged() {
         "what is open first, then what ended last"
     );
     assert_eq!(
-        (&all["jobs"][0]["status"], &all["next_cursor"]),
-        (&json!("processing"), &Value::Null)
+        (all.jobs[0].status, all.next_cursor),
+        (JobStatus::Processing, None)
     );
 
     for (query, expected) in [
@@ -95,7 +90,7 @@ async fn jobs_are_listed_filtered_and_paged() {
         let page = page(&api, &format!("limit=2&status=completed{cursor}")).await;
         assert!(ids(&page).len() <= 2);
         paged.extend(ids(&page));
-        match page["next_cursor"].as_str() {
+        match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
@@ -107,7 +102,7 @@ async fn jobs_are_listed_filtered_and_paged() {
     let foreign = format!(
         "{}/v1/jobs?limit=2&cursor={}",
         api.url,
-        first["next_cursor"].as_str().unwrap()
+        first.next_cursor.unwrap()
     );
     let refused = api.http.get(foreign).send().await.unwrap();
     assert_eq!(
@@ -123,19 +118,18 @@ async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
     let api = Api::of(&stack);
     let id = api
         .run(&job(2, json!({"missing": [0], "missing_for_ms": 2000})))
-        .await["job_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+        .await
+        .job_id;
     until("retried job", async || {
         let response = api.act(&id, "retry").await;
         assert_eq!(response.status(), StatusCode::ACCEPTED);
-        (api.ended(&id).await["status"] == "completed").then_some(())
+        (api.ended(&id).await.status == JobStatus::Completed).then_some(())
     })
     .await;
     until("the job in the list", async || {
         let page = page(&api, "").await;
-        (ids(&page) == [id.clone()] && page["jobs"][0]["status"] == "completed").then_some(())
+        let is_completed = |job: &JobSummary| job.status == JobStatus::Completed;
+        (ids(&page) == [id.clone()] && page.jobs.iter().all(is_completed)).then_some(())
     })
     .await;
     assert!(ids(&page(&api, "status=partial").await).is_empty());
@@ -183,22 +177,16 @@ async fn a_list_can_have_the_outputs_of_its_jobs() {
     let open = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
     let expanded = until("both jobs", async || {
         let page = page(&api, "expand=media&limit=50").await;
-        (ids(&page).len() == 2 && page["jobs"][1]["status"] == "partial").then_some(page)
+        (page.jobs.len() == 2 && page.jobs[1].status == JobStatus::Partial).then_some(page)
     })
     .await;
-    let jobs = &expanded["jobs"];
-    assert_eq!(jobs[0]["job_id"].as_str(), Some(open.as_str()));
-    assert_eq!(jobs[0]["media"], json!([]));
-    assert_eq!(
-        jobs[1]["media"],
-        api.get(done["job_id"].as_str().unwrap()).await["media"]
-    );
-    assert_eq!(jobs[1]["prompt"], "a fox in the snow");
-    let plain = page(&api, "").await;
-    assert_eq!(
-        (&plain["jobs"][1]["media"], &plain["jobs"][1]["prompt"]),
-        (&Value::Null, &Value::Null)
-    );
+    let jobs = expanded.jobs;
+    assert_eq!((&jobs[0].job_id, &jobs[0].media), (&open, &Some(vec![])));
+    assert_eq!(jobs[1].media, Some(api.get(&done.job_id).await.media));
+    let prompt = jobs[1].prompt.as_ref().unwrap();
+    assert_eq!(prompt.as_str(), "a fox in the snow");
+    let plain = &page(&api, "").await.jobs[1];
+    assert_eq!((&plain.media, &plain.prompt), (&None, &None));
     let url = format!("{}/v1/jobs?expand=media&limit=51", api.url);
     assert_eq!(
         problem_of(api.http.get(url).send().await.unwrap()).await,
@@ -221,19 +209,11 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
         };
         let mut request = job(1, json!({}));
         request["model"] = model.into();
-        past.push(
-            api.run(&request).await["job_id"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        );
+        past.push(api.run(&request).await.job_id);
     }
     let stack = start_without_memory(stack, &options).await;
     let api = Api::of(&stack);
-    let fresh = api.run(&job(1, json!({}))).await["job_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let fresh = api.run(&job(1, json!({}))).await.job_id;
     until("the fresh job", async || {
         let page = page(&api, "limit=1").await;
         (ids(&page) == [fresh.clone()]).then_some(())
@@ -245,7 +225,7 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
         let page = page(&api, &format!("limit=2{cursor}")).await;
         assert!(ids(&page).len() <= 2);
         all.extend(ids(&page));
-        match page["next_cursor"].as_str() {
+        match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
@@ -259,24 +239,23 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     let tomorrow = "created_after=2999-01-01T00:00:00Z";
     assert!(ids(&page(&api, tomorrow).await).is_empty());
     let expanded = page(&api, "expand=media").await;
-    let media = &expanded["jobs"][1]["media"];
-    assert_eq!(media[0]["status"], "completed", "{expanded:#}");
+    let media = expanded.jobs[1].media.as_ref().unwrap();
+    assert_eq!(media[0].status, MediaStatus::Completed, "{expanded:#?}");
 }
 
 #[tokio::test]
 async fn what_temporal_knows_is_listed_without_the_store() {
     let (world, gateway) = World::on_gateway(options("listing-storeless"), &[]).await;
     let api = &world.api;
-    let done = api.run(&job(1, json!({}))).await;
-    let done = done["job_id"].as_str().unwrap();
+    let done = [api.run(&job(1, json!({}))).await.job_id];
     until("the job", async || {
-        (ids(&page(api, "limit=1").await) == [done]).then_some(())
+        (ids(&page(api, "limit=1").await) == done).then_some(())
     })
     .await;
     gateway.stop();
     let known = page(api, "limit=3").await;
-    assert_eq!(ids(&known), [done]);
-    let cursor = known["next_cursor"].as_str().unwrap();
+    assert_eq!(ids(&known), done);
+    let cursor = known.next_cursor.unwrap();
     let url = format!("{}/v1/jobs?limit=3&cursor={cursor}", api.url);
     let rest = api.http.get(url).send().await.unwrap();
     assert_eq!(rest.status(), StatusCode::SERVICE_UNAVAILABLE);

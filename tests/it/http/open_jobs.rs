@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access::{ACME, OTHER, call, world};
 use crate::harness::{Api, job, until};
@@ -30,10 +30,9 @@ async fn admitted(apis: &[&Api], key: &str, creates: usize) -> usize {
 
 /// Waits until so many jobs are listed.
 async fn until_listed(api: &Api, key: &str, jobs: usize) {
+    let caller = Api::with_key(api.url.clone(), key);
     until("a list of all jobs", async || {
-        let listed = call(api, Method::GET, "/v1/jobs?limit=100", key).send();
-        let listed: Value = listed.await.unwrap().json().await.unwrap();
-        (listed["jobs"].as_array()?.len() == jobs).then_some(())
+        (caller.list().await.len() == jobs).then_some(())
     })
     .await;
 }

@@ -1,8 +1,9 @@
 //! The page: its addresses, what browsers are told of it, and what it needs of the api that nothing else does. What a person
 //! sees is in `tests/page`.
 
+use darkroom_client::types::resource::MediaUrl;
 use reqwest::{StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Api, job, options, shared, start};
 
@@ -106,13 +107,11 @@ async fn a_page_that_is_turned_off_leads_to_the_description() {
 #[tokio::test]
 async fn an_output_is_saved_under_a_name_of_its_own() {
     let api = Api::of(shared());
-    let done = api.run(&job(2, json!({"missing": [1]}))).await;
-    let id = done["job_id"].as_str().unwrap();
+    let id = api.run(&job(2, json!({"missing": [1]}))).await.job_id;
     let url = async |query: &str| {
         let answer = get(&api, &format!("/v1/jobs/{id}/media/0/url{query}")).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        let answer: Value = answer.json().await.unwrap();
-        answer["url"].as_str().unwrap().to_owned()
+        answer.json::<MediaUrl>().await.unwrap().url
     };
     let saved = api.http.get(url("?disposition=attachment").await);
     let saved = saved.send().await.unwrap();

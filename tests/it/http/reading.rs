@@ -3,15 +3,20 @@
 use std::time::{Duration, Instant};
 
 use darkroom::dev::{Options, source::SourceServer};
+use darkroom_client::types::{
+    job_id::JobId,
+    resource::Job,
+    status::{JobStatus, MediaStatus, Stage},
+};
 use reqwest::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     faults::report,
     harness::{Api, count, job, options, shared, start, until},
 };
 
-async fn get(api: &Api, id: &str, headers: &[(&str, &str)]) -> Response {
+async fn get(api: &Api, id: &JobId, headers: &[(&str, &str)]) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}", api.url));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -65,7 +70,8 @@ async fn creating_can_wait_for_the_end() {
         (waited.status(), header(&waited, "preference-applied")),
         (StatusCode::OK, "wait=30")
     );
-    assert_eq!(waited.json::<Value>().await.unwrap()["status"], "completed");
+    let done: Job = waited.json().await.unwrap();
+    assert_eq!(done.status, JobStatus::Completed);
 
     let began = Instant::now();
     let slow = job(1, json!({"latency_ms": 4000}));
@@ -92,7 +98,7 @@ async fn reading_can_wait_for_a_change() {
     let first = get(&api, &id, &[]).await;
     let mut seen = vec![(
         header(&first, "etag").to_owned(),
-        first.json::<Value>().await.unwrap(),
+        first.json::<Job>().await.unwrap(),
     )];
     loop {
         let etag = seen.last().unwrap().0.clone();
@@ -108,15 +114,15 @@ async fn reading_can_wait_for_a_change() {
             "a change came before the time was over"
         );
         let etag = header(&response, "etag").to_owned();
-        let job: Value = response.json().await.unwrap();
-        let ended = job["status"] == "completed";
+        let job: Job = response.json().await.unwrap();
+        let ended = job.status == JobStatus::Completed;
         seen.push((etag, job));
         if ended {
             break;
         }
     }
-    let stages: Vec<_> = seen.iter().map(|(_, job)| job["stage"].as_str()).collect();
-    assert!(stages.contains(&Some("generating")), "{stages:?}");
+    let stages: Vec<_> = seen.iter().map(|(_, job)| job.stage).collect();
+    assert!(stages.contains(&Some(Stage::Generating)), "{stages:?}");
     assert_eq!(stages.last(), Some(&None));
 }
 
@@ -127,7 +133,7 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
     let second = api.at(address);
     let partial = api.run(&job(2, json!({"missing": [1]}))).await;
-    let id = partial["job_id"].as_str().unwrap();
+    let id = &partial.job_id;
     assert_eq!(second.get(id).await, partial);
     let tags = (get(&api, id, &[]).await, get(&second, id, &[]).await);
     assert_eq!(header(&tags.0, "etag"), header(&tags.1, "etag"));
@@ -136,18 +142,15 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let waiting = api.accepted(&job(1, json!({}))).await;
     for api in [&api, &second] {
         let read = api.get(&waiting).await;
-        assert_eq!(
-            (&read["status"], &read["stale"]),
-            (&json!("pending"), &json!(true))
-        );
-        assert_eq!(api.get(id).await["status"], "partial");
+        assert_eq!((read.status, read.stale), (JobStatus::Pending, true));
+        assert_eq!(api.get(id).await.status, JobStatus::Partial);
     }
     stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(second.ended(&waiting).await["status"], "completed");
+    assert_eq!(second.ended(&waiting).await.status, JobStatus::Completed);
     stack.api.kill();
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
-    assert_eq!(api.get(&waiting).await["status"], "completed");
+    assert_eq!(api.get(&waiting).await.status, JobStatus::Completed);
 }
 
 #[tokio::test]
@@ -170,7 +173,7 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     let id = api.accepted(&job(4, json!({"urls": urls}))).await;
     let stored = until("two stored outputs", async || {
         let job = api.get(&id).await;
-        (count(&job, "completed") == 2).then_some(job)
+        (count(&job, MediaStatus::Completed) == 2).then_some(job)
     })
     .await;
     stack.worker.kill();
@@ -179,21 +182,16 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     let other = api.at(address);
     let away = until("a read without a worker", async || {
         let job = other.get(&id).await;
-        (job["stale"] == true).then_some(job)
+        job.stale.then_some(job)
     })
     .await;
-    assert_eq!(api.get(&id).await["stale"], false);
-    assert_eq!(away["stage"], stored["stage"]);
-    assert_eq!(away["provider"], stored["provider"]);
-    for (media, before) in away["media"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(stored["media"].as_array().unwrap())
-    {
+    assert!(!api.get(&id).await.stale);
+    assert_eq!(away.stage, stored.stage);
+    assert_eq!(away.provider, stored.provider);
+    for (media, before) in away.media.iter().zip(&stored.media) {
         assert_eq!(
-            (&media["status"], &media["sha256"]),
-            (&before["status"], &before["sha256"])
+            (media.status, &media.sha256),
+            (before.status, &before.sha256)
         );
     }
     let lead = api
@@ -223,7 +221,7 @@ async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     let id = api.accepted(&slow).await;
     let polled = async {
         let mut reads = 1;
-        while api.get(&id).await["status"] != "completed" {
+        while api.get(&id).await.status != JobStatus::Completed {
             tokio::time::sleep(PACE).await;
             reads += 1;
         }

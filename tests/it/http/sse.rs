@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use darkroom_client::types::resource::Job;
 use futures::{Stream, StreamExt};
 use reqwest::{Response, StatusCode};
-use serde_json::Value;
 
 use crate::harness::DEADLINE;
 
@@ -14,7 +14,7 @@ pub(super) struct Event {
     pub(super) id: String,
     /// `job` or `reset`; empty where there is an id alone.
     pub(super) name: String,
-    pub(super) job: Value,
+    pub(super) job: Option<Job>,
 }
 
 /// A stream of events.
@@ -71,9 +71,11 @@ fn parse(block: &str) -> Option<Event> {
         let mut lines = block.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     };
+    let name = field("event").unwrap_or_default();
+    let data = field("data").filter(|_| name != "reset");
     Some(Event {
         id: field("id")?.to_owned(),
-        name: field("event").unwrap_or_default().to_owned(),
-        job: field("data").map_or(Value::Null, |data| serde_json::from_str(data).unwrap()),
+        name: name.to_owned(),
+        job: data.map(|data| serde_json::from_str(data).unwrap()),
     })
 }

@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 
 use darkroom::dev::{Options, Stack, WEBHOOK_SECRET};
+use darkroom_client::types::{
+    job_id::JobId,
+    resource::{DeliveryStatus, WebhookDeliveries, WebhookDelivery},
+    status::Stage,
+};
 use serde_json::{Value, json};
 use temporalio_client::WorkflowCountOptions;
 
@@ -30,17 +35,10 @@ fn told(receiver: &Receiver, mut job: Value) -> Value {
 }
 
 async fn secret(api: &Api) -> String {
-    let answer = api
-        .http
-        .get(format!("{}/v1/webhooks/secret", api.url))
-        .send()
-        .await
-        .unwrap();
-    let body: Value = answer.json().await.unwrap();
-    body["key"].as_str().unwrap().to_owned()
+    api.client.webhook_secret().await.unwrap().key
 }
 
-async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
+async fn deliveries(api: &Api, id: &JobId) -> Vec<WebhookDelivery> {
     let answer = api
         .http
         .get(format!("{}/v1/jobs/{id}/webhooks", api.url))
@@ -48,16 +46,14 @@ async fn deliveries(api: &Api, id: &str) -> Vec<Value> {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    let body: Value = answer.json().await.unwrap();
-    body["deliveries"].as_array().unwrap().clone()
+    let listed: WebhookDeliveries = answer.json().await.unwrap();
+    listed.deliveries
 }
 
-async fn delivery_is(api: &Api, id: &str, status: &str) -> Value {
-    until(&format!("delivery that is {status}"), async || {
-        deliveries(api, id)
-            .await
-            .into_iter()
-            .find(|delivery| delivery["status"] == status)
+async fn delivery_is(api: &Api, id: &JobId, status: DeliveryStatus) -> WebhookDelivery {
+    until(&format!("delivery that is {status:?}"), async || {
+        let mut deliveries = deliveries(api, id).await.into_iter();
+        deliveries.find(|delivery| delivery.status == status)
     })
     .await
 }
@@ -75,10 +71,7 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
     let slow = api
         .accepted(&told(&receiver, job(1, json!({"latency_ms": 60_000}))))
         .await;
-    until("generation", async || {
-        (api.get(&slow).await["stage"] == "generating").then_some(())
-    })
-    .await;
+    api.until_stage(&slow, Stage::Generating).await;
     assert_eq!(api.act(&slow, "cancel").await.status(), 202);
     let canceled = api.ended(&slow).await;
     let mut picky = told(&receiver, job(1, json!({})));
@@ -96,10 +89,10 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
         (&failed, "job.failed"),
         (&canceled, "job.canceled"),
     ] {
-        let id = job["job_id"].as_str().unwrap();
+        let id = &job.job_id;
         let (message_id, message) = messages
             .iter()
-            .find(|(_, message)| message["data"]["job_id"] == id)
+            .find(|(_, message)| message["data"]["job_id"] == id.as_str())
             .unwrap_or_else(|| panic!("{event}"));
         assert_eq!(message["type"], event);
         assert!(
@@ -108,24 +101,17 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
         );
         assert_eq!(
             message["data"]["provider"]["prediction_id"],
-            job["provider"]["prediction_id"]
+            json!(job.provider.as_ref().unwrap().prediction_id)
         );
-        assert_eq!(message["data"]["status"], job["status"]);
-        assert_eq!(message["timestamp"], job["completed_at"]);
-        let delivery = delivery_is(&api, id, "delivered").await;
+        assert_eq!(message["data"]["status"], json!(job.status));
+        assert_eq!(message["timestamp"], json!(job.completed_at));
+        let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
         assert_eq!(
-            (
-                &delivery["message_id"],
-                &delivery["attempts"][0]["response_status"]
-            ),
-            (&json!(message_id), &json!(204))
+            (&delivery.message_id, delivery.attempts[0].response_status),
+            (message_id, Some(204))
         );
     }
-    assert!(
-        deliveries(&api, unasked["job_id"].as_str().unwrap())
-            .await
-            .is_empty()
-    );
+    assert!(deliveries(&api, &unasked.job_id).await.is_empty());
 }
 
 /// A reset has another end, which a receiver is not to take for a repetition; of the one before nobody tells any more.
@@ -133,8 +119,7 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
 async fn a_job_that_is_reset_tells_of_its_last_end() {
     let (stack, api, receiver) = world("webhooks-reset").await;
     receiver.answer(&[503]);
-    let first = api.run(&told(&receiver, job(1, json!({})))).await;
-    let id = first["job_id"].as_str().unwrap();
+    let id = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
     until("first attempt", async || {
         (receiver.count() == 1).then_some(())
     })
@@ -145,7 +130,7 @@ async fn a_job_that_is_reset_tells_of_its_last_end() {
         (receiver.count() == 2).then_some(())
     })
     .await;
-    delivery_is(&api, id, "delivered").await;
+    delivery_is(&api, id, DeliveryStatus::Delivered).await;
     let secret = secret(&api).await;
     let messages = receiver.messages(&secret);
     let ids: BTreeSet<_> = messages.iter().map(|(id, _)| id).collect();
@@ -165,8 +150,7 @@ async fn a_job_that_is_reset_tells_of_its_last_end() {
 async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     let (mut stack, api, receiver) = world("webhooks-again").await;
     receiver.answer(&[503]);
-    let first = api.run(&told(&receiver, job(1, json!({})))).await;
-    let id = first["job_id"].as_str().unwrap();
+    let id = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
     // The next attempt is due in five seconds, whatever happens to the worker meanwhile.
     until("first attempt", async || {
         (receiver.count() == 1).then_some(())
@@ -174,14 +158,10 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     .await;
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
-    let delivery = delivery_is(&api, id, "delivered").await;
-    let statuses: Vec<_> = delivery["attempts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|attempt| attempt["response_status"].clone())
-        .collect();
-    assert_eq!(statuses, [503, 204]);
+    let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
+    let attempts = delivery.attempts.iter();
+    let statuses: Vec<_> = attempts.map(|attempt| attempt.response_status).collect();
+    assert_eq!(statuses, [Some(503), Some(204)]);
     let messages = receiver.messages(&secret(&api).await);
     assert_eq!(
         messages[0], messages[1],
@@ -191,39 +171,36 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     // Asked for again, a delivery that is over begins anew and keeps its log.
     assert_eq!(api.act(id, "webhooks").await.status(), 202);
     until("a third attempt", async || {
-        let delivery = delivery_is(&api, id, "delivered").await;
-        (delivery["attempts"].as_array().unwrap().len() == 3).then_some(())
+        let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
+        (delivery.attempts.len() == 3).then_some(())
     })
     .await;
     assert_eq!(receiver.count(), 3);
 
     // And one that waits makes its attempt at once.
     receiver.answer(&[500, 500]);
-    let waiting = api.run(&told(&receiver, job(1, json!({})))).await;
-    let waiting = waiting["job_id"].as_str().unwrap();
+    let waiting = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
     until("a delivery that waits for minutes", async || {
         let delivery = deliveries(&api, waiting).await.into_iter().next()?;
-        let attempts = delivery["attempts"].as_array().unwrap().len();
-        (attempts == 2 && !delivery["next_attempt_at"].is_null()).then_some(())
+        (delivery.attempts.len() == 2 && delivery.next_attempt_at.is_some()).then_some(())
     })
     .await;
     assert_eq!(api.act(waiting, "webhooks").await.status(), 202);
-    delivery_is(&api, waiting, "delivered").await;
+    delivery_is(&api, waiting, DeliveryStatus::Delivered).await;
 
     // While nobody can be asked, what is known is said, and no more.
     stack.worker.kill();
     assert_eq!(
-        deliveries(&api, waiting).await[0]["status"],
-        "delivered",
+        deliveries(&api, waiting).await[0].status,
+        DeliveryStatus::Delivered,
         "it has ended"
     );
     stack.worker = stack.spawn("worker").unwrap();
 
     receiver.answer(&[410]);
-    let gone = api.run(&told(&receiver, job(1, json!({})))).await;
-    let gone = gone["job_id"].as_str().unwrap();
-    let refused = delivery_is(&api, gone, "refused").await;
-    assert_eq!(refused["attempts"].as_array().unwrap().len(), 1);
+    let gone = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
+    let refused = delivery_is(&api, gone, DeliveryStatus::Refused).await;
+    assert_eq!(refused.attempts.len(), 1);
 
     stack.temporal.kill();
     let answer = api
@@ -248,14 +225,9 @@ async fn nobody_is_told_at_a_private_address() {
         let mut request = job(1, json!({}));
         request["webhook_url"] = url.clone().into();
         let job = api.run(&request).await;
-        let refused = delivery_is(&api, job["job_id"].as_str().unwrap(), "refused").await;
-        assert!(
-            refused["attempts"][0]["error"]
-                .as_str()
-                .unwrap()
-                .contains("not"),
-            "{url}: {refused:#}"
-        );
+        let refused = delivery_is(&api, &job.job_id, DeliveryStatus::Refused).await;
+        let error = refused.attempts[0].error.as_deref().unwrap();
+        assert!(error.contains("not"), "{url}: {refused:#?}");
     }
     assert_eq!(receiver.count(), 0);
 }
@@ -285,7 +257,7 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
     let other = api.at(address);
     for (api, misfits) in [(&api, false), (&other, true), (&api, false)] {
         let id = api.accepted(&told(&receiver, job(1, json!({})))).await;
-        delivery_is(api, &id, "delivered").await;
+        delivery_is(api, &id, DeliveryStatus::Delivered).await;
         let (status, said) = ready().await;
         assert_eq!(status, if misfits { 503 } else { 200 }, "{said}");
         assert_eq!(said.contains("DARKROOM_WEBHOOK_SECRET"), misfits, "{said}");
