@@ -49,6 +49,7 @@ fn a_malformed_environment_is_named_on_one_line() {
         ("worker", "REPLICATE_API_TOKEN", ""),
         ("worker", "REPLICATE_BASE_URL", "not a url"),
         ("worker", "WORKER_QUEUES", "render"),
+        ("worker", "WORKFLOW_TASK_CONCURRENCY", "1"),
         ("worker", "PERSIST_CONCURRENCY", "0"),
         ("worker", "PERSIST_CONCURRENCY", "33"),
         ("worker", "SUBMISSION_UNKNOWN", "perhaps"),

@@ -332,6 +332,7 @@ fn ports_agree() {
 #[test]
 fn both_stacks_are_told_the_same() {
     let temporal = environment("temporal");
+    assert_eq!(temporal["DB"], temporal::DRIVER);
     assert_eq!(temporal["GOGC"], temporal::GOGC);
     assert_eq!(temporal["GOMEMLIMIT"], temporal::GOMEMLIMIT);
     assert_eq!(

@@ -30,7 +30,7 @@ use crate::variables::{
     REPLICATE_BASE_URL, REPLICATE_CREATES_PER_MINUTE, REPLICATE_READS_PER_MINUTE, SOURCE_ALLOW,
     SOURCE_PORTS, SUBMISSION_SEARCH_SECONDS, SUBMISSION_UNKNOWN, WEBHOOK_ALLOW, WEBHOOK_PORTS,
     WORKER_BUILD_ID, WORKER_DEPLOYMENT, WORKER_HEARTBEAT_SECONDS, WORKER_QUEUES,
-    WORKER_RENEW_AFTER,
+    WORKER_RENEW_AFTER, WORKFLOW_TASK_CONCURRENCY,
 };
 
 // None of them can be zero, which the compiler checks.
@@ -49,6 +49,8 @@ pub struct Config {
     pub provider: ProviderConfig,
     /// Which task queues this process serves.
     pub queues: Queues,
+    /// How many workflow tasks run at a time.
+    pub workflow_task_concurrency: WorkflowTaskConcurrency,
     /// How many predictions may be bought, and how many read, at a time.
     pub generate_concurrency: NonZeroUsize,
     /// What moving them may take.
@@ -133,6 +135,28 @@ pub struct Queues {
     pub persist: bool,
 }
 
+/// How many workflow tasks run at a time: at least two, as a worker polls two queues for them, its sticky one and that of all
+/// workers, and each poll takes a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkflowTaskConcurrency(usize);
+
+impl WorkflowTaskConcurrency {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl FromStr for WorkflowTaskConcurrency {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let tasks = text.parse().ok().filter(|tasks| *tasks >= 2);
+        tasks.map(Self).ok_or("must be a number of 2 or more")
+    }
+}
+
 /// How often a worker tells Temporal that it lives: every 1 to 30 seconds, so that the api need not wait long for the second.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartbeatInterval(u64);
@@ -165,6 +189,7 @@ impl Config {
     pub async fn from_env() -> Result<Self> {
         Ok(Self {
             queues: WORKER_QUEUES.value()?,
+            workflow_task_concurrency: WORKFLOW_TASK_CONCURRENCY.value()?,
             generate_concurrency: GENERATE_CONCURRENCY.value()?,
             persist: PersistConfig::from_env()?,
             webhooks: WebhookConfig {

@@ -110,6 +110,7 @@ pub(crate) struct Registration {
     pub(crate) client: Client,
     activities: Activities,
     deployment: WorkerDeploymentOptions,
+    workflow_tasks: usize,
     generate_slots: usize,
     creates_per_second: Option<f64>,
     reads_per_second: Option<f64>,
@@ -132,6 +133,7 @@ impl Registration {
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
+            workflow_tasks: config.workflow_task_concurrency.get(),
             generate_slots: config.generate_concurrency.get(),
             renew_after: config.renew_after.get(),
         })
@@ -213,7 +215,7 @@ impl Registration {
             // Each worker says so, as the last one that polls counts.
             .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
-        self.forgetful(options, tuner(slots)?)
+        self.forgetful(options, tuner(self.workflow_tasks, slots)?)
             .with_context(|| format!("cannot serve {}", queue.name()))
     }
 

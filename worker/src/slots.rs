@@ -10,8 +10,8 @@ use temporalio_sdk_core::{
     SlotSupplier, SlotSupplierOptions, SlotSupplierPermit, TunerHolder, TunerHolderOptions,
 };
 
-/// How many workflow tasks and local activities run at a time: each is short.
-const SHORT_TASKS: usize = 200;
+/// How many local activities run at a time: each is short.
+const LOCAL_ACTIVITIES: usize = 200;
 
 /// How many activities a worker takes at a time.
 pub(crate) enum ActivitySlots {
@@ -22,15 +22,21 @@ pub(crate) enum ActivitySlots {
 }
 
 /// What gives out the slots of a worker.
-pub(crate) fn tuner(activities: ActivitySlots) -> Result<TunerHolder> {
+pub(crate) fn tuner(workflow_tasks: usize, activities: ActivitySlots) -> Result<TunerHolder> {
+    let workflow_tasks = SlotSupplierOptions::FixedSize {
+        slots: workflow_tasks,
+    };
+    let local_activities = SlotSupplierOptions::FixedSize {
+        slots: LOCAL_ACTIVITIES,
+    };
     let activities = match activities {
         ActivitySlots::Fixed(slots) => SlotSupplierOptions::FixedSize { slots },
         ActivitySlots::Outputs(slots) => SlotSupplierOptions::Custom(Arc::new(OutputSlots(slots))),
     };
     TunerHolderOptions::builder()
-        .workflow_slot_options(SlotSupplierOptions::FixedSize { slots: SHORT_TASKS })
+        .workflow_slot_options(workflow_tasks)
         .activity_slot_options(activities)
-        .local_activity_slot_options(SlotSupplierOptions::FixedSize { slots: SHORT_TASKS })
+        .local_activity_slot_options(local_activities)
         .nexus_slot_options(SlotSupplierOptions::FixedSize { slots: 1 })
         .build_tuner_holder()
 }

@@ -36,6 +36,10 @@ pub(crate) const REPLICATE_READS_PER_MINUTE: Variable =
 pub(crate) const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "generate,persist")
     .defaults_to("generate,persist")
     .about("which task queues to serve: `generate`, `persist` or both");
+pub(crate) const WORKFLOW_TASK_CONCURRENCY: Variable =
+    Variable::new("WORKFLOW_TASK_CONCURRENCY", "4")
+        .defaults_to("4")
+        .about("how many workflow tasks Temporal is asked to complete at a time, 2 at least: few leave more of it to callers, more help where it is far away");
 pub(crate) const GENERATE_CONCURRENCY: Variable = Variable::new("GENERATE_CONCURRENCY", "1000")
     .defaults_to("1000")
     .about("how many predictions are bought, and how many read, at a time");
@@ -74,7 +78,7 @@ pub(crate) const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTE
     .about("after how many activities the SDK's worker is renewed: it keeps some bytes of each");
 
 /// All of them.
-pub const VARIABLES: [Variable; 22] = [
+pub const VARIABLES: [Variable; 23] = [
     REPLICATE_API_TOKEN,
     REPLICATE_BASE_URL,
     SUBMISSION_UNKNOWN,
@@ -84,6 +88,7 @@ pub const VARIABLES: [Variable; 22] = [
     REPLICATE_CREATES_PER_MINUTE,
     REPLICATE_READS_PER_MINUTE,
     WORKER_QUEUES,
+    WORKFLOW_TASK_CONCURRENCY,
     GENERATE_CONCURRENCY,
     PERSIST_CONCURRENCY,
     PERSIST_MEMORY,
