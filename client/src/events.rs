@@ -33,8 +33,8 @@ pub enum What {
     Job(Box<Job>),
     /// There is no telling what was missed: list the jobs anew.
     Reset,
-    /// Nothing, for a while.
-    Nothing,
+    /// Nothing for a while, but that the position goes on.
+    Checkpoint,
 }
 
 impl Client {
@@ -93,7 +93,7 @@ impl Client {
                 let what = match (event.event.as_deref(), &event.data) {
                     (Some("reset"), _) => What::Reset,
                     (_, Some(data)) => What::Job(events.parse(data)?),
-                    (_, None) => What::Nothing,
+                    (_, None) => What::Checkpoint,
                 };
                 return Ok(Some((Change { position, what }, events)));
             }

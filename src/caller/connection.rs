@@ -10,7 +10,7 @@ use url::Url;
 use super::profile::Profiles;
 
 /// Where `cargo run` listens.
-const USUAL: &str = "http://127.0.0.1:8080";
+pub(crate) const USUAL: &str = "http://127.0.0.1:8080";
 
 /// Retry budget while a person waits for an api that may be restarting.
 const RETRY_BUDGET: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@
 //! - [`exit`]: what a script is told
 //! - [`live`], [`picture`], [`show`]: what a person sees
 
-mod connection;
+pub(crate) mod connection;
 mod exit;
 mod files;
 mod follow;

@@ -18,7 +18,7 @@ use darkroom_client::{
 };
 
 use self::samples::Sample;
-use crate::caller::picture;
+use crate::caller::{connection, picture};
 
 /// Prints a line. Whoever reads it may stop reading without stopping us.
 macro_rules! say {
@@ -97,7 +97,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     }
     if !arguments.once {
-        say!("Everything stays up until Ctrl-C.");
+        // A picture may have moved the address out of sight.
+        let page = emphasized(&page(&stack));
+        say!("Everything stays up until Ctrl-C: {page}");
         crate::stop_signal().await;
         say!("\nStopping. Jobs under way go on at the next `cargo run`.");
     }
@@ -108,18 +110,28 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 fn greet(stack: &Stack) {
     let api = stack.api_url();
     let program = std::env::args().next().unwrap_or_default();
+    let at = if api == connection::USUAL {
+        String::new()
+    } else {
+        format!("DARKROOM_URL={api} ")
+    };
     say!(
         "\n  See it, and make your own:  {}\n",
-        emphasized(&format!("{api}/"))
+        emphasized(&page(stack))
     );
     say!(
-        "  from a terminal             {program} run acme/photo 'a lighthouse in fog' --save pictures"
+        "  from a terminal             {at}{program} run acme/photo 'a lighthouse in fog' --save pictures"
     );
     say!("  all that the api does       {api}/docs");
     if let Some(ui) = &stack.temporal.ui {
         say!("  histories                   {ui}");
     }
     say!("");
+}
+
+/// Where the page is.
+fn page(stack: &Stack) -> String {
+    format!("{}/", stack.api_url())
 }
 
 fn emphasized(text: &str) -> String {

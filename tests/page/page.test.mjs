@@ -270,6 +270,17 @@ test("a worker that is killed is missed at once", async (t) => {
   await page.locator("#notice").waitFor({ state: "hidden" });
 });
 
+test("a job that nobody can tell of is in doubt, and not called failed", async (t) => {
+  stack.kill("worker", { SUBMISSION_SEARCH_SECONDS: "1" })();
+  const id = await stack.create("one nobody heard of", { dev: { drop_answer: true, hidden: true, webhooks: 0, latency_ms: 900_000 } });
+  await until("end of the search", async () => (await stack.call("GET", `/v1/jobs/${id}`)).status === "failed");
+  const page = await open(t, `/j/${id}`);
+  const job = page.locator("#job");
+  await job.locator(".frame[data-state=parked]", { hasText: "? In doubt" }).first().waitFor();
+  await job.getByRole("button", { name: "Look again, free" }).waitFor();
+  assert.doesNotMatch(await job.locator(".explain").innerText(), /being looked up/);
+});
+
 test("an api that is killed is caught up with, by one stream", async (t) => {
   const page = await open(t);
   await page.locator(".card").first().waitFor();

@@ -77,10 +77,10 @@ export class Stack {
     return (await this.call("POST", "/v1/jobs", request)).job_id;
   }
 
-  /** Kills a process of the stack, `worker` or `api`, as hard as can be. Returns what starts it again. */
-  kill(name) {
+  /** Kills a process of the stack, `worker` or `api`, as hard as can be. Returns what starts it again, and tells it this as well. */
+  kill(name, variables = {}) {
     const id = this.#find(name);
-    const environment = environmentOf(id);
+    const environment = { ...environmentOf(id), ...variables };
     process.kill(id, "SIGKILL");
     return () => this.#spawn(name, `${name}-again`, environment);
   }

@@ -175,7 +175,7 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
                     show::document(&job, Format::Jsonl)?;
                 }
                 (What::Reset, _) => say!("some changes were missed: darkroom jobs list"),
-                (What::Nothing, _) => {}
+                (What::Checkpoint, _) => {}
             }
         }
         Ok(Exit::Success)

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { h, fill } from "./dom.js";
 import { draw } from "./thumbhash.js";
-import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOf, STATES } from "./words.js";
+import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOfOutput, STATES } from "./words.js";
 
 /** The shape of a frame of which nothing is known, and how far a shape may be from a square. */
 const USUAL_RATIO = 1;
@@ -68,7 +68,7 @@ export class Frame {
   }
 
   update(media, job) {
-    const state = media.status === "pending" ? stateOf(job) : media.status;
+    const state = stateOfOutput(media, job);
     this.element.dataset.state = state;
     this.element.style.setProperty("--ratio", ratioOf(media, job));
     const name = [media.index, media.status, media.sha256, media.error?.type, media.isPlace, state].join();

@@ -6,7 +6,7 @@ import { extensionOf, Frame, placesOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, LABELS, remedyOf, remedyOfFailure, requestOf, stateOf, STATES, story,
+  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, LABELS, remedyOf, remedyOfFailure, requestOf, stateOf, stateOfOutput, STATES, story,
 } from "./words.js";
 
 /** How old the addresses of outputs may become. */
@@ -129,10 +129,11 @@ export class JobPage {
       job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null,
       job.retry_count ? h("span", { class: "badge" }, `taken up again ${count(job.retry_count, "time")}`) : null);
     const parked = job.in_doubt_since
-      ? `The provider's answer was lost at ${clock(job.in_doubt_since)}. Whether it took the job is being looked up there; it is not bought again meanwhile.` : null;
+      ? `The provider's answer was lost at ${clock(job.in_doubt_since)}.` : null;
+    const search = parked && !hasEnded(job) ? "Whether it took the job is being looked up there; it is not bought again meanwhile." : null;
     const error = hasEnded(job) ? story(job) : null;
     const canceled = job.status === "canceled" ? cancelWords(job) : null;
-    fill(this.explain, [parked, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
+    fill(this.explain, [parked, search, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
     this.explain.dataset.state = name;
   }
 
@@ -250,6 +251,7 @@ export class JobPage {
     if (this.shown.output === name) return;
     this.shown.output = name;
     const isStored = media.status === "completed" && !media.isPlace;
+    const state = stateOfOutput(media, job);
     fill(this.under,
       h("span", { class: "which" }, this.#which()),
       this.places.length > 1 ? h("button", {
@@ -269,7 +271,7 @@ export class JobPage {
       row("SHA-256", media.sha256, true),
       media.c2pa ? row("Credentials", "Content Credentials (C2PA) are in the file, unverified") : null,
     ] : [
-      row("State", media.status === "pending" ? STATES[stateOf(job)].explain : media.status),
+      row("State", state === media.status ? state : STATES[state].explain),
       media.error ? row("Why", media.error_message) : null,
       media.attempts ? row("Attempts", String(media.attempts)) : null,
     ];

@@ -26,6 +26,11 @@ export function stateOf(job) {
   }
 }
 
+/** The state of one of its outputs: that of its job while there is nothing else to tell, or nobody can tell. */
+export function stateOfOutput(media, job) {
+  return media.status === "pending" || media.error?.type === "SubmissionUnknown" ? stateOf(job) : media.status;
+}
+
 export function hasEnded(job) {
   return !["pending", "processing"].includes(job.status);
 }
