@@ -34,7 +34,7 @@ use futures::{
 };
 use jiff::Timestamp;
 use reqwest::Client as Http;
-use serde_json::{Value, json};
+use serde_json::json;
 use support::Usage;
 use temporalio_client::WorkflowStartOptions;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -79,11 +79,6 @@ struct Bench {
     directory: PathBuf,
 }
 
-/// What the provider is told of a job.
-fn dev(latency_ms: u64) -> Value {
-    json!({"bytes": 1024, "latency_ms": latency_ms})
-}
-
 impl Bench {
     async fn read(&self, id: &JobId) -> Job {
         let response = self
@@ -105,7 +100,7 @@ impl Bench {
     async fn finished(&self, stack: &Stack) {
         let ids: Vec<JobId> = stream::iter(0..1000)
             .map(|_| async {
-                let id = support::accept(&self.client, 1, dev(0)).await;
+                let id = support::accept(&self.client, 1, support::small(0)).await;
                 self.ended(&id).await;
                 id
             })
@@ -130,7 +125,7 @@ impl Bench {
 
     /// Reads of one running job, while somebody looks how far behind its states are when they are first seen.
     async fn running(&self, stack: &Stack) {
-        let id = support::accept(&self.client, 1, dev(SECONDS * 500)).await;
+        let id = support::accept(&self.client, 1, support::small(SECONDS * 500)).await;
         let url = format!("{}/v1/jobs/{id}", self.api);
         let lag = async {
             let (mut worst, mut known) = (0, None);
@@ -194,7 +189,7 @@ impl Bench {
         let id = stack.api.id();
         let before = Usage::of(id).memory;
         let ids: Vec<JobId> = stream::iter(0..100)
-            .map(|_| support::accept(&self.client, 1, dev(3000)))
+            .map(|_| support::accept(&self.client, 1, support::small(3000)))
             .buffered(32)
             .collect()
             .await;
@@ -275,7 +270,7 @@ impl Bench {
         let (mut created, mut started) = (Vec::new(), Vec::new());
         for _ in 0..400 {
             let began = Instant::now();
-            support::accept(&self.client, 1, dev(0)).await;
+            support::accept(&self.client, 1, support::small(0)).await;
             created.push(began.elapsed());
 
             let job_id = uuid::Uuid::now_v7().to_string().parse().unwrap();

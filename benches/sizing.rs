@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     reason = "a benchmark prints its figures and stops where it cannot go on"
 )]
+#![expect(dead_code, reason = "the others ask for small files")]
 
 mod support;
 

@@ -19,7 +19,6 @@ use darkroom::dev::{Stack, provider::limits::Limits};
 use darkroom_client::types::job_id::JobId;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
-use serde_json::json;
 use support::Usage;
 use temporalio_client::WorkflowGetResultOptions;
 
@@ -58,7 +57,7 @@ async fn run() {
     let idle = Usage::of(stack.worker.id());
 
     let began = Instant::now();
-    let dev = json!({"bytes": 1024, "latency_ms": 3_600_000});
+    let dev = support::small(3_600_000);
     let ids: Vec<JobId> = stream::iter(0..jobs)
         .map(|_| support::accept(&client, 1, dev.clone()))
         .buffer_unordered(CALLERS)

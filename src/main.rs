@@ -1,5 +1,14 @@
 //! The command line of `darkroom`: the embedded stack by default, a caller's commands, and the production processes by name.
 
+/// Prints a line. Whoever reads it may stop reading without stopping us.
+#[cfg(feature = "dev")]
+macro_rules! print_line {
+    ($($arguments:tt)*) => {{
+        use ::std::io::Write;
+        let _ = ::std::writeln!(::std::io::stdout(), $($arguments)*);
+    }};
+}
+
 #[cfg(feature = "cli")]
 mod caller;
 #[cfg(feature = "cli")]

@@ -1,7 +1,6 @@
 //! `darkroom production`: the production stack on this machine, and jobs through it.
 
 use std::{
-    io::Write,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,13 +12,6 @@ use darkroom_client::{
     types::{request::JobRequest, resource::Job, status::JobStatus},
 };
 use futures::{StreamExt, stream};
-
-/// Prints a line. Whoever reads it may stop reading without stopping us.
-macro_rules! say {
-    ($($arguments:tt)*) => {{
-        let _ = writeln!(std::io::stdout(), $($arguments)*);
-    }};
-}
 
 /// The arguments.
 #[derive(clap::Args)]
@@ -49,7 +41,7 @@ const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Starts the stack, runs the jobs and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    say!(
+    print_line!(
         "Darkroom: starting the production stack on this machine (data in {})",
         arguments.data.display()
     );
@@ -64,7 +56,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         // The sample jobs come all at once, from one caller.
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned())],
     };
-    let start = Production::start(options, arguments.workers, |line| say!("  ✓ {line}"));
+    let start = Production::start(options, arguments.workers, |line| print_line!("  ✓ {line}"));
     let stack = tokio::select! {
         stack = start => stack?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
@@ -75,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     if !arguments.once {
         let (api, key) = (stack.api_url(), arguments.data.join("api-key"));
-        say!(
+        print_line!(
             "\nA job of your own:\n  curl -s {api}/v1/jobs -H \"Authorization: Bearer $(cat {})\" \\\n    \
              -H 'Content-Type: application/json' -d '{{\"model\": \"acme/photo\", \"prompt\": \"a lighthouse in fog\"}}'\n\n\
              The runbook is docs/operations.md, with\n  export TEMPORAL_ADDRESS={} TEMPORAL_NAMESPACE=darkroom\n\n\
@@ -84,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             stack.temporal.address
         );
         crate::stop_signal().await;
-        say!("\nStopping. Jobs under way go on at the next start.");
+        print_line!("\nStopping. Jobs under way go on at the next start.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -92,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
     let client = Client::builder(stack.api_url().parse()?).api_key(&stack.api_key);
     let client = &client.build()?;
-    say!("\n{count} sample jobs of 4 outputs each, {CONCURRENCY} at a time");
+    print_line!("\n{count} sample jobs of 4 outputs each, {CONCURRENCY} at a time");
     let began = Instant::now();
     let jobs = stream::iter(0..count)
         .map(|number| run_job(client, number))
@@ -110,7 +102,7 @@ async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 jobs")]
     let rate = count as f64 / took;
-    say!("  all of them completed in {took:.1} s: {rate:.1} jobs/s");
+    print_line!("  all of them completed in {took:.1} s: {rate:.1} jobs/s");
     Ok(())
 }
 

@@ -166,11 +166,6 @@ async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenan
     }
 }
 
-/// What the provider is told of a job.
-fn dev(latency_ms: u64) -> Value {
-    json!({"bytes": 1024, "latency_ms": latency_ms})
-}
-
 /// Somebody who calls: by the client, and by plain HTTP where that is what is measured.
 struct Tenant {
     api: String,
@@ -199,7 +194,7 @@ impl Tenant {
     }
 
     async fn accepted(&self, latency_ms: u64) -> JobId {
-        support::accept(&self.client, 1, dev(latency_ms)).await
+        support::accept(&self.client, 1, support::small(latency_ms)).await
     }
 
     /// Creates so many jobs at [`CREATES_PER_SECOND`], and tells how long each took.

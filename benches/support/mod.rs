@@ -53,6 +53,11 @@ pub(crate) fn client(url: &str, key: Option<&str>) -> Client {
     builder.build().unwrap()
 }
 
+/// Instructions for the embedded provider: small files, after so many milliseconds.
+pub(crate) fn small(latency_ms: u64) -> Value {
+    json!({"bytes": 1024, "latency_ms": latency_ms})
+}
+
 /// Has a job of so many outputs accepted, of which the provider is told this, and returns its id.
 pub(crate) async fn accept(client: &Client, num_outputs: u32, dev: Value) -> JobId {
     let request = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": num_outputs, "input": {"dev": dev}});

@@ -3,11 +3,7 @@
 
 mod samples;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -19,13 +15,6 @@ use darkroom_client::{
 
 use self::samples::Sample;
 use crate::caller::{connection, picture};
-
-/// Prints a line. Whoever reads it may stop reading without stopping us.
-macro_rules! say {
-    ($($arguments:tt)*) => {{
-        let _ = writeln!(std::io::stdout(), $($arguments)*);
-    }};
-}
 
 /// The arguments of a run without a command.
 #[derive(clap::Args)]
@@ -63,7 +52,7 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// Starts the stack, has the samples made and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&arguments.data)?;
-    say!(
+    print_line!(
         "Darkroom: starting everything on this machine (data in {})",
         arguments.data.display()
     );
@@ -85,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         },
         variables: Vec::new(),
     };
-    let start = Stack::start(options, |line| say!("  ✓ {line}"));
+    let start = Stack::start(options, |line| print_line!("  ✓ {line}"));
     let stack = tokio::select! {
         stack = start => stack?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
@@ -99,9 +88,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if !arguments.once {
         // A picture may have moved the address out of sight.
         let page = emphasized(&page(&stack));
-        say!("Everything stays up until Ctrl-C: {page}");
+        print_line!("Everything stays up until Ctrl-C: {page}");
         crate::stop_signal().await;
-        say!("\nStopping. Jobs under way go on at the next `cargo run`.");
+        print_line!("\nStopping. Jobs under way go on at the next `cargo run`.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -115,18 +104,18 @@ fn greet(stack: &Stack) {
     } else {
         format!("DARKROOM_URL={api} ")
     };
-    say!(
+    print_line!(
         "\n  See it, and make your own:  {}\n",
         emphasized(&page(stack))
     );
-    say!(
+    print_line!(
         "  from a terminal             {at}{program} run acme/photo 'a lighthouse in fog' --save pictures"
     );
-    say!("  all that the api does       {api}/docs");
+    print_line!("  all that the api does       {api}/docs");
     if let Some(ui) = &stack.temporal.ui {
-        say!("  histories                   {ui}");
+        print_line!("  histories                   {ui}");
     }
-    say!("");
+    print_line!("");
 }
 
 /// Where the page is.
@@ -154,7 +143,7 @@ async fn look(client: &Client, which: Which, verified: bool) -> Result<()> {
         .await
         .with_context(|| format!("the sample jobs have not ended within {DEADLINE:?}"))??;
     if verified {
-        say!("All {count} outputs downloaded as their jobs say they are.");
+        print_line!("All {count} outputs downloaded as their jobs say they are.");
     }
     Ok(())
 }
@@ -164,7 +153,7 @@ async fn made(client: &Client, samples: &[Sample], verified: bool) -> Result<usi
         [_] => "a sample job",
         _ => "sample jobs, so that every state can be seen",
     };
-    say!("Making {what}: POST {}v1/jobs", client.url());
+    print_line!("Making {what}: POST {}v1/jobs", client.url());
     let mut accepted = Vec::new();
     for sample in samples {
         accepted.extend(sample.ask(client).await?.map(|job| (sample, job)));
@@ -175,7 +164,7 @@ async fn made(client: &Client, samples: &[Sample], verified: bool) -> Result<usi
         if number == 0 {
             picture::show(client, &job, picture::When::Auto).await;
         }
-        say!("  {}", line(&job));
+        print_line!("  {}", line(&job));
         ensure!(
             job.status == sample.ends,
             "the sample job {} ended {} and not {}: {}",
@@ -188,7 +177,7 @@ async fn made(client: &Client, samples: &[Sample], verified: bool) -> Result<usi
             count += verify(client, &job).await?;
         }
     }
-    say!("");
+    print_line!("");
     Ok(count)
 }
 

@@ -135,8 +135,8 @@ pub struct Queues {
     pub persist: bool,
 }
 
-/// How many workflow tasks run at a time: at least two, as a worker polls two queues for them, its sticky one and that of all
-/// workers, and each poll takes a slot.
+/// Concurrency of workflow tasks: two at least, as a worker polls two queues for them, its sticky
+/// one and that of all workers, and each poll takes a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkflowTaskConcurrency(usize);
 

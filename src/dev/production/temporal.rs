@@ -22,8 +22,9 @@ pub const GOGC: &str = "400";
 /// Memory up to which [`GOGC`] holds.
 pub const GOMEMLIMIT: &str = "1GiB";
 
-/// Driver of PostgreSQL: pgx keeps prepared statements, where lib/pq (`postgres12`) has PostgreSQL parse and plan each
-/// one anew. Takes a third of the CPU from PostgreSQL. <https://github.com/jackc/pgx/wiki/Automatic-Prepared-Statement-Caching>
+/// Driver of PostgreSQL: pgx keeps prepared statements, where lib/pq (`postgres12`) has PostgreSQL
+/// parse and plan each one anew, which is a third of its CPU.
+/// <https://github.com/jackc/pgx/wiki/Automatic-Prepared-Statement-Caching>
 pub const DRIVER: &str = "postgres12_pgx";
 
 /// How many shards the history has. It cannot be changed later.
