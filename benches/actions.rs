@@ -14,8 +14,8 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use darkroom::dev::Stack;
 use darkroom_client::Client;
+use darkroom_dev::Stack;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::Client as Http;

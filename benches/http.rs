@@ -19,11 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::Stack;
 use darkroom_client::{
     Client,
     types::{job_id::JobId, resource::Job, status::JobStatus},
 };
+use darkroom_dev::Stack;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE, job::JobState, media_generation::Start,
 };

@@ -11,6 +11,9 @@
     reason = "a benchmark prints its figures and stops where it cannot go on"
 )]
 
+#[path = "../tests/it/support/source.rs"]
+mod source;
+
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
@@ -28,7 +31,6 @@ use aws_sdk_s3::{
     primitives::{ByteStream, SdkBody},
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
-use darkroom::dev::{Options, ProviderChoice, s3, source::SourceServer, versitygw::VersityGateway};
 use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
     persist::{
@@ -38,11 +40,14 @@ use darkroom_activities::{
         source::Limits,
     },
 };
+use darkroom_dev::{Options, ProviderChoice, s3, versitygw::VersityGateway};
 use darkroom_storage::{Existing, Storage};
 use darkroom_workflows::job::JobId;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use self::source::SourceServer;
 
 const MIB: u64 = 1024 * 1024;
 const ROUNDS: usize = 3;

@@ -14,8 +14,8 @@ mod support;
 
 use std::{os::unix::fs::PermissionsExt, time::Instant};
 
-use darkroom::dev::{Options, Stack, process::Process, production::Production};
 use darkroom_client::Client;
+use darkroom_dev::{Options, Stack, process::Process, production::Production};
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use serde_json::json;

@@ -18,8 +18,8 @@ use std::{
     time::Duration,
 };
 
-use darkroom::dev::Stack;
 use darkroom_client::{Client, types::problem::Kind};
+use darkroom_dev::Stack;
 use futures::future::{join_all, select};
 use reqwest::Method;
 use serde_json::json;

@@ -21,8 +21,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use darkroom::dev::Stack;
 use darkroom_client::{Client, types::job_id::JobId};
+use darkroom_dev::Stack;
 use darkroom_workflows::{
     MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
     contract::{

@@ -15,8 +15,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use darkroom::dev::{Stack, provider::limits::Limits};
 use darkroom_client::types::job_id::JobId;
+use darkroom_dev::{Stack, provider::limits::Limits};
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use support::Usage;

@@ -114,7 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 .unwrap_or_else(|| unreachable!("clap requires one"));
             let mut command = std::process::Command::new(program);
             command.args(arguments);
-            let code = darkroom::dev::process::supervise(command, signal.as_deref())?;
+            let code = darkroom_dev::process::supervise(command, signal.as_deref())?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         #[cfg(feature = "dev")]

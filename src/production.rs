@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use darkroom::dev::{Options, ProviderChoice, production::Production};
 use darkroom_client::{
     Client,
     types::{request::JobRequest, resource::Job, status::JobStatus},
 };
+use darkroom_dev::{Options, ProviderChoice, production::Production};
 use futures::{StreamExt, stream};
 
 /// The arguments.

@@ -3,7 +3,7 @@
 # Takes ffmpeg (apt-get install ffmpeg). Prints how long it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-video=src/dev/provider/waves.mp4
+video=dev/src/provider/waves.mp4
 
 # Two turns of each wave in three seconds, so that it can go on from its beginning.
 turn='2*PI*T/3'

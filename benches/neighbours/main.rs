@@ -23,7 +23,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, production::Production};
 use darkroom_client::{
     Client,
     types::{
@@ -32,6 +31,7 @@ use darkroom_client::{
         status::{JobStatus, Stage},
     },
 };
+use darkroom_dev::{Options, production::Production};
 use futures::{StreamExt, stream};
 use reqwest::{Client as Http, header::HeaderMap};
 use serde_json::{Value, json};

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use darkroom::dev::{Options, ProviderChoice};
 use darkroom_client::{
     Client,
     types::{job_id::JobId, resource::Job},
 };
+use darkroom_dev::{Options, ProviderChoice};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

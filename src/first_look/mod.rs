@@ -7,11 +7,11 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use darkroom::dev::{Options, ProviderChoice, Stack};
 use darkroom_client::{
     Client,
     types::{resource::Job, status::MediaStatus},
 };
+use darkroom_dev::{Options, ProviderChoice, Stack};
 
 use self::samples::Sample;
 use crate::caller::{connection, picture};

@@ -164,7 +164,7 @@ fn serve(
 #[cfg(feature = "dev")]
 fn stop_with_stdin(shutdown: CancellationToken) {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
-    darkroom::dev::process::when_stdin_closes(move || {
+    darkroom_dev::process::when_stdin_closes(move || {
         shutdown.cancel();
         std::thread::sleep(PATIENCE);
         std::process::exit(0);

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use darkroom::dev::provider::control::Outage;
 use darkroom_client::types::{
     failure::{FailureType, JobError},
     status::JobStatus,
 };
+use darkroom_dev::provider::control::Outage;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::harness::{
     Api, DEADLINE, bought, bought_one, job, kind, options, prediction_id, shared, start,
 };
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{BINARY, DEADLINE, shared};
+use crate::support::harness::{BINARY, DEADLINE, shared};
 
 /// Runs a service that cannot start and returns what it says.
 fn refuses(service: &str, environment: &[(&str, &str)]) -> String {

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use aws_sdk_s3::primitives::ByteStream;
-use darkroom::dev::{source, versitygw::VersityGateway};
 use darkroom_client::types::{
     failure::FailureType::{
         self, SourceExpired, SourceForbidden, SourceRejected, SourceTooLarge, SourceUnavailable,
@@ -13,13 +12,15 @@ use darkroom_client::types::{
     job_id::JobId,
     status::JobStatus,
 };
+use darkroom_dev::versitygw::VersityGateway;
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use temporalio_client::WorkflowDescribeOptions;
 
-use crate::{
+use crate::support::{
     harness::{kind, options, until},
     proxy::{Fault, Operation, Proxy},
+    source,
     world::{Place, World},
 };
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{
+use crate::support::harness::{
     Api, bought_one, cancel_outcome, count, endless, job, kind, options, problem_of, shared, start,
 };
 

@@ -10,10 +10,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use darkroom::dev::s3;
 use darkroom_client::types::status::JobStatus;
+use darkroom_dev::s3;
 
-use crate::harness::{Api, job, options, start};
+use crate::support::harness::{Api, job, options, start};
 
 /// How long the credentials last: less than a URL does otherwise.
 const LASTING: Duration = Duration::from_mins(20);

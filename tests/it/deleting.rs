@@ -3,19 +3,19 @@
 
 use std::{process::Output, time::Duration};
 
-use darkroom::dev::{Stack, versitygw::VersityGateway};
 use darkroom_client::types::{
     job_id::JobId,
     provider::PredictionStatus,
     resource::{Deletion, Job, JobSummary},
     status::JobStatus,
 };
+use darkroom_dev::{Stack, versitygw::VersityGateway};
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 
-use crate::{
+use crate::support::{
     harness::{
         Api, BINARY, api_key_entry, bought_one, endless, options, problem_of, until,
         until_submitted, until_within,

@@ -10,14 +10,14 @@ use std::{
     sync::OnceLock,
 };
 
-use darkroom::dev::{
+use darkroom_dev::{
     production::{self, programs, temporal},
     versitygw,
 };
 use darkroom_workflows::search_attributes;
 use serde_json::{Value, json};
 
-use crate::harness::BINARY;
+use crate::support::harness::BINARY;
 
 /// The parser: <https://github.com/compose-spec/compose-go>.
 const PARSER: &str = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2";

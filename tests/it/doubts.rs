@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{
-    Options, Stack,
-    provider::{limits::Limits, prediction::Prediction},
-};
 use darkroom_client::types::{
     failure::FailureType, provider::CancelOutcome, resource::Job, status::JobStatus,
+};
+use darkroom_dev::{
+    Options, Stack,
+    provider::{limits::Limits, prediction::Prediction},
 };
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     faults::report,
-    harness::{
+    support::harness::{
         Api, DEADLINE, bought, bought_one, cancel_outcome, job, kind, options, prediction_id,
         shared, signal, start, until,
     },

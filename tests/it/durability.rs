@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom::dev::{temporal::TemporalServer, temporal_cli};
 use darkroom_client::types::{
     provider::CancelOutcome,
     status::{JobStatus, MediaStatus, Stage},
 };
+use darkroom_dev::{temporal::TemporalServer, temporal_cli};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -15,11 +15,13 @@ use temporalio_client::WorkflowTerminateOptions;
 
 use crate::{
     faults::report,
-    harness::{
-        Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, moving,
-        options, start, start_without_memory, terminate, until, until_submitted, until_within,
+    support::{
+        harness::{
+            Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, moving,
+            options, start, start_without_memory, terminate, until, until_submitted, until_within,
+        },
+        world::World,
     },
-    world::World,
 };
 
 #[tokio::test]

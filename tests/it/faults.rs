@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, Stack, provider::prediction::Prediction};
 use darkroom_client::types::{failure::FailureType, job_id::JobId, status::JobStatus};
+use darkroom_dev::{Options, Stack, provider::prediction::Prediction};
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Api, assert_prompt, job, job_of, kind, options, start, until};
+use crate::support::harness::{Api, assert_prompt, job, job_of, kind, options, start, until};
 
 const ROUNDS: u32 = 16;
 

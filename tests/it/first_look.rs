@@ -10,7 +10,7 @@ use std::{
 use darkroom_client::types::status::JobStatus;
 use serde_json::json;
 
-use crate::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
+use crate::support::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
 
 /// A run whose terminal we read.
 struct Run {

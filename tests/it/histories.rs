@@ -5,16 +5,16 @@ use std::{
     process::Command,
 };
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{
     failure::FailureType, job_id::JobId, resource::DeliveryStatus, status::Stage,
 };
+use darkroom_dev::{Options, Stack};
 use darkroom_worker::history;
 use darkroom_workflows::{JobDeletion, StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
-use crate::{
+use crate::support::{
     harness::{
         Api, BINARY, endless, fresh_directory, job, kind, options, shared, start, until,
         until_submitted,

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use darkroom::dev::source;
 use darkroom_client::types::status::JobStatus;
 use http_body_util::Full;
 use hyper::{Response, Version, body::Incoming, service::service_fn};
@@ -18,7 +17,10 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer},
 };
 
-use crate::harness::{Api, fresh_directory, job, options, start};
+use crate::support::{
+    harness::{Api, fresh_directory, job, options, start},
+    source,
+};
 
 const LENGTH: usize = 5_000_000;
 const OUTPUTS: usize = 40;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use darkroom::dev::s3;
 use darkroom_client::types::{
     failure::FailureType,
     job_id::JobId,
@@ -10,6 +9,7 @@ use darkroom_client::types::{
     resource::Job,
     status::{JobStatus, MediaStatus, Stage},
 };
+use darkroom_dev::s3;
 use darkroom_workflows::MediaGeneration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use temporalio_common::protos::temporal::api::{
     history::v1::{HistoryEvent, history_event::Attributes},
 };
 
-use crate::harness::{Api, cancel_outcome, count, history, job, kind, shared, until};
+use crate::support::harness::{Api, cancel_outcome, count, history, job, kind, shared, until};
 
 #[tokio::test]
 async fn outputs_are_stored_whole_and_can_be_fetched() {

@@ -4,10 +4,10 @@
 
 use std::{process::Command, time::Duration};
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{
     failure::FailureType, job_id::JobId, provider::CancelOutcome, resource::Job, status::JobStatus,
 };
+use darkroom_dev::{Options, Stack};
 use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -17,12 +17,14 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
-    harness::{
-        Api, bought, cancel_outcome, history_of, job, kind, options, signal, start, terminate,
-        until,
-    },
     resets::{reset, reset_generate},
-    rpc_gate::{Held, Rpc, RpcGate},
+    support::{
+        harness::{
+            Api, bought, cancel_outcome, history_of, job, kind, options, signal, start, terminate,
+            until,
+        },
+        rpc_gate::{Held, Rpc, RpcGate},
+    },
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);

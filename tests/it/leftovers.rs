@@ -6,21 +6,23 @@ use std::{
     time::Duration,
 };
 
-use darkroom::dev::{Options, temporal::TemporalServer, temporal_cli, versitygw::VersityGateway};
 use darkroom_client::types::{
     failure::FailureType,
     job_id::JobId,
     resource::Job,
     status::{JobStatus, MediaStatus},
 };
+use darkroom_dev::{Options, temporal::TemporalServer, temporal_cli, versitygw::VersityGateway};
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
     faults::{Chance, report},
-    harness::{Api, job_of, kind, options, terminate, until, until_within},
-    world::World,
+    support::{
+        harness::{Api, job_of, kind, options, terminate, until, until_within},
+        world::World,
+    },
 };
 
 const ROUNDS: u32 = 6;

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom::dev::{Options, provider::limits::Limits};
 use darkroom_client::types::status::JobStatus;
+use darkroom_dev::{Options, provider::limits::Limits};
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::{
     faults::report,
-    harness::{Api, job, job_of, options, start, until},
     metrics::metrics_address,
+    support::harness::{Api, job, job_of, options, start, until},
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use darkroom::dev::Options;
 use darkroom_client::types::{resource::Job, status::JobStatus};
+use darkroom_dev::Options;
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
 use temporalio_common::data_converters::RawValue;
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, start, until},
+    support::harness::{Api, job, options, start, until},
 };
 
 fn read(path: &str) -> String {

@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
-use darkroom::dev::{production::Production, provider::control::Outage};
 use darkroom_client::types::{
     failure::FailureType,
     job_id::JobId,
     provider::CancelOutcome,
     status::{JobStatus, MediaStatus, Stage},
 };
+use darkroom_dev::{production::Production, provider::control::Outage};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    harness::{
+    production::start,
+    runbook::Runbook,
+    support::harness::{
         Api, bought, bought_one, cancel_outcome, count, endless, job, kind, terminate, until,
         until_within,
     },
-    production::start,
-    runbook::Runbook,
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);

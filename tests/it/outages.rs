@@ -12,9 +12,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use darkroom::dev::{temporal::TemporalServer, temporal_cli};
+use darkroom_dev::{temporal::TemporalServer, temporal_cli};
 
-use crate::{
+use crate::support::{
     harness::{Api, count, job, moving, options, start, until},
     world::World,
 };

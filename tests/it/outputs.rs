@@ -16,7 +16,7 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
-    harness::{Api, count, history_of, job, kind, options, problem_of, shared, start},
+    support::harness::{Api, count, history_of, job, kind, options, problem_of, shared, start},
 };
 
 /// The statuses and names of a job's outputs.

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     harness::{Api, options, shared, until},
     world::World,
 };

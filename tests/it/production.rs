@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, production::Production};
 use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
+use darkroom_dev::{Options, production::Production};
 use futures::future::{join, join_all};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     faults::report,
-    harness::{Api, job, options, terminate, until, until_within},
+    support::harness::{Api, job, options, terminate, until, until_within},
 };
 
 /// A job may wait out heartbeats of a worker that was killed, a sticky queue, and a database.

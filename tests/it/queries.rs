@@ -2,8 +2,8 @@
 
 use std::{pin::pin, time::Duration};
 
-use darkroom::dev::provider::prediction::Prediction;
 use darkroom_client::types::{job_id::JobId, status::JobStatus};
+use darkroom_dev::provider::prediction::Prediction;
 use darkroom_worker::history;
 use darkroom_workflows::{MediaGeneration, media_generation::PredictionReport};
 use futures::future::{Either, join, join_all, select};
@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1
 
 use crate::{
     faults::{report, rounds},
-    harness::{
+    support::harness::{
         Api, bought_one, endless, history_of, job, options, start, submission_of, until_submitted,
     },
 };

@@ -1,7 +1,7 @@
 //! What the provider reports, and those who only say that they are the provider.
 
-use darkroom::dev::provider::sign_webhook;
 use darkroom_client::types::status::{JobStatus, Stage};
+use darkroom_dev::provider::sign_webhook;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -10,7 +10,7 @@ use temporalio_common::protos::temporal::api::{
     history::v1::{HistoryEvent, history_event::Attributes},
 };
 
-use crate::harness::{
+use crate::support::harness::{
     Api, bought, bought_one, endless, history, job, shared, submission_of, until,
 };
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{
     job_id::JobId,
     provider::CancelOutcome,
     resource::Job,
     status::{JobStatus, MediaStatus},
 };
+use darkroom_dev::{Options, Stack};
 use darkroom_workflows::MediaGeneration;
 use jiff::Timestamp;
 use serde_json::json;
@@ -27,7 +27,7 @@ use temporalio_common::protos::temporal::api::{
     },
 };
 
-use crate::harness::{
+use crate::support::harness::{
     Api, bought, bought_one, cancel_outcome, count, endless, history, history_of, job, options,
     prediction_id, shared, start, until, until_submitted,
 };

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use darkroom::dev::{Options, s3, temporal::TemporalServer, temporal_cli};
 use darkroom_client::types::{
     job_id::JobId,
     status::{JobStatus, MediaStatus},
 };
+use darkroom_dev::{Options, s3, temporal::TemporalServer, temporal_cli};
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::harness::{
+use crate::support::harness::{
     Api, DEADLINE, bought, count, fresh_directory, job, options, prediction_id, start,
 };
 

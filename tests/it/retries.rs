@@ -5,7 +5,7 @@ use futures::future::{join, join_all};
 use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     harness::{Api, bought, endless, job, job_in, kind, prediction_id, problem_of, shared, until},
     rpc_gate::{Held, Rpc, RpcGate},
 };

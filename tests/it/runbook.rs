@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Mutex};
 
-use darkroom::dev::production::{NAMESPACE, Production};
+use darkroom_dev::production::{NAMESPACE, Production};
 use tokio::process::Command;
 
-use crate::harness::{BINARY, until_within};
+use crate::support::harness::{BINARY, until_within};
 
 /// The page, in a shell that has the programs on its `PATH` and knows where the stack is.
 pub(crate) struct Runbook {

@@ -3,16 +3,18 @@
 
 use std::path::PathBuf;
 
-use darkroom::dev::{Options, versitygw::VersityGateway};
 use darkroom_client::types::status::JobStatus;
+use darkroom_dev::{Options, versitygw::VersityGateway};
 
 use crate::{
-    harness::{DEADLINE, bought, options, until},
-    lacks::Lack,
     metrics::metrics_address,
-    proxy::Proxy,
+    support::{
+        harness::{DEADLINE, bought, options, until},
+        lacks::Lack,
+        proxy::Proxy,
+        world::{Place, World},
+    },
     uploads::{STREAM_MAX, rules},
-    world::{Place, World},
 };
 
 /// A stack on a store that lacks something.

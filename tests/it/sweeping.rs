@@ -4,11 +4,11 @@
 use std::{slice, time::Instant};
 
 use aws_sdk_s3::primitives::ByteStream;
-use darkroom::dev::versitygw::VersityGateway;
 use darkroom_client::types::{
     job_id::JobId,
     status::{JobStatus, MediaStatus},
 };
+use darkroom_dev::versitygw::VersityGateway;
 use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
@@ -23,9 +23,11 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::{
     faults::report,
-    harness::{job, job_in, options, problem_of, until},
-    proxy::Proxy,
-    world::{Place, World},
+    support::{
+        harness::{job, job_in, options, problem_of, until},
+        proxy::Proxy,
+        world::{Place, World},
+    },
 };
 
 async fn put(world: &World, key: &str) {

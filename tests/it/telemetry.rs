@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use darkroom::dev::Options;
+use darkroom_dev::Options;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
@@ -15,7 +15,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{Api, job, job_in, options, start, until};
+use crate::support::harness::{Api, job, job_in, options, start, until};
 
 /// A span, by the service that it is of.
 type Spans = Arc<Mutex<Vec<(String, Span)>>>;

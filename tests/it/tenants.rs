@@ -3,15 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom::dev::{Options, Stack, source::SourceServer};
 use darkroom_client::types::status::{JobStatus, Stage};
+use darkroom_dev::{Options, Stack};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     faults::report,
-    harness::{Api, api_key_entry, job, options, start, until_within},
+    support::{
+        harness::{Api, api_key_entry, job, options, start, until_within},
+        source::SourceServer,
+    },
 };
 
 /// How many jobs of each kind the other tenant has.

@@ -5,15 +5,17 @@ use std::{
     time::Duration,
 };
 
-use darkroom::dev::{Options, Stack, process::Process};
 use darkroom_client::types::{job_id::JobId, status::JobStatus};
+use darkroom_dev::{Options, Stack, process::Process};
 use futures::future::join_all;
 use serde_json::json;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::{
     faults::report,
-    harness::{Api, BINARY, bought_one, history_of, job, options, start, terminate, until},
+    support::harness::{
+        Api, BINARY, bought_one, history_of, job, options, start, terminate, until,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
-use darkroom::dev::{source, versitygw::VersityGateway};
 use darkroom_client::types::{failure::FailureType, status::JobStatus};
+use darkroom_dev::versitygw::VersityGateway;
 use futures::future::join_all;
 
 use crate::{
     faults::{Chance, report, rounds},
-    harness::{kind, options, until},
-    world::{Place, World},
+    support::{
+        harness::{kind, options, until},
+        source,
+        world::{Place, World},
+    },
 };
 
 /// The longest that is sent in one request here.

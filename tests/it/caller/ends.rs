@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Ran, darkroom, dev, run};
-use crate::harness::{Api, api_key_entry, options, shared, signal_id, start, until};
+use crate::support::harness::{Api, api_key_entry, options, shared, signal_id, start, until};
 
 #[test]
 fn what_became_of_a_job_is_told_by_the_exit_code() {

@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 use serde_json::Value;
 
 use super::{Ran, darkroom, dev, run, run_with_input};
-use crate::harness::{api_key_entry, fresh_directory, options, start};
+use crate::support::harness::{api_key_entry, fresh_directory, options, start};
 
 fn accepted(script: &str) -> String {
     let script = dev(script);

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{BINARY, fresh_directory, shared};
+use crate::support::harness::{BINARY, fresh_directory, shared};
 
 /// A command of a caller who has nothing but this: no profile, and no key.
 fn darkroom(api: &str, arguments: &[&str]) -> Command {

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{dev, run};
-use crate::{
+use crate::support::{
     harness::{fresh_directory, job, options},
     world::World,
 };

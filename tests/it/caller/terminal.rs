@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Ran, darkroom, dev, run, run_with_input};
-use crate::harness::{BINARY, shared};
+use crate::support::harness::{BINARY, shared};
 
 #[test]
 fn a_document_is_one_and_lines_are_states() {

@@ -1,13 +1,13 @@
 //! Who may see what, and how much of it.
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{resource::Job, status::JobStatus};
+use darkroom_dev::{Options, Stack};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::WorkflowDescribeOptions;
 
-use crate::harness::{Api, api_key_entry, job, options, problem_of, start, until};
+use crate::support::harness::{Api, api_key_entry, job, options, problem_of, start, until};
 
 pub(super) const ACME: &str = "dk_acme_4f1c";
 const ACME_TOO: &str = "dk_acme_77b0";

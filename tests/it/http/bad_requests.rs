@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use temporalio_client::WorkflowListOptions;
 
 use super::document;
-use crate::harness::{Api, shared};
+use crate::support::harness::{Api, shared};
 
 /// No acceptable request of any test names it.
 const MODEL: &str = "acme/never-started";

@@ -6,7 +6,7 @@ use darkroom_client::types::resource::Job;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, shared};
+use crate::support::harness::{Api, job, shared};
 
 pub(super) async fn fetch(api: &Api) -> Value {
     let answer = api

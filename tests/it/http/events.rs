@@ -11,7 +11,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 use super::sse::{Event, Events};
-use crate::harness::{Api, count, job, options, shared, start, terminate};
+use crate::support::harness::{Api, count, job, options, shared, start, terminate};
 
 async fn follow(api: &Api, id: &JobId, last: Option<&str>) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}/events", api.url));

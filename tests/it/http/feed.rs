@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
+use darkroom_dev::{Options, Stack};
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -16,7 +16,9 @@ use tokio::time::sleep_until;
 use super::sse::Events;
 use crate::{
     faults::report,
-    harness::{Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, start},
+    support::harness::{
+        Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, start,
+    },
 };
 
 /// A stack, and a caller for each of its tenants.

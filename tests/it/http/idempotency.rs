@@ -5,7 +5,7 @@ use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, job, job_in, options, shared, start, start_without_memory};
+use crate::support::harness::{Api, job, job_in, options, shared, start, start_without_memory};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
     api.post_with_key(key, body).await.unwrap()

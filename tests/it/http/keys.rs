@@ -2,18 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use darkroom::dev::{Options, Stack};
 use darkroom_client::types::{
     resource::{ApiKeys, CreatedApiKey, Job},
     status::JobStatus,
 };
+use darkroom_dev::{Options, Stack};
 use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::access::call;
-use crate::{
+use crate::support::{
     harness::{Api, api_key_entry, assert_prompt, job, job_in, options, problem_of, start, until},
     world::World,
 };

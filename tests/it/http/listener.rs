@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Api, DEADLINE, job, options, shared, start, terminate};
+use crate::support::harness::{Api, DEADLINE, job, options, shared, start, terminate};
 
 async fn connect(api: &Api, said: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap())

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     harness::{Api, job, options, problem_of, start, start_without_memory, until},
     world::World,
 };

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::access::{ACME, OTHER, call, world};
-use crate::harness::{Api, job, until};
+use crate::support::harness::{Api, job, until};
 
 const LIMIT: usize = 5;
 

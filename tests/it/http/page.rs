@@ -5,7 +5,7 @@ use darkroom_client::types::resource::MediaUrl;
 use reqwest::{StatusCode, header};
 use serde_json::json;
 
-use crate::harness::{Api, job, options, shared, start};
+use crate::support::harness::{Api, job, options, shared, start};
 
 async fn get(api: &Api, path: &str) -> reqwest::Response {
     let url = format!("{}{path}", api.url);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use darkroom::dev::{Options, Stack};
+use darkroom_dev::{Options, Stack};
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::{Response, StatusCode};
 use serde_json::json;
@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Api, job, options, problem_of, start, until};
+use crate::support::harness::{Api, job, options, problem_of, start, until};
 
 async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
     let variables = variables.iter();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use darkroom::dev::Stack;
+use darkroom_dev::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use temporalio_client::{
@@ -16,7 +16,7 @@ use temporalio_common::protos::temporal::api::{
     workflowservice::v1::{ListWorkersRequest, RegisterNamespaceRequest},
 };
 
-use crate::harness::{Api, job, options, shared, start, until};
+use crate::support::harness::{Api, job, options, shared, start, until};
 
 async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
     let url = format!("{}/readyz{query}", api.url);

@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use darkroom::dev::{Options, source::SourceServer};
 use darkroom_client::types::{
     job_id::JobId,
     resource::Job,
     status::{JobStatus, MediaStatus, Stage},
 };
+use darkroom_dev::Options;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 use crate::{
     faults::report,
-    harness::{Api, count, job, options, shared, start, until},
+    support::{
+        harness::{Api, count, job, options, shared, start, until},
+        source::SourceServer,
+    },
 };
 
 async fn get(api: &Api, id: &JobId, headers: &[(&str, &str)]) -> Response {

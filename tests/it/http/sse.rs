@@ -6,7 +6,7 @@ use darkroom_client::types::resource::Job;
 use futures::{Stream, StreamExt};
 use reqwest::{Response, StatusCode};
 
-use crate::harness::DEADLINE;
+use crate::support::harness::DEADLINE;
 
 /// An event, or an id that came alone.
 #[derive(Clone, Debug, PartialEq)]

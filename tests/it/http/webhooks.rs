@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use darkroom::dev::{Options, Stack, WEBHOOK_SECRET};
 use darkroom_client::types::{
     job_id::JobId,
     resource::{DeliveryStatus, WebhookDeliveries, WebhookDelivery},
     status::Stage,
 };
+use darkroom_dev::{Options, Stack, WEBHOOK_SECRET};
 use serde_json::{Value, json};
 use temporalio_client::WorkflowCountOptions;
 
 use crate::{
-    harness::{Api, history_of, job, options, start, until},
     metrics::metrics_address,
-    receiver::Receiver,
     resets::{reset, task_before_persists},
+    support::{
+        harness::{Api, history_of, job, options, start, until},
+        receiver::Receiver,
+    },
 };
 
 async fn world(name: &str) -> (Stack, Api, Receiver) {

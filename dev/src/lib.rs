@@ -4,7 +4,6 @@
 //! - [`temporal`]: a Temporal dev server, found or built by [`temporal_cli`]
 //! - [`s3`]: an S3 server; [`versitygw`]: another one, for tests and benchmarks
 //! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
-//! - [`source`]: a host of outputs that behaves as badly as it is told
 //! - [`production`]: the production stack without Docker
 //! - `cache`: programs that are not ours
 //! - `environment`: what our processes are told
@@ -16,7 +15,6 @@ pub mod process;
 pub mod production;
 pub mod provider;
 pub mod s3;
-pub mod source;
 pub mod temporal;
 pub mod temporal_cli;
 pub mod versitygw;

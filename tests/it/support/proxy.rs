@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::lacks::{Lack, Passage};
+use super::lacks::{Lack, Passage};
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

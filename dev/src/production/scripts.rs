@@ -16,7 +16,7 @@ use super::{
     postgres::{self, Postgres},
     programs::Programs,
 };
-use crate::dev::s3::BUCKET;
+use crate::s3::BUCKET;
 
 /// What `deploy/new-env.sh` has written.
 pub(super) struct Secrets(BTreeMap<String, String>);
@@ -32,7 +32,7 @@ impl Secrets {
 
 /// The directory of what is deployed.
 pub(super) fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy")
 }
 
 /// The secrets of the stack in this directory, and the API key of its one tenant. The first time, they are made.

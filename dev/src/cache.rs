@@ -74,7 +74,7 @@ pub(super) fn check_go() -> Result<()> {
 
 /// Builds a package of those that `tools/go.mod` pins.
 pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<()> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tools");
     ensure!(
         tools.join("go.mod").is_file(),
         "the sources are not at {}",

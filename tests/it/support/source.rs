@@ -23,55 +23,55 @@ const PIECE: usize = 256 * 1024;
 /// How a file is handed over.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// How long it is.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What it begins with, in hexadecimal; a PNG's first bytes by default.
-    pub head: String,
+    pub(crate) head: String,
     /// Misbehave for the first so many requests only.
-    pub times: u32,
+    pub(crate) times: u32,
     /// Be there for so many requests, and gone then.
-    pub serves: Option<u32>,
+    pub(crate) serves: Option<u32>,
     /// Answer with this status and no file.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Answer with this page in HTML instead of the file.
-    pub page: Option<String>,
+    pub(crate) page: Option<String>,
     /// Say when to come again, in seconds.
-    pub retry_after: Option<u32>,
+    pub(crate) retry_after: Option<u32>,
     /// Say when to come again, as a date so many seconds from now.
-    pub retry_date: Option<u32>,
+    pub(crate) retry_date: Option<u32>,
     /// Wait for so many seconds before the answer begins.
-    pub wait: Option<u32>,
+    pub(crate) wait: Option<u32>,
     /// Refuse unless the address has this in it, letter by letter.
-    pub verbatim: Option<String>,
+    pub(crate) verbatim: Option<String>,
     /// Point there.
-    pub location: Option<String>,
+    pub(crate) location: Option<String>,
     /// Do not say how long it is: `chunked`, or `close` for the end of the connection.
-    pub framing: Option<Framing>,
+    pub(crate) framing: Option<Framing>,
     /// Break off after so many bytes.
-    pub cut: Option<u64>,
+    pub(crate) cut: Option<u64>,
     /// Send no more after so many bytes, and hold the connection.
-    pub stall: Option<u64>,
+    pub(crate) stall: Option<u64>,
     /// Send so many bytes a second.
-    pub rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
     /// Announce so many bytes more than there are.
-    pub overstate: u64,
+    pub(crate) overstate: u64,
     /// Let it be fetched in part.
-    pub ranges: bool,
+    pub(crate) ranges: bool,
     /// Be another file each time.
-    pub changes: bool,
+    pub(crate) changes: bool,
     /// Answer a range with another one.
-    pub wrong_range: bool,
+    pub(crate) wrong_range: bool,
     /// Say that it is of this type.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// Say that it is encoded so; `gzip` is meant.
-    pub encoding: Option<String>,
+    pub(crate) encoding: Option<String>,
 }
 
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum Framing {
+pub(crate) enum Framing {
     /// By the last chunk.
     Chunked,
     /// By the end of the connection.
@@ -107,9 +107,9 @@ impl Default for Manner {
 }
 
 /// A running host. Dropping it stops it.
-pub struct SourceServer {
+pub(crate) struct SourceServer {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     accepting: AbortHandle,
 }
@@ -123,7 +123,7 @@ impl SourceServer {
     ///
     /// # Errors
     /// If no port is free.
-    pub async fn start() -> io::Result<Self> {
+    pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Seen::default());
@@ -146,19 +146,19 @@ impl SourceServer {
 
     /// The URL of a file, with its manner as a query.
     #[must_use]
-    pub fn url(&self, name: &str, manner: &str) -> String {
+    pub(crate) fn url(&self, name: &str, manner: &str) -> String {
         format!("http://{}/{name}?{manner}", self.address)
     }
 
     /// How often a file was asked for.
     #[must_use]
-    pub fn requests(&self, name: &str) -> u32 {
+    pub(crate) fn requests(&self, name: &str) -> u32 {
         self.seen.of(name).0
     }
 
     /// How many bytes of a file were handed over.
     #[must_use]
-    pub fn bytes_sent(&self, name: &str) -> u64 {
+    pub(crate) fn bytes_sent(&self, name: &str) -> u64 {
         self.seen.of(name).1
     }
 }
@@ -398,7 +398,7 @@ async fn answer(
 
 /// The bytes of a file in its first version, for comparison.
 #[must_use]
-pub fn file(bytes: usize) -> Vec<u8> {
+pub(crate) fn file(bytes: usize) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     file.resize(bytes, 1);
     file

@@ -7,11 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use darkroom::dev::{
-    Options, ProviderChoice, Stack,
-    process::Process,
-    provider::{ProviderServer, prediction::Prediction},
-};
 use darkroom_client::{
     Client,
     types::{
@@ -22,6 +17,11 @@ use darkroom_client::{
         resource::{Job, JobSummary},
         status::{MediaStatus, Stage},
     },
+};
+use darkroom_dev::{
+    Options, ProviderChoice, Stack,
+    process::Process,
+    provider::{ProviderServer, prediction::Prediction},
 };
 use darkroom_workflows::{MediaGeneration, job::SubmissionId};
 use reqwest::{

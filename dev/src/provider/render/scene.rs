@@ -6,7 +6,7 @@ use tiny_skia::{
     Shader, SpreadMode, Transform,
 };
 
-use crate::dev::provider::prediction::Picture;
+use crate::provider::prediction::Picture;
 
 /// Ranges of hills, waves or roofs that stand one behind the other.
 const RANGES: u8 = 5;

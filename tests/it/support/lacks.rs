@@ -10,7 +10,7 @@ use aws_sigv4::{
     },
     sign::v4,
 };
-use darkroom::dev::s3;
+use darkroom_dev::s3;
 
 /// What a store lacks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

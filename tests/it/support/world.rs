@@ -4,8 +4,8 @@ use aws_sdk_s3::{
     Client as S3,
     config::{BehaviorVersion, Credentials, Region},
 };
-use darkroom::dev::{Options, Stack, s3, source::SourceServer, versitygw::VersityGateway};
 use darkroom_client::types::{job_id::JobId, resource::Media};
+use darkroom_dev::{Options, Stack, s3, versitygw::VersityGateway};
 use darkroom_workflows::{
     StorageSweep, WORKFLOW_QUEUE,
     contract::sweep::{SweepInput, Swept},
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
-use crate::harness::{Api, job, start};
+use super::{
+    harness::{Api, job, start},
+    source::SourceServer,
+};
 
 /// A stack, a host of outputs and a store that can be looked into.
 pub(crate) struct World {

@@ -11,7 +11,7 @@ use super::{
     programs::Programs,
     scripts::{self, Secrets},
 };
-use crate::dev::{
+use crate::{
     Options, log_directory, ports,
     process::{self, Process},
 };
