@@ -11,6 +11,7 @@
     reason = "a benchmark prints its figures and stops where it cannot go on"
 )]
 
+#[expect(dead_code, reason = "tests ask it for more")]
 #[path = "../tests/it/support/source.rs"]
 mod source;
 

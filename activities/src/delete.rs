@@ -7,6 +7,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use darkroom_storage::Storage;
+use darkroom_temporal::{
+    heartbeat::{Drain, Heartbeat},
+    runs::{self, LatestRun, RunId},
+};
 use darkroom_workflows::{
     contract::delete::DeleteJobInput,
     failure::FailureType,
@@ -15,21 +19,18 @@ use darkroom_workflows::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use temporalio_client::Client;
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_sdk::activities::ActivityContext;
 
-use crate::{
-    failure::Failure,
-    heartbeat::{Handover, Heartbeat},
-    runs::{self, Standing},
-    tombstone,
-};
+use crate::{failure::Failure, tombstone};
 
 /// How many objects are removed at a time.
 const CONCURRENCY: usize = 16;
 
 /// The most keys of a page.
 const PAGE: u16 = 1000;
+
+/// The most runs of a page.
+const RUNS: u16 = 500;
 
 /// When to look again whether a job has ended, or is gone: the first time, and at the latest. Temporal takes half a minute over
 /// a workflow that has just closed.
@@ -43,10 +44,10 @@ const SOON_ENOUGH: Duration = Duration::from_secs(10);
 pub async fn delete_job(
     storage: &Storage,
     ctx: &ActivityContext,
-    handover: Handover,
+    drain: Drain,
     input: &DeleteJobInput,
 ) -> Result<(), Failure> {
-    let heartbeat = Heartbeat::start(ctx, handover);
+    let heartbeat = Heartbeat::start(ctx, drain);
     heartbeat.note(&()).await?;
     let deletion = Deletion {
         storage,
@@ -76,14 +77,14 @@ struct Deletion<'a> {
 impl Deletion<'_> {
     async fn run(&self, is_requested: bool) -> Result<(), Failure> {
         let job_id = &self.entry.job_id;
-        if runs::standing(&self.client, job_id.as_str()).await? == Standing::Open {
+        if runs::latest(&self.client, job_id.as_str()).await? == LatestRun::Open {
             // A deletion that has begun goes on, whatever has begun it.
             let tombstone = tombstone::read(self.storage, job_id).await?;
             if !is_requested && tombstone != Some(Tombstone::Deleted) {
                 return Err(self.under_way("the job was taken up again"));
             }
             // What is open is never terminated, as its prediction would go on.
-            runs::request_cancel(&self.client, job_id.as_str()).await?;
+            runs::request_cancel(&self.client, job_id.as_str(), "the job is deleted").await?;
             return Err(self.under_way("the job is being canceled first"));
         }
         tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
@@ -102,33 +103,31 @@ impl Deletion<'_> {
     async fn delete_runs(&self) -> Result<bool, Failure> {
         let job_id = &self.entry.job_id;
         // One that has just closed is not found by a search; one that has just begun may have missed the tombstone.
-        let mut had_runs = match runs::standing(&self.client, job_id.as_str()).await? {
-            Standing::Open => return Err(self.under_way("the job was taken up again")),
-            Standing::Closed(run_id) => {
+        let mut had_runs = match runs::latest(&self.client, job_id.as_str()).await? {
+            LatestRun::Open => return Err(self.under_way("the job was taken up again")),
+            LatestRun::Closed(run_id) => {
                 let workflow_id = job_id.to_string();
-                let run = WorkflowExecution {
+                let run = RunId {
                     workflow_id,
                     run_id,
                 };
                 runs::delete(&self.client, run).await?;
                 true
             }
-            Standing::Unknown => false,
+            LatestRun::Unknown => false,
         };
         let (deletion, expiry) = (deletion_id(job_id), expiry_id(job_id));
         let query = format!(
             "WorkflowId IN ('{job_id}', '{expiry}', '{deletion}') OR WorkflowId STARTS_WITH 'webhook-{job_id}-'"
         );
-        let (found, _) = runs::find(&self.client, query, Vec::new()).await?;
-        for run in found {
-            let is_open = runs::is_open(&run);
-            let execution = run.execution.unwrap_or_default();
+        let page = runs::list(&self.client, query, RUNS, Vec::new()).await?;
+        for run in page.runs {
             // Of two deletions of one job none is to stop the other.
             let is_of_others =
-                execution.workflow_id == deletion || execution.workflow_id == job_id.as_str();
-            if execution.run_id != self.own_run && !(is_open && is_of_others) {
+                run.id.workflow_id == deletion || run.id.workflow_id == job_id.as_str();
+            if run.id.run_id != self.own_run && !(run.is_open && is_of_others) {
                 had_runs = true;
-                runs::delete(&self.client, execution).await?;
+                runs::delete(&self.client, run.id).await?;
             }
         }
         Ok(had_runs)

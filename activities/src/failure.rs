@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use darkroom_storage::StorageError;
 use darkroom_telemetry::logs::PROMPTS;
+use darkroom_temporal::heartbeat::{Interruption, RecordError};
 use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
+use temporalio_client::tonic::Status;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::metrics;
@@ -82,6 +84,46 @@ impl From<StorageError> for Failure {
             | StorageError::Corrupt(_) => FailureType::StorageUnavailable,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Interruption> for Failure {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::CancelRequested => Self::Canceled,
+            Interruption::Yield => {
+                let at_once = Duration::from_millis(1);
+                Self::retry_after(
+                    FailureType::Interrupted,
+                    "this worker makes room for another attempt",
+                    at_once,
+                )
+            }
+            Interruption::Superseded => {
+                Self::new(FailureType::Interrupted, "another attempt has taken over")
+            }
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Superseded => Interruption::Superseded.into(),
+            RecordError::NotAcknowledged(_) => {
+                Self::new(FailureType::Interrupted, error.to_string())
+            }
+            RecordError::Encoding(_) => Self::new(FailureType::Internal, error.to_string()),
+        }
+    }
+}
+
+/// A call to Temporal that failed: another attempt makes it again.
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        tracing::debug!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
+        let detail = format!("Temporal cannot be asked: {:?}", status.code());
+        Self::new(FailureType::TemporalUnavailable, detail)
     }
 }
 

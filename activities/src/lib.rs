@@ -10,8 +10,6 @@
 //! - [`delete`]: removes all that there is of a job
 //! - [`deliver_webhook`]: tells a caller how a job ended
 //! - [`finalize`]: writes the manifest; `manifest`: where it lies; `tombstone`: what is left of a job that was deleted
-//! - `runs`: the runs of workflows, as Temporal knows them
-//! - [`heartbeat`]: tells the server that an attempt lives, and hears what the server wants
 //! - [`failure`]: turns our errors into Temporal's, in one place
 //! - [`metrics`]: what is counted
 
@@ -21,7 +19,6 @@ pub mod failure;
 pub mod finalize;
 pub mod generate;
 pub mod guard;
-pub mod heartbeat;
 pub mod metrics;
 pub mod persist;
 pub mod registered;
@@ -29,7 +26,6 @@ pub mod store_access;
 pub mod sweep;
 
 mod manifest;
-mod runs;
 mod tombstone;
 
 pub use registered::Activities;

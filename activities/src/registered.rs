@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use darkroom_providers::Provider;
+use darkroom_temporal::heartbeat::Drain;
 use darkroom_workflows::{
     contract::{
         self,
@@ -32,7 +33,6 @@ use crate::{
     failure::{Failure, attempted},
     finalize,
     generate::{self, GenerationPolicy, Listeners},
-    heartbeat::Handover,
     persist::{self, Engine, Sources},
     store_access::StoreAccess,
     sweep,
@@ -154,13 +154,13 @@ impl Activities {
         ctx: ActivityContext,
         input: PersistInput,
     ) -> Result<StoredMedia, ActivityError> {
-        let handover = Handover::new(&self.stopping, PERSIST_GRACE);
+        let drain = Drain::new(&self.stopping, PERSIST_GRACE);
         let persisted = persist::persist(
             &self.sources,
             &*self.provider,
             &self.engine,
             &ctx,
-            handover,
+            drain,
             input,
         );
         attempted(&ctx, self.heard(persisted.await))
@@ -176,8 +176,8 @@ impl Activities {
         ctx: ActivityContext,
         input: SweepInput,
     ) -> Result<Swept, ActivityError> {
-        let handover = Handover::new(&self.stopping, Duration::ZERO);
-        let swept = sweep::sweep(&self.engine.storage, &ctx, handover, input);
+        let drain = Drain::new(&self.stopping, Duration::ZERO);
+        let swept = sweep::sweep(&self.engine.storage, &ctx, drain, input);
         attempted(&ctx, swept.await)
     }
 
@@ -191,8 +191,8 @@ impl Activities {
         ctx: ActivityContext,
         input: DeleteJobInput,
     ) -> Result<(), ActivityError> {
-        let handover = Handover::new(&self.stopping, Duration::ZERO);
-        let deleted = delete::delete_job(&self.engine.storage, &ctx, handover, &input);
+        let drain = Drain::new(&self.stopping, Duration::ZERO);
+        let deleted = delete::delete_job(&self.engine.storage, &ctx, drain, &input);
         attempted(&ctx, deleted.await)
     }
 

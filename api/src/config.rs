@@ -10,9 +10,9 @@ use anyhow::Result;
 use darkroom_config::{
     InvalidVariable,
     shared::{DARKROOM_PUBLIC_URL, DARKROOM_WEBHOOK_SECRET, METRICS_LISTEN},
-    temporal::TemporalConfig,
 };
 use darkroom_storage::{Storage, variables::S3_PUBLIC_ENDPOINT};
+use darkroom_temporal::TemporalConfig;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
 use url::{Host, Url};
 
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long a call to Temporal is tried again before the caller is told to come back.
-const TEMPORAL_PATIENCE: Duration = Duration::from_secs(2);
+const TEMPORAL_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many files we may have open beside connections: to Temporal, to the store, logs.
 const OTHER_FILES: usize = 128;
@@ -121,7 +121,7 @@ impl Config {
             has_page: DARKROOM_PAGE.value()?,
             trusted_proxies: DARKROOM_TRUSTED_PROXIES.value()?,
             connections: DARKROOM_CONNECTIONS.value()?,
-            temporal: TemporalConfig::from_env()?.with_patience(TEMPORAL_PATIENCE),
+            temporal: TemporalConfig::from_env()?.with_retry_timeout(TEMPORAL_RETRY_TIMEOUT),
             storage,
             public_url: match public_url {
                 Some(url) => url,

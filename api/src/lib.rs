@@ -36,6 +36,7 @@ mod router;
 mod server;
 mod sse;
 mod temporal;
+mod visibility;
 mod watch;
 mod webhooks;
 

@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use darkroom_temporal::{
+    task_queues::{self, TaskQueue, Tasks},
+    workers,
+};
 use darkroom_workflows::{
     PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName, reads_queue, submissions_queue,
 };
@@ -9,16 +13,9 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use temporalio_client::Client;
-use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    context::Context,
-    temporal::{
-        queues::{self, Queue},
-        visibility, workers,
-    },
-};
+use crate::{context::Context, visibility};
 
 const REQUESTS: &str = "darkroom_http_requests_total";
 const DURATION: &str = "darkroom_http_request_duration_seconds";
@@ -122,12 +119,12 @@ async fn look(client: &Client) {
         reads_queue(provider),
         PERSIST_QUEUE,
     ] {
-        if let Ok(Queue { workers, backlog }) =
-            queues::describe(client, name, TaskQueueType::Activity).await
+        if let Ok(TaskQueue { pollers, backlog }) =
+            task_queues::describe(client, name, Tasks::Activity).await
         {
             let workers = match &living {
                 Some(living) => living.get(name).copied().unwrap_or_default(),
-                None => workers,
+                None => u32::try_from(pollers.len()).unwrap_or(u32::MAX),
             };
             gauge!(WORKERS, "task_queue" => name).set(workers);
             gauge!(BACKLOG, "task_queue" => name).set(backlog as f64);

@@ -9,21 +9,18 @@ use std::{
 };
 
 use darkroom_telemetry::listener;
+use darkroom_temporal::{
+    namespace::{self, Missing},
+    task_queues::{self, Tasks},
+    workers,
+};
 use darkroom_types::resource::{Checks, Readiness, ReadinessStatus};
-use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
+use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE, search_attributes};
 use futures::future::join3;
 use moka::future::Cache;
 use temporalio_client::Client;
-use temporalio_common::protos::temporal::api::enums::v1::TaskQueueType;
 
-use crate::{
-    context::Context,
-    metrics,
-    temporal::{
-        namespace::{self, Lacking},
-        queues, workers,
-    },
-};
+use crate::{context::Context, metrics};
 
 /// How long an answer is as good as a new one.
 const VALIDITY: Duration = Duration::from_secs(1);
@@ -78,11 +75,11 @@ impl LatestReadiness {
         })
     }
 
-    async fn temporal(&self, context: &Context) -> Result<(), Lacking> {
-        let client = context.temporal.client().map_err(|_| Lacking::Temporal)?;
+    async fn temporal(&self, context: &Context) -> Result<(), Missing> {
+        let client = context.temporal.client().map_err(|_| Missing::Temporal)?;
         namespace::check(client).await?;
         if !self.has_search_attributes.load(Ordering::Relaxed) {
-            namespace::check_search_attributes(client).await?;
+            namespace::check_search_attributes(client, &search_attributes::NAMES).await?;
             self.has_search_attributes.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -123,20 +120,20 @@ async fn storage(context: &Context) -> Result<(), String> {
 async fn serving(context: &Context) -> (Result<(), String>, Result<(), String>) {
     // Of what is polled for on the first queue, only workflow tasks never take every place.
     let kinds = [
-        (WORKFLOW_QUEUE, TaskQueueType::Workflow),
-        (PERSIST_QUEUE, TaskQueueType::Activity),
+        (WORKFLOW_QUEUE, Tasks::Workflow),
+        (PERSIST_QUEUE, Tasks::Activity),
     ];
     let Ok(client) = context.temporal.client() else {
-        let away = || Err(Lacking::Temporal.to_string());
+        let away = || Err(Missing::Temporal.to_string());
         return (away(), away());
     };
     let living = workers::living(client).await.ok().flatten();
     let [generate, persist] = kinds.map(async |(name, kind)| {
-        let workers = match &living {
-            Some(living) => living.get(name).copied().unwrap_or_default(),
-            None => polling(client, name, kind).await?,
+        let is_served = match &living {
+            Some(living) => living.contains_key(name),
+            None => polling(client, name, kind).await? > 0,
         };
-        if workers == 0 {
+        if !is_served {
             return Err(format!("no worker serves {name}"));
         }
         Ok(())
@@ -144,9 +141,9 @@ async fn serving(context: &Context) -> (Result<(), String>, Result<(), String>) 
     futures::future::join(generate, persist).await
 }
 
-async fn polling(client: &Client, name: &str, kind: TaskQueueType) -> Result<u32, String> {
-    let queue = queues::describe(client, name, kind).await;
+async fn polling(client: &Client, name: &str, tasks: Tasks) -> Result<usize, String> {
+    let queue = task_queues::describe(client, name, tasks).await;
     queue
-        .map(|queue| queue.workers)
-        .map_err(|_| Lacking::Temporal.to_string())
+        .map(|queue| queue.pollers.len())
+        .map_err(|_| Missing::Temporal.to_string())
 }

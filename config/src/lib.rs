@@ -1,12 +1,10 @@
-//! How a Darkroom process is told where its Temporal is: environment variables in, clients out. What a
-//! process does with them, and its own settings, are in `worker` and `api`.
+//! Environment variables: how one is described, read and listed. What a process does with its own is in `worker`, `api` and
+//! `storage`.
 //!
-//! - [`variable`]: one environment variable: what it means, and reading it, with an error that names it and shows an example
-//! - [`shared`]: those that worker and api read alike
-//! - [`temporal`]: the standard `TEMPORAL_*`
+//! - [`variable`]: one variable: its meaning, and reading it, with an error that names it and shows an example
+//! - [`shared`]: those that worker and api both read
 
 pub mod shared;
-pub mod temporal;
 pub mod variable;
 
 pub use variable::{InvalidVariable, Variable};

@@ -1,16 +1,14 @@
 //! What a process tells of itself, the same way for worker and api. What is counted is said where it is counted.
 //!
 //! - [`logs`]: structured logs on standard error
-//! - [`metrics`]: counters for Prometheus, our own and those of Temporal's SDK (`meter`)
-//! - [`traces`]: OpenTelemetry spans, from a request through Temporal to the activities
+//! - [`metrics`]: counters for Prometheus
+//! - [`traces`]: OpenTelemetry spans
 //! - [`listener`]: where an orchestrator and Prometheus ask
 
 pub mod listener;
 pub mod logs;
 pub mod metrics;
 pub mod traces;
-
-mod meter;
 
 use anyhow::Result;
 use tracing_subscriber::prelude::*;

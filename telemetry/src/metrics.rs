@@ -2,21 +2,14 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use temporalio_common::telemetry::{
-    TelemetryOptions,
-    metrics::{CoreMeter, TemporalMeter},
-    telemetry_init,
-};
 use tokio_util::sync::CancellationToken;
-
-use crate::meter::Meter;
 
 /// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait, work.
 const BUCKETS: [f64; 14] = [
@@ -80,25 +73,6 @@ impl Metrics {
         self.process.collect();
         self.counted.render()
     }
-}
-
-/// How Temporal's SDK counts: into the same metrics, in seconds.
-#[must_use]
-pub fn of_temporal() -> TelemetryOptions {
-    TelemetryOptions::builder()
-        .metrics(Arc::new(Meter) as Arc<dyn CoreMeter>)
-        .attach_service_name(false)
-        .build()
-}
-
-/// How a connection to Temporal counts its calls.
-///
-/// # Errors
-/// If the SDK refuses.
-pub fn of_connection() -> Result<Option<TemporalMeter>> {
-    let telemetry = telemetry_init(of_temporal())
-        .map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
-    Ok(telemetry.get_temporal_metric_meter())
 }
 
 /// The values of a label that callers choose. There may be any number of them; only the first hundred are told apart.

@@ -1,25 +1,16 @@
-//! OpenTelemetry traces, if `OTEL_*` says where to. A trace goes from a request through Temporal to the activities: the client
-//! puts the context of the request into a header of the workflow, which hands it on unread, and each attempt at an activity is
-//! a span below it. Workflows have no spans of their own: they live in Temporal, whose history is their trace.
+//! OpenTelemetry traces, if `OTEL_*` says where to. A trace goes from a request through Temporal, which
+//! `darkroom-temporal` sees to, to the activities.
 
-use std::{collections::HashMap, env, sync::Arc};
+use std::env;
 
 use anyhow::{Context as _, Result, ensure};
-use futures::future::BoxFuture;
 use http::HeaderMap;
-use opentelemetry::{Context, global, propagation::Extractor, trace::TracerProvider};
+use opentelemetry::{global, propagation::Extractor, trace::TracerProvider};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use temporalio_client::{
-    ClientInterceptor, Next, StartWorkflowInput, StartWorkflowOutput, errors::WorkflowStartError,
-};
-use temporalio_common::protos::temporal::api::common::v1::{Header, Payload};
 use tracing::{Span, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, Registry, filter::Targets};
-
-/// The header of workflows and activities that carries a trace: a JSON object, as Temporal's other SDKs write it.
-pub const HEADER: &str = "_tracer-data";
 
 /// Sends spans.
 pub(crate) struct Exporter(SdkTracerProvider);
@@ -84,69 +75,6 @@ pub fn continue_request(span: &Span, headers: &HeaderMap) {
         global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
     // Without an exporter there is nothing to be part of.
     let _ = span.set_parent(context);
-}
-
-/// Makes a span part of the trace that a header of Temporal's carries, if it does. Before the span is entered.
-pub fn continue_workflow(span: &Span, carried: Option<&Payload>) {
-    let fields = carried
-        .and_then(|payload| serde_json::from_slice::<HashMap<String, String>>(&payload.data).ok());
-    if let Some(fields) = fields {
-        let context = global::get_text_map_propagator(|propagator| propagator.extract(&fields));
-        let _ = span.set_parent(context);
-    }
-}
-
-/// What puts the trace of whoever starts a workflow into its headers.
-#[must_use]
-pub fn on_start() -> Arc<dyn ClientInterceptor> {
-    Arc::new(Carrying)
-}
-
-struct Carrying;
-
-impl ClientInterceptor for Carrying {
-    fn start_workflow<'a>(
-        &'a self,
-        mut input: StartWorkflowInput,
-        next: Next<
-            'a,
-            StartWorkflowInput,
-            BoxFuture<'a, Result<StartWorkflowOutput, WorkflowStartError>>,
-        >,
-    ) -> BoxFuture<'a, Result<StartWorkflowOutput, WorkflowStartError>> {
-        if let Some(payload) = carried(&Span::current().context()) {
-            input
-                .options
-                .header
-                .get_or_insert_default()
-                .fields
-                .insert(HEADER.to_owned(), payload);
-        }
-        next.run(input)
-    }
-}
-
-/// The header that the interceptor of [`on_start`] adds, for whoever starts a workflow past it.
-#[must_use]
-pub fn header() -> Option<Header> {
-    let payload = carried(&Span::current().context())?;
-    Some(Header {
-        fields: HashMap::from([(HEADER.to_owned(), payload)]),
-    })
-}
-
-fn carried(context: &Context) -> Option<Payload> {
-    let mut fields = HashMap::<String, String>::new();
-    global::get_text_map_propagator(|propagator| propagator.inject_context(context, &mut fields));
-    if fields.is_empty() {
-        return None;
-    }
-    let metadata = HashMap::from([("encoding".to_owned(), b"json/plain".to_vec())]);
-    Some(Payload {
-        metadata,
-        data: serde_json::to_vec(&fields).ok()?,
-        ..Default::default()
-    })
 }
 
 /// The headers of a request, as a propagator reads them.

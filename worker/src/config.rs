@@ -17,10 +17,10 @@ use darkroom_activities::{
 };
 use darkroom_config::{
     shared::{DARKROOM_PUBLIC_URL, DARKROOM_WEBHOOK_SECRET, METRICS_LISTEN},
-    temporal::TemporalConfig,
     variable::Without,
 };
 use darkroom_storage::Storage;
+use darkroom_temporal::TemporalConfig;
 use darkroom_workflows::webhook_secret::WebhookSecret;
 use url::Url;
 

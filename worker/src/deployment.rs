@@ -5,24 +5,19 @@
 //! A person decides which build is current, except where jobs would wait for that person: when nobody else is there at the very
 //! first, and when nobody of the current build is left.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use darkroom_temporal::{
+    deployments::{self, Deployment},
+    task_queues::{self, Poller, Tasks},
+};
 use darkroom_workflows::{PERSIST_QUEUE, WORKFLOW_QUEUE};
 use temporalio_client::{
-    Client, NamespacedClient,
-    grpc::WorkflowService,
-    tonic::{Code, IntoRequest, Status},
+    Client,
+    tonic::{Code, Status},
 };
-use temporalio_common::{
-    protos::temporal::api::{
-        enums::v1::{TaskQueueType, WorkerVersioningMode},
-        taskqueue::v1::{PollerInfo, TaskQueue},
-        workflowservice::v1::{
-            DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest,
-            SetWorkerDeploymentCurrentVersionRequest,
-        },
-    },
-    worker::{VersioningBehavior, WorkerDeploymentOptions, WorkerDeploymentVersion},
+use temporalio_common::worker::{
+    VersioningBehavior, WorkerDeploymentOptions, WorkerDeploymentVersion,
 };
 
 use crate::config::{Build, BuildId, DeploymentName, Queues};
@@ -70,8 +65,8 @@ pub(crate) async fn stand_in(
         deployment,
         build,
     };
-    let workflows = Watched::new(WORKFLOW_QUEUE, TaskQueueType::Workflow, SILENCE);
-    let outputs = Watched::new(PERSIST_QUEUE, TaskQueueType::Activity, SILENCE_OF_OUTPUTS);
+    let workflows = Watched::new(WORKFLOW_QUEUE, Tasks::Workflow, SILENCE);
+    let outputs = Watched::new(PERSIST_QUEUE, Tasks::Activity, SILENCE_OF_OUTPUTS);
     let mut queues: Vec<_> = queues
         .generate
         .then_some(workflows)
@@ -109,20 +104,20 @@ struct Candidate {
 /// A queue of ours, and the last poll on it by a worker of the current build. Only Temporal's clock is compared with itself.
 struct Watched {
     name: &'static str,
-    kind: TaskQueueType,
+    tasks: Tasks,
     silence: Duration,
     /// The build that was current when it was looked at last.
     of: Option<String>,
-    last_poll: Option<(i64, i32)>,
+    last_poll: Option<SystemTime>,
     /// Since when there was no later one.
     since: Instant,
 }
 
 impl Watched {
-    fn new(name: &'static str, kind: TaskQueueType, silence: Duration) -> Self {
+    fn new(name: &'static str, tasks: Tasks, silence: Duration) -> Self {
         Self {
             name,
-            kind,
+            tasks,
             silence,
             of: None,
             last_poll: None,
@@ -134,7 +129,7 @@ impl Watched {
         self.since = Instant::now();
     }
 
-    fn sees(&mut self, build: Option<&str>, poll: Option<(i64, i32)>) {
+    fn sees(&mut self, build: Option<&str>, poll: Option<SystemTime>) {
         let is_another = self.of.as_deref() != build;
         if is_another || poll > self.last_poll {
             self.of = build.map(str::to_owned);
@@ -159,25 +154,18 @@ enum Standing {
     Waiting { current: Option<String> },
 }
 
-/// What Temporal says of a deployment that knows this build.
-struct Described {
-    current: Option<String>,
-    /// Whether somebody has ever decided.
-    is_decided: bool,
-    conflict_token: Vec<u8>,
-}
-
 impl Candidate {
     /// Looks, and takes over if need be.
     async fn stand(&self, queues: &mut [Watched]) -> Result<Standing, Status> {
-        let Some(Described {
-            current,
-            is_decided,
-            conflict_token,
-        }) = self.describe().await?
-        else {
+        let deployment = deployments::describe(&self.client, self.deployment.as_str()).await?;
+        let is_known = |known: &Deployment| {
+            let build = self.build.as_str();
+            known.build_ids.iter().any(|known| known == build)
+        };
+        let Some(deployment) = deployment.filter(is_known) else {
             return Ok(Standing::Unknown);
         };
+        let current = deployment.current_build_id;
         if current.as_deref() == Some(self.build.as_str()) {
             return Ok(Standing::Current);
         }
@@ -186,11 +174,11 @@ impl Candidate {
             queue.sees(current.as_deref(), poll);
         }
         // In a deployment that is new, there may be nobody whose work this build would take.
-        let is_alone = !is_decided && queues.iter().all(|queue| queue.last_poll.is_none());
+        let is_alone = !deployment.was_set && queues.iter().all(|queue| queue.last_poll.is_none());
         if !is_alone && !queues.iter().any(Watched::is_silent) {
             return Ok(Standing::Waiting { current });
         }
-        match self.take_over(conflict_token).await {
+        match self.take_over(deployment.conflict_token).await {
             Ok(()) => Ok(Standing::Current),
             // Another worker was faster, or this build does not serve every queue yet: look again.
             Err(status) if status.code() == Code::FailedPrecondition => {
@@ -200,92 +188,28 @@ impl Candidate {
         }
     }
 
-    /// Nothing if Temporal does not know this build.
-    async fn describe(&self) -> Result<Option<Described>, Status> {
-        let mut client = self.client.clone();
-        let deployment_name = self.deployment.as_str().to_owned();
-        let request = DescribeWorkerDeploymentRequest {
-            namespace: client.namespace(),
-            deployment_name,
-        };
-        let described =
-            match WorkflowService::describe_worker_deployment(&mut client, request.into_request())
-                .await
-            {
-                Ok(described) => described.into_inner(),
-                Err(status) if status.code() == Code::NotFound => return Ok(None),
-                Err(status) => return Err(status),
-            };
-        let info = described.worker_deployment_info.unwrap_or_default();
-        let mut known = info
-            .version_summaries
-            .iter()
-            .filter_map(|summary| summary.deployment_version.as_ref());
-        if !known.any(|version| version.build_id == self.build.as_str()) {
-            return Ok(None);
-        }
-        let routing = info.routing_config.unwrap_or_default();
-        Ok(Some(Described {
-            is_decided: routing.current_version_changed_time.is_some(),
-            current: routing
-                .current_deployment_version
-                .map(|version| version.build_id),
-            conflict_token: described.conflict_token,
-        }))
-    }
-
     async fn take_over(&self, conflict_token: Vec<u8>) -> Result<(), Status> {
-        let mut client = self.client.clone();
-        let request = SetWorkerDeploymentCurrentVersionRequest {
-            namespace: client.namespace(),
-            deployment_name: self.deployment.as_str().to_owned(),
-            build_id: self.build.as_str().to_owned(),
-            conflict_token,
-            identity: client.identity(),
-            ..Default::default()
-        };
-        WorkflowService::set_worker_deployment_current_version(&mut client, request.into_request())
-            .await
-            .map(drop)
+        let (deployment, build) = (self.deployment.as_str(), self.build.as_str());
+        deployments::set_current(&self.client, deployment, build, conflict_token).await
     }
 
-    /// When a worker of a build, or of none, polled a queue last, as far as Temporal remembers: some minutes.
+    /// Time of the last poll of a queue by a worker of a build, or of none, as far as Temporal remembers: some minutes.
     async fn last_poll(
         &self,
         queue: &Watched,
         build: Option<&str>,
-    ) -> Result<Option<(i64, i32)>, Status> {
-        let mut client = self.client.clone();
-        let request = DescribeTaskQueueRequest {
-            namespace: client.namespace(),
-            task_queue: Some(TaskQueue {
-                name: queue.name.to_owned(),
-                ..Default::default()
-            }),
-            task_queue_type: queue.kind.into(),
-            ..Default::default()
-        };
-        let described = WorkflowService::describe_task_queue(&mut client, request.into_request())
-            .await?
-            .into_inner();
-        let polls = described
-            .pollers
-            .iter()
-            .filter(|poller| self.is_of(poller, build));
-        Ok(polls
-            .filter_map(|poller| poller.last_access_time)
-            .map(|time| (time.seconds, time.nanos))
-            .max())
+    ) -> Result<Option<SystemTime>, Status> {
+        let described = task_queues::describe(&self.client, queue.name, queue.tasks).await?;
+        let pollers = described.pollers.iter();
+        let polls = pollers.filter(|poller| self.is_of(poller, build));
+        Ok(polls.filter_map(|poller| poller.last_access).max())
     }
 
-    fn is_of(&self, poller: &PollerInfo, build: Option<&str>) -> bool {
-        let options = poller.deployment_options.as_ref();
-        let versioned = options
-            .filter(|options| options.worker_versioning_mode() == WorkerVersioningMode::Versioned);
-        match (versioned, build) {
+    fn is_of(&self, poller: &Poller, build: Option<&str>) -> bool {
+        match (&poller.version, build) {
             (None, None) => true,
-            (Some(options), Some(build)) => {
-                options.deployment_name == self.deployment.as_str() && options.build_id == build
+            (Some(version), Some(build)) => {
+                version.deployment == self.deployment.as_str() && version.build_id == build
             }
             _ => false,
         }

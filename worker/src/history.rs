@@ -2,15 +2,13 @@
 //! would leave it stuck.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use darkroom_config::temporal::TemporalConfig;
+use darkroom_temporal::{TemporalConfig, trace_context::TraceContextPropagator};
 use darkroom_workflows::{JobDeletion, MediaGeneration, StorageSweep, WebhookDelivery};
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::{
     workflow_interceptors::WorkflowInterceptorConstructor,
     workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions},
 };
-
-use crate::interceptors::HandOn;
 
 /// Fetches the history of a workflow's latest run, as JSON, from the Temporal of the environment.
 ///
@@ -54,7 +52,9 @@ pub async fn replay(json: &[u8]) -> Result<()> {
         .register_workflow::<JobDeletion>()?
         .register_workflow::<StorageSweep>()?
         .register_workflow::<WebhookDelivery>()?
-        .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| HandOn::default()));
+        .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
+            TraceContextPropagator::default()
+        }));
     WorkflowReplayer::new(options.build())?
         .replay_workflow(history)
         .await

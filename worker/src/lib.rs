@@ -3,11 +3,8 @@
 //! - [`config`]: what it is told by its environment; [`variables`]: what each of these is
 //! - [`history`]: recording what workflows did, and replaying it
 //! - [`purge`]: deleting all jobs of a tenant
-//! - `connect`: waiting for Temporal
 //! - `registration`: which workflows and activities it has
-//! - `serving`: running them until told to stop, and renewing what wears out
-//! - `interceptors`: what happens around each of them
-//! - `forgetting`: what a query must not leave behind
+//! - `serving`: running them until told to stop, and recycling workers
 //! - `pacing`: how often a provider is asked
 //! - `deployment`: which build gets work
 //! - `readiness`: whether it does its work
@@ -18,10 +15,7 @@ pub mod history;
 pub mod purge;
 pub mod variables;
 
-mod connect;
 mod deployment;
-mod forgetting;
-mod interceptors;
 mod pacing;
 mod readiness;
 mod registration;
@@ -37,10 +31,8 @@ use darkroom_activities::{
     generate::{Access, Listeners, RefusedLine, Throttle},
     store_access::StoreAccess,
 };
-use darkroom_telemetry::{
-    listener,
-    metrics::{self, Metrics},
-};
+use darkroom_telemetry::{listener, metrics::Metrics};
+use darkroom_temporal::metrics::telemetry_options;
 use darkroom_workflows::{job::ProviderName, submissions_queue};
 use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
@@ -78,7 +70,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         .keep(storage, uuid::Uuid::now_v7().to_string());
     let stopped = shutdown.clone();
     tokio::spawn(async move { stopped.run_until_cancelled(looks).await });
-    let Some(client) = connect::until_connected(&config.temporal, &shutdown).await else {
+    let Some(client) = config.temporal.connect_with_retries(&shutdown).await else {
         return Ok(());
     };
     if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
@@ -88,7 +80,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         );
     }
     let options = RuntimeOptions::builder()
-        .telemetry_options(metrics::of_temporal())
+        .telemetry_options(telemetry_options())
         .heartbeat_interval(Some(config.heartbeat_interval.duration()))
         .build();
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;

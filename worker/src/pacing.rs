@@ -4,20 +4,10 @@
 use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
 use darkroom_activities::generate::Refusals;
+use darkroom_temporal::task_queues;
+use darkroom_workflows::job::timestamp;
 use jiff::{SignedDuration, Timestamp};
-use temporalio_client::{
-    Client, NamespacedClient,
-    grpc::WorkflowService,
-    tonic::{IntoRequest, Status},
-};
-use temporalio_common::protos::temporal::api::{
-    enums::v1::TaskQueueType,
-    taskqueue::v1::{RateLimit, TaskQueue},
-    workflowservice::v1::{
-        DescribeTaskQueueRequest, UpdateTaskQueueConfigRequest,
-        update_task_queue_config_request::RateLimitUpdate,
-    },
-};
+use temporalio_client::{Client, tonic::Status};
 use tokio::time::Instant;
 
 /// How much of a limit is used: Temporal's own clock is a little early.
@@ -154,54 +144,23 @@ impl Pacing {
 
     /// The limit that we have set.
     async fn current(&self) -> Result<Option<Limit>, Status> {
-        let mut client = self.client.clone();
-        let request = DescribeTaskQueueRequest {
-            namespace: client.namespace(),
-            task_queue: Some(TaskQueue {
-                name: self.queue.to_owned(),
-                ..Default::default()
-            }),
-            task_queue_type: TaskQueueType::Activity.into(),
-            report_config: true,
-            ..Default::default()
+        let Some(limit) = task_queues::rate_limit(&self.client, self.queue).await? else {
+            return Ok(None);
         };
-        let described = WorkflowService::describe_task_queue(&mut client, request.into_request());
-        let config = described.await?.into_inner().config.unwrap_or_default();
-        let limit = config.queue_rate_limit.unwrap_or_default();
-        let metadata = limit.metadata.unwrap_or_default();
-        let is_named = match metadata.reason.as_str() {
+        let is_named = match limit.reason.as_str() {
             NAMED => true,
             TRIED => false,
             _ => return Ok(None),
         };
-        let since = metadata.update_time;
-        let since = since.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
-        Ok(limit.rate_limit.zip(since).map(|(limit, since)| Limit {
-            rate: f64::from(limit.requests_per_second),
-            since,
+        Ok(Some(Limit {
+            rate: limit.per_second,
+            since: timestamp(limit.set_at),
             is_named,
         }))
     }
 
     async fn set(&self, rate: Option<f64>, reason: &str) -> Result<(), Status> {
-        let mut client = self.client.clone();
-        #[expect(clippy::cast_possible_truncation, reason = "the server counts so")]
-        let rate_limit = rate.map(|rate| RateLimit {
-            requests_per_second: rate as f32,
-        });
-        let request = UpdateTaskQueueConfigRequest {
-            namespace: client.namespace(),
-            identity: client.identity(),
-            task_queue: self.queue.to_owned(),
-            task_queue_type: TaskQueueType::Activity.into(),
-            update_queue_rate_limit: Some(RateLimitUpdate {
-                rate_limit,
-                reason: reason.to_owned(),
-            }),
-            ..Default::default()
-        };
-        WorkflowService::update_task_queue_config(&mut client, request.into_request()).await?;
-        Ok(())
+        task_queues::set_rate_limit(&self.client, self.queue, rate, reason).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside them.
 
 use anyhow::{Context, Result, bail};
-use darkroom_config::temporal::TemporalConfig;
 use darkroom_storage::Storage;
+use darkroom_temporal::{
+    TemporalConfig,
+    runs::{self, Run},
+};
 use darkroom_workflows::{
     JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
     job::{IndexEntry, timestamp},
@@ -11,11 +14,7 @@ use darkroom_workflows::{
 use futures::{StreamExt, stream};
 use jiff::tz::TimeZone;
 use temporalio_client::{
-    Client, NamespacedClient, WorkflowGetResultOptions, WorkflowIdConflictPolicy,
-    WorkflowStartOptions, grpc::WorkflowService, tonic::IntoRequest,
-};
-use temporalio_common::protos::temporal::api::{
-    workflow::v1::WorkflowExecutionInfo, workflowservice::v1::ListWorkflowExecutionsRequest,
+    Client, WorkflowGetResultOptions, WorkflowIdConflictPolicy, WorkflowStartOptions,
 };
 
 /// How many jobs are deleted at a time.
@@ -86,30 +85,22 @@ async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
 
 /// Some of the jobs that Temporal knows.
 async fn known(client: &Client, tenant: &Tenant) -> Result<Vec<IndexEntry>> {
-    let mut service = client.clone();
-    let request = ListWorkflowExecutionsRequest {
-        namespace: client.namespace(),
-        page_size: PAGE.into(),
-        // A tenant's name has no quotes.
-        query: format!("WorkflowType = 'MediaGeneration' AND Tenant = '{tenant}'"),
-        ..ListWorkflowExecutionsRequest::default()
-    };
-    let listed = WorkflowService::list_workflow_executions(&mut service, request.into_request());
-    let listed = listed
-        .await
-        .context("cannot list the jobs of the tenant in Temporal")?;
-    let runs = listed.into_inner().executions.into_iter();
-    let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, run)).collect();
+    // A tenant's name has no quotes.
+    let query = format!("WorkflowType = 'MediaGeneration' AND Tenant = '{tenant}'");
+    let page = runs::list(client, query, PAGE, Vec::new()).await;
+    let page = page.context("cannot list the jobs of the tenant in Temporal")?;
+    let runs = page.runs.iter();
+    let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, &run)).collect();
     entries.sort_by(|one, other| one.job_id.cmp(&other.job_id));
     entries.dedup_by(|one, other| one.job_id == other.job_id);
     Ok(entries)
 }
 
-fn entry(tenant: &Tenant, run: WorkflowExecutionInfo) -> Option<IndexEntry> {
-    let started = timestamp(run.start_time?.try_into().ok()?);
+fn entry(tenant: &Tenant, run: &Run) -> Option<IndexEntry> {
+    let started = timestamp(run.started_at?);
     Some(IndexEntry {
         tenant: Some(tenant.clone()),
         day: started.to_zoned(TimeZone::UTC).date(),
-        job_id: run.execution?.workflow_id.parse().ok()?,
+        job_id: run.id.workflow_id.parse().ok()?,
     })
 }

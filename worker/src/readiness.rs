@@ -11,10 +11,11 @@ use darkroom_activities::{
     store_access::{StoreAccess, Writable},
 };
 use darkroom_telemetry::listener::Readiness;
-use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
-use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use darkroom_temporal::namespace::{self, Missing};
+use temporalio_client::Client;
 use tokio_util::sync::CancellationToken;
 
+/// Timeout of the question to Temporal.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a process serves, and from when on.
@@ -54,21 +55,11 @@ impl Serving {
         if self.misfit.is_seen() {
             return Err("webhooks cannot be signed: DARKROOM_WEBHOOK_SECRET is another than the api's, or missing".to_owned());
         }
-        let mut client = client.clone();
-        let mut request = DescribeNamespaceRequest {
-            namespace: client.namespace(),
-            ..Default::default()
-        }
-        .into_request();
-        request.set_timeout(TIMEOUT);
-        let asked = tokio::time::timeout(
-            TIMEOUT,
-            WorkflowService::describe_namespace(&mut client, request),
-        )
-        .await;
-        if !matches!(asked, Ok(Ok(_))) {
-            return Err("Temporal cannot be reached".to_owned());
-        }
+        let asked = tokio::time::timeout(TIMEOUT, namespace::check(client)).await;
+        asked
+            .map_err(|_| Missing::Temporal)
+            .flatten()
+            .map_err(|missing| missing.to_string())?;
         match self.store.found() {
             Writable::Yes => Ok(()),
             Writable::Unknown => Err("the store does not answer".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use darkroom_activities::{
     Activities,
     deliver_webhook::{Courier, SecretMisfit},
@@ -16,24 +16,28 @@ use darkroom_activities::{
     store_access::StoreAccess,
 };
 use darkroom_providers::{counted::Counted, replicate::Replicate};
+use darkroom_temporal::{
+    trace_context::{ActivitySpans, TraceContextPropagator},
+    workarounds::{
+        cache_eviction,
+        worker_recycling::{ActivityCount, CountActivities},
+    },
+};
 use darkroom_workflows::{
     JobDeletion, MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE,
     WebhookDelivery, job::ProviderName, reads_queue, submissions_queue,
 };
-use temporalio_client::{Client, NamespacedClient};
+use temporalio_client::Client;
 use temporalio_common::worker::WorkerDeploymentOptions;
 use temporalio_sdk::{
     Worker, WorkerOptions, workflow_interceptors::WorkflowInterceptorConstructor,
 };
-use temporalio_sdk_core::{CoreRuntime, TunerHolder, init_worker};
+use temporalio_sdk_core::CoreRuntime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Queues},
-    deployment,
-    forgetting::ForgetAfterQuery,
-    interceptors::{HandOn, Spans, Wear, Wearing},
-    pacing,
+    deployment, pacing,
     slots::{ActivitySlots, tuner},
 };
 
@@ -114,7 +118,7 @@ pub(crate) struct Registration {
     generate_slots: usize,
     creates_per_second: Option<f64>,
     reads_per_second: Option<f64>,
-    pub(crate) renew_after: u64,
+    pub(crate) recycle_after: u64,
 }
 
 impl Registration {
@@ -135,7 +139,7 @@ impl Registration {
             deployment: deployment::options(&config.build),
             workflow_tasks: config.workflow_task_concurrency.get(),
             generate_slots: config.generate_concurrency.get(),
-            renew_after: config.renew_after.get(),
+            recycle_after: config.renew_after.get(),
         })
     }
 
@@ -162,7 +166,7 @@ impl Registration {
         &self,
         queue: Queue,
         stopping: CancellationToken,
-        wear: Arc<Wear>,
+        activities_run: Arc<ActivityCount>,
     ) -> Result<Worker> {
         let activities = Arc::new(Activities {
             stopping,
@@ -177,7 +181,7 @@ impl Registration {
                     .register_workflow::<StorageSweep>()?
                     .register_workflow::<WebhookDelivery>()?
                     .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
-                        HandOn::default()
+                        TraceContextPropagator::default()
                     }))
                     .register_activity::<Finalize>(Arc::clone(&activities))
                     .register_activity::<DeleteJob>(activities),
@@ -206,8 +210,8 @@ impl Registration {
             ),
         };
         let options = options
-            .activity_inbound_interceptor(Wearing(wear))
-            .activity_inbound_interceptor(Spans)
+            .activity_inbound_interceptor(CountActivities(activities_run))
+            .activity_inbound_interceptor(ActivitySpans)
             .deployment_options(self.deployment.clone())
             .graceful_shutdown_period(GRACE)
             .sticky_queue_schedule_to_start_timeout(STICKY)
@@ -215,7 +219,8 @@ impl Registration {
             // Each worker says so, as the last one that polls counts.
             .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
-        self.forgetful(options, tuner(self.workflow_tasks, slots)?)
+        let tuner = tuner(self.workflow_tasks, slots)?;
+        cache_eviction::new_worker(&self.runtime, &self.client, options, tuner)
             .with_context(|| format!("cannot serve {}", queue.name()))
     }
 
@@ -225,25 +230,6 @@ impl Registration {
             Queue::Reads(_) => self.reads_per_second,
             Queue::Workflows | Queue::Webhooks | Queue::Persist => None,
         }
-    }
-
-    /// What `Worker::new` does, with slots of our own and a hand kept on the core for [`ForgetAfterQuery`].
-    fn forgetful(&self, mut options: WorkerOptions, tuner: TunerHolder) -> Result<Worker> {
-        let mut config = options
-            .to_core_options(self.client.namespace(), self.client.identity())
-            .map_err(Error::msg)?;
-        config.tuner = Some(Arc::new(tuner));
-        let core = Arc::new(init_worker(
-            &self.runtime,
-            config,
-            self.client.connection().clone(),
-        )?);
-        options.worker_interceptor(ForgetAfterQuery::new(Arc::clone(&core)));
-        Ok(Worker::new_from_core_options(
-            core,
-            self.client.options().clone(),
-            options,
-        )?)
     }
 }
 

@@ -7,10 +7,9 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    interceptors::Wear,
-    registration::{Queue, Registration},
-};
+use darkroom_temporal::workarounds::worker_recycling::ActivityCount;
+
+use crate::registration::{Queue, Registration};
 
 /// How long a stopping worker may take at most. What is not done by then is begun again elsewhere when its heartbeats fail to
 /// come.
@@ -55,8 +54,10 @@ async fn run(
             break;
         }
         // Attempts hear of the end before the SDK does, and make room.
-        let (stopping, wear) = (shutdown.child_token(), Wear::new(registration.renew_after));
-        let mut worker = registration.worker(queue, stopping.clone(), Arc::clone(&wear))?;
+        let stopping = shutdown.child_token();
+        let activities_run = ActivityCount::new(registration.recycle_after);
+        let mut worker =
+            registration.worker(queue, stopping.clone(), Arc::clone(&activities_run))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
             let result = worker.run().await.context("the worker cannot go on");
@@ -70,14 +71,14 @@ async fn run(
         loop {
             tokio::select! {
                 Some((ended, result)) = running.next() => match result {
-                    Err(error) if ended < number => tracing::warn!(%error, "a worker that was renewed failed"),
+                    Err(error) if ended < number => tracing::warn!(%error, "a recycled worker failed"),
                     result => {
                         result?;
                         ensure!(ended < number, "the worker ended although nobody told it to");
                     }
                 },
                 () = shutdown.cancelled() => break,
-                () = wear.out() => break tracing::info!("worker renewed"),
+                () = activities_run.exhausted() => break tracing::info!("worker recycled"),
                 () = registration.may_not_buy(), if queue.buys() => break,
             }
         }

@@ -2,11 +2,12 @@
 //! recorded when they were cut off, and the prediction that later activities were about. A run that was cut off takes no record
 //! any more, so what it does not have was never sent.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
+use darkroom_temporal::{
+    history::{Event, History, Outcome},
+    runs::pending_activities,
+};
 use darkroom_workflows::{
     MediaGeneration,
     contract::{
@@ -17,19 +18,10 @@ use darkroom_workflows::{
     job::{PredictionStatus, ProviderState},
 };
 use temporalio_client::{
-    Client, NamespacedClient, WorkflowDescribeOptions, WorkflowExecutionInfo,
-    WorkflowFetchHistoryOptions, WorkflowHandle,
+    Client, NamespacedClient, RpcOptions, WorkflowDescribeOptions, WorkflowExecutionInfo,
+    WorkflowHandle,
 };
-use temporalio_common::{
-    data_converters::{
-        ActivitySerializationContext, SerializationContextData, TemporalDeserializable,
-    },
-    protos::temporal::api::{
-        common::v1::Payloads,
-        failure::v1::failure::FailureInfo,
-        history::v1::{HistoryEvent, history_event::Attributes},
-    },
-};
+use temporalio_common::data_converters::PayloadConversionError;
 use temporalio_sdk::activities::ActivityContext;
 
 /// How many resets of resets are followed.
@@ -45,8 +37,7 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
     let mut run_id = info.workflow_run_id.clone().ok_or("no run")?;
     for _ in 0..MAX_RUNS {
         let run = Run::new(ctx.client().clone(), &workflow_id, &run_id);
-        let events = run.events().await?;
-        let Some((base, reset_at)) = base_of(&events, &run_id) else {
+        let Some((base, reset_at)) = run.base().await? else {
             // A run that is no reset of another one.
             return Ok(None);
         };
@@ -69,24 +60,9 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
     Err("it was reset too often".to_owned())
 }
 
-/// The run that a run was made of by a reset, and when.
-fn base_of(events: &[HistoryEvent], run_id: &str) -> Option<(String, SystemTime)> {
-    events
-        .iter()
-        .rev()
-        .find_map(|event| match &event.attributes {
-            Some(Attributes::WorkflowTaskFailedEventAttributes(failed))
-                if failed.new_run_id == run_id && !failed.base_run_id.is_empty() =>
-            {
-                let at = SystemTime::try_from(event.event_time?).ok()?;
-                Some((failed.base_run_id.clone(), at))
-            }
-            _ => None,
-        })
-}
-
 struct Run {
     client: Client,
+    run_id: String,
     handle: WorkflowHandle<Client, MediaGeneration>,
 }
 
@@ -98,17 +74,31 @@ impl Run {
             .run_id(run_id)
             .build();
         let handle = WorkflowHandle::new(client.clone(), info);
-        Self { client, handle }
+        Self {
+            client,
+            run_id: run_id.to_owned(),
+            handle,
+        }
     }
 
-    async fn events(&self) -> Result<Vec<HistoryEvent>, String> {
-        let history = self
-            .handle
-            .fetch_history(WorkflowFetchHistoryOptions::default());
-        history
-            .into_events()
-            .await
-            .map_err(|error| error.to_string())
+    fn history(&self) -> History {
+        History::of(&self.handle, RpcOptions::default())
+    }
+
+    /// Returns the run that this one was made of by a reset, and when; `None` if it is no reset of another one.
+    async fn base(&self) -> Result<Option<(String, SystemTime)>, String> {
+        let (mut history, mut base) = (self.history(), None);
+        while let Some(event) = history.next().await.map_err(|error| error.to_string())? {
+            match event {
+                Event::Reset {
+                    base_run_id,
+                    new_run_id,
+                    at,
+                } if new_run_id == self.run_id => base = Some((base_run_id, at)),
+                _ => {}
+            }
+        }
+        Ok(base)
     }
 
     /// Whether the run had closed before it was reset: then there may have been others in between. A run that was open is closed
@@ -127,99 +117,67 @@ impl Run {
         }))
     }
 
-    /// What the run says last of a purchase.
+    /// Returns what the run says last of a purchase.
     async fn record(&self) -> Result<Option<GenerateRecord>, String> {
-        let mut scheduled = HashMap::new();
-        let mut record = None;
-        for event in self.events().await? {
-            match event.attributes {
-                Some(Attributes::ActivityTaskScheduledEventAttributes(activity)) => {
-                    let name = activity
-                        .activity_type
-                        .map(|kind| kind.name)
-                        .unwrap_or_default();
-                    if name == "collect" {
-                        let input: CollectInput = self.read(activity.input).await?;
-                        let status = PredictionStatus::Processing;
-                        let state = ProviderState::new(input.prediction, status);
-                        record = Some(GenerateRecord::Submitted(state));
+        let read = |error: PayloadConversionError| error.to_string();
+        let (mut history, mut record) = (self.history(), None);
+        while let Some(event) = history.next().await.map_err(|error| error.to_string())? {
+            match event {
+                Event::Scheduled(activity) if activity.name == "collect" => {
+                    let input = activity.input.decode::<CollectInput>(&self.client);
+                    let prediction = input.await.map_err(read)?.prediction;
+                    let state = ProviderState::new(prediction, PredictionStatus::Processing);
+                    record = Some(GenerateRecord::Submitted(state));
+                }
+                Event::Ended(activity, outcome) => match (activity.name.as_str(), outcome) {
+                    ("generate", Outcome::Completed(result)) => {
+                        record = Some(record_of(result.decode(&self.client).await.map_err(read)?));
                     }
-                    scheduled.insert(event.event_id, name);
-                }
-                Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
-                    match scheduled.remove(&completed.scheduled_event_id).as_deref() {
-                        Some("generate") => {
-                            let outcome = self.read(completed.result).await?;
-                            record = Some(record_of(outcome));
-                        }
-                        Some("find") => {
-                            if let FindOutcome::Found(state) = self.read(completed.result).await? {
-                                record = Some(GenerateRecord::Submitted(state));
-                            }
-                        }
-                        _ => {}
+                    (
+                        "generate",
+                        Outcome::TimedOut {
+                            last_heartbeat: Some(details),
+                        },
+                    ) => {
+                        record = Some(details.decode(&self.client).await.map_err(read)?);
                     }
-                }
-                Some(Attributes::ActivityTaskTimedOutEventAttributes(timed_out)) => {
-                    let name = scheduled.remove(&timed_out.scheduled_event_id);
-                    let info = timed_out.failure.and_then(|failure| failure.failure_info);
-                    if let (Some("generate"), Some(FailureInfo::TimeoutFailureInfo(timeout))) =
-                        (name.as_deref(), info)
-                        && let Some(details) = timeout.last_heartbeat_details
-                    {
-                        record = Some(self.read(Some(details)).await?);
-                    }
-                }
-                Some(Attributes::ActivityTaskCanceledEventAttributes(canceled)) => {
-                    scheduled.remove(&canceled.scheduled_event_id);
-                }
-                Some(Attributes::ActivityTaskFailedEventAttributes(failed)) => {
-                    let name = scheduled.remove(&failed.scheduled_event_id);
-                    if name.as_deref() == Some("generate") {
+                    ("generate", Outcome::Failed { .. }) => {
                         return Err("an attempt failed without saying what it did".to_owned());
                     }
-                }
+                    ("find", Outcome::Completed(result)) => {
+                        let found = result.decode(&self.client).await.map_err(read)?;
+                        if let FindOutcome::Found(state) = found {
+                            record = Some(GenerateRecord::Submitted(state));
+                        }
+                    }
+                    _ => {}
+                },
                 _ => {}
             }
         }
-        if scheduled.values().any(|name| name == "generate") {
+        if history.is_pending("generate") {
             return Ok(self.pending_record().await?.or(record));
         }
         Ok(record)
     }
 
-    /// What an attempt that was under way when the run was cut off had recorded.
+    /// Returns what an attempt had recorded that was under way when the run was cut off.
     async fn pending_record(&self) -> Result<Option<GenerateRecord>, String> {
         let description = self
             .handle
             .describe(WorkflowDescribeOptions::default())
             .await;
         let description = description.map_err(|error| error.to_string())?;
-        let pending = description.raw().pending_activities.iter();
-        let mut generate = pending.filter(|activity| {
-            let kind = activity.activity_type.as_ref();
-            kind.is_some_and(|kind| kind.name == "generate")
-        });
-        let Some(activity) = generate.next() else {
+        let Some(generate) = pending_activities(&description, "generate").next() else {
             return Err("what was under way is not shown any more".to_owned());
         };
-        match activity.heartbeat_details.clone() {
-            Some(details) => Ok(Some(self.read(Some(details)).await?)),
+        match generate.heartbeat_details() {
+            Some(details) => {
+                let record = details.decode(&self.client).await;
+                Ok(Some(record.map_err(|error| error.to_string())?))
+            }
             None => Ok(None),
         }
-    }
-
-    async fn read<T>(&self, payloads: Option<Payloads>) -> Result<T, String>
-    where
-        T: TemporalDeserializable + 'static,
-    {
-        let context = SerializationContextData::Activity(ActivitySerializationContext::new());
-        let payloads = payloads
-            .map(|payloads| payloads.payloads)
-            .unwrap_or_default();
-        let converter = self.client.options().data_converter.clone();
-        let read = converter.from_payloads(&context, payloads).await;
-        read.map_err(|error| error.to_string())
     }
 }
 

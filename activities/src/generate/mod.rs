@@ -7,7 +7,7 @@
 //! - `precedent`: whether somebody may have bought before, and what is to be done then
 //! - `earlier_run`: what the runs before a reset tell of that; `restore`: what is known after a restore
 //! - `submission`: the paid call, and the record around it
-//! - `recorder`: recording, acknowledged; `boot_time`: a clock that a suspended machine does not stop
+//! - `boot_time`: a clock that a suspended machine does not stop
 //! - `throttle`, `access`: what a refusal means for the jobs after it; `refused_line`: who of them asks again first
 //! - `find`, `collect`, `cancel`: the other three
 //! - `ended`: a prediction that has ended, as far as a history takes it
@@ -20,7 +20,6 @@ mod earlier_run;
 mod ended;
 mod find;
 mod precedent;
-mod recorder;
 mod refused_line;
 mod restore;
 mod submission;
@@ -30,6 +29,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_storage::Storage;
+use darkroom_temporal::recorder::Recorder;
 use darkroom_workflows::{
     contract::generate::{GenerateInput, GenerateOutcome},
     failure::FailureType,
@@ -48,7 +48,7 @@ pub use self::{
     restore::LostTime,
     throttle::{Refusals, Throttle},
 };
-use self::{ended::ended, precedent::Precedent, recorder::Recorder, submission::Purchase};
+use self::{ended::ended, precedent::Precedent, submission::Purchase};
 use crate::failure::Failure;
 
 /// When to look at a prediction that was just submitted: quick ones cost no further activity.

@@ -11,6 +11,7 @@ use darkroom_providers::{
     Prediction, Provider, ProviderError,
     provider::{Gate, GateClosed, Submission, SubmitError},
 };
+use darkroom_temporal::recorder::{Answer, Recorder, Superseded};
 use darkroom_workflows::{
     MediaGeneration,
     contract::generate::{GenerateInput, GenerateOutcome, GenerateRecord},
@@ -26,12 +27,7 @@ use temporalio_sdk::activities::ActivityContext;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::{
-    GenerationPolicy,
-    boot_time::BootTime,
-    cancel,
-    recorder::{Recorder, Superseded, Wanted},
-};
+use super::{GenerationPolicy, boot_time::BootTime, cancel};
 use crate::{failure::Failure, metrics};
 
 /// How old an acknowledgement may be when the request goes out.
@@ -280,9 +276,9 @@ impl Gate for RecordGate {
                 .await
             {
                 // A process may have been stopped in between: then another attempt may be at it by now.
-                Ok(Some(Wanted::GoOn)) if began.elapsed() <= FRESH => return Ok(()),
-                Ok(Some(Wanted::GoOn) | None) => {}
-                Ok(Some(Wanted::Stop)) => return Err(GateClosed),
+                Ok(Some(Answer::Continue)) if began.elapsed() <= FRESH => return Ok(()),
+                Ok(Some(Answer::Continue) | None) => {}
+                Ok(Some(Answer::Stop)) => return Err(GateClosed),
                 Err(Superseded) => {
                     self.state().is_superseded = true;
                     return Err(GateClosed);

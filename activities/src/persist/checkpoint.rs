@@ -10,6 +10,7 @@ use std::{
 };
 
 use darkroom_storage::{NewObject, Upload, UploadedObject, UploadedPart, digest::Digest};
+use darkroom_temporal::heartbeat::Heartbeat;
 use darkroom_workflows::{contract::persist::PersistProgress, job::MediaFacts};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use super::{
     inspector::Inspector,
     source::Validator,
 };
-use crate::{failure::Failure, heartbeat::Heartbeat};
+use crate::failure::Failure;
 
 /// How often progress goes into the heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -160,7 +161,7 @@ impl<'a> Journal<'a> {
     ) -> Result<(), Failure> {
         self.note(change);
         match self.heartbeat {
-            Some(heartbeat) => heartbeat.record(&self.checkpoint()).await,
+            Some(heartbeat) => Ok(heartbeat.record(&self.checkpoint()).await?),
             None => Ok(()),
         }
     }
@@ -172,8 +173,8 @@ impl<'a> Journal<'a> {
             let Some(heartbeat) = self.heartbeat else {
                 continue;
             };
-            if let Err(failure) = heartbeat.note(&self.checkpoint()).await {
-                return failure;
+            if let Err(error) = heartbeat.note(&self.checkpoint()).await {
+                return error.into();
             }
         }
     }

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use darkroom_providers::{Provider, ProviderError};
 use darkroom_storage::{Existing, ObjectHead, UploadedObject};
+use darkroom_temporal::heartbeat::{Drain, Heartbeat};
 use darkroom_workflows::{
     contract::{collect::OutputSource, persist::PersistInput},
     failure::FailureType,
@@ -50,12 +51,7 @@ use self::{
     transfer::{Stored, transfer},
 };
 pub use self::{engine::Engine, memory::Memory, preview::Previewer, source::Sources};
-use crate::{
-    failure::Failure,
-    generate::watching,
-    heartbeat::{Handover, Heartbeat},
-    metrics,
-};
+use crate::{failure::Failure, generate::watching, metrics};
 
 /// For how long a file is looked for that the provider names and its host does not have, and how often.
 const APPEARS_WITHIN: Duration = Duration::from_secs(40);
@@ -77,7 +73,7 @@ pub async fn persist(
     provider: &dyn Provider,
     engine: &Engine,
     ctx: &ActivityContext,
-    handover: Handover,
+    drain: Drain,
     input: PersistInput,
 ) -> Result<StoredMedia, Failure> {
     let attempts = ctx.info().attempt;
@@ -88,7 +84,7 @@ pub async fn persist(
         .ok()
         .flatten()
         .unwrap_or_default();
-    let heartbeat = Heartbeat::start(ctx, handover);
+    let heartbeat = Heartbeat::start(ctx, drain);
     let result = {
         let journal = Journal::new(input.index, &heartbeat);
         let attempt = Attempt {

@@ -14,6 +14,10 @@ mod uploads;
 use std::{collections::BTreeSet, time::Duration};
 
 use darkroom_storage::Storage;
+use darkroom_temporal::{
+    heartbeat::{Drain, Heartbeat},
+    runs::{self, LatestRun},
+};
 use darkroom_workflows::{
     contract::sweep::{SweepInput, Swept},
     failure::FailureType,
@@ -22,13 +26,7 @@ use darkroom_workflows::{
 use temporalio_client::Client;
 use temporalio_sdk::activities::ActivityContext;
 
-use crate::{
-    failure::Failure,
-    heartbeat::{Handover, Heartbeat},
-    manifest::Manifest,
-    metrics,
-    runs::{self, Standing},
-};
+use crate::{failure::Failure, manifest::Manifest, metrics};
 
 /// How many uploads or jobs are dealt with at a time.
 const CONCURRENCY: usize = 16;
@@ -43,10 +41,10 @@ const PAGE: u16 = 1000;
 pub async fn sweep(
     storage: &Storage,
     ctx: &ActivityContext,
-    handover: Handover,
+    drain: Drain,
     input: SweepInput,
 ) -> Result<Swept, Failure> {
-    let heartbeat = Heartbeat::start(ctx, handover);
+    let heartbeat = Heartbeat::start(ctx, drain);
     heartbeat.note(&()).await?;
     let sweep = Sweep {
         storage,
@@ -118,10 +116,10 @@ impl Sweep<'_> {
 
     /// Whether nothing more becomes of a job: what has no manifest may be taken up again for as long as Temporal knows it.
     async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
-        let standing = runs::standing(&self.client, job_id.as_str()).await?;
+        let latest = runs::latest(&self.client, job_id.as_str()).await?;
         Ok(match owner {
-            Owner::Nobody => standing == Standing::Unknown,
-            Owner::Deleted | Owner::Job(_) => standing != Standing::Open,
+            Owner::Nobody => latest == LatestRun::Unknown,
+            Owner::Deleted | Owner::Job(_) => latest != LatestRun::Open,
         })
     }
 

@@ -15,7 +15,7 @@ use temporalio_client::Client;
 use crate::{
     metrics,
     problem::{Kind, Problem},
-    temporal::visibility,
+    visibility,
 };
 
 /// How long a count is believed of a tenant that is not near its limit.

@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use darkroom_temporal::runs::Run;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use temporalio_client::{Client, tonic::Status};
-use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{context::Context, jobs::Found, temporal::visibility};
+use crate::{context::Context, jobs::Found, visibility};
 
 /// Intervals of the looks for runs that have closed, and for runs that began through another process.
 const CLOSED: Duration = Duration::from_secs(1);
@@ -49,12 +49,7 @@ enum Event {
 
 impl Event {
     /// Runs that have begun or closed since a time.
-    async fn since(
-        self,
-        since: Timestamp,
-        page: u16,
-        client: &Client,
-    ) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+    async fn since(self, since: Timestamp, page: u16, client: &Client) -> Result<Vec<Run>, Status> {
         match self {
             Self::Begun => visibility::begun_since(client, since, page).await,
             Self::Closed => visibility::closed_since(client, since, page).await,

@@ -1,5 +1,6 @@
 //! A run of a job as Temporal's visibility store has it.
 
+use darkroom_temporal::runs::Run;
 use darkroom_types::{
     job_id::JobId,
     request::Model,
@@ -7,14 +8,11 @@ use darkroom_types::{
     status::JobStatus,
     tenant::Tenant,
 };
-use darkroom_workflows::search_attributes::{JOB_STATUS, MODEL, TENANT};
-use jiff::Timestamp;
-use temporalio_common::{
-    protos::temporal::api::{
-        enums::v1::WorkflowExecutionStatus, workflow::v1::WorkflowExecutionInfo,
-    },
-    search_attributes::SearchAttributes,
+use darkroom_workflows::{
+    job::timestamp,
+    search_attributes::{JOB_STATUS, MODEL, TENANT},
 };
+use jiff::Timestamp;
 
 use crate::context::Context;
 
@@ -31,14 +29,8 @@ pub(crate) struct Found {
 
 impl Found {
     /// `None` if it is not of a job that can be read.
-    pub(crate) fn of(run: WorkflowExecutionInfo) -> Option<Self> {
-        let is_open = run.status() == WorkflowExecutionStatus::Running;
-        let execution = run.execution?;
-        let attributes = run
-            .search_attributes
-            .as_ref()
-            .map(SearchAttributes::from_proto)
-            .unwrap_or_default();
+    pub(crate) fn of(run: Run) -> Option<Self> {
+        let (is_open, attributes) = (run.is_running, run.search_attributes);
         let recorded = attributes
             .get(&JOB_STATUS)
             .and_then(|status| serde_json::from_value(status.into()).ok());
@@ -49,22 +41,17 @@ impl Found {
             // It was ended from outside, and could not record how.
             Some(_) | None => JobStatus::Failed,
         };
-        let time = |seconds, nanos| Timestamp::new(seconds, nanos).ok();
         Some(Self {
-            job_id: execution.workflow_id.parse().ok()?,
-            run_id: execution.run_id,
+            job_id: run.id.workflow_id.parse().ok()?,
+            run_id: run.id.run_id,
             tenant: match attributes.get(&TENANT) {
                 Some(tenant) => Some(tenant.parse().ok()?),
                 None => None,
             },
             status,
             model: attributes.get(&MODEL)?.try_into().ok()?,
-            created_at: run
-                .start_time
-                .and_then(|start| time(start.seconds, start.nanos))?,
-            completed_at: run
-                .close_time
-                .and_then(|close| time(close.seconds, close.nanos)),
+            created_at: timestamp(run.started_at?),
+            completed_at: run.closed_at.map(timestamp),
         })
     }
 

@@ -24,7 +24,7 @@ use crate::{
     json,
     problem::{Kind, Problem, problems},
     query::Query,
-    temporal::visibility::Filter,
+    visibility::Filter,
 };
 
 const DEFAULT_LIMIT: u8 = 20;

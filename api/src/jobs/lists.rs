@@ -4,6 +4,11 @@
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
+use darkroom_temporal::{
+    call::is_unavailable,
+    namespace,
+    runs::{self, Page},
+};
 use darkroom_types::{job_id::JobId, tenant::Tenant};
 use darkroom_workflows::job::JobState;
 use futures::FutureExt;
@@ -20,7 +25,8 @@ use crate::{
     access::{Caller, Processes, wait_time},
     context::Context,
     problem::{Kind, Problem},
-    temporal::{self, namespace, visibility, visibility::Filter},
+    temporal,
+    visibility::{self, Filter},
 };
 
 /// How long a page is as good as just listed.
@@ -225,7 +231,12 @@ impl Lists {
         if filter.status.is_none() && filter.model.is_none() {
             return PastPlace::before(ended, last);
         }
-        let retention = async { namespace::retention(context.temporal.client()?).await };
+        let retention = async {
+            let retention = namespace::retention(context.temporal.client()?).await;
+            let retention = retention.map_err(|status| temporal::problem(&status))?;
+            let retention = retention.and_then(|time| SignedDuration::try_from(time).ok());
+            retention.ok_or_else(temporal::away)
+        };
         let retention = self.retention.try_get_with((), retention).await;
         let kept_since = retention.map_or(now, |retention| now - retention);
         PastPlace::before(ended.min(kept_since), last)
@@ -241,10 +252,13 @@ impl Lists {
         let client = context.temporal.client()?;
         let has_place = !token.is_empty();
         self.turn().await?;
-        let listed = visibility::list(client, filter.to_query(), limit.into(), token).await;
-        let (runs, token) = listed.map_err(|status| {
+        let listed = runs::list(client, filter.to_query(), limit.into(), token).await;
+        let Page {
+            runs,
+            next_page_token: token,
+        } = listed.map_err(|status| {
             // The server has no one word for a place that it cannot read.
-            if has_place && !temporal::is_away(&status) {
+            if has_place && !is_unavailable(&status) {
                 let detail = "the parameter cursor makes no sense; begin without one";
                 return Problem::new(Kind::InvalidParameter, detail);
             }

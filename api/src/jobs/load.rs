@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use darkroom_storage::StorageError;
+use darkroom_temporal::runs::{PendingActivity, pending_activities};
 use darkroom_workflows::{
     MediaGeneration,
     contract::{generate::GenerateRecord, persist::PersistProgress},
@@ -15,11 +16,11 @@ use temporalio_client::{
     errors::WorkflowQueryError,
 };
 
-use super::reconstruct::{has_started, pending, reconstruct, recorded};
+use super::reconstruct::{reconstruct, recorded};
 use crate::{
     context::Context,
     problem::{Kind, Problem},
-    temporal::{self, Ending, history},
+    temporal::{self, Ending},
 };
 
 /// How long the store may take to answer while a caller waits.
@@ -239,13 +240,13 @@ async fn submitting(
     description: &WorkflowExecutionDescription,
     mut state: JobState,
 ) -> JobState {
-    let Some(generate) = pending(description, "generate").filter(|generate| has_started(generate))
-    else {
+    let mut generate = pending_activities(description, "generate");
+    let Some(generate) = generate.find(PendingActivity::has_started) else {
         return state;
     };
     state.status = JobStatus::Processing;
     state.stage = Some(Stage::Generating);
-    if let Some(GenerateRecord::Submitted(provider)) = recorded(handle.client(), generate).await {
+    if let Some(GenerateRecord::Submitted(provider)) = recorded(handle.client(), &generate).await {
         state.bought(provider);
     }
     state
@@ -257,17 +258,10 @@ async fn progress(
     description: &WorkflowExecutionDescription,
 ) -> Vec<PersistProgress> {
     let mut progress = Vec::new();
-    for activity in &description.raw().pending_activities {
-        let is_persist = activity
-            .activity_type
-            .as_ref()
-            .is_some_and(|kind| kind.name == "persist");
-        if let Some(details) = activity.heartbeat_details.clone().filter(|_| is_persist) {
-            progress.extend(
-                history::read::<PersistProgress>(handle.client(), Some(details))
-                    .await
-                    .ok(),
-            );
+    for persist in pending_activities(description, "persist") {
+        if let Some(details) = persist.heartbeat_details() {
+            let details = details.decode::<PersistProgress>(handle.client());
+            progress.extend(details.await.ok());
         }
     }
     progress

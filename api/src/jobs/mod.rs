@@ -46,7 +46,7 @@ pub(crate) use self::{
     found::Found,
     lists::Lists,
     presigned::Presigned,
-    reconstruct::{pending, recorded},
+    reconstruct::recorded,
     start::{Run, start},
 };
 use crate::{access::Caller, context::Context, problem::Problem};

@@ -13,7 +13,7 @@ use super::load;
 use crate::{
     context::Context,
     problem::{Kind, Problem},
-    temporal::visibility::Filter,
+    visibility::Filter,
 };
 
 /// How many manifests are read for one page: it may be short, and there may be more all the same.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use darkroom_temporal::start::start_once;
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE,
     job::{JobState, JobStatus, Retry, Tombstone},
@@ -20,7 +21,7 @@ use crate::{
     context::Context,
     middleware::request_id::RequestId,
     problem::{Kind, Problem},
-    temporal::{self, deduplicated::start_once, history},
+    temporal,
 };
 
 /// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
@@ -73,12 +74,13 @@ pub(crate) async fn start(
     let (job_id, follower_id) = (job.job_id.clone(), follower_id(&job));
     job.retries.push(retry.clone());
     let run = MediaGeneration::run;
-    if !start_once(client, follower_id, run, &input(job), options).await? {
+    let started = start_once(client, follower_id, run, &input(job), options).await;
+    if !started.map_err(|error| temporal::start_problem(&error))? {
         return Err(under_way());
     }
     // Of those that follow the same run, all are told that it was started.
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
-    let input = history::input(client, &mut history::events(&handle)).await;
+    let input = temporal::history(&handle).input().await;
     match input {
         Ok(MediaGenerationInput { job, .. }) if job.retries.latest() != Some(&retry) => {
             Err(under_way())

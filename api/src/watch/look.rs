@@ -6,17 +6,13 @@ use std::{
     time::Duration,
 };
 
+use darkroom_temporal::history_poll::HistoryPoll;
 use darkroom_workflows::job::{JobId, MediaStatus, Stage};
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::Watch;
-use crate::{
-    context::Context,
-    jobs::view::View,
-    problem::{Kind, Problem},
-    temporal::changes::Changes,
-};
+use crate::{context::Context, jobs::view::View, problem::Kind, temporal};
 
 /// How often to look at what the history says nothing of.
 const MOVING: Duration = Duration::from_secs(1);
@@ -112,7 +108,7 @@ enum Cause {
 
 /// A place among those who listen to a history.
 struct Listening {
-    changes: Changes,
+    poll: HistoryPoll,
     place: OwnedSemaphorePermit,
 }
 
@@ -121,12 +117,12 @@ impl Listening {
     fn to(context: &Context, view: &View, current: Option<Self>) -> Option<Self> {
         let run_id = view.run_id();
         let place = match current {
-            Some(current) if current.changes.are_of(run_id) => return Some(current),
+            Some(current) if current.poll.is_of(run_id) => return Some(current),
             Some(current) => current.place,
             None => context.watches.long_poll()?,
         };
         Some(Self {
-            changes: Changes::of(view.state.job_id.as_str(), run_id),
+            poll: HistoryPoll::of(view.state.job_id.as_str(), run_id),
             place,
         })
     }
@@ -137,10 +133,13 @@ async fn heard(context: &Context, listening: Option<&mut Listening>, view: &View
     let Some(listening) = listening else {
         return std::future::pending().await;
     };
-    let heard: Result<(), Problem> = listening
-        .changes
-        .after(view.history_length(), &context.temporal)
-        .await;
+    let heard = match context.temporal.client() {
+        Ok(client) => {
+            let change = listening.poll.after(view.history_length(), client);
+            change.await.map_err(|status| temporal::problem(&status))
+        }
+        Err(problem) => Err(problem),
+    };
     if heard.is_err() {
         tokio::time::sleep(context.watches.pace(RETRY)).await;
     }

@@ -11,7 +11,7 @@ use temporalio_client::{
 
 use crate::{
     problem::Problem,
-    temporal::{self, Ending, history},
+    temporal::{self, Ending},
 };
 
 pub(super) type Handle = WorkflowHandle<Client, Workflow>;
@@ -45,9 +45,8 @@ async fn unanswered(handle: &Handle) -> Result<Option<WebhookDelivery>, Problem>
         Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(temporal::interaction_problem(error)),
     }
-    let input: WebhookDeliveryInput =
-        history::input(handle.client(), &mut history::events(handle)).await?;
-    Ok(Some(pending(&input)))
+    let input: Result<WebhookDeliveryInput, _> = temporal::history(handle).input().await;
+    Ok(Some(pending(&input.map_err(temporal::history_problem)?)))
 }
 
 pub(super) fn pending(input: &WebhookDeliveryInput) -> WebhookDelivery {

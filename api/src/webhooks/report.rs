@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use darkroom_providers::replicate::report::{self, Report as ProviderReport, ReportError};
+use darkroom_temporal::runs::pending_activities;
 use darkroom_workflows::{
     MediaGeneration,
     contract::generate::GenerateRecord,
@@ -110,8 +111,8 @@ async fn hear(
         WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {}
         _ => return adopt(context, job_id, &submission_id, report).await,
     }
-    if let Some(generate) = jobs::pending(&description, "generate")
-        && let Some(GenerateRecord::Submitted(state)) = jobs::recorded(client, generate).await
+    if let Some(generate) = pending_activities(&description, "generate").next()
+        && let Some(GenerateRecord::Submitted(state)) = jobs::recorded(client, &generate).await
         && state.prediction.id == report.prediction_id
         && was_quick(report)
     {

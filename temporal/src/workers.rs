@@ -1,5 +1,5 @@
 //! Which workers live, by their heartbeats: a server that keeps these knows within seconds. One that does not knows who has
-//! polled in the last minutes, which [`super::queues`] asks.
+//! polled in the last minutes, which [`crate::task_queues`] asks.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use temporalio_common::protos::temporal::api::{
     enums::v1::WorkerStatus, worker::v1::WorkerHeartbeat, workflowservice::v1::ListWorkersRequest,
 };
 
-use super::limited;
+use crate::call::with_timeout;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,7 +32,7 @@ const SECOND: Duration = Duration::from_secs(35);
 ///
 /// # Errors
 /// If the server does not answer.
-pub(crate) async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Status> {
+pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Status> {
     let mut living = HashMap::new();
     let mut is_any_known = false;
     let mut place = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) async fn living(client: &Client) -> Result<Option<HashMap<String, u32
             next_page_token: place,
             ..ListWorkersRequest::default()
         };
-        let request = limited(request, TIMEOUT);
+        let request = with_timeout(request, TIMEOUT);
         let answer = WorkflowService::list_workers(&mut client.clone(), request).await;
         let answer = match answer {
             Ok(answer) => answer.into_inner(),

@@ -1,20 +1,15 @@
 //! Looking jobs up in Temporal's visibility store: it knows what was accepted and what has ended, a moment later than the
 //! workflows do.
 
-use std::{collections::HashMap, time::Duration};
-
-use darkroom_workflows::{job::JobId, tenant::Tenant};
-use jiff::Timestamp;
-use temporalio_client::{Client, NamespacedClient, grpc::WorkflowService, tonic::Status};
-use temporalio_common::protos::temporal::api::{
-    workflow::v1::WorkflowExecutionInfo,
-    workflowservice::v1::{CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest},
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
 };
 
-use super::limited;
-
-/// How long a search may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use darkroom_temporal::runs::{self, Page, Run, RunId};
+use darkroom_workflows::{job::JobId, tenant::Tenant};
+use jiff::Timestamp;
+use temporalio_client::{Client, tonic::Status};
 
 /// How many runs a page has at most.
 const MAX_PAGE: u16 = 1000;
@@ -23,7 +18,7 @@ const MAX_PAGE: u16 = 1000;
 const PAGE_PAUSE: Duration = Duration::from_millis(250);
 
 /// How many runs of the jobs of a page are looked at.
-const MAX_RUNS: i32 = 1000;
+const MAX_RUNS: u16 = 1000;
 
 /// What jobs are looked up by. Each value was parsed, and is quoted all the same.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -75,27 +70,6 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// A page of runs: the open ones first, the newest of them first; then the closed ones, the last that closed first. That is
-/// the one order in which every visibility store lists.
-pub(crate) async fn list(
-    client: &Client,
-    query: String,
-    page_size: u16,
-    place: Vec<u8>,
-) -> Result<(Vec<WorkflowExecutionInfo>, Vec<u8>), Status> {
-    let mut client = client.clone();
-    let request = ListWorkflowExecutionsRequest {
-        namespace: client.namespace(),
-        page_size: page_size.into(),
-        next_page_token: place,
-        query,
-    };
-    let listed = WorkflowService::list_workflow_executions(&mut client, limited(request, TIMEOUT))
-        .await?
-        .into_inner();
-    Ok((listed.executions, listed.next_page_token))
-}
-
 /// The runs of all tenants that have closed since a time, the last one first, in pages of this size.
 ///
 /// The time is not part of the question: the store lists in this very order, so that what is not asked for is not read either.
@@ -103,11 +77,11 @@ pub(crate) async fn closed_since(
     client: &Client,
     since: Timestamp,
     page_size: u16,
-) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+) -> Result<Vec<Run>, Status> {
+    let since = whole_second(since);
     let query = "WorkflowType = 'MediaGeneration' AND CloseTime IS NOT NULL".to_owned();
     list_while(client, query, page_size, |run| {
-        run.close_time
-            .is_some_and(|time| time.seconds >= since.as_second())
+        run.closed_at.is_some_and(|time| time >= since)
     })
     .await
 }
@@ -117,10 +91,10 @@ pub(crate) async fn begun_since(
     client: &Client,
     since: Timestamp,
     page_size: u16,
-) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+) -> Result<Vec<Run>, Status> {
+    let since = whole_second(since);
     list_while(client, OPEN.to_owned(), page_size, |run| {
-        run.start_time
-            .is_some_and(|time| time.seconds >= since.as_second())
+        run.started_at.is_some_and(|time| time >= since)
     })
     .await
 }
@@ -130,16 +104,22 @@ pub(crate) async fn open_or_closed_since(
     client: &Client,
     tenant: Option<&Tenant>,
     since: Timestamp,
-) -> Result<Vec<WorkflowExecutionInfo>, Status> {
+) -> Result<Vec<Run>, Status> {
+    let since = whole_second(since);
     let filter = Filter {
         tenant: tenant.cloned(),
         ..Filter::default()
     };
     list_while(client, filter.to_query(), MAX_PAGE, |run| {
-        run.close_time
-            .is_none_or(|time| time.seconds >= since.as_second())
+        run.closed_at.is_none_or(|time| time >= since)
     })
     .await
+}
+
+/// The store may keep times by the second.
+fn whole_second(time: Timestamp) -> SystemTime {
+    let second = Timestamp::from_second(time.as_second()).unwrap_or(time);
+    second.into()
 }
 
 /// Runs as they are listed, for as long as this is true of them.
@@ -147,18 +127,21 @@ async fn list_while(
     client: &Client,
     query: String,
     page_size: u16,
-    is_wanted: impl Fn(&WorkflowExecutionInfo) -> bool,
-) -> Result<Vec<WorkflowExecutionInfo>, Status> {
-    let (mut runs, mut place) = (Vec::new(), Vec::new());
+    is_wanted: impl Fn(&Run) -> bool,
+) -> Result<Vec<Run>, Status> {
+    let (mut runs, mut token) = (Vec::new(), Vec::new());
     loop {
-        let (page, next) = list(client, query.clone(), page_size, place).await?;
+        let Page {
+            runs: page,
+            next_page_token,
+        } = runs::list(client, query.clone(), page_size, token).await?;
         let wanted = page.iter().take_while(|run| is_wanted(run)).count();
-        let is_all = wanted < page.len() || next.is_empty();
+        let is_all = wanted < page.len() || next_page_token.is_empty();
         runs.extend(page.into_iter().take(wanted));
         if is_all {
             return Ok(runs);
         }
-        place = next;
+        token = next_page_token;
         tokio::time::sleep(PAGE_PAUSE).await;
     }
 }
@@ -168,32 +151,21 @@ const OPEN: &str = "WorkflowType = 'MediaGeneration' AND ExecutionStatus = 'Runn
 
 /// How many jobs of a tenant are open.
 pub(crate) async fn count_open(client: &Client, tenant: Option<&Tenant>) -> Result<u64, Status> {
-    count(client, format!("{OPEN} AND {}", tenant_is(tenant))).await
+    runs::count(client, format!("{OPEN} AND {}", tenant_is(tenant))).await
 }
 
 /// How many jobs of all tenants are open.
 pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
-    count(client, OPEN.to_owned()).await
+    runs::count(client, OPEN.to_owned()).await
 }
 
 /// How many workflows have a task that fails again and again, as far as Temporal tells: since server 1.30.
 pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
-    count(
+    runs::count(
         client,
         "ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL".to_owned(),
     )
     .await
-}
-
-async fn count(client: &Client, query: String) -> Result<u64, Status> {
-    let mut client = client.clone();
-    let request = CountWorkflowExecutionsRequest {
-        namespace: client.namespace(),
-        query,
-    };
-    let counted =
-        WorkflowService::count_workflow_executions(&mut client, limited(request, TIMEOUT)).await?;
-    Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())
 }
 
 /// The latest runs of jobs, by the jobs' ids: one that was taken up again has several. Of a job that is missing nothing is known.
@@ -201,25 +173,21 @@ pub(crate) async fn latest_runs(
     client: &Client,
     ids: &[JobId],
 ) -> Result<HashMap<JobId, String>, Status> {
-    let mut client = client.clone();
     let quoted: Vec<_> = ids.iter().map(|id| quoted(id.as_str())).collect();
-    let request = ListWorkflowExecutionsRequest {
-        namespace: client.namespace(),
-        page_size: MAX_RUNS,
-        query: format!(
-            "WorkflowType = 'MediaGeneration' AND WorkflowId IN ({})",
-            quoted.join(", ")
-        ),
-        ..ListWorkflowExecutionsRequest::default()
-    };
-    let listed =
-        WorkflowService::list_workflow_executions(&mut client, limited(request, TIMEOUT)).await?;
-    let runs = listed.into_inner().executions.into_iter();
+    let query = format!(
+        "WorkflowType = 'MediaGeneration' AND WorkflowId IN ({})",
+        quoted.join(", ")
+    );
+    let page = runs::list(client, query, MAX_RUNS, Vec::new()).await?;
     let mut latest = HashMap::new();
     // An open one comes first, then the one that closed last.
-    for run in runs.filter_map(|run| run.execution) {
-        if let Ok(job_id) = run.workflow_id.parse() {
-            latest.entry(job_id).or_insert(run.run_id);
+    for RunId {
+        workflow_id,
+        run_id,
+    } in page.runs.into_iter().map(|run| run.id)
+    {
+        if let Ok(job_id) = workflow_id.parse() {
+            latest.entry(job_id).or_insert(run_id);
         }
     }
     Ok(latest)

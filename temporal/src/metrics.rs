@@ -1,18 +1,40 @@
-//! The metrics of Temporal's SDK, counted with our own: the SDK asks for instruments, and gets those of the `metrics` crate.
+//! The SDK's metrics among our own: the SDK asks for instruments and gets those of the `metrics` crate. Durations are in
+//! seconds.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, sync::Arc, time::Duration};
 
+use anyhow::anyhow;
 use metrics::Label;
-use temporalio_common::telemetry::metrics::{
-    CoreMeter, Counter, CounterBase, Gauge, GaugeBase, GaugeF64, GaugeF64Base, Histogram,
-    HistogramBase, HistogramDuration, HistogramDurationBase, HistogramF64, HistogramF64Base,
-    MetricAttributable, MetricAttributes, MetricParameters, NewAttributes, UpDownCounter,
-    UpDownCounterBase,
+use temporalio_common::telemetry::{
+    TelemetryOptions,
+    metrics::{
+        CoreMeter, Counter, CounterBase, Gauge, GaugeBase, GaugeF64, GaugeF64Base, Histogram,
+        HistogramBase, HistogramDuration, HistogramDurationBase, HistogramF64, HistogramF64Base,
+        MetricAttributable, MetricAttributes, MetricParameters, NewAttributes, TemporalMeter,
+        UpDownCounter, UpDownCounterBase,
+    },
+    telemetry_init,
 };
 
-/// Makes instruments. Durations are in seconds.
+/// Telemetry of the SDK's runtime: its metrics among our own.
+#[must_use]
+pub fn telemetry_options() -> TelemetryOptions {
+    TelemetryOptions::builder()
+        .metrics(Arc::new(Meter) as Arc<dyn CoreMeter>)
+        .attach_service_name(false)
+        .build()
+}
+
+/// Meter of a connection's calls.
+pub(crate) fn connection_meter() -> anyhow::Result<Option<TemporalMeter>> {
+    let telemetry = telemetry_init(telemetry_options())
+        .map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
+    Ok(telemetry.get_temporal_metric_meter())
+}
+
+/// Makes instruments.
 #[derive(Debug)]
-pub(crate) struct Meter;
+struct Meter;
 
 impl CoreMeter for Meter {
     fn new_attributes(&self, attributes: NewAttributes) -> MetricAttributes {
@@ -77,7 +99,7 @@ fn labels(attributes: &MetricAttributes) -> Vec<Label> {
         .collect()
 }
 
-/// One of the SDK's instruments: which of ours it is, and how a value is put into it.
+/// Implements one of the SDK's instruments by one of ours.
 macro_rules! instrument {
     ($base:ident, $method:ident($value:ident: $type:ty), $instrument:ident!, $ours:ty => $record:expr) => {
         impl MetricAttributable<Box<dyn $base>> for Named {

@@ -1,38 +1,29 @@
-//! The connection to Temporal. The api serves without one, says so, and has one as soon as there is a server.
-//!
-//! - [`changes`]: waiting until something happens to a workflow
-//! - [`deduplicated`]: starting a workflow once
-//! - [`history`]: reading what has happened to one
-//! - [`namespace`]: what jobs cannot do without
-//! - [`queues`]: what waits, and who polls; [`workers`]: who lives
-//! - [`visibility`]: looking jobs up
-
-pub(crate) mod changes;
-pub(crate) mod deduplicated;
-pub(crate) mod history;
-pub(crate) mod namespace;
-pub(crate) mod queues;
-pub(crate) mod visibility;
-pub(crate) mod workers;
+//! The connection to Temporal, and the problems that callers see where it fails. The api serves without a connection, says so,
+//! and connects as soon as there is a server.
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use darkroom_config::temporal::TemporalConfig;
+use darkroom_temporal::{
+    TemporalConfig,
+    call::is_unavailable,
+    history::{History, HistoryError},
+    start::StartError,
+};
 use temporalio_client::{
     Client, QueryRejectCondition, RpcOptions, WorkflowDescribeOptions, WorkflowGetResultOptions,
-    WorkflowQueryOptions,
+    WorkflowHandle, WorkflowQueryOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
-    tonic::{Code, IntoRequest, Request, Status},
+    tonic::{Code, Status},
 };
-use temporalio_common::{data_converters::TemporalDeserializable, error::IncomingError};
+use temporalio_common::{
+    HasWorkflowDefinition, data_converters::TemporalDeserializable, error::IncomingError,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Kind, Problem};
-
-const RECONNECT: Duration = Duration::from_secs(1);
 
 /// How long Temporal may take to answer one call.
 const RPC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,19 +46,10 @@ impl Temporal {
         let client = Arc::new(OnceLock::new());
         let connected = Arc::clone(&client);
         tokio::spawn(async move {
-            while !shutdown.is_cancelled() {
-                match config.connect().await {
-                    Ok(client) => {
-                        // Only this task ever sets it.
-                        let _ = connected.set(client);
-                        tracing::info!(namespace = config.namespace(), "connected to Temporal");
-                        return;
-                    }
-                    Err(error) => {
-                        tracing::warn!(error = format!("{error:#}"), "waiting for Temporal");
-                    }
-                }
-                tokio::time::sleep(RECONNECT).await;
+            if let Some(client) = config.connect_with_retries(&shutdown).await {
+                // Only this task ever sets it.
+                let _ = connected.set(client);
+                tracing::info!(namespace = config.namespace(), "connected to Temporal");
             }
         });
         Self { client }
@@ -80,13 +62,6 @@ impl Temporal {
     pub(crate) fn client(&self) -> Result<&Client, Problem> {
         self.client.get().ok_or_else(away)
     }
-}
-
-/// A call that may take so long.
-fn limited<T>(request: T, timeout: Duration) -> Request<T> {
-    let mut request = request.into_request();
-    request.set_timeout(timeout);
-    request
 }
 
 /// Options for a call that a caller waits for.
@@ -165,6 +140,36 @@ pub(crate) fn started<H>(result: Result<H, WorkflowStartError>) -> Result<bool, 
     }
 }
 
+/// Problem of a workflow that cannot be started.
+pub(crate) fn start_problem(error: &StartError) -> Problem {
+    match error {
+        StartError::Call(status) => problem(status),
+        StartError::Payload(_) => {
+            tracing::error!(%error, "cannot start a workflow");
+            Problem::internal()
+        }
+    }
+}
+
+/// Problem of a history that cannot be read.
+pub(crate) fn history_problem(error: HistoryError) -> Problem {
+    match error {
+        HistoryError::Interaction(error) => interaction_problem(error),
+        HistoryError::Payload(_) | HistoryError::NoStart => {
+            tracing::error!(%error, "cannot read a history");
+            Problem::internal()
+        }
+    }
+}
+
+/// History of a workflow's latest run.
+pub(crate) fn history<W>(handle: &WorkflowHandle<Client, W>) -> History
+where
+    W: HasWorkflowDefinition + 'static,
+{
+    History::of(handle, rpc_options())
+}
+
 /// What a caller is told of a workflow that cannot be read or written.
 pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     match error {
@@ -181,7 +186,7 @@ pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
 
 /// What a caller is told of a failed call to Temporal.
 pub(crate) fn problem(status: &Status) -> Problem {
-    if is_away(status) {
+    if is_unavailable(status) {
         return away();
     }
     tracing::error!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
@@ -198,20 +203,6 @@ fn is_unfinished(status: &Status) -> bool {
     match status.code() {
         Code::NotFound => said.contains("namespace"),
         Code::InvalidArgument => said.contains("search attribute"),
-        _ => false,
-    }
-}
-
-/// Whether a call failed for want of a server that answers.
-pub(crate) fn is_away(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::Cancelled
-        | Code::ResourceExhausted
-        | Code::Aborted => true,
-        // The transport's own errors come without a code of their own.
-        Code::Unknown => std::error::Error::source(status).is_some(),
         _ => false,
     }
 }

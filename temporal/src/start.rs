@@ -1,9 +1,12 @@
 //! Starting a workflow under a request id of our own: the server answers a repeated one with the run that it made, even if that
 //! has closed since. The client draws one for each call, and so the request is made here.
 
-use darkroom_telemetry::traces;
+use std::time::Duration;
+
 use temporalio_client::{
-    Client, NamespacedClient, WorkflowStartOptions, grpc::WorkflowService, tonic::Code,
+    Client, NamespacedClient, WorkflowStartOptions,
+    grpc::WorkflowService,
+    tonic::{Code, Status},
 };
 use temporalio_common::{
     HasWorkflowDefinition, MemoValues,
@@ -21,34 +24,43 @@ use temporalio_common::{
     search_attributes::SearchAttributes,
 };
 
-use super::{RPC_TIMEOUT, limited};
-use crate::problem::Problem;
+use crate::{call::with_timeout, trace_context};
+
+/// Timeout of the call.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A workflow that cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Temporal does not answer, or refuses.
+    #[error("{0}")]
+    Call(Box<Status>),
+    /// The input cannot be encoded.
+    #[error("cannot encode the input of a workflow: {0}")]
+    Payload(#[from] PayloadConversionError),
+}
 
 /// Starts a workflow with this id and policy, unless a run of it was started under this request id already; `false` if its id
 /// is taken by another that has not closed.
 ///
 /// # Errors
 /// If Temporal does not start it.
-pub(crate) async fn start_once<W>(
+pub async fn start_once<W>(
     client: &Client,
     request_id: String,
     workflow: W,
     input: &W::Input,
     options: WorkflowStartOptions,
-) -> Result<bool, Problem>
+) -> Result<bool, StartError>
 where
     W: HasWorkflowDefinition,
 {
-    let request = request(client, request_id, workflow.name(), input, &options).await;
-    let request = request.map_err(|error| {
-        tracing::error!(%error, "cannot write the input of a workflow");
-        Problem::internal()
-    })?;
-    let request = limited(request, RPC_TIMEOUT);
+    let request = request(client, request_id, workflow.name(), input, &options).await?;
+    let request = with_timeout(request, TIMEOUT);
     match WorkflowService::start_workflow_execution(&mut client.clone(), request).await {
         Ok(_) => Ok(true),
         Err(status) if status.code() == Code::AlreadyExists => Ok(false),
-        Err(status) => Err(super::problem(&status)),
+        Err(status) => Err(StartError::Call(Box::new(status))),
     }
 }
 
@@ -93,7 +105,7 @@ async fn request<T: TemporalSerializable + 'static>(
             .clone()
             .map(SearchAttributes::into_proto),
         priority: Some(options.priority.clone().into()),
-        header: traces::header(),
+        header: trace_context::header(),
         memo: Some(memo),
         user_metadata: Some(UserMetadata {
             summary,

@@ -1,12 +1,12 @@
-//! Recording what an attempt at `generate` does, acknowledged by the server. Nothing else of ours or of the SDK's beats for such
-//! an attempt, so no older record can come after a newer one.
+//! Records of an attempt that is not to be repeated, acknowledged by the server. Neither the SDK nor [`crate::heartbeat`] may
+//! heartbeat for such an attempt, so that no older record comes after a newer one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use darkroom_workflows::contract::generate::GenerateRecord;
+use serde::Serialize;
 use serde_json::Value;
 use temporalio_client::{
     ActivityIdentifier, AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError,
@@ -14,34 +14,36 @@ use temporalio_client::{
 use temporalio_common::protos::TaskToken;
 use temporalio_sdk::activities::ActivityContext;
 
-/// How long one try may take.
+/// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait between tries.
+/// Pause between two calls.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The line to the server.
-pub(super) struct Recorder {
+/// Recorder of one attempt.
+pub struct Recorder {
     handle: AsyncActivityHandle<Client>,
-    /// Whether a record was sent whose acknowledgement did not come: the server may get it yet.
+    /// True if a record was sent whose acknowledgement did not come: the server may receive it yet.
     is_one_astray: AtomicBool,
 }
 
-/// What the server wants of the attempt, as its acknowledgement says.
+/// The server's answer to a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
-    /// To go on.
-    GoOn,
-    /// To stop: it is canceled, paused or reset.
+pub enum Answer {
+    /// The attempt goes on.
+    Continue,
+    /// The attempt is to stop: it is canceled, paused or reset.
     Stop,
 }
 
 /// The server no longer knows the attempt: it was declared timed out, or its workflow has closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Superseded;
+pub struct Superseded;
 
 impl Recorder {
-    pub(super) fn new(ctx: &ActivityContext) -> Self {
+    /// A recorder of an attempt.
+    #[must_use]
+    pub fn new(ctx: &ActivityContext) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
         let identifier = ActivityIdentifier::from_task_token(token);
         Self {
@@ -51,19 +53,19 @@ impl Recorder {
     }
 
     /// Records once. `None` if no acknowledgement came.
-    pub(super) async fn try_record(
-        &self,
-        record: &GenerateRecord,
-    ) -> Result<Option<Wanted>, Superseded> {
+    ///
+    /// # Errors
+    /// If the server no longer knows the attempt.
+    pub async fn try_record(&self, record: &impl Serialize) -> Result<Option<Answer>, Superseded> {
         let details = serde_json::to_value(record).unwrap_or(Value::Null);
         let options = RpcOptions::builder().timeout(TIMEOUT).build();
         match self.handle.heartbeat(Some(details), options).await {
             Ok(answer)
                 if answer.cancel_requested || answer.activity_paused || answer.activity_reset =>
             {
-                Ok(Some(Wanted::Stop))
+                Ok(Some(Answer::Stop))
             }
-            Ok(_) => Ok(Some(Wanted::GoOn)),
+            Ok(_) => Ok(Some(Answer::Continue)),
             Err(AsyncActivityError::NotFound(_)) => Err(Superseded),
             Err(error) => {
                 tracing::warn!(%error, "a record was not acknowledged");
@@ -75,10 +77,13 @@ impl Recorder {
     }
 
     /// Records for as long as it takes.
-    pub(super) async fn record(&self, record: &GenerateRecord) -> Result<(), Superseded> {
+    ///
+    /// # Errors
+    /// If the server no longer knows the attempt.
+    pub async fn record(&self, record: &impl Serialize) -> Result<(), Superseded> {
         while self.try_record(record).await?.is_none() {}
         if self.is_one_astray.swap(false, Ordering::Relaxed) {
-            // An older one that is still under way must not be the last.
+            // An older record that is still on its way must not be the last to arrive.
             tokio::time::sleep(PAUSE).await;
             while self.try_record(record).await?.is_none() {}
         }

@@ -1,9 +1,7 @@
-//! Whether the namespace is there, with the search attributes that jobs are found by. Who lacks one sees which, and what to do.
+//! The namespace and its search attributes: whether they exist, and the command that creates what is missing.
 
 use std::time::Duration;
 
-use darkroom_workflows::search_attributes;
-use jiff::SignedDuration;
 use temporalio_client::{
     Client, NamespacedClient,
     grpc::{OperatorService, WorkflowService},
@@ -14,53 +12,51 @@ use temporalio_common::protos::temporal::api::{
     workflowservice::v1::{DescribeNamespaceRequest, DescribeNamespaceResponse},
 };
 
-use super::limited;
-use crate::problem::Problem;
+use crate::call::with_timeout;
 
-/// How long an answer may take.
+/// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What jobs cannot do without.
+/// A part of Temporal that is missing, with the command that creates it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum Lacking {
-    /// Nobody answers.
+pub enum Missing {
+    /// No server answers.
     #[error("Temporal cannot be reached")]
     Temporal,
     /// The namespace is missing.
     #[error("the namespace {0} is missing: temporal operator namespace create --namespace {0}")]
     Namespace(String),
-    /// A search attribute of it is.
+    /// A search attribute of the namespace is missing.
     #[error(
         "the search attribute {0} is missing: temporal operator search-attribute create --name {0} --type Keyword"
     )]
     SearchAttribute(&'static str),
 }
 
-/// Looks for the namespace.
-pub(crate) async fn check(client: &Client) -> Result<(), Lacking> {
+/// Checks that the namespace exists.
+///
+/// # Errors
+/// If it does not, or no server answers.
+pub async fn check(client: &Client) -> Result<(), Missing> {
     match describe(client).await {
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => {
-            Err(Lacking::Namespace(client.namespace()))
+            Err(Missing::Namespace(client.namespace()))
         }
-        // Whoever may not look may well be let to start workflows.
+        // A client that may not describe namespaces may still be allowed to start workflows.
         Err(status) if status.code() == Code::PermissionDenied => Ok(()),
-        Err(_) => Err(Lacking::Temporal),
+        Err(_) => Err(Missing::Temporal),
     }
 }
 
-/// How long the namespace keeps a workflow that has closed.
+/// Returns how long the namespace keeps a run that has closed; `None` if Temporal does not say.
 ///
 /// # Errors
-/// If Temporal does not say.
-pub(crate) async fn retention(client: &Client) -> Result<SignedDuration, Problem> {
-    let described = describe(client).await;
-    let described = described.map_err(|status| super::problem(&status))?;
-    let config = described.config.unwrap_or_default();
+/// If Temporal does not answer.
+pub async fn retention(client: &Client) -> Result<Option<Duration>, Status> {
+    let config = describe(client).await?.config.unwrap_or_default();
     let retention = config.workflow_execution_retention_ttl;
-    retention
-        .map(|retention| SignedDuration::from_secs(retention.seconds))
-        .ok_or_else(super::away)
+    Ok(retention.and_then(|retention| retention.try_into().ok()))
 }
 
 async fn describe(client: &Client) -> Result<DescribeNamespaceResponse, Status> {
@@ -68,28 +64,32 @@ async fn describe(client: &Client) -> Result<DescribeNamespaceResponse, Status> 
         namespace: client.namespace(),
         ..DescribeNamespaceRequest::default()
     };
-    let request = limited(request, TIMEOUT);
+    let request = with_timeout(request, TIMEOUT);
     let described = WorkflowService::describe_namespace(&mut client.clone(), request).await?;
     Ok(described.into_inner())
 }
 
-/// Looks for the search attributes of a namespace that is there.
-pub(crate) async fn check_search_attributes(client: &Client) -> Result<(), Lacking> {
+/// Checks that the namespace has these search attributes.
+///
+/// # Errors
+/// If one of them is missing, or no server answers.
+pub async fn check_search_attributes(
+    client: &Client,
+    names: &[&'static str],
+) -> Result<(), Missing> {
     let request = ListSearchAttributesRequest {
         namespace: client.namespace(),
     };
-    let request = limited(request, TIMEOUT);
+    let request = with_timeout(request, TIMEOUT);
     match OperatorService::list_search_attributes(&mut client.clone(), request).await {
         Ok(listed) => {
             let known = listed.into_inner().custom_attributes;
-            let missing = search_attributes::NAMES
-                .into_iter()
-                .find(|name| !known.contains_key(*name));
-            missing.map_or(Ok(()), |name| Err(Lacking::SearchAttribute(name)))
+            let missing = names.iter().find(|name| !known.contains_key(**name));
+            missing.map_or(Ok(()), |name| Err(Missing::SearchAttribute(name)))
         }
-        // A service that hosts namespaces shows them to nobody.
+        // A hosted service withholds them.
         Err(status) if is_withheld(&status) => Ok(()),
-        Err(_) => Err(Lacking::Temporal),
+        Err(_) => Err(Missing::Temporal),
     }
 }
 

@@ -1,0 +1,252 @@
+//! The history of a run: the events that tell of its activities, signals and resets, with payloads that decode to a type. It reads
+//! without a worker.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use futures::{StreamExt, stream::BoxStream};
+use temporalio_client::{
+    Client, RpcOptions, WorkflowFetchHistoryOptions, WorkflowHandle,
+    errors::WorkflowInteractionError,
+};
+use temporalio_common::{
+    HasWorkflowDefinition,
+    data_converters::{
+        PayloadConversionError, SerializationContextData, TemporalDeserializable,
+        WorkflowSerializationContext,
+    },
+    protos::temporal::api::{
+        common::v1::{Payload, Payloads},
+        failure::v1::{Failure, failure::FailureInfo},
+        history::v1::{HistoryEvent, history_event::Attributes},
+    },
+};
+
+/// Payloads of an event or a heartbeat that are not decoded yet.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded(Vec<Payload>);
+
+impl From<Payloads> for Encoded {
+    fn from(payloads: Payloads) -> Self {
+        Self(payloads.payloads)
+    }
+}
+
+impl From<Option<Payloads>> for Encoded {
+    fn from(payloads: Option<Payloads>) -> Self {
+        payloads.map(Self::from).unwrap_or_default()
+    }
+}
+
+impl Encoded {
+    /// Decodes them with the client's data converter.
+    ///
+    /// # Errors
+    /// If they are no such type.
+    pub async fn decode<T>(self, client: &Client) -> Result<T, PayloadConversionError>
+    where
+        T: TemporalDeserializable + 'static,
+    {
+        let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+        let converter = &client.options().data_converter;
+        converter.from_payloads(&context, self.0).await
+    }
+}
+
+/// An activity that was scheduled.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// Its type.
+    pub name: String,
+    /// Its input.
+    pub input: Encoded,
+}
+
+/// The end of an activity.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It returned this.
+    Completed(Encoded),
+    /// Its last attempt failed.
+    Failed {
+        /// Type of the application's failure, if it was one.
+        error_type: Option<String>,
+        /// Message of the failure.
+        message: String,
+    },
+    /// It timed out.
+    TimedOut {
+        /// Details of its last heartbeat.
+        last_heartbeat: Option<Encoded>,
+    },
+    /// It was canceled.
+    Canceled,
+}
+
+/// What happened in a run, as far as it is of use to a reader.
+#[derive(Debug)]
+pub enum Event {
+    /// An activity was scheduled.
+    Scheduled(Activity),
+    /// An activity ended.
+    Ended(Activity, Outcome),
+    /// A signal arrived.
+    Signaled {
+        /// Its name.
+        name: String,
+        /// Its input.
+        input: Encoded,
+    },
+    /// The run was made of another one, or another one of it, by a reset.
+    Reset {
+        /// The run that was reset.
+        base_run_id: String,
+        /// The run that it was reset to.
+        new_run_id: String,
+        /// When that was.
+        at: SystemTime,
+    },
+}
+
+/// A reader of the events of one run, the first one first.
+pub struct History {
+    client: Client,
+    events: BoxStream<'static, Result<HistoryEvent, WorkflowInteractionError>>,
+    /// Activities that were scheduled and have not ended so far, by the event that scheduled them.
+    scheduled: HashMap<i64, Activity>,
+}
+
+/// A history that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Temporal does not answer, or does not know the run.
+    #[error(transparent)]
+    Interaction(#[from] WorkflowInteractionError),
+    /// A payload is of another type.
+    #[error("cannot decode what a history carries: {0}")]
+    Payload(#[from] PayloadConversionError),
+    /// It does not begin with the start of a workflow.
+    #[error("a history does not begin with the start of its workflow")]
+    NoStart,
+}
+
+impl History {
+    /// Begins to read. Each page is one call.
+    #[must_use]
+    pub fn of<W>(handle: &WorkflowHandle<Client, W>, call: RpcOptions) -> Self
+    where
+        W: HasWorkflowDefinition + 'static,
+    {
+        let options = WorkflowFetchHistoryOptions::builder().rpc_options(call);
+        let events = handle.fetch_history(options.build());
+        Self {
+            client: handle.client().clone(),
+            events: events.boxed(),
+            scheduled: HashMap::new(),
+        }
+    }
+
+    /// Reads the input that the run was started with. To be called first, if at all.
+    ///
+    /// # Errors
+    /// If Temporal does not answer, or the input is of another type.
+    pub async fn input<T>(&mut self) -> Result<T, HistoryError>
+    where
+        T: TemporalDeserializable + 'static,
+    {
+        let first = self.events.next().await.ok_or(HistoryError::NoStart)??;
+        match first.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
+                Ok(Encoded::from(started.input).decode(&self.client).await?)
+            }
+            _ => Err(HistoryError::NoStart),
+        }
+    }
+
+    /// Reads on until the next event of use; `None` at the end.
+    ///
+    /// # Errors
+    /// If Temporal does not answer.
+    pub async fn next(&mut self) -> Result<Option<Event>, HistoryError> {
+        while let Some(event) = self.events.next().await {
+            if let Some(event) = self.event(event?) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True if an activity of this type was scheduled and has not ended by where the reader is.
+    #[must_use]
+    pub fn is_pending(&self, name: &str) -> bool {
+        self.scheduled
+            .values()
+            .any(|activity| activity.name == name)
+    }
+
+    fn event(&mut self, event: HistoryEvent) -> Option<Event> {
+        match event.attributes? {
+            Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
+                let activity = Activity {
+                    name: scheduled.activity_type.unwrap_or_default().name,
+                    input: scheduled.input.into(),
+                };
+                self.scheduled.insert(event.event_id, activity.clone());
+                Some(Event::Scheduled(activity))
+            }
+            Attributes::ActivityTaskCompletedEventAttributes(completed) => self.ended(
+                completed.scheduled_event_id,
+                Outcome::Completed(completed.result.into()),
+            ),
+            Attributes::ActivityTaskFailedEventAttributes(failed) => {
+                self.ended(failed.scheduled_event_id, outcome_of(failed.failure))
+            }
+            Attributes::ActivityTaskTimedOutEventAttributes(timed_out) => {
+                let info = timed_out.failure.and_then(|failure| failure.failure_info);
+                let last_heartbeat = match info {
+                    Some(FailureInfo::TimeoutFailureInfo(timeout)) => {
+                        timeout.last_heartbeat_details.map(Encoded::from)
+                    }
+                    _ => None,
+                };
+                self.ended(
+                    timed_out.scheduled_event_id,
+                    Outcome::TimedOut { last_heartbeat },
+                )
+            }
+            Attributes::ActivityTaskCanceledEventAttributes(canceled) => {
+                self.ended(canceled.scheduled_event_id, Outcome::Canceled)
+            }
+            Attributes::WorkflowExecutionSignaledEventAttributes(signal) => Some(Event::Signaled {
+                name: signal.signal_name,
+                input: signal.input.into(),
+            }),
+            Attributes::WorkflowTaskFailedEventAttributes(failed)
+                if !failed.base_run_id.is_empty() =>
+            {
+                Some(Event::Reset {
+                    base_run_id: failed.base_run_id,
+                    new_run_id: failed.new_run_id,
+                    at: event.event_time?.try_into().ok()?,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn ended(&mut self, scheduled_event_id: i64, outcome: Outcome) -> Option<Event> {
+        let activity = self.scheduled.remove(&scheduled_event_id)?;
+        Some(Event::Ended(activity, outcome))
+    }
+}
+
+fn outcome_of(failure: Option<Failure>) -> Outcome {
+    let failure = failure.unwrap_or_default();
+    let error_type = match failure.failure_info {
+        Some(FailureInfo::ApplicationFailureInfo(info)) => Some(info.r#type),
+        _ => None,
+    };
+    Outcome::Failed {
+        error_type,
+        message: failure.message,
+    }
+}

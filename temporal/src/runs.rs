@@ -1,0 +1,255 @@
+//! Runs of workflows as Temporal's visibility store and descriptions show them: listing, counting, canceling, deleting.
+
+use std::time::{Duration, SystemTime};
+
+use temporalio_client::{
+    Client, NamespacedClient, WorkflowExecutionDescription,
+    grpc::WorkflowService,
+    tonic::{Code, Status},
+};
+use temporalio_common::{
+    protos::temporal::api::{
+        common::v1::WorkflowExecution,
+        enums::v1::{PendingActivityState, WorkflowExecutionStatus},
+        workflow::v1::{PendingActivityInfo, WorkflowExecutionInfo},
+        workflowservice::v1::{
+            CountWorkflowExecutionsRequest, DeleteWorkflowExecutionRequest,
+            DescribeWorkflowExecutionRequest, ListWorkflowExecutionsRequest,
+            RequestCancelWorkflowExecutionRequest,
+        },
+    },
+    search_attributes::SearchAttributes,
+};
+
+use crate::{call::with_timeout, history::Encoded};
+
+/// Timeout of one call.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Timeout of a call to the visibility store.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One run of a workflow, named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RunId {
+    /// Id of the workflow.
+    pub workflow_id: String,
+    /// Id of the run.
+    pub run_id: String,
+}
+
+/// One run of a workflow as the visibility store lists it.
+pub struct Run {
+    /// Its ids.
+    pub id: RunId,
+    /// True while it is open, and not paused.
+    pub is_running: bool,
+    /// True while it is open, be it paused.
+    pub is_open: bool,
+    /// When it began.
+    pub started_at: Option<SystemTime>,
+    /// When it closed.
+    pub closed_at: Option<SystemTime>,
+    /// The attributes by which it is found.
+    pub search_attributes: SearchAttributes,
+}
+
+impl Run {
+    fn of(info: WorkflowExecutionInfo) -> Option<Self> {
+        let status = info.status();
+        let WorkflowExecution {
+            workflow_id,
+            run_id,
+        } = info.execution?;
+        let attributes = info.search_attributes.as_ref();
+        Some(Self {
+            id: RunId {
+                workflow_id,
+                run_id,
+            },
+            is_running: status == WorkflowExecutionStatus::Running,
+            is_open: is_open(status),
+            started_at: info.start_time.and_then(|time| time.try_into().ok()),
+            closed_at: info.close_time.and_then(|time| time.try_into().ok()),
+            search_attributes: attributes
+                .map(SearchAttributes::from_proto)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn is_open(status: WorkflowExecutionStatus) -> bool {
+    matches!(
+        status,
+        WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused
+    )
+}
+
+/// A page of runs.
+pub struct Page {
+    /// The runs: the open ones first, the newest of them first; then the closed ones, the last that closed first. That is
+    /// the one order in which every visibility store lists.
+    pub runs: Vec<Run>,
+    /// Token of the next page; empty if there is none.
+    pub next_page_token: Vec<u8>,
+}
+
+/// Lists the runs that a [list filter](https://docs.temporal.io/list-filter) finds. The store learns of a run a moment
+/// after it has begun or closed.
+///
+/// # Errors
+/// If Temporal does not answer, or refuses the filter or the token.
+pub async fn list(
+    client: &Client,
+    query: String,
+    page_size: u16,
+    next_page_token: Vec<u8>,
+) -> Result<Page, Status> {
+    let mut client = client.clone();
+    let request = ListWorkflowExecutionsRequest {
+        namespace: client.namespace(),
+        page_size: page_size.into(),
+        next_page_token,
+        query,
+    };
+    let request = with_timeout(request, SEARCH_TIMEOUT);
+    let listed = WorkflowService::list_workflow_executions(&mut client, request).await?;
+    let listed = listed.into_inner();
+    Ok(Page {
+        runs: listed.executions.into_iter().filter_map(Run::of).collect(),
+        next_page_token: listed.next_page_token,
+    })
+}
+
+/// Counts the runs that a list filter finds.
+///
+/// # Errors
+/// If Temporal does not answer, or refuses the filter.
+pub async fn count(client: &Client, query: String) -> Result<u64, Status> {
+    let mut client = client.clone();
+    let request = CountWorkflowExecutionsRequest {
+        namespace: client.namespace(),
+        query,
+    };
+    let request = with_timeout(request, SEARCH_TIMEOUT);
+    let counted = WorkflowService::count_workflow_executions(&mut client, request).await?;
+    Ok(u64::try_from(counted.into_inner().count).unwrap_or_default())
+}
+
+/// State of a workflow's latest run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LatestRun {
+    /// It is open, be it paused.
+    Open,
+    /// It has closed; this is its id.
+    Closed(String),
+    /// Temporal knows no run.
+    Unknown,
+}
+
+/// Describes a workflow's latest run.
+///
+/// # Errors
+/// If Temporal does not answer.
+pub async fn latest(client: &Client, workflow_id: &str) -> Result<LatestRun, Status> {
+    let mut client = client.clone();
+    let request = DescribeWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        execution: Some(execution(workflow_id)),
+    };
+    let request = with_timeout(request, TIMEOUT);
+    let described = match WorkflowService::describe_workflow_execution(&mut client, request).await {
+        Ok(described) => described.into_inner(),
+        Err(status) if status.code() == Code::NotFound => return Ok(LatestRun::Unknown),
+        Err(status) => return Err(status),
+    };
+    let info = described.workflow_execution_info.unwrap_or_default();
+    Ok(if is_open(info.status()) {
+        LatestRun::Open
+    } else {
+        LatestRun::Closed(info.execution.unwrap_or_default().run_id)
+    })
+}
+
+/// Requests the cancellation of a workflow's latest run. Succeeds as well if that was requested before, or it has closed.
+///
+/// # Errors
+/// If Temporal does not take it.
+pub async fn request_cancel(
+    client: &Client,
+    workflow_id: &str,
+    reason: &str,
+) -> Result<(), Status> {
+    let mut client = client.clone();
+    let request = RequestCancelWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        workflow_execution: Some(execution(workflow_id)),
+        identity: client.identity(),
+        reason: reason.to_owned(),
+        ..RequestCancelWorkflowExecutionRequest::default()
+    };
+    let request = with_timeout(request, TIMEOUT);
+    done(WorkflowService::request_cancel_workflow_execution(&mut client, request).await)
+}
+
+/// Deletes a run, which terminates it if it is open. Temporal does so a moment later.
+///
+/// # Errors
+/// If Temporal does not take it.
+pub async fn delete(client: &Client, run: RunId) -> Result<(), Status> {
+    let mut client = client.clone();
+    let request = DeleteWorkflowExecutionRequest {
+        namespace: client.namespace(),
+        workflow_execution: Some(WorkflowExecution {
+            workflow_id: run.workflow_id,
+            run_id: run.run_id,
+        }),
+    };
+    let request = with_timeout(request, TIMEOUT);
+    done(WorkflowService::delete_workflow_execution(&mut client, request).await)
+}
+
+/// A run that is gone needs nothing done.
+fn done<T>(answer: Result<T, Status>) -> Result<(), Status> {
+    match answer {
+        Err(status) if status.code() != Code::NotFound => Err(status),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn execution(workflow_id: &str) -> WorkflowExecution {
+    WorkflowExecution {
+        workflow_id: workflow_id.to_owned(),
+        run_id: String::new(),
+    }
+}
+
+/// An activity that a run waits for, as its description shows it.
+pub struct PendingActivity<'a>(&'a PendingActivityInfo);
+
+impl PendingActivity<'_> {
+    /// True once a worker has started an attempt.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.0.state() != PendingActivityState::Scheduled
+    }
+
+    /// Details of the latest heartbeat, if there was one.
+    #[must_use]
+    pub fn heartbeat_details(&self) -> Option<Encoded> {
+        self.0.heartbeat_details.clone().map(Encoded::from)
+    }
+}
+
+/// Returns the activities of a type that a run waits for.
+pub fn pending_activities<'a>(
+    description: &'a WorkflowExecutionDescription,
+    activity_type: &str,
+) -> impl Iterator<Item = PendingActivity<'a>> {
+    let pending = description.raw().pending_activities.iter();
+    let is_of_type = move |activity: &&PendingActivityInfo| {
+        let name = activity.activity_type.as_ref();
+        name.is_some_and(|name| name.name == activity_type)
+    };
+    pending.filter(is_of_type).map(PendingActivity)
+}
