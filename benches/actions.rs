@@ -1,14 +1,14 @@
-//! What a job costs of Temporal: the actions that Temporal Cloud would bill, as the server itself counts them, and the events
-//! of its history. Each kind of job has a stack of its own, at the same time.
+//! Temporal actions of a job, which Temporal Cloud would bill, as the server itself counts them,
+//! and the events of its history. Each kind of job runs on a stack of its own, at the same time.
 //!
-//! `cargo bench --bench actions`; it takes some six minutes, as one of the videos does.
+//! `cargo bench --bench actions`; it takes about six minutes, as one of the videos takes five.
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
-#![expect(dead_code, reason = "the others measure processes")]
+#![expect(dead_code, reason = "shared with benchmarks that measure processes")]
 
 mod support;
 
@@ -22,7 +22,7 @@ use reqwest::Client as Http;
 use serde_json::json;
 use temporalio_client::{WorkflowDescribeOptions, WorkflowGetResultOptions};
 
-/// A kind of job.
+/// Kind of job.
 struct Kind {
     name: &'static str,
     outputs: u32,
@@ -66,7 +66,8 @@ fn main() {
     });
 }
 
-/// One job after the other would take hours, so that they begin some time apart.
+/// Measures one kind of job. The jobs overlap, each beginning a second after the one before: one
+/// after another, they would take hours.
 async fn measure(kind: &Kind) -> String {
     const APART: Duration = Duration::from_secs(1);
     let stack = Stack::start(
@@ -78,7 +79,7 @@ async fn measure(kind: &Kind) -> String {
     let client = support::client(&stack.api_url(), None);
     let http = Http::builder().no_proxy().build().unwrap();
     let temporal = stack.temporal.client().await.unwrap();
-    // What starting up costs is over by the end of a first job.
+    // The first job absorbs the cost of startup.
     one(&client, &temporal, 1, Duration::ZERO).await;
     let before = settled(&http, &stack.temporal.metrics).await;
     let mut events: Vec<i64> = stream::iter(0..kind.jobs)
@@ -142,7 +143,7 @@ async fn one(
         .history_length
 }
 
-/// The same when nothing is added any more: the server tells what it counts some seconds later.
+/// Returns the counts once they stop growing: the server publishes its metrics some seconds late.
 async fn settled(http: &Http, metrics: &str) -> BTreeMap<String, f64> {
     const REST: Duration = Duration::from_secs(5);
     let mut last = actions(http, metrics).await;
@@ -156,7 +157,7 @@ async fn settled(http: &Http, metrics: &str) -> BTreeMap<String, f64> {
     }
 }
 
-/// How many actions of each type the server has counted.
+/// Returns the number of actions of each type that the server has counted.
 async fn actions(http: &Http, metrics: &str) -> BTreeMap<String, f64> {
     let text = http
         .get(metrics)

@@ -1,13 +1,14 @@
-//! The facade under load, on the embedded stack: reads by `wrk` (install the Debian package of this name), what a create costs beside a bare start
-//! of a workflow, a thousand followers, and a healthy caller among many that dawdle. Figures of one run compare with each
-//! other, not with those of another machine or hour.
+//! The HTTP facade under load, on the embedded stack: reads by `wrk` (install the Debian package of
+//! this name), the latency of a create beside a bare start of a workflow, a thousand event streams,
+//! and a healthy client among many slow clients. Figures of one run compare with each other, not
+//! with those of another machine or hour.
 //!
 //! `cargo bench --bench http`
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
 
 mod support;
@@ -40,7 +41,7 @@ use temporalio_client::WorkflowStartOptions;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// How long `wrk` runs, in seconds.
+/// Duration of a `wrk` run, in seconds.
 const SECONDS: u64 = 10;
 
 const CONNECTIONS: u32 = 16;
@@ -71,7 +72,7 @@ async fn run() {
     bench.creates(&mut stack).await;
 }
 
-/// A caller: by the client, and by plain HTTP where that is what is measured.
+/// A caller: through the client, and with plain HTTP where HTTP is measured.
 struct Bench {
     api: String,
     client: Client,
@@ -90,7 +91,8 @@ impl Bench {
         response.error_for_status().unwrap().json().await.unwrap()
     }
 
-    /// Reads, and does not follow, so that the api knows the job as readers do.
+    /// Waits until a job has ended. Polls it rather than following it, so that the api caches the
+    /// job as it does for readers.
     async fn ended(&self, id: &JobId) {
         while !self.client.get_job(id).await.unwrap().status.is_terminal() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -123,7 +125,7 @@ impl Bench {
             .await;
     }
 
-    /// Reads of one running job, while somebody looks how far behind its states are when they are first seen.
+    /// Measures reads of one running job, and the delay until a reader sees a new state.
     async fn running(&self, stack: &Stack) {
         let id = support::accept(&self.client, 1, support::small(SECONDS * 500)).await;
         let url = format!("{}/v1/jobs/{id}", self.api);
@@ -179,9 +181,9 @@ impl Bench {
         );
     }
 
-    /// A thousand streams over a hundred jobs.
+    /// Measures the api's memory with a thousand event streams over a hundred jobs.
     async fn followers(&self, stack: &mut Stack) {
-        // What was read before is not to count.
+        // A new process, so that the caches of earlier reads do not count.
         stack.api.kill();
         stack.api = stack.spawn("api").unwrap();
         stack.until_ready().await.unwrap();
@@ -228,7 +230,8 @@ impl Bench {
         );
     }
 
-    /// How long a healthy caller waits among 500 that begin and do not go on and 100 that do not take what they asked for.
+    /// Measures the latency of a healthy client among 600 slow clients: 500 that send half a
+    /// request head, and 100 that do not read their responses.
     async fn dawdlers(&self) {
         let address = self.api.strip_prefix("http://").unwrap();
         let dawdlers = (0..600).map(async |number| {
@@ -258,12 +261,13 @@ impl Bench {
         drop(dawdlers);
         waits.sort();
         println!(
-            "health among 600 dawdlers: p50 {:.2?}, p99 {:.2?}",
+            "health among 600 slow clients: p50 {:.2?}, p99 {:.2?}",
             waits[500], waits[990]
         );
     }
 
-    /// What a create costs beside a bare start of the workflow, in turns; nobody works on either.
+    /// Measures the latency of a create beside a bare start of the workflow, alternately. No worker
+    /// runs meanwhile.
     async fn creates(&self, stack: &mut Stack) {
         stack.worker.kill();
         let temporal = stack.temporal.client().await.unwrap();
@@ -299,7 +303,7 @@ impl Bench {
     }
 }
 
-/// The CPU time that processes have used, in seconds.
+/// CPU time of the processes, in seconds.
 struct Cpu {
     api: f64,
     worker: f64,

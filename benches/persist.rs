@@ -1,14 +1,16 @@
-//! How fast outputs get from a source on this machine into a store on this machine, and what that takes of processor and
-//! memory: the engine of `persist`, beside the same requests fed straight from the source with nothing in between (a raw
-//! pipe), and beside what a plain program would do (parts of 8 MiB, one after the other, by the SDK's defaults, and a SHA-256). Each runs
-//! in a process of its own, in turns. Figures of one run compare with each other, not with those of another machine.
+//! Throughput, CPU time and memory of moving outputs from a source to a store, both on this
+//! machine: the engine of `persist`, beside the same requests fed straight from the source (a raw
+//! pipe), and beside a plain program (8 MiB parts one after another, the SDK's defaults, and a
+//! SHA-256). Each runs in a process of its own, alternately. Figures of one run compare with each
+//! other, not with those of another machine.
 //!
-//! `cargo bench --bench persist`, or a part of it: `cargo bench --bench persist -- speed` or `memory`
+//! `cargo bench --bench persist`, or a part of it: `cargo bench --bench persist -- speed` or
+//! `memory`
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
 
 #[expect(dead_code, reason = "tests ask it for more")]
@@ -55,7 +57,7 @@ const ROUNDS: usize = 3;
 const STREAM_MAX: u64 = 256 * MIB;
 const STREAMED_PART: u64 = 64 * MIB;
 
-/// What is moved: how many, of how many bytes, at a time.
+/// Loads of the comparison: number, size and concurrency of outputs.
 const LOADS: [Load; 3] = [
     Load {
         count: 40,
@@ -74,7 +76,7 @@ const LOADS: [Load; 3] = [
     },
 ];
 
-/// Beyond the comparison: how much memory many outputs at a time take.
+/// Loads that show the memory of many outputs at a time, for the engine alone.
 const CROWDS: [Load; 2] = [
     Load {
         count: 16,
@@ -98,17 +100,17 @@ struct Load {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 enum Mover {
     Engine,
-    /// The engine with files whose length is not told.
+    /// The engine, with sources that send no `Content-Length`.
     EngineUnsized,
-    /// The same requests, checksums of the SDK's included, fed straight from the source.
+    /// The same requests with the SDK's checksums, fed straight from the source.
     Raw,
-    /// The same without any checksum.
+    /// The same requests without any checksum.
     Bare,
-    /// Parts of 8 MiB, one after the other, by the SDK's defaults, and a SHA-256 of it all.
+    /// Parts of 8 MiB, one after another, by the SDK's defaults, and a SHA-256 of all bytes.
     Plain,
 }
 
-/// What a process is told.
+/// Input of a process.
 #[derive(Debug, Deserialize, Serialize)]
 struct Task {
     mover: Mover,
@@ -117,7 +119,7 @@ struct Task {
     round: String,
 }
 
-/// What it tells.
+/// Output of a process.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Figures {
     seconds: f64,
@@ -333,7 +335,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     let job_id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
     for_each(task, async |name| {
         let room = loop {
-            // The worker's attempt would be made again.
+            // Temporal would retry the worker's attempt.
             if let Ok(room) = Room::enter(&engine.memory, None).await {
                 break room;
             }
@@ -362,10 +364,10 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     .await;
 }
 
-/// From the source into the SDK with nothing in between.
+/// Pipes the source into the SDK, with nothing in between.
 struct Pipe<'a> {
     client: S3,
-    /// With the SDK's own checksums, or without any.
+    /// Client of streamed requests: with the SDK's checksums, or with [`Mover::Bare`] without any.
     streaming: S3,
     http: reqwest::Client,
     task: &'a Task,
@@ -405,7 +407,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// The requests that the engine makes for a file of this length.
+    /// Sends the requests that the engine sends for a file of this length.
     async fn raw(&self, name: &str) {
         let (client, bucket) = (&self.client, s3::BUCKET);
         let bytes = self.task.load.bytes;
@@ -463,7 +465,8 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Parts of 8 MiB, one after the other, hashed so that it is known what was stored.
+    /// Sends parts of 8 MiB, one after another, and hashes all bytes, as a program does that
+    /// verifies what it stored.
     async fn plain(&self, name: &str) {
         let (client, bucket) = (&self.client, s3::BUCKET);
         let bytes = self.task.load.bytes;
@@ -549,7 +552,7 @@ fn piped(response: reqwest::Response) -> ByteStream {
     ByteStream::new(SdkBody::from_body_1_x(reqwest::Body::from(response)))
 }
 
-/// What this process has used of the processor, in user and kernel mode.
+/// Returns the CPU time of this process in user and kernel mode, in seconds.
 fn cpu_seconds() -> f64 {
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();

@@ -1,14 +1,15 @@
-//! What each component takes, on the embedded stack and on the production stack, with one worker and with three: jobs a second,
-//! CPU a job, memory. Everything runs on this one machine, so that figures compare with each other only.
+//! CPU time and memory of each component, on the embedded stack and on the production stack, with
+//! one worker and with three, and the jobs per second. Everything runs on one machine, so figures
+//! compare with each other only.
 //!
 //! `cargo bench --bench sizing`
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
-#![expect(dead_code, reason = "the others ask for small files")]
+#![expect(dead_code, reason = "shared with benchmarks that use small files")]
 
 mod support;
 
@@ -25,7 +26,7 @@ use temporalio_client::WorkflowGetResultOptions;
 const JOBS: u32 = 300;
 const CALLERS: usize = 32;
 
-/// What worker and api are told.
+/// Variables of worker and api.
 const VARIABLES: [(&str, &str); 2] = [
     ("RUST_LOG", "warn"),
     ("DARKROOM_REQUESTS_PER_SECOND", "100000"),

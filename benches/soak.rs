@@ -1,14 +1,14 @@
-//! A long run under steady load: the memory of worker and api, minute by minute. It fails if it grows. 20 minutes, or
-//! `DARKROOM_SOAK_MINUTES`.
+//! A long run under steady load: prints the memory of worker and api each minute, and fails if it
+//! grows. Takes 20 minutes, or `DARKROOM_SOAK_MINUTES`.
 //!
 //! `cargo bench --bench soak`
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
-#![expect(dead_code, reason = "the others ask for one model")]
+#![expect(dead_code, reason = "shared with benchmarks that use one model")]
 
 mod support;
 
@@ -25,10 +25,10 @@ use reqwest::Method;
 use serde_json::json;
 use support::Usage;
 
-/// How many callers there are, each with one job at a time.
+/// Number of callers, each with one job at a time.
 const CALLERS: u64 = 12;
 
-/// What memory may vary by, in MiB: the allocator keeps some, and jobs are under way.
+/// Tolerance of memory, in MiB: the allocator keeps some, and jobs are under way.
 const NOISE: f64 = 3.0;
 
 fn main() -> ExitCode {
@@ -81,7 +81,8 @@ async fn run() -> ExitCode {
     };
     select(Box::pin(watch), Box::pin(load)).await;
 
-    // The first half fills what has a bound: caches, and what the SDK's worker remembers until it is renewed.
+    // The first half is ignored: it fills bounded caches, and the memory that the SDK's worker
+    // leaks until it is recycled.
     let mut flat = true;
     for (name, curve) in ["worker", "api"].into_iter().zip(&curves) {
         let (third, last) = (
@@ -102,7 +103,7 @@ fn mean(figures: &[f64]) -> f64 {
     figures.iter().sum::<f64>() / f64::from(u32::try_from(figures.len().max(1)).unwrap())
 }
 
-/// One job after the other: most complete, some end otherwise; some are waited for, some read, some canceled.
+/// Runs jobs one after another. Most complete, some end otherwise, and some are canceled.
 async fn call(client: &Client, number: u64, done: &AtomicU64) {
     for round in number.. {
         let dev = match round % 20 {
@@ -113,7 +114,7 @@ async fn call(client: &Client, number: u64, done: &AtomicU64) {
         };
         let request = json!({"model": format!("acme/photo-{}", round % 300), "prompt": "a fox", "num_outputs": 4, "input": {"dev": dev}});
         let mut job = support::create(client, &request).await;
-        // It may have ended by itself.
+        // The job may have ended before the cancel call.
         if round % 20 == 11
             && let Err(error) = client.cancel_job(&job.job_id).await
         {

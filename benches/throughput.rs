@@ -1,17 +1,18 @@
-//! Jobs a second and the latency of one job, beside the same workflow with empty activities: what is left is what Temporal
-//! itself takes. Figures of one run compare with each other, not with those of another machine or hour.
+//! Jobs per second and the latency of one job, beside the same workflow with empty activities,
+//! which shows what Temporal itself takes. Figures of one run compare with each other, not with
+//! those of another machine or hour.
 //!
 //! `cargo bench --bench throughput`
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
 #![expect(
     dead_code,
     clippy::unused_async,
-    reason = "the activity macro wants async methods and makes constants of them"
+    reason = "the activity macro requires async methods and generates constants from them"
 )]
 
 mod support;
@@ -51,7 +52,7 @@ const OUTPUTS: u32 = 4;
 const BYTES: usize = 64 * 1024;
 const ROUNDS: usize = 3;
 
-/// The time between two jobs after which everything has come to rest.
+/// Pause between two jobs, after which the stack is idle.
 const IDLE: Duration = Duration::from_millis(500);
 
 fn main() {
@@ -111,7 +112,7 @@ fn median(figures: &mut [f64]) -> f64 {
 struct Bench {
     client: Client,
     temporal: temporalio_client::Client,
-    /// How often the provider reports the end of each prediction.
+    /// Number of reports of each prediction's end by the provider.
     webhooks: u32,
 }
 
@@ -131,7 +132,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// Jobs a second from the first request to the last end.
+    /// Returns jobs per second, from the first request to the last end.
     async fn jobs(&self, jobs: usize, callers: usize) -> f64 {
         let begin = Instant::now();
         let ids: Vec<JobId> = stream::iter(0..jobs)
@@ -170,7 +171,7 @@ impl Bench {
     }
 }
 
-/// Activities that answer at once.
+/// Activities that return at once.
 struct Empty;
 
 #[activities]
@@ -221,7 +222,7 @@ impl Empty {
     }
 }
 
-/// A worker of empty activities on a thread of its own.
+/// A worker of empty activities, on a thread of its own.
 struct CannedWorker {
     stop: Box<dyn Fn()>,
     thread: std::thread::JoinHandle<()>,

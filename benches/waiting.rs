@@ -1,14 +1,14 @@
-//! What jobs take that wait at the provider, and how they go on when all of them end at once: memory and CPU of the worker and
-//! of Temporal, a worker that is killed and replaced meanwhile, and the time in which all ends are collected under the
-//! provider's limit of reads.
+//! Jobs that wait at the provider: memory and CPU time of the worker and of Temporal while they
+//! wait, a worker that is killed and replaced meanwhile, and the time to collect all results under
+//! the provider's rate limit of reads when all predictions end at once.
 //!
-//! `cargo bench --bench waiting`; `DARKROOM_WAITING` sets how many jobs there are, `DARKROOM_READS` how many reads a minute the
-//! provider allows.
+//! `cargo bench --bench waiting`; `DARKROOM_WAITING` sets the number of jobs, `DARKROOM_READS` the
+//! reads per minute that the provider allows.
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
 
 mod support;
@@ -25,16 +25,16 @@ use temporalio_client::WorkflowGetResultOptions;
 const JOBS: usize = 1000;
 const CALLERS: usize = 32;
 
-/// How many ends are waited for at a time: Temporal answers no more at once.
+/// Workflow results that are awaited at a time: Temporal serves no more long polls at once.
 const LISTENERS: usize = 500;
 
-/// For how long they are watched while they wait.
+/// Duration of the measurement while the jobs wait.
 const WATCHED: Duration = Duration::from_secs(30);
 
-/// What a quick one would have ended within.
+/// Pause before a measurement: a short prediction would have ended by then.
 const LOOKS: Duration = Duration::from_secs(10);
 
-/// Reads a minute that the provider allows, as Replicate does.
+/// Reads per minute that the provider allows, as Replicate does.
 const READS: u32 = 3000;
 
 fn main() {

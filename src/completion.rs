@@ -1,4 +1,4 @@
-//! What shells and manuals know of the command line: made from it.
+//! Shell completions and man pages, generated from the command line's own definition.
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -6,24 +6,23 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
-/// Prints for the machine.
+/// Commands that print what shells and `man` read.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Print a script that completes commands and arguments, such as for `source <(darkroom
-    /// completion bash)`.
+    /// Print a shell completion script, for example for `source <(darkroom completion bash)`.
     Completion {
-        /// Of which shell.
+        /// The shell to complete for.
         shell: Shell,
     },
-    /// Print the manual, for `man -l -`.
+    /// Print the man page, for `man -l -`.
     Man {
-        /// Write a page for each command into this directory instead.
+        /// Write one man page per command into this directory instead.
         #[arg(long, value_name = "DIRECTORY")]
         directory: Option<PathBuf>,
     },
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(crate) fn run<Cli: CommandFactory>(command: &Command) -> Result<ExitCode> {
     let mut cli = Cli::command();
     match command {

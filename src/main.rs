@@ -1,6 +1,12 @@
-//! The command line of `darkroom`: the embedded stack by default, a caller's commands, and the production processes by name.
+//! The command line of `darkroom`: parses arguments, runs one command, and returns its exit code.
+//!
+//! - `first_look`: the run without a command, on the embedded stack
+//! - `caller`: commands that call the HTTP API, for clients and scripts
+//! - `server`: the worker and the api as processes, and the operator's commands
+//! - `production`: the production stack on this machine, without Docker
+//! - `completion`: shell completions and man pages
 
-/// Prints a line. Whoever reads it may stop reading without stopping us.
+/// Prints a line to standard output. Ignores errors: a closed pipe must not stop the stack.
 #[cfg(feature = "dev")]
 macro_rules! print_line {
     ($($arguments:tt)*) => {{
@@ -30,8 +36,8 @@ compile_error!("there is nothing to do without one of the features `server` and 
 
 /// Durable media generation on Temporal.
 ///
-/// Without a command, starts everything on this machine (Temporal, S3, a provider that renders pictures, a worker, the
-/// api), runs sample jobs through HTTP and stays up until Ctrl-C.
+/// Without a command, starts everything on this machine (Temporal, S3, a provider that renders
+/// pictures, a worker, the api), runs sample jobs through HTTP and stays up until Ctrl-C.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -53,8 +59,8 @@ enum Command {
     #[cfg(feature = "server")]
     #[command(flatten)]
     Server(server::Command),
-    /// Start the production stack on this machine, without Docker: Temporal on PostgreSQL, an S3 gateway, several workers, the
-    /// api. For rehearsals and measurements.
+    /// Start the production stack on this machine, without Docker: Temporal on PostgreSQL, an S3
+    /// gateway, several workers, the api. For rehearsals and measurements.
     #[cfg(feature = "dev")]
     Production(production::Arguments),
     /// Run a command and stop it when standard input closes.
@@ -78,14 +84,15 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    // Whoever reads what we print has read enough.
+    // The reader of standard output, such as `head`, has closed the pipe. That is not worth a
+    // message.
     let is_unread = error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
     if !is_unread {
         #[expect(
             clippy::print_stderr,
-            reason = "the last word of a command belongs on the terminal"
+            reason = "the error that ends a command belongs on the terminal"
         )]
         {
             eprintln!("error: {error:#}");
@@ -134,7 +141,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-/// Returns on Ctrl-C or SIGTERM.
+/// Waits for Ctrl-C or SIGTERM, which begin a graceful shutdown.
 #[cfg(feature = "server")]
 async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();

@@ -1,4 +1,5 @@
-//! `darkroom production`: the production stack on this machine, and jobs through it.
+//! `darkroom production`: starts the production stack on this machine and runs sample jobs through
+//! it.
 
 use std::{
     process::ExitCode,
@@ -13,30 +14,30 @@ use darkroom_client::{
 use darkroom_dev::{Options, ProviderChoice, production::Production};
 use futures::{StreamExt, stream};
 
-/// The arguments.
+/// Arguments of `darkroom production`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many workers.
+    /// Number of workers.
     #[arg(long, default_value_t = 3)]
     workers: usize,
-    /// How many sample jobs to run at the beginning.
+    /// Number of sample jobs to run at the start.
     #[arg(long, default_value_t = 20)]
     jobs: usize,
-    /// Leave after the sample jobs: with success only if every one completed.
+    /// Exit after the sample jobs. Succeeds only if all of them completed.
     #[arg(long)]
     once: bool,
-    /// Listen on any free ports, not on the usual ones.
+    /// Listen on any free ports instead of the usual ones.
     #[arg(long)]
     free_ports: bool,
-    /// Where the stack keeps its data.
+    /// Directory of the stack's data.
     #[arg(long, default_value = ".darkroom/production", value_name = "DIRECTORY")]
     data: std::path::PathBuf,
 }
 
-/// How many jobs are under way at a time.
+/// Sample jobs under way at a time.
 const CONCURRENCY: usize = 32;
 
-/// How long a job may take.
+/// Timeout of one sample job.
 const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Starts the stack, runs the jobs and waits for Ctrl-C.
@@ -53,7 +54,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         provider: ProviderChoice::Embedded {
             latency: Duration::from_millis(500),
         },
-        // The sample jobs come all at once, from one caller.
+        // The sample jobs all come at once, from one caller, and would exceed the default rate
+        // limit.
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned())],
     };
     let start = Production::start(options, arguments.workers, |line| print_line!("  ✓ {line}"));
@@ -76,7 +78,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             stack.temporal.address
         );
         crate::stop_signal().await;
-        print_line!("\nStopping. Jobs under way go on at the next start.");
+        print_line!("\nStopping. Open jobs resume at the next start.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -100,7 +102,7 @@ async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
             job.status
         );
     }
-    #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 jobs")]
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let rate = count as f64 / took;
     print_line!("  all of them completed in {took:.1} s: {rate:.1} jobs/s");
     Ok(())

@@ -1,8 +1,9 @@
-//! `delete_job`: removes all that there is of a job. Each step may have been done before, by an attempt that was cut off, and the
-//! last one makes sure that nothing is left.
+//! `delete_job`: deletes a job from Temporal and the store. Each step is idempotent, as an attempt
+//! may be cut off after any of them, and the last attempt verifies that nothing is left.
 //!
-//! The order matters to those who look meanwhile: the tombstone is there before the job is gone, so that a request that is
-//! repeated does not begin it anew; and a job is read from Temporal before it is read from its manifest.
+//! The order matters to concurrent readers. The tombstone is written before the job is gone, so
+//! that a repeated request does not start the job again; and a job is read from Temporal before it
+//! is read from its manifest.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -23,24 +24,25 @@ use temporalio_sdk::activities::ActivityContext;
 
 use crate::{failure::Failure, tombstone};
 
-/// How many objects are removed at a time.
+/// Number of objects deleted at a time.
 const CONCURRENCY: usize = 16;
 
-/// The most keys of a page.
+/// Maximum number of keys in a page of a listing.
 const PAGE: u16 = 1000;
 
-/// The most runs of a page.
+/// Maximum number of runs in a page of a listing.
 const RUNS: u16 = 500;
 
-/// When to look again whether a job has ended, or is gone: the first time, and at the latest. Temporal takes half a minute over
-/// a workflow that has just closed.
+/// Delay before the next attempt, which checks again whether a job has closed or is gone: the first
+/// one, and the longest. Temporal takes half a minute to delete a workflow that has just closed.
 const SOON: Duration = Duration::from_secs(1);
 const SOON_ENOUGH: Duration = Duration::from_secs(10);
 
-/// Removes a job.
+/// Deletes a job.
 ///
 /// # Errors
-/// If it has not ended yet, if something of it is left, or if the store or Temporal cannot be asked.
+/// If the job has not closed yet, if something of it is left, or if the store or Temporal refuses
+/// or cannot be reached.
 pub async fn delete_job(
     storage: &Storage,
     ctx: &ActivityContext,
@@ -62,15 +64,15 @@ pub async fn delete_job(
     heartbeat.end(deleted).await
 }
 
-/// An attempt at a deletion.
+/// One attempt at a deletion.
 struct Deletion<'a> {
     storage: &'a Storage,
     client: Client,
     entry: &'a IndexEntry,
-    /// The run of the workflow that this is part of.
+    /// Run id of the workflow that this activity belongs to.
     own_run: String,
     attempt: u32,
-    /// When to come again if it cannot be finished now.
+    /// Delay of the next attempt if this one cannot finish.
     pause: Duration,
 }
 
@@ -78,12 +80,13 @@ impl Deletion<'_> {
     async fn run(&self, is_requested: bool) -> Result<(), Failure> {
         let job_id = &self.entry.job_id;
         if runs::latest(&self.client, job_id.as_str()).await? == LatestRun::Open {
-            // A deletion that has begun goes on, whatever has begun it.
+            // A deletion that has begun is completed, whether a request or expiry began it.
             let tombstone = tombstone::read(self.storage, job_id).await?;
             if !is_requested && tombstone != Some(Tombstone::Deleted) {
                 return Err(self.under_way("the job was taken up again"));
             }
-            // What is open is never terminated, as its prediction would go on.
+            // An open run is canceled, never terminated: termination would leave its prediction
+            // running.
             runs::request_cancel(&self.client, job_id.as_str(), "the job is deleted").await?;
             return Err(self.under_way("the job is being canceled first"));
         }
@@ -91,7 +94,7 @@ impl Deletion<'_> {
         let had_runs = self.delete_runs().await?;
         self.delete_objects().await?;
         self.storage.delete(&self.entry.key()).await?;
-        // What has begun lately is not found by a search, so there is a second one.
+        // Visibility may not show recent runs yet, so a second attempt searches again.
         if had_runs || self.attempt == 1 {
             return Err(self.under_way("Temporal has not forgotten the job yet"));
         }
@@ -99,10 +102,12 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    /// Deletes the runs of the job, of what was told of it, and of earlier deletions; returns whether there were any.
+    /// Deletes the runs of the job, of its webhooks, of its expiry and of earlier deletions.
+    /// Returns whether there were any.
     async fn delete_runs(&self) -> Result<bool, Failure> {
         let job_id = &self.entry.job_id;
-        // One that has just closed is not found by a search; one that has just begun may have missed the tombstone.
+        // Visibility may not show a run that has just closed, and a run that has just started may
+        // have missed the tombstone.
         let mut had_runs = match runs::latest(&self.client, job_id.as_str()).await? {
             LatestRun::Open => return Err(self.under_way("the job was taken up again")),
             LatestRun::Closed(run_id) => {
@@ -122,7 +127,8 @@ impl Deletion<'_> {
         );
         let page = runs::list(&self.client, query, RUNS, Vec::new()).await?;
         for run in page.runs {
-            // Of two deletions of one job none is to stop the other.
+            // Open runs of the job and of other deletions stay: of two concurrent deletions neither
+            // stops the other.
             let is_of_others =
                 run.id.workflow_id == deletion || run.id.workflow_id == job_id.as_str();
             if run.id.run_id != self.own_run && !(run.is_open && is_of_others) {
@@ -133,7 +139,7 @@ impl Deletion<'_> {
         Ok(had_runs)
     }
 
-    /// Removes what lies in the job's place, and what is on its way there.
+    /// Aborts the job's multipart uploads and deletes its objects.
     async fn delete_objects(&self) -> Result<(), Failure> {
         let prefix = self.entry.job_id.prefix();
         let mut after = None;
@@ -141,7 +147,7 @@ impl Deletion<'_> {
             let page = self.storage.list_uploads(&prefix, after).await?;
             for listed in page.uploads {
                 if !self.storage.abort_upload(&listed.upload).await {
-                    return Err(self.under_way("an upload is left"));
+                    return Err(self.under_way("a multipart upload cannot be aborted yet"));
                 }
             }
             if page.next.is_none() {
@@ -156,9 +162,9 @@ impl Deletion<'_> {
             if keys.is_empty() {
                 return Ok(());
             }
-            // A store that lists what it has removed would be asked for ever.
+            // Avoids an endless loop if the store keeps listing deleted objects.
             if keys.iter().any(|key| !removed.insert(key.clone())) {
-                return Err(self.under_way("the store still shows what was removed"));
+                return Err(self.under_way("the store still lists deleted objects"));
             }
             let deletions =
                 stream::iter(keys).map(|key| async move { self.storage.delete(&key).await });

@@ -1,5 +1,5 @@
-//! `deliver_webhook`: one attempt at sending a message to a caller, signed as
-//! [Standard Webhooks](https://www.standardwebhooks.com) has it. When to try again is the workflow's decision.
+//! `deliver_webhook`: one attempt at sending a webhook, signed as [Standard
+//! Webhooks](https://www.standardwebhooks.com) specifies. The workflow decides when to retry.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -24,10 +24,10 @@ use crate::{
     metrics,
 };
 
-/// How long a receiver may take to answer: it should take the message and work on it later.
+/// Timeout of one request. Receivers should accept the message and process it later.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Sends messages to callers.
+/// Sends webhooks to receivers.
 #[derive(Clone)]
 pub struct Courier {
     clients: Clients,
@@ -35,15 +35,17 @@ pub struct Courier {
     misfit: SecretMisfit,
 }
 
-/// Whether messages are to be signed with a secret that this process does not have: it and the api were told different ones.
+/// Mismatch of the webhook secret, shared by all clones: messages must be signed with a secret that
+/// this process does not have, because worker and api are configured differently.
 #[derive(Clone, Debug, Default)]
 pub struct SecretMisfit(Arc<Mutex<Option<Instant>>>);
 
 impl SecretMisfit {
-    /// How long it counts: a single message may be of before the secret was changed.
+    /// Time for which a mismatch counts. A single message may date from before the secret was
+    /// changed.
     const VALIDITY: Duration = Duration::from_mins(10);
 
-    /// Whether that was so the last time, a while ago at most.
+    /// True if the latest message, at most ten minutes ago, was a mismatch.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,10 +59,11 @@ impl SecretMisfit {
 }
 
 impl Courier {
-    /// Sets up the clients. Without a secret, nothing is sent: an unsigned message is worth nothing to a receiver.
+    /// Creates the HTTP clients. Without a secret nothing is sent: receivers cannot verify an
+    /// unsigned message.
     ///
     /// # Errors
-    /// If they cannot be.
+    /// If the HTTP clients cannot be created.
     pub fn new(
         guard: Guard,
         secret: Option<WebhookSecret>,
@@ -78,7 +81,7 @@ impl Courier {
         })
     }
 
-    /// Sends a message once.
+    /// Sends a message once. A failure is part of the result.
     pub async fn deliver(&self, input: DeliverWebhookInput) -> Delivery {
         let (at, began) = (timestamp(SystemTime::now()), Instant::now());
         let Outcome {
@@ -101,13 +104,14 @@ impl Courier {
         }
     }
 
-    /// What signs a message. Whether it is what callers were told to verify with shows in what it is known by; one that is not is
-    /// used all the same, as the operator may have changed it since.
+    /// Returns the secret that signs messages. `wanted` is the id of the secret that callers verify
+    /// with. A secret that does not match it is used all the same, as the operator may have rotated
+    /// it since.
     fn secret(&self, wanted: Option<&str>) -> Option<&WebhookSecret> {
         let secret = self.secret.as_ref();
         let fits = secret.is_some_and(|secret| wanted.is_none_or(|id| secret.is_known_by(id)));
         if !fits {
-            tracing::error!("DARKROOM_WEBHOOK_SECRET is missing, or another than the api's");
+            tracing::error!("DARKROOM_WEBHOOK_SECRET must be set, to the same value as the api's");
         }
         self.misfit.note(fits);
         metrics::secret_fits(fits);
@@ -117,7 +121,7 @@ impl Courier {
     async fn send(&self, input: &DeliverWebhookInput) -> Outcome {
         let Some(secret) = self.secret(input.secret_id.as_deref()) else {
             return Outcome::failed(
-                "the worker has no secret to sign it with: DARKROOM_WEBHOOK_SECRET is not set",
+                "the worker cannot sign the message: DARKROOM_WEBHOOK_SECRET is not set",
             );
         };
         let url = input.url.as_url();
@@ -147,7 +151,7 @@ impl Courier {
     }
 }
 
-/// What came of it.
+/// Result of one attempt.
 struct Outcome {
     verdict: Verdict,
     response_status: Option<u16>,

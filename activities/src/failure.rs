@@ -1,6 +1,7 @@
-//! Turns what went wrong in an activity into what Temporal records, in one place: a type name, whether another attempt
-//! makes sense, and when. A bare `?` on a foreign error would make it untyped and retryable, so every activity returns a
-//! [`Failure`] and only [`attempted`] makes an `ActivityError`.
+//! Converts errors of an activity into what Temporal records, in one place: a failure type, whether
+//! it is retryable, and the delay of the next attempt. A bare `?` on a foreign error would make it
+//! untyped and retryable, so every activity returns a [`Failure`] and only [`attempted`] makes an
+//! `ActivityError`.
 
 use std::time::Duration;
 
@@ -13,24 +14,24 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::metrics;
 
-/// Why an attempt at an activity ended without a result.
+/// Reason for which an attempt at an activity ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Someone asked for the job to be canceled, and this attempt has cleaned up after itself.
+    /// Cancellation was requested, and this attempt has cleaned up.
     #[error("canceled")]
     Canceled,
-    /// It failed.
+    /// The attempt failed.
     #[error("{}: {}", error.kind, error.detail)]
     Failed {
-        /// What went wrong.
+        /// The failure.
         error: JobError,
-        /// When to try again, where the other side said so.
+        /// Delay of the next attempt, if the other side asked for one.
         retry_after: Option<Duration>,
     },
 }
 
 impl Failure {
-    /// A failure of this kind.
+    /// Returns a failure of this type. If the type is retryable, the retry policy sets the delay.
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
         Self::Failed {
             error: JobError::new(kind, detail),
@@ -38,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// What went wrong, where it is told as a value.
+    /// Returns the error, for activities that report it in their result.
     #[must_use]
     pub fn into_error(self) -> JobError {
         match self {
@@ -47,7 +48,7 @@ impl Failure {
         }
     }
 
-    /// What went wrong, unless someone just wanted it to stop.
+    /// Returns the failure type; `None` after a cancellation.
     #[must_use]
     pub fn kind(&self) -> Option<FailureType> {
         match self {
@@ -56,13 +57,13 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt will be made, as far as this one can tell.
+    /// True if the failure is retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_some_and(FailureType::is_retryable)
     }
 
-    /// A failure of this kind that is to be tried again after this long.
+    /// Returns a failure of this type that is retried after `delay`.
     pub fn retry_after(kind: FailureType, detail: impl Into<String>, delay: Duration) -> Self {
         Self::Failed {
             error: JobError::new(kind, detail),
@@ -127,10 +128,12 @@ impl From<Status> for Failure {
     }
 }
 
-/// Makes the result of an attempt the activity's own.
+/// Converts the result of an attempt into that of the activity. Logs and counts failures, except
+/// those that only say that the activity has to wait.
 ///
 /// # Errors
-/// The failure, typed as Temporal records it.
+/// If the attempt failed or was canceled; a failure carries its type as the application failure's
+/// type.
 pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result<T, ActivityError> {
     let info = ctx.info();
     result.map_err(|failure| match failure {
@@ -144,7 +147,7 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
         )
         .into(),
         Failure::Failed { error, retry_after } => {
-            // The provider's own words may repeat what it was asked for.
+            // The provider's message may quote the prompt.
             let is_quoted = matches!(
                 error.kind,
                 FailureType::ProviderRejected | FailureType::GenerationFailed
@@ -159,7 +162,7 @@ pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result
                 "attempt failed"
             );
             if is_quoted {
-                tracing::trace!(target: PROMPTS, detail = error.detail, "what the provider said");
+                tracing::trace!(target: PROMPTS, detail = error.detail, "the provider's message");
             }
             metrics::attempt_failed(&info.activity_type, error.kind);
             application_failure(

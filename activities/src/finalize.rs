@@ -1,5 +1,6 @@
-//! `finalize`: writes the job's manifest beside its media, and removes what lies there and is in no manifest. It is the record of
-//! the job once Temporal has forgotten it, and the same bytes whenever it is written again.
+//! `finalize`: writes the manifest of a job beside its media, and removes objects there that the
+//! manifest does not name. The manifest is the record of the job after Temporal's retention.
+//! Writing it again yields the same bytes.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,20 +12,21 @@ use darkroom_workflows::{
 
 use crate::{failure::Failure, manifest, metrics};
 
-/// The timeout of it all: less than that of an attempt, so that none writes when another has taken its place.
+/// Timeout of the whole activity. It is shorter than that of an attempt, so that a timed-out
+/// attempt does not write while the next one runs.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The timeout of tidying up, which is given up then.
+/// Timeout of removing strays; those that remain are left to the sweep.
 const TIDYING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most keys of a page.
+/// Maximum number of keys in a page of a listing.
 const PAGE: u16 = 1000;
 
-/// Records the end of a job. A run after a reset may know less than the one before: what that has stored is kept, and the job is
-/// returned as it is recorded then.
+/// Records the end of a job. A run after a reset may know less than the one before it: outputs that
+/// the earlier run stored are kept, and then the job is returned as recorded.
 ///
 /// # Errors
-/// If the store cannot take it, now or ever.
+/// If the store refuses the write or cannot be reached in time.
 pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
     match tokio::time::timeout(TIMEOUT, record(storage, job)).await {
         Ok(recorded) => recorded,
@@ -33,7 +35,7 @@ pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobSta
 }
 
 async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
-    // No manifest is without its entry.
+    // Written first, so that every manifest has an index entry.
     manifest::index(storage, job).await?;
     let mut recorded = job.clone();
     let mut is_other = false;
@@ -46,14 +48,15 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, F
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
     match tokio::time::timeout(TIDYING_TIMEOUT, tidy_up(storage, &recorded)).await {
         Ok(Ok(())) => {}
-        Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot tidy up"),
-        Err(_) => tracing::warn!(job_id = %job.job_id, "cannot tidy up: the store is too slow"),
+        Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot remove strays"),
+        Err(_) => tracing::warn!(job_id = %job.job_id, "cannot remove strays: store too slow"),
     }
     metrics::ended(&recorded);
     Ok(is_other.then_some(recorded))
 }
 
-/// Removes what the manifest does not list: a write that went out as its attempt was canceled, or declared timed out.
+/// Removes objects that the manifest does not name: writes of attempts that were canceled or
+/// declared timed out.
 async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let listed = job.stored_keys();
     let mut after: Option<String> = None;
@@ -66,7 +69,7 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
             .iter()
             .filter(|key| !is_listed(job, &listed, key))
             .collect();
-        // Another run may have taken the job up since.
+        // Another run may have retried the job since.
         if !strays.is_empty() && !is_latest(storage, job).await? {
             return Ok(());
         }
@@ -82,15 +85,16 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     }
 }
 
-/// Whether the manifest is still the one that was written for this run.
+/// True if the manifest in the store is still the one that this run wrote.
 async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
     let latest = manifest::read(storage, &job.job_id).await?;
     Ok(latest
         .is_some_and(|latest| (&latest.run_id, latest.updated_at) == (&job.run_id, job.updated_at)))
 }
 
-/// Whether an object is the job's, or may be: what was a conflict is looked at before it goes, and an output that a retry may still
-/// have can lie there whole. The sweep removes both, later.
+/// True if the manifest names the object, or may come to name it: a conflicting object is inspected
+/// before it is removed, and an output that failed with a retryable error may be stored as a whole.
+/// The sweep removes both later.
 fn is_listed(job: &JobState, listed: &BTreeSet<String>, key: &str) -> bool {
     let is_of = |index| key.starts_with(&job.job_id.media_key(index, ""));
     listed.contains(key)

@@ -1,17 +1,20 @@
-//! What touches the world on behalf of a job: the activities that the workflow asks for, one module each. How they are
-//! scheduled and tried again is in the workflows crate; which of them a process serves is in the worker crate.
+//! The activities of Darkroom's workflows: all calls to the provider, to the hosts of outputs, to
+//! the store and to webhook receivers. Their timeouts and retry policies are in the workflows
+//! crate; the task queues that a process polls are chosen in the worker crate.
+//!
+//! Modules, in reading order:
 //!
 //! - [`registered`]: the activities as a worker registers them
-//! - [`generate`]: has a provider make the outputs, and pays for them once
-//! - [`persist`]: moves one output into the store
-//! - [`guard`]: keeps what is fetched on someone's word to public addresses
-//! - [`store_access`]: whether the store keeps what is paid for
-//! - [`sweep`]: removes from the store what belongs to nobody
-//! - [`delete`]: removes all that there is of a job
-//! - [`deliver_webhook`]: tells a caller how a job ended
-//! - [`finalize`]: writes the manifest; `manifest`: where it lies; `tombstone`: what is left of a job that was deleted
-//! - [`failure`]: turns our errors into Temporal's, in one place
-//! - [`metrics`]: what is counted
+//! - [`failure`]: errors as typed Temporal failures, retryable or not
+//! - [`generate`]: buys a prediction once, polls it, finds one in doubt, cancels it
+//! - [`persist`]: uploads one output into the store, and resumes after an interruption
+//! - [`guard`]: protection against server-side request forgery, for all URLs from outside
+//! - [`finalize`]: writes the manifest of a job; `manifest`: its object and its index entry
+//! - [`deliver_webhook`]: sends one webhook
+//! - [`delete`]: deletes a job from Temporal and the store; `tombstone`: marks its id as used
+//! - [`sweep`]: removes abandoned multipart uploads and objects
+//! - [`store_access`]: probes whether the store accepts writes
+//! - [`metrics`]: metrics of jobs, outputs, predictions and webhooks
 
 pub mod delete;
 pub mod deliver_webhook;

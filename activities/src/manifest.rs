@@ -9,14 +9,14 @@ use darkroom_workflows::{
 
 use crate::failure::Failure;
 
-/// What the store has as the manifest of a job.
+/// The manifest of a job, as found in the store.
 #[derive(Debug)]
 pub(crate) enum Manifest {
-    /// Nothing: it has not ended, or not by itself, or was deleted.
+    /// There is none: the job has not ended, was ended from outside, or was deleted.
     None,
-    /// How it ended.
+    /// The job as it ended.
     Of(Box<JobState>),
-    /// What makes no sense.
+    /// It cannot be parsed.
     Unreadable,
 }
 
@@ -24,7 +24,7 @@ impl Manifest {
     /// Reads the manifest of a job.
     ///
     /// # Errors
-    /// If the store does not tell.
+    /// If the store refuses the read or cannot be reached.
     pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Self, Failure> {
         match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Self::Unreadable, Self::Of)),
@@ -34,10 +34,11 @@ impl Manifest {
     }
 }
 
-/// The job as its manifest has it, if there is one. One that makes no sense tells nothing.
+/// Returns the job as its manifest records it; `None` if there is no manifest or it cannot be
+/// parsed.
 ///
 /// # Errors
-/// If the store does not tell.
+/// If the store refuses the read or cannot be reached.
 pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<JobState>, Failure> {
     Ok(match Manifest::read(storage, job_id).await? {
         Manifest::Of(job) => Some(*job),
@@ -45,10 +46,10 @@ pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<Job
     })
 }
 
-/// Writes the manifest of a job, in place of one that it has.
+/// Writes the manifest of a job, and replaces an earlier one.
 ///
 /// # Errors
-/// If the store cannot take it, now or ever.
+/// If the store refuses the write or cannot be reached.
 pub(crate) async fn write(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let manifest = serde_json::to_vec_pretty(job).map_err(|error| {
         let detail = format!("cannot encode the manifest: {error}");
@@ -59,10 +60,10 @@ pub(crate) async fn write(storage: &Storage, job: &JobState) -> Result<(), Failu
     Ok(())
 }
 
-/// Enters a job into the index.
+/// Adds a job to the index.
 ///
 /// # Errors
-/// If the store cannot take it, now or ever.
+/// If the store refuses the write or cannot be reached.
 pub(crate) async fn index(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let object = NewObject::empty(IndexEntry::of(job).key(), Existing::Replace);
     storage.put(&object, Bytes::new()).await?;

@@ -1,5 +1,5 @@
-//! What is counted on behalf of jobs, with names that dashboards and alerts hold to. What Temporal's SDK counts of activities
-//! (attempts, latencies, slots) is not here.
+//! Metrics of jobs, outputs, predictions and webhooks, with names that dashboards and alerts depend
+//! on. Temporal's SDK exports the metrics of activities itself (attempts, latencies, slots).
 
 use darkroom_telemetry::metrics::{MARGIN, Names};
 use darkroom_workflows::{
@@ -26,10 +26,10 @@ const ATTEMPTS: &str = "darkroom_attempts_failed_total";
 const SECRET_FITS: &str = "darkroom_webhook_secret_fits";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
 
-/// Models are the callers' choice.
+/// Limits the values of the `model` label: callers choose the models.
 static MODELS: Names = Names::new();
 
-/// Says what is counted. To be called once metrics are installed.
+/// Registers the help texts. Must be called after the metrics recorder is installed.
 pub fn describe() {
     describe_counter!(
         ENDED,
@@ -42,50 +42,51 @@ pub fn describe() {
     describe_histogram!(
         STAGE,
         Unit::Seconds,
-        "How long jobs were queued, generating, persisting and in all."
+        "Time that jobs spent queued, generating, persisting and in all, by stage."
     );
-    describe_counter!(OUTPUTS, "Outputs of jobs that ended, by what came of them.");
+    describe_counter!(OUTPUTS, "Outputs of jobs that ended, by outcome.");
     describe_histogram!(
         MARGIN,
         Unit::Seconds,
-        "How long before the provider removes them a job's outputs were stored."
+        "Time between storing a job's last output and the provider's removal of its outputs."
     );
     describe_counter!(
         CANCELED,
-        "Predictions that were to be canceled, by what came of it."
+        "Predictions that a job asked to cancel, by outcome."
     );
     describe_counter!(
         IN_DOUBT,
-        "Jobs that ended while nobody knew whether the provider has work of theirs."
+        "Jobs that ended in doubt: the provider may have a prediction of theirs."
     );
     describe_counter!(
         ORPHANED,
-        "Predictions that were bought beside a job's own, or for one that had ended. They are canceled."
+        "Predictions bought beside a job's own, or for a job that had ended. They are canceled."
     );
     describe_counter!(
         COST,
         Unit::Seconds,
-        "What providers measured of the work that they charge for, by model, as far as jobs of it ended."
+        "Prediction time that providers measured and charge for, of jobs that ended, by model."
     );
-    describe_counter!(BYTES, Unit::Bytes, "Bytes of outputs that were stored.");
+    describe_counter!(BYTES, Unit::Bytes, "Bytes of stored outputs.");
     describe_counter!(
         ATTEMPTS,
-        "Attempts at activities that failed, by activity and the type of the failure."
+        "Failed attempts at activities, by activity and failure type."
     );
     describe_counter!(
         REMOVED,
-        "Objects that no manifest named and that were removed."
+        "Objects that were removed because no manifest names them."
     );
-    describe_counter!(WEBHOOKS, "Attempts at telling callers, by verdict.");
+    describe_counter!(WEBHOOKS, "Attempts at delivering webhooks, by verdict.");
     describe_gauge!(
         SECRET_FITS,
-        "1 unless webhooks are to be signed with a secret that this worker does not have."
+        "1 if this worker has the secret that webhooks must be signed with, else 0."
     );
     secret_fits(true);
     begin();
 }
 
-/// Has what alerts look at stand at zero: for Prometheus, a counter that appears with its first count has not grown.
+/// Starts the series that alerts use at zero: to Prometheus, a counter that appears with its first
+/// count has not increased.
 fn begin() {
     for status in [
         JobStatus::Completed,
@@ -114,7 +115,7 @@ fn begin() {
     }
 }
 
-/// A job ended.
+/// Counts a job that ended.
 pub(crate) fn ended(job: &JobState) {
     counter!(ENDED, "status" => job.status.to_string()).increment(1);
     if let Some(error) = &job.error {
@@ -151,7 +152,7 @@ fn name(outcome: CancelOutcome) -> &'static str {
     }
 }
 
-/// What an earlier run stored was counted then.
+/// True if this run stored the output; what an earlier run stored was counted then.
 fn is_of_this_run(job: &JobState, stored: &StoredMedia) -> bool {
     job.retry_count == 0
         || job
@@ -174,7 +175,7 @@ fn cost(job: &JobState) {
         .metrics
         .get("predict_time")
         .and_then(serde_json::Value::as_f64);
-    // A retry that kept something has paid for nothing.
+    // A retry that kept stored outputs bought nothing.
     let is_paid_now = stored_media(job).all(|stored| is_of_this_run(job, stored));
     if let Some(seconds) = measured.filter(|seconds| is_paid_now && *seconds >= 0.0) {
         #[expect(
@@ -216,32 +217,32 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
 }
 
-/// A prediction was bought that no job waits for.
+/// Counts a prediction that was bought and that no job waits for.
 pub(crate) fn orphaned() {
     counter!(ORPHANED).increment(1);
 }
 
-/// An object was removed that no manifest names.
+/// Counts an object that was removed because no manifest names it.
 pub(crate) fn removed() {
     counter!(REMOVED).increment(1);
 }
 
-/// An output was stored.
+/// Counts the bytes of an output that was stored.
 pub(crate) fn stored(bytes: u64) {
     counter!(BYTES).increment(bytes);
 }
 
-/// An attempt failed.
+/// Counts an attempt that failed.
 pub(crate) fn attempt_failed(activity: &str, kind: FailureType) {
     counter!(ATTEMPTS, "activity" => activity.to_owned(), "type" => kind.to_string()).increment(1);
 }
 
-/// The secret of webhooks is the one that callers were told of, or not.
+/// Records whether the webhook secret is the one that callers verify with.
 pub(crate) fn secret_fits(fits: bool) {
     gauge!(SECRET_FITS).set(f64::from(u8::from(fits)));
 }
 
-/// A caller was told of an end, or not.
+/// Counts an attempt at delivering a webhook.
 pub(crate) fn told(verdict: Verdict) {
     let verdict = match verdict {
         Verdict::Delivered => "delivered",

@@ -1,4 +1,5 @@
-//! The activities as a worker registers them: the clients that they share, and a thin method for each.
+//! The activities as a worker registers them: the clients that they share, and a thin method for
+//! each activity. The work is done in the other modules.
 
 #![expect(
     missing_docs,
@@ -42,32 +43,34 @@ pub use self::activities::{
     CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist, Sweep,
 };
 
-/// How long outputs on their way may go on when the worker stops: most arrive, and the others leave time to hand over.
+/// Grace period for uploads under way when the worker drains: most complete within it, and the
+/// others yield to another attempt with time to record a checkpoint.
 const PERSIST_GRACE: Duration = Duration::from_secs(14);
 
-/// The activities and the clients that they work with.
+/// The activities, with the clients that they share.
 #[derive(Clone)]
 pub struct Activities {
-    /// Who makes the outputs.
+    /// The provider that makes the outputs.
     pub provider: Arc<dyn Provider>,
-    /// How it is paid.
+    /// Policy for buying predictions.
     pub policy: GenerationPolicy,
-    /// Who hears of refusals.
+    /// Receivers of the provider's refusals.
     pub listeners: Listeners,
-    /// Where outputs come from.
+    /// Fetches outputs.
     pub sources: Sources,
-    /// What moves them into the store.
+    /// Uploads outputs into the store.
     pub engine: Engine,
-    /// Whether the store takes them.
+    /// Write access to the store, as last probed.
     pub store: StoreAccess,
-    /// What tells callers.
+    /// Sends webhooks.
     pub courier: Courier,
-    /// Cancelled when the worker begins to stop.
+    /// Canceled when the worker begins to stop.
     pub stopping: CancellationToken,
 }
 
 impl Activities {
-    /// What the store refuses of one job it may refuse of all.
+    /// Requests a probe of the store after it has rejected a write: what it refuses one job it may
+    /// refuse every job.
     fn heard<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &result
             && failure.kind() == Some(FailureType::StorageRejected)
@@ -80,10 +83,10 @@ impl Activities {
 
 #[activities]
 impl Activities {
-    /// See [`generate::generate`].
+    /// Runs [`generate::generate`].
     ///
     /// # Errors
-    /// None.
+    /// Never: failures are part of the outcome.
     #[activity(definition = contract::Generate)]
     pub async fn generate(
         self: Arc<Self>,
@@ -102,10 +105,10 @@ impl Activities {
         Ok(outcome.await)
     }
 
-    /// See [`generate::collect`].
+    /// Runs [`generate::collect`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the prediction has not ended or cannot be read.
     #[activity(definition = contract::Collect)]
     pub async fn collect(
         self: Arc<Self>,
@@ -115,10 +118,10 @@ impl Activities {
         attempted(&ctx, generate::collect(&*self.provider, &ctx, &input).await)
     }
 
-    /// See [`generate::find`].
+    /// Runs [`generate::find`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the provider refuses or cannot be reached.
     #[activity(definition = contract::Find)]
     pub async fn find(
         self: Arc<Self>,
@@ -128,10 +131,10 @@ impl Activities {
         attempted(&ctx, generate::find(&*self.provider, &input).await)
     }
 
-    /// See [`generate::cancel_generation`].
+    /// Runs [`generate::cancel_generation`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the provider refuses or cannot be reached.
     #[activity(definition = contract::CancelGeneration)]
     pub async fn cancel_generation(
         self: Arc<Self>,
@@ -144,10 +147,10 @@ impl Activities {
         )
     }
 
-    /// See [`persist::persist`].
+    /// Runs [`persist::persist`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the source or the store fails, or the attempt is canceled or interrupted.
     #[activity(definition = contract::Persist)]
     pub async fn persist(
         self: Arc<Self>,
@@ -166,10 +169,10 @@ impl Activities {
         attempted(&ctx, self.heard(persisted.await))
     }
 
-    /// See [`sweep::sweep`].
+    /// Runs [`sweep::sweep`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the store or Temporal fails, or the attempt is canceled or interrupted.
     #[activity(definition = contract::Sweep)]
     pub async fn sweep(
         self: Arc<Self>,
@@ -181,10 +184,10 @@ impl Activities {
         attempted(&ctx, swept.await)
     }
 
-    /// See [`delete::delete_job`].
+    /// Runs [`delete::delete_job`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the deletion is not complete, or the store or Temporal fails.
     #[activity(definition = contract::DeleteJob)]
     pub async fn delete_job(
         self: Arc<Self>,
@@ -196,10 +199,10 @@ impl Activities {
         attempted(&ctx, deleted.await)
     }
 
-    /// See [`Courier::deliver`].
+    /// Runs [`Courier::deliver`].
     ///
     /// # Errors
-    /// None.
+    /// Never: failures are part of the delivery.
     #[activity(definition = contract::DeliverWebhook)]
     pub async fn deliver_webhook(
         self: Arc<Self>,
@@ -209,10 +212,10 @@ impl Activities {
         Ok(self.courier.deliver(input).await)
     }
 
-    /// See [`finalize::finalize`].
+    /// Runs [`finalize::finalize`].
     ///
     /// # Errors
-    /// Its failure, as Temporal records it.
+    /// If the store fails.
     #[activity(definition = contract::Finalize)]
     pub async fn finalize(
         self: Arc<Self>,

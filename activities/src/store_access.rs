@@ -1,33 +1,33 @@
-//! Whether the store keeps what is paid for. A worker that cannot write buys nothing: it looks at its start, now and then, and
-//! whenever the store has refused an output.
+//! Write access to the store. A worker that cannot write outputs buys nothing: the store is probed
+//! at the start, at intervals, and whenever it has refused an output.
 
 use std::{sync::Arc, time::Duration};
 
 use darkroom_storage::{Feature, Storage, StorageError};
 use tokio::sync::{Notify, watch};
 
-/// How often to look while all is well, and while it is not.
+/// Interval between two probes while the store accepts writes, and while it does not.
 const INTERVAL: Duration = Duration::from_mins(1);
 const INTERVAL_WHILE_REFUSED: Duration = Duration::from_secs(5);
 
-/// How long after a look the next one may be, however many outputs are refused.
+/// Shortest time between two probes, however many outputs are refused.
 const AT_LEAST: Duration = Duration::from_secs(2);
 
-/// How long a look may take.
+/// Timeout of one probe.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the last look found.
+/// Result of the latest probe.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Writable {
-    /// There was no look yet.
+    /// No probe has finished yet.
     Unknown,
-    /// All that outputs need.
+    /// The store accepts all requests that outputs need.
     Yes,
-    /// Why not.
+    /// The store refused a request of the probe, or could not be reached.
     No(StorageError),
 }
 
-/// See the module.
+/// Write access to the store as last probed, shared by all clones.
 #[derive(Clone, Debug)]
 pub struct StoreAccess {
     found: Arc<watch::Sender<Writable>>,
@@ -35,7 +35,7 @@ pub struct StoreAccess {
 }
 
 impl StoreAccess {
-    /// Access that was not looked at yet.
+    /// Returns write access that was not probed yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -44,15 +44,15 @@ impl StoreAccess {
         }
     }
 
-    /// What the last look found.
+    /// Returns the result of the latest probe.
     #[must_use]
     pub fn found(&self) -> Writable {
         self.found.borrow().clone()
     }
 
-    /// Returns when the store can be written to.
+    /// Waits until the store can be written to.
     pub async fn granted(&self) {
-        // The sender lives as long as we do.
+        // Never fails: the sender lives as long as `self`.
         let _ = self
             .found
             .subscribe()
@@ -60,7 +60,7 @@ impl StoreAccess {
             .await;
     }
 
-    /// Returns when it cannot.
+    /// Waits until the latest probe has not succeeded, or there was none.
     pub async fn refused(&self) {
         let _ = self
             .found
@@ -69,12 +69,13 @@ impl StoreAccess {
             .await;
     }
 
-    /// Asks for a look: the store has refused something.
+    /// Requests a probe: the store has refused a write.
     pub(crate) fn doubt(&self) {
         self.doubted.notify_one();
     }
 
-    /// Looks again and again. `name` tells our object from those of other processes.
+    /// Probes the store for ever. `name` keeps the object of this probe apart from those of other
+    /// processes.
     pub async fn keep(self, storage: Storage, name: String) {
         loop {
             let looked = tokio::time::timeout(TIMEOUT, Box::pin(storage.probe(&name))).await;
@@ -95,7 +96,7 @@ impl StoreAccess {
                 tokio::time::sleep(AT_LEAST).await;
                 self.doubted.notified().await;
             };
-            // A timeout is the usual end.
+            // Usually times out: the interval passes without a refusal.
             let _ = tokio::time::timeout(interval, doubted).await;
         }
     }

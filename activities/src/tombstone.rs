@@ -1,14 +1,14 @@
-//! Reading and setting the tombstones of jobs.
+//! Reads and writes the tombstones of jobs in the store.
 
 use darkroom_storage::{NewObject, Storage, StorageError};
 use darkroom_workflows::job::{JobId, TOMBSTONE_LIMIT, Tombstone};
 
 use crate::failure::Failure;
 
-/// The tombstone of a job, if it has one.
+/// Returns the tombstone of a job, if it has one.
 ///
 /// # Errors
-/// If the store does not tell.
+/// If the store refuses the read or cannot be reached.
 pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<Tombstone>, Failure> {
     match storage.read(&Tombstone::key(job_id), TOMBSTONE_LIMIT).await {
         Ok(bytes) => Ok(Some(Tombstone::read(&bytes))),
@@ -17,10 +17,10 @@ pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<Tom
     }
 }
 
-/// Sets one.
+/// Writes the tombstone of a job.
 ///
 /// # Errors
-/// If the store cannot take it, now or ever.
+/// If the store refuses the write or cannot be reached.
 pub(crate) async fn write(
     storage: &Storage,
     job_id: &JobId,

@@ -1,4 +1,4 @@
-//! What the api is told by its environment.
+//! Configuration of the api from the environment.
 
 use std::{
     net::SocketAddr,
@@ -27,47 +27,49 @@ use crate::{
     },
 };
 
-/// How long a call to Temporal is tried again before the caller is told to come back.
+/// Time for which a call to Temporal is retried before the caller gets an error and a
+/// `Retry-After`.
 const TEMPORAL_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many files we may have open beside connections: to Temporal, to the store, logs.
+/// File descriptors needed beside client connections: to Temporal, to the store, logs.
 const OTHER_FILES: usize = 128;
 
 /// The api's configuration.
 pub struct Config {
-    /// Where to listen.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// Where Temporal is.
+    /// Connection to Temporal.
     pub temporal: TemporalConfig,
-    /// Where media and manifests lie.
+    /// Object store of media and manifests.
     pub storage: Storage,
-    /// The base of links to ourselves.
+    /// Base of this api's own URLs.
     pub public_url: Url,
-    /// Whether others were told of that base: the workers read the same variable.
+    /// True if `DARKROOM_PUBLIC_URL` is set. The workers read the same variable.
     pub is_public: bool,
-    /// The base of links into the Temporal UI.
+    /// Base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
-    /// What signs the provider's reports.
+    /// Secret that the provider signs its reports with.
     pub replicate_secret: Option<WebhookSecret>,
-    /// What the secrets of those who are told of the ends of jobs are made of.
+    /// Secret from which the webhook secret of each tenant is derived.
     pub webhook_secret: Option<WebhookSecret>,
-    /// Who may call; everybody if there are none.
+    /// API keys that the operator lists. If there are none, all callers are admitted.
     pub keys: ApiKeys,
-    /// Whose pages may call.
+    /// Origins whose pages may call (CORS).
     pub origins: Origins,
-    /// How many api processes serve together.
+    /// Number of api processes that share the limits.
     pub(crate) processes: Processes,
-    /// How many requests a second each tenant may make.
+    /// Rate limit of each tenant, in requests a second.
     pub requests_per_second: NonZeroU32,
-    /// How many jobs of a tenant may be open.
+    /// Limit of open jobs per tenant.
     pub open_jobs: u64,
-    /// How long after their end jobs are deleted that do not say so themselves; they stay if absent.
+    /// Time from the end of a job to its deletion, unless the job sets its own; without it, jobs
+    /// stay.
     pub expire_after: Option<ExpireAfterSeconds>,
-    /// Where Prometheus and an orchestrator ask, apart from callers.
+    /// Address for Prometheus and an orchestrator's probes, apart from callers.
     pub metrics_listen: Option<SocketAddr>,
-    /// Whether there is a page at `/`.
+    /// True if the web page is served at `/`.
     pub has_page: bool,
-    /// Whose word is taken for who calls.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
     connections: NonZeroUsize,
 }
@@ -87,9 +89,9 @@ impl Config {
             && !DARKROOM_ALLOW_ANONYMOUS.value::<bool>()?
         {
             let problem = format!(
-                "{listen} can be reached by others, and whoever reaches it can spend your money"
+                "{listen} is reachable from other machines, and anyone who reaches it can spend your money"
             );
-            let remedy = "give out API keys (DARKROOM_API_KEYS), listen on loopback behind a proxy that checks callers, \
+            let remedy = "set API keys (DARKROOM_API_KEYS), listen on loopback behind a proxy that checks callers, \
                           or set DARKROOM_ALLOW_ANONYMOUS=true";
             return Err(DARKROOM_LISTEN
                 .invalid(format!("{problem}; {remedy}"))
@@ -103,7 +105,7 @@ impl Config {
             temporal_ui = temporal_ui.filter(|ui| {
                 let is_reached = !is_loopback(ui);
                 if !is_reached {
-                    tracing::warn!(%ui, "jobs have no link into the Temporal UI: DARKROOM_TEMPORAL_UI is this machine alone");
+                    tracing::warn!(%ui, "jobs get no link to the Temporal UI: DARKROOM_TEMPORAL_UI is a loopback address");
                 }
                 is_reached
             });
@@ -133,7 +135,8 @@ impl Config {
         })
     }
 
-    /// How many connections to hold: as many as are wanted, and as the system has files for.
+    /// Returns the limit of connections: as configured, or fewer if the system has fewer file
+    /// descriptors.
     pub(crate) fn connections(&self) -> usize {
         let wanted = self.connections.get();
         match rlimit::increase_nofile_limit(u64::try_from(wanted + OTHER_FILES).unwrap_or(u64::MAX))
@@ -145,13 +148,13 @@ impl Config {
                         .saturating_sub(OTHER_FILES),
                 )
                 .max(1),
-            // A system without such a limit.
+            // The system has no such limit.
             Err(_) => wanted,
         }
     }
 }
 
-/// Whether callers elsewhere reach us by this URL.
+/// True if callers on other machines can reach this api by the URL.
 fn is_public(url: &Url) -> bool {
     url.scheme() == "https" && !is_loopback(url)
 }
@@ -165,18 +168,18 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether callers who reach us reach the outputs that we lead them to.
+/// Checks that callers who reach this api can also reach the outputs, by the URLs that it returns.
 fn check_reach(public_url: &Url, signed_for: Option<&Url>) -> Result<(), InvalidVariable> {
     let Some(url) = signed_for else {
         return Ok(());
     };
     if is_loopback(url) {
         let problem =
-            format!("{url} is this machine alone, and callers are elsewhere: {public_url}");
+            format!("{url} is a loopback address, but callers are elsewhere: {public_url}");
         return Err(S3_PUBLIC_ENDPOINT.invalid(problem));
     }
     if url.scheme() == "http" {
-        tracing::warn!(%url, "outputs are led to over http from pages over https: browsers show none; set S3_PUBLIC_ENDPOINT");
+        tracing::warn!(%url, "URLs of outputs are http but the api is https: browsers block them; set S3_PUBLIC_ENDPOINT to an https URL");
     }
     Ok(())
 }

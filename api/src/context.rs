@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -18,63 +18,63 @@ use crate::{
     watch::Watches,
 };
 
-/// What every handler works with.
+/// State that all handlers share.
 pub(crate) struct Context {
-    /// Where jobs run.
+    /// Connection to Temporal.
     pub(crate) temporal: Temporal,
-    /// Where media and manifests lie.
+    /// Object store of media and manifests.
     pub(crate) storage: Storage,
-    /// The base of links to ourselves.
+    /// Base of this api's own URLs.
     pub(crate) public_url: Url,
-    /// The base of links into the Temporal UI.
+    /// Base of links into the Temporal UI.
     pub(crate) temporal_ui: Option<Url>,
-    /// What signs the provider's reports; without it, none is believed.
+    /// Secret that the provider signs its reports with. Without it, reports are rejected.
     pub(crate) replicate_secret: Option<WebhookSecret>,
-    /// Whether the provider's reports reach us.
+    /// True if the provider's reports can reach this api.
     pub(crate) expects_reports: bool,
-    /// What the secrets of those who are told of the ends of jobs are made of.
+    /// Secret from which the webhook secret of each tenant is derived.
     pub(crate) webhook_secret: Option<WebhookSecret>,
-    /// Who may call; everybody if there are none.
+    /// API keys that the operator lists. If there are none, all callers are admitted.
     pub(crate) keys: ApiKeys,
-    /// Keys that were given out over HTTP.
+    /// API keys issued over HTTP.
     pub(crate) stored_keys: StoredKeys,
-    /// From where they call.
+    /// Limits per client address.
     pub(crate) peers: Arc<Peers>,
-    /// Whether what is counted is told elsewhere.
+    /// True if metrics are served apart from callers, at `METRICS_LISTEN`.
     pub(crate) has_metrics_listener: bool,
-    /// How much they may ask for.
+    /// Limits per tenant.
     pub(crate) limits: Limits,
-    /// How long after their end jobs are deleted that do not say so themselves.
+    /// Time from the end of a job to its deletion, unless the job sets its own.
     pub(crate) expire_after: Option<ExpireAfterSeconds>,
-    /// Jobs as they were read lately.
+    /// Cache of jobs as they were read.
     pub(crate) views: Views,
     /// Jobs that are followed.
     pub(crate) watches: Watches,
-    /// Tenants all of whose jobs are followed.
+    /// Feeds of all jobs of a tenant.
     pub(crate) feeds: Feeds,
-    /// Pages that were listed lately.
+    /// Cache of list pages.
     pub(crate) lists: Lists,
-    /// URLs that were signed lately.
+    /// Cache of presigned URLs.
     pub(crate) presigned: Presigned,
-    /// The page, unless it is turned off.
+    /// Files of the web page, unless it is turned off.
     pub(crate) page: Option<Assets>,
-    /// From where browsers fetch outputs.
+    /// Origin from which browsers fetch outputs.
     pub(crate) store_origin: StoreOrigin,
-    /// How things stood lately.
+    /// Latest result of the readiness check.
     pub(crate) readiness: LatestReadiness,
-    /// What was counted.
+    /// Recorded metrics.
     pub(crate) metrics: Metrics,
-    /// When to end what does not end by itself.
+    /// Canceled on shutdown: ends streams and waits.
     pub(crate) shutdown: CancellationToken,
 }
 
 impl Context {
-    /// The URL of a job.
+    /// Returns the URL of a job.
     pub(crate) fn job_url(&self, job_id: &JobId) -> String {
         self.url(&format!("/v1/jobs/{job_id}"))
     }
 
-    /// The URL of one of our paths, which begins with a slash.
+    /// Returns the URL of one of this api's paths, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }

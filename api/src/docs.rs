@@ -1,4 +1,4 @@
-//! The description, and the page to read and try it: Swagger UI, of which every file is part of the program.
+//! The `OpenAPI` document, and Swagger UI to read and try it. Its files are embedded in the binary.
 
 use std::sync::Arc;
 
@@ -15,17 +15,19 @@ use utoipa_swagger_ui::Config;
 
 use crate::problem::Problem;
 
-/// The page may run what comes from here, and ask this api. Nothing else.
+/// Content security policy of Swagger UI: files of this origin, and calls to this api. Nothing
+/// else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Leads to the page, wherever a proxy has put us.
+/// Redirects to Swagger UI. The URL is relative, so that it works behind a proxy with a path
+/// prefix.
 #[handler]
 pub(crate) fn begin() -> Response {
     lead()
 }
 
-/// The same from another path of ours.
+/// Returns the same redirect for another handler at the root.
 pub(crate) fn lead() -> Response {
     Response::builder()
         .status(StatusCode::TEMPORARY_REDIRECT)
@@ -33,14 +35,14 @@ pub(crate) fn lead() -> Response {
         .finish()
 }
 
-/// A file of the page.
+/// Serves a file of Swagger UI.
 #[handler]
 pub(crate) fn file(Path(file): Path<String>) -> Result<Response, Problem> {
     let config = Config::from("../openapi.json")
         .display_operation_id(true)
         .try_it_out_enabled(true);
     let served = utoipa_swagger_ui::serve(&file, Arc::new(config)).map_err(|error| {
-        tracing::error!(%error, file, "cannot serve a file of the page");
+        tracing::error!(%error, file, "cannot serve a file of Swagger UI");
         Problem::internal()
     })?;
     let served = served.ok_or_else(|| Problem::not_found("path"))?;
@@ -51,7 +53,7 @@ pub(crate) fn file(Path(file): Path<String>) -> Result<Response, Problem> {
         .body(served.bytes.into_owned()))
 }
 
-/// The description as JSON.
+/// Serves the `OpenAPI` document as JSON.
 pub(crate) fn document(document: &OpenApi) -> impl Endpoint<Output = Response> + use<> {
     let body = Bytes::from(document.to_json().unwrap_or_default());
     make_sync(move |_| {

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`: for those who run it.
+//! `/healthz`, `/readyz` and `/metrics`, for operators and orchestrators.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::{
 
 problems!(Problems: NotFound);
 
-/// Is it alive?
+/// Check liveness
 ///
-/// Whether the process answers.
+/// Returns `200` if the process can respond at all.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "getHealth", tag = "Operations",
-    responses((status = 200, description = "It is.", body = Health)),
+    responses((status = 200, description = "The process is alive.", body = Health)),
 )]
 #[handler]
 pub(crate) fn get_health() -> Result<Response, Problem> {
@@ -26,13 +26,14 @@ pub(crate) fn get_health() -> Result<Response, Problem> {
     json::answer(StatusCode::OK, &Health { status })
 }
 
-/// What was counted?
+/// Read metrics
 ///
-/// For Prometheus: requests, reads of jobs and those for which Temporal was asked, jobs accepted, connections, followers. Not here
-/// where it is told apart from callers, at `METRICS_LISTEN`.
+/// For Prometheus: requests, reads of jobs and those that reached Temporal or the store, accepted
+/// jobs, connections, followers. Returns `404` if the operator serves metrics apart from callers,
+/// at `METRICS_LISTEN`.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "getMetrics", tag = "Operations",
-    responses((status = 200, description = "What was counted.", body = String, content_type = "text/plain"), Problems),
+    responses((status = 200, description = "The metrics, in the Prometheus text format.", body = String, content_type = "text/plain"), Problems),
 )]
 #[handler]
 pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Result<Response, Problem> {
@@ -44,16 +45,17 @@ pub(crate) fn get_metrics(Data(context): Data<&Arc<Context>>) -> Result<Response
         .body(context.metrics.render()))
 }
 
-/// Is it ready?
+/// Check readiness
 ///
-/// Ready means that it can answer: that Temporal does, and has what jobs are found by. Without the store or workers jobs are
-/// accepted and read, and wait. With `?full`, it is ready only if all of it is there.
+/// The api is `ready` or `degraded` if Temporal answers and has the search attributes by which jobs
+/// are found. While it is `degraded`, the store or workers are missing: jobs are accepted and read,
+/// and wait. With `?full`, a `degraded` api returns `503` as well.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "Operations",
-    params(("full" = Option<String>, Query, nullable = false, description = "Ready only if store and workers are there as well.")),
+    params(("full" = Option<String>, Query, nullable = false, description = "Return `200` only if the store and workers are available as well.")),
     responses(
-        (status = 200, description = "It is.", body = Readiness),
-        (status = 503, description = "Something is missing.", body = Readiness),
+        (status = 200, description = "The api is ready.", body = Readiness),
+        (status = 503, description = "Something is missing; `checks` says what.", body = Readiness),
     ),
 )]
 #[handler]

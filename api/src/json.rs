@@ -1,5 +1,5 @@
-//! Bodies of JSON. Those of requests are read strictly: declared as JSON, bounded in bytes and time, no unknown fields, and
-//! an error that points at the place.
+//! JSON bodies. Those of requests are read strictly: declared as JSON, limited in size and time,
+//! without unknown fields, and with errors that point at the field.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// The largest body that is read.
+/// Size limit of a request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// How many times as much as may come is taken of a body that is refused.
+/// Multiple of the size limit up to which a refused body is read and discarded.
 const PATIENCE: usize = 4;
 
-/// How long a body may take to come.
+/// Timeout of receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A body of JSON.
+/// JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
-/// A body of JSON, or no body at all for the default.
+/// JSON body, or the default if the body is empty.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
 impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
@@ -43,7 +43,7 @@ impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
 
 impl<'a, T: DeserializeOwned + Default + Send> FromRequest<'a> for OptionalJson<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
-        // Many clients declare a type, or chunks, and send nothing.
+        // Many clients declare a content type, or chunked encoding, and send an empty body.
         let body = read(request, body.take()?, MAX_BODY).await?;
         if body.bytes.is_empty() {
             return Ok(Self(T::default()));
@@ -53,7 +53,7 @@ impl<'a, T: DeserializeOwned + Default + Send> FromRequest<'a> for OptionalJson<
     }
 }
 
-/// Answers with a body of JSON.
+/// Returns a response with a JSON body.
 pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
     Ok(Response::builder()
         .status(status)
@@ -61,7 +61,7 @@ pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Result<Respon
         .body(write(body)?))
 }
 
-/// The same with what is secret, which nobody is to keep.
+/// Returns the same with a secret in it, which must not be cached.
 pub(crate) fn answer_secret(
     status: StatusCode,
     body: &impl Serialize,
@@ -74,10 +74,10 @@ pub(crate) fn answer_secret(
     Ok(response)
 }
 
-/// A body of JSON to answer with.
+/// Serializes the body of a response.
 pub(crate) fn write(body: &impl Serialize) -> Result<String, Problem> {
     serde_json::to_string(body).map_err(|error| {
-        tracing::error!(%error, "cannot write an answer as JSON");
+        tracing::error!(%error, "cannot serialize a response");
         Problem::internal()
     })
 }
@@ -90,13 +90,13 @@ fn check_type(request: &Request) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
-/// The bytes of a body, and the share that they take of what may be under way.
+/// Received body, and its share of the bytes that may be in flight.
 pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
     share: Share,
 }
 
-/// Reads a body of at most this many bytes, whatever it is.
+/// Reads a body of at most this many bytes, without parsing it.
 pub(crate) async fn read(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
     let read = tokio::time::timeout(BODY_TIMEOUT, collect(request, body, most)).await;
     read.unwrap_or_else(|_| {
@@ -105,7 +105,8 @@ pub(crate) async fn read(request: &Request, body: Body, most: usize) -> Result<R
     })
 }
 
-/// What is refused is taken and thrown away for a while: a caller that still sends does not hear why it is refused.
+/// Collects a body. A refused one is read on and discarded for a while: a client that is still
+/// sending does not read the response that refuses it.
 async fn collect(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
     let context = request.data::<Arc<Context>>();
     let peers = &context.ok_or_else(Problem::internal)?.peers;
@@ -141,7 +142,7 @@ impl Received {
         }
         if !self.share.grow(chunk.len()) {
             self.bytes = Vec::new();
-            let detail = "too many bodies are on their way";
+            let detail = "too many request bodies are in flight";
             return Err(Problem::new(Kind::RateLimited, detail).retry_after(1));
         }
         self.bytes.extend_from_slice(chunk);
@@ -155,7 +156,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // Serde would take an array for an object whose fields it lists.
+    // Serde would accept an array for an object whose fields it lists.
     if bytes.trim_ascii_start().starts_with(b"[") {
         let detail = "must be an object".to_owned();
         return Err(
@@ -183,7 +184,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
 }
 
-/// A [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901).
+/// Formats a path as a [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901).
 fn pointer(path: &Path) -> String {
     path.iter()
         .filter_map(|segment| match segment {
@@ -194,7 +195,7 @@ fn pointer(path: &Path) -> String {
         .collect()
 }
 
-/// Serde speaks of Rust's types.
+/// Replaces Serde's words for Rust types by those for JSON types.
 fn in_words_of_json(text: &str) -> String {
     text.replace("expected u64", "expected a whole number")
         .replace("a sequence", "an array")

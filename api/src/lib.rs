@@ -1,17 +1,23 @@
-//! The HTTP facade: starts `MediaGeneration` workflows and reads their state. It knows the contract in `workflows` and
-//! nothing of how activities do their work.
+//! The HTTP facade of Darkroom: starts `MediaGeneration` workflows and reads their state. It knows
+//! the contract in `darkroom-workflows`, and nothing of how activities do their work.
 //!
-//! - `router`: which path leads where; `jobs`, `webhooks`, `keys`, `health`, `docs`: one file a route
-//! - `page`: what a person sees of it
-//! - `middleware`: what every request and answer goes through, in one order
-//! - `openapi`: the description, made of the routes and of the types of `darkroom-types`
-//! - `readiness`: whether it can answer, and what else there is
-//! - `context`: what every handler works with
-//! - `watch`: following a job as it changes; `feed`: following all jobs of a tenant; `sse`: how either is written
-//! - `access`: who calls, and how much they may ask for
-//! - `problem`, `json`, `query`, `prefer`: what requests and answers have in common
-//! - `temporal`: the connection, which may come and go
-//! - `server`, `metrics`: the listener, and what there is to count
+//! In reading order:
+//!
+//! - `config`, `variables`: configuration from the environment
+//! - `context`: state shared by all handlers
+//! - `router`: paths and their handlers
+//! - `jobs`: the job routes, one file per route; `jobs::create` is a good start
+//! - `webhooks`, `keys`, `health`, `docs`: the other routes, one file per route
+//! - `problem`, `json`, `query`, `prefer`: error responses, bodies and parameters
+//! - `access`: authentication, authorization, rate limits and quotas
+//! - `watch`: follows one job as it changes; `feed`: follows all jobs of a tenant; `sse`: streams
+//!   server-sent events
+//! - `temporal`: calls to Temporal, over a connection that is made in the background
+//! - `middleware`: layers around every request and response
+//! - `openapi`: the `OpenAPI` document, built from the routes and the types of `darkroom-types`
+//! - `readiness`, `metrics`: state of the api and what it depends on, for operators
+//! - `server`: the listener, with its limits and timeouts
+//! - `page`: the web page for people
 
 pub mod config;
 pub mod variables;
@@ -60,11 +66,11 @@ use router::{Methods, router};
 use temporal::Temporal;
 use watch::Watches;
 
-/// The facade with its socket bound: from here on, callers can connect.
+/// The facade with its socket bound: from here on, clients can connect.
 pub struct Bound {
     listener: TcpListener,
     config: Config,
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
 }
 
@@ -72,7 +78,7 @@ impl Bound {
     /// Binds the socket.
     ///
     /// # Errors
-    /// If the address is taken or not ours.
+    /// If the address is taken or does not belong to this machine.
     pub fn bind(config: Config) -> Result<Self> {
         let listen = config.listen;
         let problem = || format!("cannot listen on {listen} (DARKROOM_LISTEN)");
@@ -85,12 +91,13 @@ impl Bound {
         })
     }
 
-    /// Serves until `shutdown`, then lets requests under way finish.
+    /// Serves until `shutdown`, then drains requests in flight.
     ///
     /// # Errors
-    /// If the process has an api already, as metrics are the process's, or if `METRICS_LISTEN` cannot be had.
+    /// If the process already runs an api, as metrics are global to the process, or if
+    /// `METRICS_LISTEN` cannot be bound.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        // Whoever asks is answered to the end.
+        // Metrics are served until the drain is over.
         let told = CancellationToken::new();
         let _told = told.clone().drop_guard();
         let metrics = Metrics::install(told.clone())?;

@@ -1,4 +1,5 @@
-//! What there is to count: requests, reads and how many of them were spared Temporal, jobs accepted, connections.
+//! Metrics of requests, job reads and the share of them that the cache served, accepted jobs,
+//! connections, followers and task queues.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,13 +32,13 @@ const STUCK: &str = "darkroom_stuck_workflows";
 const WORKERS: &str = "darkroom_queue_workers";
 const BACKLOG: &str = "darkroom_queue_backlog";
 
-/// How often Temporal is asked how jobs and queues stand.
+/// Interval between two measurements of jobs and queues in Temporal.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// How often while there is no connection yet.
+/// Interval while there is no connection to Temporal yet.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// Says what is counted. To be called once metrics are installed.
+/// Describes the metrics. To be called once the recorder is installed.
 pub(crate) fn describe() {
     describe_counter!(
         REQUESTS,
@@ -45,44 +46,44 @@ pub(crate) fn describe() {
     );
     describe_histogram!(
         DURATION,
-        "How long answers took, by method and route; those of streams, until they began."
+        "Time until a response, by method and route; for streams, until they began."
     );
     describe_gauge!(CONNECTIONS, "Connections that are open.");
     describe_counter!(READS, "Reads of jobs.");
     describe_counter!(
         LOADS,
-        "Reads of jobs for which Temporal or the store was asked; the others came from memory."
+        "Reads of jobs that reached Temporal or the store; the others were served from the cache."
     );
     describe_counter!(ACCEPTED, "Jobs that were accepted.");
     describe_gauge!(FOLLOWERS, "Callers that wait for a job or follow one.");
     describe_gauge!(
         OPEN,
-        "Jobs that have not ended, of all tenants; each api counts the same ones."
+        "Jobs that have not ended, of all tenants; every api process reports the same number."
     );
     describe_gauge!(
         COUNT_AGE,
         Unit::Seconds,
-        "How old the count of its tenant's open jobs was that the last create was judged by."
+        "Age of the count of a tenant's open jobs that the last create was checked against."
     );
     describe_gauge!(
         LOOKED,
-        "1 if what is looked at for readiness is there, 0 if not, by check."
+        "1 if a check of readiness passed, 0 if it failed, by check."
     );
     describe_gauge!(
         STUCK,
-        "Workflows whose task fails again and again; each api counts the same ones."
+        "Workflows whose workflow task keeps failing; every api process reports the same number."
     );
     describe_gauge!(
         WORKERS,
-        "Workers that serve a queue; each api sees the same ones."
+        "Workers that poll a task queue; every api process reports the same number."
     );
     describe_gauge!(
         BACKLOG,
-        "Activities on a queue that no worker has taken yet, about; each api sees the same ones."
+        "Approximate backlog of activities on a task queue; every api process reports the same number."
     );
 }
 
-/// Asks now and then, until `shutdown`, how jobs, queues and what we stand on are.
+/// Measures readiness, jobs and queues at an interval, until `shutdown`.
 pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
     let looking = async {
         loop {
@@ -92,7 +93,7 @@ pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
                     look(client).await;
                     INTERVAL
                 }
-                // There will be one soon.
+                // Temporal is being connected to in the background.
                 Err(_) => RECONNECT,
             };
             tokio::time::sleep(pause).await;
@@ -101,8 +102,8 @@ pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
     Box::pin(shutdown.run_until_cancelled(looking)).await;
 }
 
-/// What Temporal does not tell stays what it was.
-#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 jobs")]
+/// Measures jobs and queues. If Temporal does not answer, a gauge keeps its value.
+#[expect(clippy::cast_precision_loss, reason = "there are not 2^53 jobs")]
 async fn look(client: &Client) {
     if let Ok(open) = visibility::count_all_open(client).await {
         gauge!(OPEN).set(open as f64);
@@ -132,38 +133,39 @@ async fn look(client: &Client) {
     }
 }
 
-/// A request was answered. An unknown route or method is called `other`: whoever calls could make up any number of them.
+/// Records a response. Unknown routes and methods are called `other`, as clients can send any
+/// number of them.
 pub(crate) fn answered(method: &'static str, route: String, status: u16, took: Duration) {
     counter!(REQUESTS, "method" => method, "route" => route.clone(), "status" => status.to_string()).increment(1);
     histogram!(DURATION, "method" => method, "route" => route).record(took.as_secs_f64());
 }
 
-/// Something was looked at for readiness.
+/// Records the result of a check of readiness.
 pub(crate) fn looked(check: &'static str, is_there: bool) {
     gauge!(LOOKED, "check" => check).set(f64::from(u8::from(is_there)));
 }
 
-/// A create was judged by a count of this age, or by none.
+/// Records the age of the count that a create was checked against; infinite without a count.
 pub(crate) fn judged_by_count(age: Option<Duration>) {
     gauge!(COUNT_AGE).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
 }
 
-/// A job was read.
+/// Records a read of a job.
 pub(crate) fn read() {
     counter!(READS).increment(1);
 }
 
-/// Somebody was asked for a job.
+/// Records a read of a job that reached Temporal or the store.
 pub(crate) fn loaded() {
     counter!(LOADS).increment(1);
 }
 
-/// A job was accepted.
+/// Records an accepted job.
 pub(crate) fn accepted() {
     counter!(ACCEPTED).increment(1);
 }
 
-/// One more for as long as this is held.
+/// Guard of a gauge, which is one higher for as long as this is held.
 pub(crate) struct Held(&'static str);
 
 impl Held {

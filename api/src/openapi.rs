@@ -1,4 +1,4 @@
-//! The description of the api, made of its routes and of the types that it works with.
+//! The `OpenAPI` document of the api, built from its routes and their types.
 
 use darkroom_types::{
     problem::{Kind, Problem},
@@ -23,11 +23,11 @@ use crate::{health, jobs, keys, webhooks};
         license(name = "Apache-2.0", url = "https://www.apache.org/licenses/LICENSE-2.0"),
     ),
     tags(
-        (name = "Jobs", description = "A request names a model and a prompt; a job makes it so, and keeps what came of it."),
-        (name = "Webhooks", description = "Being told how a job ended, instead of asking. Messages are signed as \
-            [Standard Webhooks](https://www.standardwebhooks.com) has it, and tried again for three days."),
-        (name = "Keys", description = "Giving out API keys, and taking them back, while all runs."),
-        (name = "Operations", description = "For those who run it."),
+        (name = "Jobs", description = "A request names a model and a prompt. A job runs it and stores the outputs."),
+        (name = "Webhooks", description = "Notifications of how a job ended, as an alternative to polling. Messages are signed \
+            according to [Standard Webhooks](https://www.standardwebhooks.com), and retried for three days."),
+        (name = "Keys", description = "Issue and revoke API keys without a restart."),
+        (name = "Operations", description = "Health, readiness and metrics, for operators."),
     ),
     paths(
         jobs::create::create_job,
@@ -52,20 +52,20 @@ use crate::{health, jobs, keys, webhooks};
         health::get_readiness,
         health::get_metrics,
     ),
-    // Those that only parameters and problems are of.
+    // Schemas that only parameters and problems refer to.
     components(schemas(Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
     modifiers(&ApiKey, &Headers, &Complete, &OptionalBody),
 )]
 struct Described;
 
-/// The document, without the server that it is of.
+/// Returns the document without the URL of its server, which depends on the configuration.
 pub(crate) fn document() -> Document {
     let mut document = Described::openapi();
     document.info.description = Some(description());
     document
 }
 
-/// What comes before the routes: words, and a table of the problems.
+/// Returns the introduction: `description.md`, and a table of the problems.
 fn description() -> String {
     let line = |kind: &Kind| {
         format!(
@@ -80,36 +80,36 @@ fn description() -> String {
     format!("{text}\n## Problems\n\n| type | status | |\n|---|---|---|\n{kinds}\n")
 }
 
-/// How callers say who they are.
+/// Adds the security scheme: callers authenticate with an API key.
 struct ApiKey;
 
 impl Modify for ApiKey {
     fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key, where the operator has given out any."));
+            .description(Some("An API key, if the operator has issued any."));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
     }
 }
 
-/// What headers of answers mean, wherever they come.
+/// Adds the descriptions of response headers.
 struct Headers;
 
 const HEADERS: [(&str, &str); 5] = [
-    ("ETag", "Changes with the job; for `If-None-Match`."),
+    ("ETag", "Changes with the job; send as `If-None-Match`."),
     (
         "Idempotent-Replayed",
-        "`true` if the job had been asked for before with this `Idempotency-Key`.",
+        "`true` if an earlier request with this `Idempotency-Key` was accepted: nothing was started.",
     ),
-    ("Location", "Where to look next."),
+    ("Location", "The job's path, or the output's URL."),
     (
         "Preference-Applied",
-        "What was made of `Prefer`, such as `wait=30`.",
+        "The preference that was applied, such as `wait=30`.",
     ),
     (
         "Retry-After",
-        "After how many seconds another look is worth it.",
+        "Seconds to wait before you poll or retry the request.",
     ),
 ];
 
@@ -137,10 +137,10 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .filter_map(Option::as_mut)
 }
 
-/// Says of bodies that they may be absent.
+/// Marks request bodies that may be absent as optional.
 struct OptionalBody;
 
-/// The operations that they are of.
+/// Ids of operations whose body is optional.
 const OPTIONAL: [&str; 1] = ["retryJob"];
 
 impl Modify for OptionalBody {
@@ -156,10 +156,11 @@ impl Modify for OptionalBody {
     }
 }
 
-/// Says of resources that every field is always there. Of what has fields that may be absent, those are told by their defaults.
+/// Marks all fields of resources as required, as responses always contain them. In schemas with
+/// optional fields, those with a default are optional.
 struct Complete;
 
-/// What may lack fields: what callers send, and problems.
+/// Schemas with optional fields: request bodies, and problems.
 const MAY_LACK: [&str; 4] = ["JobRequest", "RetryRequest", "CreateApiKey", "Problem"];
 
 impl Modify for Complete {
@@ -213,7 +214,7 @@ mod tests {
         let seen = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             seen == document,
-            "api/openapi.json is not the document; look at what INSTA_UPDATE=always makes of it"
+            "api/openapi.json is out of date; regenerate it with INSTA_UPDATE=always and review the diff"
         );
     }
 }

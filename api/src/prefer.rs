@@ -1,19 +1,20 @@
-//! `Prefer: wait=n`, or `wait` for as long as may be, of [RFC 7240](https://www.rfc-editor.org/rfc/rfc7240): how long a caller would like to wait for an answer
-//! that is worth more. What is not understood of the header is ignored, as the RFC has it.
+//! `Prefer: wait=n` of [RFC 7240](https://www.rfc-editor.org/rfc/rfc7240), or `wait` alone for the
+//! maximum: the time that a caller is willing to wait for a change. Preferences that cannot be
+//! parsed are ignored, as the RFC requires.
 
 use std::time::Duration;
 
 use poem::Request;
 
-/// The longest that a caller can wait.
+/// Longest wait of a caller, in seconds.
 const MAX: u64 = 60;
 
-/// How long the caller wants to wait.
+/// Time that the caller is willing to wait, in seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Wait(u64);
 
 impl Wait {
-    /// What the request prefers.
+    /// Returns the wait that a request prefers.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let headers = request.headers().get_all("prefer").iter();
         headers
@@ -32,7 +33,7 @@ impl Wait {
             }
             match value {
                 Some(value) => value.trim().trim_matches('"').parse().ok(),
-                // Replicate's clients send it so.
+                // Replicate's clients send it without a value.
                 None => Some(MAX),
             }
         })?;
@@ -43,7 +44,7 @@ impl Wait {
         Duration::from_secs(self.0)
     }
 
-    /// The `Preference-Applied` that tells what was made of it.
+    /// Returns the value of `Preference-Applied`.
     pub(crate) fn applied(self) -> String {
         format!("wait={}", self.0)
     }

@@ -1,4 +1,4 @@
-//! Errors over HTTP: every error leaves through here, so that callers see one shape.
+//! Error responses: every error is returned as problem details, so that callers see one shape.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, Respons
 
 use crate::middleware::request_id::RequestId;
 
-/// A problem, and when to try again.
+/// Problem details, and the value of `Retry-After`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .body.detail)]
 pub(crate) struct Problem {
@@ -22,7 +22,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem of this kind, in words for the caller.
+    /// Creates a problem of this kind, with a detail for the caller.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             body: Box::new(problem::Problem::new(kind, detail)),
@@ -30,58 +30,58 @@ impl Problem {
         }
     }
 
-    /// Which kind it is.
+    /// Returns the kind of the problem.
     pub(crate) fn kind(&self) -> Kind {
         self.body.kind
     }
 
-    /// A fault of ours, of which a caller learns nothing more; the log has it.
+    /// Problem of an internal error. The caller gets no particulars; the log has them.
     pub(crate) fn internal() -> Self {
         Self::new(
             Kind::Internal,
-            "the request failed for a reason that is not yours; the log has the particulars",
+            "the server failed to handle the request; its log has the particulars",
         )
     }
 
-    /// The store does not answer.
+    /// Problem of a store that does not answer.
     pub(crate) fn storage_unavailable() -> Self {
         let detail = "the store cannot be read; try again";
         Self::new(Kind::StorageUnavailable, detail).retry_after(2)
     }
 
-    /// No such thing.
+    /// Problem of something that does not exist.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("there is no such {what}"))
     }
 
-    /// A page of an origin that may not call.
+    /// Problem of a page whose origin may not call.
     pub(crate) fn origin_not_allowed() -> Self {
         Self::new(
             Kind::OriginNotAllowed,
-            "the operator has not named the origin of this page (DARKROOM_CORS_ORIGINS)",
+            "the origin of this page is not allowed; the operator can add it to DARKROOM_CORS_ORIGINS",
         )
     }
 
-    /// What is at this place of a body, a JSON pointer, is not acceptable.
+    /// Problem of an invalid field of the body, which a JSON pointer names.
     pub(crate) fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
         let said = format!("the body is not acceptable at {pointer:?}: {detail}");
         Self::new(Kind::InvalidRequest, said).with_field(pointer, detail)
     }
 
-    /// The problem lies at this place of the body.
+    /// Adds the error of a field of the body.
     pub(crate) fn with_field(mut self, pointer: String, detail: String) -> Self {
         self.body.errors.push(FieldError { pointer, detail });
         self
     }
 
-    /// Try again after this many seconds.
+    /// Sets `Retry-After`, in seconds.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// The request that met it: its path, and its id if it has one already.
+    /// Adds the path of the request, and its id if it has one already.
     pub(crate) fn of_request(mut self, path: String, id: Option<RequestId>) -> Self {
         self.body.instance = Some(path);
         self.body.request_id = id.map(RequestId::into_string);
@@ -108,12 +108,12 @@ impl IntoResponse for Problem {
             Kind::Unauthenticated => response.header("WWW-Authenticate", "Bearer"),
             _ => response,
         };
-        // Strings and numbers are always JSON.
+        // Strings and numbers can always be serialized.
         response.body(serde_json::to_string(&self.body).unwrap_or_default())
     }
 }
 
-/// Whatever a handler or the framework fails with.
+/// Converts any error of a handler or of the framework.
 impl From<poem::Error> for Problem {
     fn from(error: poem::Error) -> Self {
         let status = error.status();
@@ -127,14 +127,14 @@ impl From<poem::Error> for Problem {
             Err(error) if error.is::<ParsePathError>() => Self::not_found("path"),
             Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),
             Err(error) => {
-                tracing::error!(%error, "a request failed");
+                tracing::error!(%error, "a request failed with an internal error");
                 Self::internal()
             }
         }
     }
 }
 
-/// The problems that any operation with a caller may meet.
+/// Problems of any operation that authenticates its caller.
 const COMMON: [Kind; 6] = [
     Kind::InvalidParameter,
     Kind::Unauthenticated,
@@ -144,7 +144,7 @@ const COMMON: [Kind; 6] = [
     Kind::TemporalUnavailable,
 ];
 
-/// Describes the problems that an operation may meet, beside those that any may.
+/// Describes the problems of an operation, in addition to the common ones.
 pub(crate) fn responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Described>> {
     let mut lines: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for kind in COMMON.iter().chain(kinds) {
@@ -161,7 +161,7 @@ pub(crate) fn responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Described>> {
     described.collect()
 }
 
-/// A name for the problems that an operation may meet, for its description.
+/// Names the problems of an operation, for the `OpenAPI` document.
 macro_rules! problems {
     ($name:ident: $($kind:ident),* $(,)?) => {
         struct $name;

@@ -1,4 +1,4 @@
-//! The parameters of a query, parsed.
+//! The extractor of query parameters.
 
 use poem::{FromRequest, Request, RequestBody};
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 use crate::problem::{Kind, Problem};
 
-/// The parameters of a query. What it does not know is ignored.
+/// Query parameters. Unknown ones are ignored.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<'a, T: DeserializeOwned> FromRequest<'a> for Query<T> {

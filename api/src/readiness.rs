@@ -1,4 +1,5 @@
-//! Whether the api can answer, and what else there is: looked at once a second at most, whoever asks.
+//! The readiness check: whether the api can answer, and whether the store and workers are
+//! available. It runs at most once a second, however many clients ask.
 
 use std::{
     sync::{
@@ -22,16 +23,16 @@ use temporalio_client::Client;
 
 use crate::{context::Context, metrics};
 
-/// How long an answer is as good as a new one.
+/// Time for which a result is reused.
 const VALIDITY: Duration = Duration::from_secs(1);
 
-/// How long the store may take to answer.
+/// Timeout of the check of the store.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How things stood when somebody asked last.
+/// Latest result of the readiness check.
 pub(crate) struct LatestReadiness {
     latest: Cache<(), Arc<Readiness>>,
-    /// Whether the search attributes were seen: nobody removes them.
+    /// Set once the search attributes were found, as they are never removed.
     has_search_attributes: AtomicBool,
 }
 
@@ -46,7 +47,7 @@ impl LatestReadiness {
         }
     }
 
-    /// How things stand, as of a second ago at most.
+    /// Returns the readiness, at most a second old.
     pub(crate) async fn read(&self, context: &Context) -> Arc<Readiness> {
         self.latest.get_with((), self.look(context)).await
     }
@@ -90,7 +91,7 @@ fn say(check: Result<(), String>) -> String {
     check.err().unwrap_or_else(|| "ok".to_owned())
 }
 
-/// The same for an orchestrator, in words.
+/// Returns the check for an orchestrator's probe, whose error says what is missing.
 pub(crate) fn told(context: &Arc<Context>) -> listener::Readiness {
     let context = Arc::clone(context);
     Arc::new(move || {
@@ -116,9 +117,10 @@ async fn storage(context: &Context) -> Result<(), String> {
     }
 }
 
-/// Whether somebody serves the workflows, and the outputs.
+/// Checks that workers serve the workflow queue, and the persist queue.
 async fn serving(context: &Context) -> (Result<(), String>, Result<(), String>) {
-    // Of what is polled for on the first queue, only workflow tasks never take every place.
+    // On the workflow queue, activity pollers stop while every slot is taken; workflow task pollers
+    // do not.
     let kinds = [
         (WORKFLOW_QUEUE, Tasks::Workflow),
         (PERSIST_QUEUE, Tasks::Activity),

@@ -1,4 +1,4 @@
-//! Which path leads where: the routes, as the description has them.
+//! The routes: paths and their handlers, as the `OpenAPI` document describes them.
 
 use std::str::Split;
 
@@ -7,13 +7,13 @@ use utoipa::openapi::OpenApi;
 
 use crate::{docs, health, jobs, keys, page, webhooks};
 
-/// All routes, and the paths that they have, written as the description writes them.
+/// Routes and their paths, written as the `OpenAPI` document writes them.
 pub(crate) struct Router {
     pub(crate) routes: Route,
     paths: Vec<&'static str>,
 }
 
-/// All routes.
+/// Builds all routes.
 pub(crate) fn router(document: &OpenApi) -> Router {
     Router::new()
         .at(
@@ -86,10 +86,11 @@ impl Router {
     }
 }
 
-/// The paths that there are, and which methods each knows.
+/// Paths, and the methods that each allows.
 pub(crate) struct Methods(Vec<(String, String)>);
 
-/// Paths that are no part of the description: what shows it, and the page.
+/// Paths that are not part of the `OpenAPI` document: its own, those of Swagger UI, and the web
+/// page.
 const UNDESCRIBED: [&str; 6] = [
     "/",
     "/j/{job_id}",
@@ -103,7 +104,7 @@ impl Methods {
     pub(crate) fn of(document: &OpenApi) -> Self {
         let described = document.paths.paths.iter().map(|(path, item)| {
             let methods = [
-                // Whatever can be got has a head.
+                // Every `GET` route answers `HEAD` as well.
                 ("GET, HEAD", &item.get),
                 ("POST", &item.post),
                 ("DELETE", &item.delete),
@@ -118,12 +119,13 @@ impl Methods {
         Self(described.chain(others).collect())
     }
 
-    /// What to say in `Allow` of a path.
+    /// Returns the value of `Allow` for a path.
     pub(crate) fn allowed(&self, path: &str) -> Option<&str> {
         self.find(path).map(|(_, methods)| methods.as_str())
     }
 
-    /// The path as it is described; `other` if it is not: whoever calls could make up any number of them.
+    /// Returns the pattern of a path, or `other`: as a label it must be bounded, and clients can
+    /// send any number of unknown paths.
     pub(crate) fn route(&self, path: &str) -> &str {
         self.find(path).map_or("other", |(route, _)| route.as_str())
     }
@@ -176,7 +178,7 @@ mod tests {
                 Method::DELETE,
             ] {
                 let request = Request::builder().method(method.clone()).uri_str(*path);
-                // Without a context, whatever is routed fails in its own way.
+                // Without a context, every routed handler fails with another status than 405.
                 let answer = router.routes.call(request.finish()).await;
                 let is_routed = !matches!(answer, Err(error) if error.status() == 405);
                 let is_described = allowed.split(", ").any(|name| name == method.as_str());

@@ -1,8 +1,8 @@
-//! The listener: accepts what it can hold, serves HTTP/1.1 and HTTP/2 without TLS, gives up on those who keep it waiting, and
-//! lets requests under way finish when it is to stop.
+//! The listener: accepts a bounded number of connections, serves HTTP/1.1 and HTTP/2 without TLS,
+//! disconnects slow clients, and drains requests in flight on a graceful shutdown.
 //!
-//! - `patience`: a connection that does not wait for ever
-//! - `usage`: what a connection is used for
+//! - `patience`: header timeout and idle timeout of a connection
+//! - `usage`: requests in flight on a connection
 
 mod patience;
 mod usage;
@@ -33,27 +33,28 @@ use self::{
 };
 use crate::{access::Peers, metrics::Held};
 
-/// How long a caller of HTTP/2 may take to answer whether it is there.
+/// Timeout of an HTTP/2 keep-alive ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long requests under way may take once the server is told to stop.
+/// Drain timeout: the longest time that requests in flight get on a graceful shutdown.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// How many requests a caller may have under way on one connection of HTTP/2.
+/// Limit of concurrent streams, each a request in flight, on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
 
-/// How long to wait after a connection could not be accepted: for want of file descriptors, most likely.
+/// Backoff after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections the kernel holds until we come to accept them, if the system lets it (`net.core.somaxconn`). Beyond
-/// them, callers wait for an answer to what it has dropped.
+/// Accept backlog: connections that the kernel queues until they are accepted, if the system allows
+/// as many (`net.core.somaxconn`). Beyond it the kernel drops connection attempts, and clients wait
+/// until they send them again.
 const BACKLOG: u32 = 4096;
 
-/// What a peer is told that has too many connections.
+/// Response to a peer that has too many connections.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Binds an address. From here on, callers can connect.
+/// Binds an address. From here on, clients can connect.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -78,7 +79,7 @@ pub(crate) async fn serve(
     let builder = builder();
     let graceful = GracefulShutdown::new();
     loop {
-        // Those who find no place wait in the kernel's queue.
+        // Clients without a free slot wait in the kernel's accept backlog.
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
             (listener.accept().await, place)
@@ -100,7 +101,7 @@ pub(crate) async fn serve(
         };
         let mut share = peers.connections.share(peers.connected(peer.ip()));
         if !share.grow(1) {
-            // It is told if there is room for it, and waited for no longer.
+            // Best effort: sent only if the socket buffer takes it at once.
             let _ = stream.try_write(TOO_MANY);
             continue;
         }
@@ -115,13 +116,14 @@ pub(crate) async fn serve(
                     LocalAddr(Addr::SocketAddr(local)),
                     RemoteAddr(Addr::SocketAddr(peer)),
                 );
-                // Boxed, so that what a request takes is given back when it is answered, not when its connection ends.
+                // Boxed, so that a request's memory is freed when it is answered, not when its
+                // connection closes.
                 Box::pin(async move {
                     let response = endpoint
                         .get_response((request, local, remote, Scheme::HTTP).into())
                         .await;
                     let response = poem::http::Response::from(response);
-                    // Under way until its body is gone.
+                    // In flight until the response body is dropped.
                     Ok::<_, Infallible>(response.map(|body| {
                         body.map_err(move |error| UnderWay::holding(&under_way, error))
                     }))
@@ -135,7 +137,7 @@ pub(crate) async fn serve(
             let _counted = Held::connection();
             tokio::select! {
                 served = connection => if let Err(error) = served {
-                    tracing::debug!(%peer, %error, "a connection broke off");
+                    tracing::debug!(%peer, %error, "a connection failed");
                 },
                 () = usage.until_idle() => {}
             }
@@ -147,13 +149,14 @@ pub(crate) async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("some requests were not done after {DRAIN:?}");
+        tracing::warn!("drain timed out after {DRAIN:?}: requests in flight were cut off");
     }
 }
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // Its own limit for heads is one for connections at rest as well; ours tells them apart.
+    // Hyper's header timeout also applies to idle keep-alive connections; `Patient` distinguishes
+    // the two.
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -1,6 +1,7 @@
-//! Answers that go on: [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
+//! Responses that stream
+//! [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 //!
-//! What an event carries is not copied for each who follows: all of them are sent the same buffer.
+//! The data of an event is not copied per follower: all of them are sent the same buffer.
 
 use std::{io, time::Duration};
 
@@ -9,14 +10,14 @@ use futures::{Stream, StreamExt, stream};
 use poem::{Body, Response};
 use tokio::time::{Instant, interval_at};
 
-/// How often a stream shows that it is alive.
+/// Interval between two heartbeats of an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// An event.
+/// Server-sent event.
 pub(crate) struct Event {
     pub(crate) id: String,
     pub(crate) name: &'static str,
-    /// A line of JSON.
+    /// One line of JSON.
     pub(crate) data: Bytes,
 }
 
@@ -28,8 +29,8 @@ impl Event {
     }
 }
 
-/// Answers with events as they come, and with the id of `heartbeat` where there are none for a while: a caller goes on from it,
-/// and sees no event.
+/// Streams events as they come. While there are none it sends heartbeats with the id that
+/// `heartbeat` returns: a caller resumes from that id, and sees no event for it.
 pub(crate) fn answer(
     events: impl Stream<Item = Event> + Send + 'static,
     heartbeat: impl Fn() -> Option<String> + Send + 'static,

@@ -1,5 +1,5 @@
-//! The connection to Temporal, and the problems that callers see where it fails. The api serves without a connection, says so,
-//! and connects as soon as there is a server.
+//! The connection to Temporal, and the problems that callers see where it fails. The api serves
+//! without a connection, says so, and connects as soon as there is a server.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -69,7 +69,8 @@ pub(crate) fn rpc_options() -> RpcOptions {
     RpcOptions::builder().timeout(RPC_TIMEOUT).build()
 }
 
-/// Options for a query: a worker answers soon or is not there, and what a closed workflow left is read without one.
+/// Options for a query: a worker answers soon or is not there, and what a closed workflow left is
+/// read without one.
 pub(crate) fn query_options() -> WorkflowQueryOptions {
     WorkflowQueryOptions::builder()
         .reject_condition(QueryRejectCondition::NotOpen)
@@ -197,7 +198,8 @@ pub(crate) fn problem(status: &Status) -> Problem {
     Problem::internal()
 }
 
-/// Whether a call failed for want of the namespace, or of a search attribute: the server has no other word for these.
+/// Whether a call failed for want of the namespace, or of a search attribute: the server has no
+/// other word for these.
 fn is_unfinished(status: &Status) -> bool {
     let said = status.message().to_ascii_lowercase();
     match status.code() {

@@ -1,4 +1,4 @@
-//! What an api is told by its environment, beside what every process is.
+//! Environment variables of the api, beside those of every process.
 
 use darkroom_config::Variable;
 
@@ -47,7 +47,7 @@ pub(crate) const DARKROOM_TEMPORAL_UI: Variable =
 pub(crate) const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_WEBHOOK_SECRET", "whsec_…")
     .about("`whsec_…`, what the provider signs its reports with, or `new,old`: either is believed; without it, or without `DARKROOM_PUBLIC_URL`, predictions are polled");
 
-/// All of them.
+/// All variables of the api.
 pub const VARIABLES: [Variable; 13] = [
     DARKROOM_LISTEN,
     DARKROOM_API_KEYS,

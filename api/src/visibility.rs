@@ -1,5 +1,5 @@
-//! Looking jobs up in Temporal's visibility store: it knows what was accepted and what has ended, a moment later than the
-//! workflows do.
+//! Looking jobs up in Temporal's visibility store: it knows what was accepted and what has ended, a
+//! moment later than the workflows do.
 
 use std::{
     collections::HashMap,
@@ -70,9 +70,11 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// The runs of all tenants that have closed since a time, the last one first, in pages of this size.
+/// The runs of all tenants that have closed since a time, the last one first, in pages of this
+/// size.
 ///
-/// The time is not part of the question: the store lists in this very order, so that what is not asked for is not read either.
+/// The time is not part of the question: the store lists in this very order, so that what is not
+/// asked for is not read either.
 pub(crate) async fn closed_since(
     client: &Client,
     since: Timestamp,
@@ -86,7 +88,8 @@ pub(crate) async fn closed_since(
     .await
 }
 
-/// The open runs of all tenants that have begun since a time, the newest first, in pages of this size.
+/// The open runs of all tenants that have begun since a time, the newest first, in pages of this
+/// size.
 pub(crate) async fn begun_since(
     client: &Client,
     since: Timestamp,
@@ -159,7 +162,8 @@ pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
     runs::count(client, OPEN.to_owned()).await
 }
 
-/// How many workflows have a task that fails again and again, as far as Temporal tells: since server 1.30.
+/// How many workflows have a task that fails again and again, as far as Temporal tells: since
+/// server 1.30.
 pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
     runs::count(
         client,
@@ -168,7 +172,8 @@ pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
     .await
 }
 
-/// The latest runs of jobs, by the jobs' ids: one that was taken up again has several. Of a job that is missing nothing is known.
+/// The latest runs of jobs, by the jobs' ids: one that was taken up again has several. Of a job
+/// that is missing nothing is known.
 pub(crate) async fn latest_runs(
     client: &Client,
     ids: &[JobId],

@@ -1,4 +1,5 @@
-//! What the machine does meanwhile: how long workers are waited for, what each program takes of it, and what is asked of Temporal.
+//! Load of the machine during a measurement: wait of workflow tasks for a worker, CPU time of each
+//! program, and calls to Temporal.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use reqwest::Client as Http;
 
 use crate::support::stat;
 
-/// How many of the calls to Temporal are told, the most frequent ones.
+/// Number of Temporal operations that are printed, the most frequent ones.
 const CALLS: usize = 6;
 
 pub(crate) struct Machine {
@@ -21,21 +22,21 @@ pub(crate) struct Machine {
     temporal: String,
 }
 
-/// What was counted by a moment.
+/// Counters at one moment.
 struct Counted {
     at: Instant,
-    /// What a worker has of workflow tasks: how many, and for how many seconds they waited.
+    /// Workflow tasks of a worker, and the seconds that they waited (schedule to start).
     tasks: f64,
     waited: f64,
-    /// What the machine has of time, and each program took, in ticks.
+    /// CPU ticks of the machine, and of each program.
     all: f64,
     programs: BTreeMap<String, f64>,
-    /// How often each operation of Temporal's frontend was called.
+    /// Number of calls of each operation of Temporal's frontend.
     calls: BTreeMap<String, f64>,
 }
 
 impl Machine {
-    /// Where a worker's metrics are, by the file that names its port, and Temporal's.
+    /// Takes the file with the port of a worker's metrics, and the address of Temporal's.
     pub(crate) fn of(worker_port: &Path, temporal: SocketAddr) -> Self {
         let port = fs::read_to_string(worker_port).unwrap();
         Self {
@@ -45,7 +46,7 @@ impl Machine {
         }
     }
 
-    /// Waits for what is measured, and adds what was going on meanwhile.
+    /// Runs a measurement, and appends the load of the machine during it to its result.
     pub(crate) async fn during(&self, measured: impl Future<Output = String>) -> String {
         let before = self.count().await;
         let measured = measured.await;
@@ -80,7 +81,7 @@ impl Machine {
         let ticks: Vec<f64> = ticks.map(|ticks| ticks.parse().unwrap()).collect();
         let all = ticks.iter().sum::<f64>();
         let mut programs = programs();
-        // What is neither idle nor waits for a disk.
+        // All ticks except idle and iowait.
         programs.insert("all".to_owned(), all - ticks[3] - ticks[4]);
         let sum = |name: &str| -> f64 {
             let names = [
@@ -100,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// What a program counts; nothing of one that has ended.
+    /// Returns the metrics of a program; empty if it has ended.
     async fn read(&self, metrics: &str) -> String {
         match self.http.get(metrics).send().await {
             Ok(answer) => answer.text().await.unwrap(),
@@ -109,7 +110,7 @@ impl Machine {
     }
 }
 
-/// What has grown most, by how much of a unit.
+/// Returns the counters that have grown most, scaled by `unit`.
 fn most(
     before: &BTreeMap<String, f64>,
     after: &BTreeMap<String, f64>,
@@ -139,7 +140,8 @@ fn value(line: &str) -> f64 {
     value.parse().unwrap_or_default()
 }
 
-/// The CPU ticks that the programs of this machine have taken so far, by name and, of ours, by what they were told to be.
+/// Returns the CPU ticks of all programs so far, by name; those of the `darkroom` binary by
+/// subcommand.
 fn programs() -> BTreeMap<String, f64> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -1,17 +1,20 @@
-//! What a tenant pays for its neighbours, on the production stack with the limits of a server as it comes: creates of one tenant
-//! alone, and while thirty others create a job a second each, one lists twenty times a second, and jobs of a further one are
-//! followed, half of them by the feed and half by `Prefer: wait`. Of each it is told how long workers were waited for, and how busy
-//! the machine was: where it has nothing left to give, that is what is measured. So the last measurement is made once more without a
-//! worker, whose jobs cost Temporal and its database more than a small machine has: that is what calls cost each other.
+//! Noisy neighbours, on the production stack with the default limits of a server: latency of one
+//! tenant's creates alone, and while thirty others create a job per second each, one lists twenty
+//! times a second, and the jobs of two more are followed, half of them by the feed and half by
+//! `Prefer: wait`. Each result comes with the wait for workers and the load of the machine: on a
+//! saturated machine, the latency measures that alone. Therefore the last measurement is repeated
+//! without a worker, whose jobs cost Temporal and its database more than a small machine has: it
+//! shows what the calls cost each other.
 //!
-//! `cargo bench --bench neighbours`; `DARKROOM_FOLLOWED` says how many jobs are followed, 2,000 if it does not.
+//! `cargo bench --bench neighbours`; `DARKROOM_FOLLOWED` sets the number of jobs followed, 2,000 by
+//! default.
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and stops at the first error"
 )]
-#![expect(dead_code, reason = "others measure processes")]
+#![expect(dead_code, reason = "shared with benchmarks that measure processes")]
 
 mod machine;
 #[path = "../support/mod.rs"]
@@ -44,15 +47,15 @@ const CREATES: usize = 300;
 const CREATES_PER_SECOND: u32 = 5;
 const LISTS_PER_SECOND: u32 = 20;
 
-/// How many reads of one job are measured, by so many callers at a time.
+/// Reads of one job that are measured, and callers that read at a time.
 const READS: usize = 5000;
 const READERS: usize = 16;
 
-/// For how long the provider works on what is not to end, in milliseconds.
+/// Duration of predictions that must not end during the benchmark, in milliseconds.
 const LONG: u64 = 3_600_000;
 
-/// Variables of worker and api that are not the defaults, and the default of purchases at Replicate,
-/// which the provider of this stack does not have.
+/// Variables of worker and api that differ from the defaults, and the rate limit of creates at
+/// Replicate, which the provider of this stack does not have by default.
 const VARIABLES: [(&str, &str); 3] = [
     ("RUST_LOG", "warn"),
     ("REPLICATE_CREATES_PER_MINUTE", "600"),
@@ -126,8 +129,8 @@ async fn run() {
     others.shutdown().await;
 }
 
-/// Follows the jobs of two tenants, which go on for longer than anything is measured. Returns when all of them are at the provider:
-/// until then it is their purchase that takes its part of the machine.
+/// Follows the jobs of two tenants, which run for longer than the benchmark. Returns when all of
+/// them are submitted to the provider: until then, the submissions take part of the machine.
 async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenant>, jobs: usize) {
     let mut last = Vec::new();
     for tenant in [fed, waiting] {
@@ -166,7 +169,7 @@ async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenan
     }
 }
 
-/// Somebody who calls: by the client, and by plain HTTP where that is what is measured.
+/// A tenant that calls the api: through the client, and with plain HTTP where HTTP is measured.
 struct Tenant {
     api: String,
     client: Client,
@@ -185,7 +188,7 @@ impl Tenant {
         }
     }
 
-    /// Another one, by a key of its own.
+    /// Creates another tenant, with a key of its own.
     async fn tenant(&self, stack: &Production, name: &str) -> Self {
         let key = json!({"name": name, "tenant": name});
         let key: CreateApiKey = serde_json::from_value(key).unwrap();
@@ -197,7 +200,7 @@ impl Tenant {
         support::accept(&self.client, 1, support::small(latency_ms)).await
     }
 
-    /// Creates so many jobs at [`CREATES_PER_SECOND`], and tells how long each took.
+    /// Creates jobs at [`CREATES_PER_SECOND`], and returns quantiles of the latency.
     async fn creates(&self, count: usize) -> String {
         let mut turn = interval(Duration::from_secs(1) / CREATES_PER_SECOND);
         let mut took = Vec::new();
@@ -210,7 +213,7 @@ impl Tenant {
         quantiles(took)
     }
 
-    /// Reads a job again and again, and tells how long each read took, and how many there were in a second.
+    /// Reads a job [`READS`] times, and returns quantiles of the latency and the rate.
     async fn reads(&self, id: &JobId) -> String {
         let began = Instant::now();
         let reads = stream::iter(0..READS).map(async |_| {
@@ -219,7 +222,7 @@ impl Tenant {
             began.elapsed()
         });
         let took: Vec<_> = reads.buffer_unordered(READERS).collect().await;
-        #[expect(clippy::cast_precision_loss, reason = "they are few")]
+        #[expect(clippy::cast_precision_loss, reason = "a count far below 2^53")]
         let rate = READS as f64 / began.elapsed().as_secs_f64();
         format!("{}; {rate:.0} a second", quantiles(took))
     }

@@ -1,4 +1,5 @@
-//! What benchmarks share: a stack to measure, jobs for it, and what processes take of their machine, as Linux tells it.
+//! Shared parts of the benchmarks: a stack to measure, jobs for it, and the CPU time and memory of
+//! processes, as Linux reports them.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +17,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// The runtime that a benchmark runs on.
+/// Builds the runtime that a benchmark runs on.
 pub(crate) fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().build().unwrap()
 }
 
-/// Options for a stack of real parts with fresh data and a provider that takes no time, which is told this as well.
+/// Options of a stack with fresh data, further variables, and a provider whose predictions end at
+/// once.
 pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
@@ -43,7 +45,7 @@ pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options
     }
 }
 
-/// A client of the api at this address, with a key where there are some.
+/// Builds a client of the api at this URL, with a key if there is one.
 pub(crate) fn client(url: &str, key: Option<&str>) -> Client {
     let builder = Client::builder(url.parse().unwrap());
     let builder = match key {
@@ -53,18 +55,20 @@ pub(crate) fn client(url: &str, key: Option<&str>) -> Client {
     builder.build().unwrap()
 }
 
-/// Instructions for the embedded provider: small files, after so many milliseconds.
+/// Instructions for the embedded provider: 1 KiB files, and a prediction that takes this long.
 pub(crate) fn small(latency_ms: u64) -> Value {
     json!({"bytes": 1024, "latency_ms": latency_ms})
 }
 
-/// Has a job of so many outputs accepted, of which the provider is told this, and returns its id.
+/// Creates a job with these instructions for the embedded provider (`input.dev`), and returns its
+/// id.
 pub(crate) async fn accept(client: &Client, num_outputs: u32, dev: Value) -> JobId {
     let request = json!({"model": "acme/photo", "prompt": "a fox", "num_outputs": num_outputs, "input": {"dev": dev}});
     create(client, &request).await.job_id
 }
 
-/// Creates a job, plainly: what the api does for an `Idempotency-Key` is no part of the figures, and nothing is retried.
+/// Creates a job without an `Idempotency-Key`, whose cost is not to be measured, and without
+/// retries.
 pub(crate) async fn create(client: &Client, request: &Value) -> Job {
     let url = client.url_of(&["v1", "jobs"]);
     let create = client.request(Method::POST, url).json(request);
@@ -72,20 +76,20 @@ pub(crate) async fn create(client: &Client, request: &Value) -> Job {
     created.json().await.unwrap()
 }
 
-/// Clock ticks a second, which Linux shows to programs on every machine.
+/// Clock ticks per second, which Linux reports to programs on every machine.
 const TICKS: f64 = 100.0;
 
-/// What a process and its descendants have taken.
+/// CPU time and memory of a process and its descendants.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// CPU seconds since they began.
+    /// CPU time since they began, in seconds.
     pub(crate) cpu: f64,
-    /// Memory of their own, in MiB.
+    /// Anonymous memory (`RssAnon`), in MiB.
     pub(crate) memory: f64,
 }
 
 impl Usage {
-    /// Of the process of this id and all below it.
+    /// Reads the usage of a process and all its descendants.
     pub(crate) fn of(id: u32) -> Self {
         let parents = parents();
         let mut all = vec![id];
@@ -109,7 +113,7 @@ impl Usage {
     }
 
     fn of_one(id: u32) -> Self {
-        // A process may end while it is looked at.
+        // A process may end between the listing and this read.
         let Some(fields) = stat(id) else {
             return Self::default();
         };
@@ -138,7 +142,8 @@ fn parents() -> BTreeMap<u32, u32> {
         .collect()
 }
 
-/// The fields after the name, which may have anything in it: the state is the first.
+/// Returns the fields of `/proc/{id}/stat` after the name, which may contain spaces and
+/// parentheses. The first one is the state.
 pub(crate) fn stat(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;

@@ -1,4 +1,4 @@
-//! One call: sent, retried where that helps and does nothing twice, and read.
+//! One call: sending, retries with backoff, and parsing of the response.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use url::Url;
 
 use crate::{Client, Error};
 
-/// Timeout of one attempt, its answer included.
+/// Timeout of one attempt, including the response body.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Longest `Retry-After` that is waited for.
+/// Longest `Retry-After` that the client waits for.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// Characters that are shown of a body that is no problem document.
+/// Limit of the excerpt from a body that is not a problem document, in characters.
 const EXCERPT: usize = 200;
 
-/// Idempotency of a call: whether it may be retried when it may have arrived.
+/// Idempotency of a call: decides if it is retried when the first request may have arrived.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Idempotency {
-    /// Retried whenever its answer is lost.
+    /// Retried whenever its response is lost.
     Idempotent,
-    /// Retried only if it cannot have been acted upon.
+    /// Retried only if the api cannot have acted on it.
     NotIdempotent,
 }
 
 impl Client {
-    /// Sends a request and parses its answer.
+    /// Sends a request and parses its response.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -47,7 +47,7 @@ impl Client {
         })
     }
 
-    /// Sends a request that is answered without a body.
+    /// Sends a request whose response has no body.
     pub(crate) async fn command(
         &self,
         request: RequestBuilder,
@@ -82,7 +82,7 @@ impl Client {
     }
 }
 
-/// A body that was read whole.
+/// Response body, read completely.
 struct Body {
     status: StatusCode,
     url: Url,
@@ -114,12 +114,12 @@ fn is_retryable(error: &Error, idempotency: Idempotency) -> bool {
     let is_idempotent = idempotency == Idempotency::Idempotent;
     match error {
         Error::Unreachable { source, .. } => is_idempotent || source.is_connect(),
-        // An answer with `Retry-After` means that nothing was done.
+        // A response with `Retry-After` means that the api has not acted on the request.
         Error::Refused {
             problem,
             retry_after: Some(pause),
         } => *pause <= MAX_RETRY_AFTER && (is_idempotent || problem.status == 429),
-        // Gateways in between answer without a problem document.
+        // Gateways in between respond without a problem document.
         Error::Unexpected { status, .. } => {
             is_idempotent && matches!(status.as_u16(), 408 | 429 | 502..=504)
         }
@@ -134,7 +134,7 @@ fn is_retryable(error: &Error, idempotency: Idempotency) -> bool {
 }
 
 async fn attempt(request: &RequestBuilder) -> Result<Response, Error> {
-    let unsendable = || Error::Configuration("a request cannot be sent twice".to_owned());
+    let unsendable = || Error::Configuration("the body of a request cannot be resent".to_owned());
     let (http, request) = request.try_clone().ok_or_else(unsendable)?.build_split();
     let request = request.map_err(|error| Error::Configuration(error.to_string()))?;
     let url = request.url().clone();
@@ -145,7 +145,7 @@ async fn attempt(request: &RequestBuilder) -> Result<Response, Error> {
     }
 }
 
-/// The error that an answer without success stands for.
+/// Converts an unsuccessful response into an error.
 async fn refusal(url: Url, response: Response) -> Error {
     let status = response.status();
     let seconds = response.headers().get(RETRY_AFTER);
@@ -162,8 +162,8 @@ async fn refusal(url: Url, response: Response) -> Error {
         };
     }
     let what = match location {
-        Some(location) => format!("it leads to {}", location.to_str().unwrap_or("elsewhere")),
-        None if body.trim().is_empty() => "there is no body".to_owned(),
+        Some(location) => format!("redirect to {}", location.to_str().unwrap_or("elsewhere")),
+        None if body.trim().is_empty() => "the body is empty".to_owned(),
         None => body.trim().chars().take(EXCERPT).collect(),
     };
     Error::Unexpected { url, status, what }

@@ -1,5 +1,5 @@
-//! The client: address, key and connections. Its operations are in `jobs.rs`, `keys.rs` and
-//! `webhooks.rs`.
+//! The client: base URL, API key and connection pool. Its operations are in `jobs.rs`, `keys.rs`,
+//! `webhooks.rs`, `events.rs` and `download.rs`.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use url::{Host, Url};
 
 use crate::Error;
 
-/// Timeout of a connection's establishment.
+/// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Idle timeout of an answer: three heartbeats of a stream.
+/// Idle timeout of a response: three heartbeats of an event stream.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Retry budget by default.
 const RETRY_BUDGET: Duration = Duration::from_secs(90);
 
-/// A client of one api, with one key. Clones share their connections.
+/// Client of one api, with one API key. Clones share their connection pool.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -38,14 +38,15 @@ pub struct Builder {
 }
 
 impl Client {
-    /// A client of the api at this address, such as `https://darkroom.example.com`.
+    /// Returns a builder of a client for the api at this base URL, such as
+    /// `https://darkroom.example.com`.
     #[must_use]
     pub fn builder(url: Url) -> Builder {
         Builder { url, api_key: None }
     }
 
-    /// The same client with another retry budget: the time that is waited between the attempts of a
-    /// call, all in all; 90 s by default.
+    /// Sets the retry budget: the total time that a call waits between its attempts, 90 s by
+    /// default.
     #[must_use]
     pub fn with_retry_budget(mut self, budget: Duration) -> Self {
         self.retry_budget = budget;
@@ -56,14 +57,14 @@ impl Client {
         self.retry_budget
     }
 
-    /// Address of the api.
+    /// Base URL of the api.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// A request of anything that the api has, below its address, with the key: for what has no
-    /// method here.
+    /// Builds a request to a URL of the api, with the API key, for operations that have no method
+    /// here.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         let request = self.http.request(method, url);
         match &self.authorization {
@@ -72,16 +73,16 @@ impl Client {
         }
     }
 
-    /// A request of another server, which must not see the key.
+    /// Builds a request to another server, which must not see the API key.
     pub(crate) fn get_without_key(&self, url: Url) -> RequestBuilder {
         self.http.get(url)
     }
 
-    /// URL of a path below the api's address.
+    /// URL of a path below the api's base URL.
     #[must_use]
     pub fn url_of(&self, segments: &[&str]) -> Url {
         let mut url = self.url.clone();
-        // Whatever has a host has segments, and `Builder::build` has looked for one.
+        // Every URL with a host has path segments, and `Builder::build` checks for a host.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
@@ -90,18 +91,18 @@ impl Client {
 }
 
 impl Builder {
-    /// API key to call with.
+    /// Sets the API key.
     #[must_use]
     pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
         self.api_key = Some(api_key.into());
         self
     }
 
-    /// Builds the client. Nothing is sent yet.
+    /// Builds the client. No request is sent yet.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if the address is none of HTTP, or the key has characters that no
-    /// key has.
+    /// [`Error::Configuration`] if the base URL is not `http` or `https` or has a user name or a
+    /// password, or if the key has characters that no API key has.
     pub fn build(self) -> Result<Client, Error> {
         let Self { mut url, api_key } = self;
         let is_address = ["http", "https"].contains(&url.scheme())
@@ -109,7 +110,7 @@ impl Builder {
             && url.username().is_empty()
             && url.password().is_none();
         if !is_address {
-            let rule = "the address of an api begins with http:// or https:// and has no user name";
+            let rule = "the URL of an api begins with http:// or https:// and has no user name";
             return Err(Error::Configuration(rule.to_owned()));
         }
         url.set_query(None);
@@ -118,9 +119,9 @@ impl Builder {
             .user_agent(concat!("darkroom-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            // A redirected POST becomes a GET, which is another operation here.
+            // A redirected POST would become a GET, which is another operation here.
             .redirect(Policy::none());
-        // Loopback addresses of a proxy are its own.
+        // A proxy would resolve a loopback address to itself.
         let http = if is_loopback(&url) {
             http.no_proxy()
         } else {

@@ -1,4 +1,5 @@
-//! Outputs, whole and verified: what is saved is what the job says it is, or nothing is.
+//! Downloads of outputs, verified against the job's size and SHA-256. An output is saved completely
+//! or not at all.
 
 use std::{io, path::Path, time::Duration};
 
@@ -13,16 +14,17 @@ use url::Url;
 
 use crate::{Client, Error};
 
-/// Attempts at one output.
+/// Limit of attempts at one output.
 const ATTEMPTS: usize = 4;
 
 impl Client {
-    /// Saves an output. It is written beside its place and takes it only when it is whole and its
-    /// SHA-256 is what the job says: whoever looks sees what was there before, or all of it.
+    /// Saves an output as a file. It is written to a temporary file in the same directory, which
+    /// replaces `path` only after its size and its SHA-256 match the job: readers see the earlier
+    /// file or the complete one.
     ///
     /// # Errors
-    /// If the output is not stored, cannot be fetched, differs from what the job says, or cannot be
-    /// written.
+    /// If the output is not stored, cannot be downloaded, differs from the job's size or SHA-256,
+    /// or if the file cannot be written.
     pub async fn save(&self, job_id: &JobId, media: &Media, path: &Path) -> Result<(), Error> {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(200))
@@ -50,10 +52,11 @@ impl Client {
         Ok(())
     }
 
-    /// An output in memory, for what is small.
+    /// Downloads a small output into memory.
     ///
     /// # Errors
-    /// If the output is not stored, cannot be fetched, or differs from what the job says.
+    /// If the output is not stored, cannot be downloaded, or differs from the job's size or
+    /// SHA-256.
     pub async fn read(&self, job_id: &JobId, media: &Media) -> Result<Vec<u8>, Error> {
         let mut read = Vec::new();
         self.fetch(job_id, media, async |bytes| {
@@ -64,11 +67,11 @@ impl Client {
         Ok(read)
     }
 
-    /// The small picture of an output, if it has one: JPEG or PNG, 512 pixels at its longer side.
-    /// It is asked for by the URL that came with the job, which is good for 45 minutes.
+    /// Downloads the preview of an output, if it has one: JPEG or PNG, 512 pixels at its longer
+    /// side. It uses the presigned URL in the job resource, which is valid for 45 minutes.
     ///
     /// # Errors
-    /// If it cannot be fetched.
+    /// If the preview cannot be downloaded.
     pub async fn read_preview(&self, media: &Media) -> Result<Option<Vec<u8>>, Error> {
         let Some(url) = media.presigned_preview_url.clone() else {
             return Ok(None);
@@ -78,7 +81,7 @@ impl Client {
         Ok(Some(bytes.into()))
     }
 
-    /// Answer of the store to a presigned URL.
+    /// Requests a presigned URL from the store.
     async fn download(&self, index: u32, url: Url) -> Result<Response, Error> {
         let response = self.get_without_key(url).send().await;
         response
@@ -122,12 +125,12 @@ impl Client {
 fn not_downloaded(index: u32, error: reqwest::Error) -> Error {
     Error::NotDownloaded {
         index,
-        // The URL is good for whoever reads it.
+        // The presigned URL grants access without an API key, and is kept out of the message.
         what: error.without_url().to_string(),
     }
 }
 
-/// A file beside the one that it is to be, with the permissions that a new file has.
+/// Creates a temporary file beside its final path, with the permissions of a new file.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let directory = match path.parent() {
         Some(directory) if directory != "" => directory,

@@ -1,74 +1,74 @@
-//! What may come of a call, cut by what a caller does next.
+//! Errors of a call, divided by what the caller can do next.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use darkroom_types::problem::{Kind, Problem};
 use reqwest::{StatusCode, Url};
 
-/// Why a call came to nothing.
+/// Error of a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The api refuses, and says why. To send the same again later may help if it names a time.
+    /// The api rejects the request, with a problem document. A retry may help if there is a
+    /// `retry_after`.
     #[error("{}", problem.detail)]
     Refused {
-        /// What it says.
+        /// Problem document of the response.
         problem: Box<Problem>,
-        /// After how long to try again.
+        /// Time to wait before a retry.
         retry_after: Option<Duration>,
     },
-    /// The client cannot be made of what it is given.
+    /// The client's configuration is not valid.
     #[error("{0}")]
     Configuration(String),
-    /// The api cannot be reached, or did not answer in time. Whether it has got the request is not
-    /// known.
+    /// The api cannot be reached, or did not answer in time. It may have received the request.
     #[error("cannot reach {url}")]
     Unreachable {
-        /// Where it was looked for.
+        /// URL of the request.
         url: Url,
-        /// What happened.
+        /// Cause of the failure.
         #[source]
         source: reqwest::Error,
     },
-    /// Something answers that is no api of this version.
-    #[error("{url} answers {status}, and not as Darkroom does: {what}")]
+    /// The response is not one of this version of the api.
+    #[error("the answer {status} of {url} is not one of the Darkroom API: {what}")]
     Unexpected {
-        /// What was asked for.
+        /// URL of the request.
         url: Url,
-        /// The status of the answer.
+        /// HTTP status of the response.
         status: StatusCode,
-        /// What is wrong with it.
+        /// Explanation of the mismatch.
         what: String,
     },
-    /// The store does not hand an output over.
-    #[error("the store does not hand output {index} over: {what}")]
+    /// The store does not serve an output.
+    #[error("the store does not serve output {index}: {what}")]
     NotDownloaded {
-        /// Which output.
+        /// Position of the output.
         index: u32,
-        /// What happened.
+        /// Cause of the failure.
         what: String,
     },
-    /// What came is not what the job says it is.
-    #[error("output {index} is not what the job says it is: {what}")]
+    /// The downloaded output differs from the job's size or SHA-256.
+    #[error("output {index} does not match its job: {what}")]
     Corrupt {
-        /// Which output.
+        /// Position of the output.
         index: u32,
-        /// How it differs.
+        /// Explanation of the mismatch.
         what: String,
     },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Which kind of problem the api has with the call, if it is that.
+    /// Kind of the api's problem; `None` for all other errors.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         match self {

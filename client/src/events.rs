@@ -1,6 +1,6 @@
-//! Jobs as they change: [server-sent
-//! events](https://html.spec.whatwg.org/multipage/server-sent-events.html), over as many
-//! connections as it takes.
+//! Streams of job states: [server-sent
+//! events](https://html.spec.whatwg.org/multipage/server-sent-events.html), resumed over any number
+//! of connections.
 
 use std::{pin::Pin, time::Duration};
 
@@ -14,32 +14,34 @@ use url::Url;
 
 use crate::{Client, Error};
 
-/// Backoff before a stream that broke off is opened again.
+/// Backoff before a stream that broke off is resumed.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// Something that happened to a caller's jobs.
+/// Change of the caller's jobs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Until when the caller has seen what happened: where to go on from.
+    /// Position in the stream: all changes up to this time have been received. The stream can be
+    /// resumed from here.
     pub position: Timestamp,
-    /// What it is.
+    /// Kind of the change.
     pub what: What,
 }
 
-/// What happened.
+/// Kind of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A job has changed: this is its present state. The same may come twice.
+    /// A job has changed to this state. The same state may come twice.
     Job(Box<Job>),
-    /// There is no telling what was missed: list the jobs anew.
+    /// Changes may have been missed: list the jobs again.
     Reset,
-    /// Nothing for a while, but that the position goes on.
+    /// No change, but a later position to resume from.
     Checkpoint,
 }
 
 impl Client {
-    /// A job in each of the states that it is found in, from the present one to its last. It goes
-    /// on where a connection breaks off; the stream ends after the job's end, or after an error.
+    /// Follows one job, from its current state to its last one; states in between may be skipped.
+    /// The stream resumes when a connection breaks off. It ends after the job's end, or after an
+    /// error.
     pub fn follow(
         &self,
         job_id: &JobId,
@@ -65,7 +67,7 @@ impl Client {
     /// Waits for a job to end, however long it takes, and returns it.
     ///
     /// # Errors
-    /// If there is no such job, or nobody can be reached for a while.
+    /// If there is no such job, or if the api cannot be reached within the retry budget.
     pub async fn wait(&self, job_id: &JobId) -> Result<Job, Error> {
         let last = self
             .follow(job_id)
@@ -76,9 +78,9 @@ impl Client {
         }
     }
 
-    /// All of the caller's jobs, each in its present state whenever it has changed: from now on, or
-    /// from where the caller has been before, if that is within the hour. It does not end, but for
-    /// an error.
+    /// Follows all jobs of the caller: returns each in its current state whenever it has changed.
+    /// The stream begins now, or at an earlier position within the last hour. It ends only after an
+    /// error.
     pub fn follow_all(
         &self,
         from: Option<Timestamp>,
@@ -105,7 +107,7 @@ impl Client {
 
 type Connection = SseByteStream<Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>>;
 
-/// Events of one kind, over any number of connections.
+/// Events of one stream, over any number of connections.
 struct Events {
     client: Client,
     url: Url,
@@ -125,7 +127,7 @@ impl Events {
         }
     }
 
-    /// The next event; `None` if there are no further ones.
+    /// Returns the next event; `None` if the stream has ended.
     async fn next(&mut self) -> Result<Option<Sse>, Error> {
         loop {
             let Some(connection) = &mut self.connection else {
@@ -142,7 +144,7 @@ impl Events {
                     }
                     return Ok(Some(event));
                 }
-                // It broke off, or the api lets go of its callers before it stops.
+                // The connection broke off, or the api drains its connections before it stops.
                 Some(Err(_)) | None => self.connection = None,
             }
         }

@@ -1,4 +1,4 @@
-//! Jobs: asked for, read, stopped, taken up again, deleted. Following them is in `events.rs`.
+//! Jobs: create, read, cancel, retry and delete them. Following them is in `events.rs`.
 
 use darkroom_types::{
     job_id::JobId,
@@ -12,24 +12,27 @@ use uuid::Uuid;
 
 use crate::{Client, Error, call::Idempotency};
 
-/// What a request is named by, so that it is acted upon once.
+/// Header that carries the idempotency key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 impl Client {
-    /// Asks for a job, under a name of its own: however often the request has to be sent, there is
-    /// one job.
+    /// Creates a job, with a generated idempotency key: however often the request is retried, there
+    /// is one job.
     ///
     /// # Errors
-    /// If the request is refused, or nobody can be reached: then there may be a job all the same.
-    /// Who must know uses [`create_job_once`](Self::create_job_once) with a name that he keeps.
+    /// If the request is rejected, or if the api cannot be reached: then the job may exist
+    /// nevertheless. Callers that must know use [`create_job_once`](Self::create_job_once) with a
+    /// key that they keep.
     pub async fn create_job(&self, request: &JobRequest) -> Result<Job, Error> {
         self.create(request, &Uuid::new_v4().to_string()).await
     }
 
-    /// Asks for a job by a name of the caller's: asking again leads to the same job, at any time.
+    /// Creates a job with the caller's idempotency key: a repeated call returns the same job, at
+    /// any time.
     ///
     /// # Errors
-    /// If the request is refused, the name was used for another one, or nobody can be reached.
+    /// If the request is rejected, if the key was used for another request, or if the api cannot be
+    /// reached.
     pub async fn create_job_once(
         &self,
         request: &JobRequest,
@@ -44,10 +47,10 @@ impl Client {
         self.call(create, Idempotency::Idempotent).await
     }
 
-    /// A job as it is now.
+    /// Returns the current state of a job.
     ///
     /// # Errors
-    /// If there is no such job, or nobody can be reached.
+    /// If there is no such job, or if the api cannot be reached.
     pub async fn get_job(&self, job_id: &JobId) -> Result<Job, Error> {
         self.call(
             self.of_job(Method::GET, job_id, &[]),
@@ -56,28 +59,28 @@ impl Client {
         .await
     }
 
-    /// A page of jobs.
+    /// Returns a page of jobs.
     ///
     /// # Errors
-    /// If the list cannot be had.
+    /// If the query is rejected, or if the api cannot be reached.
     pub async fn list_jobs(&self, list: &ListJobs) -> Result<JobPage, Error> {
         let get = self.request(Method::GET, self.url_of(&["v1", "jobs"]));
         self.call(get.query(list), Idempotency::Idempotent).await
     }
 
-    /// A page of a job's outputs.
+    /// Returns a page of a job's outputs.
     ///
     /// # Errors
-    /// If there is no such job, or nobody can be reached.
+    /// If there is no such job, or if the api cannot be reached.
     pub async fn list_media(&self, job_id: &JobId, list: &ListMedia) -> Result<MediaPage, Error> {
         let get = self.of_job(Method::GET, job_id, &["media"]);
         self.call(get.query(list), Idempotency::Idempotent).await
     }
 
-    /// All outputs of a job, those included that it does not show itself.
+    /// Returns all outputs of a job, including those beyond the ones in `job`.
     ///
     /// # Errors
-    /// If they cannot be listed.
+    /// If a further page cannot be listed.
     pub async fn all_media(&self, job: &Job) -> Result<Vec<Media>, Error> {
         let mut media = job.media.clone();
         let mut cursor = job.media_next_cursor.clone();
@@ -92,10 +95,11 @@ impl Client {
         Ok(media)
     }
 
-    /// A URL of an output, good for 45 minutes at least, for whoever has it.
+    /// Returns a presigned URL of an output: valid for at least 45 minutes, and usable without an
+    /// API key.
     ///
     /// # Errors
-    /// If the output is not stored, or nobody can be reached.
+    /// If the output is not stored, or if the api cannot be reached.
     pub async fn media_url(
         &self,
         job_id: &JobId,
@@ -107,36 +111,37 @@ impl Client {
         self.call(get, Idempotency::Idempotent).await
     }
 
-    /// Asks a job to stop. What came of it shows in the job, soon.
+    /// Requests the cancellation of a job. The outcome shows in the job soon after.
     ///
     /// # Errors
-    /// If the job has ended, there is none, or nobody can be reached.
+    /// If the job has ended, if there is no such job, or if the api cannot be reached.
     pub async fn cancel_job(&self, job_id: &JobId) -> Result<Job, Error> {
         let post = self.of_job(Method::POST, job_id, &["cancel"]);
         self.call(post, Idempotency::Idempotent).await
     }
 
-    /// Takes a job up again that did not get everything. It pays again only if `regenerate` says
-    /// so.
+    /// Retries a job that is not complete. Outputs are generated, and paid for, again only if
+    /// `regenerate` is set.
     ///
     /// # Errors
-    /// If there is nothing to retry, it would cost, or nobody can be reached.
+    /// If there is nothing to retry, if outputs would have to be generated again and `regenerate`
+    /// is not set, or if the api cannot be reached.
     pub async fn retry_job(&self, job_id: &JobId, retry: RetryRequest) -> Result<Job, Error> {
         let post = self.of_job(Method::POST, job_id, &["retry"]);
         let post = post.header(IDEMPOTENCY_KEY, Uuid::new_v4().to_string());
         self.call(post.json(&retry), Idempotency::Idempotent).await
     }
 
-    /// Deletes a job and all that it has stored, for good.
+    /// Deletes a job and all that it has stored, permanently.
     ///
     /// # Errors
-    /// If there is no such job, or nobody can be reached.
+    /// If there is no such job, or if the api cannot be reached.
     pub async fn delete_job(&self, job_id: &JobId) -> Result<Deletion, Error> {
         let delete = self.of_job(Method::DELETE, job_id, &[]);
         self.call(delete, Idempotency::Idempotent).await
     }
 
-    /// A request of something of a job.
+    /// Builds a request to a path below a job.
     pub(crate) fn of_job(&self, method: Method, job_id: &JobId, what: &[&str]) -> RequestBuilder {
         let path = [&["v1", "jobs", job_id.as_str()], what].concat();
         self.request(method, self.url_of(&path))

@@ -1,13 +1,13 @@
-//! A client of Darkroom's API, on the types that the API itself is made of.
+//! Client of Darkroom's API, built on the types of the API itself.
 //!
-//! - [`Client`]: where the api is, who calls, and a method for each operation
-//! - [`Error`]: what may come of a call, cut by what a caller does next
-//! - [`events`]: jobs as they change, over any number of connections
-//! - [`download`]: outputs, whole and verified
+//! - [`Client`]: base URL, API key, and one method per operation
+//! - [`Error`]: errors of a call, divided by what the caller can do next
+//! - [`events`]: streams of job states, resumed over any number of connections
+//! - [`download`]: downloads of outputs, complete and verified
+//! - `call`: one call with its retries; `jobs`, `keys`, `webhooks`: the operations
 //!
-//! A call whose answer is lost is sent again, for a minute and a half at most, if that cannot do
-//! anything twice. To create a job is such a call: each carries an `Idempotency-Key`, so that it is
-//! paid for once.
+//! A call whose answer is lost is retried, by default for at most 90 seconds, if it is idempotent.
+//! Creating a job is: each request carries an `Idempotency-Key`, so that the job is paid for once.
 //!
 //! ```no_run
 //! use darkroom_client::{Client, types::request::JobRequest};

@@ -1,33 +1,33 @@
-//! One environment variable: what it is, what it stands at, and how it is read. An error names the variable, says what is wrong with
-//! its value and shows one that would do. An empty variable counts as absent.
+//! Environment variables: description, default and parsing. An error names the variable, states
+//! what is wrong with its value, and shows a valid example. An empty variable counts as absent.
 
 use std::{env, fmt::Display, str::FromStr};
 
-/// An environment variable.
+/// Environment variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// Its name.
+    /// Name of the variable.
     pub name: &'static str,
-    /// A value that would do.
+    /// Example of a valid value.
     pub example: &'static str,
-    /// What holds without it.
+    /// Default if the variable is absent.
     pub without: Without,
-    /// What it means, for the reader of a table: Markdown, on one line.
+    /// Description for a table: Markdown, on one line.
     pub about: &'static str,
 }
 
-/// What holds where a variable is absent.
+/// Default of an absent variable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Without {
-    /// Nothing.
+    /// No default.
     Nothing,
-    /// This value.
+    /// Default value.
     Value(&'static str),
-    /// What these words say.
+    /// Description of a default that depends on other settings.
     Words(&'static str),
 }
 
-/// A variable is absent or its value is not acceptable.
+/// Error: the variable is absent, or its value is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{name}: {problem}; set it like {name}={example}")]
 pub struct InvalidVariable {
@@ -37,7 +37,7 @@ pub struct InvalidVariable {
 }
 
 impl Variable {
-    /// A variable of this name that may be absent.
+    /// Declares a variable with this name, without a default.
     #[must_use]
     pub const fn new(name: &'static str, example: &'static str) -> Self {
         Self {
@@ -48,13 +48,13 @@ impl Variable {
         }
     }
 
-    /// With what it means.
+    /// Sets the description.
     #[must_use]
     pub const fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
     }
 
-    /// With the value that holds without it.
+    /// Sets the default value.
     #[must_use]
     pub const fn defaults_to(self, value: &'static str) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Variable {
         }
     }
 
-    /// With words for what holds without it.
+    /// Sets the description of a default that depends on other settings.
     #[must_use]
     pub const fn otherwise(self, words: &'static str) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Variable {
         }
     }
 
-    /// Its value, if present.
+    /// Returns the value, if present.
     ///
     /// # Errors
     /// If the value does not parse.
@@ -84,7 +84,7 @@ impl Variable {
         self.parsed(|text, error| format!("cannot use {text:?}: {error}"))
     }
 
-    /// Its value, if present, which is kept out of any message.
+    /// Returns the value, if present. Error messages do not contain it.
     ///
     /// # Errors
     /// If the value does not parse.
@@ -117,10 +117,10 @@ impl Variable {
         }
     }
 
-    /// Its value, or the one that holds without it.
+    /// Returns the value, or the default value.
     ///
     /// # Errors
-    /// If the value does not parse, or there is none.
+    /// If the value does not parse, or if the variable is absent and has no default value.
     pub fn value<T>(self) -> Result<T, InvalidVariable>
     where
         T: FromStr,
@@ -135,7 +135,7 @@ impl Variable {
         }
     }
 
-    /// Its value, or this one, which its words tell of.
+    /// Returns the value, or `otherwise`, which the description of the default explains.
     ///
     /// # Errors
     /// If the value does not parse.
@@ -147,10 +147,10 @@ impl Variable {
         Ok(self.optional()?.unwrap_or(otherwise))
     }
 
-    /// Its value, which must be there and is kept out of any message.
+    /// Returns the value of a required variable. Error messages do not contain it.
     ///
     /// # Errors
-    /// If it is absent or not UTF-8.
+    /// If the variable is absent or not UTF-8.
     pub fn secret(self) -> Result<String, InvalidVariable> {
         match env::var(self.name) {
             Ok(value) if !value.is_empty() => Ok(value),
@@ -159,7 +159,7 @@ impl Variable {
         }
     }
 
-    /// An error about its value, for rules that a type cannot check.
+    /// Error about the variable's value, for rules that a type cannot check.
     #[must_use]
     pub fn invalid(self, problem: impl Into<String>) -> InvalidVariable {
         InvalidVariable {
@@ -174,7 +174,7 @@ impl Variable {
 mod tests {
     use super::*;
 
-    // The tests read variables that cargo sets: setting one in a running process is unsafe.
+    // The tests read variables that cargo sets, as setting one in a running process is unsafe.
     const VERSION: Variable = Variable::new("CARGO_PKG_VERSION", "7");
     const ABSENT: Variable = Variable::new("DARKROOM_TEST_ABSENT", "7");
 

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Makes the namespace, sets how long closed workflows are kept, and adds the search attributes. Can be repeated.
+# Creates the namespace, sets its retention of closed workflows, and adds the search attributes.
+# Idempotent.
 #
 # Needs the temporal CLI, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and TEMPORAL_RETENTION (such as 7d).
 set -eu
 
-# Does a command until it succeeds: what is new takes a moment to be known everywhere.
+# Retries a command every second, 60 times at most: Temporal's services take a moment to learn of a
+# new namespace or search attribute.
 until_done() {
   attempts=60
   until "$@" 2>/dev/null; do
@@ -27,7 +29,7 @@ for name in JobStatus Model Tenant; do
   if ! printf '%s\n' "$known" | grep -qw "$name"; then
     temporal operator search-attribute create -n "$TEMPORAL_NAMESPACE" --name "$name" --type Keyword >/dev/null
   fi
-  # Until then, jobs would be refused.
+  # Wait until queries know the attribute: before that, Temporal would refuse jobs.
   until_done temporal workflow count -n "$TEMPORAL_NAMESPACE" --query "$name = 'none'" >/dev/null
 done
 echo "namespace $TEMPORAL_NAMESPACE keeps closed workflows for $TEMPORAL_RETENTION"

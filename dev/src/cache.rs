@@ -1,4 +1,4 @@
-//! Programs that the embedded stack needs and that are not ours: found, or made once and kept in a cache.
+//! Third-party programs that the stack needs: found on the machine, or built once and cached.
 
 use std::{
     env,
@@ -9,16 +9,16 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Where a program that we make is kept.
+/// Cached program, with its lock.
 pub(super) struct Cached {
-    /// The program.
+    /// Path of the program.
     pub(super) path: PathBuf,
-    /// Whoever comes second waits for the first and finds its work done.
+    /// File lock: a second process waits for the first one and finds the program built.
     _lock: File,
 }
 
 impl Cached {
-    /// The place of a program, which is ours until this is dropped.
+    /// Locks the cache entry of a program. Dropping the value releases the lock.
     pub(super) fn lock(name: &str, version: &str) -> Result<Self> {
         let path = directory()?.join(format!("{name}-{version}")).join(name);
         let directory = path.parent().context("the cache has no directory")?;
@@ -29,13 +29,13 @@ impl Cached {
         Ok(Self { path, _lock: file })
     }
 
-    /// The directory that it is in.
+    /// Directory of the cache entry.
     pub(super) fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(&self.path)
     }
 }
 
-/// A program that the operator names by a variable, or that is on the `PATH`.
+/// Finds a program that a variable names, or that is on the `PATH`.
 pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
     if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
@@ -50,7 +50,7 @@ pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
     Ok(runs(&on_path).then_some(on_path))
 }
 
-/// Whether a program is there and tells its version.
+/// True if the program exists and `--version` succeeds.
 pub(super) fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);
     command
@@ -61,7 +61,10 @@ pub(super) fn runs(program: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Whether Go is there, to build with.
+/// Checks that Go is installed.
+///
+/// # Errors
+/// If it is not.
 pub(super) fn check_go() -> Result<()> {
     let version = Command::new("go")
         .arg("version")
@@ -72,7 +75,7 @@ pub(super) fn check_go() -> Result<()> {
     Ok(())
 }
 
-/// Builds a package of those that `tools/go.mod` pins.
+/// Builds a package at the version that `tools/go.mod` pins.
 pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<()> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tools");
     ensure!(
@@ -94,7 +97,10 @@ pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<(
     Ok(())
 }
 
-/// Runs a Go command; its last line says what went wrong.
+/// Runs a Go command.
+///
+/// # Errors
+/// If it fails; the message has the last line of its standard error.
 pub(super) fn go(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,5 @@
-//! What our processes are told: only what the stack says, nothing of what our own environment says of other stacks.
+//! Environment of worker and api processes. Variables of the current environment that configure
+//! Darkroom are removed first, as they belong to another stack.
 
 use std::process::Command;
 
@@ -10,7 +11,8 @@ use super::{
     provider::{self, ProviderServer},
 };
 
-/// Starts a process of our binary under a name of its own. What the options say wins over `variables`.
+/// Starts a `worker` or `api` process under a name of its own. Variables of the options override
+/// `variables`.
 pub(super) fn spawn(
     name: &str,
     subcommand: &str,
@@ -27,7 +29,7 @@ pub(super) fn spawn(
     Process::spawn(name, command, &log_directory(&options.directory))
 }
 
-/// How worker and api find the embedded provider.
+/// Variables that connect worker and api to the embedded provider.
 pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String); 4] {
     [
         ("REPLICATE_BASE_URL", provider.base_url.clone()),

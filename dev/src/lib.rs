@@ -1,14 +1,15 @@
-//! The embedded stack: everything that Darkroom needs, as real parts on loopback. Plain `cargo run` starts it, tests share
-//! it. Its data lie below one directory, so that a stack that was stopped or killed goes on where it was.
+//! The embedded stack: everything that Darkroom needs, as real servers on loopback. Plain `cargo
+//! run` starts it, and tests share it. All data are below one directory, so that a stack that was
+//! stopped or killed resumes when it is started again.
 //!
-//! - [`temporal`]: a Temporal dev server, found or built by [`temporal_cli`]
-//! - [`s3`]: an S3 server; [`versitygw`]: another one, for tests and benchmarks
-//! - [`provider`]: a provider that speaks Replicate's contract and renders real pictures
+//! - [`temporal`]: a Temporal dev server, with the CLI found or built by [`temporal_cli`]
+//! - [`s3`]: an S3 server in this process; [`versitygw`]: another one, for tests and benchmarks
+//! - [`provider`]: a provider that speaks Replicate's API and renders real pictures
 //! - [`production`]: the production stack without Docker
-//! - `cache`: programs that are not ours
-//! - `environment`: what our processes are told
-//! - [`process`]: child processes that never outlive us
-//! - [`ports`]: the port that it had before, the usual one or a free one
+//! - [`process`]: child processes that never outlive their parent
+//! - `environment`: the variables of worker and api processes
+//! - [`ports`]: ports that stay the same across restarts
+//! - `cache`: third-party programs, found or built once
 
 pub mod ports;
 pub mod process;
@@ -32,35 +33,36 @@ use anyhow::{Context, Result};
 
 use self::{process::Process, provider::ProviderServer, s3::S3Server, temporal::TemporalServer};
 
-/// What the embedded stack signs webhooks with. It is no secret.
+/// Secret that the embedded stack signs webhooks with. It protects nothing.
 pub const WEBHOOK_SECRET: &str = "whsec_ZGFya3Jvb20gb24gb25lIG1hY2hpbmU=";
 
-/// What the stack is to be like.
+/// Options of a stack.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where its data lie.
+    /// Directory of its data.
     pub directory: PathBuf,
-    /// The `darkroom` binary, of which worker and api are processes.
+    /// The `darkroom` binary that worker and api are started from.
     pub binary: PathBuf,
-    /// Whether to use the usual ports where they are free; otherwise any.
+    /// True to use the usual ports where they are free; otherwise any free ports.
     pub usual_ports: bool,
-    /// Whether to serve the Temporal UI.
+    /// True to serve the Temporal UI.
     pub temporal_ui: bool,
-    /// Who makes the outputs.
+    /// Provider that makes the outputs.
     pub provider: ProviderChoice,
-    /// What worker and api are told beside the usual, or instead of it.
+    /// Variables of worker and api, which override the stack's own.
     pub variables: Vec<(&'static str, String)>,
 }
 
-/// Who makes the outputs.
+/// Provider that makes the outputs.
 #[derive(Clone, Copy, Debug)]
 pub enum ProviderChoice {
     /// The embedded provider.
     Embedded {
-        /// How long it takes, unless a request says otherwise.
+        /// Duration of a prediction, unless a request says otherwise.
         latency: Duration,
     },
-    /// Replicate itself, for money, with the `REPLICATE_*` of our own environment.
+    /// Replicate itself, which charges for predictions, with the `REPLICATE_*` of this process's
+    /// environment.
     Replicate,
 }
 
@@ -70,22 +72,23 @@ pub struct Stack {
     pub temporal: TemporalServer,
     /// The S3 server.
     pub s3: S3Server,
-    /// The provider; absent where the real one is used.
+    /// The embedded provider; absent if Replicate is used.
     pub provider: Option<ProviderServer>,
     /// The worker.
     pub worker: Process,
     /// The api.
     pub api: Process,
-    /// Where the api listens.
+    /// Address that the api listens on.
     pub api_address: SocketAddr,
     options: Options,
 }
 
 impl Stack {
-    /// Starts everything and waits until a job that is accepted would be worked on. Tells `progress` of each component.
+    /// Starts everything and waits until worker and api are ready. Calls `progress` with a line for
+    /// each component.
     ///
     /// # Errors
-    /// If a component cannot be started; the message says which and where its log is.
+    /// If a component cannot be started. The message names the component and its log.
     pub async fn start(options: Options, progress: impl Fn(&str)) -> Result<Self> {
         let directory = &options.directory;
         std::fs::create_dir_all(directory)
@@ -104,7 +107,7 @@ impl Stack {
         let provider = start_provider(&options).await?;
         progress(&match &provider {
             Some(provider) => format!("provider    {}", provider.base_url),
-            None => "provider    Replicate, for money (REPLICATE_API_TOKEN is set)".to_owned(),
+            None => "provider    Replicate, billed (REPLICATE_API_TOKEN is set)".to_owned(),
         });
         let api_address = ports::pick(&options, "api", 8080).await?;
         let variables = variables(&temporal, &s3, provider.as_ref(), api_address);
@@ -131,11 +134,11 @@ impl Stack {
         format!("http://{}", self.api_address)
     }
 
-    /// Starts a further process of our binary, `worker` or `api`, against this stack. The process that it takes the place
-    /// of, if any, must be gone.
+    /// Starts another `worker` or `api` process of the binary against this stack. A process of the
+    /// same subcommand that it replaces must have ended.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn spawn(&self, subcommand: &'static str) -> Result<Process> {
         environment::spawn(
             subcommand,
@@ -145,10 +148,10 @@ impl Stack {
         )
     }
 
-    /// Starts a worker of a build, under a name of its own, which is told this as well.
+    /// Starts a worker from another binary, under a name of its own and with further variables.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn spawn_worker(
         &self,
         name: &str,
@@ -163,17 +166,17 @@ impl Stack {
         environment::spawn(name, "worker", &self.variables(self.api_address), &options)
     }
 
-    /// Starts a second api beside the first, and waits until it answers.
+    /// Starts a second api beside the first one and waits until it is ready.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started, ends, or is not ready within a minute.
     pub async fn spawn_another_api(
         &self,
         variables: &[(&'static str, String)],
     ) -> Result<(Process, SocketAddr)> {
         let (process, address) = self.spawn_api(variables).await?;
         until_ready(
-            "another api that is ready",
+            "second api that is ready",
             &format!("http://{address}"),
             &[&process],
         )
@@ -181,10 +184,10 @@ impl Stack {
         Ok((process, address))
     }
 
-    /// Starts one more api, whether it can be ready or not.
+    /// Starts another api without waiting until it is ready.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If no port is free or the process cannot be started.
     pub async fn spawn_api(
         &self,
         variables: &[(&'static str, String)],
@@ -194,7 +197,7 @@ impl Stack {
             ..self.options.clone()
         };
         let address = ports::pick(&options, "another-api", 0).await?;
-        // Links are the same, whichever process makes them.
+        // Links in responses must be the same, whichever api process makes them.
         options
             .variables
             .push(("DARKROOM_PUBLIC_URL", self.api_url()));
@@ -203,7 +206,7 @@ impl Stack {
         Ok((process, address))
     }
 
-    /// What a process of our binary is told that works on this stack.
+    /// Environment variables of a process that works on this stack.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut variables = self.variables(self.api_address);
@@ -220,13 +223,13 @@ impl Stack {
         )
     }
 
-    /// Waits until the api reports that it is ready.
+    /// Waits until worker and api are ready.
     ///
     /// # Errors
-    /// If a process ends or a minute passes first.
+    /// If a process ends, or they are not ready within a minute.
     pub async fn until_ready(&self) -> Result<()> {
         until_ready(
-            "a worker and an api that are ready",
+            "worker and api that are ready",
             &self.api_url(),
             &[&self.worker, &self.api],
         )
@@ -234,7 +237,7 @@ impl Stack {
     }
 }
 
-/// What worker and api of the embedded stack are told.
+/// Environment variables of worker and api of the embedded stack.
 fn variables(
     temporal: &TemporalServer,
     s3: &S3Server,
@@ -259,7 +262,7 @@ fn variables(
             .as_ref()
             .map(|ui| ("DARKROOM_TEMPORAL_UI", ui.clone())),
     );
-    // Replicate calls back over https only, and cannot reach loopback.
+    // Replicate sends reports over https only, and cannot reach loopback.
     if let Some(provider) = provider {
         variables.extend(environment::of_provider(provider));
         variables.push(("DARKROOM_PUBLIC_URL", format!("http://{api_address}")));
@@ -267,7 +270,7 @@ fn variables(
     variables
 }
 
-/// Starts the embedded provider, unless the real one is used.
+/// Starts the embedded provider, unless Replicate is used.
 async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
     let ProviderChoice::Embedded { latency } = options.provider else {
         return Ok(None);
@@ -276,7 +279,7 @@ async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
     ProviderServer::start(&options.directory.join("provider"), listener, latency).map(Some)
 }
 
-/// Waits until an api reports that it is ready.
+/// Waits until an api reports that it is ready, workers and the store included.
 pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
     let url = format!("{api_url}/readyz?full");
     let http = reqwest::Client::builder().no_proxy().build()?;

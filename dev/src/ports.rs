@@ -1,4 +1,5 @@
-//! Ports on loopback: the one that this stack had before, as histories hold addresses; else the usual one; else a free one.
+//! Ports on loopback. A component gets the port that it had before, as workflow histories hold
+//! addresses; else its usual port; else a free one.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,10 +12,10 @@ use tokio::net::TcpListener;
 
 use super::Options;
 
-/// Binds a port for the component of this name and remembers it.
+/// Binds a port for the component of this name and stores its number for the next start.
 ///
 /// # Errors
-/// If there is none.
+/// If no port is free, or its number cannot be stored.
 pub async fn bind(options: &Options, component: &str, usual: u16) -> Result<TcpListener> {
     bind_one_of(options, component, usual, [0]).await
 }
@@ -44,22 +45,24 @@ async fn bind_one_of(
 /// Picks a port for a process that binds it itself.
 ///
 /// # Errors
-/// If there is none.
+/// If no port is free, or its number cannot be stored.
 pub async fn pick(options: &Options, component: &str, usual: u16) -> Result<SocketAddr> {
     Ok(bind(options, component, usual).await?.local_addr()?)
 }
 
-/// Picks ports for a process that binds them itself, below those that systems give out: Temporal picks further ones for itself
-/// that may be any of those, and keeps its own in a column of two bytes with a sign.
+/// Picks ports for a process that binds them itself, below the ephemeral range. Temporal picks
+/// further ports for itself, which may be any ephemeral ones, and stores its own as a signed 16-bit
+/// integer.
 ///
 /// # Errors
-/// If there are none.
+/// If no port is free, or a number cannot be stored.
 pub async fn pick_low(options: &Options, components: &[(String, u16)]) -> Result<Vec<SocketAddr>> {
-    /// Below what systems give out themselves, and above what services are usually found at.
+    /// Range below the ephemeral ports and above most well-known services.
     const LOW: std::ops::Range<u16> = 20_000..32_000;
-    /// How many were picked by this process: what was picked is not bound at once.
+    /// Number of ports picked by this process so far: a picked port is not bound at once, so it
+    /// must not be picked again.
     static PICKED: AtomicU16 = AtomicU16::new(0);
-    // Each process begins elsewhere, so that two that start at once seldom meet.
+    // Each process begins at another port, so that two that start at once rarely collide.
     let spread = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 12;
     let count = u16::try_from(components.len()).unwrap_or_default();
     let spread = (spread + PICKED.fetch_add(count, Ordering::Relaxed)) % (LOW.end - LOW.start);

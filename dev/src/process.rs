@@ -1,5 +1,6 @@
-//! Child processes that never outlive us. Each holds the reading end of a pipe whose writing end is ours alone: however we
-//! go, the kernel closes it, and the child stops. That needs neither signals nor unsafe code.
+//! Child processes that never outlive their parent. Each child's standard input is a pipe whose
+//! writing end only the parent holds. However the parent ends, the kernel closes the pipe, and the
+//! child stops. This needs neither signals nor unsafe code.
 
 use std::{
     fs::File,
@@ -12,13 +13,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a child may take to stop once its pipe is closed.
+/// Time for a graceful stop of a child after its pipe is closed; after that, it is killed.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// How long of that a supervised command may take after a signal.
+/// Time for a supervised command to stop after a signal. Shorter than [`GRACE`], as the supervisor
+/// must end as well.
 const ORDERLY: Duration = Duration::from_secs(7);
 
 /// A running child process. Dropping it stops it.
@@ -29,10 +31,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, with its output in a log of its own.
+    /// Starts a command, with its output appended to a log file of this name.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the log cannot be written or the command cannot be started.
     pub fn spawn(name: &str, mut command: Command, log_directory: &Path) -> Result<Self> {
         let log = log_directory.join(format!("{name}.log"));
         std::fs::create_dir_all(log_directory)
@@ -43,7 +45,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(file.try_clone()?)
             .stderr(file);
-        // In a group of its own, Ctrl-C in a terminal reaches us alone and we stop the children in order.
+        // With a process group of its own, the child does not receive Ctrl-C from the terminal.
+        // Only the parent does, and it stops the children in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command
@@ -56,27 +59,27 @@ impl Process {
         })
     }
 
-    /// Its process id.
+    /// Process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.lock().id()
     }
 
-    /// Whether it still runs.
+    /// True if the process is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         matches!(self.lock().try_wait(), Ok(None))
     }
 
-    /// Kills it on the spot and waits until it is gone.
+    /// Kills the process and waits until it has ended.
     pub fn kill(&self) {
         let mut child = self.lock();
-        // It may be gone already, which is as good.
+        // Fails if the process has ended already.
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// Stops it in order, and kills it if that takes too long.
+    /// Stops the process gracefully, and kills it if that takes longer than 8 seconds.
     pub fn stop(&self) {
         drop(self.lock().stdin.take());
         let deadline = Instant::now() + GRACE;
@@ -102,7 +105,7 @@ impl Drop for Process {
 /// Waits for a condition.
 ///
 /// # Errors
-/// If the deadline passes or one of the processes, without which it cannot come true, ends first.
+/// If the deadline passes, or one of the processes that the condition depends on ends.
 pub async fn until(
     what: &str,
     deadline: Duration,
@@ -131,11 +134,12 @@ pub async fn until(
     Ok(())
 }
 
-/// Runs a command that knows nothing of our pipe and stops it when the pipe closes: by a signal, and if that does not do, or
-/// there is none, by killing it. Returns the command's exit code.
+/// Runs a command that does not watch the pipe itself, and stops it when the pipe closes: by a
+/// signal if one is given, and by killing it if it has not ended after seven seconds. Returns the
+/// exit code of the command.
 ///
 /// # Errors
-/// If it cannot be started.
+/// If the command cannot be started, signaled or killed.
 pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
     let mut child = command
         .stdin(Stdio::null())
@@ -143,7 +147,7 @@ pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
         .context("cannot start the command")?;
     let (closed, pipe) = std::sync::mpsc::channel();
     when_stdin_closes(move || {
-        // The receiver goes only when the command has ended.
+        // The receiver is dropped only after the command has ended.
         let _ = closed.send(());
     });
     loop {
@@ -172,7 +176,7 @@ fn stop_in_order(child: &mut Child, signal: &str) -> Result<()> {
     Ok(())
 }
 
-/// Calls back once standard input is closed.
+/// Calls a function once standard input is closed.
 pub fn when_stdin_closes(then: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
@@ -188,7 +192,7 @@ fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines()
         .last()
-        .unwrap_or("without a word")
+        .unwrap_or("no output")
         .chars()
         .take(300)
         .collect()

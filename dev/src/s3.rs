@@ -1,4 +1,4 @@
-//! An S3 server in this process, over real HTTP, on files.
+//! An S3 server in this process, over real HTTP, with its objects as files.
 
 use std::{path::Path, time::Duration};
 
@@ -20,18 +20,18 @@ use s3s::{
 use s3s_fs::FileSystem;
 use tokio::{net::TcpListener, task::AbortHandle};
 
-/// The bucket.
+/// Name of the bucket.
 pub const BUCKET: &str = "darkroom";
 
-/// Credentials that guard nothing but a server on loopback.
+/// Access key. It protects nothing but a server on loopback.
 pub const ACCESS_KEY: &str = "darkroom";
 
-/// See [`ACCESS_KEY`].
+/// Secret key of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "darkroom-on-loopback";
 
 /// A running server. Dropping it stops it.
 pub struct S3Server {
-    /// Its endpoint URL.
+    /// Endpoint URL.
     pub endpoint: String,
     accepting: AbortHandle,
 }
@@ -40,7 +40,7 @@ impl S3Server {
     /// Serves the files below `root`.
     ///
     /// # Errors
-    /// If the directory cannot be used.
+    /// If the directory cannot be created or served.
     pub fn start(root: &Path, listener: TcpListener) -> Result<Self> {
         let bucket = root.join(BUCKET);
         std::fs::create_dir_all(&bucket)
@@ -55,7 +55,8 @@ impl S3Server {
             let http = Builder::new(TokioExecutor::new());
             loop {
                 let Ok((socket, _)) = listener.accept().await else {
-                    // No file descriptor left, most likely: let connections end before the next try.
+                    // Most likely out of file descriptors: connections must end before the next
+                    // attempt.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
@@ -65,7 +66,7 @@ impl S3Server {
                     .serve_connection(TokioIo::new(socket), open)
                     .into_owned();
                 tokio::spawn(async move {
-                    // A client that goes away is no news.
+                    // Ignored: the client has disconnected.
                     let _ = connection.await;
                 });
             }
@@ -77,7 +78,8 @@ impl S3Server {
     }
 }
 
-/// Lets pages of every origin read what they have a URL of, as a bucket with a CORS rule does.
+/// Adds the CORS header that lets pages of every origin read presigned URLs, as a bucket with a
+/// CORS rule does.
 async fn answer_any_page(
     service: S3Service,
     request: Request<Incoming>,

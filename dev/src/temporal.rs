@@ -1,4 +1,5 @@
-//! A Temporal dev server: the real server on `SQLite`, with its UI.
+//! A Temporal dev server: the real server on `SQLite`, with its UI. It is started through the
+//! Temporal CLI.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -15,22 +16,23 @@ use super::{
     process::{self, Process},
 };
 
-/// A running server.
+/// A running dev server. Dropping it stops it.
 pub struct TemporalServer {
-    /// Where it listens: `host:port`.
+    /// Address of the frontend: `host:port`.
     pub address: String,
-    /// Its UI's base URL.
+    /// Base URL of the UI, if it is served.
     pub ui: Option<String>,
-    /// Where it counts: Prometheus's text.
+    /// URL of its metrics, in Prometheus text format.
     pub metrics: String,
     process: Process,
 }
 
 impl TemporalServer {
-    /// Starts the server and waits until its namespace is there.
+    /// Starts the server and waits until its namespace exists.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// If no port is free, another process took the port, or the namespace does not exist within a
+    /// minute.
     pub async fn start(cli: &Path, options: &Options) -> Result<Self> {
         let wanted = [
             ("temporal".to_owned(), 7233),
@@ -65,7 +67,7 @@ impl TemporalServer {
             ready,
         )
         .await?;
-        // Another server may have taken the port first and be the one that answers.
+        // Another server may have bound the port first and be the one that responds.
         ensure!(
             server.process.is_running(),
             "another process has taken {address}; try again"
@@ -73,22 +75,22 @@ impl TemporalServer {
         Ok(server)
     }
 
-    /// The id of the process that supervises it.
+    /// Process id of its supervisor.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Kills it on the spot. Started again with the same options, it has the same port and data.
+    /// Kills the server. Started again with the same options, it has the same port and data.
     pub fn kill(&self) {
-        // Our process is the one that supervises it, and kills it when its pipe closes.
+        // The child is the supervisor, which kills the server when its pipe closes.
         self.process.stop();
     }
 
-    /// A client of the server's default namespace.
+    /// Returns a client of the `default` namespace.
     ///
     /// # Errors
-    /// If the server is away.
+    /// If the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
         let url: Url = format!("http://{}", self.address).parse()?;
         let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
@@ -99,8 +101,8 @@ impl TemporalServer {
     }
 }
 
-/// What a server admits by default, for a namespace: calls a second, of which few to its visibility store, and long polls at a
-/// time. <https://docs.temporal.io/references/dynamic-configuration>
+/// Default rate limits of a production server per namespace: calls per second, visibility calls per
+/// second, and concurrent long polls. <https://docs.temporal.io/references/dynamic-configuration>
 const LIMITS: [(&str, u32); 3] = [
     ("frontend.namespaceRPS", 2400),
     ("frontend.namespaceRPS.visibility", 10),
@@ -117,25 +119,26 @@ fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Co
     command
         .arg("--db-filename")
         .arg(options.directory.join("temporal.db"));
-    // Three times the throughput of the defaults, and as durable against a crash of any process.
+    // Three times the throughput of the defaults. As durable if a process crashes, though not if
+    // the machine does.
     command.args([
         "--sqlite-pragma",
         "journal_mode=WAL",
         "--sqlite-pragma",
         "synchronous=NORMAL",
     ]);
-    // One node needs no more than one partition a queue; each one less is a poll less.
+    // One node needs only one partition per task queue. Each further partition costs a poll.
     for key in [
         "matching.numTaskqueueReadPartitions",
         "matching.numTaskqueueWritePartitions",
     ] {
         command.args(["--dynamic-config-value", &format!("{key}=1")]);
     }
-    // The limits of a server in production, of which a dev server says otherwise.
+    // Limits of a production server, which a dev server raises by default.
     for (key, limit) in LIMITS {
         command.args(["--dynamic-config-value", &format!("{key}={limit}")]);
     }
-    // Tenants take turns.
+    // Fairness between tenants, by the fairness key of each task.
     command.args(["--dynamic-config-value", "matching.enableFairness=true"]);
     for name in search_attributes::NAMES {
         command.args(["--search-attribute", &format!("{name}=Keyword")]);

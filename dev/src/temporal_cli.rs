@@ -1,4 +1,5 @@
-//! Finding the Temporal CLI, which carries the dev server: one that is there, or one that we build or fetch once.
+//! The Temporal CLI, which contains the dev server: found on the machine, built once with Go, or
+//! downloaded once.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +10,14 @@ use anyhow::{Result, bail, ensure};
 
 use super::cache::{self, Cached, runs};
 
-/// The version that is built or fetched: server 1.31.2. `tools/go.mod` pins the same.
+/// Version that is built or downloaded; it contains server 1.31.2. `tools/go.mod` pins the same.
 const VERSION: &str = "1.8.2";
 
-/// Finds the CLI: `TEMPORAL_CLI`, then `temporal` on the `PATH`, then our cache, then a build with Go, then a download.
+/// Finds the CLI: `TEMPORAL_CLI`, then `temporal` on the `PATH`, then the cache, then a build with
+/// Go, then a download.
 ///
 /// # Errors
-/// If all ways fail; the message names the ways out.
+/// If all of these fail. The message names the remedies.
 pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
     if let Some(provided) = cache::provided("TEMPORAL_CLI", "temporal")? {
         return Ok(provided);
@@ -29,12 +31,12 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
     let Err(no_build) = built else {
         return Ok(path);
     };
-    progress("fetching the Temporal CLI");
+    progress("downloading the Temporal CLI");
     let Err(no_download) = download(&cached).await else {
         return Ok(path);
     };
     bail!(
-        "there is no Temporal CLI, and none could be built ({no_build:#}) or fetched ({no_download:#}). \
+        "there is no Temporal CLI, and none could be built ({no_build:#}) or downloaded ({no_download:#}). \
          Three ways out: install Go 1.26 or later (https://go.dev/dl) and run this again; \
          install the CLI (https://docs.temporal.io/cli) so that `temporal` is on the PATH; \
          or set TEMPORAL_CLI to a copy of it"
@@ -84,6 +86,6 @@ async fn download(cached: &Cached) -> Result<()> {
         archive.display()
     );
     std::fs::remove_file(archive)?;
-    ensure!(runs(&cached.path), "the fetched CLI does not run");
+    ensure!(runs(&cached.path), "the downloaded CLI does not run");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A Versity gateway: an S3 server whose rules are closer to the real ones than those of the embedded one, on files.
-//! Tests and benchmarks use it, and so does the production stack.
+//! A Versity gateway: an S3 server on files whose behavior is closer to AWS than that of the
+//! embedded one. Tests, benchmarks and the production stack use it.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -13,21 +13,22 @@ use super::{
     s3::{ACCESS_KEY, BUCKET, SECRET_KEY},
 };
 
-/// The version that is built.
+/// Version that is built.
 pub const VERSION: &str = "1.8.0";
 
 /// A running gateway. Dropping it stops it.
 pub struct VersityGateway {
-    /// Its endpoint URL.
+    /// Endpoint URL.
     pub endpoint: String,
     process: Process,
 }
 
 impl VersityGateway {
-    /// Starts a gateway that has a bucket, and waits until it answers.
+    /// Starts a gateway with a bucket and waits until it is healthy.
     ///
     /// # Errors
-    /// If there is none and none can be built, or if it does not come up.
+    /// If the program is missing and cannot be built, or the gateway is not healthy within 30
+    /// seconds.
     pub async fn start(options: &Options, progress: &impl Fn(&str)) -> Result<Self> {
         let bucket = root(options).join(BUCKET);
         std::fs::create_dir_all(&bucket)
@@ -35,10 +36,10 @@ impl VersityGateway {
         Self::start_with_keys(options, (ACCESS_KEY, SECRET_KEY), progress).await
     }
 
-    /// Starts a gateway with an access key and a secret key of its own.
+    /// Starts a gateway with the given access key and secret key, without a bucket.
     ///
     /// # Errors
-    /// As [`VersityGateway::start`].
+    /// As [`Self::start`].
     pub async fn start_with_keys(
         options: &Options,
         (access_key, secret_key): (&str, &str),
@@ -86,12 +87,12 @@ impl VersityGateway {
         Ok(gateway)
     }
 
-    /// Stops it. Started again with the same options, it has the same port and data.
+    /// Stops the gateway. Started again with the same options, it has the same port and data.
     pub fn stop(&self) {
         self.process.stop();
     }
 
-    /// The id of the process that supervises it.
+    /// Process id of its supervisor.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -102,7 +103,8 @@ fn root(options: &Options) -> PathBuf {
     options.directory.join("versitygw")
 }
 
-/// Finds the gateway: `VERSITYGW`, then `versitygw` on the `PATH`, then our cache, then a build with Go.
+/// Finds the program: `VERSITYGW`, then `versitygw` on the `PATH`, then the cache, then a build
+/// with Go.
 fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
     if let Some(provided) = cache::provided("VERSITYGW", "versitygw")? {
         return Ok(provided);

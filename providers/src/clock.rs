@@ -1,15 +1,15 @@
-//! How far a provider's clock is from ours, as the `Date` of its answers tells
-//! ([RFC 9110, 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)): to a second or so.
+//! Skew of a provider's clock, measured from the `Date` of its answers ([RFC 9110,
+//! 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)), to about a second.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
 
-/// What the clock holds before the first answer.
+/// Value before the first answer.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The skew of a provider's clock.
+/// Skew of a provider's clock.
 #[derive(Debug)]
 pub(crate) struct ProviderClock(AtomicI64);
 
@@ -18,7 +18,7 @@ impl ProviderClock {
         Self(AtomicI64::new(UNKNOWN))
     }
 
-    /// Takes note of an answer that came just now.
+    /// Measures the skew from an answer that has just arrived.
     pub(crate) fn observe(&self, headers: &HeaderMap, now: Timestamp) {
         let date = headers
             .get(DATE)
@@ -31,7 +31,7 @@ impl ProviderClock {
         }
     }
 
-    /// How far it is ahead, if an answer has told.
+    /// Time by which the provider's clock is ahead of ours; `None` before the first answer.
     pub(crate) fn skew(&self) -> Option<SignedDuration> {
         match self.0.load(Ordering::Relaxed) {
             UNKNOWN => None,

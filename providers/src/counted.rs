@@ -1,4 +1,4 @@
-//! A provider whose calls are counted by what came of them.
+//! Metrics of a provider: a wrapper that counts its calls by operation and outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,8 @@ use crate::provider::{
 
 const CALLS: &str = "darkroom_provider_calls_total";
 
-/// Says what is counted, and has what alerts look at stand at zero. To be called once metrics are installed.
+/// Describes the metric, and initializes the series that alerts use to zero. Must be called after
+/// the metrics recorder is installed.
 pub fn describe() {
     describe_counter!(CALLS, "Calls to the provider, by operation and outcome.");
     for outcome in [
@@ -30,7 +31,7 @@ pub fn describe() {
     }
 }
 
-/// Counts the calls to another provider.
+/// Wrapper that counts the calls to another provider.
 pub struct Counted<P>(pub P);
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! Reading JSON of others' making, in which one value that makes no sense costs that value and not the whole.
+//! Lenient parsing of JSON that providers send: an invalid value costs that value, not the whole
+//! document.
 
 use std::borrow::Cow;
 
@@ -6,10 +7,10 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// Reads JSON, also where strings hold halves of surrogate pairs or bytes that are no UTF-8: these become U+FFFD.
+/// Parses JSON. Lone surrogates in strings, and bytes that are not UTF-8, become U+FFFD.
 ///
 /// # Errors
-/// If it is no JSON of this shape all the same.
+/// If the text is not JSON of this shape nevertheless.
 pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
     bytes: &[u8],
 ) -> Result<T, serde_json::Error> {
@@ -19,7 +20,7 @@ pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
     })
 }
 
-/// JSON without what no reader of JSON takes; `None` where there is nothing of the kind.
+/// Replaces lone surrogates and bytes that are not UTF-8; `None` if there are none.
 pub(crate) fn mend(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     match mend_surrogates(&text) {
@@ -28,7 +29,7 @@ pub(crate) fn mend(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Replaces each escape of half a surrogate pair by that of U+FFFD.
+/// Replaces the escape of each lone surrogate by that of U+FFFD.
 /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.2>
 fn mend_surrogates(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
@@ -48,7 +49,7 @@ fn mend_surrogates(text: &str) -> Cow<'_, str> {
                 at += 6;
                 copied = at;
             }
-            // The character after a backslash is no beginning of another escape.
+            // The character after a backslash does not begin another escape.
             _ => at = (at + 2).min(bytes.len()),
         }
     }
@@ -59,7 +60,7 @@ fn mend_surrogates(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// A time; one without a zone is UTC, and what is no time is none.
+/// Parses a time. One without a zone is UTC; an invalid one is `None`.
 pub(crate) fn time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Timestamp>, D::Error> {
@@ -74,7 +75,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// A string; anything else is none.
+/// Parses a string; any other value is `None`.
 pub(crate) fn string<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -84,7 +85,7 @@ pub(crate) fn string<'de, D: Deserializer<'de>>(
     }
 }
 
-/// An object; anything else is an empty one.
+/// Parses an object; any other value is an empty one.
 pub(crate) fn object<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Map<String, Value>, D::Error> {
@@ -94,7 +95,7 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(
     }
 }
 
-/// A flag; anything else is false.
+/// Parses a boolean; any other value is false.
 pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_bool().unwrap_or(false))
 }

@@ -1,10 +1,11 @@
-//! What Darkroom needs of a provider, and each provider: HTTP client, wire format, verification of its reports. Knows
-//! neither Temporal nor the store, and makes no decision about jobs: those are the workflow's and the activities'.
+//! Providers of generations: HTTP clients, wire formats, and verification of the webhooks that they
+//! send. Nothing here calls Temporal or the store, or decides about jobs: that is up to the
+//! workflow and the activities.
 //!
-//! - [`provider`]: the [`Provider`] trait and what goes in and comes out of it
-//! - [`replicate`]: Replicate, and what speaks its contract
-//! - [`counted`]: a provider whose calls are counted
-//! - `lenient`: reading JSON of others' making; `clock`: how far their clocks are off
+//! - [`provider`]: the [`Provider`] trait, with its inputs, results and errors
+//! - [`replicate`]: Replicate, and services that are compatible with its API
+//! - [`counted`]: a wrapper that counts the calls to a provider
+//! - `lenient`: lenient parsing of JSON; `clock`: the skew of a provider's clock
 
 pub mod counted;
 pub mod provider;

@@ -1,5 +1,6 @@
-//! What Darkroom needs of a provider, in the terms in which decisions are made. A second provider goes in as another
-//! implementation of [`Provider`], beside [`crate::replicate`]; nothing else knows which one it talks to.
+//! The [`Provider`] trait, with its inputs, results and errors. A second provider is another
+//! implementation of it, beside [`crate::replicate`]; no other code depends on a particular
+//! provider.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,171 +12,177 @@ use darkroom_workflows::{
 };
 use jiff::SignedDuration;
 
-/// A paid service that takes a request, works on it for a while and leaves files to fetch.
+/// Paid service that accepts a request, works on it for a while, and leaves files to download.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Which provider it is.
+    /// Name of the provider.
     fn name(&self) -> ProviderName;
 
-    /// How far its clock is ahead of ours, as its last answer told.
+    /// Time by which the provider's clock is ahead of ours, as of its last answer.
     fn clock_skew(&self) -> Option<SignedDuration>;
 
-    /// How soon to look again at a prediction that had not ended at this look; looks count from 1.
+    /// Interval before the next poll of a prediction that had not ended at this poll; polls count
+    /// from 1.
     fn next_look(&self, occasion: Occasion, look: u32) -> Duration;
 
-    /// Asks for nothing, to see whether the provider lets us in.
+    /// Sends a request without any effect, to check that the provider accepts the credentials.
     async fn check(&self) -> Result<(), ProviderError>;
 
-    /// Asks for the work. This is the call that costs money: it is made once, never repeated within, over a connection that
-    /// is made for it. Nothing that could be taken for the request is sent before `gate` has opened.
+    /// Submits the request. This is the call that costs money: it is sent once, without retries,
+    /// over a connection of its own. Nothing that the provider could take for the request is sent
+    /// before `gate` opens.
     async fn submit(
         &self,
         submission: &Submission<'_>,
         gate: Arc<dyn Gate>,
     ) -> Result<Prediction, SubmitError>;
 
-    /// Reads how the work stands.
+    /// Reads the current state of a prediction.
     async fn fetch(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError>;
 
-    /// Reads where one of the files is now, as an `https:`, `http:` or `data:` URL. `None` if it is gone.
+    /// Returns the current URL of one output file: an `https:`, `http:` or `data:` URL. `None` if
+    /// the file is gone.
     async fn output(
         &self,
         prediction: &PredictionRef,
         position: usize,
     ) -> Result<Option<String>, ProviderError>;
 
-    /// Looks for the work of a submission whose answer is lost.
+    /// Searches for the prediction of a submission in doubt, whose answer is lost.
     async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError>;
 
-    /// Asks for the work to be stopped.
+    /// Requests the cancellation of a prediction.
     async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError>;
 }
 
-/// One submission of a job.
+/// Submission of a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
-    /// The job.
+    /// Id of the job.
     pub job_id: &'a JobId,
-    /// Which of its submissions.
+    /// Id of the submission, among those of the job.
     pub submission_id: &'a SubmissionId,
-    /// What the caller asked for.
+    /// Request of the caller.
     pub request: &'a JobRequest,
-    /// How long the provider may work before it is to stop by itself.
+    /// Time after which the provider is to cancel the prediction by itself.
     pub cancel_after: Duration,
 }
 
-/// What stands before the paid call: it opens once the submission is recorded where a successor of ours finds it.
+/// Gate before the paid call: opens once the submission is recorded where a later attempt finds it.
 #[async_trait]
 pub trait Gate: Send + Sync {
-    /// Returns when the request may go out.
+    /// Waits until the request may be sent.
     ///
     /// # Errors
-    /// If it may not.
+    /// If the request must not be sent.
     async fn open(&self) -> Result<(), GateClosed>;
 }
 
-/// A submission is not to be sent.
+/// Error of a gate that does not open: the submission must not be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the submission was not recorded, so it is not sent")]
 pub struct GateClosed;
 
-/// The provider's work on a job, as it stands.
+/// State of a prediction at the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Which it is, how it stands, and what else the provider says of it.
+    /// Id, status, and other facts that the provider reports.
     pub state: ProviderState,
-    /// The files that it has made, in order, and those that it withheld.
+    /// Output files in order, including withheld ones.
     pub outputs: Vec<Output>,
-    /// Whether the provider has removed the files already.
+    /// True if the provider has already removed the files.
     pub data_removed: bool,
 }
 
-/// A file that a prediction has made, or was to make.
+/// Output file that a prediction has made, or was to make.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Output {
-    /// Where in the provider's answer it stands, such as `stems[0].url`; absent where that is its position alone.
+    /// Path of the file in the provider's answer, such as `stems[0].url`; absent if it is no more
+    /// than a position.
     pub name: Option<String>,
-    /// Where it can be had.
+    /// Location of the file.
     pub place: Place,
 }
 
-/// Where a file can be had.
+/// Location of an output file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Place {
-    /// At this address.
+    /// URL of the file.
     Url(String),
-    /// In the provider's answer itself: see [`Provider::output`].
+    /// Within the provider's answer: see [`Provider::output`].
     Inline,
-    /// Nowhere: the provider has left it out.
+    /// Nowhere: the provider has withheld it.
     Withheld,
 }
 
-/// What a look for a submission found.
+/// Result of a search for a submission in doubt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Search {
-    /// There it is; of several, the oldest is first.
+    /// Predictions of the submission, the oldest first.
     Found(Vec<Prediction>),
-    /// The provider does not have it: this is proven.
+    /// Proof that the provider does not have the submission.
     Absent,
-    /// The provider does not show it, which proves nothing yet.
+    /// No match in the provider's list, which proves nothing yet.
     NotShown,
-    /// The provider cannot list its predictions, or they do not tell whose they are.
+    /// The provider cannot list its predictions, or does not show which submission they belong to.
     CannotTell,
 }
 
-/// What a provider did about a request to stop.
+/// Answer of a provider to a cancel request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Canceling {
-    /// It says how the work stands now.
+    /// State of the prediction after the request.
     Answered(Prediction),
-    /// It took the request; how the work stands is to be read.
+    /// The provider has accepted the request; the state has to be read separately.
     Requested,
-    /// It cannot stop what it has begun.
+    /// The provider cannot cancel a prediction that has begun.
     Unsupported,
 }
 
-/// Why a submission did not yield a prediction, by what is known of the provider's side.
+/// Error of a submission, divided by what is known of the provider's side.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The provider does not have the work: it said so, or the request was never sent.
+    /// The provider does not have the work: it rejected the request, or the request was never sent.
     #[error(transparent)]
     Refused(ProviderError),
-    /// The provider itself failed while it answered: it may have the work, and will show it soon if so.
+    /// In doubt: the provider itself failed while it answered. If it has the work, its list shows
+    /// it soon.
     #[error("{0}")]
     ProviderFailed(ProviderError),
-    /// The request was sent, and no answer of the provider's own came: it may still be under way.
+    /// In doubt: the request was sent, and the provider itself did not answer. It may still be
+    /// under way.
     #[error("{0}")]
     Unanswered(ProviderError),
 }
 
-/// Why a provider did not do as asked, by what the caller can do about it.
+/// Error of a call to a provider, divided by what the caller can do about it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ProviderError {
-    /// The request itself is at fault.
+    /// The provider rejects the request as invalid.
     #[error("the provider rejects the request: {0}")]
     Rejected(String),
-    /// Our credentials are.
+    /// The provider rejects our credentials.
     #[error("the provider refuses our credentials: {0}")]
     Unauthorized(String),
-    /// Somebody must pay first.
-    #[error("the provider wants credit first: {0}")]
+    /// The provider requires credit first.
+    #[error("the provider requires credit first: {0}")]
     InsufficientCredit(String),
-    /// Come back after this long.
-    #[error("the provider asks to wait {} s", retry_after.as_secs())]
+    /// The provider limits the rate of requests.
+    #[error("the rate is limited: wait {} s", retry_after.as_secs())]
     RateLimited {
-        /// How long.
+        /// Time to wait before a retry.
         retry_after: Duration,
     },
-    /// There is no such prediction.
-    #[error("the provider knows no such prediction")]
+    /// The provider does not know the prediction.
+    #[error("the provider does not know the prediction")]
     NotFound,
-    /// The provider is at fault or out of reach.
+    /// The provider cannot be reached, or fails.
     #[error("the provider is unavailable: {0}")]
     Unavailable(String),
-    /// What it says cannot be read, now.
+    /// The provider's answer cannot be parsed; a later one may be.
     #[error("the provider's answer cannot be read: {0}")]
     Unreadable(String),
-    /// What it says is larger than is ever read.
+    /// The provider's answer exceeds the size limit, in bytes.
     #[error("the provider's answer is over {0} bytes")]
     TooLarge(usize),
     /// The submission was not recorded, so it was not sent.

@@ -1,11 +1,13 @@
-//! Replicate's HTTP API, as its [OpenAPI description](https://replicate.com/docs/reference/http) and its behavior say, and
-//! liberal where they leave room. Decisions are not made here: answers become [`Prediction`]s and [`ProviderError`]s.
-//! Nothing is asked to `Prefer: wait`: a create call that stays open for long is one whose answer is easily lost.
+//! Replicate's HTTP API, according to its [OpenAPI
+//! description](https://replicate.com/docs/reference/http) and its observed behavior, and lenient
+//! where these leave room. Decisions are not made here: answers become [`Prediction`]s and
+//! [`ProviderError`]s. No request has `Prefer: wait`: the longer a create call stays open, the more
+//! easily its answer is lost.
 //!
 //! - `submission`: the paid call
-//! - `search`: looking for what it bought when its answer is lost
-//! - [`report`]: what Replicate sends us
-//! - `wire`: what answers look like; `output`: the files in them
+//! - `search`: search for a submission in doubt, whose answer is lost
+//! - [`report`]: webhooks that Replicate sends
+//! - `wire`: format of the answers; `output`: the files in them
 
 pub mod report;
 
@@ -38,13 +40,13 @@ use crate::{
     },
 };
 
-/// How long a call may take, other than the paid one.
+/// Timeout of one call, except the paid one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client for Replicate or for a service that speaks its contract.
+/// Client of Replicate, or of a service that is compatible with its API.
 pub struct Replicate {
     http: Client,
-    /// For the paid call: each over a connection of its own.
+    /// HTTP client of the paid calls: each has a connection of its own.
     submissions: Client,
     base: Url,
     token: String,
@@ -54,8 +56,9 @@ pub struct Replicate {
 }
 
 impl Replicate {
-    /// A client for the API at `base` (which includes `/v1`). Predictions call back below `public_url`, if there is one;
-    /// the address also tells which job and submission a prediction belongs to.
+    /// Builds a client of the API at `base` (which includes `/v1`). Predictions report to a webhook
+    /// below `public_url`, if there is one; that URL also identifies the job and the submission of
+    /// a prediction.
     ///
     /// # Errors
     /// If the HTTP clients cannot be set up.
@@ -89,7 +92,7 @@ impl Replicate {
             .base
             .join(path)
             .map_err(|error| ProviderError::Rejected(error.to_string()))?;
-        // A page's `next` is absolute: our token goes to nobody else.
+        // A page's `next` is an absolute URL: our token must not go to another host.
         if url.origin() != self.base.origin() {
             return Err(ProviderError::Unavailable(
                 "it links to another host".to_owned(),
@@ -101,7 +104,7 @@ impl Replicate {
     fn prediction_url(&self, id: &PredictionId, further: &[&str]) -> Result<Url, ProviderError> {
         let mut url = self.url("predictions")?;
         url.path_segments_mut()
-            .map_err(|()| ProviderError::Rejected("its address has no paths".to_owned()))?
+            .map_err(|()| ProviderError::Rejected("its base URL cannot have paths".to_owned()))?
             .push(id.as_str())
             .extend(further);
         Ok(url)
@@ -126,7 +129,7 @@ impl Replicate {
         wire::read(response).await.map_err(from_anybody)
     }
 
-    /// Where a submission's prediction reports to.
+    /// URL of the webhook that a submission's prediction reports to.
     fn webhook(&self, job_id: &JobId, submission_id: &SubmissionId) -> Option<Url> {
         let path = format!(
             "v1/webhooks/{}/{job_id}/{submission_id}",
@@ -148,7 +151,7 @@ impl Provider for Replicate {
 
     fn next_look(&self, occasion: Occasion, look: u32) -> Duration {
         let pace: &[u64] = match occasion {
-            // The answer may come from a replica that is a moment behind.
+            // The answer may come from a replica that lags behind.
             Occasion::Reported => &[2, 5, 15, 20, 40, 60],
             Occasion::Polled => &[5, 10, 20, 40, 60],
             Occasion::BesideReports => &[10 * 60, 20 * 60, 30 * 60],
@@ -161,7 +164,7 @@ impl Provider for Replicate {
         let response = self.send(self.request(Method::GET, self.url("account")?));
         match wire::body(response.await?).await {
             Ok(_) => Ok(()),
-            // Whatever else it says, it has let us in.
+            // A 404 is not about the credentials: they were accepted.
             Err(Refusal { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
             Err(refusal) => Err(from_anybody(refusal)),
         }
@@ -209,17 +212,17 @@ impl Provider for Replicate {
     }
 }
 
-/// What an error means that is not about the paid call. A gateway's 404 says nothing of a prediction.
+/// Error of a call other than the paid one. A gateway's 404 says nothing about a prediction.
 fn from_anybody(refusal: Refusal) -> ProviderError {
     match (refusal.by, refusal.error) {
         (AnsweredBy::Gateway, ProviderError::NotFound | ProviderError::Rejected(_)) => {
-            ProviderError::Unavailable(format!("{} without a word of its own", refusal.status))
+            ProviderError::Unavailable(format!("{} from a gateway", refusal.status))
         }
         (_, error) => error,
     }
 }
 
-/// A base to which paths are joined, whatever it ends with.
+/// Base URL with a slash at its end, so that paths can be joined to it.
 fn as_directory(mut url: Url) -> Url {
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));

@@ -1,5 +1,5 @@
-//! Which api a command calls, and as whom: by its arguments, the environment, a profile, or what
-//! plain `cargo run` starts.
+//! The api that a command calls, and the key that it sends: from arguments, the environment, a
+//! profile, or the default of `cargo run`.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use url::Url;
 
 use super::profile::Profiles;
 
-/// Where `cargo run` listens.
+/// URL that `cargo run` listens at by default.
 pub(crate) const USUAL: &str = "http://127.0.0.1:8080";
 
-/// Retry budget while a person waits for an api that may be restarting.
+/// Retry budget of a command: a person waits, and the api may be restarting.
 const RETRY_BUDGET: Duration = Duration::from_secs(10);
 
-/// Where to call, and as whom.
+/// Options that select the api and the key.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Connection {
-    /// Where the api is; if not said, as the profile has it, or <http://127.0.0.1:8080>.
+    /// Base URL of the api. Default: the profile's, or <http://127.0.0.1:8080>.
     #[arg(long, env = "DARKROOM_URL", global = true, value_name = "URL")]
     url: Option<Url>,
-    /// The API key. Better in the environment or a profile: arguments are seen by all who use the
-    /// machine.
+    /// API key. Better set by the environment or a profile: arguments are visible to every user of
+    /// the machine.
     #[arg(
         long,
         env = "DARKROOM_API_KEY",
@@ -32,18 +32,18 @@ pub(super) struct Connection {
         value_name = "KEY"
     )]
     api_key: Option<String>,
-    /// The profile; if not said, the one in use.
+    /// Profile. Default: the current one.
     #[arg(long, env = "DARKROOM_PROFILE", global = true, value_name = "NAME")]
     profile: Option<String>,
 }
 
 impl Connection {
-    /// A client of it.
+    /// Builds a client of the selected api.
     pub(super) fn client(&self) -> Result<Client> {
         let profiles = Profiles::read()?;
         let profile = match (&self.profile, &self.url) {
             (Some(name), _) => Some(profiles.named(name)?),
-            // Whoever names an api does not mean another one's key.
+            // A URL given explicitly must not receive the key of another api.
             (None, Some(_)) => None,
             (None, None) => profiles.in_use()?,
         };
@@ -52,7 +52,7 @@ impl Connection {
             Some(url) => url,
             None => USUAL.parse()?,
         };
-        // A key of a profile goes nowhere but to the profile's api.
+        // The key of a profile is sent to the profile's api only.
         let api_key = match (&self.api_key, profile) {
             (Some(key), _) => Some(key.clone()),
             (None, Some(profile)) if of_profile.as_ref() == Some(&url) => profile.api_key.clone(),

@@ -1,4 +1,4 @@
-//! How a command ends: what a script is told.
+//! Exit codes of the caller's commands.
 
 use std::process::ExitCode;
 
@@ -7,34 +7,34 @@ use darkroom_client::{
     types::{failure::FailureType, problem::Kind, resource::Job, status::JobStatus},
 };
 
-/// The exit codes. They are stable.
+/// The exit codes. Scripts rely on them, so they never change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
-    /// All went as it was meant to.
+    /// The command succeeded.
     Success = 0,
-    /// It did not.
+    /// Any failure that has no code of its own.
     Error = 1,
-    /// The arguments cannot be read, or are not acceptable; clap's as well.
+    /// The arguments cannot be parsed or are not acceptable. clap exits with it as well.
     Usage = 2,
-    /// Some outputs are stored, some could not be.
+    /// The job is partial: some outputs are stored, some could not be.
     Partial = 3,
-    /// The key is missing, or not good for this.
+    /// The API key is missing, or does not permit the request.
     NotAuthorized = 4,
-    /// Nothing is stored.
+    /// The job failed.
     Failed = 5,
     /// The job was canceled.
     Canceled = 6,
-    /// The job goes on; the time that it was to be waited for is over.
+    /// The job is still running after `--timeout`.
     StillRunning = 7,
-    /// Nobody can tell whether the provider has the work, and it is not bought a second time
-    /// unasked.
+    /// The job is parked: its submission is in doubt, and it is not submitted again without the
+    /// caller's consent, as the provider might charge twice.
     Parked = 8,
-    /// Ctrl-C, as a shell counts it.
+    /// Ctrl-C: 128 + SIGINT, as in shells.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// What became of a job.
+    /// Exit code for the status of a job.
     pub(crate) fn of_job(job: &Job) -> Self {
         let is_parked = job
             .error
@@ -50,7 +50,7 @@ impl Exit {
         }
     }
 
-    /// What an error is.
+    /// Exit code for an error.
     pub(crate) fn of_error(error: &anyhow::Error) -> Self {
         match error.downcast_ref::<Error>().and_then(Error::kind) {
             Some(Kind::Unauthenticated | Kind::Forbidden) => Self::NotAuthorized,

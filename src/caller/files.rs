@@ -1,4 +1,4 @@
-//! Where outputs are saved.
+//! Paths that outputs are saved to, and the saving itself.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -12,10 +12,10 @@ use darkroom_client::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
-/// Outputs that are fetched at a time.
+/// Outputs that are downloaded at a time.
 const CONCURRENCY: usize = 4;
 
-/// A directory, or a path with `{job}`, `{index}`, `{name}`, `{model}` and `{ext}` in it.
+/// A path template with `{job}`, `{index}`, `{name}`, `{model}` and `{ext}`, or a directory.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Destination(String);
 
@@ -35,7 +35,7 @@ impl FromStr for Destination {
             let (place, after) = after.split_once('}').ok_or("a { has no }")?;
             if !["job", "index", "name", "model", "ext"].contains(&place) {
                 return Err(format!(
-                    "{{{place}}} is none of {{job}}, {{index}}, {{name}}, {{model}}, {{ext}}"
+                    "{{{place}}} is unknown; use {{job}}, {{index}}, {{name}}, {{model}} or {{ext}}"
                 ));
             }
             rest = after;
@@ -49,7 +49,7 @@ impl FromStr for Destination {
 }
 
 impl Destination {
-    /// Where an output goes.
+    /// Path of an output.
     fn of(&self, job: &Job, media: &Media) -> PathBuf {
         let key = media.s3_key.as_deref().unwrap_or_default();
         let extension = key
@@ -66,11 +66,11 @@ impl Destination {
         path.into()
     }
 
-    /// Saves what is stored of a job, and tells of each file as it comes, in the order of the
+    /// Saves the stored outputs of a job, and calls `saved` with each path, in the order of the
     /// outputs.
     ///
     /// # Errors
-    /// If one cannot be saved; those before it are.
+    /// If an output cannot be downloaded or written. The outputs before it are saved.
     pub(super) async fn save(
         &self,
         client: &Client,
@@ -98,7 +98,7 @@ impl Destination {
     }
 }
 
-/// Without what leads elsewhere in a file system: names come from the provider.
+/// Replaces characters that could lead out of the directory: names come from the provider.
 fn plain(name: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "-_".contains(character);
     let plain = name.chars();

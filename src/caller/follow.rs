@@ -1,5 +1,5 @@
-//! A job followed to its end, and what is done with what came of it: the second half of `run`, and
-//! all of `jobs watch`.
+//! Following a job to its end, and saving, printing or showing its outputs: the second half of
+//! `run`, and all of `jobs watch`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,38 +19,38 @@ use super::{
     show::{self, Format, say},
 };
 
-/// Retry budget while a job is followed, which goes on without the api.
+/// Retry budget while a job is followed: the job runs on while the api is unreachable.
 const RETRY_BUDGET: Duration = Duration::from_mins(5);
 
-/// How a job is followed, and what becomes of its outputs.
+/// Options of following a job.
 #[derive(clap::Args)]
 pub(super) struct Following {
-    /// Return as soon as it is accepted, and print its id.
+    /// Return as soon as the job is accepted, and print its id.
     #[arg(long, conflicts_with_all = ["timeout", "save", "show"])]
     pub(super) detach: bool,
-    /// How long to wait for its end, such as 10m: it goes on after that.
+    /// Stop waiting after this time, such as 10m. The job continues.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) outputs: Outputs,
 }
 
-/// What becomes of outputs.
+/// Options for the outputs of a job.
 #[derive(clap::Args)]
 pub(super) struct Outputs {
-    /// Save the outputs, into a directory or by a template such as '{job}/{index}.{ext}', and print
+    /// Save the outputs into a directory, or by a template such as '{job}/{index}.{ext}', and print
     /// their paths.
     #[arg(long, value_name = "DIR | TEMPLATE")]
     pub(super) save: Option<Destination>,
     /// Show pictures in the terminal.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub(super) show: picture::When,
-    /// As what to print the job.
+    /// Output format.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(super) output: Format,
 }
 
-/// A time as people write it: `90s`, `10m`, `1h 30m`.
+/// Parses a duration such as `90s`, `10m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let rule = "must be a time such as 90s, 10m or 1h 30m";
     let duration: SignedDuration = text.parse().map_err(|_| rule)?;
@@ -61,8 +61,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Follows a job to its end, or until the caller has waited long enough, and deals with what came
-/// of it.
+/// Follows a job until it ends, `--timeout` passes or Ctrl-C is pressed, and then saves, prints or
+/// shows its outputs.
 pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> Result<Exit> {
     let format = following.outputs.output;
     if following.detach {
@@ -92,7 +92,7 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
     Ok(Exit::StillRunning)
 }
 
-/// The job as it ended. Each of its states is shown, and printed where that is the format.
+/// Waits for the job to end and returns it. Shows each state, and prints it with `jsonl`.
 async fn end(client: &Client, mut job: Job, format: Format) -> Result<Job> {
     let mut live = Live::begin();
     live.show(&job);
@@ -111,7 +111,7 @@ async fn end(client: &Client, mut job: Job, format: Format) -> Result<Job> {
     Ok(job)
 }
 
-/// Says how a job ended, saves or names what is stored, and shows it.
+/// Prints how a job ended, saves its outputs or prints their URLs, and shows pictures.
 pub(super) async fn conclude(client: &Client, job: &Job, outputs: &Outputs) -> Result<Exit> {
     live::conclude(job);
     let is_text = outputs.output == Format::Text;
@@ -135,8 +135,8 @@ pub(super) async fn conclude(client: &Client, job: &Job, outputs: &Outputs) -> R
     Ok(Exit::of_job(job))
 }
 
-/// Prints where the outputs are: for a person by an address that lasts, for a program by one that
-/// needs no key.
+/// Prints the URLs of the outputs: to a terminal the permanent ones, which need the API key; to a
+/// pipe the presigned ones, which need none.
 async fn name(client: &Client, job: &Job) -> Result<()> {
     let is_person = console::Term::stdout().is_term();
     for media in client.all_media(job).await? {

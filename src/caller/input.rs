@@ -1,4 +1,5 @@
-//! What is typed for a job's input: `key=text`, `key=@file` and `key:=json`, as `HTTPie` has it.
+//! Fields typed on the command line, with the syntax of `HTTPie`: `key=text`, `key=@file` and
+//! `key:=json`.
 
 use std::{io::Read, path::Path, str::FromStr};
 
@@ -6,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
-/// The longest file that is read: what a request may carry as input.
+/// Largest file that is read, in bytes: the api's limit of a job's input.
 const MAX_FILE: u64 = 256 * 1024;
 
 /// A name and a value.
@@ -32,7 +33,7 @@ impl FromStr for Field {
         let (name, value) = match name.strip_suffix(':') {
             Some(name) => {
                 let json = serde_json::from_str(value)
-                    .map_err(|error| format!("{value:?} is no JSON: {error}"))?;
+                    .map_err(|error| format!("{value:?} is not valid JSON: {error}"))?;
                 (name, Typed::Json(json))
             }
             None => match value.strip_prefix('@') {
@@ -48,13 +49,13 @@ impl FromStr for Field {
     }
 }
 
-/// A value of an argument that has rules of its own.
+/// Parses an argument by the type's own rules.
 pub(super) fn parsed<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
     T::try_from(text.to_owned())
 }
 
-/// The fields as an object. Files are read: text as it is, anything else as a `data:` URL, which
-/// models take for files.
+/// Collects fields into an object. Files are read: text as it is, other bytes as a `data:` URL,
+/// which models accept as a file.
 pub(super) fn object(fields: &[Field]) -> Result<Map<String, Value>> {
     let mut object = Map::new();
     for Field { name, value } in fields {

@@ -1,4 +1,4 @@
-//! `darkroom keys`: API keys, for those whose key has the scope `admin`.
+//! `darkroom keys`: creates, lists and revokes API keys. Needs a key with the scope `admin`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::{
     show::{self, Format, say},
 };
 
-/// Which keys, and where.
+/// Arguments of `darkroom keys`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -31,39 +31,39 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Give out a key. It is printed once, and kept nowhere.
+    /// Create a key. It is printed once and not stored in plain text.
     Create {
-        /// What to call it.
+        /// Name of the key.
         #[arg(value_parser = parsed::<KeyName>)]
         name: KeyName,
-        /// What it is good for: read, write, admin.
+        /// Scopes: read, write, admin.
         #[arg(long, value_delimiter = ',', default_value = "read,write", value_parser = scope)]
         scopes: Vec<Scope>,
-        /// Which models it may ask for, such as 'acme/*'; all if not said.
+        /// Models that it may use, such as 'acme/*'. Default: all.
         #[arg(long = "model", value_name = "PATTERN", value_parser = parsed::<ModelPattern>)]
         models: Vec<ModelPattern>,
-        /// How long it is good, such as 720h; for ever if not said.
+        /// Time after which the key expires, such as 720h. Default: never.
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         expires_in: Option<Duration>,
-        /// Whose key it is to be, for operators.
+        /// Tenant of the key; for operators.
         #[arg(long)]
         tenant: Option<Tenant>,
-        /// As what to print it.
+        /// Output format.
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
         output: Format,
     },
-    /// List the keys that were given out.
+    /// List API keys.
     List {
-        /// Whose, for operators.
+        /// Tenant of the keys; for operators.
         #[arg(long)]
         tenant: Option<Tenant>,
-        /// As what to print them.
+        /// Output format.
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
         output: Format,
     },
-    /// Revoke a key: within five seconds it is refused everywhere.
+    /// Revoke a key. Every api process refuses it within five seconds.
     Revoke {
-        /// Its id.
+        /// Key id.
         key_id: KeyId,
     },
 }
@@ -72,7 +72,7 @@ fn scope(text: &str) -> Result<Scope, String> {
     serde_json::from_value(text.into()).map_err(|_| "must be read, write or admin".to_owned())
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let client = arguments.connection.client()?;
     match arguments.command {
@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
             let created = client.create_api_key(&request).await?;
             match output {
                 Format::Text => {
-                    say!("key {}: it is shown once", created.api_key.key_id);
+                    say!("key {}: shown only once", created.api_key.key_id);
                     show::line(&created.key)?;
                 }
                 Format::Json | Format::Jsonl => show::document(&created, output)?,

@@ -1,5 +1,5 @@
-//! A job as it goes, on standard error: a line for the job and one for each output on a terminal, a
-//! line a change elsewhere.
+//! Progress of a job on standard error: on a terminal a line for the job and one for each output,
+//! elsewhere a line for each change.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,20 +11,20 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::show::say;
 
-/// Outputs that have a line of their own.
+/// Outputs that get a line of their own.
 const MAX_LINES: usize = 12;
 
-/// What is shown of a job that is followed.
+/// Progress display of one job.
 pub(super) struct Live {
     lines: MultiProgress,
     head: ProgressBar,
     outputs: BTreeMap<u32, ProgressBar>,
-    /// What was said last, where lines cannot be drawn over.
+    /// Last message printed. Used where lines cannot be redrawn.
     said: String,
 }
 
 impl Live {
-    /// Draws an empty line, which shows that something goes on.
+    /// Draws a spinner at once, before the first state arrives.
     pub(super) fn begin() -> Self {
         let lines = MultiProgress::new();
         let head = lines
@@ -38,7 +38,7 @@ impl Live {
         }
     }
 
-    /// Shows a state.
+    /// Shows a state of the job.
     pub(super) fn show(&mut self, job: &Job) {
         let message = message(job);
         if self.lines.is_hidden() {
@@ -66,19 +66,19 @@ impl Drop for Live {
     }
 }
 
-#[expect(clippy::expect_used, reason = "the templates are ours")]
+#[expect(clippy::expect_used, reason = "the templates are literals")]
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
-        .expect("the template is one")
+        .expect("a valid template")
         .progress_chars("━━─")
 }
 
-/// Where a job stands, on a line.
+/// State of a job, on one line.
 fn message(job: &Job) -> String {
     let counts = job.media_counts;
     let what = match job.stage {
         _ if job.in_doubt_since.is_some() => {
-            "looking for what the provider may have: its answer is lost".to_owned()
+            "in doubt: looking for the prediction, as the answer was lost".to_owned()
         }
         Some(Stage::Persisting) => {
             format!("storing, {} of {} stored", counts.completed, counts.total)
@@ -90,7 +90,7 @@ fn message(job: &Job) -> String {
         None => job.status.to_string(),
     };
     let stale = if job.stale && !job.status.is_terminal() {
-        " (no worker answers: the job is safe, and waits)"
+        " (no worker answers; the job is safe and waits)"
     } else {
         ""
     };
@@ -129,7 +129,8 @@ fn draw(bar: &ProgressBar, media: &Media) {
     });
 }
 
-/// How a job ended, in a line and one for each output that is not there, with what mends it.
+/// Prints how a job ended: a line for the job, one for each failed output, and the command that
+/// retries.
 pub(super) fn conclude(job: &Job) {
     let counts = job.media_counts;
     let took = job.completed_at.map_or(String::new(), |end| {

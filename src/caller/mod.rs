@@ -1,11 +1,13 @@
-//! What a caller does from a terminal or a script: everything by the public API, by the client,
-//! with no word to Temporal or the store.
+//! The caller's commands. They use the public HTTP API alone, through the client, and never reach
+//! Temporal or the store directly.
 //!
-//! - [`run`]: a job from its request to its files
-//! - [`jobs`], [`keys`], [`request`]: what there is already
-//! - [`profile`], [`connection`]: which api, and as whom
-//! - [`exit`]: what a script is told
-//! - [`live`], [`picture`], [`show`]: what a person sees
+//! - [`mod@run`]: `darkroom run`, a job from its request to its files
+//! - [`jobs`], [`keys`], [`request`], [`profile`]: the other commands
+//! - [`connection`]: the api's URL and key, by arguments, environment or profile
+//! - [`input`]: fields typed as `key=value`
+//! - [`follow`], [`files`]: following a job, and saving its outputs
+//! - [`live`], [`picture`], [`show`]: progress, pictures and printed data
+//! - [`exit`]: exit codes
 
 pub(crate) mod connection;
 mod exit;
@@ -31,20 +33,20 @@ pub(crate) use self::exit::Exit;
 /// The caller's commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Have media made: ask for a job, follow it to its end, and save or show what came of it.
+    /// Generate media: create a job, follow it to its end, and save or show its outputs.
     Run(run::Arguments),
     /// List, follow, cancel, retry, save and delete jobs.
     Jobs(jobs::Arguments),
-    /// Give out, list and revoke API keys; for keys with the scope `admin`.
+    /// Create, list and revoke API keys; needs a key with the scope `admin`.
     Keys(keys::Arguments),
     /// Send any request to the api, with your key.
     Request(request::Arguments),
-    /// Remember which api to call, and as whom.
+    /// Manage profiles: names for the URL and the key of an api.
     #[command(subcommand)]
     Profile(profile::Command),
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(crate) async fn run(command: Command) -> Result<ExitCode> {
     let exit = match command {
         Command::Run(arguments) => run::run(arguments).await,

@@ -1,5 +1,4 @@
-//! Pictures in the terminal, of half blocks, which every terminal and every multiplexer knows. Only
-//! where a person looks.
+//! Pictures in the terminal, drawn with half blocks, which every terminal and multiplexer supports.
 
 use std::{
     env,
@@ -13,30 +12,30 @@ use darkroom_client::{
 };
 use image::{DynamicImage, RgbaImage, imageops};
 
-/// When pictures are shown.
+/// Condition for showing pictures.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum When {
-    /// On a terminal, but for those of CI.
+    /// On a terminal, unless `CI` or `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Whatever reads it.
+    /// Always, even if standard output is not a terminal.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// Rows of the terminal that pictures take at most.
+/// Largest height of pictures, in terminal rows.
 const ROWS: u32 = 24;
 
-/// Pictures that are shown side by side.
+/// Largest number of pictures shown side by side.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Height of pictures before they are put side by side, and the gap between them, in pixels.
+/// Height of pictures before they are scaled to the terminal, and the gap between them, in pixels.
 const HEIGHT: u32 = 384;
 const GAP: u32 = 8;
 
-/// Shows the first pictures of a job. What cannot be shown is not: its addresses are printed all
-/// the same.
+/// Shows the first pictures of a job, from their previews. Skips what cannot be fetched or decoded:
+/// the caller prints the URLs in any case.
 pub(crate) async fn show(client: &Client, job: &Job, when: When) {
     if !is_wanted(when) {
         return;
@@ -54,7 +53,7 @@ pub(crate) async fn show(client: &Client, job: &Job, when: When) {
     }
     if let Some(sheet) = sheet(&pictures) {
         let (rows, columns) = console::Term::stdout().size();
-        // A prompt and the lines below it stay in sight.
+        // Leaves room for the prompt and the lines below the pictures.
         let rows = u32::from(rows).saturating_sub(4).clamp(4, ROWS);
         let drawn = draw(&sheet, columns.into(), rows, Colors::of_terminal());
         let _ = std::io::stdout().write_all(drawn.as_bytes());
@@ -73,7 +72,7 @@ fn is_wanted(when: When) -> bool {
     }
 }
 
-/// Pictures side by side, as high as one another.
+/// Arranges pictures side by side, scaled to the same height.
 fn sheet(pictures: &[DynamicImage]) -> Option<DynamicImage> {
     let even: Vec<_> = pictures
         .iter()
@@ -97,8 +96,8 @@ fn sheet(pictures: &[DynamicImage]) -> Option<DynamicImage> {
     Some(sheet.into())
 }
 
-/// Draws a picture with half blocks: the upper half of a cell has the color of its letter, the
-/// lower one that of its ground.
+/// Draws a picture with half blocks: the foreground color of a cell is the upper pixel, its
+/// background color the lower one.
 fn draw(sheet: &DynamicImage, columns: u32, rows: u32, colors: Colors) -> String {
     let small = sheet
         .resize(columns, rows * 2, imageops::FilterType::Triangle)
@@ -123,12 +122,12 @@ fn draw(sheet: &DynamicImage, columns: u32, rows: u32, colors: Colors) -> String
     drawn
 }
 
-/// Which colors a terminal knows.
+/// Color depth of a terminal.
 #[derive(Clone, Copy)]
 enum Colors {
-    /// Each.
+    /// 24-bit colors.
     True,
-    /// 216 of them, in a cube of six steps a side.
+    /// The 216 colors of the 6 × 6 × 6 cube.
     Cube,
 }
 
@@ -142,8 +141,8 @@ impl Colors {
         }
     }
 
-    /// As [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/)
-    /// terminals take it.
+    /// Color parameters of an SGR sequence, as defined by
+    /// [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/).
     fn code(self, [red, green, blue, _]: [u8; 4]) -> String {
         let step = |channel: u8| (u16::from(channel) * 5 + 127) / 255;
         match self {

@@ -1,4 +1,4 @@
-//! Profiles: names for apis and the keys to call them with, in a file that only its owner reads.
+//! Profiles: names for the URL and the key of an api, in a file that only its owner can read:
 //! `$XDG_CONFIG_HOME/darkroom/profiles.toml`, or below `~/.config`.
 
 use std::{
@@ -15,35 +15,35 @@ use url::Url;
 
 use super::Exit;
 
-/// What can be done with profiles.
+/// Commands on profiles.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make a profile, or change it. The first one is in use at once.
+    /// Create or change a profile. The first one becomes the current one.
     Set {
-        /// Its name.
+        /// Profile name.
         name: String,
-        /// Where the api is.
+        /// Base URL of the api.
         #[arg(long)]
         url: Option<Url>,
         /// Read the API key from standard input.
         #[arg(long)]
         api_key_stdin: bool,
     },
-    /// Show a profile, but for its key.
+    /// Show a profile, without its key.
     Get {
-        /// Its name; the one in use if not said.
+        /// Profile name. Default: the current one.
         name: Option<String>,
     },
-    /// List all profiles. The one in use has a star.
+    /// List all profiles. The current one is marked with a star.
     List,
-    /// Use a profile from now on.
+    /// Make a profile the current one.
     Use {
-        /// Its name.
+        /// Profile name.
         name: String,
     },
 }
 
-/// An api, and a key to call it with.
+/// Base URL of an api, and the key to call it with.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Profile {
@@ -52,18 +52,18 @@ pub(super) struct Profile {
     pub(super) api_key: Option<String>,
 }
 
-/// All profiles, as the file has them.
+/// All profiles, as stored in the file.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Profiles {
-    /// The name of the one in use.
+    /// Name of the current profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<String>,
     #[serde(default)]
     profiles: BTreeMap<String, Profile>,
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(super) fn run(command: Command) -> Result<Exit> {
     let mut profiles = Profiles::read()?;
     let mut out = io::stdout();
@@ -117,19 +117,22 @@ fn read_key() -> Result<String> {
 }
 
 impl Profiles {
-    /// The profiles of whoever runs this; none if there is no file.
+    /// Reads the profiles of the current user; empty if there is no file.
     pub(super) fn read() -> Result<Self> {
         let path = path()?;
         let shown = path.display();
         match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text)
-                .with_context(|| format!("cannot read {shown}; mend it, or remove it")),
+                .with_context(|| format!("cannot parse {shown}; fix it or remove it")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read {shown}")),
         }
     }
 
-    /// The profile of this name.
+    /// Returns the profile of this name.
+    ///
+    /// # Errors
+    /// If there is none.
     pub(super) fn named(&self, name: &str) -> Result<&Profile> {
         match self.profiles.get(name) {
             Some(profile) => Ok(profile),
@@ -137,7 +140,7 @@ impl Profiles {
         }
     }
 
-    /// The one in use, if there is one.
+    /// Returns the current profile, if there is one.
     pub(super) fn in_use(&self) -> Result<Option<&Profile>> {
         self.current
             .as_deref()
@@ -146,9 +149,9 @@ impl Profiles {
     }
 
     fn set(&mut self, name: &str, url: Option<Url>, api_key: Option<String>) -> Result<()> {
-        ensure!(!name.trim().is_empty(), "a profile has a name");
+        ensure!(!name.trim().is_empty(), "a profile needs a name");
         let known = self.profiles.get(name);
-        // The key of one api is nothing for another.
+        // A new URL drops the key: it belongs to the former api.
         let kept = known
             .filter(|known| url.as_ref().is_none_or(|url| *url == known.url))
             .and_then(|known| known.api_key.clone());
@@ -162,7 +165,8 @@ impl Profiles {
         Ok(())
     }
 
-    /// Writes them beside the file and renames: nobody sees half of it, and nobody else reads it.
+    /// Writes a temporary file with mode 0600 and renames it, so that a reader never sees half a
+    /// file and no other user can read it.
     fn write(&self) -> Result<()> {
         let path = path()?;
         let directory = path

@@ -1,4 +1,4 @@
-//! `darkroom request`: whatever the api can do, with nothing between but the key.
+//! `darkroom request`: sends any request to the api, with the key of the connection.
 
 use std::io::{self, Write};
 
@@ -14,25 +14,26 @@ use super::{
     show::say,
 };
 
-/// A request.
+/// Arguments of `darkroom request`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   darkroom request GET /v1/jobs -f limit=5 -f status=failed
   darkroom request POST /v1/jobs -f model=acme/photo -f prompt='a red fox' -f num_outputs:=2")]
 pub(crate) struct Arguments {
-    /// GET, POST or DELETE.
+    /// HTTP method: GET, POST or DELETE.
     method: Method,
-    /// The path, such as /v1/jobs.
+    /// Path, such as /v1/jobs.
     path: String,
-    /// A parameter of a GET, a field of another's body: key=text, key=@file or key:=json.
+    /// Query parameter of a GET, or field of the JSON body otherwise: key=text, key=@file or
+    /// key:=json.
     #[arg(short, long, value_name = "KEY=VALUE")]
     field: Vec<Field>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Sends it, and prints the body of the answer as it comes.
+/// Sends the request and prints the body of the response as it arrives.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let Arguments {
         method,
@@ -47,7 +48,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let client = connection.client()?;
     let mut url: Url = format!("{}{path}", client.url().as_str().trim_end_matches('/'))
         .parse()
-        .context("no such path")?;
+        .context("this path is not valid in a URL")?;
     let fields = input::object(&field)?;
     let is_query = [Method::GET, Method::HEAD].contains(&method);
     if is_query {
@@ -64,7 +65,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     } else {
         request.json(&Value::Object(fields))
     };
-    let mut response = request.send().await.context("no answer")?;
+    let mut response = request.send().await.context("the api did not answer")?;
     let status = response.status();
     while let Some(chunk) = response.chunk().await? {
         io::stdout().write_all(&chunk)?;

@@ -1,4 +1,4 @@
-//! `darkroom run`: a job from its request to its files.
+//! `darkroom run`: creates a job and follows it to its files.
 
 use std::{
     io::{self, Read},
@@ -18,47 +18,46 @@ use super::{
     show::say,
 };
 
-/// The longest prompt that is read from standard input, in bytes: the api has its own rule.
+/// Longest prompt that is read from standard input, in bytes. The api has a stricter limit.
 const MAX_PROMPT: u64 = 1024 * 1024;
 
-/// What to make.
+/// Arguments of `darkroom run`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The model: owner/name, owner/name:version, or a version alone.
+    /// Model: owner/name, owner/name:version, or a version alone.
     model: Model,
-    /// What to make; `-` reads it from standard input. Not every model takes words.
+    /// Prompt; `-` reads it from standard input. Not every model needs one.
     prompt: Option<String>,
-    /// How many outputs to ask for.
+    /// Number of outputs.
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     num_outputs: u8,
-    /// An input of the model: key=text, key=@file (text as it is, anything else as a data: URL) or
+    /// Input of the model: key=text, key=@file (text as it is, anything else as a data: URL) or
     /// key:=json.
     #[arg(short, long, value_name = "KEY=VALUE")]
     input: Vec<Field>,
-    /// Makes a generation repeatable, where the model supports it.
+    /// Seed, which makes a generation repeatable where the model supports it.
     #[arg(long)]
     seed: Option<u64>,
-    /// The file format to ask for, such as png.
+    /// File format of the outputs, such as png.
     #[arg(long, value_name = "EXTENSION")]
     format: Option<String>,
-    /// How long the job may take, such as 10m.
+    /// Deadline of the job, such as 10m.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     deadline: Option<Duration>,
-    /// How long after its end the job is deleted, such as 24h.
+    /// Time after its end when the job is deleted, such as 24h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expire_after: Option<Duration>,
-    /// 3 is usual, 4 and 5 wait for others.
+    /// Priority: 3 is the default, 4 and 5 yield to others.
     #[arg(long, value_name = "3..5")]
     priority: Option<u8>,
-    /// A label of your own, returned as it came.
+    /// Label of your own, returned unchanged.
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<Field>,
-    /// Where to tell how the job ended.
+    /// URL of a webhook that is sent when the job ends.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
-    /// A name of your own for this request: asking again leads to the same job. One is made up if
-    /// not said.
+    /// Idempotency key: the same key leads to the same job. Default: generated.
     #[arg(long, value_name = "NAME")]
     idempotency_key: Option<IdempotencyKey>,
     #[command(flatten)]
@@ -75,7 +74,7 @@ Examples:
 
 Exit codes: 0 completed, 1 error, 2 usage, 3 partial, 4 not authorized, 5 failed, 6 canceled, 7 still running, 8 parked";
 
-/// Asks for a job and follows it.
+/// Creates a job and follows it.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let request = match arguments.request() {
         Ok(request) => request,
@@ -91,10 +90,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     };
     let job = tokio::select! {
         created = client.create_job_once(&request, &key) => created.with_context(|| {
-            format!("no answer that there is a job; to ask for the same one again, add --idempotency-key {key}")
+            format!("it is unknown whether the job was created; to retry without creating a second one, add --idempotency-key {key}")
         }),
         _ = tokio::signal::ctrl_c() => {
-            say!("\nit may have been asked for; to find out, run the same with --idempotency-key {key}");
+            say!("\nthe job may have been created; to find out, run the same command with --idempotency-key {key}");
             return Ok(Exit::Interrupted);
         }
     }?;
@@ -103,7 +102,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
 }
 
 impl Arguments {
-    /// The request, with the rules that the api has as well.
+    /// Builds the request and checks it by the api's own rules.
     fn request(&self) -> Result<JobRequest> {
         let mut body = json!({"model": self.model, "num_outputs": self.num_outputs});
         let mut put = |name: &str, value: Option<Value>| {

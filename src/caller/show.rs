@@ -1,4 +1,4 @@
-//! What goes where: data on standard output, everything else on standard error.
+//! Printing: data to standard output, messages to standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
-/// Says something to a person. Whoever hears it may stop listening without stopping us.
+/// Prints a message to standard error. Ignores errors: a closed pipe must not stop the command.
 macro_rules! say {
     ($($arguments:tt)*) => {{
         use ::std::io::Write;
@@ -17,25 +17,25 @@ macro_rules! say {
 
 pub(super) use say;
 
-/// As what data are printed.
+/// Output format of data.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum Format {
-    /// For a person on a terminal, for `cut` and `xargs` in a pipe.
+    /// Text, for a person on a terminal or for `cut` and `xargs` in a pipe.
     #[default]
     Text,
-    /// One document.
+    /// One JSON document.
     Json,
-    /// One document a line, as they come.
+    /// One JSON document per line, as they arrive.
     Jsonl,
 }
 
-/// Prints a line.
+/// Prints a line to standard output.
 pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
     writeln!(io::stdout(), "{text}")?;
     Ok(())
 }
 
-/// Prints a document, in the form that the format has for one.
+/// Prints a document: on one line with `jsonl`, indented otherwise.
 pub(super) fn document(value: &impl Serialize, format: Format) -> Result<()> {
     line(match format {
         Format::Jsonl => serde_json::to_string(value)?,
@@ -43,7 +43,7 @@ pub(super) fn document(value: &impl Serialize, format: Format) -> Result<()> {
     })
 }
 
-/// Prints rows: aligned and with their titles on a terminal, apart by tabs elsewhere.
+/// Prints rows: aligned and with titles on a terminal, separated by tabs elsewhere.
 pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let mut out = io::stdout().lock();
     let rows = rows.iter().map(|row| {
@@ -75,11 +75,14 @@ pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a person wants it. Nobody is asked where nobody looks: there it takes the flag.
+/// True if the user confirms.
+///
+/// # Errors
+/// If standard input or standard error is not a terminal: then the flag `--yes` is required.
 pub(super) fn confirmed(question: &str) -> Result<bool> {
     let terminal = console::Term::stderr();
     if !io::stdin().is_terminal() || !terminal.is_term() {
-        anyhow::bail!("{question} There is nobody to ask; add --yes");
+        anyhow::bail!("{question} Cannot ask without a terminal; add --yes");
     }
     terminal.write_str(&format!("{question} [y/N] "))?;
     let answer = terminal.read_line()?;

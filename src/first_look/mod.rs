@@ -1,5 +1,7 @@
-//! What plain `cargo run` does: starts the embedded stack, has sample jobs made through HTTP while
-//! you watch, and stays up.
+//! The run without a command (`cargo run`): starts the embedded stack, runs sample jobs over HTTP,
+//! shows their outputs, and stays up until Ctrl-C.
+//!
+//! - `samples`: the sample jobs
 
 mod samples;
 
@@ -16,40 +18,40 @@ use darkroom_dev::{Options, ProviderChoice, Stack};
 use self::samples::Sample;
 use crate::caller::{connection, picture};
 
-/// The arguments of a run without a command.
+/// Arguments of the run without a command.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave after the sample jobs: with success only if each ended as it was meant to, and every
-    /// output downloads as its job says it is.
+    /// Exit after the sample jobs. Succeeds only if each ended as expected and every output
+    /// downloads with the SHA-256 of its job.
     #[arg(long)]
     once: bool,
-    /// Which jobs to begin with; each is made once, however often this is started. Of Replicate,
-    /// which costs, one is.
+    /// Sample jobs to run. Each is created once, however often this is started. Default: all; with
+    /// Replicate, which charges for them, one.
     #[arg(long, value_enum, value_name = "WHICH")]
     sample: Option<Which>,
-    /// Listen on any free ports, not on the usual ones.
+    /// Listen on any free ports instead of the usual ones.
     #[arg(long)]
     free_ports: bool,
-    /// Where the stack keeps its data.
+    /// Directory of the stack's data.
     #[arg(long, default_value = ".darkroom", value_name = "DIRECTORY")]
     data: std::path::PathBuf,
 }
 
-/// Which sample jobs.
+/// Choice of sample jobs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Which {
-    /// Several, so that every state can be seen.
+    /// Several jobs, which end in every status.
     All,
-    /// One, of four pictures.
+    /// One job with four pictures.
     One,
-    /// None.
+    /// No jobs.
     None,
 }
 
-/// Deadline of the sample jobs: a real provider may queue them for a while.
+/// Timeout of all sample jobs: a real provider may queue them for a while.
 const DEADLINE: Duration = Duration::from_mins(10);
 
-/// Starts the stack, has the samples made and waits for Ctrl-C.
+/// Starts the stack, runs the sample jobs, and waits for Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&arguments.data)?;
     print_line!(
@@ -86,16 +88,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     }
     if !arguments.once {
-        // A picture may have moved the address out of sight.
+        // The pictures may have scrolled the address out of sight, so it is printed again.
         let page = emphasized(&page(&stack));
         print_line!("Everything stays up until Ctrl-C: {page}");
         crate::stop_signal().await;
-        print_line!("\nStopping. Jobs under way go on at the next `cargo run`.");
+        print_line!("\nStopping. Open jobs resume at the next `cargo run`.");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to open first, and what else there is.
+/// Prints the address of the page, a command to try, and the other addresses.
 fn greet(stack: &Stack) {
     let api = stack.api_url();
     let program = std::env::args().next().unwrap_or_default();
@@ -118,7 +120,7 @@ fn greet(stack: &Stack) {
     print_line!("");
 }
 
-/// Where the page is.
+/// URL of the page.
 fn page(stack: &Stack) -> String {
     format!("{}/", stack.api_url())
 }
@@ -131,7 +133,7 @@ fn emphasized(text: &str) -> String {
     }
 }
 
-/// Has the samples made, shows the first and tells of all.
+/// Runs the sample jobs, shows the pictures of the first, and prints a line for each.
 async fn look(client: &Client, which: Which, verified: bool) -> Result<()> {
     let samples = match which {
         Which::All => samples::all(),
@@ -181,7 +183,7 @@ async fn made(client: &Client, samples: &[Sample], verified: bool) -> Result<usi
     Ok(count)
 }
 
-/// A job on a line: how it ended, what is stored of it, and what it is.
+/// A job on one line: its status, its stored outputs and its prompt.
 fn line(job: &Job) -> String {
     let counts = job.media_counts;
     let prompt = job.prompt.as_ref().map(|prompt| prompt.excerpt(40));
@@ -194,8 +196,8 @@ fn line(job: &Job) -> String {
     )
 }
 
-/// Downloads what is stored of a job and compares it with what the job says. Returns how many
-/// outputs that are.
+/// Downloads the stored outputs of a job, which verifies their size and SHA-256. Returns their
+/// number.
 async fn verify(client: &Client, job: &Job) -> Result<usize> {
     let stored = job
         .media

@@ -1,4 +1,5 @@
-//! The sample jobs: pictures in several ratios, a video, and jobs that end otherwise.
+//! The sample jobs: pictures in several aspect ratios, a video, and jobs that end partial, failed
+//! and canceled.
 
 use anyhow::{Context, Result};
 use darkroom_client::{
@@ -13,19 +14,19 @@ use darkroom_client::{
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
-/// A model that the embedded provider has as well as Replicate.
+/// A model that both the embedded provider and Replicate accept.
 const MODEL: &str = "black-forest-labs/flux-schnell";
 
-/// A job to begin with.
+/// A sample job.
 pub(super) struct Sample {
-    /// What it is known by: it is made once.
+    /// Idempotency key, which makes the job exist once.
     name: &'static str,
     body: Value,
-    /// How it is to end.
+    /// Expected terminal status.
     pub(super) ends: JobStatus,
 }
 
-/// The one that is made of Replicate as well.
+/// The one sample job that runs with Replicate as well.
 pub(super) fn first() -> Sample {
     let body = json!({
         "model": MODEL,
@@ -40,7 +41,8 @@ pub(super) fn first() -> Sample {
     }
 }
 
-/// All of them. Those after the first tell the embedded provider what to do.
+/// All sample jobs. Those after the first carry instructions for the embedded provider
+/// (`input.dev`).
 pub(super) fn all() -> Vec<Sample> {
     let wide = json!({
         "model": MODEL,
@@ -90,7 +92,8 @@ pub(super) fn all() -> Vec<Sample> {
 }
 
 impl Sample {
-    /// Asks for it; for nothing if somebody has deleted it since.
+    /// Creates the job, or returns the one that exists. Returns `None` if the job was deleted
+    /// since.
     pub(super) async fn ask(&self, client: &Client) -> Result<Option<Job>> {
         let request: JobRequest = serde_json::from_value(self.body.clone())
             .with_context(|| format!("{} is no request", self.name))?;
@@ -102,7 +105,7 @@ impl Sample {
         }
     }
 
-    /// Follows it to its end, and brings that about where it does not come by itself.
+    /// Follows the job to its end. Cancels it if it is expected to end canceled.
     pub(super) async fn ended(&self, client: &Client, job: Job) -> Result<Job> {
         if self.ends == JobStatus::Canceled && !job.status.is_terminal() {
             let mut states = client.follow(&job.job_id);

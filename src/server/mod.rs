@@ -1,4 +1,6 @@
-//! The commands of whoever runs Darkroom: the processes, and what is asked of them from a terminal.
+//! The operator's commands: the worker and the api as processes, and maintenance from a terminal.
+//!
+//! - `variables`: the table of environment variables
 
 mod variables;
 
@@ -19,42 +21,44 @@ pub(crate) enum Command {
     Worker(Service),
     /// Run the HTTP facade, configured by environment variables.
     Api(Service),
-    /// Record and replay the histories of workflows, to know before a deploy whether new code takes up what is under way.
+    /// Fetch and replay workflow histories, to check before a deploy that new code can continue
+    /// open workflows.
     #[command(subcommand)]
     History(History),
-    /// Delete all jobs of a tenant: their media, their manifests, and what Temporal knows of them. There is no way back. Waits until
-    /// they are gone, which takes a worker.
+    /// Delete all jobs of a tenant: media, manifests, and Temporal's records of them. This cannot
+    /// be undone. Waits until everything is deleted, which needs a running worker.
     Purge {
-        /// The tenant, as `DARKROOM_API_KEYS` names it.
+        /// The tenant, as named in `DARKROOM_API_KEYS`.
         #[arg(long)]
         tenant: Tenant,
-        /// Do it: without this, nothing is deleted.
+        /// Confirm the deletion. Without this flag, nothing is deleted.
         #[arg(long)]
         yes: bool,
     },
-    /// Print every environment variable that worker and api read, with what holds without it.
+    /// Print every environment variable that worker and api read, with its default.
     Variables {
-        /// As what.
+        /// Output format.
         #[arg(long, value_enum, default_value_t)]
         format: variables::Format,
     },
-    /// Ask a process whether it is ready, for health checks of images that have no other client.
+    /// Check whether a process is ready. For health checks in images without another HTTP client.
     Probe {
-        /// What to ask, such as `http://127.0.0.1:9464/readyz`.
+        /// The readiness URL, such as `http://127.0.0.1:9464/readyz`.
         url: reqwest::Url,
     },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum History {
-    /// Print the history of a workflow as JSON, from the Temporal that `TEMPORAL_*` names.
+    /// Print the history of a workflow as JSON, fetched from the Temporal server that `TEMPORAL_*`
+    /// names.
     Fetch {
-        /// The id of the workflow, which for jobs is that of the job.
+        /// The workflow id. For a job, it is the job id.
         workflow_id: String,
     },
-    /// Replay histories with the code of this binary.
+    /// Replay histories with the workflow code of this binary.
     Replay {
-        /// Files that `fetch` has printed.
+        /// Files with the output of `fetch`.
         #[arg(required = true)]
         files: Vec<std::path::PathBuf>,
     },
@@ -62,13 +66,13 @@ pub(crate) enum History {
 
 #[derive(clap::Args)]
 pub(crate) struct Service {
-    /// Stop when standard input closes: whoever started this process is gone.
+    /// Stop when standard input closes, which means that the parent process is gone.
     #[cfg(feature = "dev")]
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Worker(service) => serve(&service, "darkroom-worker", async |shutdown| {
@@ -119,7 +123,7 @@ async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
     }
     anyhow::ensure!(
         failed == 0,
-        "{failed} of {} histories would be stuck with this build",
+        "{failed} of {} histories do not replay with this build",
         files.len()
     );
     Ok(ExitCode::SUCCESS)
@@ -145,7 +149,7 @@ fn serve(
     name: &'static str,
     run: impl AsyncFnOnce(CancellationToken) -> Result<()>,
 ) -> Result<ExitCode> {
-    // It outlives the runtime: what it has not sent yet is sent at the end.
+    // Dropped after the runtime: telemetry that is still buffered is flushed then.
     let _telemetry = Telemetry::start(name)?;
     let shutdown = CancellationToken::new();
     #[cfg(feature = "dev")]
@@ -161,7 +165,8 @@ fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whoever started us is gone, and so is what we serve: stop, and do not wait long for it.
+/// Begins a graceful shutdown when standard input closes, and exits after three seconds at the
+/// latest. The parent process is gone then, and so are the servers that this process depends on.
 #[cfg(feature = "dev")]
 fn stop_with_stdin(shutdown: CancellationToken) {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);

@@ -1,22 +1,23 @@
-//! Every environment variable that worker and api read, as a table for people or as a file to begin with.
+//! The environment variables that worker and api read, printed as a Markdown table or as an `.env`
+//! file. Tests hold `README.md` and `.env.example` to this output.
 
 use darkroom_config::{Variable, shared, variable::Without};
 use darkroom_telemetry::logs;
 
-/// The widest line of a file, in characters.
+/// Width of comments in an `.env` file, in characters.
 const WIDTH: usize = 140;
 
-/// As what they are printed.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// A table for a README.
+    /// A Markdown table.
     #[default]
     Markdown,
-    /// A file such as `.env`.
+    /// An `.env` file.
     Env,
 }
 
-/// Where Temporal is.
+/// Connection to Temporal.
 const TEMPORAL: [Variable; 5] = [
     Variable::new("TEMPORAL_ADDRESS", "127.0.0.1:7233")
         .defaults_to("localhost:7233")
@@ -30,7 +31,7 @@ const TEMPORAL: [Variable; 5] = [
     Variable::new("TEMPORAL_TLS_CLIENT_KEY_PATH", "/run/secrets/client.key").about("its key"),
 ];
 
-/// Who may use the store.
+/// Credentials of the S3 store.
 const CREDENTIALS: [Variable; 2] = [
     Variable::new("AWS_ACCESS_KEY_ID", "AKIA…")
         .otherwise("as AWS SDKs find it")
@@ -40,7 +41,7 @@ const CREDENTIALS: [Variable; 2] = [
         .about("the secret of it"),
 ];
 
-/// How a process tells of itself.
+/// Traces and logs.
 const TELEMETRY: [Variable; 2] = [
     Variable::new("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
         .about("where OpenTelemetry traces go, over HTTP; `OTEL_*` are as the OpenTelemetry SDKs have them"),
@@ -49,7 +50,7 @@ const TELEMETRY: [Variable; 2] = [
         .about("log filter; logs are JSON unless a terminal reads them"),
 ];
 
-/// Variables that the same processes read.
+/// Variables that the same process reads: the worker, the api, or both.
 struct Group {
     of: &'static str,
     variables: Vec<Variable>,
@@ -79,7 +80,7 @@ fn groups() -> [Group; 3] {
     ]
 }
 
-/// All of them.
+/// Prints all variables in a format.
 pub(crate) fn print(format: Format) -> String {
     match format {
         Format::Markdown => markdown(),
@@ -126,7 +127,7 @@ fn env() -> String {
     lines.join("\n") + "\n"
 }
 
-/// A text as lines that begin with `#`.
+/// Wraps a text into lines that begin with `#`.
 fn comment(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = "#".to_owned();

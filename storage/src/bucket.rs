@@ -1,5 +1,6 @@
-//! The bucket that everything is stored in: the standard `AWS_*` through aws-config, and what they leave open in `S3_*`.
-//! What lies in the bucket is not known here.
+//! The bucket that everything is stored in, and its clients. They are configured by the standard
+//! `AWS_*` variables through aws-config, and by `S3_*` for what those leave open. The content of
+//! the bucket is not known here.
 
 use std::{str::FromStr, time::Duration};
 
@@ -27,40 +28,41 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an attempt at a request may take whose body is at hand.
+/// Timeout of one attempt at a request whose body is in memory.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A bucket, what speaks to its store, and what is known of that.
+/// A bucket, the clients of its store, and the known features of the store.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Speaks to the store.
+    /// Client for requests whose bodies are in memory.
     pub(crate) client: Client,
-    /// The same for bodies that are still arriving: without a deadline of its own, and tried once, as nothing is kept that
-    /// could be sent again.
+    /// Client for bodies that are still arriving. It has no operation timeout and no retries, as no
+    /// bytes are kept that could be sent again.
     pub(crate) streaming: Client,
     pub(crate) presigner: Presigner,
     pub(crate) features: Features,
-    /// Whether keys can be kept from being overwritten, where the operator knows better than a probe.
+    /// Support for conditional writes, if the operator has configured it instead of leaving it to
+    /// the probe.
     pub(crate) conditional_writes: Option<bool>,
     checksums: Checksums,
     encryption: Option<Encryption>,
     prefix: String,
-    /// Where presigned URLs lead, if not to AWS.
+    /// Endpoint of presigned URLs, if not AWS.
     pub signed_for: Option<Url>,
 }
 
 impl Storage {
-    /// Reads the environment. The store itself is not asked.
+    /// Reads the environment. Sends no request to the store.
     ///
     /// # Errors
-    /// If a variable is malformed or a region is neither given nor implied by an endpoint.
+    /// If a variable is malformed, or a region is neither given nor implied by an endpoint.
     pub async fn from_env() -> Result<Self> {
         let bucket = S3_BUCKET.value::<String>()?;
         let prefix = S3_KEY_PREFIX.or(String::new())?;
         if !prefix.is_empty() && !prefix.ends_with('/') {
-            let problem = format!("{prefix:?} has no slash at its end, and keys would run into it");
+            let problem = format!("{prefix:?} must end with a slash, or it runs into the keys");
             return Err(S3_KEY_PREFIX.invalid(problem).into());
         }
         let public_endpoint = S3_PUBLIC_ENDPOINT.optional::<Url>()?;
@@ -105,29 +107,30 @@ impl Storage {
         })
     }
 
-    /// A key as the store knows it.
+    /// Returns the key as it is in the bucket, with the configured prefix.
     #[must_use]
     pub fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    /// A key of the store as we know it, if it is ours.
+    /// Returns the key without the configured prefix; `None` if it does not begin with that.
     pub(crate) fn own_key(&self, full_key: &str) -> Option<String> {
         full_key.strip_prefix(&self.prefix).map(str::to_owned)
     }
 
-    /// Whether the store can do this, as far as is known.
+    /// True if the store has this feature, as far as is known.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
         self.features.has(feature)
     }
 
-    /// Remembers that a store has refused what needs this.
+    /// Records that the store is missing this feature, as it refused a request that needs it.
     pub fn lacks(&self, feature: Feature) {
         self.features.set(feature, false);
     }
 
-    /// Checks that the bucket is there and lets us in. Whether it can be written to, a [probe](Storage::probe) tells.
+    /// Checks that the bucket exists and can be accessed. [Probing](Storage::probe) shows if it can
+    /// be written to.
     ///
     /// # Errors
     /// If the store refuses or does not answer.
@@ -141,10 +144,11 @@ impl Storage {
         }
     }
 
-    /// Whether the bucket keeps earlier versions of its objects, and so all that is removed: with object lock, it must.
+    /// True if the bucket keeps earlier versions of its objects, and so everything that is deleted.
+    /// With object lock, it must.
     ///
     /// # Errors
-    /// If the store does not tell.
+    /// If the store refuses or does not answer.
     pub async fn keeps_versions(&self) -> Result<bool, StorageError> {
         let request = self.client.get_bucket_versioning().bucket(&self.bucket);
         let answer = request.send().await;
@@ -152,12 +156,12 @@ impl Storage {
         Ok(versioning.status.is_some())
     }
 
-    /// Whether requests carry checksums beyond what they must.
+    /// True if requests carry optional checksums.
     pub(crate) fn adds_checksums(&self) -> bool {
         self.has(Feature::Checksums)
     }
 
-    /// Whether they may, as far as the operator knows.
+    /// True if the configuration allows optional checksums.
     pub(crate) fn may_add_checksums(&self) -> bool {
         self.checksums == Checksums::WhenSupported
     }
@@ -172,7 +176,7 @@ impl Storage {
     }
 }
 
-/// How a client is configured by the environment.
+/// Builds the configuration of a client from the environment.
 fn configured(shared: &SdkConfig) -> Result<Builder> {
     let endpoint_given =
         AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
@@ -186,7 +190,7 @@ fn configured(shared: &SdkConfig) -> Result<Builder> {
                 .into());
         }
     };
-    // Each request says for itself which checksums it carries, as far as the store takes any.
+    // Each request sets its own checksums, as far as the store supports them.
     Ok(Builder::from(shared)
         .region(region)
         .force_path_style(path_style.unwrap_or(endpoint_given))
@@ -207,12 +211,12 @@ fn streaming(client: &Client) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// How objects are encrypted at rest.
+/// Server-side encryption of objects.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Encryption {
-    /// The method.
+    /// Encryption method.
     pub method: ServerSideEncryption,
-    /// The key, where the method lets one choose.
+    /// KMS key, if the method takes one.
     pub key_id: Option<String>,
 }
 
@@ -233,12 +237,12 @@ impl Encryption {
     }
 }
 
-/// Whether requests carry checksums beyond what they must: some stores refuse them.
+/// Use of optional checksums: some stores refuse them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Checksums {
-    /// Wherever they can: the default.
+    /// Wherever they are supported: the default.
     WhenSupported,
-    /// Only where they must: signatures vouch for the bytes instead.
+    /// Only where they are required: signatures protect the bytes instead.
     WhenRequired,
 }
 

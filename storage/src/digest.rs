@@ -1,6 +1,7 @@
-//! What is computed of an output's bytes as they pass: a SHA-256 to know it by, a CRC-32 for the store to check, and its
-//! length. Each piece is small, so that hashing never keeps an async thread from other work; the state between two pieces
-//! can be kept, so that a later attempt goes on where this one stopped.
+//! Digests of an output's bytes as they pass: a SHA-256 to identify it, a CRC-32 for the store to
+//! verify, and the length. Each piece is small, so that hashing never blocks an async thread for
+//! long. The state between two pieces can be saved, so that a later attempt resumes from this
+//! checkpoint.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use crc_fast::CrcAlgorithm;
@@ -9,7 +10,7 @@ use sha2::{
     digest::common::hazmat::{SerializableState, SerializedState},
 };
 
-/// A running SHA-256 and length.
+/// Running SHA-256 and length.
 #[derive(Clone, Default)]
 pub struct Digest {
     sha256: Sha256,
@@ -17,13 +18,13 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The digest of nothing yet.
+    /// Creates the digest of no bytes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut digest = Self::new();
@@ -31,31 +32,31 @@ impl Digest {
         digest
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.size += bytes.len() as u64;
     }
 
-    /// How many bytes have passed.
+    /// Returns the number of bytes so far.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The SHA-256 of what has passed, in hexadecimal.
+    /// Returns the SHA-256 of the bytes so far, in hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
         hex::encode(self.sha256.clone().finalize())
     }
 
-    /// The state, to go on from later.
+    /// Returns the state, to resume from later.
     #[must_use]
     pub fn save(&self) -> String {
         BASE64_STANDARD.encode(self.sha256.serialize())
     }
 
-    /// Goes on from a state that was saved after this many bytes. `None` if it makes no sense.
+    /// Resumes from a state that was saved after `size` bytes; `None` if the state is malformed.
     #[must_use]
     pub fn restore(saved: &str, size: u64) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(saved).ok()?;
@@ -67,7 +68,8 @@ impl Digest {
     }
 }
 
-/// A running CRC-32, as S3 writes it.
+/// Running CRC-32, in the form that S3 uses.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
 pub struct Crc32(crc_fast::Digest);
 
 impl Default for Crc32 {
@@ -77,13 +79,13 @@ impl Default for Crc32 {
 }
 
 impl Crc32 {
-    /// The checksum of nothing yet.
+    /// Creates the checksum of no bytes.
     #[must_use]
     pub fn new() -> Self {
         Self(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
     }
 
-    /// The checksum of these bytes.
+    /// Returns the checksum of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> String {
         let mut crc = Self::new();
@@ -91,21 +93,22 @@ impl Crc32 {
         crc.finish()
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// Its four bytes in base64, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
+    /// Returns its four bytes in base64.
     #[must_use]
     pub fn finish(&self) -> String {
-        // A CRC-32 fills the lower half.
+        // A CRC-32 fills the lower half of the eight bytes.
         let [_, _, _, _, crc @ ..] = self.0.finalize().to_be_bytes();
         BASE64_STANDARD.encode(crc)
     }
 }
 
-/// The checksum of an object in parts: the CRC-32 of the parts' own, and how many there are. `None` if one is unknown.
+/// Returns the composite checksum of a multipart upload: the CRC-32 of the parts' CRC-32s, and the
+/// number of parts; `None` if one of them is malformed.
 pub fn composite<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
     let count = parts.len();
     let mut crc = Crc32::new();

@@ -1,15 +1,16 @@
-//! What comes of a request that the store does not fulfil, cut by what a caller does about it. The whole chain, with addresses
-//! and request ids, goes to the log; the message names the code alone, as it may reach callers.
+//! Failed requests to the store, classified by what a caller does about them. The whole error
+//! chain, with addresses and request ids, goes to the log. The message has only the code, as it may
+//! reach callers.
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
 
-/// What a request came to.
+/// Result of a request to the store.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
-/// Why a request was not fulfilled.
+/// Reason that a request failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StorageError {
     /// There is no such object or upload.
@@ -18,24 +19,24 @@ pub enum StorageError {
     /// The key is taken, and the write was not to replace anything.
     #[error("the key is taken")]
     AlreadyExists,
-    /// The store answers and says no. It will until somebody changes something.
+    /// The store refuses the request, and will do so until an operator changes something.
     #[error("the store refuses: {code}; {}", reason.remedy())]
     Refused {
-        /// What it does not like.
+        /// Kind of refusal.
         reason: Refusal,
-        /// Its own word for it, and the status.
+        /// Error code of the store, and the status.
         code: String,
     },
-    /// The store fails on its side, or does not answer. Another try may succeed.
+    /// The store fails on its side, or does not answer. A retry may succeed.
     #[error("the store failed: {code}")]
     Unavailable {
-        /// Its own word for it and the status, or what was seen of it.
+        /// Error code of the store and the status, or a description.
         code: String,
     },
-    /// The store has not answered in time.
+    /// Timeout: the store did not answer in time.
     #[error("the store was too slow")]
     TooSlow,
-    /// The store has something else than it was sent.
+    /// The store has something other than it was sent.
     #[error("the store {0}")]
     Corrupt(&'static str),
     /// The key is taken by other content than was to be written.
@@ -49,8 +50,8 @@ pub enum StorageError {
     TooManyParts(u64),
 }
 
-/// Codes with a status of the client's that another try may not meet: bytes that were hurt on the way, a connection that stood
-/// still, credentials that are renewed meanwhile.
+/// Error codes with a client error status that a retry may not meet: bytes damaged in transit, a
+/// stalled connection, credentials that are renewed meanwhile.
 const PASSING: [&str; 7] = [
     "BadDigest",
     "ExpiredToken",
@@ -61,14 +62,15 @@ const PASSING: [&str; 7] = [
     "XAmzContentSHA256Mismatch",
 ];
 
-/// What a store does not like.
+/// Kind of refusal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// Who asks, or that they ask for this.
+    /// The credentials, or their permissions.
     Permission,
-    /// The bucket that was named.
+    /// The name of the bucket.
     Bucket,
-    /// The way in which it was asked: a header, a method, a form of the body.
+    /// The form of the request, which the store does not support: a header, a method, the form of
+    /// the body.
     Request,
 }
 
@@ -85,7 +87,7 @@ impl Refusal {
 }
 
 impl StorageError {
-    /// Reads what the SDK makes of an answer, and logs it as a whole.
+    /// Reads an error of the SDK, and logs its whole chain.
     pub(crate) fn of<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -120,7 +122,8 @@ impl StorageError {
         }
     }
 
-    /// What an answer means. <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    /// Classifies an answer by its error code and status.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
     fn answered(code: &str, status: u16) -> Self {
         let named = match code {
             "" => format!("status {status}"),
@@ -145,7 +148,7 @@ impl StorageError {
         }
     }
 
-    /// The bucket is not there.
+    /// Returns the error for a bucket that does not exist.
     pub(crate) fn no_bucket() -> Self {
         Self::Refused {
             reason: Refusal::Bucket,
@@ -153,7 +156,7 @@ impl StorageError {
         }
     }
 
-    /// Whether it may be the form of the request that the store does not know, so that another form may succeed.
+    /// True if the store may not support the form of the request, so that another form may succeed.
     #[must_use]
     pub fn is_of_the_form(&self) -> bool {
         matches!(

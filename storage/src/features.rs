@@ -1,26 +1,26 @@
-//! What the store can do beyond the least, as far as it is known: a probe finds out, and so does a request that is refused
-//! for its form. All that one process learns is shared by its clones.
+//! Optional features of the store, as far as they are known. A probe detects them, and so does a
+//! request that is refused for its form. All clones in a process share them.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// What a store may lack.
+/// Feature that a store may be missing. Checksums of uploads:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Feature {
-    /// Requests and answers can carry a CRC-32 beside the signature.
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
+    /// Checksums: requests and answers carry a CRC-32 besides the signature.
     Checksums,
-    /// A write with `If-None-Match: *` fails if the key is taken.
+    /// Conditional writes: a write with `If-None-Match: *` fails if the key is taken.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
     ConditionalWrites,
-    /// A body can be sent while it arrives, with its checksum behind it.
+    /// Trailer checksums: a body is sent while it arrives, with its checksum in the trailer.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>
     StreamedTrailers,
 }
 
-/// What is known of a store. Until something else is known it can do everything.
+/// Known features of a store. Until something else is known, it counts as having all.
 #[derive(Clone, Debug)]
 pub(crate) struct Features(Arc<[AtomicBool; 3]>);
 
@@ -33,7 +33,7 @@ impl Features {
         self.0[feature as usize].load(Ordering::Relaxed)
     }
 
-    /// Remembers, and says so when it is news.
+    /// Records a feature, and logs a change.
     pub(crate) fn set(&self, feature: Feature, has: bool) {
         let had = self.0[feature as usize].swap(has, Ordering::Relaxed);
         let name = match feature {
@@ -45,16 +45,16 @@ impl Features {
         match (had, has, feature) {
             (true, false, Feature::Checksums) => {
                 tracing::warn!(
-                    "the store takes no checksums: signatures vouch for what it is sent"
+                    "the store supports no checksums: signatures protect what it is sent"
                 );
             }
             (true, false, Feature::ConditionalWrites) => tracing::warn!(
                 "the store has no conditional writes: keys are looked up before they are written"
             ),
             (true, false, Feature::StreamedTrailers) => tracing::warn!(
-                "the store takes no streamed trailers: outputs are buffered before they are sent"
+                "the store supports no trailer checksums: outputs are buffered before they are sent"
             ),
-            (false, true, _) => tracing::info!(?feature, "the store can do this after all"),
+            (false, true, _) => tracing::info!(?feature, "the store has this feature after all"),
             _ => {}
         }
     }

@@ -1,13 +1,16 @@
-//! S3, all of it: what is written to a bucket, read from it and found out about its store. Temporal, jobs and providers are not
-//! known here.
+//! All access to S3: the objects of one bucket, and the features of its store. Temporal, jobs and
+//! providers are not known here.
 //!
-//! - [`bucket`]: the bucket that everything is stored in, and how a process is told of it
-//! - [`object`]: one object, written in one request, read, listed, removed; [`multipart`]: one in parts
-//! - [`verify`]: making sure that the store has what it was sent
-//! - [`streaming_body`]: a request whose bytes are still arriving; [`digest`]: what is computed of bytes
-//! - [`presign`]: URLs for whoever has them
-//! - [`features`]: what a store may lack; `probe`: finding out
-//! - [`error`]: what comes of a request, cut by what a caller does about it
+//! - [`bucket`]: the bucket and its clients; [`variables`]: the environment variables that
+//!   configure them
+//! - [`object`]: an object written in one request, read, listed, deleted; [`multipart`]: multipart
+//!   uploads
+//! - [`verify`]: verifies that the store has what it was sent
+//! - [`streaming_body`]: a request body with a trailer checksum, sent while its bytes arrive;
+//!   [`digest`]: SHA-256 and CRC-32
+//! - [`presign`]: presigned URLs
+//! - [`features`]: features that a store may be missing; `probe`: detects them
+//! - [`error`]: why a request failed, classified by what a caller does about it
 
 pub mod bucket;
 pub mod digest;

@@ -1,4 +1,5 @@
-//! An object in parts. An upload can be resumed by whoever knows its id and its parts; one that is given up is aborted.
+//! Multipart uploads. An upload can be resumed with its id and its parts; one that is given up is
+//! aborted.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
 
 use std::time::{Duration, SystemTime};
@@ -17,49 +18,50 @@ use crate::{
     streaming_body::{self, Frames, Payload},
 };
 
-/// The most parts that an upload can have. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+/// Largest number of parts of an upload.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const MAX_PARTS: u64 = 10_000;
 
-/// How long a store may take to make parts one object.
+/// Timeout of the request that completes an upload, in which the store assembles the parts.
 const COMPLETE_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// An upload that has begun.
+/// A multipart upload in progress.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// Its key, without the prefix that all of the bucket's keys have.
+    /// Key, without the configured prefix.
     pub key: String,
-    /// The store's id of it.
+    /// Upload id of the store.
     pub id: String,
 }
 
 /// A part that the store has.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UploadedPart {
-    /// Its tag.
+    /// `ETag` of the part.
     pub e_tag: Option<String>,
-    /// Its CRC-32 in base64.
+    /// CRC-32 in base64.
     pub crc32: Option<String>,
 }
 
-/// An upload as the store lists it.
+/// A multipart upload in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedUpload {
-    /// Which it is.
+    /// The upload.
     pub upload: Upload,
-    /// When it began.
+    /// Time at which it began, by the store's clock.
     pub began: Option<SystemTime>,
 }
 
-/// A page of uploads, and where the next one begins.
+/// Page of multipart uploads, and the marker of the next page.
 #[derive(Clone, Debug, Default)]
 pub struct UploadPage {
     /// The uploads.
     pub uploads: Vec<ListedUpload>,
-    /// After which to go on, if there are more.
+    /// Marker after which to continue, if there are more.
     pub next: Option<UploadMarker>,
 }
 
-/// A place in the list of uploads.
+/// Position in the listing of multipart uploads.
 #[derive(Clone, Debug, Default)]
 pub struct UploadMarker {
     key: Option<String>,
@@ -67,7 +69,7 @@ pub struct UploadMarker {
 }
 
 impl Storage {
-    /// Begins an upload.
+    /// Begins a multipart upload.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -96,10 +98,11 @@ impl Storage {
         })
     }
 
-    /// Sends a part that is at hand. Parts count from 1.
+    /// Uploads a part whose bytes are in memory. Parts count from 1.
     ///
     /// # Errors
-    /// [`StorageError::TooManyParts`]; else if the store refuses or fails.
+    /// [`StorageError::TooManyParts`] if the number is above [`MAX_PARTS`]; otherwise if the store
+    /// refuses or fails.
     pub async fn upload_part(
         &self,
         upload: &Upload,
@@ -117,7 +120,7 @@ impl Storage {
             .set_checksum_crc32(crc32.clone())
             .body(ByteStream::from(bytes))
             .customize();
-        // Without a checksum, the signature vouches for the bytes.
+        // Without a checksum, the signature protects the bytes.
         let request = if crc32.is_some() {
             request.interceptor(Payload::Unsigned)
         } else {
@@ -131,8 +134,8 @@ impl Storage {
         })
     }
 
-    /// Begins to send a part while its bytes arrive. The future is to be polled while they are sent; the part's checksum is
-    /// that of the frames.
+    /// Starts a streaming upload of a part: the bytes are sent through the returned [`Frames`]
+    /// while the returned future is polled. The part's checksum is that of the frames.
     ///
     /// # Errors
     /// As [`Storage::upload_part`].
@@ -163,10 +166,12 @@ impl Storage {
         }))
     }
 
-    /// Makes the parts one object and makes sure of it. An answer that is lost or unclear is settled by looking at the object.
+    /// Completes an upload, and verifies the object. If the answer is lost or unclear, the object
+    /// is looked up.
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] if the key is taken by other content; else if the store refuses or fails.
+    /// [`StorageError::Conflict`] if the key is taken by other content; otherwise if the store
+    /// refuses or fails.
     pub async fn complete_upload(
         &self,
         upload: &Upload,
@@ -191,7 +196,7 @@ impl Storage {
         if present.as_ref().is_some_and(is_sent) {
             return Ok(());
         }
-        // It may be the condition that the store does not know.
+        // The store may not support the condition.
         if present.is_none()
             && condition.is_some()
             && error.is_of_the_form()
@@ -200,7 +205,7 @@ impl Storage {
             self.lacks(Feature::ConditionalWrites);
             return self.confirm(sent, e_tag.as_deref()).await;
         }
-        // The next attempt finds it gone, and begins anew.
+        // The next attempt finds the upload gone, and starts over.
         if matches!(error, StorageError::NotFound) || error.is_of_the_form() {
             self.abort_upload(upload).await;
         }
@@ -251,7 +256,7 @@ impl Storage {
         }
     }
 
-    /// Whether the store still has an upload, and parts of it.
+    /// True if the store still has the upload, and parts of it.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -272,7 +277,7 @@ impl Storage {
         }
     }
 
-    /// Aborts an upload, and tells whether it is gone. Should that fail, the sweep does it later.
+    /// Aborts an upload, and returns true if it is gone. If that fails, the sweep aborts it later.
     pub async fn abort_upload(&self, upload: &Upload) -> bool {
         let request = self
             .client
@@ -288,7 +293,8 @@ impl Storage {
         }
     }
 
-    /// The uploads that are under way below a prefix; none if the store cannot list them.
+    /// Lists the multipart uploads in progress below a prefix, a page at a time; none if the store
+    /// cannot list them.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -335,7 +341,8 @@ impl Storage {
     }
 }
 
-/// What the store will say of the whole.
+/// Returns the composite checksum that the store will return for the whole object; `None` if that
+/// of a part is unknown.
 #[must_use]
 pub fn checksum(parts: &[UploadedPart]) -> Option<String> {
     let known: Option<Vec<_>> = parts.iter().map(|part| part.crc32.as_deref()).collect();

@@ -1,4 +1,4 @@
-//! One object: writing it in one request, reading it, listing and removing it.
+//! Single objects: writing one in one request, reading, listing and deleting them.
 
 use std::{
     collections::HashMap,
@@ -24,29 +24,31 @@ use crate::{
     streaming_body::{self, Frames, Payload},
 };
 
-/// How long the store may take to hand over a piece.
+/// Read timeout: longest time that the store may take to start its answer, or for the next bytes of
+/// it.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// The metadata in which an object's SHA-256 stands, in hexadecimal, if it was known before the object was written.
+/// Metadata key of an object's SHA-256 in hexadecimal, set if it was known before the object was
+/// written.
 const SHA256: &str = "sha256";
 
 /// An object to write.
 #[derive(Clone, Debug)]
 pub struct NewObject {
-    /// Its key, without the prefix that all of the bucket's keys have.
+    /// Key, without the configured prefix.
     pub key: String,
-    /// Its MIME type.
+    /// MIME type.
     pub content_type: String,
-    /// How a browser presents it, if not as its type has it.
+    /// `Content-Disposition`, if not the default of its type.
     pub content_disposition: Option<String>,
-    /// What else is to be known of it.
+    /// Further metadata, stored with the object.
     pub metadata: Vec<(&'static str, String)>,
-    /// What becomes of an object that has the key already.
+    /// Treatment of an existing object with the same key.
     pub existing: Existing,
 }
 
 impl NewObject {
-    /// An object of no type in particular, and without metadata.
+    /// Creates an object without metadata, of type `application/octet-stream`.
     #[must_use]
     pub fn empty(key: String, existing: Existing) -> Self {
         Self {
@@ -58,7 +60,7 @@ impl NewObject {
         }
     }
 
-    /// An object of JSON, in the place of one that has the key already.
+    /// Creates a JSON object that replaces an existing one with the same key.
     #[must_use]
     pub fn json(key: String) -> Self {
         Self {
@@ -67,7 +69,7 @@ impl NewObject {
         }
     }
 
-    /// What is to be known of it beside its bytes, as the SDK takes it.
+    /// Returns the metadata in the form that the SDK takes.
     pub(crate) fn metadata(&self) -> HashMap<String, String> {
         let named = self.metadata.iter();
         named
@@ -76,21 +78,21 @@ impl NewObject {
     }
 }
 
-/// What becomes of an object that has the key already.
+/// Treatment of an existing object with the same key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Existing {
-    /// It stays, and the write fails.
+    /// Keep it: the write fails (conditional write).
     Keep,
-    /// It is replaced.
+    /// Replace it.
     Replace,
 }
 
-/// What the store says of what it took.
+/// Answer of the store to a write.
 #[derive(Clone, Debug)]
 pub struct PutReceipt {
-    /// The tag of what was written.
+    /// `ETag` of what was written.
     pub e_tag: Option<String>,
-    /// Its CRC-32 in base64, as the store computed it.
+    /// CRC-32 in base64, as the store computed it.
     pub checksum: Option<String>,
 }
 
@@ -103,41 +105,41 @@ impl From<PutObjectOutput> for PutReceipt {
     }
 }
 
-/// An object as the store shows it.
+/// Properties of an object, as the store returns them.
 #[derive(Clone, Debug)]
 pub struct ObjectHead {
-    /// Its MIME type.
+    /// MIME type.
     pub content_type: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Its SHA-256, if it was known before the object was written.
+    /// SHA-256, if it was known before the object was written.
     pub sha256: Option<String>,
-    /// The store's own checksum of it: a CRC-32 in base64, or one of its parts'.
+    /// Checksum by the store: the CRC-32 in base64, or the composite one of its parts.
     pub checksum: Option<String>,
     pub(crate) e_tag: Option<String>,
     metadata: HashMap<String, String>,
 }
 
-/// Some of the objects below a prefix.
+/// Page of the objects below a prefix.
 #[derive(Clone, Debug)]
 pub struct ObjectPage {
-    /// The objects, in the order of their keys.
+    /// Objects in the order of their keys.
     pub objects: Vec<ListedObject>,
-    /// Whether there are more after them.
+    /// True if there are more after them.
     pub has_more: bool,
 }
 
-/// An object in a list.
+/// An object in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedObject {
-    /// Its key.
+    /// Key, without the configured prefix.
     pub key: String,
-    /// When it was written, by the store's clock.
+    /// Time at which it was written, by the store's clock.
     pub modified: Option<SystemTime>,
 }
 
 impl ListedObject {
-    /// Whether it was written so long ago, as far as the store tells.
+    /// True if it was written at least this long ago; false if the store does not say.
     #[must_use]
     pub fn is_older_than(&self, age: Duration) -> bool {
         let elapsed = self.modified.and_then(|modified| modified.elapsed().ok());
@@ -146,7 +148,7 @@ impl ListedObject {
 }
 
 impl ObjectHead {
-    /// What was written beside it.
+    /// Returns a metadata value that was stored with the object.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).map(String::as_str)
@@ -154,16 +156,17 @@ impl ObjectHead {
 }
 
 impl Storage {
-    /// Writes an object of which all bytes are at hand.
+    /// Writes an object whose bytes are in memory.
     ///
     /// # Errors
-    /// [`StorageError::AlreadyExists`] if something is to be kept that has the key; else if the store refuses or fails.
+    /// [`StorageError::AlreadyExists`] if the key is taken and its object is to be kept; otherwise
+    /// if the store refuses or fails.
     pub async fn put(&self, object: &NewObject, bytes: Bytes) -> Result<PutReceipt> {
         let (digest, checksum) = (Digest::of(&bytes), self.checksum_of(&bytes));
         self.put_digested(object, bytes, &digest, checksum).await
     }
 
-    /// The same for bytes whose digest and checksum are known.
+    /// Writes an object whose digest and checksum are known.
     pub(crate) async fn put_digested(
         &self,
         object: &NewObject,
@@ -184,12 +187,12 @@ impl Storage {
         }
     }
 
-    /// The checksum that goes with bytes at hand, as far as the store takes any.
+    /// Returns the checksum to send with bytes in memory, if the store supports checksums.
     pub(crate) fn checksum_of(&self, bytes: &[u8]) -> Option<String> {
         self.adds_checksums().then(|| Crc32::of(bytes))
     }
 
-    /// Writes an object under this condition and with this checksum, whatever comes of it.
+    /// Writes an object with this condition and this checksum, without any fallback.
     pub(crate) async fn send(
         &self,
         object: &NewObject,
@@ -210,10 +213,12 @@ impl Storage {
         answer.map_err(|error| StorageError::of("PutObject", &error))
     }
 
-    /// Begins to write an object while its bytes arrive. The future is to be polled while they are sent.
+    /// Starts a streaming write: the bytes are sent through the returned [`Frames`] while the
+    /// returned future is polled.
     ///
     /// # Errors
-    /// As [`Storage::put`]. What the store refuses for its form may be taken by [`Storage::put`].
+    /// As [`Storage::put`]. If the store refuses the form of the request, [`Storage::put`] may
+    /// succeed.
     pub async fn put_streaming(
         &self,
         object: &NewObject,
@@ -250,7 +255,8 @@ impl Storage {
             .set_if_none_match(condition.map(str::to_owned))
     }
 
-    /// The condition under which a key is written. Where the store knows none, it is looked up first.
+    /// Returns the condition (`If-None-Match`) under which a key is written. If the store is
+    /// missing conditional writes, the key is looked up first.
     pub(crate) async fn condition(
         &self,
         key: &str,
@@ -272,7 +278,7 @@ impl Storage {
         }
     }
 
-    /// Looks an object up.
+    /// Reads the properties of an object; `None` if there is no such object.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -300,12 +306,14 @@ impl Storage {
         }))
     }
 
-    /// Whether the store is asked for its checksums, which the SDK compares.
+    /// Returns the checksum mode of reads: if enabled, the store returns checksums, which the SDK
+    /// verifies.
     fn checksum_mode(&self) -> Option<ChecksumMode> {
         self.adds_checksums().then_some(ChecksumMode::Enabled)
     }
 
-    /// Whether a refusal may be of being asked for checksums: then the store is not asked for them again.
+    /// True if a refusal may be due to the checksum mode. Then the store is recorded as missing
+    /// checksums.
     fn is_of_checksums(&self, error: &StorageError) -> bool {
         let is_it = self.adds_checksums() && error.is_of_the_form();
         if is_it {
@@ -317,15 +325,17 @@ impl Storage {
     /// Reads an object of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] if there is none; else if it is longer, or the store refuses or fails.
+    /// [`StorageError::NotFound`] if there is no such object; otherwise if it is longer, or the
+    /// store refuses or fails.
     pub async fn read(&self, key: &str, limit: usize) -> Result<Bytes> {
         self.collect(key, limit, None).await
     }
 
-    /// Reads the first bytes of an object: so many, fewer only if there are no more.
+    /// Reads the first `bytes` bytes of an object, or all of a shorter one.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] if there is none; else if the store refuses or fails.
+    /// [`StorageError::NotFound`] if there is no such object; otherwise if the store refuses or
+    /// fails.
     pub async fn read_beginning(&self, key: &str, bytes: usize) -> Result<Bytes> {
         let range = format!("bytes=0-{}", bytes.saturating_sub(1));
         self.collect(key, bytes, Some(range)).await
@@ -347,7 +357,8 @@ impl Storage {
     /// Reads an object and hashes it.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] if there is none; else if the store refuses or fails.
+    /// [`StorageError::NotFound`] if there is no such object; otherwise if the store refuses or
+    /// fails.
     pub async fn digest(&self, key: &str) -> Result<Digest> {
         let mut digest = Digest::new();
         let update = |bytes: Bytes| {
@@ -367,7 +378,7 @@ impl Storage {
         answer.map_err(|error| StorageError::of("HeadObject", &error))
     }
 
-    /// Asks for an object, or a part of it: that has no checksum to compare.
+    /// Requests an object, or a range of it: a range has no checksum to verify.
     async fn ask_get(
         &self,
         client: &aws_sdk_s3::Client,
@@ -405,7 +416,7 @@ impl Storage {
                 Ok(Some(bytes)) => take(bytes)?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(key, %error, "the store broke off");
+                    tracing::warn!(key, %error, "the store's answer ended early");
                     let code = "it broke off".to_owned();
                     return Err(StorageError::Unavailable { code });
                 }
@@ -413,7 +424,8 @@ impl Storage {
         }
     }
 
-    /// The objects whose keys begin with `prefix`, in order, at most `limit` (1,000 at most) of those after `after`.
+    /// Lists the objects whose keys begin with `prefix`, in order: at most `limit` (1,000 at most)
+    /// of those after `after`.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -440,8 +452,9 @@ impl Storage {
         })
     }
 
-    /// What stands between `prefix` and the next slash in the keys that begin with it, in order, at most 1,000 of those after
-    /// `after`; whether there are more.
+    /// Lists the folders below `prefix`: what is between `prefix` and the next slash of the keys
+    /// that begin with it. They are in order, at most 1,000 of those after `after`. The flag is
+    /// true if there are more.
     ///
     /// # Errors
     /// If the store refuses or fails.
@@ -450,7 +463,7 @@ impl Storage {
         prefix: &str,
         after: Option<&str>,
     ) -> Result<(Vec<String>, bool)> {
-        // What comes after all that begins with the folder and a slash: zero is the next character.
+        // Starts after all keys in the folder `after`: `0` is the character after the slash.
         let last = after.map(|after| format!("{}0", self.full_key(&format!("{prefix}{after}"))));
         let request = self
             .client
@@ -468,7 +481,7 @@ impl Storage {
         Ok((folders.collect(), listed.is_truncated() == Some(true)))
     }
 
-    /// Removes an object. One that is not there is as good.
+    /// Deletes an object. One that does not exist counts as deleted.
     ///
     /// # Errors
     /// If the store refuses or fails.

@@ -1,5 +1,6 @@
-//! URLs by which anyone who has them can fetch an object for a while, at the endpoint that the public sees. One ends with the
-//! credentials that signed it, if these end first, so it never claims more.
+//! Presigned URLs, by which any client can fetch an object for a limited time, at the public
+//! endpoint. A URL expires with the credentials that signed it, if these expire first, and its
+//! stated expiry says so.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,30 +15,32 @@ use url::Url;
 
 use crate::Storage;
 
-/// The longest that S3 honours. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>
+/// Longest validity that S3 accepts: a week.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>
 const LONGEST: Duration = Duration::from_hours(168);
 
-/// A URL, and until when it is good.
+/// A URL and its expiry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PresignedUrl {
     /// The URL.
     pub url: Url,
-    /// When it ends.
+    /// Time at which it expires.
     pub expires_at: SystemTime,
 }
 
-/// How the store is to answer.
+/// Headers that the store is to answer with.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Presentation {
-    /// The `Content-Disposition`, instead of the object's own.
+    /// `Content-Disposition`, instead of the object's own.
     pub disposition: Option<String>,
-    /// When the object was written, of those that may be replaced: another object has another URL, so that nobody keeps the one for
-    /// the other. It goes as `Expires`, which counts for nothing beside the `Cache-Control` that the answer has then.
+    /// Time at which the object was written, for objects that may be replaced. It gives each
+    /// version a URL of its own, so that no cache returns one for the other. It is sent as
+    /// `Expires`, which the `Cache-Control` that is then in the answer overrides.
     /// <https://www.rfc-editor.org/rfc/rfc9111#section-5.3>
     pub version: Option<SystemTime>,
 }
 
-/// What signs.
+/// Signer of presigned URLs.
 #[derive(Clone, Debug)]
 pub(crate) struct Presigner {
     client: Client,
@@ -45,7 +48,7 @@ pub(crate) struct Presigner {
 }
 
 impl Presigner {
-    /// A presigner for an endpoint, or for that of everything else.
+    /// Creates a presigner for this endpoint, or for the one of all other requests.
     pub(crate) fn new(shared: &SdkConfig, mut builder: Builder, endpoint: Option<Url>) -> Self {
         let credentials = CredentialsExpiry::default();
         if let Some(provider) = shared.credentials_provider() {
@@ -63,10 +66,11 @@ impl Presigner {
 }
 
 impl Storage {
-    /// A URL of an object that is good from `from` for `validity`, or for as long as the credentials are that sign it.
+    /// Returns a presigned URL of an object that is valid from `from` for `validity`, or until the
+    /// credentials that sign it expire.
     ///
     /// # Errors
-    /// If the validity is over a week or there are no credentials to sign with.
+    /// If the validity is over a week, or there are no credentials to sign with.
     pub async fn presign(
         &self,
         key: &str,
@@ -100,7 +104,7 @@ impl Storage {
             })
         };
         let signed = sign(validity).await?;
-        // Which credentials sign is known only now.
+        // Only now is it known which credentials signed.
         match self.presigner.credentials.get() {
             Some(end) if end < signed.expires_at => {
                 let left = end.duration_since(from).unwrap_or_default();
@@ -111,7 +115,7 @@ impl Storage {
     }
 }
 
-/// When the latest credentials end, if they do.
+/// Expiry of the latest credentials, if they expire.
 #[derive(Clone, Debug, Default)]
 struct CredentialsExpiry(Arc<Mutex<Option<SystemTime>>>);
 
@@ -125,7 +129,7 @@ impl CredentialsExpiry {
     }
 }
 
-/// Credentials whose end is noted as they are provided.
+/// Credentials provider that records the expiry of the credentials it returns.
 #[derive(Debug)]
 struct Observed {
     provider: SharedCredentialsProvider,

@@ -1,5 +1,5 @@
-//! Finding out what a store can do, with an object of our own and the very headers that outputs have: that it lets us write,
-//! read and remove, and which of the [features](Feature) it has.
+//! Probing a store with a test object that has the same headers as outputs: checks that it can be
+//! written, read and deleted, and detects the [features](Feature) of the store.
 
 use bytes::Bytes;
 
@@ -9,12 +9,12 @@ use crate::{
     error::{Result, StorageError},
 };
 
-/// What a probe writes.
+/// Content of the test object.
 const CONTENT: &[u8] = b"written to find out what this store can do";
 
 impl Storage {
-    /// Writes, reads and removes an object below `probes/`, which `name` tells from those of others, and remembers what the
-    /// store can do.
+    /// Writes, reads and deletes an object below `probes/`, and records the features of the store.
+    /// The `name` distinguishes it from the objects of other probes.
     ///
     /// # Errors
     /// If the store refuses what every output needs, or fails.
@@ -40,7 +40,7 @@ impl Storage {
         probed
     }
 
-    /// The first write, which has to succeed in one of two forms.
+    /// Makes the first write, which must succeed with or without a checksum.
     async fn probe_checksums(&self, object: &NewObject) -> Result<()> {
         let (content, digest) = (Bytes::from_static(CONTENT), Digest::of(CONTENT));
         let mut has = self.may_add_checksums();
@@ -57,7 +57,8 @@ impl Storage {
         Ok(())
     }
 
-    /// A store that replaces what was to be kept knows no conditions, whether or not it says so.
+    /// Detects conditional writes. A store that replaces the existing object does not support them,
+    /// whatever it answers.
     async fn probe_conditional_writes(&self, object: &NewObject) -> Result<()> {
         let (content, digest) = (Bytes::from_static(CONTENT), Digest::of(CONTENT));
         let has = match self.conditional_writes {
@@ -89,14 +90,15 @@ impl Storage {
         }
         let (mut frames, answer) = self.put_streaming(object, CONTENT.len() as u64).await?;
         let send = async {
-            // A store that refuses the request hears no more of it.
+            // Ignored: a store that refuses the request ends it early, and the answer says why.
             if frames.send(Bytes::from_static(CONTENT)).await.is_ok() {
                 let _ = frames.finish().await;
             }
         };
         let ((), answer) = tokio::join!(send, answer);
-        // A plain write has just succeeded, and a store that does not know the form may call it anything: bytes that do not match,
-        // a body that is too short, a signature that is wrong. The next probe asks again.
+        // A plain write has just succeeded, so any error counts as a missing feature. A store that
+        // does not know the form may report anything: mismatching bytes, a short body, a wrong
+        // signature. The next probe tries again.
         let has = answer.is_ok();
         self.features.set(Feature::StreamedTrailers, has);
         Ok(())

@@ -1,6 +1,7 @@
-//! The body of a request to the store whose bytes are still arriving: framed as `aws-chunked` with the CRC-32 in the
-//! trailer, so that the store checks what could not be known when the request began. Nothing is copied and nothing is
-//! hashed for the signature, which the SDK would do on plain HTTP.
+//! Request bodies that are sent while their bytes arrive: framed as `aws-chunked` with the CRC-32
+//! in the trailer (trailer checksum), so that the store verifies what was not known when the
+//! request began. Nothing is copied, and nothing is hashed for the signature, which the SDK would
+//! do on plain HTTP.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>
 
@@ -24,15 +25,16 @@ use tokio::sync::mpsc;
 
 use crate::digest::Crc32;
 
-/// The size of a chunk within the framing: large, as each costs two more pieces to send; some stores hold one in memory.
+/// Size of a chunk of the framing in bytes: large, as each chunk costs two more pieces to send, but
+/// some stores hold a chunk in memory.
 const CHUNK: u64 = 4 * 1024 * 1024;
 
 const TRAILER: &str = "x-amz-checksum-crc32";
 
-/// The length of a CRC-32 in base64.
+/// Length of a CRC-32 in base64, in bytes.
 const CRC32_LENGTH: u64 = 8;
 
-/// A body of exactly this many bytes, and where they go in.
+/// Creates a body of exactly `length` bytes, and the sender of these bytes.
 #[must_use]
 pub fn streamed(length: u64) -> (Frames, ByteStream) {
     let (sender, receiver) = mpsc::channel(2);
@@ -49,7 +51,7 @@ pub fn streamed(length: u64) -> (Frames, ByteStream) {
     (frames, ByteStream::new(SdkBody::from_body_1_x(body)))
 }
 
-/// Where the bytes go in.
+/// Sender of the bytes of a streaming body.
 pub struct Frames {
     sender: mpsc::Sender<Bytes>,
     crc: Crc32,
@@ -57,18 +59,18 @@ pub struct Frames {
     left_in_chunk: u64,
 }
 
-/// The request has ended without taking the whole body.
+/// Error: the request has ended without taking the whole body.
 #[derive(Debug)]
 pub struct Closed;
 
 impl Frames {
-    /// How many bytes are still to come.
+    /// Returns the number of bytes still to be sent.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Sends bytes, no more than are [left](Self::left).
+    /// Sends bytes, at most as many as are [left](Self::left).
     ///
     /// # Errors
     /// If the request has ended.
@@ -96,13 +98,13 @@ impl Frames {
         Ok(())
     }
 
-    /// The CRC-32 of what was sent so far.
+    /// Returns the CRC-32 of the bytes sent so far.
     #[must_use]
     pub fn checksum(&self) -> String {
         self.crc.finish()
     }
 
-    /// Sends the end, and returns the CRC-32 of it all.
+    /// Sends the trailer, and returns the CRC-32 of all bytes.
     ///
     /// # Errors
     /// If the request has ended.
@@ -129,7 +131,7 @@ fn hex_digits(number: u64) -> u32 {
     number.checked_ilog2().map_or(1, |log| log / 4 + 1)
 }
 
-/// The body as the HTTP client takes it.
+/// Body as the HTTP client reads it.
 struct Framed {
     receiver: mpsc::Receiver<Bytes>,
     left: u64,
@@ -165,14 +167,14 @@ impl Body for Framed {
     }
 }
 
-/// What a signature says of a request's payload.
+/// Signing of a request's payload.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    /// That the connection and a checksum vouch for it.
+    /// Unsigned: the connection and a checksum protect it.
     Unsigned,
-    /// Its SHA-256, which is known already.
+    /// Signed by its SHA-256, which is known already.
     Hashed(String),
-    /// That it is [`streamed`], and how long it is.
+    /// Unsigned with a trailer checksum: a [`streamed`] body of this length in bytes.
     Streamed(u64),
 }
 
@@ -192,7 +194,8 @@ impl Intercept for Payload {
             Self::Hashed(sha256) => PayloadSigningOverride::Precomputed(sha256.clone()),
             Self::Streamed(length) => {
                 let request = context.request_mut();
-                // AWS wants to be told and forgets it; other stores go by the signature, and would show it to every reader.
+                // AWS requires this header and does not store it. Other stores recognize the
+                // framing by the signature, and would return the header to every reader.
                 let is_aws = request.uri().contains(".amazonaws.com");
                 let headers = request.headers_mut();
                 if is_aws {

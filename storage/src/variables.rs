@@ -1,4 +1,5 @@
-//! Where the store is, and what the AWS SDKs' own variables leave open.
+//! Environment variables of the store: some of the `AWS_*` that the AWS SDKs read, and `S3_*` for
+//! what those leave open.
 
 use darkroom_config::Variable;
 
@@ -14,7 +15,7 @@ pub(crate) const S3_BUCKET: Variable = Variable::new("S3_BUCKET", "darkroom")
     .about("the bucket");
 pub(crate) const S3_KEY_PREFIX: Variable = Variable::new("S3_KEY_PREFIX", "production/")
     .about("what all keys begin with, such as `production/`");
-/// Where presigned URLs lead.
+/// Endpoint of presigned URLs.
 pub const S3_PUBLIC_ENDPOINT: Variable =
     Variable::new("S3_PUBLIC_ENDPOINT", "https://media.example.com")
         .otherwise("the endpoint")
@@ -36,7 +37,7 @@ pub(crate) const S3_KMS_KEY_ID: Variable = Variable::new("S3_KMS_KEY_ID", "alias
     .otherwise("the bucket's")
     .about("the key for `aws:kms`");
 
-/// All of them.
+/// All variables of this module.
 pub const VARIABLES: [Variable; 10] = [
     AWS_ENDPOINT_URL_S3,
     AWS_REGION,

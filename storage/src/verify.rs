@@ -1,4 +1,4 @@
-//! Making sure that the store has what it was sent, whole and unchanged.
+//! Verification that the store has what it was sent, complete and unchanged.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,20 +12,20 @@ use crate::{
 /// An object as it was sent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UploadedObject {
-    /// Its key, without the prefix that all of the bucket's keys have.
+    /// Key, without the configured prefix.
     pub s3_key: String,
-    /// Its MIME type.
+    /// MIME type.
     pub content_type: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Its SHA-256 in hexadecimal.
+    /// SHA-256 in hexadecimal.
     pub sha256: String,
-    /// Its checksum as the store tells it.
+    /// Checksum in the form in which the store returns it, if known.
     pub checksum: Option<String>,
 }
 
 impl UploadedObject {
-    /// An object whose bytes have all been seen.
+    /// Creates the record of an object whose bytes have all been hashed.
     #[must_use]
     pub fn new(object: &NewObject, digest: &Digest, checksum: Option<String>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl UploadedObject {
 }
 
 impl ObjectHead {
-    /// Whether nothing speaks against its being what was sent.
+    /// True if nothing contradicts that this is the object which was sent.
     #[must_use]
     pub fn may_be(&self, sent: &UploadedObject) -> bool {
         let differ = |ours: &Option<String>, theirs: &Option<String>| {
@@ -52,7 +52,7 @@ impl ObjectHead {
         self.size == sent.size && !has_other_sha256 && !differ(&sent.checksum, &self.checksum)
     }
 
-    /// Whether it is what was sent beyond doubt.
+    /// True if this is provably the object which was sent.
     #[must_use]
     pub fn is(&self, sent: &UploadedObject) -> bool {
         let proven = self.sha256.as_ref() == Some(&sent.sha256)
@@ -62,10 +62,12 @@ impl ObjectHead {
 }
 
 impl Storage {
-    /// Writes an object in one request, and makes sure of it. If the key is taken by the same bytes, that is as good.
+    /// Writes an object in one request, and verifies it. If the key is taken by the same bytes,
+    /// that counts as success.
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] if the key is taken by others; else if the store refuses or fails.
+    /// [`StorageError::Conflict`] if the key is taken by other content; otherwise if the store
+    /// refuses or fails.
     pub async fn put_verified(
         &self,
         object: &NewObject,
@@ -75,7 +77,8 @@ impl Storage {
         let checksum = self.checksum_of(&bytes);
         let sent = UploadedObject::new(object, digest, checksum.clone());
         match self.put_digested(object, bytes, digest, checksum).await {
-            // The signature had the store check every byte, and its own checksum says what it keeps. A look would tell no more.
+            // The store verified every byte by the signature, and its checksum is of what it keeps:
+            // `HeadObject` would add nothing.
             Ok(receipt) if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
             Ok(receipt) => self.confirm(&sent, receipt.e_tag.as_deref()).await?,
             Err(StorageError::AlreadyExists) => self.compare(&sent).await?,
@@ -84,11 +87,11 @@ impl Storage {
         Ok(sent)
     }
 
-    /// Makes sure that the store has what it was sent. If it calls by the tag of what we wrote what we did not write, that is
-    /// removed: it would stand in the way.
+    /// Verifies that the store has what it was sent. An object with the `ETag` of our write but
+    /// other content is deleted, as it would block the key.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] if it has not; else if the store refuses or fails.
+    /// [`StorageError::Corrupt`] if the store does not have it; otherwise if it refuses or fails.
     pub async fn confirm(&self, sent: &UploadedObject, e_tag: Option<&str>) -> Result<()> {
         let Some(present) = self.head(&sent.s3_key).await? else {
             return Err(StorageError::Corrupt(
@@ -103,7 +106,7 @@ impl Storage {
         }
         tracing::error!(
             key = sent.s3_key,
-            "the store has other bytes than it was sent"
+            "the store has other bytes than it was sent; deleting them"
         );
         self.delete(&sent.s3_key).await?;
         Err(StorageError::Corrupt(
@@ -111,11 +114,11 @@ impl Storage {
         ))
     }
 
-    /// Compares what is under a key that is taken, which may be the work of an attempt whose answer was lost, with what was to
-    /// be sent.
+    /// Compares the object under a key that is taken with the one that was to be sent: it may come
+    /// of an attempt whose answer was lost.
     ///
     /// # Errors
-    /// [`StorageError::Conflict`] if it is something else; else if the store refuses or fails.
+    /// [`StorageError::Conflict`] if it is something else; otherwise if the store refuses or fails.
     pub async fn compare(&self, sent: &UploadedObject) -> Result<()> {
         let Some(present) = self.head(&sent.s3_key).await? else {
             return Err(StorageError::Unavailable {

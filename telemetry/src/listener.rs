@@ -1,5 +1,5 @@
-//! `METRICS_LISTEN`: where Prometheus and an orchestrator ask a process, apart from what callers reach. It tells no secrets, and
-//! is for a private network all the same.
+//! HTTP listener for Prometheus and for an orchestrator's probes (`METRICS_LISTEN`), separate from
+//! the port of the callers. It exposes no secrets, but is meant for a private network.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// How long a request may take to arrive.
+/// Header timeout of a request, against slow clients.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many connections are held.
+/// Limit of open connections.
 const CONNECTIONS: usize = 64;
 
-/// What a process says when it is asked whether it is ready: nothing, or what is wrong.
+/// Readiness check of a process: fails with what is wrong.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Serves `/metrics`, `/healthz` and `/readyz` until `shutdown`.
 ///
 /// # Errors
-/// If the address cannot be had.
+/// If the address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     metrics: Metrics,
@@ -54,7 +54,8 @@ async fn accept(listener: TcpListener, answering: Answering) {
             return;
         };
         let Ok((socket, _)) = listener.accept().await else {
-            // No file descriptor left, most likely: let connections end before the next try.
+            // Probably out of file descriptors: a pause lets connections end before the next
+            // attempt.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -63,7 +64,7 @@ async fn accept(listener: TcpListener, answering: Answering) {
             let service = service_fn(|request| answering.answer(request));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // A client that goes away is no news.
+            // Ignored: the client has disconnected.
             let _ = http.serve_connection(TokioIo::new(socket), service).await;
             drop(place);
         });
@@ -90,7 +91,7 @@ impl Answering {
             },
             (&Method::GET, _) => (
                 StatusCode::NOT_FOUND,
-                "there are /metrics, /healthz and /readyz\n".to_owned(),
+                "not found: the paths are /metrics, /healthz and /readyz\n".to_owned(),
             ),
             _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
         };

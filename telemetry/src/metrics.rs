@@ -11,7 +11,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use tokio_util::sync::CancellationToken;
 
-/// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait, work.
+/// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait,
+/// work.
 const BUCKETS: [f64; 14] = [
     0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0,
 ];
@@ -22,7 +23,8 @@ const MARGIN_BUCKETS: [f64; 8] = [60.0, 300.0, 600.0, 1200.0, 1800.0, 2400.0, 30
 /// What is recorded with those.
 pub const MARGIN: &str = "darkroom_source_margin_seconds";
 
-/// How often what was recorded is put into its buckets, so that memory stays bounded when nobody scrapes.
+/// How often what was recorded is put into its buckets, so that memory stays bounded when nobody
+/// scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How many values a label takes that callers choose; the others are one.
@@ -75,7 +77,8 @@ impl Metrics {
     }
 }
 
-/// The values of a label that callers choose. There may be any number of them; only the first hundred are told apart.
+/// The values of a label that callers choose. There may be any number of them; only the first
+/// hundred are told apart.
 #[derive(Default)]
 pub struct Names(Mutex<Option<HashSet<String>>>);
 

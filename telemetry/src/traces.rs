@@ -1,5 +1,5 @@
-//! OpenTelemetry traces, if `OTEL_*` says where to. A trace goes from a request through Temporal, which
-//! `darkroom-temporal` sees to, to the activities.
+//! OpenTelemetry traces, if `OTEL_*` says where to. A trace goes from a request through Temporal,
+//! which `darkroom-temporal` sees to, to the activities.
 
 use std::env;
 
@@ -69,7 +69,8 @@ impl Exporter {
     }
 }
 
-/// Makes a span part of the trace that a caller's `traceparent` names, if there is one. Before the span is entered.
+/// Makes a span part of the trace that a caller's `traceparent` names, if there is one. Before the
+/// span is entered.
 pub fn continue_request(span: &Span, headers: &HeaderMap) {
     let context =
         global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));

@@ -11,7 +11,8 @@ pub(crate) fn with_timeout<T>(request: T, timeout: Duration) -> Request<T> {
     request
 }
 
-/// True if a call failed for want of a server that answers, or because it answers too many: the same call may succeed later.
+/// True if a call failed for want of a server that answers, or because it answers too many: the
+/// same call may succeed later.
 #[must_use]
 pub fn is_unavailable(status: &Status) -> bool {
     match status.code() {

@@ -1,5 +1,6 @@
-//! Connecting to Temporal by its SDKs' standard environment configuration (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`,
-//! `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, `temporal.toml`), so that whatever the `temporal` command reaches, we reach.
+//! Connecting to Temporal by its SDKs' standard environment configuration (`TEMPORAL_ADDRESS`,
+//! `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, `temporal.toml`), so that whatever
+//! the `temporal` command reaches, we reach.
 
 use std::time::Duration;
 
@@ -53,8 +54,9 @@ impl TemporalConfig {
         &self.client.namespace
     }
 
-    /// Sets for how long a call that fails for want of a server is retried. A worker's own calls are not among them: the SDK
-    /// sets ten seconds for those, whatever its connection was configured with.
+    /// Sets for how long a call that fails for want of a server is retried. A worker's own calls
+    /// are not among them: the SDK sets ten seconds for those, whatever its connection was
+    /// configured with.
     #[must_use]
     pub fn with_retry_timeout(mut self, timeout: Duration) -> Self {
         self.connection.retry_options = RetryOptions::builder()
@@ -80,8 +82,8 @@ impl TemporalConfig {
         Ok(Client::new(connection, self.client.clone())?)
     }
 
-    /// Connects, and retries until there is a server; `None` if `shutdown` comes first. Processes may start before their
-    /// servers, or while these are unavailable.
+    /// Connects, and retries until there is a server; `None` if `shutdown` comes first. Processes
+    /// may start before their servers, or while these are unavailable.
     pub async fn connect_with_retries(&self, shutdown: &CancellationToken) -> Option<Client> {
         let connected = async {
             loop {

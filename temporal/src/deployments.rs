@@ -1,4 +1,5 @@
-//! Versions of a worker deployment: which build is current, and making one current. When to do so is not decided here.
+//! Versions of a worker deployment: which build is current, and making one current. When to do so
+//! is not decided here.
 
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ pub async fn describe(client: &Client, name: &str) -> Result<Option<Deployment>,
 /// Makes a build the current version of its deployment.
 ///
 /// # Errors
-/// `FailedPrecondition` if another change came first, or the build does not serve every queue of the current one.
+/// `FailedPrecondition` if another change came first, or the build does not serve every queue of
+/// the current one.
 pub async fn set_current(
     client: &Client,
     name: &str,

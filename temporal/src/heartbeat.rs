@@ -1,11 +1,12 @@
 //! Heartbeats of an activity that the server acknowledges, and what its answers ask of the attempt.
 //!
-//! The SDK's own heartbeats are queued and throttled: nobody learns whether one arrived, a late one may overwrite a newer one,
-//! and all reasons for stopping look alike. These are plain RPCs, one after the other: when [`Heartbeat::record`] returns, the
-//! server has it, and the answer tells a cancellation from a pause, a reset or an activity that is no more.
+//! The SDK's own heartbeats are queued and throttled: nobody learns whether one arrived, a late one
+//! may overwrite a newer one, and all reasons for stopping look alike. These are plain RPCs, one
+//! after the other: when [`Heartbeat::record`] returns, the server has it, and the answer tells a
+//! cancellation from a pause, a reset or an activity that is no more.
 //!
-//! The SDK knows nothing of them: it would time the attempt out and drop its result. So now and then it heartbeats as well,
-//! with the same details. See [`crate::workarounds`].
+//! The SDK knows nothing of them: it would time the attempt out and drop its result. So now and
+//! then it heartbeats as well, with the same details. See [`crate::workarounds`].
 
 use std::{
     future::Future,
@@ -27,8 +28,8 @@ use tracing::Instrument;
 /// Interval of heartbeats: three within a heartbeat timeout of 10 s.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Interval of the SDK's heartbeats: not within its throttle, which is four fifths of the heartbeat timeout, and before it
-/// gives the attempt up, which is 5 s after that timeout.
+/// Interval of the SDK's heartbeats: not within its throttle, which is four fifths of the heartbeat
+/// timeout, and before it gives the attempt up, which is 5 s after that timeout.
 const SDK_INTERVAL: Duration = Duration::from_millis(8500);
 
 /// Time that the SDK may take to send a heartbeat.
@@ -37,8 +38,8 @@ const SDK_HEAD_START: Duration = Duration::from_millis(50);
 /// Timeout of the server's acknowledgement of a heartbeat.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Draining of a worker that stops: the SDK tells its activities only when its grace period is over, which is too late for
-/// them to yield in order.
+/// Draining of a worker that stops: the SDK tells its activities only when its grace period is
+/// over, which is too late for them to yield in order.
 #[derive(Clone, Debug)]
 pub struct Drain {
     stopping: CancellationToken,
@@ -66,9 +67,11 @@ impl Drain {
 pub enum Interruption {
     /// The workflow wants the activity canceled.
     CancelRequested,
-    /// This attempt is to yield to another one, which resumes the work: a pause, a reset, a worker that drains.
+    /// This attempt is to yield to another one, which resumes the work: a pause, a reset, a worker
+    /// that drains.
     Yield,
-    /// The server no longer knows this attempt: it was declared timed out, or its workflow has closed.
+    /// The server no longer knows this attempt: it was declared timed out, or its workflow has
+    /// closed.
     Superseded,
 }
 
@@ -94,7 +97,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts. Details of an earlier attempt stay what they are until the first [`Heartbeat::record`].
+    /// Starts. Details of an earlier attempt stay what they are until the first
+    /// [`Heartbeat::record`].
     #[must_use]
     pub fn start(ctx: &ActivityContext, drain: Drain) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
@@ -113,8 +117,8 @@ impl Heartbeat {
         }
     }
 
-    /// Records details for the attempt that comes after this one. On return the server has them, and
-    /// [`Heartbeat::interruption`] tells what it answered.
+    /// Records details for the attempt that comes after this one. On return the server has them,
+    /// and [`Heartbeat::interruption`] tells what it answered.
     ///
     /// # Errors
     /// If the server did not acknowledge them.
@@ -138,8 +142,9 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Ends an attempt. The SDK reports a failure with the details that it knows, and the server takes those for the latest:
-    /// without this, what was recorded since the SDK's last heartbeat would be lost.
+    /// Ends an attempt. The SDK reports a failure with the details that it knows, and the server
+    /// takes those for the latest: without this, what was recorded since the SDK's last heartbeat
+    /// would be lost.
     ///
     /// # Errors
     /// The attempt's own failure.
@@ -244,8 +249,8 @@ async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
         }
         drop(details);
         if stops {
-            // The SDK cancels for many reasons and does not say which. The server has just been asked: if it wants nothing,
-            // it is the worker that drains.
+            // The SDK cancels for many reasons and does not say which. The server has just been
+            // asked: if it wants nothing, it is the worker that drains.
             if sender.interruption.borrow().is_none() {
                 sender.interrupt(Interruption::Yield);
             }

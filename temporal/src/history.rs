@@ -1,5 +1,5 @@
-//! The history of a run: the events that tell of its activities, signals and resets, with payloads that decode to a type. It reads
-//! without a worker.
+//! The history of a run: the events that tell of its activities, signals and resets, with payloads
+//! that decode to a type. It reads without a worker.
 
 use std::{collections::HashMap, time::SystemTime};
 

@@ -47,8 +47,9 @@ impl HistoryPoll {
         self.execution.run_id == run_id.unwrap_or_default()
     }
 
-    /// Returns when the state of the workflow may have changed since its history had so many events: when a workflow task was
-    /// completed, or the run has closed. Returns as well when nothing has happened for a while.
+    /// Returns when the state of the workflow may have changed since its history had so many
+    /// events: when a workflow task was completed, or the run has closed. Returns as well when
+    /// nothing has happened for a while.
     ///
     /// # Errors
     /// If Temporal does not answer, or does not know the run.

@@ -1,5 +1,5 @@
-//! The SDK's metrics among our own: the SDK asks for instruments and gets those of the `metrics` crate. Durations are in
-//! seconds.
+//! The SDK's metrics among our own: the SDK asks for instruments and gets those of the `metrics`
+//! crate. Durations are in seconds.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, sync::Arc, time::Duration};
 

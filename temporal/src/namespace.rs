@@ -1,4 +1,5 @@
-//! The namespace and its search attributes: whether they exist, and the command that creates what is missing.
+//! The namespace and its search attributes: whether they exist, and the command that creates what
+//! is missing.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Records of an attempt that is not to be repeated, acknowledged by the server. Neither the SDK nor [`crate::heartbeat`] may
-//! heartbeat for such an attempt, so that no older record comes after a newer one.
+//! Records of an attempt that is not to be repeated, acknowledged by the server. Neither the SDK
+//! nor [`crate::heartbeat`] may heartbeat for such an attempt, so that no older record comes after
+//! a newer one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

@@ -1,4 +1,5 @@
-//! Runs of workflows as Temporal's visibility store and descriptions show them: listing, counting, canceling, deleting.
+//! Runs of workflows as Temporal's visibility store and descriptions show them: listing, counting,
+//! canceling, deleting.
 
 use std::time::{Duration, SystemTime};
 
@@ -87,15 +88,15 @@ fn is_open(status: WorkflowExecutionStatus) -> bool {
 
 /// A page of runs.
 pub struct Page {
-    /// The runs: the open ones first, the newest of them first; then the closed ones, the last that closed first. That is
-    /// the one order in which every visibility store lists.
+    /// The runs: the open ones first, the newest of them first; then the closed ones, the last that
+    /// closed first. That is the one order in which every visibility store lists.
     pub runs: Vec<Run>,
     /// Token of the next page; empty if there is none.
     pub next_page_token: Vec<u8>,
 }
 
-/// Lists the runs that a [list filter](https://docs.temporal.io/list-filter) finds. The store learns of a run a moment
-/// after it has begun or closed.
+/// Lists the runs that a [list filter](https://docs.temporal.io/list-filter) finds. The store
+/// learns of a run a moment after it has begun or closed.
 ///
 /// # Errors
 /// If Temporal does not answer, or refuses the filter or the token.
@@ -171,7 +172,8 @@ pub async fn latest(client: &Client, workflow_id: &str) -> Result<LatestRun, Sta
     })
 }
 
-/// Requests the cancellation of a workflow's latest run. Succeeds as well if that was requested before, or it has closed.
+/// Requests the cancellation of a workflow's latest run. Succeeds as well if that was requested
+/// before, or it has closed.
 ///
 /// # Errors
 /// If Temporal does not take it.

@@ -1,5 +1,6 @@
-//! Starting a workflow under a request id of our own: the server answers a repeated one with the run that it made, even if that
-//! has closed since. The client draws one for each call, and so the request is made here.
+//! Starting a workflow under a request id of our own: the server answers a repeated one with the
+//! run that it made, even if that has closed since. The client draws one for each call, and so the
+//! request is made here.
 
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub enum StartError {
     Payload(#[from] PayloadConversionError),
 }
 
-/// Starts a workflow with this id and policy, unless a run of it was started under this request id already; `false` if its id
-/// is taken by another that has not closed.
+/// Starts a workflow with this id and policy, unless a run of it was started under this request id
+/// already; `false` if its id is taken by another that has not closed.
 ///
 /// # Errors
 /// If Temporal does not start it.

@@ -38,7 +38,8 @@ impl From<Tasks> for TaskQueueType {
 /// State of a task queue.
 #[derive(Clone, Debug)]
 pub struct TaskQueue {
-    /// Workers that have polled it in the last five minutes. One whose every slot is taken does not poll.
+    /// Workers that have polled it in the last five minutes. One whose every slot is taken does not
+    /// poll.
     pub pollers: Vec<Poller>,
     /// Approximate number of tasks that no worker has taken yet.
     pub backlog: u64,

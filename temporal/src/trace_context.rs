@@ -1,6 +1,6 @@
-//! Trace context through Temporal: the client that starts a workflow puts it into a header, the workflow passes the header on
-//! unread, and each attempt at an activity is a span below it. Workflows have no spans of their own: their history is their
-//! trace.
+//! Trace context through Temporal: the client that starts a workflow puts it into a header, the
+//! workflow passes the header on unread, and each attempt at an activity is a span below it.
+//! Workflows have no spans of their own: their history is their trace.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -24,7 +24,8 @@ use temporalio_sdk::{
 use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Header of workflows and activities that carries a trace: a JSON object, as Temporal's other SDKs write it.
+/// Header of workflows and activities that carries a trace: a JSON object, as Temporal's other SDKs
+/// write it.
 const HEADER: &str = "_tracer-data";
 
 /// Interceptor that puts the trace of the caller into the headers of a workflow that it starts.
@@ -81,8 +82,8 @@ fn context_in(payload: Option<&Payload>) -> Option<Context> {
     }))
 }
 
-/// Propagates the trace of a workflow to its activities and children, unread: nothing here may differ when the workflow is
-/// replayed.
+/// Propagates the trace of a workflow to its activities and children, unread: nothing here may
+/// differ when the workflow is replayed.
 #[derive(Default)]
 pub struct TraceContextPropagator(RefCell<Option<Payload>>);
 

@@ -1,5 +1,5 @@
-//! Which workers live, by their heartbeats: a server that keeps these knows within seconds. One that does not knows who has
-//! polled in the last minutes, which [`crate::task_queues`] asks.
+//! Which workers live, by their heartbeats: a server that keeps these knows within seconds. One
+//! that does not knows who has polled in the last minutes, which [`crate::task_queues`] asks.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const PAGE: i32 = 1000;
 const MAX_PAGES: usize = 10;
 
-/// How many heartbeats may be missing of a worker that lives, and how long the second may take: it tells the interval.
+/// How many heartbeats may be missing of a worker that lives, and how long the second may take: it
+/// tells the interval.
 const MISSING: u32 = 3;
 const SECOND: Duration = Duration::from_secs(35);
 

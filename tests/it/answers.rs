@@ -1,4 +1,4 @@
-//! What a provider may answer, and what that costs.
+//! Unusual answers of the provider: each job ends correctly and pays once at most.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::harness::{
     Api, DEADLINE, bought, bought_one, job, kind, options, prediction_id, shared, start,
 };
 
-/// What the provider says now and then costs what is unreadable, not the job.
+/// Covers answers that are late or partly unreadable. The unreadable part is lost, the job is not.
 #[tokio::test]
 async fn odd_answers_cost_nothing() {
     let api = Api::of(shared());
@@ -70,7 +70,7 @@ async fn a_refusal_costs_nothing_and_says_why() {
         "{detail}"
     );
 
-    // A bill is an operator's trouble: the job waits for it, within its own time.
+    // An unpaid account is the operator's to fix: the job waits for that until its deadline.
     let stack = start(&options("unpaid")).await;
     let api = Api::of(&stack);
     let mut request = job(2, json!({"refuse": 402}));
@@ -92,10 +92,10 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let provider = stack.provider.as_ref().unwrap();
     let before = api.accepted(&job(2, json!({"latency_ms": 2000}))).await;
     bought_one(stack.provider.as_ref(), &before).await;
-    // Bounded by default; `DARKROOM_OUTAGE_SECONDS` makes it last.
+    // Short by default; `DARKROOM_OUTAGE_SECONDS` sets the length of the outage.
     let seconds =
         std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
-    // What the provider failed to answer is looked for for a minute before it is sent again.
+    // A submission without an answer is searched for during a minute before it is sent again.
     let patience = 2 * Duration::from_secs(seconds.into()) + 3 * DEADLINE;
     provider.fail(Outage::new(500, seconds, None));
     let during = api.accepted(&job(2, json!({}))).await;

@@ -1,4 +1,5 @@
-//! Bad input from the environment: a clear error on one line, and nothing is started. That of callers is in `http`.
+//! Malformed environment variables: a clear error on one line, and nothing is started. Bad input of
+//! callers is in `http`.
 
 use std::{
     process::{Command, Output, Stdio},
@@ -7,7 +8,7 @@ use std::{
 
 use crate::support::harness::{BINARY, DEADLINE, shared};
 
-/// Runs a service that cannot start and returns what it says.
+/// Runs a service that cannot start, and returns its error message.
 fn refuses(service: &str, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(BINARY);
     command.arg(service).env_clear();
@@ -78,7 +79,7 @@ fn a_malformed_environment_is_named_on_one_line() {
     }
 }
 
-/// What makes sense by itself, and not beside what else is set.
+/// Covers values that are valid by themselves and contradict other variables.
 #[test]
 fn what_callers_cannot_reach_is_named() {
     let public = ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");

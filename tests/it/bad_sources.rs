@@ -1,5 +1,5 @@
-//! Bad sources and bad stores, as real jobs: each outcome is typed and tried again or not as the table says, and in the end
-//! the store holds what it should, whole, and nothing else.
+//! Bad sources and bad stores, as real jobs. Each outcome has the type and the retries that the
+//! tables say, and in the end the store holds the expected objects, complete, and nothing else.
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
@@ -26,23 +26,24 @@ use crate::support::{
 
 const MIB: usize = 1024 * 1024;
 
-/// The longest output that this worker takes, and the longest that it sends in one request.
+/// Length of the longest output that this worker accepts, in bytes.
 const LONGEST: usize = 160 * MIB;
+/// Length of the longest output that it uploads in one request, in bytes.
 const STREAM_MAX: usize = 32 * MIB;
 
-/// How a case ends.
+/// Expected end of a case.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     /// Stored, by this attempt.
     Stored(u32),
     /// Failed for good, with this type.
     Failed(FailureType),
-    /// It is tried again and again, for this reason.
+    /// Retried without end, for this reason.
     Retried(FailureType),
 }
 use Ends::{Failed, Retried, Stored};
 
-/// A case of a bad source: its name, its manner, how it ends.
+/// A case of a bad source: its name, the query of its URL, its expected end.
 type Source = (&'static str, &'static str, Ends);
 
 const SOURCES: [Source; 60] = [
@@ -240,7 +241,8 @@ const SOURCES: [Source; 60] = [
     ),
 ];
 
-/// A case of a bad store: its name, the source's manner, what happens to which requests, how it ends.
+/// A case of a bad store: its name, the query of the source's URL, the operation that fails, the
+/// fault, the number of times that it is injected, and the expected end.
 type Store = (&'static str, &'static str, Operation, Fault, u32, Ends);
 
 const SMALL: &str = "bytes=1000";
@@ -501,7 +503,10 @@ fn expect<T: Copy + Debug + PartialEq>(name: &str, actual: T, expected: T) -> Re
 }
 
 impl World {
-    /// Runs a case and says what is wrong about its end, if anything.
+    /// Waits for the end of a case. Cancels a job that is retried without end.
+    ///
+    /// # Errors
+    /// If it does not end as expected.
     async fn check(&self, name: &str, id: &JobId, ends: Ends) -> Result<(), String> {
         if let Retried(error) = ends {
             self.until_retried(id, error).await;
@@ -525,6 +530,7 @@ impl World {
         }
     }
 
+    /// Waits until an activity of a job is retried, and asserts the type of its last failure.
     async fn until_retried(&self, id: &JobId, error: FailureType) {
         let client = self.stack.temporal.client().await.unwrap();
         let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
@@ -552,10 +558,10 @@ impl World {
     }
 }
 
-/// A picture as some providers write it into an address.
+/// A picture as some providers write it into a `data:` URL, without percent-encoding.
 const SVG: &str = "<svg xmlns='http://www.w3.org/2000/svg'>\n<path fill='#f00'/></svg>";
 
-/// Cases that are more than a manner of the host, with their jobs.
+/// Starts the cases that take more than a query of the source host, and returns their jobs.
 async fn odd_cases(world: &World) -> BTreeMap<&'static str, (JobId, Ends)> {
     let mut cases = BTreeMap::new();
     let gzip = "1f8b08000000000002ff4b54484e2c28c9cccfd35148cecf2d284a2d2e4e4d010085a8c0fd15000000";
@@ -654,7 +660,7 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
                 1,
             );
         }
-        // The manifest is not what this is about.
+        // Faults apply to the output only, not to the manifest.
         proxy.plan(&format!("{id}/0"), operation, fault, times);
         cases.insert(name, (id, ends));
     }
@@ -691,8 +697,9 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
         let job = world.api.get(&cases[name].0).await;
         assert_eq!(job.media[0].size, Some(size as u64), "{name}");
     }
-    // The first part was there when the second one broke off, after 30 MB at least: the whole file and what the second part had
-    // got to is 213 MB at most, and once more from the beginning would be 237 MB at least.
+    // The first part was stored when the second one broke off, after 30 MB at least. The whole file
+    // and what the second part had got to is 213 MB at most. Once more from the beginning would be
+    // 237 MB at least.
     let fetched = world.source.bytes_sent("large-part-cut");
     assert!(
         (170_000_000..220_000_000).contains(&fetched),

@@ -1,4 +1,5 @@
-//! What is canceled, or out of time, stops what it pays for, and keeps what is stored.
+//! Jobs that are canceled or reach their deadline: their prediction is canceled, and stored outputs
+//! are kept.
 
 use darkroom_client::types::{
     failure::FailureType,

@@ -1,4 +1,4 @@
-//! Credentials that end soon: a URL that they sign says so.
+//! Temporary credentials: a presigned URL expires no later than the credentials that sign it.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +15,11 @@ use darkroom_dev::s3;
 
 use crate::support::harness::{Api, job, options, start};
 
-/// How long the credentials last: less than a URL does otherwise.
+/// Lifetime of the credentials: shorter than the usual lifetime of a presigned URL.
 const LASTING: Duration = Duration::from_mins(20);
 
-/// Hands out credentials, as the agent of a container does.
-/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
+/// Serves credentials as a container credential provider does, and returns its URL:
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
 async fn agent() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

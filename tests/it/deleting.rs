@@ -1,5 +1,6 @@
-//! Jobs that are deleted, and jobs that expire: nothing of them is left in the store or in Temporal, and nothing is bought again
-//! for them. Bounded by default; `DARKROOM_STORE_AWAY` sets how many seconds a store is away in the middle of a deletion.
+//! Jobs that are deleted, and jobs that expire: nothing but a tombstone is left in the store or in
+//! Temporal, and nothing is bought again for them. `DARKROOM_STORE_AWAY` sets for how many seconds
+//! the store is down in the middle of a deletion.
 
 use std::{process::Output, time::Duration};
 
@@ -30,7 +31,7 @@ async fn delete(api: &Api, id: &JobId) -> Response {
     api.http.delete(url).send().await.unwrap()
 }
 
-/// The workflows that have to do with a job, but for the one that has deleted it.
+/// Ids of all workflows of a job, without a deletion workflow that has ended.
 async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
     let mut client = stack.temporal.client().await.unwrap();
     let request = ListWorkflowExecutionsRequest {
@@ -48,7 +49,7 @@ async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
         .collect()
 }
 
-/// Waits until a job is gone: nobody reads it, and nothing of it is left but its tombstone.
+/// Waits until a job is gone: reads return 404, and only its tombstone is left.
 async fn until_gone(world: &World, id: &JobId) {
     let url = format!("{}/v1/jobs/{id}", world.api.url);
     until_within(
@@ -77,7 +78,7 @@ async fn a_deleted_job_is_gone() {
     let (world, _gateway) = World::on_gateway(options, &[("WEBHOOK_ALLOW", &allow)]).await;
     let api = &world.api;
 
-    // One that has ended, and has told of that; asked for twice.
+    // A job that has ended and has sent its webhook; deleted twice.
     let mut request = world.job_of(&["bytes=1000"; 3]);
     request["webhook_url"] = receiver.url().into();
     let accepted: Job = api
@@ -99,7 +100,7 @@ async fn a_deleted_job_is_gone() {
     let read = api.http.get(url).send().await.unwrap();
     assert_eq!(read.status(), StatusCode::NOT_FOUND);
 
-    // One that was taken up again.
+    // A job that was retried.
     let retried = api.run(&world.job_of(&["bytes=1000", "status=410"])).await;
     assert_eq!(retried.status, JobStatus::Partial, "{retried:#?}");
     let retried = &retried.job_id;
@@ -110,7 +111,7 @@ async fn a_deleted_job_is_gone() {
     api.ended(retried).await;
     assert_eq!(delete(api, retried).await.status(), StatusCode::ACCEPTED);
 
-    // One that is under way at the provider, and one whose outputs are on their way.
+    // A job under way at the provider, and a job whose output is being uploaded.
     let generating = api.accepted(&endless()).await;
     until_submitted(&world.stack, &generating).await;
     let prediction = bought_one(world.stack.provider.as_ref(), &generating).await;
@@ -146,7 +147,7 @@ async fn a_deleted_job_is_gone() {
     );
     assert_eq!(world.uploads().await, 0);
 
-    // Its key begins no other job, and nothing is bought.
+    // The idempotency key of a deleted job creates no other job, and nothing is bought.
     let (status, kind) = problem_of(api.post_with_key("deleted", &request).await.unwrap()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
     assert_eq!(provider.predictions().len(), predictions.len());
@@ -167,7 +168,7 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
     let ended = world.api.run(&world.job_of(&["bytes=1000"; 20])).await;
     assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
     let id = &ended.job_id;
-    // Some are removed, then nothing more is.
+    // The store deletes some of the objects and refuses to delete the others.
     let within = format!("jobs/{id}/1");
     proxy.plan(
         &within,
@@ -202,7 +203,7 @@ async fn a_job_expires() {
     assert_eq!(kept.expire_after_seconds.unwrap().get(), 3600);
     let (expires_at, completed_at) = (kept.expires_at.unwrap(), kept.completed_at.unwrap());
     assert_eq!(expires_at.duration_since(completed_at).as_secs(), 3600);
-    // What waits to expire is deleted with its job.
+    // The workflow that waits for the expiry is deleted with its job.
     let kept = &kept.job_id;
     assert_eq!(workflows(&world.stack, kept).await.len(), 2);
     assert_eq!(delete(api, kept).await.status(), StatusCode::ACCEPTED);
@@ -211,7 +212,7 @@ async fn a_job_expires() {
     request["expire_after_seconds"] = 2.into();
     let expiring = api.run(&request).await.job_id;
 
-    // One that is taken up again before its time is over stays until it has ended.
+    // A job that is retried before it expires stays until the retry has ended.
     let mut request = world.job_of(&["bytes=1000", "status=410"]);
     request["expire_after_seconds"] = 5.into();
     let partial = api.run(&request).await;

@@ -1,5 +1,5 @@
-//! What `docker-compose.yml`, the `Dockerfile` and `deploy/` say agrees with each other and with the code. The compose file is read
-//! by the parser of its own specification.
+//! Consistency of `docker-compose.yml`, the `Dockerfile` and `deploy/` with each other and with the
+//! code. The compose file is read by the parser of the Compose specification.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness::BINARY;
 
-/// The parser: <https://github.com/compose-spec/compose-go>.
+/// Parser of compose files: <https://github.com/compose-spec/compose-go>.
 const PARSER: &str = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2";
 
 fn root() -> &'static Path {
@@ -30,7 +30,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Installs the parser once.
+/// Installs the parser if it is not installed yet, and returns its path.
 fn parser() -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compose-go");
     fs::create_dir_all(&directory).unwrap();
@@ -48,7 +48,8 @@ fn parser() -> PathBuf {
     program
 }
 
-/// What a new installation has in its `.env`, by the script that makes it, and a provider's token.
+/// Variables of a new installation: the `.env` that `deploy/new-env.sh` writes, and the values that
+/// an operator adds.
 fn variables() -> BTreeMap<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join(".env");
@@ -60,7 +61,7 @@ fn variables() -> BTreeMap<String, String> {
     assert_eq!(
         fs::metadata(&file).unwrap().permissions().mode() & 0o077,
         0,
-        "secrets are nobody else's"
+        "the file is readable by others"
     );
     let again = Command::new(root().join("deploy/new-env.sh"))
         .arg(&file)
@@ -75,7 +76,7 @@ fn variables() -> BTreeMap<String, String> {
     let mut variables: BTreeMap<_, _> = lines
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    // What the script cannot know.
+    // Values that the script cannot know.
     variables.insert("REPLICATE_API_TOKEN".to_owned(), "r8_token".to_owned());
     variables.insert(
         "DARKROOM_PUBLIC_URL".to_owned(),
@@ -84,7 +85,8 @@ fn variables() -> BTreeMap<String, String> {
     variables
 }
 
-/// Puts variables into a compose file: the parser's own command does not give its environment to itself.
+/// Interpolates variables into a compose file. The parser's command does not use its environment
+/// for that.
 fn interpolated(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut rest = text;
     let mut whole = String::new();
@@ -111,7 +113,7 @@ fn interpolated(text: &str, variables: &BTreeMap<String, String>) -> String {
     whole + rest
 }
 
-/// The compose file, as the parser understands it.
+/// The compose file, parsed and normalized to JSON.
 fn compose() -> &'static Value {
     static COMPOSE: OnceLock<Value> = OnceLock::new();
     COMPOSE.get_or_init(|| {
@@ -133,7 +135,7 @@ fn compose() -> &'static Value {
             String::from_utf8_lossy(&parsed.stderr)
         );
         let text = String::from_utf8(parsed.stdout).unwrap();
-        // Relative paths are those of the file, which is elsewhere for now.
+        // The parser resolves relative paths against the directory of the temporary file.
         let text = text.replace(directory.path().to_str().unwrap(), root().to_str().unwrap());
         serde_json::from_str(&text).unwrap()
     })
@@ -158,7 +160,7 @@ fn environment(service: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The port of an address, or of a URL.
+/// Port of an address or of a URL.
 fn port(address: &str) -> &str {
     let address = address.trim_end_matches('/');
     let (_, port) = address.rsplit_once(':').unwrap();
@@ -357,12 +359,12 @@ fn both_stacks_are_told_the_same() {
     )));
 }
 
-/// The variables that the code in a directory reads.
+/// Names of the variables that the code in a directory reads.
 fn variables_of(directory: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for entry in fs::read_dir(root().join(directory)).unwrap() {
         let path = entry.unwrap().path();
-        // It has examples of its own.
+        // `variable.rs` defines the type, and has example variables in its tests.
         if path.is_file() && !path.ends_with("variable.rs") {
             let text = fs::read_to_string(path).unwrap();
             let constants = text.split("Variable::new(").skip(1);
@@ -373,7 +375,7 @@ fn variables_of(directory: &str) -> BTreeSet<String> {
     named
 }
 
-/// The variables as the program itself prints them.
+/// Variables in the format that `darkroom variables` prints.
 fn printed(format: &str) -> String {
     let print = Command::new(BINARY)
         .args(["variables", "--format", format])
@@ -383,7 +385,8 @@ fn printed(format: &str) -> String {
     String::from_utf8(print.stdout).unwrap()
 }
 
-/// What is to be read and to be copied is what the program says of itself; `INSTA_UPDATE=always` makes it so.
+/// The table in the README and `.env.example` match the program's own output. `INSTA_UPDATE=always`
+/// rewrites both.
 #[test]
 fn variables_are_documented_as_the_program_knows_them() {
     const TABLE: &str = "| variable | of | default | meaning |\n";
@@ -412,10 +415,10 @@ fn variables_are_documented_as_the_program_knows_them() {
     assert_eq!(read(".env.example"), example, ".env.example");
 }
 
-/// What is set in `.env` reaches the process that reads it, and nothing else does.
+/// Variables in the compose file reach the services that read them, and no other variable is set.
 #[test]
 fn variables_reach_who_reads_them() {
-    // The image says what it is called; the stack's own store needs no more to be said of it.
+    // The image sets its own build id, and the store of the compose stack needs no S3 options.
     let elsewhere = [
         "WORKER_BUILD_ID",
         "S3_CHECKSUMS",

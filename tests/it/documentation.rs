@@ -1,8 +1,8 @@
-//! The pages that people read lead where they say.
+//! Links in the documentation and in the alerts.
 
 use std::{collections::BTreeSet, path::Path};
 
-/// Every anchor that a page or an alert points to is a heading, and every file that a page points to is there.
+/// Every file that a page links to exists, and every anchor in a page or an alert is a heading.
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

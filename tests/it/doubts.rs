@@ -1,4 +1,5 @@
-//! Submissions whose answer is lost, and what it takes to find out what they bought.
+//! Submissions in doubt: their answer is lost, and the job finds out what they bought. Covers
+//! adoption, parking, retries of parked jobs, and the number of calls that the search takes.
 
 use std::{
     net::SocketAddr,
@@ -28,7 +29,8 @@ use crate::{
     },
 };
 
-/// Ten jobs are in doubt at an account on which much else goes on, and whose list does not say where its entries report to.
+/// Puts ten jobs in doubt at a busy account whose list does not show the webhook URLs of its
+/// entries.
 #[tokio::test]
 async fn doubts_are_settled_with_few_reads_of_a_busy_account() {
     const OTHERS: u32 = 20_000;
@@ -50,13 +52,14 @@ async fn doubts_are_settled_with_few_reads_of_a_busy_account() {
         "{DOUBTS} doubts beside {OTHERS} predictions of others: {calls:?}"
     ));
     assert_eq!(calls.creates, DOUBTS);
-    // Those of the five seconds before are read once, whoever looks.
+    // Predictions of the five seconds before the submissions are read once for all jobs.
     let near = OTHERS / u32::try_from(within.as_secs()).unwrap() * 5;
     assert!(calls.reads < 2 * near + 5 * DOUBTS, "{calls:?}");
 }
 
-/// Passes on what is sent to it, and lets a connection wait for three seconds: one that finds no room in the listener's queue
-/// is tried again by the system after one second and after two more.
+/// Starts a TCP proxy that accepts connections only every few seconds. If the queue of the listener
+/// is full, the operating system retries a connection after one second and after two more, so
+/// connecting takes up to three seconds.
 fn slow_to_accept(upstream: SocketAddr) -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -70,7 +73,7 @@ fn slow_to_accept(upstream: SocketAddr) -> SocketAddr {
                 let (mut client, _) = accepted.unwrap();
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(upstream).await.unwrap();
-                    // Either side may go away.
+                    // Ignored: either side may close the connection.
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 });
             }
@@ -109,7 +112,8 @@ async fn a_connection_that_takes_seconds_makes_no_doubt() {
     drop(worker);
 }
 
-/// Whoever pays again may have paid already; whoever only looks again pays nothing.
+/// Retries two parked jobs after their predictions have become visible, one of them with
+/// `regenerate`. Both adopt the prediction that was paid for.
 #[tokio::test]
 async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     const HIDDEN: Duration = Duration::from_secs(55);
@@ -158,7 +162,8 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     }
 }
 
-/// Whoever terminates a job leaves what it may have bought to a retry, which looks for it.
+/// Terminates a job while its submission is in doubt. A retry of the job searches for the
+/// prediction.
 #[tokio::test]
 async fn a_terminated_job_remembers_what_it_may_have_bought() {
     let mut stack = start(&options("terminated")).await;
@@ -181,7 +186,8 @@ async fn a_terminated_job_remembers_what_it_may_have_bought() {
     assert_adopted(&stack, &job, &prediction);
 }
 
-/// Each status with the provider's own words and with a gateway's page, the work taken before the answer, later or never.
+/// Covers each error status with the provider's JSON and with a gateway's HTML page. The provider
+/// takes the work at once or some seconds after the answer.
 #[tokio::test]
 async fn an_answer_that_is_no_answer_buys_once() {
     let api = Api::of(shared());
@@ -221,7 +227,8 @@ async fn a_report_settles_a_doubt_at_once() {
     assert_eq!(bought(shared().provider.as_ref(), &job.job_id).len(), 1);
 }
 
-/// A worker that was stopped while the provider answered, and goes on when another attempt could have begun.
+/// Suspends all workers while the provider answers, and resumes them once the attempt has timed
+/// out.
 #[tokio::test]
 async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     let stack = start(&options("superseded")).await;
@@ -233,7 +240,7 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     for worker in [&stack.worker, &other] {
         signal(worker, "STOP");
     }
-    // Temporal declares the attempt timed out, and nobody is there to hear of it.
+    // Temporal declares the attempt timed out while no worker runs.
     let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
     until("an attempt that is declared timed out", async || {
@@ -270,7 +277,7 @@ async fn a_submission_whose_answer_is_lost_is_adopted() {
 }
 
 #[tokio::test]
-#[ignore = "the look that finds it comes after five minutes"]
+#[ignore = "the poll that finds it comes after five minutes"]
 async fn a_prediction_that_the_list_shows_late_is_adopted() {
     let api = Api::of(shared());
     let dev = json!({
@@ -283,7 +290,7 @@ async fn a_prediction_that_the_list_shows_late_is_adopted() {
     assert_eq!(bought(shared().provider.as_ref(), &id).len(), 1);
 }
 
-/// A job was completed with this very prediction, and none else was bought for it.
+/// Asserts that a job was completed with this prediction, and that no other was bought for it.
 fn assert_adopted(stack: &Stack, job: &Job, prediction: &Prediction) {
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     let adopted = prediction_id(job);

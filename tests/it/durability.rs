@@ -1,4 +1,4 @@
-//! What is killed, comes back and goes on.
+//! Workers that are killed or stopped: jobs resume, are paid for once, and drain to other workers.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ async fn a_worker_that_is_told_to_stop_stops() {
         .unwrap();
 }
 
-/// How long a stopping worker may take, and an output may wait for another one.
+/// Limit of a worker's graceful shutdown, and of the wait of a drained output for another worker.
 const HANDED_OVER: Duration = Duration::from_secs(25);
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     ];
     let world = World::start(options("hand-over"), &slots, None).await;
     let other = world.stack.spawn("worker").unwrap();
-    // Half a minute each, so that none is done by the time at which it is handed over.
+    // Half a minute each, so that none is done before the worker drains.
     let urls: Vec<_> = (0..OUTPUTS)
         .map(|index| {
             world
@@ -135,7 +135,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         .api
         .accepted(&job(OUTPUTS, json!({"urls": urls, "webhooks": 0})))
         .await;
-    // One that is still generating is handed over as well.
+    // A job that is still generating is drained as well.
     let waiting = world
         .api
         .accepted(&job(
@@ -188,7 +188,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     drop(other);
 }
 
-/// Nobody is there to hear of it for a while: those who come back have much to do at once.
+/// Cancels many jobs while no worker runs: the worker that comes back gets all of them at once.
 #[tokio::test]
 async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     const JOBS: usize = 100;
@@ -218,9 +218,9 @@ async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     assert_prompt("canceling them", took, SOON);
 }
 
-/// Whoever bought it is gone, and so is whoever could stop it.
+/// Kills worker, api and Temporal: the provider itself cancels the prediction.
 #[tokio::test]
-#[ignore = "it takes as long as the provider is told: a minute beyond the deadline"]
+#[ignore = "takes until the provider cancels the prediction: a minute beyond the deadline"]
 async fn a_prediction_ends_although_everybody_is_gone() {
     let options = options("everybody-gone");
     let mut stack = start(&options).await;

@@ -1,5 +1,5 @@
-//! What is killed or canceled at any moment. Bounded by default; `DARKROOM_FAULTS` sets how many rounds, and
-//! `DARKROOM_FAULTS_SEED` which moments.
+//! Kills and cancellations at random moments. `DARKROOM_FAULTS` sets the number of rounds, and
+//! `DARKROOM_FAULTS_SEED` the moments.
 
 use std::{
     collections::BTreeMap,
@@ -17,14 +17,15 @@ use crate::support::harness::{Api, assert_prompt, job, job_of, kind, options, st
 
 const ROUNDS: u32 = 16;
 
-/// A job may wait out two heartbeat timeouts and a sticky queue.
+/// Timeout of a job. It may wait for two heartbeat timeouts and for the timeout of a sticky queue.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// Number of rounds.
 pub(crate) fn rounds() -> u32 {
     std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
 }
 
-/// Moments that look like chance; the seed is printed, so that a run can be repeated.
+/// A seeded random number generator. The seed is printed, so that a run can be repeated.
 pub(crate) struct Chance(u64);
 
 impl Chance {
@@ -38,6 +39,7 @@ impl Chance {
         Self(seed)
     }
 
+    /// Returns a number below the limit.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
@@ -46,17 +48,19 @@ impl Chance {
         (self.0 >> 33) % limit
     }
 
+    /// Returns a duration below the limit.
     pub(crate) fn moment(&mut self, limit: Duration) -> Duration {
         Duration::from_millis(self.below(u64::try_from(limit.as_millis()).unwrap()))
     }
 }
 
-#[expect(clippy::print_stdout, reason = "figures of a run are what it is for")]
+/// Prints a line with the figures of a run.
+#[expect(clippy::print_stdout, reason = "it prints the figures of a run")]
 pub(crate) fn report(line: &str) {
     println!("{line}");
 }
 
-/// The predictions of each job.
+/// All predictions, by job.
 fn bought(stack: &Stack) -> BTreeMap<JobId, Vec<Prediction>> {
     let mut by_job = BTreeMap::<JobId, Vec<Prediction>>::new();
     for prediction in stack.provider.as_ref().unwrap().predictions() {
@@ -71,10 +75,11 @@ fn lines_of_log(options: &Options, words: &str) -> usize {
     log.lines().filter(|line| line.contains(words)).count()
 }
 
-/// Every way in which a worker can die around the one call that costs money.
+/// Kills workers at random moments around the one call that costs money.
 #[tokio::test]
 async fn a_worker_killed_at_any_step_of_generate_pays_once() {
-    // A job that was killed between its record and the call was never sent, and nobody can tell.
+    // A submission whose worker was killed between its record and the call was never sent, but the
+    // job cannot know that and is in doubt. It searches for 30 seconds.
     let options = Options {
         variables: vec![("SUBMISSION_SEARCH_SECONDS", "30".to_owned())],
         ..options("faults-kills")
@@ -84,7 +89,8 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     let mut chance = Chance::new();
     let mut jobs = Vec::new();
     for round in 0..rounds() {
-        // A third of them stretch the moment between the provider's answer and its record.
+        // A third of the rounds delay the provider's answer, so that kills fall between the call
+        // and its record.
         let answer_delay = if round % 3 == 0 { 400 } else { 0 };
         let dev =
             json!({"latency_ms": 800, "answer_delay_ms": answer_delay, "webhooks": round % 2});
@@ -134,7 +140,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
     let mut endings = BTreeMap::<String, u32>::new();
     for batch in 0..rounds() / BATCH {
         let kills = batch % 4 == 3;
-        // Whoever sweeps up after a worker that died within an upload is not part of this.
+        // Small outputs if the worker is killed: the sweep of abandoned uploads is not tested here.
         let bytes = if kills { 1024 } else { 9_000_000 };
         let mut ids = Vec::new();
         for _ in 0..BATCH {
@@ -174,7 +180,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
         "{endings:?}; slowest {slowest:?}, with a killed worker {slowest_without_worker:?}"
     ));
     assert_prompt("the slowest", slowest, Duration::from_secs(10));
-    // What was being bought is declared lost with its worker after 30 s without a beat.
+    // Temporal declares an attempt that was buying timed out after 30 s without a heartbeat.
     assert_prompt(
         "the slowest with a killed worker",
         slowest_without_worker,

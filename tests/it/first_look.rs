@@ -1,4 +1,4 @@
-//! Plain `darkroom`, as a new user runs it.
+//! `darkroom` without a subcommand, as a new user runs it: the embedded stack with sample jobs.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,14 +12,14 @@ use serde_json::json;
 
 use crate::support::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
 
-/// A run whose terminal we read.
+/// A run whose output is read.
 struct Run {
     child: Child,
     addresses: Vec<String>,
     api: String,
 }
 
-/// Starts it and reads its terminal until the sample job has been shown.
+/// Starts `darkroom` and reads its output until the sample job has been shown.
 fn run(directory: &Path) -> Run {
     let mut command = Command::new(BINARY);
     command
@@ -64,7 +64,7 @@ fn run(directory: &Path) -> Run {
 #[tokio::test]
 async fn once_leaves_with_success_when_every_picture_is_right() {
     let directory = fresh_directory("once");
-    // What was made once is there the second time.
+    // The second run finds the jobs of the first one.
     for _ in 0..2 {
         let output = Command::new(BINARY)
             .args(["--once", "--free-ports", "--data"])

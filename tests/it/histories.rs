@@ -1,4 +1,5 @@
-//! Histories of released versions still replay: what a workflow did once, it must do again for ever.
+//! Histories of released versions still replay: workflow code must produce the recorded commands
+//! for ever.
 
 use std::{
     path::{Path, PathBuf},
@@ -87,8 +88,8 @@ async fn a_history_is_recorded_and_replayed_from_the_command_line() {
     );
 }
 
-/// Records a history of each kind from real runs, under the version at hand. Run it before a release:
-/// `cargo test --test it -- --ignored record_histories`.
+/// Records a history of each kind from real runs, named after the current version. Run it before a
+/// release: `cargo test --test it -- --ignored record_histories`.
 #[tokio::test]
 #[ignore = "writes tests/histories"]
 async fn record_histories() {
@@ -122,7 +123,7 @@ async fn record_histories() {
     told().await;
 }
 
-/// A job that is to expire, and its deletion before that.
+/// Records a job that waits to expire, and its deletion before that.
 async fn expiring(api: &Api) {
     let mut request = job(1, json!({"webhooks": 0}));
     request["expire_after_seconds"] = 3600.into();
@@ -137,7 +138,7 @@ async fn expiring(api: &Api) {
     record("deleted", &deletion).await;
 }
 
-/// What the schedule does, now.
+/// Records a storage sweep, started directly instead of by its schedule.
 async fn swept() {
     let client = shared().temporal.client().await.unwrap();
     let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "record-swept").build();
@@ -153,7 +154,8 @@ async fn swept() {
     record("swept", "record-swept").await;
 }
 
-/// Jobs that tell of their ends, and how that went: at the second attempt, at one that was asked for, never.
+/// Records jobs with webhooks and their deliveries: delivered at the second attempt, delivered by a
+/// redelivery on request, and refused.
 async fn told() {
     let receiver = Receiver::start().await;
     let allow = vec![("WEBHOOK_ALLOW", receiver.address.to_string())];
@@ -210,7 +212,7 @@ async fn told() {
     write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
-/// A job that is canceled while it waits at the provider.
+/// Runs a job that is canceled while it waits at the provider.
 async fn canceled(api: &Api) -> JobId {
     let id = api.accepted(&endless()).await;
     until_submitted(shared(), &id).await;
@@ -229,14 +231,14 @@ async fn retried(api: &Api) -> JobId {
     id
 }
 
-/// A job that goes on because the provider reported the end.
+/// Runs a job that resumes because a webhook of the provider reported the end.
 async fn reported(api: &Api) -> JobId {
     let id = api.accepted(&job(2, json!({"latency_ms": 12_000}))).await;
     api.ended(&id).await;
     id
 }
 
-/// A job that goes on because the prediction was read: nobody reports.
+/// Records a job that resumes because it polled the prediction: there are no webhooks.
 async fn polled() {
     let variables = vec![("REPLICATE_WEBHOOK_SECRET", String::new())];
     let stack = start(&Options {
@@ -250,7 +252,8 @@ async fn polled() {
     write("polled", &stack, ended.job_id.as_str()).await;
 }
 
-/// A job whose submission nobody can account for: a gateway gave up, and the provider never shows it.
+/// Records a job that is parked in doubt: a gateway gave up, and the provider never shows the
+/// prediction.
 async fn parked() {
     let variables = vec![("SUBMISSION_SEARCH_SECONDS", "6".to_owned())];
     let stack = start(&Options {

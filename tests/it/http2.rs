@@ -1,4 +1,5 @@
-//! Many outputs of one host over HTTP/2, which is one connection: none may keep the others from coming.
+//! Many outputs of one host over HTTP/2, where they share one connection: none may block the
+//! others.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -56,7 +57,7 @@ async fn outputs_of_one_host_share_a_connection() {
     assert_eq!(seen.recv().await, Some(Version::HTTP_2));
 }
 
-/// A host that speaks HTTP/2 over TLS, and its certificate.
+/// Starts a host that speaks HTTP/2 over TLS. Returns its address and its certificate as PEM.
 async fn serve(versions: mpsc::UnboundedSender<Version>) -> (SocketAddr, String) {
     let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();

@@ -1,4 +1,5 @@
-//! Jobs from request to result.
+//! Jobs from request to result: stored outputs, partial and failed jobs, the manifest, and the
+//! commands in the workflow history.
 
 use std::collections::BTreeSet;
 
@@ -186,7 +187,7 @@ async fn the_manifest_is_the_record_of_the_job() {
     }
 }
 
-/// A job's manifest, read where the embedded S3 server keeps its files.
+/// Manifest of a job, read from the directory in which the embedded S3 server keeps its files.
 fn manifest(job_id: &JobId) -> Value {
     let shared = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
     let path = shared
@@ -218,7 +219,8 @@ async fn a_model_without_a_prompt_gets_a_large_input() {
 #[tokio::test]
 async fn all_outputs_are_scheduled_in_one_workflow_task() {
     let api = Api::of(shared());
-    // A report of the end would add its own look, and a marker with it, whenever it comes before generate has ended.
+    // Without webhooks: a report that comes before `generate` has ended would add a poll of its
+    // own, and a marker with it.
     let job = api.run(&job(6, json!({"webhooks": 0}))).await;
     let history = history(&job.job_id).await;
     let scheduled = |name: &str| -> Vec<&HistoryEvent> {

@@ -1,6 +1,9 @@
-//! Every point of a purchase at which something can happen, times everything that can happen there. Bought once, or the
-//! doubt is told; and nothing is in doubt that was never sent, unless a worker died between its record and the call.
-//! Bounded by default; `DARKROOM_FAULTS` sets how many jobs of each kind there are, and brings longer standstills.
+//! Every point of a purchase at which something can happen, times everything that can happen there.
+//! Each job buys once at most, or is reported as in doubt. A job whose submission was never sent is
+//! in doubt only if a worker was killed between its record and the call.
+//!
+//! `DARKROOM_FAULTS` sets how many jobs of each kind there are. More than one also brings longer
+//! standstills.
 
 use std::{process::Command, time::Duration};
 
@@ -27,27 +30,30 @@ use crate::{
     },
 };
 
+/// Timeout of a job.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// The deadline of jobs that are to reach it.
+/// Deadline of jobs that are meant to miss it.
 const SHORT: Duration = Duration::from_secs(8);
 
-/// Where a purchase stands.
+/// Progress of a purchase.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
-    /// The record is on its way to Temporal.
+    /// The heartbeat that records the submission is on its way to Temporal.
     BeforeTheRecord,
-    /// Temporal has it, and the acknowledgement is on its way back: nothing is sent yet.
+    /// Temporal has the record, and its acknowledgement is on its way back. Nothing is sent to the
+    /// provider yet.
     AfterTheRecord,
-    /// The provider has the work and has not answered.
+    /// The provider has accepted the request and has not answered.
     BodySent,
-    /// It has answered, and the record of that is on its way to Temporal.
+    /// The provider has answered, and the heartbeat that records the prediction is on its way to
+    /// Temporal.
     Answered,
-    /// Temporal has it, and the prediction is looked at.
+    /// Temporal has that record, and the activity polls the prediction.
     Submitted,
-    /// The result is on its way to Temporal.
+    /// The result of the activity is on its way to Temporal.
     ResultOnItsWay,
-    /// Temporal has it, and nobody was told.
+    /// Temporal has the result, and its acknowledgement is on its way back.
     ResultThere,
 }
 
@@ -61,18 +67,18 @@ const POINTS: [Point; 7] = [
     Point::ResultThere,
 ];
 
-/// What the provider shows of it.
+/// Visibility of a prediction at the provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shown {
-    /// It is in the list.
+    /// Listed by the provider.
     Listed,
-    /// It is not in the list, as where a provider has none, and its end is reported.
+    /// Not listed, as at a provider without lists; a webhook reports its end.
     Reported,
-    /// Neither.
+    /// Neither listed nor reported.
     Never,
 }
 
-/// What happens there.
+/// Event that happens at a point.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Event {
     WorkerKilled,
@@ -81,11 +87,11 @@ enum Event {
     Canceled,
     WorkflowReset,
     ActivityReset,
-    /// The provider has told how it ended.
+    /// The provider reports the end by webhook.
     Report,
-    /// Temporal stands still for so long.
+    /// Temporal is suspended (SIGSTOP) for this long.
     TemporalStill(Duration),
-    /// The worker does.
+    /// The worker is suspended (SIGSTOP) for this long.
     WorkerStill(Duration),
 }
 
@@ -97,9 +103,10 @@ struct Case {
 
 fn request(point: Point, shown: Shown, event: Event) -> Value {
     let latency = match (point, event) {
-        // Somebody must stop it.
+        // Never ends by itself: the job must cancel it.
         (_, Event::Deadline | Event::Canceled) => 3_600_000,
-        // The report comes first.
+        // Long enough to reach the point before the end, and short enough for a report to come
+        // before a delayed answer.
         (Point::BodySent, Event::Report) | (Point::Submitted, _) => 2_500,
         _ => 100,
     };
@@ -109,7 +116,7 @@ fn request(point: Point, shown: Shown, event: Event) -> Value {
             "latency_ms": latency,
             "answer_delay_ms": if point == Point::BodySent { 12_000 } else { 0 },
             "hidden": shown != Shown::Listed,
-            // Who knows the prediction waits for its report.
+            // A job that knows its prediction waits for its webhook.
             "webhooks": match (shown, event, point) {
                 (_, Event::Report, _) => 10,
                 (Shown::Reported, ..) | (.., Point::Submitted) => 1,
@@ -160,7 +167,7 @@ fn hold(gate: &RpcGate, case: &Case) {
 async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cases: &[Case]) {
     match event {
         Event::TemporalStill(time) => {
-            // The server is the child of what supervises it.
+            // The server is a child of the process that supervises it.
             signal_children(stack.temporal.id(), "STOP");
             gate.open();
             tokio::time::sleep(time).await;
@@ -173,7 +180,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
             signal(&stack.worker, "CONT");
         }
         Event::WorkerKilled => {
-            // What is held dies with it.
+            // Held calls are lost with the worker, so the gate need not open.
             stack.worker.kill();
             stack.worker = stack.spawn("worker").unwrap();
         }
@@ -227,7 +234,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
         }
         Event::Report => {
             join_all(cases.iter().map(async |case| {
-                // Nothing can be reported that was not bought.
+                // Nothing is bought yet at these points, so there is no report.
                 if matches!(case.point, Point::BeforeTheRecord | Point::AfterTheRecord) {
                     return;
                 }
@@ -251,7 +258,7 @@ fn signal_children(of: u32, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// What was bought for a job that was to stop has ended, or the job says that it may not have.
+/// Asserts that the prediction of a stopped job has ended, or that the job is in doubt about it.
 fn assert_stopped(stack: &Stack, case: &Case, job: &Job) {
     let Some(prediction) = bought(stack.provider.as_ref(), &case.job_id).pop() else {
         return;
@@ -267,24 +274,27 @@ fn assert_stopped(stack: &Stack, case: &Case, job: &Job) {
     );
 }
 
+/// Number of jobs of each kind.
 fn copies() -> usize {
     std::env::var("DARKROOM_FAULTS").map_or(1, |copies| copies.parse().unwrap())
 }
 
-/// How long something stands still: shorter than an acknowledgement may be old, longer than that, longer than a heartbeat
-/// may be late.
+/// Durations for which a process is suspended: less than the maximum age of an acknowledgement,
+/// more than that, and more than the heartbeat timeout.
 fn standstills() -> Vec<Duration> {
     let seconds: &[u64] = if copies() > 1 { &[1, 5, 15, 40] } else { &[5] };
     seconds.iter().copied().map(Duration::from_secs).collect()
 }
 
-/// What the provider shows to those who look for a prediction.
+/// Ability of the provider to list predictions.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Provider {
     Lists,
     CannotList,
 }
 
+/// Runs jobs up to every point, lets the event happen to all of them at once, and checks their
+/// ends.
 async fn every_point(event: Event, provider: Provider, name: &str) {
     let options = Options {
         variables: vec![("SUBMISSION_SEARCH_SECONDS", "20".to_owned())],
@@ -357,10 +367,11 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
             }
             (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => {
                 assert!(job.in_doubt_since.is_some(), "{told}");
-                // What the provider shows, in a list or by its report, is found.
+                // A prediction that the provider lists or reports must be found.
                 let is_shown = bought == 1 && *shown != Shown::Never;
                 assert!(!is_shown, "{told}");
-                // What was never sent is known to be, unless nobody is left who knows.
+                // A submission that was never sent is not in doubt, unless the worker that knew it
+                // was killed.
                 let is_known = bought == 0
                     && !(event == Event::WorkerKilled && *point == Point::AfterTheRecord);
                 assert!(!is_known, "{told}");

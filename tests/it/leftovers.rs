@@ -1,5 +1,6 @@
-//! Jobs of all kinds while everything is killed, stopped or away: each ends, and nothing is left in the store that belongs to
-//! nobody. Bounded by default; `DARKROOM_FAULTS` sets how many times something is done to a server, with 20 jobs each.
+//! Jobs of all kinds while servers are killed, stopped or down: each job ends, and after a sweep
+//! the store holds no object that no manifest names. `DARKROOM_FAULTS` sets the number of faults,
+//! with 20 jobs each; the default is 6.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,13 +30,13 @@ const ROUNDS: u32 = 6;
 
 const JOBS_A_ROUND: u64 = 20;
 
-/// One in so many jobs is canceled.
+/// Number of jobs of which one is canceled.
 const CANCELED: u64 = 25;
 
-/// How long a job may take to end once all servers stay.
+/// Timeout of a job, counted from the last fault.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// A server that something happens to.
+/// Fault of one server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Fault {
     WorkerKilled,
@@ -60,7 +61,7 @@ struct Servers {
 }
 
 impl Servers {
-    /// Does it, and has the server come back after a while.
+    /// Injects a fault and brings the server back; Temporal and the store are down for `away`.
     async fn suffer(&mut self, fault: Fault, away: Duration) {
         let Self {
             world,
@@ -100,7 +101,7 @@ impl Servers {
     }
 }
 
-/// A request of one of many kinds.
+/// Request for a job, of a kind that depends on its number.
 fn request(world: &World, number: u64) -> Value {
     let manners: &[&str] = match number % 10 {
         0 => &["bytes=9000000&rate=3000000"],
@@ -117,7 +118,7 @@ fn request(world: &World, number: u64) -> Value {
     request
 }
 
-/// Has a job accepted, however often that takes.
+/// Creates a job. Retries with the same idempotency key while the api is down or answers 5xx.
 async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     until_within("an api that accepts", PATIENCE, async || {
         let answer = api.post_with_key(key, body).await.ok()?;
@@ -131,7 +132,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     .await
 }
 
-/// Waits until a job has ended, and returns it.
+/// Polls a job until it has ended. Retries while the api is down or answers an error.
 async fn ended(api: &Api, id: &JobId) -> Job {
     until_within(&format!("the end of {id}"), PATIENCE, async || {
         let url = format!("{}/v1/jobs/{id}", api.url);
@@ -149,7 +150,8 @@ async fn ended(api: &Api, id: &JobId) -> Job {
 #[tokio::test]
 async fn nothing_is_left_that_belongs_to_nobody() {
     let options = options("leftovers");
-    // A job that was killed between its record and the call was never sent, and nobody can tell.
+    // A submission whose worker was killed between its record and the call was never sent, but the
+    // job cannot know that and is in doubt. It searches for 30 seconds.
     let variables = [
         ("SUBMISSION_SEARCH_SECONDS", "30"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),

@@ -1,4 +1,5 @@
-//! The provider's limits are kept for all. Bounded by default; `DARKROOM_JOBS` sets how many jobs there are at once.
+//! Rate limits of the provider, which all workers together respect. `DARKROOM_JOBS` sets how many
+//! jobs there are at once.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use crate::{
     support::harness::{Api, job, job_of, options, start, until},
 };
 
+/// Timeout of a job.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// Number of jobs.
 fn jobs(default: u32) -> u32 {
     std::env::var("DARKROOM_JOBS").map_or(default, |jobs| jobs.parse().unwrap())
 }
@@ -30,7 +33,8 @@ async fn one_worker_buys_many_jobs_at_the_pace_that_the_provider_allows() {
     many_at_once("limits-of-one", 1).await;
 }
 
-/// More jobs at once than the provider takes in many seconds.
+/// Creates more jobs at once than the provider accepts in many seconds, and checks that the rate
+/// limit is used almost fully and exceeded rarely.
 async fn many_at_once(name: &str, workers: usize) {
     const LATENCY: Duration = Duration::from_secs(5);
     const CREATES_PER_SECOND: f64 = 10.0;
@@ -63,7 +67,7 @@ async fn many_at_once(name: &str, workers: usize) {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();
-    // A second's worth is taken at once.
+    // The token bucket starts with the tokens of one second.
     let best = LATENCY.as_secs_f64() + (f64::from(jobs) / CREATES_PER_SECOND - 1.0);
     report(&format!(
         "{jobs} jobs with {workers} workers in {:.1?}, {:.2} of the best possible: {calls:?}",
@@ -76,11 +80,12 @@ async fn many_at_once(name: &str, workers: usize) {
     drop(others);
 }
 
-/// The account allows a fraction of what was configured, one at a time, and refusals count.
+/// The account allows a fraction of the configured rate, without bursts, and counts refused calls
+/// as well. The worker adapts to it.
 #[tokio::test]
 async fn an_account_that_allows_less_gets_its_own_pace() {
     let jobs = jobs(4);
-    // A long run takes what Replicate leaves to an account with little credit.
+    // A long run uses the rate that Replicate allows accounts with little credit.
     let creates_per_minute = if jobs > 4 { 6 } else { 12 };
     let options = Options {
         variables: vec![("REPLICATE_CREATES_PER_MINUTE", "600".to_owned())],
@@ -105,7 +110,7 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     report(&format!("{jobs} jobs: {calls:?}"));
     assert_eq!(calls.creates, jobs);
     assert!(calls.refused_creates <= 2 * jobs, "{calls:?}");
-    // Temporal may swap neighbours that were accepted within some milliseconds.
+    // Temporal may swap neighbours that were accepted within a few milliseconds.
     let bought = provider.predictions().into_iter().rev();
     for (position, prediction) in bought.enumerate() {
         let accepted = ids.iter().position(|id| *id == job_of(&prediction));
@@ -116,7 +121,8 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     }
 }
 
-/// A worker whose token is refused gives its jobs back and takes no more; the other one buys for all.
+/// A worker whose token the provider refuses returns its jobs to the task queue and takes no more.
+/// The other worker buys for all.
 #[tokio::test]
 async fn a_worker_that_the_provider_refuses_fails_no_job() {
     const JOBS: usize = 20;

@@ -1,9 +1,31 @@
-//! The whole system from outside: real servers, real processes, through HTTP. One binary, so that most tests share one
-//! stack; those that kill things have one of their own.
+//! Tests of the whole system from outside: real servers and real processes, driven through HTTP.
+//! They are one binary, so that most of them share one stack. Tests that kill, stop or reconfigure
+//! a server start a stack of their own.
+//!
+//! - [`support`]: stacks, clients, and the faulty servers between them; read this first
+//! - [`jobs`], [`outputs`], [`previews`]: a job from its request to its stored outputs
+//! - [`answers`], [`reports`], [`limits`]: the provider's answers, webhooks and rate limits
+//! - [`canceling`], [`retries`], [`deleting`], [`sweeping`]: cancellation, retry, deletion, expiry
+//!   and the storage sweep
+//! - [`http`]: the HTTP facade, endpoint by endpoint
+//! - [`caller`], [`first_look`]: the command line
+//! - [`uploads`], [`stores`], [`bad_sources`], [`credentials`], [`http2`]: downloads from the
+//!   provider and uploads to S3
+//! - [`tenants`]: fairness between tenants
+//! - [`durability`], [`outages`], [`restores`]: killed workers, servers that are down, and a
+//!   restored Temporal database
+//! - [`doubts`], [`kill_points`], [`resets`]: submissions in doubt, and every point of a purchase
+//!   at which something can fail
+//! - [`faults`], [`leftovers`]: faults at random moments
+//! - [`queries`], [`histories`], [`upgrade`]: queries, replay, and workers of two builds
+//! - [`metrics`], [`telemetry`]: Prometheus metrics, traces and logs
+//! - [`production`], [`operations`], [`runbook`], [`deployment`]: the production stack, the lines
+//!   of `docs/operations.md`, and the files that deploy it
+//! - [`bad_input`], [`documentation`]: malformed environments, and links in the documentation
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
+    reason = "a test that cannot continue should say where"
 )]
 
 mod answers;

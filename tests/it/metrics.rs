@@ -1,4 +1,4 @@
-//! What Prometheus finds.
+//! Metrics: every metric that dashboards and alerts use is exported, with the expected values.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// Whatever a dashboard or an alert looks at is counted.
+/// Every metric in the dashboard and in the alerts is exported.
 #[tokio::test]
 async fn what_dashboards_and_alerts_look_at_is_counted() {
     let variables = vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())];
@@ -27,7 +27,8 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
     };
     let stack = start(&options).await;
     let api = Api::of(&stack);
-    // Without reports, as one that comes amid the ending has the manifest written, and counted, again.
+    // Without provider webhooks: one that comes while the job ends would have the manifest written,
+    // and counted, again.
     let mut partial = job(3, json!({"missing": [1], "webhooks": 0}));
     partial["webhook_url"] = "http://127.0.0.1:1/".into();
     api.run(&partial).await;
@@ -87,11 +88,11 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
                 .any(|of| word.starts_with(of))
         })
         .map(|word| word.trim_end_matches("_bucket").trim_end_matches("_count"))
-        // Temporal is still there.
+        // Temporal is still up at this point, so no request has failed yet.
         .filter(|name| !name.ends_with("request_failure"))
         .collect();
     assert!(names.len() > 20, "{names:?}");
-    // The webhook is tried, and open jobs are counted, in the background.
+    // Webhooks are delivered and open jobs are counted in the background.
     until("all that is looked at", async || {
         let counted = counted().await;
         let types: BTreeSet<_> = counted
@@ -144,8 +145,7 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
     .await;
 }
 
-/// Where a process serves its metrics, as it says in its log.
-/// Where a process of a stack says that its metrics are.
+/// Address at which a process of a stack serves its metrics, read from its log.
 pub(crate) fn metrics_address(directory: &Path, process: &str) -> String {
     let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
     let mut lines = log

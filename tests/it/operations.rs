@@ -1,5 +1,5 @@
-//! `docs/operations.md`, tried: every line of it that can be run here is, against the production stack and in the situation that it
-//! is for.
+//! Test of `docs/operations.md`: every line of it that can be run here is run against the
+//! production stack, in the situation that it is meant for.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_mins(3);
 
-// Sections of the page that are tried from more than one place, or have many lines.
+// Sections of the page that more than one function uses, or that have many lines.
 const AROUND: &str = "Look around";
 const FIND: &str = "Find jobs";
 const JOB: &str = "Look at a job";
@@ -34,7 +34,7 @@ const FAIL: &str = "Jobs fail";
 async fn every_line_of_the_runbook_does_what_it_says() {
     let (mut stack, api, _directory) = start(2).await;
     let runbook = Runbook::of(&stack);
-    // It takes Temporal a while to call it a problem.
+    // Started first: it takes Temporal a while to report a failing workflow task as a problem.
     let stuck = runbook
         .cli("workflow start --type Unknown --task-queue media-generation --workflow-id stuck");
     stuck.await;
@@ -55,11 +55,11 @@ async fn every_line_of_the_runbook_does_what_it_says() {
     assert_eq!(
         runbook.unused(),
         Vec::<&str>::new(),
-        "lines that nobody tried"
+        "lines of the runbook that were not run"
     );
 }
 
-/// Has a job accepted and waits until its prediction is under way.
+/// Creates a job and waits until its prediction is under way.
 async fn generating(api: &Api, stack: &Production) -> JobId {
     let id = api.accepted(&endless()).await;
     bought_one(stack.provider.as_ref(), &id).await;
@@ -197,7 +197,7 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = &partial.job_id;
     assert_eq!(partial.status, JobStatus::Partial);
     let variables = [("JOB", id.as_str())];
-    // By then the output is there.
+    // The missing output appears after 1.5 seconds.
     let job = until("a job that is completed", async || {
         let words = ["EVENT=", "workflow reset"];
         let ran = runbook
@@ -364,7 +364,7 @@ async fn drain(runbook: &Runbook, stack: &Production) {
 
 async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
     const RESTORE: &str = "Back up and restore";
-    // The same password again: whoever asks for another restarts Temporal with it.
+    // The same password again: another one would require a restart of Temporal.
     let password = stack.database_password().unwrap();
     runbook
         .run("Rotate keys", "ALTER ROLE", &[("NEW_PASSWORD", password)])
@@ -443,7 +443,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
         ran.text.contains("one").then_some(())
     })
     .await;
-    // Workers without a build have the work until somebody says otherwise.
+    // Workers without a build get the work until a version is made current.
     runbook
         .run(DARKROOM, "set-current-version", &[("BUILD", "one")])
         .await;
@@ -455,7 +455,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     runbook
         .run_until(DARKROOM, "deployment describe", &[], "two")
         .await;
-    // Refused until the new build serves all that the current one does.
+    // Refused until the new build polls all task queues that the current one polls.
     until_within("a share for the new build", PATIENCE, async || {
         let ran = runbook
             .try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")])

@@ -1,4 +1,5 @@
-//! Servers that go away and come back.
+//! Outages of Temporal: the api answers 503 and recovers by itself, and finished work is neither
+//! lost nor repeated.
 
 use std::time::Duration;
 
@@ -62,20 +63,21 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
     assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 }
 
-/// How long Temporal is away: longer than the SDK tries to report a result, and than any heartbeat may be late.
+/// Length of the outage: longer than the SDK retries to report a result, and longer than any
+/// heartbeat timeout.
 const AWAY: Duration = Duration::from_secs(90);
 
 #[tokio::test]
 async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_for_again() {
     let options = options("temporal-away-for-long");
-    // Without reports, which the provider gives up before Temporal is back.
+    // Without provider webhooks: the provider would give them up before Temporal is back.
     let variables = [
         ("PERSIST_STREAM_MAX", "32MiB"),
         ("REPLICATE_WEBHOOK_SECRET", ""),
     ];
     let mut world = World::start(options.clone(), &variables, None).await;
     let api = &world.api;
-    // Their predictions end while nobody can be told.
+    // Their predictions end during the outage.
     let mut generating = Vec::new();
     for number in 0..5 {
         let url = world.source.url(&format!("small-{number}"), "bytes=1000");
@@ -87,7 +89,8 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
             .await,
         );
     }
-    // Theirs are stored while nobody can be told, and can be had once only: in one request, while they arrive, and in parts.
+    // The outputs of this job are stored during the outage, and each can be downloaded only once.
+    // One is uploaded in one request, one is streamed, one is a multipart upload.
     let sizes = [
         ("one-request", 100_000),
         ("streamed", 20_000_000),

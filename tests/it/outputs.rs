@@ -1,5 +1,5 @@
-//! What a prediction made, fewer, more or other than was asked for: what was paid for is kept, each output keeps its place, and
-//! what is missing is told.
+//! Predictions with fewer, more or other outputs than requested: outputs that were paid for are
+//! kept, each output keeps its index, and missing ones are reported.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::{
     support::harness::{Api, count, history_of, job, kind, options, problem_of, shared, start},
 };
 
-/// The statuses and names of a job's outputs.
+/// Statuses and names of a job's outputs.
 fn outputs(job: &Job) -> Vec<(MediaStatus, Option<&str>)> {
     job.media
         .iter()
@@ -43,7 +43,7 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
     assert_eq!(job.provider.as_ref().unwrap().outputs_made, Some(4));
     let key = job.media[2].s3_key.as_deref().unwrap();
     assert!(key.ends_with("/2.png"), "{key}");
-    // Only another prediction could make it.
+    // Only another prediction could make the missing output.
     let (status, kind) = problem_of(api.act(&job.job_id, "retry").await).await;
     assert_eq!((status.as_u16(), kind.as_str()), (409, "generation-needed"));
 }
@@ -84,7 +84,7 @@ async fn outputs_with_names_say_where_in_the_answer_they_were() {
     });
     let job = api.run(&job(3, json!({"output": output}))).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
-    // An object has no order of its own, and comes in that of its names.
+    // JSON objects have no order: outputs are sorted by their names.
     let expected = ["stems[0].url", "stems[1].url", "vocals"];
     let expected = expected.map(|name| (MediaStatus::Completed, Some(name)));
     assert_eq!(outputs(&job), expected);
@@ -102,7 +102,7 @@ async fn outputs_with_names_say_where_in_the_answer_they_were() {
     );
 }
 
-/// A video of a second and a half, of which nothing but the boxes is true.
+/// An MP4 file of 1.5 seconds in Base64, with valid boxes and meaningless media data.
 fn movie() -> String {
     let boxed = |kind: &[u8; 4], inside: &[u8]| {
         let length = u32::try_from(inside.len() + 8).unwrap();
@@ -173,7 +173,7 @@ async fn paid_text_can_be_had() {
     }
 }
 
-/// A prediction of many files. Bounded by default; `DARKROOM_OUTPUTS` sets how many.
+/// Covers a prediction of many files. `DARKROOM_OUTPUTS` sets how many; the default is 1100.
 #[tokio::test]
 async fn many_outputs_are_stored_and_shown_on_pages() {
     const OUTPUTS: usize = 1100;

@@ -1,4 +1,4 @@
-//! Previews: small pictures of what is stored, which come with it and go with it.
+//! Previews: small pictures that are stored and deleted together with their outputs.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Url;
@@ -9,7 +9,7 @@ use crate::support::{
     world::World,
 };
 
-/// A job that makes a real picture; what else the provider is told is in `dev`.
+/// Request for a job that makes a real picture. `dev` is the script of the embedded provider.
 fn painted(dev: &Value) -> Value {
     let input = json!({"dev": dev});
     json!({"model": "acme/photo", "prompt": "hills", "output_format": "png", "input": input})
@@ -26,7 +26,7 @@ async fn fetched(api: &Api, url: Url) -> (String, Vec<u8>) {
 #[tokio::test]
 async fn a_picture_has_a_preview_and_what_is_none_does_not() {
     let api = Api::of(shared());
-    // Another job may have the one thread for a while.
+    // There is one thread for previews. An output that waits too long for it gets none.
     let done = until("a picture with a preview", async || {
         let done = api
             .run(&painted(&json!({"output": ["{0}", "a caption"]})))
@@ -56,7 +56,7 @@ async fn a_picture_has_a_preview_and_what_is_none_does_not() {
 async fn a_preview_goes_with_its_job_and_not_before() {
     let world = World::start(options("previews"), &[], None).await;
     let id = until("a picture with a preview", async || {
-        // The provider's own host is none of this stack's.
+        // Inline, as workers of this stack may download only from its source host.
         let done = world.api.run(&painted(&json!({"inline": true}))).await;
         done.media[0].thumbhash.is_some().then_some(done.job_id)
     })

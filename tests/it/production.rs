@@ -18,10 +18,11 @@ use crate::{
     support::harness::{Api, job, options, terminate, until, until_within},
 };
 
-/// A job may wait out heartbeats of a worker that was killed, a sticky queue, and a database.
+/// Timeout of a job. It may wait for the heartbeat timeouts of a killed worker, for the timeout of
+/// a sticky queue, and for a database restart.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// A stack of its own. Its data lie where the system's user `postgres` can reach them.
+/// Starts a production stack. Its data are where the system user `postgres` can read them.
 pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
     let readable = std::fs::Permissions::from_mode(0o755);
     let directory = tempfile::Builder::new()
@@ -39,7 +40,7 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir
     (stack, api, directory)
 }
 
-/// Has a job accepted however often that takes, as a caller does who has an idempotency key.
+/// Creates a job. Retries with the same idempotency key while the api answers 503.
 async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     until("an accepted job", async || {
         let answer = api.post_with_key(key, body).await.unwrap();
@@ -54,7 +55,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
     .await
 }
 
-/// Reads a job until it has ended, as a caller does whose service may be away for a while.
+/// Polls a job until it has ended. Retries while the api answers 503.
 async fn ended(api: &Api, id: &JobId) -> Job {
     until_within(&format!("the end of {id}"), PATIENCE, async || {
         let answer = api

@@ -1,4 +1,4 @@
-//! What a query shows a worker leaves no trace in what the worker does.
+//! Queries leave no trace in workflow execution: after a query every history still replays.
 
 use std::{pin::pin, time::Duration};
 
@@ -18,8 +18,9 @@ use crate::{
     },
 };
 
-/// The next task of each job waits for a worker that is gone. Meanwhile another worker is asked for its state, and is told of what
-/// has happened so far; what happens before the task is its own comes on top.
+/// Queries each job while its next task waits on the sticky queue of a killed worker. Another
+/// worker answers from the history so far, caches the workflow, and later gets the task with
+/// further events.
 #[tokio::test]
 async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
     const JOBS: usize = 8;
@@ -37,7 +38,8 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
         let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
         let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
         let reported = async {
-            // Temporal keeps the query for the worker that is gone, and a little later the task as well.
+            // Temporal first keeps the query for the killed worker's sticky queue, and a little
+            // later the task as well.
             tokio::time::sleep(Duration::from_millis(500)).await;
             let report = PredictionReport {
                 submission_id: submission_of(prediction),
@@ -51,7 +53,7 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
                 )
                 .await
         };
-        // Temporal drops some queries where it has much to do.
+        // Ignored: Temporal drops some queries under load.
         let (_, reported) = join(asked, reported).await;
         reported.unwrap();
         handle
@@ -78,7 +80,7 @@ async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
     ));
 }
 
-/// Somebody asks for the state of jobs all the time, also while their tasks wait for local activities.
+/// Queries jobs all the time, also while their workflow tasks wait for local activities.
 #[tokio::test]
 async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
     const JOBS: u64 = 10;
@@ -94,14 +96,14 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
             loop {
                 let asked =
                     handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
-                // Temporal drops some.
+                // Ignored: Temporal drops some queries under load.
                 let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
             }
         };
         let end = async {
             if number.is_multiple_of(2) {
                 tokio::time::sleep(Duration::from_millis(200 + number * 30)).await;
-                // It may have ended by then.
+                // Ignored: the job may have ended by then.
                 let _ = handle.cancel(WorkflowCancelOptions::default()).await;
             }
             api.ended(&id).await
@@ -119,7 +121,8 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
     }
 }
 
-/// Then the query before the cancellation was answered by a worker that had seen the report and had no task of it.
+/// True if one workflow task covers both the signal and the cancellation. Then the query between
+/// them was answered by a worker that had seen the signal and had no task for it.
 fn is_canceled_in_the_task_of_the_report(events: &[HistoryEvent]) -> bool {
     let kinds = events.iter().map(HistoryEvent::event_type);
     let mut until_the_task = kinds

@@ -1,4 +1,4 @@
-//! What the provider reports, and those who only say that they are the provider.
+//! Webhooks of the provider, genuine and forged.
 
 use darkroom_client::types::status::{JobStatus, Stage};
 use darkroom_dev::provider::sign_webhook;
@@ -72,7 +72,7 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
     );
     assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));
 
-    // The report only says when to look: the provider itself is asked what there is.
+    // A report only triggers a poll: the result is always read from the provider itself.
     assert_eq!(
         post(now, sign_webhook("msg_1", &now.to_string(), &body)).await,
         StatusCode::NO_CONTENT

@@ -1,4 +1,5 @@
-//! What is taken back in Temporal, by whoever operates it, is not paid for again.
+//! Resets and pauses of workflows and activities by an operator of Temporal: nothing is paid for
+//! again.
 
 use std::time::Duration;
 
@@ -35,13 +36,15 @@ use crate::support::harness::{
 #[tokio::test]
 async fn a_reset_to_before_the_persists_pays_nothing() {
     let api = Api::of(shared());
-    // The second one goes on by the provider's report, and the reset finds its generate unfinished.
+    // The second one is resumed by the provider's webhook, so the reset finds its `generate`
+    // unfinished.
     for dev in [json!({}), json!({"latency_ms": 4000})] {
         reset_before_persists(&api, &api.run(&job(3, dev)).await).await;
     }
 }
 
-/// Neither its sources nor its time are there any more; what is stored is.
+/// Resets jobs whose sources have expired, one of them past its deadline as well. The stored
+/// outputs still exist.
 #[tokio::test]
 async fn a_completed_job_that_is_reset_too_late_stays_completed() {
     let api = Api::of(shared());
@@ -74,7 +77,8 @@ async fn a_completed_job_that_is_reset_too_late_stays_completed() {
     }
 }
 
-/// While an attempt at its purchase is under way, and when that is long over: the run before the reset tells.
+/// Resets once while the attempt that submits is under way, and once after it has ended. The run
+/// before the reset holds the record of the submission.
 #[tokio::test]
 async fn a_job_that_is_reset_to_its_beginning_is_not_paid_again() {
     let api = Api::of(shared());
@@ -87,7 +91,8 @@ async fn a_job_that_is_reset_to_its_beginning_is_not_paid_again() {
     reset_to_the_beginning(&api, &id).await;
 }
 
-/// While the provider takes its time to answer: the record of the run before says that a submission is under way.
+/// Resets while the provider has not answered yet. The record of the run before says that a
+/// submission is under way.
 #[tokio::test]
 async fn a_job_that_is_reset_while_the_provider_answers_is_not_paid_again() {
     let api = Api::of(shared());
@@ -97,13 +102,13 @@ async fn a_job_that_is_reset_while_the_provider_answers_is_not_paid_again() {
     reset_to_the_beginning(&api, &id).await;
 }
 
-/// Each task of a job that waits at the provider is one that it can be taken back to. `DARKROOM_RESET_AFTER` sets how many
-/// seconds it has waited.
+/// Resets to each workflow task of a job that waits at the provider. `DARKROOM_RESET_AFTER` sets
+/// how many seconds it has waited.
 #[tokio::test]
 async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
     let after = std::env::var("DARKROOM_RESET_AFTER").map_or(0, |after| after.parse().unwrap());
     let api = Api::of(shared());
-    // The one that sets out, and the one that hears of the purchase, at least.
+    // At least the first task, and the one that learns of the purchase.
     let tasks = async |id: &JobId| {
         until("a job that has heard of its purchase", async || {
             let completed: Vec<_> = history(id)
@@ -126,7 +131,7 @@ async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
     }
     for (number, id) in ids.iter().enumerate() {
         until_submitted(shared(), id).await;
-        // One may have had a task less than the first: two things came at once.
+        // One may have a task fewer than the first job, if one task handled two events.
         let tasks = tasks(id).await;
         let task = tasks.get(number).or(tasks.last()).unwrap();
         reset(shared(), id, *task).await;
@@ -134,7 +139,7 @@ async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
     }
 }
 
-/// Nothing was bought yet, and that is known at once.
+/// Resets before anything was bought. The job knows that at once and need not search.
 #[tokio::test]
 async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
     let options = Options {
@@ -160,13 +165,14 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
     }
 }
 
+/// Resets a job to its first workflow task.
 async fn reset_to_the_beginning(api: &Api, id: &JobId) {
     let first = history(id).await;
     reset(shared(), id, first_task(&first)).await;
     until_found_again(api, id).await;
 }
 
-/// Waits until a job that was reset has found its prediction, and stops it.
+/// Waits until a job that was reset has found its prediction, then cancels the job.
 async fn until_found_again(api: &Api, id: &JobId) {
     until("a job that has found its prediction again", async || {
         let events = history(id).await;
@@ -187,7 +193,7 @@ async fn until_found_again(api: &Api, id: &JobId) {
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
-/// Takes a workflow back to a task of its own.
+/// Resets a workflow to one of its completed workflow tasks.
 pub(crate) async fn reset(stack: &Stack, job_id: &JobId, task_id: i64) {
     let mut client: Client = stack.temporal.client().await.unwrap();
     let request = ResetWorkflowExecutionRequest {
@@ -206,7 +212,7 @@ pub(crate) async fn reset(stack: &Stack, job_id: &JobId, task_id: i64) {
         .unwrap();
 }
 
-/// The task that set out.
+/// The first completed workflow task.
 fn first_task(events: &[HistoryEvent]) -> i64 {
     let mut tasks = events
         .iter()
@@ -214,7 +220,7 @@ fn first_task(events: &[HistoryEvent]) -> i64 {
     tasks.next().unwrap().event_id
 }
 
-/// The task that scheduled the persists.
+/// The completed workflow task that scheduled the `persist` activities.
 pub(crate) fn task_before_persists(events: &[HistoryEvent]) -> i64 {
     let persist = events.iter().position(|event| match &event.attributes {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
@@ -245,7 +251,10 @@ async fn reset_before_persists(api: &Api, job: &Job) {
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
 }
 
-/// Resets a `generate` that is under way; one that has just ended is none.
+/// Resets a `generate` that is under way.
+///
+/// # Errors
+/// If no `generate` is pending, as when it has just ended.
 pub(crate) async fn reset_generate(
     stack: &Stack,
     job_id: &JobId,
@@ -290,7 +299,7 @@ async fn a_generation_that_is_reset_is_neither_canceled_nor_paid_again() {
     }
 }
 
-/// The attempt that buys is not told to stop between the purchase and its end.
+/// Pauses `generate` after the purchase. The attempt that bought is not canceled before it ends.
 #[tokio::test]
 async fn a_purchase_that_is_paused_is_made_once() {
     let api = Api::of(shared());

@@ -1,4 +1,5 @@
-//! What a restore of Temporal's database has lost is neither bought nor lost again.
+//! Restore of Temporal's database from an older dump: jobs that ended since the dump end the same
+//! way again and are not bought again.
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Jobs that were queued in the dump, and have ended since: with sources that are still there, and with sources that are gone.
+/// Covers jobs that were queued in the dump and have ended since, with sources that still exist and
+/// with sources that have expired.
 #[tokio::test]
 async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_bought_again() {
     let mut options = options("restore");
@@ -35,7 +37,8 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
     stack.worker.kill();
-    // This one is made to look as if nobody had got to it before the restore.
+    // All traces of this job but its workflow are removed below, as if no worker had started it
+    // before the restore.
     let never = api.accepted(&job(1, json!({}))).await;
     let queued = async |dev| api.accepted(&job(2, dev)).await;
     let ids = [
@@ -80,7 +83,7 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
     assert_eq!(bought(stack.provider.as_ref(), &never).len(), 1);
 }
 
-/// Removes what provider and store have of a job.
+/// Removes everything that the provider and the store have of a job.
 fn forget(data: &Path, job_id: &JobId) {
     let media = data.join("s3").join(s3::BUCKET).join(job_id.prefix());
     std::fs::remove_dir_all(media).unwrap();

@@ -1,4 +1,4 @@
-//! What a retry pays for: nothing, unless it is asked to.
+//! Retries of jobs: they fetch missing outputs and pay nothing, unless `regenerate` is requested.
 
 use darkroom_client::types::{failure::FailureType, status::JobStatus};
 use futures::future::{join, join_all};
@@ -110,7 +110,7 @@ async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
     let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
     let id = &failed.job_id;
     let again = &json!({"regenerate": true});
-    // At the same time: whichever is first, all are told of one run.
+    // Concurrent retries with one idempotency key: all return the same run.
     let retries = (0..10).map(|_| api.retry(id, Some("again"), again));
     for answer in join_all(retries).await {
         assert!(answer.status().is_success(), "{}", answer.status());
@@ -119,7 +119,7 @@ async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
     assert_eq!(ended.retry_count, 1);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 
-    // After its end, and after that of a later one.
+    // The key returns the same run after its end, and after the end of a later run.
     let replayed = api.retry(id, Some("again"), again).await;
     assert_eq!(
         (
@@ -147,7 +147,7 @@ async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
 #[tokio::test]
 async fn of_retries_without_a_key_one_is_accepted() {
     let api = Api::of(shared());
-    // Whoever comes once the retried run has ended too retries that one, and may: it takes its time.
+    // The retried run takes five seconds, as a retry that comes after its end would be accepted.
     let failing = job(1, json!({"fail": "NSFW content", "latency_ms": 5000}));
     let failed = api.run(&failing).await;
     let id = &failed.job_id;
@@ -165,7 +165,7 @@ async fn of_retries_without_a_key_one_is_accepted() {
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);
 }
 
-/// The one that is slower follows a run that is not the latest any more.
+/// The slower of two retries follows a run that is no longer the latest.
 #[tokio::test]
 async fn a_retry_that_is_overtaken_starts_nothing() {
     let api = Api::of(shared());
@@ -199,7 +199,7 @@ async fn a_retry_that_is_overtaken_starts_nothing() {
     }
 }
 
-/// As axios, `curl -H` and generated clients send it.
+/// Sends a `Content-Type` with an empty body, as axios, `curl -H` and generated clients do.
 #[tokio::test]
 async fn an_empty_body_with_a_type_is_no_body() {
     let api = Api::of(shared());

@@ -1,4 +1,4 @@
-//! The lines of `docs/operations.md`, as somebody on call would type them.
+//! Runner for the command lines of `docs/operations.md`, as an operator on call would type them.
 
 use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Mutex};
 
@@ -7,7 +7,8 @@ use tokio::process::Command;
 
 use crate::support::harness::{BINARY, until_within};
 
-/// The page, in a shell that has the programs on its `PATH` and knows where the stack is.
+/// The command lines of the page, and an environment for a shell: programs on its `PATH`, and the
+/// addresses of the stack.
 pub(crate) struct Runbook {
     lines: Vec<Line>,
     used: Mutex<BTreeSet<usize>>,
@@ -15,16 +16,16 @@ pub(crate) struct Runbook {
     directory: tempfile::TempDir,
 }
 
-/// A command, which may go over several lines of the page.
+/// A command, which may span several lines of the page.
 struct Line {
     section: String,
     text: String,
 }
 
-/// What a command did.
+/// Outcome of a command.
 pub(crate) struct Ran {
     pub(crate) success: bool,
-    /// All that it printed.
+    /// Everything that it printed.
     pub(crate) text: String,
 }
 
@@ -52,7 +53,7 @@ impl Runbook {
         }
     }
 
-    /// Runs a line of a section, the one that has these words in it. It must succeed.
+    /// Runs the line of a section that contains these words. It must succeed.
     pub(crate) async fn run(
         &self,
         section: &str,
@@ -64,7 +65,7 @@ impl Runbook {
         ran.text
     }
 
-    /// Runs lines of a section in one shell, whatever comes of it.
+    /// Runs lines of a section in one shell. They may fail.
     pub(crate) async fn try_run(
         &self,
         section: &str,
@@ -104,7 +105,7 @@ impl Runbook {
         }
     }
 
-    /// Runs a line until what it prints has these words in it.
+    /// Runs a line until its output contains these words.
     pub(crate) async fn run_until(
         &self,
         section: &str,
@@ -112,7 +113,7 @@ impl Runbook {
         variables: &[(&str, &str)],
         says: &str,
     ) -> String {
-        // A workflow task must fail five times to be told of.
+        // Temporal reports a workflow task as a problem only after five failures.
         const PATIENCE: std::time::Duration = std::time::Duration::from_mins(3);
         until_within(&format!("{says:?} from {words:?}"), PATIENCE, async || {
             let text = self.run(section, words, variables).await;
@@ -121,7 +122,7 @@ impl Runbook {
         .await
     }
 
-    /// The lines that were not run.
+    /// Lines that were not run.
     pub(crate) fn unused(&self) -> Vec<&str> {
         let used = self.used.lock().unwrap();
         let unused = self
@@ -147,7 +148,8 @@ impl Runbook {
     }
 }
 
-/// The commands that can be run here. Those of `tctl`, of compose and of the provider cannot.
+/// Commands of the page that can be run here. Those of `tctl`, of compose and of the provider
+/// cannot.
 fn lines(page: &str) -> Vec<Line> {
     const OURS: [&str; 6] = [
         "temporal ",
@@ -166,7 +168,7 @@ fn lines(page: &str) -> Vec<Line> {
             title.clone_into(&mut section);
         } else if in_code {
             text += line;
-            // It goes on.
+            // The command continues on the next line.
             if line.ends_with('|') {
                 text.push('\n');
                 continue;

@@ -1,5 +1,5 @@
-//! Stores that lack something, and stores that cannot be written to: the same rules hold in the former, and nothing is bought for
-//! the latter.
+//! Stores with missing features, in which the same rules hold, and stores that cannot be written
+//! to, for which nothing is bought.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::{
     uploads::{STREAM_MAX, rules},
 };
 
-/// A stack on a store that lacks something.
+/// A stack on a store with a missing feature.
 struct Lacking {
     world: World,
     proxy: Proxy,
@@ -49,7 +49,7 @@ impl Lacking {
         }
     }
 
-    /// What the worker says of its readiness.
+    /// Status and body of the worker's `/readyz`.
     async fn readiness(&self) -> (u16, String) {
         let address = metrics_address(&self.directory, "worker");
         let url = format!("http://{address}/readyz");
@@ -58,7 +58,7 @@ impl Lacking {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// Waits until the worker that was started last is not ready for this reason.
+    /// Waits until the worker that was started last reports this reason for not being ready.
     async fn until_not_ready(&self, reason: &str) {
         until(&format!("worker that says {reason}"), async || {
             let (status, said) = self.readiness().await;
@@ -113,7 +113,7 @@ async fn the_rules_hold_where_all_must_be_encrypted() {
     rules_hold("rules-encrypted", Lack::Unencrypted, &variables).await;
 }
 
-/// A store that comes to lack something is served in the attempt that finds out.
+/// A store that loses a feature later is served without it by the very attempt that finds out.
 #[tokio::test]
 async fn what_a_store_no_longer_takes_is_done_without() {
     let lacking = Lacking::start(options("store-changes"), None, &[]).await;
@@ -137,7 +137,8 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let Lacking { world, proxy, .. } = &lacking;
     let provider = world.stack.provider.as_ref();
 
-    // While outputs are under way the store refuses the writes of all: they wait, and nothing more is bought.
+    // The store refuses all writes while outputs are under way: they wait, and nothing more is
+    // bought.
     let url = world.source.url("under-way", "bytes=9000000&wait=3");
     let under_way = world.accept(&url).await;
     until("a prediction", async || bought(provider, &under_way).pop()).await;

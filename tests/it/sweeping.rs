@@ -1,5 +1,5 @@
-//! What belongs to nobody is removed, and nothing else. Bounded by default; `DARKROOM_SWEPT` sets how many jobs a long sweep goes
-//! through.
+//! The storage sweep removes objects that no manifest names, and nothing else. `DARKROOM_SWEPT`
+//! sets how many jobs a long sweep covers.
 
 use std::{slice, time::Instant};
 
@@ -30,6 +30,7 @@ use crate::{
     },
 };
 
+/// Puts a stray object, as a late attempt may leave it.
 async fn put(world: &World, key: &str) {
     let put = world.store.put_object().bucket(&world.bucket).key(key);
     let body = ByteStream::from_static(b"of an attempt that came late");
@@ -47,14 +48,14 @@ async fn the_sweep_removes_what_no_manifest_names() {
     for id in [&completed, &partial] {
         put(&world, &format!("jobs/{id}/1.webp")).await;
     }
-    // What is not of a job, or of one that is under way, is left alone.
+    // Objects of no job, and objects of a job under way, are left alone.
     put(&world, "others/file").await;
     let crawling = world
         .accept(&world.source.url("slow", "bytes=60000000&rate=2000000"))
         .await;
     put(&world, &format!("jobs/{crawling}/1.webp")).await;
 
-    // One that is terminated, with an output in the store and another one on its way.
+    // A job that is terminated with one output in the store and another one being uploaded.
     let urls = [
         world.source.url("there", "bytes=1000"),
         world.source.url("slow", "bytes=60000000&rate=2000000"),
@@ -91,7 +92,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
         format!("jobs/{completed}/job.json"),
         format!("jobs/{partial}/0.png"),
         format!("jobs/{partial}/job.json"),
-        // It can be read, and taken up again.
+        // A terminated job can still be read and retried, so its output stays.
         format!("jobs/{terminated}/0.png"),
     ];
     expected.sort();
@@ -106,11 +107,11 @@ async fn the_sweep_removes_what_no_manifest_names() {
     assert_eq!(objects().await, expected);
     assert_eq!(world.keys("others/").await.len(), 1);
     assert_eq!(world.keys(&format!("jobs/{crawling}/")).await.len(), 1);
-    // Its key stays taken.
+    // Its idempotency key stays in use.
     let (status, kind) = problem_of(create().await.unwrap()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
 
-    // Once Temporal has forgotten it, it is nobody's.
+    // Once Temporal has deleted its history, the job is gone and its output is swept.
     forget(&world, terminated).await;
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
@@ -121,7 +122,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     assert_eq!(api.ended(&crawling).await.status, JobStatus::Completed);
 }
 
-/// Has Temporal forget a job, as it does by itself when the retention is over.
+/// Deletes a job's workflow from Temporal, as Temporal does by itself after the retention.
 async fn forget(world: &World, id: &JobId) {
     let mut client = world.stack.temporal.client().await.unwrap();
     let request = DeleteWorkflowExecutionRequest {
@@ -141,7 +142,7 @@ async fn forget(world: &World, id: &JobId) {
     .await;
 }
 
-/// How much memory a process has, in KiB.
+/// Resident memory of a process, in KiB.
 fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status
@@ -169,7 +170,7 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
     let manifest = manifest.send().await.unwrap().body.collect().await.unwrap();
     let manifest = String::from_utf8(manifest.to_vec()).unwrap();
     let index = world.keys("index/").await.remove(0);
-    // Others that ended before, and that Temporal has forgotten.
+    // Further jobs that ended before and that Temporal has no history of.
     let others: Vec<_> = (1..jobs)
         .map(|_| uuid::Uuid::now_v7().to_string())
         .collect();
@@ -214,6 +215,6 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
         resident(world.stack.worker.id())
     ));
     assert_eq!(world.keys("jobs/").await.len(), 2 * jobs);
-    // Then it begins again.
+    // The next sweep begins again with the first job.
     assert_eq!(world.sweep_some(1).await.jobs, 1000);
 }

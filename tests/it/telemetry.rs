@@ -1,4 +1,4 @@
-//! What processes tell of themselves: traces from a request to the activities, and logs without prompts.
+//! Telemetry: traces from a request to the activities, and logs without prompts.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,11 @@ use tokio::net::TcpListener;
 
 use crate::support::harness::{Api, job, job_in, options, start, until};
 
-/// A span, by the service that it is of.
+/// Spans with the names of their services.
 type Spans = Arc<Mutex<Vec<(String, Span)>>>;
 
-/// What takes traces as an OpenTelemetry collector does: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+/// Starts a receiver of traces that acts as an OpenTelemetry collector, and returns its URL:
+/// <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 async fn collector() -> (String, Spans) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

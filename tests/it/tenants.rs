@@ -1,5 +1,5 @@
-//! No tenant waits for another, whatever the other one has on its way. Bounded by default; `DARKROOM_NEIGHBOURS` sets how
-//! many jobs of each kind the other one has.
+//! Fairness: no tenant waits for another, whatever jobs the other one has under way.
+//! `DARKROOM_NEIGHBOURS` sets how many jobs of each kind the other one has.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// How many jobs of each kind the other tenant has.
+/// Default number of jobs of each kind that the other tenant has.
 const NEIGHBOURS: u32 = 40;
 
-/// The places that a worker has for outputs by default.
+/// Default number of slots for outputs in a worker.
 const PLACES: u32 = 32;
 
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -57,7 +57,7 @@ impl Tenants {
         }
     }
 
-    /// The median of three small jobs of B's, one after the other.
+    /// Median duration of three small jobs of tenant B, run one after the other.
     async fn small_jobs_of_b(&self) -> Duration {
         let mut took = Vec::new();
         let urls: Vec<_> = (0..2)
@@ -74,7 +74,7 @@ impl Tenants {
     }
 }
 
-/// Accepts connections and never answers.
+/// Starts a server that accepts connections and never answers, and returns its address.
 async fn tarpit() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -118,7 +118,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
         .await;
     }
     let crawling = (0..3 * PLACES / OUTPUTS_OF_ONE).map(async |batch| {
-        // Of half of them nobody says how long they are.
+        // Half of them have no `Content-Length`.
         let framing = ["", "&framing=chunked"][batch as usize % 2];
         let urls = (0..OUTPUTS_OF_ONE).map(|output| {
             let name = format!("crawling-{batch}-{output}");
@@ -177,7 +177,7 @@ async fn a_tenant_does_not_wait_for_the_queue_of_another() {
     report(&format!(
         "alone {alone:?}, beside {QUEUED} queued {beside:?}"
     ));
-    // A submission every half second or so, and one of the other tenant's may be before.
+    // A submission takes its turn every half second, and one of the other tenant's may come first.
     assert!(
         beside <= 3 * alone + Duration::from_secs(2),
         "{beside:?} beside, {alone:?} alone"

@@ -1,4 +1,5 @@
-//! Workers of an old build and of a new one on the same queues, with jobs under way.
+//! Upgrades and worker recycling: workers of an old and a new build on the same task queues, and a
+//! worker that replaces itself, with jobs under way.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +19,10 @@ use crate::{
     },
 };
 
+/// Timeout of a job.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// The binary of an earlier version of the workflow's code, which `.ci/previous` builds.
+/// Binary with an earlier version of the workflow code, which `.ci/previous` builds.
 fn previous() -> Option<PathBuf> {
     let path =
         PathBuf::from(std::env::var_os("DARKROOM_PREVIOUS").filter(|path| !path.is_empty())?);
@@ -32,7 +34,7 @@ fn previous() -> Option<PathBuf> {
     Some(path)
 }
 
-/// Who did the workflow tasks of a job, by process.
+/// Process ids of the workers that completed the workflow tasks of a job.
 async fn workers_of(stack: &Stack, job_id: &JobId) -> Vec<u32> {
     let events = history_of(stack, job_id).await;
     let identities = events
@@ -82,7 +84,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
 
     stack.worker = stack.spawn("worker").unwrap();
     ids.extend(join_all((20..40).map(accept)).await);
-    // Both have a hand in what was accepted since.
+    // Both builds complete workflow tasks of the jobs that were accepted since.
     until("jobs of either build", async || {
         let workers: Vec<u32> = join_all(ids[20..].iter().map(|id| workers_of(&stack, id)))
             .await
@@ -122,7 +124,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     assert!(moved >= 5, "only {moved} jobs moved");
 }
 
-/// A deploy in which nobody says which build is current.
+/// Deploys a new build without an operator who sets the current version.
 #[tokio::test]
 async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     let build = |id: &str| {
@@ -177,7 +179,8 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     );
 }
 
-/// The SDK's worker is replaced after so many activities, as it remembers each of them. Jobs do not notice.
+/// The worker recycles the SDK's worker after a number of activities, as that keeps some memory of
+/// each. Jobs are not affected.
 #[tokio::test]
 async fn a_worker_renews_itself_under_jobs() {
     const JOBS: usize = 40;
@@ -190,7 +193,8 @@ async fn a_worker_renews_itself_under_jobs() {
     let api = Api::of(&stack);
     let run = async |number: usize| {
         let body = job(4, json!({"latency_ms": number % 10 * 400}));
-        // A task that was handed out to a worker as it left comes again when its minute is over.
+        // A task that was dispatched to a worker as it shut down is retried after its timeout of a
+        // minute.
         api.ended_within(&api.accepted(&body).await, PATIENCE).await
     };
     for job in join_all((0..JOBS).map(run)).await {

@@ -1,4 +1,4 @@
-//! Storing, by the rules of S3, in more than one store; and uploads whose workers are killed.
+//! Uploads to S3: the rules that hold in every store, and uploads whose workers are killed.
 
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use crate::{
     },
 };
 
-/// The longest that is sent in one request here.
+/// Variable that sets the longest output uploaded in one request. Longer ones are multipart
+/// uploads.
 pub(crate) const STREAM_MAX: (&str, &str) = ("PERSIST_STREAM_MAX", "16MiB");
 
-/// How long a job may take that waits out heartbeat timeouts.
+/// Timeout of a job that may wait for several heartbeat timeouts.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
     );
 }
 
-/// What holds in every store.
+/// Checks the rules that hold in every store.
 pub(crate) async fn rules(world: &World) {
     let url = |name: &str, manner: &str| world.source.url(name, manner);
     let stored = [
@@ -140,7 +141,7 @@ pub(crate) async fn rules(world: &World) {
     });
     join_all(taken).await;
 
-    // What lies beside the outputs and is none goes with the end of the job.
+    // An object below the job's prefix that is no output of it is removed when the job ends.
     let id = world.accept(&url("stray", "bytes=1000")).await;
     let stray = format!("{}jobs/{id}/7.png", world.prefix);
     let put = world.store.put_object().bucket(&world.bucket).key(&stray);
@@ -153,7 +154,7 @@ pub(crate) async fn rules(world: &World) {
     left.retain(|key| key.contains(id.as_str()));
     assert_eq!(left.len(), 2, "{left:?}");
 
-    // On its way it is seen to come along, and canceled it leaves nothing.
+    // An upload under way shows its progress, and leaves nothing after a cancellation.
     let canceled = [
         "bytes=60000000&rate=5000000",
         "bytes=60000000&rate=5000000&framing=chunked",
@@ -174,8 +175,9 @@ pub(crate) async fn rules(world: &World) {
     join_all(canceled).await;
 }
 
-/// Half of the uploads can be gone on with, half of them must begin again. Half of the kills come at any moment, half of
-/// them when a part is there and Temporal knows of it.
+/// Half of the uploads can be resumed from a checkpoint, half of them must begin again. Half of the
+/// kills come at random moments, half of them once a part is stored and Temporal has its
+/// checkpoint.
 #[tokio::test]
 async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
@@ -229,7 +231,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     assert_eq!(media.len(), jobs.len(), "{media:?}");
     let resumed = jobs.iter().filter(|(_, name)| {
         let (requests, sent) = (world.source.requests(name), world.source.bytes_sent(name));
-        // Every request from the beginning on sends at least what was to be seen before the kill.
+        // Every request from the beginning sends at least the bytes that were done before the kill.
         name.starts_with("known")
             && requests > 1
             && sent < LENGTH + u64::from(requests - 1) * 90_000_000

@@ -1,5 +1,5 @@
-// What the page's scripts are held to: above all that each name was declared, as a browser takes an element's id, or a property of
-// its window, for one that was not.
+// Lint rules for the page's scripts. The most important one requires declared names: in a browser
+// an undeclared name may silently refer to an element's id or to a property of the window.
 
 import js from "@eslint/js";
 import globals from "globals";

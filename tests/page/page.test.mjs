@@ -1,4 +1,5 @@
-// What a person sees, in a real browser against the real system: `npm test` here, after `cargo build`.
+// Tests of the web page in a real browser against the real system: `npm test` in this directory,
+// after `cargo build`.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -10,10 +11,10 @@ import { Stack, until } from "./stack.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** Beside others, a machine takes its time: a promise is held to the letter where nothing else runs. */
+/** Factor by which promised times may be exceeded. It is 1 on an idle machine (DARKROOM_QUIET). */
 const PATIENCE = process.env.DARKROOM_QUIET ? 1 : 4;
 
-/** How many jobs are more than a page holds. */
+/** A number of jobs that is more than the page keeps in the DOM. */
 const MANY = 1000;
 
 let stack;
@@ -29,7 +30,10 @@ after(async () => {
   await stack?.stop();
 });
 
-/** Opens the page, and holds it to what holds always: no error, no violation of its policy, two origins. */
+/**
+ * Opens the page. After the test it checks that there was no script error and no violation of the
+ * content security policy, and that requests went to the api and the store only.
+ */
 async function open(t, path = "/", options = {}, base = stack.base) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
@@ -83,7 +87,7 @@ test("a job is asked for, walked to, opened and left by keys alone", async (t) =
   await page.keyboard.press("Control+Enter");
   const asked = page.locator(".card", { hasText: "a lighthouse, asked for by keys" });
   await asked.and(page.locator("[data-state=completed]")).waitFor();
-  // The number had a 1 in it, which was selected as one came by the key.
+  // The number field held a 1, which Tab selected, so that typing replaced it.
   assert.equal(await asked.locator(".place").count(), 2);
   await page.keyboard.press("Escape");
   await page.keyboard.press("j");
@@ -305,7 +309,7 @@ test("a thousand jobs are no more than can be seen of", async (t) => {
   await Promise.all(Array.from({ length: 8 }, create));
   const page = await open(t);
   await page.locator(".card").first().waitFor();
-  // Whatever has a picture is far below what is seen.
+  // All cards with pictures are far below the visible ones.
   await page.locator("#sum", { hasText: `${MANY} running` }).waitFor();
   const early = page.seen.requests.filter((url) => url.origin === stack.store).length;
   assert.ok(early <= 12, `${early} pictures were loaded that nobody sees`);

@@ -1,11 +1,12 @@
-// The pictures of the README, made from the running system: `npm run pictures` here, after `cargo build`.
+// Takes the screenshots of the README from the running system: `npm run pictures` in this
+// directory, after `cargo build`.
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { Stack, until } from "./stack.mjs";
 
-/** The largest that a picture may be. */
+/** Maximum size of a screenshot, in bytes. */
 const BUDGET = 300 * 1024;
 
 const MADE = [
@@ -33,7 +34,7 @@ try {
     const page = await browser.newPage({ viewport: { width: 1320, height: 1000 }, colorScheme });
     await page.goto(stack.base + path);
     await page.locator(ready).first().waitFor();
-    // Pictures fade in.
+    // Pictures fade in: a screenshot before that would show them pale.
     await until("pictures", () => page.evaluate(() => [...document.querySelectorAll(".frame img")].every((image) => {
       const { top, bottom } = image.getBoundingClientRect();
       return !image.checkVisibility() || top > innerHeight || bottom < 0 || getComputedStyle(image).opacity === "1";

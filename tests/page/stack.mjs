@@ -1,4 +1,4 @@
-// The embedded stack, as `cargo run` starts it, with the means to kill and restart what it is made of.
+// The embedded stack, as `cargo run` starts it, with functions that kill and restart its processes.
 
 import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const binary = path.join(root, "target/debug/darkroom");
 const data = path.join(root, "target/tmp/page");
 
-/** Awaits a condition. */
+/** Polls a condition until it yields a truthy value, and returns it. Throws after the deadline. */
 export async function until(what, condition, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
@@ -38,7 +38,7 @@ function freePort() {
 }
 
 export class Stack {
-  /** Starts it with nothing in it but one sample job. */
+  /** Starts a stack with fresh data and one sample job. */
   static async start() {
     rmSync(data, { recursive: true, force: true });
     const stack = new Stack();
@@ -71,13 +71,16 @@ export class Stack {
     return response.json();
   }
 
-  /** Asks for a job, of which the embedded provider is told this. */
+  /** Creates a job and returns its id. `dev` is the script of the embedded provider. */
   async create(prompt, { outputs = 1, dev = {}, ...more } = {}) {
     const request = { model: "black-forest-labs/flux-schnell", prompt, num_outputs: outputs, output_format: "png", input: { dev }, ...more };
     return (await this.call("POST", "/v1/jobs", request)).job_id;
   }
 
-  /** Kills a process of the stack, `worker` or `api`, as hard as can be. Returns what starts it again, and tells it this as well. */
+  /**
+   * Kills a process of the stack, `worker` or `api`, with SIGKILL. Returns a function that starts it
+   * again, with these additional environment variables.
+   */
   kill(name, variables = {}) {
     const id = this.#find(name);
     const environment = { ...environmentOf(id), ...variables };
@@ -85,7 +88,10 @@ export class Stack {
     return () => this.#spawn(name, `${name}-again`, environment);
   }
 
-  /** Starts another api, which is told this as well. Returns where it is. */
+  /**
+   * Starts another api process with these additional environment variables. Returns its URL once it
+   * is ready.
+   */
   async another(variables) {
     const port = await freePort();
     const base = `http://127.0.0.1:${port}`;
@@ -113,7 +119,7 @@ export class Stack {
       try {
         return isOurs(id);
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
         return false;
       }
     });

@@ -1,4 +1,4 @@
-//! API keys: their ids, and what they are good for.
+//! API keys: ids, scopes and model patterns. The API key as a resource is in [`crate::resource`].
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::{Invalid, request::Model, schema::text, tenant::Tenant};
 
-/// The id of an API key: its tenant, a dot, and 8 to 32 hexadecimal digits. It is no secret.
+/// Id of an API key: the tenant, a dot, and 8 to 32 lower-case hexadecimal digits. It is not
+/// secret.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId {
@@ -21,10 +22,10 @@ text!(
 );
 
 impl KeyId {
-    /// The id of a key of this tenant.
+    /// Builds the id of a tenant's key.
     ///
     /// # Errors
-    /// If the digits are none.
+    /// If `digits` is not 8 to 32 lower-case hexadecimal digits.
     pub fn new(tenant: Tenant, digits: impl Into<String>) -> Result<Self, Invalid> {
         let digits = digits.into();
         let is_id = (8..=32).contains(&digits.len())
@@ -38,13 +39,13 @@ impl KeyId {
         }
     }
 
-    /// Whose key it is.
+    /// Tenant that the key belongs to.
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
-    /// What tells it from the others of the tenant.
+    /// Digits after the dot, which distinguish the keys of the tenant.
     #[must_use]
     pub fn digits(&self) -> &str {
         &self.digits
@@ -81,7 +82,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// What a key is good for.
+/// Permission of an API key.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -103,7 +104,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Models by name: one as it is asked for, or with `*` at its end all whose names begin so, such as `acme/*`.
+/// Pattern of model names: one exact name, or a prefix followed by `*`, such as `acme/*`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelPattern(String);
@@ -113,7 +114,7 @@ text!(ModelPattern, min_length = 1, max_length = Self::MAX);
 impl ModelPattern {
     const MAX: usize = 256;
 
-    /// Whether the model is one of these.
+    /// True if the model's name matches the pattern.
     #[must_use]
     pub fn matches(&self, model: &Model) -> bool {
         let name = model.to_string();
@@ -133,7 +134,7 @@ impl TryFrom<String> for ModelPattern {
         if (1..=Self::MAX).contains(&text.len()) && name.bytes().all(is_plain) {
             Ok(Self(text))
         } else {
-            let rule = "must be the name of a model, or the beginning of one with * at its end";
+            let rule = "must be the name of a model, or a prefix of one followed by *";
             Err(Invalid(rule.to_owned()))
         }
     }

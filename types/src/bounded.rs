@@ -1,6 +1,7 @@
-//! Whole numbers between two bounds, which are said once.
+//! Macro for whole numbers with a minimum and a maximum.
 
-/// A whole number between two bounds: a type that parses, and its schema.
+/// Defines a whole number with a minimum and a maximum: a type that checks both while it is parsed,
+/// and a schema that states both.
 macro_rules! bounded {
     ($(#[$attribute:meta])* $name:ident($number:ty) $min:literal ..= $max:expr) => {
         $(#[$attribute])*
@@ -14,7 +15,7 @@ macro_rules! bounded {
             const MIN: $number = $min;
             const MAX: $number = $max;
 
-            /// The number.
+            /// Value as a plain number.
             #[must_use]
             pub const fn get(self) -> $number {
                 self.0

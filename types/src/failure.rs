@@ -1,78 +1,82 @@
-//! Why a part of a job failed: one name for the wire (Temporal's failure type, the job resource, the manifest) and what it
-//! means to whoever decides next.
+//! Failure types: one set of names for Temporal's failures, the job resource and the manifest, with
+//! the rule which of them are retryable.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What went wrong. The names are stable: they are failure types in histories and error types in the job resource.
+/// Type of a failure. The names are stable: they are the failure types in workflow histories and
+/// the error types in the job resource.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub enum FailureType {
-    /// The provider refuses the request itself.
+    /// The provider rejects the request as invalid.
     ProviderRejected,
-    /// The provider refuses our credentials.
+    /// The provider rejects the operator's credentials.
     ProviderUnauthorized,
-    /// The provider wants money first.
+    /// The provider requires credit before it accepts the request.
     ProviderInsufficientCredit,
-    /// The provider asks us to slow down.
+    /// The provider limits the rate of requests.
     ProviderRateLimited,
-    /// The provider cannot be reached or fails on its side.
+    /// The provider cannot be reached, or fails with a server error.
     ProviderUnavailable,
-    /// The provider says something of the prediction that cannot be read.
+    /// The provider's answer about the prediction cannot be parsed.
     ProviderUnreadable,
-    /// The provider does not know a prediction that it took.
+    /// The provider does not know a prediction that it had accepted.
     PredictionNotFound,
-    /// The provider is still at work.
+    /// The prediction is still running at the provider.
     PredictionRunning,
-    /// The provider tried and failed.
+    /// The prediction ran at the provider and failed.
     GenerationFailed,
-    /// The prediction was canceled at the provider, not through us.
+    /// The prediction was canceled at the provider, not through Darkroom.
     GenerationCanceled,
-    /// The prediction succeeded without a single file.
+    /// The prediction succeeded without a single output file.
     NoOutputs,
-    /// The provider made fewer outputs than were asked for, or withheld this one.
+    /// The provider made fewer outputs than requested, or withheld this one.
     OutputNotMade,
-    /// The prediction succeeded with more files than a job carries: the first are stored.
+    /// The prediction succeeded with more files than a job can carry: only the first ones are
+    /// stored.
     TooManyOutputs,
-    /// We cannot tell whether the provider accepted the request, and will not pay twice to find out.
+    /// The submission is in doubt: the provider may have accepted it. It is not repeated, as it
+    /// could be paid for twice.
     SubmissionUnknown,
-    /// The output is gone from the provider.
+    /// The provider no longer has the output.
     SourceExpired,
-    /// The output's host refuses to hand it over.
+    /// The output's host refuses to serve it.
     SourceRejected,
-    /// The output's address is not one that is fetched: not public, or not HTTP.
+    /// The output's URL may not be fetched: its address is not public, or it is not an HTTP URL.
     SourceForbidden,
-    /// The output is longer than the operator allows.
+    /// The output exceeds the size limit that the operator has configured.
     SourceTooLarge,
-    /// The output's host cannot be reached, fails on its side, or breaks off.
+    /// The output's host cannot be reached, fails with a server error, or breaks off the transfer.
     SourceUnavailable,
-    /// What the address yields is not media that we store.
+    /// The content at the output's URL is not of a supported media type.
     UnsupportedMedia,
-    /// The store refuses: credentials, bucket or policy.
+    /// The store rejects the operation: credentials, bucket or policy are wrong.
     StorageRejected,
-    /// The store cannot be reached or fails on its side.
+    /// The store cannot be reached, or fails with a server error.
     StorageUnavailable,
-    /// The key holds other content.
+    /// The key in the store already holds other content.
     StorageConflict,
-    /// Not all of a job that is deleted is gone yet.
+    /// The deletion of the job is not complete yet.
     DeletionUnderWay,
-    /// Temporal cannot be reached, or refuses.
+    /// Temporal cannot be reached, or rejects the call.
     TemporalUnavailable,
     /// Some or all outputs could not be stored.
     OutputsFailed,
-    /// An attempt was given up so that another worker can carry on.
+    /// The attempt was interrupted, for example because its worker drains, another attempt has
+    /// taken over, or the job was canceled.
     Interrupted,
-    /// The job's own deadline passed.
+    /// The job's own deadline has passed.
     DeadlineExceeded,
-    /// An activity ran out of time.
+    /// An activity exceeded its timeout.
     TimedOut,
-    /// A fault of ours.
+    /// Internal error of Darkroom.
     Internal,
 }
 
 impl FailureType {
-    /// Whether another attempt at the same work, without a change by a person, may succeed.
+    /// True if a retry of the same work may succeed without manual intervention.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
@@ -88,7 +92,8 @@ impl FailureType {
             | Self::OutputsFailed
             | Self::Interrupted
             | Self::TimedOut
-            // Policies and credentials of a store are mended by an operator while jobs wait.
+            // The exception: operators correct credentials and policies of the store while jobs
+            // wait.
             | Self::StorageRejected => true,
             Self::ProviderRejected
             | Self::ProviderUnauthorized
@@ -110,13 +115,13 @@ impl FailureType {
         }
     }
 
-    /// Whether it says no more than that something else is not done yet.
+    /// True if it only means that the awaited work is not done yet, and is to be polled again.
     #[must_use]
     pub fn is_waiting(self) -> bool {
         matches!(self, Self::PredictionRunning | Self::DeletionUnderWay)
     }
 
-    /// The type of this name, if there is one.
+    /// Failure type of this name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
@@ -129,20 +134,21 @@ impl fmt::Display for FailureType {
     }
 }
 
-/// A failure as the job resource and the manifest show it.
+/// Failure, as the job resource and the manifest show it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct JobError {
-    /// What went wrong.
+    /// Type of the failure.
     #[serde(rename = "type")]
     pub kind: FailureType,
-    /// The same in words, for a person.
+    /// Explanation of the failure for people.
     pub detail: String,
-    /// Whether trying again may help.
+    /// True if a retry may help.
     pub retryable: bool,
 }
 
 impl JobError {
-    /// The same with so few words that a thousand of them fit into a history.
+    /// Truncates the detail to 300 bytes, so that the failures of a thousand outputs fit into one
+    /// workflow's history.
     #[must_use]
     pub fn brief(mut self) -> Self {
         const MAX: usize = 300;
@@ -153,14 +159,14 @@ impl JobError {
         self
     }
 
-    /// Whether a shortcoming of a prediction tells most of how its job ended: that it made more than a job carries is the least of
-    /// it where not all could be stored.
+    /// True if this shortcoming of a prediction is the main reason of its job's status. An excess
+    /// of outputs is not, if some outputs could not be stored.
     #[must_use]
     pub fn tells_most(&self, is_all_stored: bool) -> bool {
         self.kind != FailureType::TooManyOutputs || is_all_stored
     }
 
-    /// An error of this kind with these words.
+    /// Failure of this type with this detail; `retryable` follows from the type.
     #[must_use]
     pub fn new(kind: FailureType, detail: impl Into<String>) -> Self {
         Self {

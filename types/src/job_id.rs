@@ -1,4 +1,4 @@
-//! The id of a job, and where in the bucket it keeps its things.
+//! Job ids, and the S3 keys of a job's objects.
 
 use std::{fmt, str::FromStr};
 
@@ -6,43 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::text;
 
-/// The id of a job and of its workflow: a UUID in its hyphenated lower-case form.
+/// Id of a job and of its workflow: a UUID in its hyphenated lower-case form.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
-/// The text is not a job id.
+/// Validation error: the text is not a job id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be a UUID such as 01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1")]
 pub struct InvalidJobId;
 
 impl JobId {
-    /// The id as text.
+    /// Id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Where the job's manifest lies in the bucket, below any configured prefix.
+    /// Key of the job's manifest in the bucket, below any configured prefix.
     #[must_use]
     pub fn manifest_key(&self) -> String {
         format!("{}job.json", self.prefix())
     }
 
-    /// What the keys of all that belongs to the job begin with.
+    /// Prefix of the keys of all objects of the job.
     #[must_use]
     pub fn prefix(&self) -> String {
         format!("jobs/{self}/")
     }
 
-    /// Where an output lies in the bucket, below any configured prefix. It depends on the job, the output's position
-    /// and its type alone, so that an attempt that comes again overwrites nothing but itself.
+    /// Key of an output in the bucket, below any configured prefix. It depends only on the job and
+    /// on the output's position and type, so that a retry of an upload overwrites nothing but
+    /// itself.
     #[must_use]
     pub fn media_key(&self, index: u32, extension: &str) -> String {
         format!("{}{index}.{extension}", self.prefix())
     }
 
-    /// Where the preview of an output lies, beside the outputs.
+    /// Key of an output's preview in the bucket, beside the outputs.
     #[must_use]
     pub fn preview_key(&self, index: u32, extension: &str) -> String {
         format!("{}previews/{index}.{extension}", self.prefix())

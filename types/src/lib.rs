@@ -1,12 +1,17 @@
-//! The words of Darkroom's API, each shape once: what callers send and get, and what the rest of Darkroom calls the same
-//! things. It knows nobody: no Temporal, no HTTP server, no I/O.
+//! Types of Darkroom's API, shared by api, worker and client: requests, resources, problems, and
+//! the names of statuses and failures. Nothing here does I/O or depends on Temporal or on an HTTP
+//! server.
 //!
-//! - [`request`]: what a caller asks for, parsed
-//! - [`resource`]: what a caller gets
-//! - [`problem`]: what a caller is told of errors
-//! - [`tenant`], [`job_id`], [`api_key`]: whose job it is, which, and who may
-//! - [`status`], [`provider`]: where jobs, outputs and predictions stand
-//! - [`failure`]: why something failed
+//! In reading order:
+//!
+//! - [`request`]: bodies and query parameters that callers send, validated while they are parsed
+//! - [`resource`]: bodies that callers receive
+//! - [`problem`]: error responses (`application/problem+json`)
+//! - [`tenant`], [`job_id`], [`api_key`]: tenants, job ids with the S3 keys of a job, API keys with
+//!   their scopes
+//! - [`status`], [`provider`]: statuses of jobs, outputs and predictions
+//! - [`failure`]: failure types of jobs and outputs
+//! - `bounded`, `schema`: macros for numbers with limits, and for schemas
 
 mod bounded;
 mod schema;
@@ -21,7 +26,8 @@ pub mod resource;
 pub mod status;
 pub mod tenant;
 
-/// Why a value is not acceptable. The message names the rule and reads well after the name of the field.
+/// Validation error of one value. The message states the rule and reads well after the name of the
+/// field.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(String);

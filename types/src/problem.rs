@@ -1,5 +1,6 @@
-//! Errors over HTTP: `application/problem+json` as [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) has it. One table of
-//! kinds, of which the type's URI, its status, its title and the documentation are made.
+//! Error responses: `application/problem+json`, as defined by [RFC
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457). One table of kinds defines each URI, its status
+//! and its title, and generates their documentation.
 
 use std::borrow::Cow;
 
@@ -14,41 +15,41 @@ use utoipa::{
 
 use crate::schema::example;
 
-/// A problem, and what a caller can do about it.
+/// Error response: the problem, and what the caller can do about it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("problem.json")))]
 pub struct Problem {
-    /// Which kind of problem: a stable URI.
+    /// Kind of problem: a stable URI.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// The kind in words.
+    /// Title of the kind, the same for every occurrence.
     pub title: String,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What is wrong this time, and what can be done about it.
+    /// Explanation of this occurrence, with its remedy.
     pub detail: String,
-    /// The path at which it happened.
+    /// Path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The request's id, which the log has as well.
+    /// Id of the request, as in the header `X-Request-Id` and in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Places in the body that are not acceptable.
+    /// Errors of single places in the body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
-/// What is wrong with one place of a body.
+/// Error of one place in the body.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// A [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901) to the place.
+    /// [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901) to the place.
     pub pointer: String,
-    /// What is wrong there.
+    /// Explanation of the error.
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem of this kind, in words for the caller.
+    /// Problem of this kind, with a detail for the caller.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
@@ -65,7 +66,7 @@ impl Problem {
 
 macro_rules! kinds {
     ($($kind:ident $status:literal $name:literal $title:literal;)*) => {
-        /// A kind of problem. The URI of each is stable.
+        /// Kind of problem. The URI of each kind is stable.
         #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
         pub enum Kind {
             $(
@@ -76,22 +77,22 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// The status that it is answered with.
+            /// HTTP status of responses of this kind.
             #[must_use]
             pub fn status(self) -> u16 {
                 match self { $(Self::$kind => $status,)* }
             }
 
-            /// Its URI.
+            /// URI of the kind.
             #[must_use]
             pub fn uri(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
 
-            /// What it is, in a few words that are the same each time.
+            /// Title of the kind: a few words, the same for every occurrence.
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }

@@ -1,4 +1,4 @@
-//! The provider's side of a job in words: which provider, which prediction, how it stands.
+//! Names of the provider's side of a job: the provider, the prediction's id and its status.
 
 use std::{fmt, str::FromStr};
 
@@ -7,16 +7,16 @@ use utoipa::ToSchema;
 
 use crate::schema::text;
 
-/// A provider, by the name that it has in the job resource, in task queues and in the URLs of its reports.
+/// Provider, by its name in the job resource, in task queues and in the URLs of its webhooks.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
-    /// [Replicate](https://replicate.com), or what speaks its contract.
+    /// [Replicate](https://replicate.com), or a service that is compatible with its API.
     Replicate,
 }
 
 impl ProviderName {
-    /// The name.
+    /// Name of the provider.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,12 +31,12 @@ impl fmt::Display for ProviderName {
     }
 }
 
-/// The provider's own id of a prediction: 1 to 256 visible ASCII characters.
+/// Id of a prediction, given by the provider: 1 to 256 visible ASCII characters.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PredictionId(String);
 
-/// The text is no id of a prediction.
+/// Validation error: the text is not the id of a prediction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be 1 to 256 visible ASCII characters")]
 pub struct InvalidPredictionId;
@@ -44,7 +44,7 @@ pub struct InvalidPredictionId;
 impl PredictionId {
     const MAX: usize = 256;
 
-    /// The id as text.
+    /// Id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -88,7 +88,7 @@ impl fmt::Display for PredictionId {
     }
 }
 
-/// The state of a prediction. The names are Replicate's, which others map onto.
+/// Status of a prediction. The names are Replicate's; those of other providers are mapped to them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PredictionStatus {
@@ -96,18 +96,18 @@ pub enum PredictionStatus {
     Starting,
     /// Running.
     Processing,
-    /// Done.
+    /// Completed with success.
     Succeeded,
-    /// Tried and failed.
+    /// Ended with an error.
     Failed,
-    /// Stopped while it ran.
+    /// Canceled while it ran.
     Canceled,
-    /// Stopped before it ran: nothing is charged.
+    /// Canceled before it ran: nothing is charged.
     Aborted,
 }
 
 impl PredictionStatus {
-    /// Whether the provider is done with it.
+    /// True if the prediction has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
@@ -117,15 +117,15 @@ impl PredictionStatus {
     }
 }
 
-/// What a provider did about a request to cancel.
+/// Outcome of a cancel request at the provider.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelOutcome {
-    /// It stopped.
+    /// The prediction was canceled.
     Canceled,
-    /// It was done already.
+    /// The prediction had already ended.
     TooLate,
-    /// It could not be asked or did not say.
+    /// The provider could not be asked, or did not say.
     Unknown,
 }
 

@@ -1,5 +1,10 @@
-//! What a caller asks for. Every field is a type that parses, so that a [`JobRequest`] in hand is a valid one.
-//! How a job stands is not here: see [`crate::status`].
+//! Requests that callers send. Every field is a type that is validated while it is parsed, so that
+//! a [`JobRequest`] value is always valid. Statuses of jobs are in [`crate::status`].
+//!
+//! - `model`, `prompt`, `free_form`, `webhook`: types of a job request's fields
+//! - `idempotency_key`: the header `Idempotency-Key`
+//! - `list`, `media_url`: query parameters
+//! - `retry`, `api_key`: bodies of other requests
 
 mod api_key;
 mod free_form;
@@ -29,54 +34,58 @@ pub use self::{
 };
 use crate::{bounded::bounded, schema::example};
 
-/// A request for media, with a prompt, an input, or both.
+/// Request for a job: a model, with a prompt, an input, or both.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object", remote = "Self")]
 #[schema(example = json!(example!("job_request.json")))]
 pub struct JobRequest {
-    /// The model to call: `owner/name`, `owner/name:version`, or a version alone.
+    /// Model to call: `owner/name`, `owner/name:version`, a version alone, or
+    /// `deployments/owner/name`.
     pub model: Model,
-    /// What to make. Not every model takes words: where there is an `input`, it may be absent.
+    /// Text prompt of the model. It may be absent if there is an `input`, as not every model takes
+    /// a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Prompt>,
-    /// How many files to ask the provider for.
+    /// Number of files to request from the provider.
     #[serde(default)]
     #[schema(default = 1)]
     pub num_outputs: NumOutputs,
-    /// Makes a generation repeatable, where the model supports it.
+    /// Seed that makes the generation repeatable, if the model supports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = "uint64")]
     pub seed: Option<u64>,
-    /// The file format to ask the provider for; the model's own default if absent.
+    /// File format to request from the provider; the model's own default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,
-    /// How long the job may take from when it was accepted; as long as it takes if absent.
+    /// Deadline of the job, in seconds after its acceptance; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<DeadlineSeconds>,
-    /// How long after its end the job is deleted, with all that it has stored; as the operator has set it if absent.
+    /// Retention of the job, in seconds after its end: then it is deleted, with all that it has
+    /// stored. The operator's default applies if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_after_seconds: Option<ExpireAfterSeconds>,
-    /// How soon the job is to be worked on beside others: 3 is usual, 4 and 5 are later.
+    /// Priority among waiting jobs: 3 is the default, 4 and 5 come later.
     #[serde(default, skip_serializing_if = "JobPriority::is_usual")]
     #[schema(default = 3)]
     pub priority: JobPriority,
-    /// Further inputs, passed to the model as they are: at most 262,144 bytes. What has a field of its own here, as
-    /// `num_outputs`, is refused in it.
+    /// Further inputs, passed to the model unchanged: at most 262,144 bytes as JSON. Inputs that
+    /// have a field of their own here, such as `num_outputs`, are rejected.
     #[serde(default, skip_serializing_if = "ModelInput::is_empty")]
     pub input: ModelInput,
-    /// Labels of your own, returned as they came: at most 50 keys of 1 to 40 characters, with values of at most 500.
+    /// Labels of your own, returned unchanged: at most 50, with keys of 1 to 40 characters and
+    /// values of at most 500 characters.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
-    /// Where to tell how the job ended: an `http` or `https` URL. See *Webhooks*.
+    /// Webhook that is notified of the job's end: an `http` or `https` URL. See *Webhooks*.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<WebhookUrl>,
-    /// Which ends to tell of; all if absent.
+    /// Events that the webhook is notified of; all if absent.
     #[serde(default, skip_serializing_if = "WebhookEvents::is_default")]
     pub webhook_events: WebhookEvents,
 }
 
 impl JobRequest {
-    /// A request for one output, with what is usual of all else.
+    /// Request for one output, with the defaults of all other fields.
     #[must_use]
     pub fn new(model: Model, prompt: Prompt) -> Self {
         Self {
@@ -95,7 +104,7 @@ impl JobRequest {
         }
     }
 
-    /// What is asked for on one line, for a reader who scans: `limit` characters at most.
+    /// Excerpt of the prompt on one line, for summaries: at most `limit` characters.
     #[must_use]
     pub fn excerpt(&self, limit: usize) -> String {
         match &self.prompt {
@@ -124,7 +133,7 @@ impl<'de> Deserialize<'de> for JobRequest {
 }
 
 bounded! {
-    /// How many files to ask for: 1 if not said.
+    /// Number of files to request; 1 by default.
     NumOutputs(u8) 1..=100
 }
 
@@ -135,12 +144,12 @@ impl Default for NumOutputs {
 }
 
 bounded! {
-    /// How long a job may take: 7 days at most.
+    /// Deadline of a job, in seconds after its acceptance: at most 7 days.
     DeadlineSeconds(u32) 1..=7 * 24 * 60 * 60
 }
 
 impl DeadlineSeconds {
-    /// The time.
+    /// Deadline as a duration.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.0.into())
@@ -148,20 +157,21 @@ impl DeadlineSeconds {
 }
 
 bounded! {
-    /// How long a job is kept after its end: 10 years at most.
+    /// Retention of a job, in seconds after its end: at most 10 years.
     ExpireAfterSeconds(u32) 1..=10 * 366 * 24 * 60 * 60
 }
 
 bounded! {
-    /// How soon a job is to be worked on beside others, as Temporal counts: 3 is usual, 4 and 5 are later. Nobody may ask
-    /// for more than others have: 1 and 2 are for what the operator starts, and for what must not wait.
+    /// Priority among waiting jobs, on Temporal's scale, where lower numbers come first: 3 is the
+    /// default, 4 and 5 come later. Callers cannot choose 1 and 2, which are reserved for work that
+    /// the operator starts and for work that must not wait.
     JobPriority(u8) 3..=5
 }
 
 impl JobPriority {
     const USUAL: Self = Self(3);
 
-    /// What goes just before jobs of this priority, as Temporal counts.
+    /// Priority one step before that of these jobs, on Temporal's scale.
     #[must_use]
     pub fn before(self) -> u32 {
         u32::from(self.0) - 1
@@ -182,7 +192,7 @@ impl Default for JobPriority {
     }
 }
 
-/// A file format to ask a provider for.
+/// File format to request from a provider.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(
@@ -202,7 +212,7 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Whether it is a picture, a sound or a video.
+    /// True for pictures, sounds and videos; false for 3D models.
     #[must_use]
     pub fn is_media(self) -> bool {
         match self {
@@ -258,7 +268,7 @@ mod tests {
         }
     }
 
-    /// A list within a list, and so on.
+    /// List within a list, and so on, this many levels deep.
     fn nested(levels: usize) -> Value {
         (0..levels).fold(json!(1), |value, _| json!([value]))
     }

@@ -1,6 +1,6 @@
-//! Schemas of values that are parsed: what the description says of their limits is what the parser holds them to.
+//! Schemas and examples of types: the schemas state the limits that the parsers enforce.
 
-/// The schema of a value that is parsed from text, with its limits.
+/// Implements the schema of a type that is parsed from text, with its limits.
 macro_rules! text {
     ($type:ty $(, $limit:ident = $value:expr)*) => {
         impl ::utoipa::PartialSchema for $type {
@@ -18,10 +18,10 @@ macro_rules! text {
     };
 }
 
-/// An example that is kept as JSON.
+/// Reads an example from a JSON file in `examples/`.
 macro_rules! example {
     ($file:literal) => {{
-        // The example is part of the program, and a test reads each.
+        // The file is compiled in, and a test parses every example.
         serde_json::from_str::<serde_json::Value>(include_str!(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/examples/",

@@ -1,30 +1,30 @@
-//! Where jobs and outputs stand.
+//! Statuses of jobs and outputs, and stages of jobs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a job stands.
+/// Status of a job.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobStatus {
-    /// Accepted; nothing was asked of the provider yet.
+    /// Accepted; nothing has been submitted to the provider yet.
     Pending,
-    /// Under way.
+    /// In progress.
     Processing,
     /// Every output is stored.
     Completed,
-    /// Some outputs are stored, some could not be.
+    /// Some outputs are stored; others could not be.
     Partial,
-    /// Nothing is stored.
+    /// No output is stored.
     Failed,
-    /// Ended by request; what was stored by then stays.
+    /// Canceled by request; outputs that were stored by then are kept.
     Canceled,
 }
 
 impl JobStatus {
-    /// Whether the job has ended.
+    /// True if the job has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
@@ -47,32 +47,33 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// What an unfinished job is busy with.
+/// Stage of a job that has not ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Waits for its turn at the provider.
+    /// Waiting for a slot at the provider.
     Queued,
-    /// The provider has it.
+    /// Submitted: the prediction runs at the provider.
     Generating,
-    /// The provider may have it: the answer to its submission is lost, and it is looked for.
+    /// In doubt: the answer to the submission is lost, and the provider is searched for the
+    /// prediction.
     Reconciling,
-    /// Outputs are moved into the store.
+    /// Transferring outputs to the store.
     Persisting,
-    /// The manifest is written.
+    /// Writing the manifest.
     Finalizing,
 }
 
-/// Where an output stands.
+/// Status of an output.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaStatus {
-    /// Not settled yet.
+    /// Neither stored nor given up yet.
     Pending,
-    /// Stored, whole and verified.
+    /// Stored completely, and verified.
     Completed,
-    /// Could not be stored.
+    /// Not stored: see the error of the output.
     Failed,
-    /// The job was canceled first.
+    /// Not stored: the job was canceled first.
     Canceled,
 }

@@ -1,4 +1,4 @@
-//! Whose job it is.
+//! Names of tenants.
 
 use std::{fmt, str::FromStr};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::text;
 
-/// The name of whoever a job belongs to: 1 to 64 of `a-z`, `0-9`, `-` and `_`, of which the first is a letter or a digit. It is
-/// written where operators can see it.
+/// Name of the tenant that a job belongs to: 1 to 64 of `a-z`, `0-9`, `-` and `_`, beginning with a
+/// letter or a digit. It is visible to operators.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tenant(String);
 
-/// The text does not name a tenant.
+/// Validation error: the text is not the name of a tenant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a tenant's name is 1 to 64 of a-z, 0-9, - and _, and begins with a letter or a digit")]
 pub struct InvalidTenant;
@@ -20,7 +20,7 @@ pub struct InvalidTenant;
 impl Tenant {
     const MAX: usize = 64;
 
-    /// The name.
+    /// Name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

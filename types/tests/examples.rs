@@ -1,4 +1,4 @@
-//! The examples of the description are of their types, whole.
+//! Examples of the api's description: each parses as its type, without losing a field.
 
 use darkroom_types::{
     problem::Problem,

@@ -1,4 +1,4 @@
-//! What the worker is told by its environment.
+//! The worker's configuration, parsed from the environment variables of [`crate::variables`].
 
 use std::{
     net::SocketAddr,
@@ -33,115 +33,120 @@ use crate::variables::{
     WORKER_RENEW_AFTER, WORKFLOW_TASK_CONCURRENCY,
 };
 
-// None of them can be zero, which the compiler checks.
-/// What Replicate allows an account. <https://replicate.com/docs/topics/predictions/rate-limits>
+// `unwrap` of a constant is checked by the compiler.
+/// Replicate's rate limits of an account, per minute: creates, and all other calls.
+/// <https://replicate.com/docs/topics/predictions/rate-limits>
 const REPLICATE_CREATES: NonZeroU32 = NonZeroU32::new(600).unwrap();
 const REPLICATE_READS: NonZeroU32 = NonZeroU32::new(3000).unwrap();
 const DEFAULT_PERSIST_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(32).unwrap();
 
-/// The worker's configuration.
+/// Configuration of a worker process.
 pub struct Config {
-    /// Where Temporal is.
+    /// Connection to Temporal.
     pub temporal: TemporalConfig,
-    /// Where media go.
+    /// Store for media and manifests.
     pub storage: Storage,
-    /// The provider and how to use it.
+    /// The provider, its rate limits, and the policy of submissions.
     pub provider: ProviderConfig,
-    /// Which task queues this process serves.
+    /// Task queues that this process polls.
     pub queues: Queues,
-    /// How many workflow tasks run at a time.
+    /// Slots for workflow tasks.
     pub workflow_task_concurrency: WorkflowTaskConcurrency,
-    /// How many predictions may be bought, and how many read, at a time.
+    /// Slots for submissions, and as many for other calls to the provider.
     pub generate_concurrency: NonZeroUsize,
-    /// What moving them may take.
+    /// Limits of moving outputs from the provider to the store.
     pub persist: PersistConfig,
-    /// How callers are told.
+    /// Webhooks to callers.
     pub webhooks: WebhookConfig,
-    /// Where Prometheus and an orchestrator ask.
+    /// Address of the metrics and readiness endpoints.
     pub metrics_listen: Option<SocketAddr>,
-    /// Which code this is.
+    /// Build of this process, for Worker Versioning.
     pub build: Build,
-    /// How many activities the SDK's worker runs before another takes its place: it keeps some bytes of each for ever.
+    /// Number of activities after which the SDK's worker is recycled: it leaks some bytes for each
+    /// activity.
     pub renew_after: NonZeroU64,
-    /// How often each worker tells Temporal that it lives.
+    /// Interval of worker heartbeats to Temporal.
     pub heartbeat_interval: HeartbeatInterval,
 }
 
-/// Which code a worker runs, for [Worker Versioning](https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning).
+/// Identity of a worker's code, for Worker Versioning.
+/// <https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning>
 pub struct Build {
-    /// The deployment that decides which build gets work; without one, every worker gets any.
+    /// The deployment whose current version receives tasks. Without one, the worker is unversioned
+    /// and polls for any task.
     pub deployment: Option<DeploymentName>,
-    /// What the build is called.
+    /// Id of the build.
     pub id: BuildId,
 }
 
-/// The name of a worker deployment: 1 to 100 characters without `.` and `:`, as
-/// [Temporal](https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning) has it.
+/// Name of a worker deployment: 1 to 100 characters without `.` and `:`, as Temporal requires.
+/// <https://docs.temporal.io/production-deployment/worker-deployments/worker-versioning>
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeploymentName(String);
 
-/// What a build is called: 1 to 100 characters.
+/// Id of a build: 1 to 100 characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BuildId(String);
 
-/// What moving outputs may take, and from where.
+/// Limits of moving outputs, and the sources that they may be fetched from.
 pub struct PersistConfig {
-    /// What all of them together may take, in bytes.
+    /// Memory budget of all outputs together, in bytes.
     pub memory: usize,
-    /// How many of them move at a time; those that crawl are not counted.
+    /// Outputs that move at a time. Slow ones, which yield their slot, are not counted.
     pub concurrency: NonZeroUsize,
-    /// The longest object that is sent in one request.
+    /// Largest object that is sent in one PUT request. Larger ones use a multipart upload.
     pub stream_max: ByteSize,
-    /// The longest output.
+    /// Largest output that is accepted.
     pub max_output: ByteSize,
-    /// The ports that outputs may be fetched from.
+    /// Ports that outputs may be fetched from.
     pub ports: Ports,
-    /// The hosts that they may be fetched from although they are private.
+    /// Hosts that outputs may be fetched from although their addresses are private.
     pub allowed_hosts: AllowedHosts,
 }
 
-/// How callers are told of the end of a job, and where.
+/// Signing and allowed destinations of webhooks.
 pub struct WebhookConfig {
-    /// What signs the messages; without it, none is sent.
+    /// Secret that webhooks are signed with. Without it, none is sent.
     pub secret: Option<WebhookSecret>,
-    /// The ports that they may be sent to.
+    /// Ports that webhooks may be sent to.
     pub ports: Ports,
-    /// The hosts that they may be sent to although they are private.
+    /// Hosts that webhooks may be sent to although their addresses are private.
     pub allowed_hosts: AllowedHosts,
 }
 
-/// Replicate, or what speaks its contract.
+/// Replicate, or a provider that speaks its API.
 pub struct ProviderConfig {
-    /// The API, `/v1` included.
+    /// Base URL of the provider's API, `/v1` included.
     pub base_url: Url,
-    /// The API token.
+    /// API token.
     pub token: String,
-    /// Where the provider can reach our api.
+    /// Public URL of the Darkroom api, which the provider sends its reports to.
     pub public_url: Option<Url>,
-    /// How predictions are bought.
+    /// Policy of submissions and their deadlines.
     pub policy: GenerationPolicy,
-    /// How many a minute, by all workers together; without end if absent.
+    /// Rate limit of creates per minute, for all workers together. Unlimited if absent.
     pub creates_per_minute: Option<NonZeroU32>,
-    /// How many other calls a minute.
+    /// Rate limit of all other calls per minute, for all workers together. Unlimited if absent.
     pub reads_per_minute: Option<NonZeroU32>,
 }
 
-/// Which task queues a process serves: at least one.
+/// Task queues that a process polls: at least one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Queues {
-    /// Workflows, webhooks, and what is asked of providers.
+    /// Workflows, webhooks, deletions, manifests that the store could not take at once, and calls
+    /// to providers.
     pub generate: bool,
-    /// `persist` and the patient `finalize`.
+    /// The activity `persist`, which moves outputs.
     pub persist: bool,
 }
 
-/// Concurrency of workflow tasks: two at least, as a worker polls two queues for them, its sticky
-/// one and that of all workers, and each poll takes a slot.
+/// Concurrency of workflow tasks: at least two, as a worker has a poller for the sticky queue and
+/// one for the normal queue, and each poll takes a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkflowTaskConcurrency(usize);
 
 impl WorkflowTaskConcurrency {
-    /// The number.
+    /// Number of slots.
     #[must_use]
     pub fn get(self) -> usize {
         self.0
@@ -157,12 +162,13 @@ impl FromStr for WorkflowTaskConcurrency {
     }
 }
 
-/// How often a worker tells Temporal that it lives: every 1 to 30 seconds, so that the api need not wait long for the second.
+/// Interval of worker heartbeats: 1 to 30 seconds. The api learns from heartbeats which workers are
+/// there, so a short interval shortens its wait after a start.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartbeatInterval(u64);
 
 impl HeartbeatInterval {
-    /// The time.
+    /// The interval.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.0)
@@ -182,10 +188,11 @@ impl FromStr for HeartbeatInterval {
 }
 
 impl Config {
-    /// Reads the environment.
+    /// Reads the configuration from the environment.
     ///
     /// # Errors
-    /// If a variable is missing or malformed; the message names it, its problem and an example.
+    /// If a variable is missing or malformed. The message names the variable, the problem and an
+    /// example.
     pub async fn from_env() -> Result<Self> {
         Ok(Self {
             queues: WORKER_QUEUES.value()?,
@@ -221,7 +228,7 @@ impl ProviderConfig {
         ensure!(
             base_url.scheme() != "https" || !is_plain,
             DARKROOM_PUBLIC_URL.invalid(
-                "must be https, as the provider reports to nothing else and would refuse each job"
+                "must be https: the provider reports over https only and would reject each job"
             )
         );
         let is_ours = public_url.as_ref().is_some_and(|url| {
@@ -230,7 +237,7 @@ impl ProviderConfig {
         ensure!(
             !is_ours,
             REPLICATE_BASE_URL
-                .invalid("is our own api (DARKROOM_PUBLIC_URL), which would order of itself")
+                .invalid("is Darkroom's own api (DARKROOM_PUBLIC_URL); set the provider's")
         );
         let is_replicate = matches!(REPLICATE_BASE_URL.without, Without::Value(usual) if usual == base_url.as_str());
         Ok(Self {
@@ -254,7 +261,8 @@ impl ProviderConfig {
 }
 
 fn longest_generation() -> Result<Duration> {
-    /// What `Cancel-After` takes at least, and what the workflow waits for at most.
+    /// Range in seconds: `Cancel-After` of Replicate takes 5 or more, and the workflow waits for
+    /// one day at most.
     const ALLOWED: RangeInclusive<u64> = 5..=24 * 60 * 60;
     let seconds = LONGEST_GENERATION_SECONDS.value()?;
     ensure!(
@@ -266,9 +274,10 @@ fn longest_generation() -> Result<Duration> {
 
 impl PersistConfig {
     fn from_env() -> Result<Self> {
-        /// Half of it for two buffers, so that one can fill while the other is on its way.
+        /// Smallest budget: half of it holds two buffers, so that one can fill while the other is
+        /// being sent.
         const LEAST_MEMORY: ByteSize = ByteSize::mib(32);
-        /// What S3 takes in one request.
+        /// Largest object that S3 accepts in one PUT request.
         const MOST_STREAMED: ByteSize = ByteSize::gib(5);
         let memory: ByteSize = PERSIST_MEMORY.value()?;
         ensure!(

@@ -1,9 +1,10 @@
-//! Which build gets work. Without a deployment, every worker gets any. With one, Temporal sends work to the build that is current,
-//! and jobs under way move to it with their next step (`AutoUpgrade`), never back: their code is patched, not pinned, so that
-//! old workers can go at any time.
+//! Which build gets work. Without a deployment, every worker gets any. With one, Temporal sends
+//! work to the build that is current, and jobs under way move to it with their next step
+//! (`AutoUpgrade`), never back: their code is patched, not pinned, so that old workers can go at
+//! any time.
 //!
-//! A person decides which build is current, except where jobs would wait for that person: when nobody else is there at the very
-//! first, and when nobody of the current build is left.
+//! A person decides which build is current, except where jobs would wait for that person: when
+//! nobody else is there at the very first, and when nobody of the current build is left.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,11 +29,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The same while Temporal does not know this build: nobody works yet.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how long without a poll for workflow tasks the workers of a build are taken for gone: a poll takes a minute if nothing
-/// comes, and there is always room for a short task.
+/// After how long without a poll for workflow tasks the workers of a build are taken for gone: a
+/// poll takes a minute if nothing comes, and there is always room for a short task.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// The same for outputs: while every place is taken nobody polls, and one is taken for half an hour at most.
+/// The same for outputs: while every place is taken nobody polls, and one is taken for half an hour
+/// at most.
 const SILENCE_OF_OUTPUTS: Duration = Duration::from_mins(32);
 
 /// How a worker introduces itself.
@@ -53,7 +55,8 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
     }
 }
 
-/// Makes this build the current one whenever jobs would wait for a person to do so. It never returns.
+/// Makes this build the current one whenever jobs would wait for a person to do so. It never
+/// returns.
 pub(crate) async fn stand_in(
     client: Client,
     deployment: DeploymentName,
@@ -101,7 +104,8 @@ struct Candidate {
     build: BuildId,
 }
 
-/// A queue of ours, and the last poll on it by a worker of the current build. Only Temporal's clock is compared with itself.
+/// A queue of ours, and the last poll on it by a worker of the current build. Only Temporal's clock
+/// is compared with itself.
 struct Watched {
     name: &'static str,
     tasks: Tasks,
@@ -193,7 +197,8 @@ impl Candidate {
         deployments::set_current(&self.client, deployment, build, conflict_token).await
     }
 
-    /// Time of the last poll of a queue by a worker of a build, or of none, as far as Temporal remembers: some minutes.
+    /// Time of the last poll of a queue by a worker of a build, or of none, as far as Temporal
+    /// remembers: some minutes.
     async fn last_poll(
         &self,
         queue: &Watched,

@@ -1,5 +1,5 @@
-//! Histories of workflows: recorded from a server, and replayed by the code at hand. A build that cannot replay what is under way
-//! would leave it stuck.
+//! Histories of workflows: recorded from a server, and replayed by the code at hand. A build that
+//! cannot replay what is under way would leave it stuck.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use darkroom_temporal::{TemporalConfig, trace_context::TraceContextPropagator};

@@ -44,11 +44,12 @@ const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_prox
 pub use self::config::Config;
 use self::{pacing::Pacing, readiness::Serving, registration::Registration};
 
-/// Serves the configured task queues until `shutdown`. Then it polls no more, lets outputs on their way arrive or hands them
-/// over, and returns within half a minute.
+/// Serves the configured task queues until `shutdown`. Then it polls no more, lets outputs on their
+/// way arrive or hands them over, and returns within half a minute.
 ///
 /// # Errors
-/// If the worker cannot be set up or Temporal refuses it for good. The process should exit: it serves nothing any more.
+/// If the worker cannot be set up or Temporal refuses it for good. The process should exit: it
+/// serves nothing any more.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     // One worker that fails takes the other along: half a process looks alive and is not.
     let shutdown = shutdown.child_token();

@@ -1,5 +1,6 @@
-//! How often a provider is asked, by all workers together: Temporal dispatches no more of a queue's activities a second. Where the
-//! provider allows less than was configured, and says so, the queue is slowed down, and let go faster again little by little.
+//! How often a provider is asked, by all workers together: Temporal dispatches no more of a queue's
+//! activities a second. Where the provider allows less than was configured, and says so, the queue
+//! is slowed down, and let go faster again little by little.
 
 use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
@@ -19,7 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// How long a rate is tried before the next.
 const TRIED_FOR: Duration = Duration::from_mins(1);
 
-/// How long the pace is kept that the provider has named: whoever is refused for a trial comes after those behind it.
+/// How long the pace is kept that the provider has named: whoever is refused for a trial comes
+/// after those behind it.
 const NAMED_FOR: Duration = Duration::from_mins(5);
 
 /// How much faster the next is.
@@ -28,8 +30,8 @@ const FASTER: f64 = 1.5;
 /// A wait from which on a provider's word is taken for its pace, and not for that of a moment.
 const PACE: Duration = Duration::from_secs(5);
 
-/// The time in which refusals are counted, and the share of what is asked in it that may be refused: where a provider's
-/// clock and Temporal's differ by a moment, the pace is still right.
+/// The time in which refusals are counted, and the share of what is asked in it that may be
+/// refused: where a provider's clock and Temporal's differ by a moment, the pace is still right.
 const COUNTED: Duration = Duration::from_secs(10);
 const TOLERATED: f64 = 0.1;
 
@@ -58,7 +60,8 @@ pub(crate) fn per_second(per_minute: NonZeroU32) -> f64 {
 
 /// The rate at which the provider gets no more than one in so many seconds.
 fn rate(interval: f64) -> f64 {
-    // What comes early is within the second's worth that a provider takes at once, if that is more than one.
+    // What comes early is within the second's worth that a provider takes at once, if that is more
+    // than one.
     let early = if interval < 1.0 { 0.0 } else { EARLY };
     (interval / SHARE + early).recip()
 }

@@ -1,4 +1,5 @@
-//! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside them.
+//! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside
+//! them.
 
 use anyhow::{Context, Result, bail};
 use darkroom_storage::Storage;
@@ -23,11 +24,12 @@ const CONCURRENCY: usize = 16;
 /// How many jobs are listed at a time.
 const PAGE: u16 = 500;
 
-/// Deletes all jobs of a tenant, by the Temporal and the store of the environment, and returns how many there were. It waits
-/// until they are gone, which takes a worker.
+/// Deletes all jobs of a tenant, by the Temporal and the store of the environment, and returns how
+/// many there were. It waits until they are gone, which takes a worker.
 ///
 /// # Errors
-/// If Temporal or the store cannot be reached, or a deletion does not end well. What is deleted by then stays deleted.
+/// If Temporal or the store cannot be reached, or a deletion does not end well. What is deleted by
+/// then stays deleted.
 pub async fn purge(tenant: &Tenant) -> Result<u64> {
     let storage = Storage::from_env().await?;
     let client = TemporalConfig::from_env()?.connect().await?;
@@ -45,7 +47,8 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
             break;
         }
     }
-    // Those that are under way, and those that were terminated, are in no index. What is deleted leaves the list.
+    // Those that are under way, and those that were terminated, are in no index. What is deleted
+    // leaves the list.
     loop {
         let entries = known(&client, tenant).await?;
         if entries.is_empty() {
@@ -90,7 +93,7 @@ async fn known(client: &Client, tenant: &Tenant) -> Result<Vec<IndexEntry>> {
     let page = runs::list(client, query, PAGE, Vec::new()).await;
     let page = page.context("cannot list the jobs of the tenant in Temporal")?;
     let runs = page.runs.iter();
-    let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, &run)).collect();
+    let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, run)).collect();
     entries.sort_by(|one, other| one.job_id.cmp(&other.job_id));
     entries.dedup_by(|one, other| one.job_id == other.job_id);
     Ok(entries)

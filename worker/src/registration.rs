@@ -41,15 +41,16 @@ use crate::{
     slots::{ActivitySlots, tuner},
 };
 
-/// How long a worker that was renewed lets its activities finish before the SDK asks them to: as long as any output may take.
-/// When the process stops, they make room by themselves, and sooner.
+/// How long a worker that was renewed lets its activities finish before the SDK asks them to: as
+/// long as any output may take. When the process stops, they make room by themselves, and sooner.
 const GRACE: Duration = Duration::from_mins(30);
 
-/// How long a workflow task is kept for the worker that has the workflow in its cache. It may be gone.
+/// How long a workflow task is kept for the worker that has the workflow in its cache. It may be
+/// gone.
 const STICKY: Duration = Duration::from_secs(5);
 
-/// How many workflows are kept between their tasks, at some 80 KiB each: those that are busy. One that waits at the provider
-/// is told its short history again.
+/// How many workflows are kept between their tasks, at some 80 KiB each: those that are busy. One
+/// that waits at the provider is told its short history again.
 const CACHED_WORKFLOWS: usize = 250;
 
 /// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.

@@ -1,5 +1,6 @@
-//! Serving a queue until told to stop. The SDK's worker remembers every activity that it ever ran, a few hundred bytes each, so
-//! after so many of them another takes its place while it ends in order, and what it remembers goes with it.
+//! Serving a queue until told to stop. The SDK's worker remembers every activity that it ever ran,
+//! a few hundred bytes each, so after so many of them another takes its place while it ends in
+//! order, and what it remembers goes with it.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -11,8 +12,8 @@ use darkroom_temporal::workarounds::worker_recycling::ActivityCount;
 
 use crate::registration::{Queue, Registration};
 
-/// How long a stopping worker may take at most. What is not done by then is begun again elsewhere when its heartbeats fail to
-/// come.
+/// How long a stopping worker may take at most. What is not done by then is begun again elsewhere
+/// when its heartbeats fail to come.
 const DEADLINE: Duration = Duration::from_secs(28);
 
 /// Serves a queue until `shutdown`, and cancels that if it fails.

@@ -1,4 +1,4 @@
-//! How many tasks of each kind a worker takes at a time.
+//! Slot suppliers: limits of the tasks of each kind that a worker runs at a time.
 
 use std::sync::Arc;
 
@@ -10,18 +10,21 @@ use temporalio_sdk_core::{
     SlotSupplier, SlotSupplierOptions, SlotSupplierPermit, TunerHolder, TunerHolderOptions,
 };
 
-/// How many local activities run at a time: each is short.
+/// Slots for local activities: each is short.
 const LOCAL_ACTIVITIES: usize = 200;
 
-/// How many activities a worker takes at a time.
+/// Slots for activities of one worker.
 pub(crate) enum ActivitySlots {
-    /// So many.
+    /// A fixed number.
     Fixed(usize),
-    /// As many as there is room for.
+    /// The slots of `persist`, whose number grows while slow outputs yield theirs.
     Outputs(Arc<Slots>),
 }
 
-/// What gives out the slots of a worker.
+/// Builds the tuner, which supplies the slots of a worker.
+///
+/// # Errors
+/// If the SDK rejects the options.
 pub(crate) fn tuner(workflow_tasks: usize, activities: ActivitySlots) -> Result<TunerHolder> {
     let workflow_tasks = SlotSupplierOptions::FixedSize {
         slots: workflow_tasks,
@@ -41,7 +44,7 @@ pub(crate) fn tuner(workflow_tasks: usize, activities: ActivitySlots) -> Result<
         .build_tuner_holder()
 }
 
-/// Gives out the slots that outputs have: there are more while some of them crawl.
+/// Slot supplier of `persist`: an output that is slow yields its slot, so that another one can run.
 struct OutputSlots(Arc<Slots>);
 
 #[async_trait]
@@ -58,7 +61,7 @@ impl SlotSupplier for OutputSlots {
 
     fn mark_slot_used(&self, _: &dyn SlotMarkUsedContext<SlotKind = ActivitySlotKind>) {}
 
-    /// The permit gives its slot back when it is dropped.
+    /// Nothing to do: dropping the permit's data releases the slot.
     fn release_slot(&self, _: &dyn SlotReleaseContext<SlotKind = ActivitySlotKind>) {}
 
     fn available_slots(&self) -> Option<usize> {

@@ -1,4 +1,5 @@
-//! The schedule by which the store is swept: one for each bucket and prefix, made by whichever worker is first.
+//! The schedule by which the store is swept: one for each bucket and prefix, made by whichever
+//! worker is first.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What a worker is told by its environment, beside what every process is.
+//! Environment variables of the worker, beside those that every process reads
+//! (`darkroom_config::shared`, `darkroom_storage::variables`).
 
 use darkroom_config::Variable;
 
@@ -77,7 +78,7 @@ pub(crate) const WORKER_RENEW_AFTER: Variable = Variable::new("WORKER_RENEW_AFTE
     .defaults_to("20000")
     .about("after how many activities the SDK's worker is renewed: it keeps some bytes of each");
 
-/// All of them.
+/// All variables of the worker, in the order of the printed table.
 pub const VARIABLES: [Variable; 23] = [
     REPLICATE_API_TOKEN,
     REPLICATE_BASE_URL,

@@ -1,12 +1,13 @@
-//! What the workflows may ask of the world: the definitions of the activities. What goes in and comes out of each, how long it
-//! may take and how it is tried again is in a file of its own below. How they do it is the activities crate's business.
+//! The definitions of the activities that the workflows call. Input, result, timeouts and retry
+//! policy of each are in a file of its own below. The implementations are in the `activities`
+//! crate.
 //!
-//! - [`generate`]: buying a prediction; [`find`]: looking for one that may have been bought; [`collect`]: reading one;
-//!   [`cancel`]: stopping one
-//! - [`persist`]: moving one output into the store
-//! - [`finalize`]: writing the manifest
-//! - [`webhook`]: telling a caller
-//! - [`sweep`]: tidying the store; [`delete`]: removing a job from it
+//! - [`generate`]: buys a prediction; [`collect`]: reads how it ended; [`find`]: searches for one
+//!   whose submission is in doubt; [`cancel`]: cancels one
+//! - [`persist`]: moves one output into the store
+//! - [`finalize`]: writes the manifest
+//! - [`webhook`]: delivers a webhook
+//! - [`delete`]: deletes a job; [`sweep`]: removes what is orphaned in the store
 
 #![expect(
     missing_docs,
@@ -46,16 +47,17 @@ use self::{
 };
 use crate::job::{JobState, ProviderState, StoredMedia};
 
-/// The activities of a job. Each method is also a type of its own, which an implementation names as its definition.
+/// The activities that the workflows call. Each method is also a type, which an implementation
+/// names as its definition.
 pub struct Activities;
 
 #[activity_definitions]
 impl Activities {
-    /// Buys a prediction, or finds out what an earlier attempt bought, and looks at it for some seconds. What it knows is a
-    /// value, never a failure: see [`GenerateOutcome`].
+    /// Buys a prediction, or finds out what an earlier attempt bought, and polls it for some
+    /// seconds. The outcome is always a value, never a failure: see [`GenerateOutcome`].
     ///
     /// # Errors
-    /// None of its own.
+    /// None of its own; Temporal may time it out or cancel it.
     #[activity(name = "generate")]
     pub fn generate(_input: GenerateInput) -> Result<GenerateOutcome, ActivityError> {
         unimplemented!()
@@ -64,25 +66,26 @@ impl Activities {
     /// Reads how a prediction ended.
     ///
     /// # Errors
-    /// It has not ended yet, or the provider cannot be asked: Temporal tries again at the provider's pace.
+    /// If the prediction has not ended yet, or the provider cannot be queried: Temporal retries
+    /// after the delay that the attempt asks for.
     #[activity(name = "collect")]
     pub fn collect(_input: CollectInput) -> Result<CollectOutcome, ActivityError> {
         unimplemented!()
     }
 
-    /// Looks for the prediction of a submission whose answer is lost.
+    /// Searches for the prediction of a submission whose answer is lost.
     ///
     /// # Errors
-    /// The provider cannot be asked.
+    /// If the provider cannot be queried.
     #[activity(name = "find")]
     pub fn find(_input: FindInput) -> Result<FindOutcome, ActivityError> {
         unimplemented!()
     }
 
-    /// Cancels a prediction unless it has ended, and says what came of it.
+    /// Cancels a prediction unless it has ended, and returns what the provider did about it.
     ///
     /// # Errors
-    /// The provider cannot be asked.
+    /// If the provider cannot be reached.
     #[activity(name = "cancel_generation")]
     pub fn cancel_generation(
         _input: CancelGenerationInput,
@@ -93,59 +96,64 @@ impl Activities {
     /// Moves one output from the provider into the store.
     ///
     /// # Errors
-    /// The source or the store refuses, or time runs out.
+    /// If the source or the store refuses, or time runs out.
     #[activity(name = "persist")]
     pub fn persist(_input: PersistInput) -> Result<StoredMedia, ActivityError> {
         unimplemented!()
     }
 
-    /// Aborts uploads that nobody finishes, and removes objects that no manifest names.
+    /// Aborts multipart uploads that no attempt will finish, and removes objects that no manifest
+    /// names.
     ///
     /// # Errors
-    /// The store cannot be asked.
+    /// If the store or Temporal refuses or cannot be reached.
     #[activity(name = "sweep")]
     pub fn sweep(_input: SweepInput) -> Result<Swept, ActivityError> {
         unimplemented!()
     }
 
-    /// Removes all that there is of a job.
+    /// Deletes a job from the store and from Temporal.
     ///
     /// # Errors
-    /// The job has not ended yet, something of it is left, or the store or Temporal cannot be asked.
+    /// If the job has not ended yet, something of it is left, or the store or Temporal cannot be
+    /// reached.
     #[activity(name = "delete_job")]
     pub fn delete_job(_input: DeleteJobInput) -> Result<(), ActivityError> {
         unimplemented!()
     }
 
-    /// Sends a message to a caller, once. What came of it is a value: the workflow decides when to try again.
+    /// Sends a webhook message to a caller, once. The outcome is a value: the workflow decides when
+    /// to retry.
     ///
     /// # Errors
-    /// None of its own.
+    /// None of its own; Temporal may time it out or cancel it.
     #[activity(name = "deliver_webhook")]
     pub fn deliver_webhook(_input: DeliverWebhookInput) -> Result<Delivery, ActivityError> {
         unimplemented!()
     }
 
-    /// Writes the job's manifest: the record of the job once Temporal has forgotten it.
+    /// Writes the job's manifest: the record of the job after Temporal's retention period. Returns
+    /// the recorded state if an earlier run stored more.
     ///
     /// # Errors
-    /// The store cannot take it.
+    /// If the store refuses or fails.
     #[activity(name = "finalize")]
     pub fn finalize(_job: JobState) -> Result<Option<JobState>, ActivityError> {
         unimplemented!()
     }
 }
 
-/// The longest that anything of a job is waited for, unless its own deadline says otherwise.
+/// Longest time that a job waits for anything, unless its own deadline says otherwise.
 pub const DAY: Duration = Duration::from_hours(24);
 
-/// What must not wait behind what can, whosever it is.
+/// Priority key of what must not queue behind work that can wait, whichever tenant's that is.
 const URGENT: u32 = 1;
 
-/// What somebody waits for that was there before.
+/// Priority key of calls that a job already in progress waits for.
 const SOON: u32 = 2;
 
-/// Priority before others; whose turn it is within it stays as it was.
+/// Sets the priority key only: the fairness key, and so the order of tenants within a priority,
+/// stays as it is.
 fn priority(key: u32) -> Priority {
     Priority::builder().priority_key(key).build()
 }

@@ -1,5 +1,5 @@
-//! Failures as Temporal carries them: what an activity or a workflow ends with, and how it is read. How an activity's own
-//! errors become these is in the activities crate.
+//! Failures as Temporal carries them: building those that an activity or a workflow ends with, and
+//! reading them. The conversion of an activity's own errors is in the `activities` crate.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use temporalio_workflow::{
     common::error::{ApplicationErrorCategory, ApplicationFailure, IncomingError},
 };
 
-/// What an activity's failure carries beside its type and message.
+/// Details of an activity's failure, besides its type and message.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct FailureDetails {
-    /// How many attempts were made.
+    /// Number of attempts made.
     pub attempts: u32,
 }
 
-/// Makes the failure that an activity or the workflow ends with: typed, and final unless the type is retryable.
+/// Builds the failure that an activity or the workflow ends with: typed, and non-retryable unless
+/// the type is retryable.
 #[must_use]
 pub fn application_failure(
     error: &JobError,
@@ -38,7 +39,8 @@ pub fn application_failure(
         .build()
 }
 
-/// Reads an activity's failure as the workflow got it: what went wrong, and the attempts made if the activity could say.
+/// Reads an activity's failure in the workflow: the error, and the number of attempts if the
+/// activity reported it.
 #[must_use]
 pub fn read_activity_failure(failure: &ActivityExecutionError) -> (JobError, Option<u32>) {
     if let Some(IncomingError::Application(application)) = failure.cause() {
@@ -85,7 +87,7 @@ fn timeout_detail(failure: &ActivityExecutionError) -> String {
     )
 }
 
-/// An error and its causes on one line: most libraries hide the reason in the sources.
+/// Formats an error and its causes on one line: most libraries hide the reason in the sources.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

@@ -1,5 +1,11 @@
-//! The state of a job, as the query answers it, the result and the failure details record it and the manifest keeps it.
-//! What a caller asked for is in [`crate::request`]; how HTTP presents a job is the api's business.
+//! State of a job, as the query returns it, the result and the failure details record it and the
+//! manifest keeps it. The request of the caller is in [`crate::request`]; the HTTP resource is
+//! built by the `api` crate.
+//!
+//! - `prediction`: the provider's side of a job; `media`: one output
+//! - `doubt`: a submission in doubt; `retry`: the retries of a job
+//! - `index`, `tombstone`: the objects in the bucket that list ended jobs, and that reserve the ids
+//!   of deleted ones
 
 mod doubt;
 mod index;
@@ -38,68 +44,68 @@ use crate::{
     tenant::Tenant,
 };
 
-/// The most that a manifest may have, in bytes: far beyond what a job can carry.
+/// Size limit of a manifest in bytes: far beyond what a job can carry.
 pub const MANIFEST_LIMIT: usize = 16 * 1024 * 1024;
 
-/// A job: what was asked, where it stands, what came of it.
+/// A job: its request, its status and its outcome.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct JobState {
     /// The job's id.
     pub job_id: JobId,
-    /// Whose it is; nobody's in particular where callers have no keys.
+    /// Tenant of the job; absent if callers have no API keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
-    /// The run of the workflow that the state is of; a reset makes another.
+    /// Run id of the workflow that the state is of; a reset creates another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// What was asked.
+    /// The request.
     pub request: JobRequest,
-    /// Where it stands.
+    /// Status of the job.
     pub status: JobStatus,
-    /// What it is busy with; absent once it has ended.
+    /// Current stage; absent once the job has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// The outputs, by position; empty until the provider has made them.
+    /// Outputs by position; empty until the provider has made them.
     #[serde(default)]
     pub media: Vec<Media>,
-    /// What the provider made of it, once known.
+    /// State of the prediction at the provider, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderState>,
-    /// Why the job is not `completed`.
+    /// Reason that the job is not `completed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
-    /// How often the job was tried again as a whole.
+    /// Number of retries of the job as a whole.
     #[serde(default)]
     pub retry_count: u32,
-    /// The API key that asked for it.
+    /// API key that submitted the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<KeyId>,
-    /// What the secret is known by that its webhook is to be signed with, where it has one.
+    /// Id of the secret that the job's webhook is to be signed with, if it has a webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_id: Option<String>,
-    /// What began its runs but the first.
+    /// The retries that began its runs after the first.
     #[serde(default, skip_serializing_if = "Retries::is_empty")]
     pub retries: Retries,
-    /// When the job was accepted.
+    /// Time at which the job was accepted.
     pub created_at: Timestamp,
-    /// When this state last changed.
+    /// Time of the last change to this state.
     pub updated_at: Timestamp,
-    /// When a worker took it up.
+    /// Time at which a worker started the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which the job ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// How long after that it is deleted; it stays if absent.
+    /// Seconds after its end at which the job is deleted; it is kept if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_after_seconds: Option<ExpireAfterSeconds>,
-    /// A submission that the provider may have taken, and that nobody has found since.
+    /// Submission in doubt: the provider may have accepted it, and it was not found since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<Doubt>,
 }
 
 impl JobState {
-    /// A job that was just accepted.
+    /// Returns the state of a job that was just accepted.
     #[must_use]
     pub fn accepted(
         job_id: JobId,
@@ -130,8 +136,9 @@ impl JobState {
         }
     }
 
-    /// The job as it is taken up again: what is stored and what is in doubt stays, the rest is to be done. What its prediction
-    /// did not make only another can.
+    /// Returns the state for a retry: what is stored and what is in doubt stays, the rest is to be
+    /// done. Outputs that the prediction did not make stay failed unless the job regenerates, as
+    /// only another prediction can make them.
     #[must_use]
     pub fn retried(self, at: Timestamp, regenerates: bool) -> Self {
         let media = self.media.into_iter().map(|media| match &media.outcome {
@@ -146,7 +153,7 @@ impl JobState {
                 ..media
             },
         });
-        // What came of an earlier cancellation is told.
+        // A cancellation of the earlier run does not carry over.
         let provider = self.provider.map(|provider| ProviderState {
             cancel_outcome: None,
             ..provider
@@ -165,13 +172,14 @@ impl JobState {
         }
     }
 
-    /// The provider has it: whatever was in doubt is settled.
+    /// Records that the provider has the work, which settles any doubt.
     pub fn bought(&mut self, provider: ProviderState) {
         self.provider = Some(provider);
         self.doubt = None;
     }
 
-    /// The provider has made these outputs: what an earlier run stored stays, and what was not made will never come.
+    /// Records the outputs that the provider has made. What an earlier run stored stays; outputs
+    /// that were not made fail.
     pub fn made(&mut self, outputs: &[MadeOutput], prediction: &PredictionId) {
         let asked = usize::from(self.request.num_outputs.get());
         for index in (0..).take(outputs.len().max(asked)).skip(self.media.len()) {
@@ -203,8 +211,8 @@ impl JobState {
         }
     }
 
-    /// Takes over what an earlier run of this job has stored and this one has not, as a run after a reset may find neither its
-    /// sources nor its time any more. Returns whether there was anything.
+    /// Adopts outputs that an earlier run of this job has stored and this one has not: after a
+    /// reset, a run may be out of time or find its sources expired. Returns true if there were any.
     pub fn keep_stored(&mut self, earlier: Self) -> bool {
         let is_stored = |media: &Media| media.status() == MediaStatus::Completed;
         let mut kept = false;
@@ -227,7 +235,7 @@ impl JobState {
         kept
     }
 
-    /// The status that follows from the outputs, now that there are more than the run knew of.
+    /// Derives the status from the outputs again, after outputs were adopted.
     fn judge_again(&mut self) {
         let is_all = self.count(MediaStatus::Completed) == self.media.len();
         let shortcoming = self.provider.as_ref().and_then(ProviderState::shortcoming);
@@ -251,14 +259,15 @@ impl JobState {
         }
     }
 
-    /// When the job is deleted, if it has ended and does not stay.
+    /// Returns the time at which the job is deleted, if it has ended and expires.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         let kept = Duration::from_secs(self.expire_after_seconds?.get().into());
         self.completed_at?.checked_add(kept).ok()
     }
 
-    /// The keys of all that the job has in the store: its outputs, and its manifest.
+    /// Returns the keys of everything that the job has in the store: outputs, previews and
+    /// manifest.
     #[must_use]
     pub fn stored_keys(&self) -> BTreeSet<String> {
         let stored = self.media.iter().flat_map(|media| match &media.outcome {
@@ -272,7 +281,7 @@ impl JobState {
         stored.chain([self.job_id.manifest_key()]).collect()
     }
 
-    /// How many outputs are in this state.
+    /// Returns the number of outputs with this status.
     #[must_use]
     pub fn count(&self, status: MediaStatus) -> usize {
         self.media
@@ -282,7 +291,8 @@ impl JobState {
     }
 }
 
-/// A moment as a [`Timestamp`] of whole microseconds: finer ones differ between what a worker sees and what is recorded.
+/// Converts a time to a [`Timestamp`] of whole microseconds: finer ones differ between what a
+/// worker sees and what the history records.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time)
@@ -296,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    /// A job with an output for each letter: `c` for one that is stored, `f` for one that is not.
+    /// Builds a job with an output for each letter: `c` for stored, `f` for failed.
     fn job(status: &str, outputs: &str) -> JobState {
         let at = Timestamp::UNIX_EPOCH;
         let media = |(letter, index)| match letter {

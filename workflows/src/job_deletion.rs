@@ -1,5 +1,5 @@
-//! The workflow that removes all that there is of a job. It is a workflow so that a deletion cannot be half done, and so that a
-//! job can expire long after it has ended.
+//! The workflow that deletes a job, on request or when it expires. It is a workflow so that a
+//! deletion cannot stay half done, and so that a job can expire long after it has ended.
 
 #![expect(
     missing_docs,
@@ -22,18 +22,19 @@ use crate::{
     job::{IndexEntry, JobId, JobState},
 };
 
-/// What starts a deletion.
+/// Input of a deletion.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct JobDeletionInput {
     /// The job.
     pub entry: IndexEntry,
-    /// How long after its end the job expires; at once, and whether it has ended or not, if absent.
+    /// Seconds after its end at which the job expires. If absent, the job is deleted at once, even
+    /// if it has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_seconds: Option<u32>,
 }
 
 impl JobDeletionInput {
-    /// The deletion of a job that somebody wants gone.
+    /// Creates the input that deletes a job at a caller's request.
     #[must_use]
     pub fn requested(entry: IndexEntry) -> Self {
         Self {
@@ -42,7 +43,7 @@ impl JobDeletionInput {
         }
     }
 
-    /// The expiry of a job that has ended; `None` if it stays.
+    /// Creates the input that deletes an ended job when it expires; `None` if it is kept.
     #[must_use]
     pub fn expiry(job: &JobState) -> Option<Self> {
         Some(Self {
@@ -51,7 +52,7 @@ impl JobDeletionInput {
         })
     }
 
-    /// The id of the workflow: a job has one deletion at a time, and one expiry beside it.
+    /// Returns the id of the workflow: a job has one deletion at a time, and one expiry beside it.
     #[must_use]
     pub fn workflow_id(&self) -> String {
         let job_id = &self.entry.job_id;
@@ -61,7 +62,7 @@ impl JobDeletionInput {
         }
     }
 
-    /// What the Temporal UI says of it.
+    /// Returns the summary that the Temporal UI shows.
     #[must_use]
     pub fn summary(&self) -> String {
         let job_id = &self.entry.job_id;
@@ -72,29 +73,29 @@ impl JobDeletionInput {
     }
 }
 
-/// The id of the workflow that deletes a job.
+/// Returns the id of the workflow that deletes a job.
 #[must_use]
 pub fn deletion_id(job_id: &JobId) -> String {
     format!("delete-{job_id}")
 }
 
-/// The id of the workflow that waits for a job to expire.
+/// Returns the id of the workflow that waits for a job to expire.
 #[must_use]
 pub fn expiry_id(job_id: &JobId) -> String {
     format!("expire-{job_id}")
 }
 
-/// One deletion.
+/// One deletion of a job.
 #[workflow]
 #[derive(Default)]
 pub struct JobDeletion;
 
 #[workflow_methods]
 impl JobDeletion {
-    /// Waits if it is to, then deletes.
+    /// Waits for the expiry, if there is one, then deletes the job.
     ///
     /// # Errors
-    /// If the store or Temporal stays away for months, or the deletion is canceled.
+    /// If the store or Temporal stays down for months, or the workflow is canceled.
     #[run(name = "JobDeletion")]
     pub async fn run(
         ctx: &mut WorkflowContext<Self>,

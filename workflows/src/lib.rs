@@ -1,14 +1,17 @@
-//! The contract of Darkroom: the vocabulary of jobs, the definitions of activities and the workflow that ties them
-//! together. No I/O, no clock, no runtime: everything here must replay for ever.
+//! The job vocabulary, the activity definitions and the workflows of Darkroom. Workflow code is
+//! replayed from histories, so nothing here does I/O, reads a clock or needs a runtime.
 //!
-//! - [`request`], [`tenant`]: what a caller asks for and whose job it is, in the words of the API
+//! - [`request`], [`tenant`]: the request of a caller and the tenant it belongs to, in the API's
+//!   terms
 //! - [`job`]: the state of a job, as queries, results and manifests carry it
-//! - [`failure`]: why something failed, and what that means to whoever decides next
-//! - [`contract`]: what the workflow may ask of the world, with timeouts and retry policies
-//! - [`media_generation`]: the workflow itself
-//! - [`webhook_delivery`]: the workflow that tells a caller of the end of a job
-//! - [`storage_sweep`]: the workflow that keeps the store tidy
-//! - [`job_deletion`]: the workflow that removes a job
+//! - [`failure`]: failures as Temporal carries them
+//! - [`contract`]: the activities that workflows call, with their timeouts and retry policies
+//! - [`media_generation`]: the workflow of a job
+//! - [`webhook_delivery`]: the workflow that delivers a webhook when a job has ended
+//! - [`job_deletion`]: the workflow that deletes a job, on request or when it expires
+//! - [`storage_sweep`]: the workflow that sweeps the store
+//! - `queue`: the task queues; [`search_attributes`]: the search attributes
+//! - [`webhook_secret`]: signing and verifying webhooks
 
 pub mod contract;
 pub mod failure;

@@ -1,12 +1,13 @@
-//! The workflow of a job: have a provider make the outputs, persist each of them, finalize. It decides what becomes of a job and
-//! keeps its [`JobState`]; whatever touches the world is an activity.
+//! The workflow of a job: it has a provider make the outputs, persists each of them and finalizes
+//! the job. It decides the outcome of a job and keeps its [`JobState`]; everything with side
+//! effects is an activity.
 //!
-//! - `generation`: buying a prediction and waiting for its end
-//! - `doubt`: a submission whose answer is lost
-//! - `stop`: what ends a job before it is done
-//! - `persisting`: moving the outputs into the store
-//! - `ending`: how a job ends, and what is left of it
-//! - `progress`: changing the state, and telling whoever looks at the Temporal UI
+//! - `generation`: buys a prediction and waits for its end
+//! - `doubt`: settles a submission in doubt
+//! - `stop`: ends a job early, by cancellation or deadline
+//! - `persisting`: moves the outputs into the store
+//! - `ending`: finalizes a job, starts its webhook and expiry, closes the workflow
+//! - `progress`: changes the state and shows it in the Temporal UI
 
 #![expect(
     missing_docs,
@@ -31,37 +32,37 @@ use temporalio_workflow::{
 
 use crate::job::{JobState, PredictionId, ProviderState, SubmissionId, timestamp};
 
-/// How many reports and settled submissions are remembered: a job has one of each, and seldom more.
+/// Limit of reports and settled submissions that are kept: a job has one of each, and seldom more.
 const MAX_REMEMBERED: usize = 32;
 
-/// What starts a job. The workflow's id is the job's id.
+/// Input of the workflow. The workflow id is the job id.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct MediaGenerationInput {
-    /// The job as it was accepted, or as it ended.
+    /// The job as it was accepted or, for a retry, as it ended.
     pub job: JobState,
-    /// What is to be done.
+    /// Task of this run.
     pub start: Start,
-    /// Whether the provider's reports reach us.
+    /// True if the provider's reports reach us.
     #[serde(default)]
     pub expects_reports: bool,
 }
 
-/// What a run of a job is to do.
+/// Task of a run of a job.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// Nothing was bought: submit.
     New,
-    /// A prediction was bought: wait for it, and store what is not stored. Never submits.
+    /// A prediction was bought: wait for its end, and store what is not stored. Never submits.
     Resume,
-    /// A submission is in doubt: look for it. Never submits.
+    /// A submission is in doubt: search for it. Never submits.
     Settle,
-    /// Have the outputs made again, and pay for them again, unless what is in doubt shows up.
+    /// Make the outputs again, and pay for them again, unless the submission in doubt shows up.
     Regenerate,
 }
 
 impl MediaGenerationInput {
-    /// The state in which a run begins that starts at this time.
+    /// Returns the initial state of a run that starts at this time.
     #[must_use]
     pub fn begin(self, at: Timestamp) -> JobState {
         if self.job.status.is_terminal() {
@@ -76,43 +77,43 @@ impl MediaGenerationInput {
     }
 }
 
-/// The provider's word that a prediction has ended.
+/// Report of the provider that a prediction has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PredictionReport {
-    /// Which submission it is of.
+    /// Submission that the report is of.
     pub submission_id: SubmissionId,
     /// The provider's id of the prediction.
     pub prediction_id: PredictionId,
 }
 
-/// What an attempt at `generate` that was declared timed out has to tell of its submission.
+/// Outcome of a submission, sent by an attempt at `generate` that was declared timed out.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct SubmissionSettled {
-    /// Which submission.
+    /// The submission.
     pub submission_id: SubmissionId,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: SubmissionOutcome,
 }
 
-/// What came of a submission.
+/// Outcome of a submission.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionOutcome {
-    /// The provider took it.
+    /// The provider accepted it.
     Bought(ProviderState),
-    /// The provider did not take it, or was never sent it.
+    /// The provider did not accept it, or it was never sent.
     NotBought,
 }
 
-/// One job from request to manifest.
+/// One job, from request to manifest.
 #[workflow]
 pub struct MediaGeneration {
     state: JobState,
     start: Start,
     expects_reports: bool,
-    /// The provider's reports that nobody has looked at.
+    /// Reports of the provider that are not processed yet.
     reports: BTreeMap<PredictionId, PredictionReport>,
-    /// What earlier attempts had to tell that nobody has looked at.
+    /// Outcomes that earlier attempts sent and that are not processed yet.
     settled: Vec<SubmissionSettled>,
 }
 
@@ -130,11 +131,12 @@ impl MediaGeneration {
         }
     }
 
-    /// Ends as `Completed` with the final state if anything was stored, `Failed` or `Canceled` with it in the details
-    /// otherwise: Temporal's status tells the truth, and the state outlives the workers.
+    /// Closes as `Completed` with the final state if the job is completed or partial, otherwise as
+    /// `Failed` or `Canceled` with the state in the details. Temporal's own status is therefore
+    /// correct, and the state outlives the workers.
     ///
     /// # Errors
-    /// The job failed or was canceled.
+    /// If the job failed or was canceled.
     #[run(name = "MediaGeneration")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<JobState> {
         progress::begin(ctx);
@@ -147,12 +149,12 @@ impl MediaGeneration {
         let ended = ending::finalize(ctx, ending).await;
         ending::notify(ctx, &ended).await;
         ending::expire(ctx, &ended).await;
-        // While the store was away, an attempt may have told of more.
+        // While the store was down, an earlier attempt may have reported another purchase.
         stop::cancel_strays(ctx).await;
         ending::close(ctx, ended)
     }
 
-    /// The provider reports that a prediction has ended. It may say so many times, and late.
+    /// Signal: the provider reports that a prediction has ended. Reports may be repeated, and late.
     #[signal(name = "prediction_reported")]
     pub fn prediction_reported(
         &mut self,
@@ -164,7 +166,8 @@ impl MediaGeneration {
         }
     }
 
-    /// An attempt at `generate` that was declared timed out tells what came of its submission.
+    /// Signal: an attempt at `generate` that was declared timed out sends the outcome of its
+    /// submission.
     #[signal(name = "submission_settled")]
     pub fn submission_settled(
         &mut self,
@@ -176,7 +179,7 @@ impl MediaGeneration {
         }
     }
 
-    /// The job as it stands.
+    /// Query: returns the current state of the job.
     #[query(name = "state")]
     #[must_use]
     pub fn state(&self, _context: &WorkflowContextView) -> JobState {

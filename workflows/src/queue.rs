@@ -1,18 +1,19 @@
-//! The task queues: one for each kind of work that must not wait for another kind.
+//! Task queues: one for each kind of work that must not queue behind another kind.
 
 use darkroom_types::provider::ProviderName;
 
-/// The task queue of the workflows and of `finalize`. What is asked of a provider has queues of its own: see
-/// [`submissions_queue`] and [`reads_queue`].
+/// Task queue of the workflows and of the activities without a queue of their own, `finalize` and
+/// `delete_job`. Calls to a provider have task queues of their own: see [`submissions_queue`] and
+/// [`reads_queue`].
 pub const WORKFLOW_QUEUE: &str = "media-generation";
 
-/// The task queue of webhooks: receivers may take their time.
+/// Task queue of webhook deliveries: receivers may be slow.
 pub const WEBHOOK_QUEUE: &str = "media-webhooks";
 
-/// The task queue of `persist`: few slots, many bytes.
+/// Task queue of `persist` and `sweep`: few slots, many bytes.
 pub const PERSIST_QUEUE: &str = "media-persist";
 
-/// The task queue of a provider's submissions: `generate`.
+/// Returns the task queue of a provider's submissions: `generate`.
 #[must_use]
 pub const fn submissions_queue(provider: ProviderName) -> &'static str {
     match provider {
@@ -20,7 +21,7 @@ pub const fn submissions_queue(provider: ProviderName) -> &'static str {
     }
 }
 
-/// The task queue of whatever else a provider is asked: `collect`, `find`, `cancel_generation`.
+/// Returns the task queue of all other calls to a provider: `collect`, `find`, `cancel_generation`.
 #[must_use]
 pub const fn reads_queue(provider: ProviderName) -> &'static str {
     match provider {

@@ -1,4 +1,4 @@
-//! The workflow that a schedule starts now and then: has the store rid of what belongs to nobody.
+//! The workflow that sweeps the store. A Temporal schedule starts it at intervals.
 
 #![expect(
     missing_docs,
@@ -20,10 +20,10 @@ pub struct StorageSweep;
 
 #[workflow_methods]
 impl StorageSweep {
-    /// Sweeps once, and tries for a while if the store is away.
+    /// Sweeps once, and retries for some hours if the store is down.
     ///
     /// # Errors
-    /// If it stays away: the next sweep comes anyhow.
+    /// If the store stays down. The next scheduled sweep starts all the same.
     #[run(name = "StorageSweep")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: SweepInput) -> WorkflowResult<Swept> {
         Ok(ctx

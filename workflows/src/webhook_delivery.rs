@@ -1,5 +1,6 @@
-//! The workflow that tells a caller how a job ended. It outlives the job: a receiver that is down is told later, for up to
-//! three days. What it sends is made up here, once; how it is sent is an activity.
+//! The workflow that delivers a webhook when a job has ended. It outlives the job's workflow: if
+//! the receiver is down, it retries for up to three days. The message is built here, once; an
+//! activity sends it.
 
 #![expect(
     missing_docs,
@@ -32,46 +33,46 @@ use crate::{
     tenant::Tenant,
 };
 
-/// How many attempts are kept in the log: the latest.
+/// Limit of attempts in the log: the latest are kept.
 const MAX_LOGGED: usize = 100;
 
-/// What starts a delivery.
+/// Input of a delivery.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct WebhookDeliveryInput {
-    /// Whose job it tells of.
+    /// Tenant of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
-    /// What that secret is known by.
+    /// Id of the secret to sign with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<String>,
-    /// Where to.
+    /// URL of the receiver.
     pub url: WebhookUrl,
     /// The message.
     pub message: WebhookMessage,
-    /// What earlier runs tried.
+    /// Attempts of earlier runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<DeliveryAttempt>,
 }
 
-/// What a caller is told. The message says enough to decide whether to read the job, and no more.
+/// Message to a caller. It says enough to decide whether to read the job, and no more.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct WebhookMessage {
-    /// The same however often it is sent, so that a receiver can tell a repetition.
+    /// Message id: the same each time it is sent, so that a receiver recognizes a duplicate.
     pub id: String,
-    /// What happened.
+    /// The event.
     pub event: WebhookEvent,
-    /// The body as it is sent, signed and sent again: the bytes never change.
+    /// Body as it is signed and sent: a retry sends the same bytes.
     pub body: String,
 }
 
 impl WebhookDeliveryInput {
-    /// What is to be told of a job that has ended; `None` if its caller did not ask for it.
+    /// Returns the delivery for a job that has ended; `None` if its caller did not ask for one.
     #[must_use]
     pub fn of(job: &JobState) -> Option<Self> {
         let event = WebhookEvent::of(job.status)
             .filter(|event| job.request.webhook_events.contains(*event))?;
         let url = job.request.webhook_url.clone()?;
-        // A reset tells of another end, which a receiver is not to take for a repetition.
+        // After a reset the job ends again, which a receiver must not take for a duplicate.
         let run = job.run_id.as_deref().unwrap_or_default();
         let id = format!("msg_{}_{run}", job.job_id);
         let body = serde_json::json!({
@@ -119,20 +120,21 @@ impl WebhookDeliveryInput {
     }
 }
 
-/// The id of the workflow that tells of this ending of a job: each time that a job is taken up again has an ending of its own.
+/// Returns the id of the workflow that delivers the webhook of one ending of a job: each retry of a
+/// job has an ending of its own.
 #[must_use]
 pub fn workflow_id(job_id: &JobId, retry_count: u32) -> String {
     format!("webhook-{job_id}-{retry_count}")
 }
 
-/// One message to one receiver.
+/// Delivery of one message to one receiver.
 #[workflow]
 pub struct WebhookDelivery {
     state: resource::WebhookDelivery,
     tenant: Option<Tenant>,
     secret_id: Option<String>,
     message: WebhookMessage,
-    /// Whether somebody wants the next attempt now.
+    /// True if a redelivery was requested, so that the next attempt is due now.
     is_urged: bool,
 }
 
@@ -164,10 +166,11 @@ impl WebhookDelivery {
         }
     }
 
-    /// Ends as `Completed` once the receiver has the message, as `Failed` with the log of attempts when it never will.
+    /// Closes as `Completed` once the receiver has the message, or as `Failed` with the log of
+    /// attempts if it never will.
     ///
     /// # Errors
-    /// It was not delivered, or the delivery was canceled.
+    /// If the message was not delivered, or the workflow was canceled.
     #[run(name = "WebhookDelivery")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<resource::WebhookDelivery> {
         let mut schedule = schedule::delays();
@@ -178,7 +181,7 @@ impl WebhookDelivery {
                 Verdict::Delivered => DeliveryStatus::Delivered,
                 Verdict::Refused => DeliveryStatus::Refused,
                 Verdict::Failed => {
-                    // An attempt between takes no place in the schedule.
+                    // An attempt on request does not use up a step of the schedule.
                     let next = due.take().or_else(|| {
                         let delay = schedule.next()?;
                         Some(now(ctx) + schedule::with_retry_after(delay, retry_after))
@@ -208,13 +211,13 @@ impl WebhookDelivery {
         }
     }
 
-    /// Makes the next attempt now.
+    /// Signal: makes the next attempt now.
     #[signal(name = "redeliver")]
     pub fn redeliver(&mut self, _context: &mut SyncWorkflowContext<Self>) {
         self.is_urged = true;
     }
 
-    /// The delivery as it stands.
+    /// Query: returns the current state of the delivery.
     #[query(name = "delivery")]
     #[must_use]
     pub fn delivery(&self, _context: &WorkflowContextView) -> resource::WebhookDelivery {
@@ -267,7 +270,8 @@ fn judge(
             retry_after_seconds.map(Duration::from_secs),
             attempt,
         ),
-        // Its worker is gone: the receiver may have the message, and will know it by its id if so.
+        // The worker is gone: the receiver may have the message, and then recognizes the retry by
+        // its id.
         Err(failure) => {
             let error = Some(read_activity_failure(&failure).0.detail);
             (
@@ -288,7 +292,8 @@ fn now(ctx: &WorkflowContext<WebhookDelivery>) -> Timestamp {
     ctx.workflow_time().map(timestamp).unwrap_or_default()
 }
 
-/// Until the next attempt is due; or wanted before, in which case it says when the one that was due still is.
+/// Waits until the next attempt is due, or a redelivery is requested. In the latter case it returns
+/// the time at which the scheduled attempt is still due.
 async fn wait(
     ctx: &WorkflowContext<WebhookDelivery>,
     due: Timestamp,

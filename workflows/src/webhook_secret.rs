@@ -1,5 +1,6 @@
-//! Signing and verifying webhooks as [Standard Webhooks](https://www.standardwebhooks.com) has it: those that the provider
-//! sends us, and those that we send to callers.
+//! Signing and verifying webhooks as specified by
+//! [Standard Webhooks](https://www.standardwebhooks.com): those that the provider sends to us, and
+//! those that we send to callers.
 
 use std::str::FromStr;
 
@@ -8,11 +9,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-/// How far a message's time may be from ours.
+/// Largest difference between a message's timestamp and our clock.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// What signs messages: `whsec_` and a key in base64; or two of these with a comma between, the new one and the old one, while
-/// others move from one to the other: both sign, and either is believed. It shows itself to nobody who does not ask for its text.
+/// Secret that signs messages: `whsec_` and a key in base64. During a rotation there are two of
+/// these, the new and the old one, separated by a comma: both sign, and either is accepted. It has
+/// no `Debug`, so that it cannot end up in a log.
 #[derive(Clone)]
 pub struct WebhookSecret {
     new: Key,
@@ -22,19 +24,20 @@ pub struct WebhookSecret {
 #[derive(Clone)]
 struct Key(Vec<u8>);
 
-/// What vouches for a message: its headers.
+/// Signature headers of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
-    /// `webhook-id`: the same however often the message is sent.
+    /// `webhook-id`: the same each time the message is sent.
     pub id: &'a str,
-    /// `webhook-timestamp`: when it was sent, in seconds of Unix time.
+    /// `webhook-timestamp`: time of sending, in seconds of Unix time.
     pub timestamp: &'a str,
-    /// `webhook-signature`: signatures with spaces between.
+    /// `webhook-signature`: signatures separated by spaces.
     pub signature: &'a str,
 }
 
 impl Signed<'_> {
-    /// Whether it may be worth reading the message: it has all there must be, and is not old.
+    /// True if the message is worth reading: all headers are there, and its timestamp is within the
+    /// tolerance.
     #[must_use]
     pub fn is_plausible(&self, now: Timestamp) -> bool {
         let sent = self
@@ -48,8 +51,8 @@ impl Signed<'_> {
 }
 
 impl WebhookSecret {
-    /// The secret of one tenant, or of those who have no keys, made of this one: whoever knows it can forge no message to
-    /// another, and does not know this one.
+    /// Derives the secret of one tenant, or of callers without API keys. A receiver that knows it
+    /// can forge no message to another tenant, and cannot compute this secret.
     #[must_use]
     pub fn of(&self, tenant: Option<&str>) -> Self {
         let name = tenant.unwrap_or_default().as_bytes();
@@ -63,25 +66,25 @@ impl WebhookSecret {
         }
     }
 
-    /// The secret as a receiver configures it: the new one.
+    /// Returns the secret as a receiver configures it: the new one.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("whsec_{}", BASE64_STANDARD.encode(&self.new.0))
     }
 
-    /// What the secret is known by, which gives nothing of it away: 8 hexadecimal digits.
+    /// Returns the id of the secret, which gives nothing of it away: 8 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
         self.new.id()
     }
 
-    /// Whether the new one or the old one is known by this.
+    /// True if the new or the old secret has this id.
     #[must_use]
     pub fn is_known_by(&self, id: &str) -> bool {
         self.keys().any(|key| key.id() == id)
     }
 
-    /// The signatures of a message, with spaces between.
+    /// Returns the signatures of a message, separated by spaces.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
         let signatures = self.keys().map(|key| {
@@ -91,7 +94,8 @@ impl WebhookSecret {
         signatures.collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether a message was signed with this secret just before `now`. Signatures are compared in constant time.
+    /// True if the message was signed with this secret around `now`, within the tolerance.
+    /// Signatures are compared in constant time.
     #[must_use]
     pub fn verifies(&self, message: Signed<'_>, body: &[u8], now: Timestamp) -> bool {
         let is_of = |key: &Key| {

@@ -1,40 +1,41 @@
-//! Whether the provider lets this worker buy: a token that is refused, or a bill that is not paid, is an operator's trouble. A worker
-//! with it would refuse jobs faster than others buy for them, so it is to take none until the provider lets it in.
+//! Access to the provider: refused if the token is rejected or the account has no credit, which an
+//! operator must solve. A worker without access would refuse jobs faster than others buy for them,
+//! so it takes none until the provider grants access again.
 
 use std::{sync::Arc, time::Duration};
 
 use darkroom_providers::{Provider, ProviderError};
 use tokio::sync::watch;
 
-/// How often to look whether the provider lets us in again.
+/// Interval between two checks while access is refused.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// Access to the provider, shared by all clones.
 #[derive(Clone, Debug)]
 pub struct Access(Arc<watch::Sender<bool>>);
 
 impl Access {
-    /// Access that nobody has refused yet.
+    /// Returns access that the provider has not refused yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    /// Whether the provider refused it when it was asked last.
+    /// True if the provider refused access when it was last asked.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns when the provider refuses it.
+    /// Waits until the provider refuses access.
     pub async fn refused(&self) {
-        // The sender lives as long as we do.
+        // Never fails: the sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(|refused| *refused).await;
     }
 
-    /// Returns when the provider lets us in, or does not say that it would not.
+    /// Waits until the provider grants access, or at least does not refuse it.
     pub async fn granted(&self, provider: &dyn Provider) {
-        // What refused a purchase may not refuse a question.
+        // The check may pass although a purchase was refused, so it is delayed.
         if self.is_refused() {
             tokio::time::sleep(INTERVAL).await;
         }
@@ -42,7 +43,7 @@ impl Access {
             error @ (ProviderError::Unauthorized(_) | ProviderError::InsufficientCredit(_)),
         ) = provider.check().await
         {
-            tracing::error!(%error, "nothing is bought until the provider lets us in");
+            tracing::error!(%error, "nothing is bought until the provider grants access again");
             self.refuse();
             tokio::time::sleep(INTERVAL).await;
         }

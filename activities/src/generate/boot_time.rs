@@ -1,10 +1,10 @@
-//! A clock that goes on while a process is stopped and while its machine is suspended.
+//! A clock that advances while a process is stopped and while its machine is suspended.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// A moment by that clock.
+/// An instant of that clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BootTime(Timespec);
 
@@ -13,17 +13,18 @@ impl BootTime {
         Self(clock_gettime(CLOCK))
     }
 
-    /// How long ago it was.
+    /// Time since this instant.
     pub(super) fn elapsed(self) -> Duration {
         Duration::try_from(clock_gettime(CLOCK) - self.0).unwrap_or_default()
     }
 }
 
-/// See [`clock_gettime(2)`](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
+/// Clock that counts suspended time:
+/// [`clock_gettime(2)`](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
 
-/// Elsewhere the monotonic clock is the nearest that there is; that of macOS counts a suspended machine too.
+/// Nearest clock elsewhere, the monotonic one; that of macOS counts suspended time too.
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::Monotonic;
 

@@ -1,4 +1,5 @@
-//! `cancel_generation`: stops a prediction. The provider is asked only if it still runs, so that it is asked once.
+//! `cancel_generation`: cancels a prediction. The provider is asked to only if the prediction still
+//! runs, so that it is asked once.
 
 use std::time::Duration;
 
@@ -12,16 +13,16 @@ use tokio::time::Instant;
 use super::watching;
 use crate::failure::Failure;
 
-/// How long to wait for a prediction to stop that was asked to.
+/// Timeout of waiting for a canceled prediction to stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often to look meanwhile.
+/// Interval between two polls meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// See the contract's `cancel_generation`.
+/// Runs the contract's `cancel_generation`.
 ///
 /// # Errors
-/// If the provider cannot be asked.
+/// If the provider refuses or cannot be reached.
 pub async fn cancel_generation(
     provider: &dyn Provider,
     input: &CancelGenerationInput,
@@ -37,7 +38,7 @@ pub(super) async fn cancel(
     let running = match provider.fetch(prediction).await {
         Ok(seen) if seen.state.status.is_terminal() => return Ok(outcome(seen)),
         Ok(seen) => seen,
-        // That it is not shown is no proof that it does not run.
+        // A prediction that cannot be read may still run.
         Err(
             ProviderError::NotFound | ProviderError::Unreadable(_) | ProviderError::TooLarge(_),
         ) => {
@@ -59,14 +60,15 @@ pub(super) async fn cancel(
     }
 }
 
-/// Waits for a prediction to stop. Out of time, what was seen last is what we know.
+/// Polls a prediction until it has stopped. Returns the state that was seen last, also after the
+/// timeout.
 async fn until_stopped(provider: &dyn Provider, mut seen: Prediction) -> ProviderState {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         match provider.fetch(&seen.state.prediction).await {
             Ok(prediction) if prediction.state.status.is_terminal() => return outcome(prediction),
             Ok(prediction) => seen = prediction,
-            // It ran a moment ago and was asked to stop.
+            // It ran a moment ago and was canceled since.
             Err(ProviderError::NotFound) => {
                 seen.state.status = PredictionStatus::Canceled;
                 return outcome(seen);

@@ -1,4 +1,5 @@
-//! `collect`: reads how a prediction ended.
+//! `collect`: reads how a prediction ended. An attempt polls it once, and fails retryably if it has
+//! not ended.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +16,11 @@ use temporalio_sdk::activities::ActivityContext;
 use super::{ended, lacks_outputs, watching};
 use crate::failure::Failure;
 
-/// How soon to look again at what may be a moment's trouble.
+/// Delay of the next poll after a problem that may pass: the first one, and the longest.
 const SOON: Duration = Duration::from_secs(2);
 const SOON_ENOUGH: Duration = Duration::from_secs(15);
 
-/// A trouble that one look has with a prediction and the next may not have.
+/// A problem of one poll that the next one may not have.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Trouble {
@@ -29,7 +30,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// For how long it is taken for one that passes.
+    /// Time after which the problem counts as permanent.
     fn passes_within(self) -> SignedDuration {
         match self {
             Self::NotFound => SignedDuration::from_secs(60),
@@ -39,10 +40,10 @@ impl Trouble {
     }
 }
 
-/// What one look leaves for the next.
+/// State that one poll leaves for the next, in the heartbeat details.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 struct Looked {
-    /// What trouble it had, and since when.
+    /// The problem of this poll, and its beginning.
     trouble: Option<(Trouble, Timestamp)>,
 }
 
@@ -52,7 +53,7 @@ impl Looked {
         earlier.unwrap_or_default()
     }
 
-    /// Leaves it, which goes with a failure of this look.
+    /// Records the state, which is sent with the failure of this attempt.
     async fn leave(self, ctx: &ActivityContext) {
         if let Err(error) = ctx.record_heartbeat(self).await {
             tracing::warn!(%error, "the SDK does not take a heartbeat");
@@ -60,7 +61,7 @@ impl Looked {
     }
 }
 
-/// A look without trouble ends whatever there was.
+/// Clears an earlier problem after a poll without one.
 async fn forget_trouble(ctx: &ActivityContext) {
     if Looked::last(ctx).trouble.is_some() {
         Looked::default().leave(ctx).await;
@@ -91,7 +92,7 @@ pub async fn collect(
             if persists(ctx, Trouble::WithoutOutputs).await {
                 return Ok(CollectOutcome::Ended(ended(prediction)));
             }
-            let detail = "it succeeded, and its outputs are not there yet";
+            let detail = "the prediction succeeded, but its outputs are still missing";
             return Err(Failure::retry_after(
                 FailureType::PredictionRunning,
                 detail,
@@ -120,7 +121,7 @@ fn lost(error: ProviderError) -> CollectOutcome {
     }
 }
 
-/// Whether a trouble lasts. It is noted for the next look.
+/// True if a problem has lasted too long. Otherwise it is recorded for the next poll.
 async fn persists(ctx: &ActivityContext, trouble: Trouble) -> bool {
     let now = timestamp(SystemTime::now());
     let since = match Looked::last(ctx).trouble {

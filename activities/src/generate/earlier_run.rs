@@ -1,6 +1,7 @@
-//! What the runs before a reset tell of what was bought: the result of `generate` in their histories, what an attempt at it had
-//! recorded when they were cut off, and the prediction that later activities were about. A run that was cut off takes no record
-//! any more, so what it does not have was never sent.
+//! What the runs before a reset tell of what was bought: the result of `generate` in their
+//! histories, what an attempt at it had recorded when they were cut off, and the prediction that
+//! later activities were about. A run that was cut off takes no record any more, so what it does
+//! not have was never sent.
 
 use std::time::{Duration, SystemTime};
 
@@ -85,7 +86,8 @@ impl Run {
         History::of(&self.handle, RpcOptions::default())
     }
 
-    /// Returns the run that this one was made of by a reset, and when; `None` if it is no reset of another one.
+    /// Returns the run that this one was made of by a reset, and when; `None` if it is no reset of
+    /// another one.
     async fn base(&self) -> Result<Option<(String, SystemTime)>, String> {
         let (mut history, mut base) = (self.history(), None);
         while let Some(event) = history.next().await.map_err(|error| error.to_string())? {
@@ -101,8 +103,8 @@ impl Run {
         Ok(base)
     }
 
-    /// Whether the run had closed before it was reset: then there may have been others in between. A run that was open is closed
-    /// by its reset.
+    /// Whether the run had closed before it was reset: then there may have been others in between.
+    /// A run that was open is closed by its reset.
     async fn closed_long_before(&self, reset_at: SystemTime) -> Result<bool, String> {
         const AT_ONCE: Duration = Duration::from_secs(2);
         let description = self

@@ -1,4 +1,5 @@
-//! A prediction that has ended, as far as a job carries it and a history takes it: a payload is to stay below 1 MiB.
+//! A prediction that has ended, cut to what a job carries and a history holds: a payload must stay
+//! below 1 MiB.
 
 use darkroom_providers::{Prediction, provider::Place};
 use darkroom_workflows::{
@@ -6,16 +7,18 @@ use darkroom_workflows::{
     job::ProviderState,
 };
 
-/// The longest URL that goes into a history; what is longer is read from the prediction when it is needed.
+/// Maximum length of a URL in a history, in bytes; a longer one is read from the prediction when it
+/// is needed.
 const MAX_URL: usize = 2048;
 
-/// How many bytes all URLs of a prediction may have; those beyond are read from the prediction as well.
+/// Maximum length of all URLs of a prediction, in bytes; those beyond are read from the prediction
+/// as well.
 const MAX_ADDRESSES: usize = 512 * 1024;
 
-/// How many bytes all names of outputs may have; those beyond are left out.
+/// Maximum length of all names of outputs, in bytes; those beyond are left out.
 const MAX_NAMES: usize = 128 * 1024;
 
-/// The end of a prediction, as far as a job carries it and a history takes it.
+/// Returns the end of a prediction, as far as a job carries it and a history holds it.
 pub(super) fn ended(prediction: Prediction) -> EndedPrediction {
     let made = u32::try_from(prediction.outputs.len()).ok();
     let (mut names, mut addresses) = (Budget(MAX_NAMES), Budget(MAX_ADDRESSES));
@@ -40,11 +43,11 @@ pub(super) fn ended(prediction: Prediction) -> EndedPrediction {
     }
 }
 
-/// How many bytes texts may still have.
+/// Number of bytes that texts may still take.
 struct Budget(usize);
 
 impl Budget {
-    /// Takes a text in, if there is room for it as JSON.
+    /// True if the text fits as JSON; then its length is deducted.
     fn takes(&mut self, text: &str) -> bool {
         let bytes = serde_json::to_string(text).map_or(usize::MAX, |json| json.len());
         let left = self.0.checked_sub(bytes);

@@ -1,4 +1,4 @@
-//! `find`: looks for the prediction of a submission whose answer is lost.
+//! `find`: searches for the prediction of a submission whose answer is lost.
 
 use darkroom_providers::{Provider, provider::Search};
 use darkroom_workflows::contract::find::{FindInput, FindOutcome};
@@ -6,10 +6,11 @@ use darkroom_workflows::contract::find::{FindInput, FindOutcome};
 use super::{cancel, watching};
 use crate::{failure::Failure, metrics};
 
-/// Looks once. Of several predictions the oldest is the job's; the others were bought in vain and are canceled.
+/// Searches once. Of several predictions the oldest is adopted; the others are duplicates and are
+/// canceled.
 ///
 /// # Errors
-/// If the provider cannot be asked.
+/// If the provider refuses or cannot be reached.
 pub async fn find(provider: &dyn Provider, input: &FindInput) -> Result<FindOutcome, Failure> {
     let job_id = &input.job_id;
     let found = provider
@@ -27,7 +28,7 @@ pub async fn find(provider: &dyn Provider, input: &FindInput) -> Result<FindOutc
     };
     for further in predictions {
         let prediction = &further.state.prediction;
-        tracing::error!(%job_id, prediction_id = %prediction.id, "bought twice for one submission");
+        tracing::error!(%job_id, prediction_id = %prediction.id, "duplicate prediction; canceling");
         metrics::orphaned();
         cancel::cancel(provider, prediction).await?;
     }

@@ -1,16 +1,22 @@
-//! What is asked of a provider: `generate` buys a prediction, once whatever happens; `find` looks for one that may have been
-//! bought; `collect` reads how one ended; `cancel_generation` stops one. Waiting in between is the workflow's.
+//! The activities that call the provider. `generate` buys a prediction, once, across retries and
+//! resets; `find` searches for one that is in doubt; `collect` polls one until it has ended;
+//! `cancel_generation` cancels one. The workflow waits in between.
 //!
-//! The provider has no idempotency keys, so an attempt at `generate` keeps a record that Temporal acknowledges around its one
-//! paid call: [`GenerateRecord`](darkroom_workflows::contract::generate::GenerateRecord).
+//! The provider has no idempotency keys, so an attempt at `generate` keeps a record around its one
+//! paid call, which Temporal acknowledges:
+//! [`GenerateRecord`](darkroom_workflows::contract::generate::GenerateRecord).
 //!
-//! - `precedent`: whether somebody may have bought before, and what is to be done then
-//! - `earlier_run`: what the runs before a reset tell of that; `restore`: what is known after a restore
+//! In reading order:
+//!
+//! - `precedent`: decides by earlier records whether this attempt may buy
+//! - `earlier_run`: the record of the runs before a reset; `restore`: the time that a restore has
+//!   lost
 //! - `submission`: the paid call, and the record around it
-//! - `boot_time`: a clock that a suspended machine does not stop
-//! - `throttle`, `access`: what a refusal means for the jobs after it; `refused_line`: who of them asks again first
-//! - `find`, `collect`, `cancel`: the other three
-//! - `ended`: a prediction that has ended, as far as a history takes it
+//! - `boot_time`: a clock that also counts time in suspend
+//! - `throttle`: reports of rate limits; `access`: rejected tokens and missing credit;
+//!   `refused_line`: the order of retries after a refusal
+//! - `find`, `collect`, `cancel`: the other three activities
+//! - `ended`: a prediction that has ended, cut to the size that a history holds
 
 mod access;
 mod boot_time;
@@ -51,32 +57,33 @@ pub use self::{
 use self::{ended::ended, precedent::Precedent, submission::Purchase};
 use crate::failure::Failure;
 
-/// When to look at a prediction that was just submitted: quick ones cost no further activity.
+/// Times of the polls after a submission: a quick prediction needs no further activity.
 const LOOKS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
     Duration::from_secs(6),
 ];
 
-/// How predictions are bought.
+/// Policy for buying predictions.
 #[derive(Clone, Copy, Debug)]
 pub struct GenerationPolicy {
-    /// What to do when a submission was sent, its answer is lost and the provider never shows the prediction.
+    /// Action if a submission was sent, its answer is lost and the provider never shows the
+    /// prediction.
     pub submission_unknown: SubmissionPolicy,
     /// The time that a restore of Temporal's database has lost.
     pub lost_time: Option<LostTime>,
-    /// For how long a submission is looked for whose answer is lost.
+    /// Time of searching for a submission whose answer is lost, in seconds.
     pub submission_search_seconds: u32,
-    /// The longest that a provider may work on a prediction of a job without a deadline.
+    /// Time limit for a prediction of a job without a deadline.
     pub longest_generation: Duration,
 }
 
-/// What to do about a submission that nobody can account for.
+/// Action for a submission in doubt that the search does not find.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SubmissionPolicy {
-    /// End the job: a person decides whether to pay again.
+    /// Ends the job: a person decides whether to pay again.
     Fail,
-    /// Submit once more, and perhaps pay twice.
+    /// Submits once more, and perhaps pays twice.
     Resubmit,
 }
 
@@ -101,19 +108,19 @@ impl From<SubmissionPolicy> for IfNotFound {
     }
 }
 
-/// What is to be known of a refusal beside the job that it is of.
+/// Receivers of the provider's refusals, beyond the job that was refused.
 #[derive(Clone, Debug)]
 pub struct Listeners {
-    /// Who hears that the provider asks to slow down.
+    /// Receives the delays that the provider asks for by its rate limit.
     pub throttle: Throttle,
-    /// Who hears that it does not let us in.
+    /// Is notified when the provider refuses this worker's token or credit.
     pub access: Access,
-    /// Where those that were refused together line up.
+    /// Orders the retries of jobs that were refused together.
     pub line: RefusedLine,
 }
 
 impl Listeners {
-    /// Tells of a refusal, and when the job is to ask again.
+    /// Notifies the receivers of a refusal, and sets the delay after which the job retries.
     async fn hear(&self, input: &GenerateInput, outcome: &mut GenerateOutcome) {
         let GenerateOutcome::Refused {
             error,
@@ -137,7 +144,7 @@ impl Listeners {
     }
 }
 
-/// Buys a prediction, unless one was bought before, and looks at it for some seconds.
+/// Buys a prediction, unless one was bought before, and polls it for some seconds.
 pub async fn generate(
     provider: &dyn Provider,
     storage: &Storage,
@@ -176,7 +183,7 @@ pub async fn generate(
     }
 }
 
-/// Looks at a prediction that was just bought, until it has ended or is not as quick as that.
+/// Polls a prediction that was just bought, until it has ended or the last of these polls is over.
 async fn look(
     provider: &dyn Provider,
     stopping: &CancellationToken,
@@ -197,9 +204,9 @@ async fn look(
                 is_slow = Some(&at) == LOOKS.last() && !looked_at.state.status.is_terminal();
                 prediction = looked_at;
             }
-            // It is asked too often.
+            // The provider's rate limit is exceeded: the workflow polls later.
             Err(ProviderError::RateLimited { .. }) => break,
-            Err(error) => tracing::debug!(%error, "a look at a new prediction failed"),
+            Err(error) => tracing::debug!(%error, "cannot poll a new prediction"),
         }
     }
     if is_complete(&prediction) {
@@ -212,20 +219,20 @@ async fn look(
     }
 }
 
-/// Whether a prediction has ended, and says all that there is to say of it.
+/// True if a prediction has ended and nothing of it is missing.
 fn is_complete(prediction: &Prediction) -> bool {
     prediction.state.status.is_terminal() && !lacks_outputs(prediction)
 }
 
-/// Outputs may come a moment later than the word of success.
+/// True if a prediction has succeeded and its outputs are missing: they may appear a moment later.
 fn lacks_outputs(prediction: &Prediction) -> bool {
     prediction.state.status == PredictionStatus::Succeeded
         && prediction.outputs.is_empty()
         && !prediction.data_removed
 }
 
-/// An error about a prediction that is bought already. Whatever the provider refuses now, rotated credentials above all, it
-/// may grant later, so the job waits.
+/// Converts an error about a prediction that is already bought. If the provider refuses now, for
+/// instance after a rotation of credentials, it may allow the call later, so the job waits.
 pub(crate) fn watching(error: ProviderError) -> Failure {
     match error {
         ProviderError::Rejected(_)

@@ -1,5 +1,5 @@
-//! Whether somebody may have bought the job's prediction before this attempt, and what is to be done then. All that keeps a job
-//! from being paid for twice by another attempt is in [`decide`].
+//! Finds out whether the job's prediction may have been bought before this attempt, and decides
+//! what to do then. [`decide`] has all the rules that keep a second attempt from paying twice.
 
 use std::time::SystemTime;
 
@@ -14,34 +14,36 @@ use temporalio_sdk::activities::ActivityContext;
 use super::{earlier_run, restore::LostTime};
 use crate::{failure::Failure, manifest};
 
-/// What was bought before.
+/// Purchases before this attempt.
 pub(super) enum Precedent {
-    /// Nothing: this attempt may submit.
+    /// Nothing was bought: this attempt may submit.
     None,
-    /// This.
+    /// This prediction was bought.
     Bought(ProviderState),
-    /// Nobody knows.
+    /// A submission is in doubt.
     Doubt(Doubt),
-    /// The job has ended like this, in a time that Temporal has lost.
+    /// The job has ended with this state, in the time that Temporal has lost.
     Ended(JobState),
-    /// That cannot be found out now.
+    /// The store cannot be asked now.
     Unclear(Failure),
 }
 
-/// What an attempt knows of itself. The times are the server's.
+/// Origin of an attempt. Its times are the server's.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'a> {
-    /// Whether it was scheduled when its activity was: else it came of a retry, or of a reset.
+    /// True if the attempt was scheduled with its activity, false after a retry or a reset of the
+    /// activity.
     is_first: bool,
-    /// Whether its run is the one that set out: else it came of a reset of the workflow.
+    /// True if its run is the one that was started, false after a reset of the workflow.
     is_of_first_run: bool,
-    /// Whether its run began before a restore: what it did since the dump is lost.
+    /// True if its run began before a restore of Temporal's database: what it did since the dump is
+    /// lost.
     is_restored: bool,
-    /// What an earlier attempt recorded.
+    /// Record of an earlier attempt.
     record: Recorded<'a>,
 }
 
-/// What an earlier attempt at the same activity recorded.
+/// Record of an earlier attempt at the same activity.
 #[derive(Clone, Copy, Debug)]
 enum Recorded<'a> {
     Nothing,
@@ -49,22 +51,23 @@ enum Recorded<'a> {
     Unreadable,
 }
 
-/// What is to be done.
+/// Next step of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Decision {
-    /// Submit: nobody can have before.
+    /// Submit: no earlier attempt can have.
     Submit,
-    /// Go by the record.
+    /// Follow the record.
     GoByRecord,
-    /// Ask the run before the reset.
+    /// Read the record of the run before the reset.
     AskEarlierRun,
-    /// Ask the store and the provider what became of the job in the time that was lost.
+    /// Ask the store and the provider what became of the job in the lost time.
     AskAboutLostTime,
-    /// Look: somebody may have, and nothing tells.
+    /// Treat the submission as in doubt: an earlier attempt may have submitted, and no record says
+    /// so. The provider is searched.
     Look,
 }
 
-/// The table of ARCHITECTURE.md.
+/// Decides by the table in ARCHITECTURE.md.
 fn decide(origin: Origin<'_>) -> Decision {
     match origin.record {
         Recorded::This(GenerateRecord::Refused) => Decision::Submit,
@@ -113,7 +116,7 @@ pub(super) async fn find(
         },
         Decision::Look => lost(),
         Decision::AskAboutLostTime => match manifest::read(storage, &input.job_id).await {
-            // One of an earlier run says nothing of this one.
+            // A manifest of an earlier run does not describe this one.
             Ok(Some(ended)) if ended.retry_count == input.retry_count => Precedent::Ended(ended),
             Ok(_) => match lost_time {
                 Some(LostTime { dump, restored }) => doubtful(Doubt {
@@ -128,14 +131,14 @@ pub(super) async fn find(
             Ok(Some(record)) => precedent(record),
             Ok(None) => Precedent::None,
             Err(error) => {
-                tracing::warn!(job_id = %input.job_id, error, "the run before the reset does not tell what was bought");
+                tracing::warn!(job_id = %input.job_id, error, "cannot read from the run before the reset what was bought");
                 lost()
             }
         },
     }
 }
 
-/// Any submission of this run so far may have been taken.
+/// Returns the doubt about all submissions of this run so far.
 fn record_lost(input: &GenerateInput, now: Timestamp) -> Doubt {
     Doubt {
         submission_id: None,
@@ -144,7 +147,7 @@ fn record_lost(input: &GenerateInput, now: Timestamp) -> Doubt {
         clock_skew_ms: None,
         cause: DoubtCause::RecordLost,
         search_seconds: 0,
-        // What a request in flight has become shows within the time that such a doubt is looked into.
+        // The result of a request in flight shows within the time of searching for this doubt.
         if_not_found: IfNotFound::Resubmit,
     }
 }

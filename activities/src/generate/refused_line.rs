@@ -1,4 +1,5 @@
-//! Those that the provider refused at about the same moment, in line: whoever has waited longest is the first to ask again.
+//! The order in which jobs retry that the provider refused at about the same time: the oldest job
+//! first.
 
 use std::{
     collections::BTreeMap,
@@ -10,20 +11,22 @@ use darkroom_workflows::job::JobId;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// How far apart refusals are that belong together: what was under way when the first one came.
+/// Longest time between refusals that belong together: those of calls in flight when the first one
+/// came.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// How much later the next in line asks again; what order survives on the way through timers and queues.
+/// Delay between two jobs in the line: enough for their order to survive timers and queues.
 const STEP: Duration = Duration::from_millis(100);
 
-/// The line, of jobs by their age.
+/// The line of refused jobs, by their age.
 #[derive(Clone, Debug, Default)]
 pub struct RefusedLine(Arc<Mutex<BTreeMap<Place, Instant>>>);
 
 type Place = (Timestamp, JobId);
 
 impl RefusedLine {
-    /// How much later than the first in line a job is to ask again; known after a moment.
+    /// Joins the line, and waits for others that are refused at the same time. Returns the delay of
+    /// this job's retry after that of the first in line.
     pub(super) async fn join(&self, since: Timestamp, job_id: &JobId) -> Duration {
         let place = (since, job_id.clone());
         let now = Instant::now();

@@ -1,21 +1,21 @@
-//! What became of jobs in a time that Temporal has lost, as its database was restored from a dump: they may have been bought, and may
-//! have ended, with nobody but the provider and the store to tell.
+//! The time that is lost when Temporal's database is restored from a dump. Jobs may have been
+//! bought and may have ended in it, of which only the provider and the store know.
 
 use std::str::FromStr;
 
 use jiff::Timestamp;
 
-/// The time that was lost.
+/// The lost time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LostTime {
-    /// When the dump was made.
+    /// Time of the dump.
     pub dump: Timestamp,
-    /// When Temporal was there again.
+    /// Time at which Temporal was available again.
     pub restored: Timestamp,
 }
 
 impl LostTime {
-    /// Whether a run that began then may have done something in it.
+    /// True if a run that began at this time may have acted in the lost time.
     pub(super) fn concerns(&self, began: Timestamp) -> bool {
         began < self.restored
     }
@@ -26,7 +26,7 @@ impl FromStr for LostTime {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const RULE: &str =
-            "must be the time of the dump and that of the restore, with a comma between";
+            "must be the time of the dump and that of the restore, separated by a comma";
         let (dump, restored) = text.split_once(',').ok_or(RULE)?;
         let time = |text: &str| text.trim().parse::<Timestamp>().map_err(|_| RULE);
         let lost = Self {
@@ -36,7 +36,7 @@ impl FromStr for LostTime {
         if lost.dump < lost.restored {
             Ok(lost)
         } else {
-            Err("must be the time of the dump and then that of the restore, which is later")
+            Err("must be the time of the dump first, then the later time of the restore")
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The paid call and the record around it, in this order: `Submitting` is acknowledged, the request goes out, what came of it is
-//! acknowledged. An attempt that was declared timed out meanwhile tells the workflow what came of it by a signal.
+//! The paid call and the record around it, in this order: `Submitting` is acknowledged, the request
+//! is sent, its outcome is acknowledged. An attempt that was declared timed out meanwhile signals
+//! the outcome to the workflow.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -30,19 +31,20 @@ use uuid::Uuid;
 use super::{GenerationPolicy, boot_time::BootTime, cancel};
 use crate::{failure::Failure, metrics};
 
-/// How old an acknowledgement may be when the request goes out.
+/// Maximum age of the acknowledgement when the request is sent.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// How much longer than the job the provider may work: it is canceled at the deadline, and this is for when nobody can.
+/// Time that the provider may work beyond the job's deadline. The workflow cancels at the deadline;
+/// this limit of the provider's own is for when no worker can.
 const CANCEL_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// How long an attempt that was declared timed out tries to tell the workflow.
+/// Time for which an attempt that was declared timed out tries to signal the workflow.
 const TELLING: Duration = Duration::from_mins(10);
 
-/// How long Temporal may take to say how a job has ended.
+/// Timeout of reading the result of a job from Temporal.
 const ANSWERING: Duration = Duration::from_secs(10);
 
-/// Buying a prediction.
+/// Purchase of a prediction.
 pub(super) struct Purchase<'a> {
     pub(super) provider: &'a dyn Provider,
     pub(super) policy: GenerationPolicy,
@@ -52,10 +54,10 @@ pub(super) struct Purchase<'a> {
 }
 
 impl Purchase<'_> {
-    /// Submits, once.
+    /// Submits once.
     ///
     /// # Errors
-    /// What is known if it yields no prediction.
+    /// If it yields no prediction: the outcome, a refusal or a doubt.
     pub(super) async fn submit(&self) -> Result<Prediction, GenerateOutcome> {
         let submission_id = new_submission_id();
         let gate = Arc::new(RecordGate {
@@ -96,7 +98,7 @@ impl Purchase<'_> {
                 Ok(prediction)
             }
             (Err(SubmitError::Refused(error)), recorded) => {
-                // Who finds that it is about to submit would be in doubt for nothing.
+                // A later attempt that found the record `Submitting` would be in doubt for nothing.
                 let is_superseded = is_superseded
                     || recorded.is_some()
                         && self.recorder.record(&GenerateRecord::Refused).await == Err(Superseded);
@@ -120,7 +122,7 @@ impl Purchase<'_> {
                 };
                 Err(self.in_doubt(doubt, &error).await)
             }
-            // Nothing goes out before it is recorded.
+            // Nothing is sent before it is recorded.
             (Err(SubmitError::ProviderFailed(error) | SubmitError::Unanswered(error)), None) => {
                 Err(refused(error))
             }
@@ -129,7 +131,7 @@ impl Purchase<'_> {
 
     async fn in_doubt(&self, doubt: Doubt, error: &ProviderError) -> GenerateOutcome {
         tracing::warn!(job_id = %self.input.job_id, %error, "a submission is in doubt");
-        // What this attempt returns says the same; it is for when that is lost.
+        // The result of this attempt says the same; the record is for when that is lost.
         let _ = self
             .recorder
             .try_record(&GenerateRecord::Submitting(doubt.clone()))
@@ -137,7 +139,7 @@ impl Purchase<'_> {
         GenerateOutcome::InDoubt(doubt)
     }
 
-    /// How long the provider may work: as long as the job, and a little longer.
+    /// Returns the time limit for the provider: until the job's deadline, and a margin.
     fn cancel_after(&self, now: Timestamp) -> Duration {
         match self.input.deadline {
             Some(deadline) => {
@@ -148,15 +150,15 @@ impl Purchase<'_> {
         }
     }
 
-    /// Tells the workflow what this attempt knows, as nobody waits for its result. If nobody waits for the prediction either,
-    /// it is canceled.
+    /// Signals the outcome to the workflow, as the server no longer takes this attempt's result. If
+    /// the workflow has closed without this prediction, it is canceled.
     async fn tell(&self, submission_id: SubmissionId, outcome: SubmissionOutcome) {
         let job_id = &self.input.job_id;
         let bought = match &outcome {
             SubmissionOutcome::Bought(state) => Some(state.prediction.clone()),
             SubmissionOutcome::NotBought => None,
         };
-        tracing::warn!(%job_id, prediction_id = bought.as_ref().map(|prediction| prediction.id.as_str()), "an attempt that was declared timed out tells what it did");
+        tracing::warn!(%job_id, prediction_id = bought.as_ref().map(|prediction| prediction.id.as_str()), "an attempt that was declared timed out signals its outcome");
         let client = self.ctx.client();
         let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
         let settled = SubmissionSettled {
@@ -180,7 +182,7 @@ impl Purchase<'_> {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(%job_id, %error, "cannot signal");
+                    tracing::warn!(%job_id, %error, "cannot signal the workflow; retrying");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -195,13 +197,13 @@ impl Purchase<'_> {
     }
 }
 
-/// Whether a job that has ended did so with this prediction: it may have been found meanwhile.
+/// True if a job that has ended used this prediction: it may have been found meanwhile.
 async fn ended_with(
     handle: &WorkflowHandle<Client, MediaGeneration>,
     prediction: &PredictionRef,
 ) -> bool {
     let result = handle.get_result(WorkflowGetResultOptions::default());
-    // Whoever retries a job starts it again, and that one says nothing yet.
+    // A retry starts the workflow again, and that run has no result yet.
     let Ok(Ok(job)) = timeout(ANSWERING, result).await else {
         return false;
     };
@@ -209,7 +211,7 @@ async fn ended_with(
         .is_some_and(|provider| provider.prediction == *prediction)
 }
 
-/// Nothing was bought, for this reason.
+/// Returns the outcome of a submission that bought nothing, with the reason.
 pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
     let failure = failure.into();
     let retry_after = match &failure {
@@ -224,7 +226,7 @@ pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
 }
 
 fn new_submission_id() -> SubmissionId {
-    #[expect(clippy::expect_used, reason = "it is 32 of 0-9 and a-f")]
+    #[expect(clippy::expect_used, reason = "32 hexadecimal digits parse")]
     Uuid::now_v7()
         .simple()
         .to_string()
@@ -232,7 +234,7 @@ fn new_submission_id() -> SubmissionId {
         .expect("an id of a submission")
 }
 
-/// Opens once the submission is recorded, just now.
+/// Gate that opens once the submission was recorded a moment ago.
 struct RecordGate {
     recorder: Arc<Recorder>,
     submission_id: SubmissionId,
@@ -244,7 +246,7 @@ struct RecordGate {
 
 #[derive(Default)]
 struct GateState {
-    /// What the server was told last, acknowledged or not.
+    /// Record that was sent last, acknowledged or not.
     recorded: Option<Doubt>,
     is_superseded: bool,
 }
@@ -275,7 +277,7 @@ impl Gate for RecordGate {
                 .try_record(&GenerateRecord::Submitting(doubt))
                 .await
             {
-                // A process may have been stopped in between: then another attempt may be at it by now.
+                // If the process was stopped in between, another attempt may run by now.
                 Ok(Some(Answer::Continue)) if began.elapsed() <= FRESH => return Ok(()),
                 Ok(Some(Answer::Continue) | None) => {}
                 Ok(Some(Answer::Stop)) => return Err(GateClosed),

@@ -1,22 +1,23 @@
-//! Where attempts tell that the provider asks to slow down. What comes of it is not for them to say.
+//! Reports of the provider's rate limit: attempts send the delays that the provider asks for. The
+//! receiver decides what to do about them.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-/// How many waits are kept that nobody has heard of.
+/// Capacity of the channel.
 const KEPT: usize = 16;
 
-/// Where it is told.
+/// Sender of the reports.
 #[derive(Clone, Debug)]
 pub struct Throttle(mpsc::Sender<Duration>);
 
-/// Where it is heard.
+/// Receiver of the reports.
 #[derive(Debug)]
 pub struct Refusals(mpsc::Receiver<Duration>);
 
 impl Throttle {
-    /// A throttle, and where it is heard.
+    /// Creates a connected sender and receiver.
     #[must_use]
     pub fn new() -> (Self, Refusals) {
         let (sender, receiver) = mpsc::channel(KEPT);
@@ -24,13 +25,14 @@ impl Throttle {
     }
 
     pub(super) fn refused(&self, retry_after: Duration) {
-        // One that is not heard is like the others that are.
+        // Ignored: if the channel is full, the receiver has enough reports.
         let _ = self.0.try_send(retry_after);
     }
 }
 
 impl Refusals {
-    /// How many refusals there were since the last time, and the longest wait that was asked for; they are waited for.
+    /// Waits for refusals. Returns how many there were since the last call, and the longest delay
+    /// that the provider asked for.
     pub async fn next(&mut self) -> (usize, Duration) {
         let Some(mut longest) = self.0.recv().await else {
             return std::future::pending().await;

@@ -1,5 +1,5 @@
-//! Which addresses are public: those that the IANA's registries of special-purpose addresses leave over, whichever of the
-//! ways to write an IPv4 address within an IPv6 address hides them.
+//! Public addresses: all that the IANA's registries of special-purpose addresses leave over, also
+//! for an IPv4 address that is embedded in an IPv6 address.
 //!
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry>,
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry>
@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What is not public of IPv4.
+/// IPv4 ranges that are not public.
 const SPECIAL_V4: [Ipv4Net; 18] = [
     v4([0, 0, 0, 0], 8),       // this network, RFC 791
     v4([10, 0, 0, 0], 8),      // private, RFC 1918
-    v4([100, 64, 0, 0], 10),   // carriers' own, RFC 6598
+    v4([100, 64, 0, 0], 10),   // carrier-grade NAT, RFC 6598
     v4([127, 0, 0, 0], 8),     // loopback, RFC 1122
     v4([169, 254, 0, 0], 16),  // link-local and metadata services, RFC 3927
     v4([172, 16, 0, 0], 12),   // private, RFC 1918
@@ -30,14 +30,14 @@ const SPECIAL_V4: [Ipv4Net; 18] = [
     v4([240, 0, 0, 0], 4),     // reserved and broadcast, RFC 1112 and 919
 ];
 
-/// An address of Azure's platform that answers only from within, although the range is public.
+/// Address of Azure's platform, which answers only from within although its range is public.
 /// <https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 /// All of IPv6 that is routed publicly, RFC 4291.
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
-/// What is not public of it.
+/// Ranges of it that are not public.
 const SPECIAL_V6: [Ipv6Net; 5] = [
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments, Teredo and ORCHID among them, RFC 2928
     v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation, RFC 3849
@@ -46,7 +46,7 @@ const SPECIAL_V6: [Ipv6Net; 5] = [
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4, RFC 3056: judged by what it wraps, see `unfold`
 ];
 
-/// Whether an address is one that anybody on the internet may be reached at.
+/// True if an address is reachable on the public internet.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -65,7 +65,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     address != AZURE_PLATFORM && !SPECIAL_V4.iter().any(|special| special.contains(&address))
 }
 
-/// The IPv4 address within an IPv6 address, where a packet to the one may end up at the other.
+/// Returns the IPv4 address that is embedded in an IPv6 address, if a packet to the latter may end
+/// up at the former.
 fn unfold(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));

@@ -1,11 +1,12 @@
-//! The guard against server-side request forgery: whatever is fetched on someone's word goes to public addresses only. It
-//! judges an address that is about to be connected to, not one that was looked up before: the resolver that it gives to
-//! the HTTP client yields public addresses or none, and literal addresses are judged with their URL. Redirects are to be
-//! judged hop by hop, so the HTTP client must not follow them itself.
+//! The guard against server-side request forgery (SSRF): URLs from outside are fetched from public
+//! addresses only. It judges the address that is about to be connected to, not one that was looked
+//! up before: the resolver that it gives to the HTTP client returns public addresses or none, and
+//! literal addresses are judged with their URL. Redirects must be judged hop by hop, so the HTTP
+//! client must not follow them itself.
 //!
-//! - [`address`]: which addresses are public
-//! - `resolver`: names to public addresses
-//! - [`verbatim`]: addresses that are sent letter by letter
+//! - [`address`]: public addresses, and special-purpose ones
+//! - `resolver`: resolves names to public addresses
+//! - [`verbatim`]: URLs that are sent byte by byte as they were given
 //!
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html>
 
@@ -23,10 +24,10 @@ use url::{Host, Url};
 pub use self::resolver::Resolver;
 use self::verbatim::{Address, VerbatimClient};
 
-/// Who we say that we are.
+/// `User-Agent` of all requests.
 const USER_AGENT: &str = concat!("darkroom/", env!("CARGO_PKG_VERSION"));
 
-/// Which URLs may be fetched.
+/// Rules for the URLs that may be requested.
 #[derive(Clone, Debug)]
 pub struct Guard {
     ports: Ports,
@@ -34,37 +35,39 @@ pub struct Guard {
     resolver: Resolver,
 }
 
-/// The guard does not let a URL pass. The message names no address that a name resolved to: that would map our network.
+/// Reason for which the guard rejects a URL. The message names no address that a name resolved to:
+/// that would map the internal network.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Forbidden {
     /// Neither `http` nor `https`.
     #[error("the scheme {0:?} is not allowed; http and https are")]
     Scheme(String),
-    /// A name and a password within the URL.
+    /// A user name or a password in the URL.
     #[error("a URL with a user name or a password is not allowed")]
     UserInfo,
-    /// A port that nobody serves media on.
+    /// A port that is not among the allowed ones.
     #[error("port {0} is not allowed")]
     Port(u16),
     /// A literal address that is not public.
     #[error("{0} is not a public address")]
     Address(IpAddr),
-    /// A name that leads to no public address.
+    /// A name that resolves to no public address.
     #[error("the host {0:?} has no public address")]
     Name(String),
 }
 
-/// How a URL that passes is to be connected to.
+/// Way to connect to a URL that the guard accepts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Passage {
     /// Through the guarded resolver.
     Public,
-    /// By any resolver: the operator has named this host and port.
+    /// By any resolver: the operator has allowed this host and port.
     Allowed,
 }
 
 impl Guard {
-    /// A guard that lets these ports of public hosts pass, and these hosts whatever their addresses are.
+    /// Creates a guard that accepts these ports of public hosts, and these hosts whatever their
+    /// addresses are.
     #[must_use]
     pub fn new(ports: Ports, allowed: AllowedHosts, resolver: Resolver) -> Self {
         Self {
@@ -77,7 +80,7 @@ impl Guard {
     /// Judges a URL, and its host if that is a literal address.
     ///
     /// # Errors
-    /// If it must not be fetched.
+    /// If the URL must not be requested.
     pub fn judge(&self, url: &Url) -> Result<Passage, Forbidden> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Forbidden::Scheme(url.scheme().to_owned()));
@@ -110,29 +113,29 @@ impl Guard {
     }
 }
 
-/// HTTP clients behind a guard: each connects directly, one hop at a time.
+/// HTTP clients behind a guard. They use no proxy and follow no redirects.
 #[derive(Clone, Debug)]
 pub struct Clients {
     guard: Guard,
     /// Connects to public addresses only.
     public: Client,
-    /// Connects to what the operator has named.
+    /// Connects to hosts that the operator has allowed.
     allowed: Client,
-    /// The same two for addresses that are sent letter by letter.
+    /// The same two for URLs that are sent as they were given.
     public_verbatim: VerbatimClient,
     allowed_verbatim: VerbatimClient,
 }
 
-/// A request did not get an answer.
+/// Reason for which a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The guard does not let it pass.
+    /// The guard rejects the URL.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The address cannot be sent.
+    /// The URL cannot be sent.
     #[error("{0}")]
     Unsendable(String),
-    /// No answer came.
+    /// No response came.
     #[error("{0}")]
     Unanswered(String),
 }
@@ -159,22 +162,22 @@ impl From<hyper_util::client::legacy::Error> for RequestError {
     }
 }
 
-/// The clients cannot be set up.
+/// Reason for which the HTTP clients cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// reqwest's.
+    /// Error of `reqwest`.
     #[error(transparent)]
     Client(#[from] reqwest::Error),
-    /// What certificates are verified by.
+    /// The verifier of certificates cannot be created.
     #[error("certificates cannot be verified: {0}")]
     Certificates(String),
 }
 
 impl Clients {
-    /// Sets them up, each from a builder of the caller's.
+    /// Creates the clients, each from a new builder.
     ///
     /// # Errors
-    /// If they cannot be.
+    /// If a client cannot be created.
     pub fn new(guard: Guard, builder: impl Fn() -> ClientBuilder) -> Result<Self, SetupError> {
         let direct = || {
             builder()
@@ -195,10 +198,10 @@ impl Clients {
         })
     }
 
-    /// Asks for an address, as it was given.
+    /// Requests a URL, as it was given.
     ///
     /// # Errors
-    /// If it may not be asked for, or there is no answer.
+    /// If the guard rejects it, or there is no response.
     pub async fn get(
         &self,
         address: &Address,
@@ -216,10 +219,10 @@ impl Clients {
         Ok(self.of(passage).get(url).headers(headers).send().await?)
     }
 
-    /// The client by which a URL may be asked for.
+    /// Returns the client with which a URL may be requested.
     ///
     /// # Errors
-    /// If it may not be.
+    /// If the guard rejects it.
     pub fn client(&self, url: &Url) -> Result<&Client, Forbidden> {
         Ok(self.of(self.guard.judge(url)?))
     }
@@ -232,7 +235,7 @@ impl Clients {
     }
 }
 
-/// Finds what the guard said in the depths of an HTTP client's error.
+/// Finds the guard's verdict among the sources of an HTTP client's error.
 #[must_use]
 pub fn verdict<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
     let mut source = error.source();
@@ -245,7 +248,7 @@ pub fn verdict<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
     None
 }
 
-/// The ports that may be connected to.
+/// Ports that may be connected to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ports(Vec<u16>);
 
@@ -263,11 +266,11 @@ impl FromStr for Ports {
         ports
             .collect::<Result<_, _>>()
             .map(Self)
-            .map_err(|_| "must be port numbers with commas between")
+            .map_err(|_| "must be port numbers separated by commas")
     }
 }
 
-/// Hosts, each with a port, that pass although they are private.
+/// Hosts with a port that are allowed although they are private.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AllowedHosts(Vec<(String, u16)>);
 
@@ -275,7 +278,7 @@ impl FromStr for AllowedHosts {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "must be host:port with commas between";
+        const FORM: &str = "must be host:port entries separated by commas";
         let host = |entry: &str| {
             let url: Url = format!("https://{}", entry.trim()).parse().ok()?;
             let (_, port) = entry.trim().rsplit_once(':')?;

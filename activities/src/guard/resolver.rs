@@ -1,5 +1,6 @@
-//! Names to public addresses. The HTTP client connects to what comes out of here and asks nobody again, so a name cannot
-//! change its mind between the check and the connection.
+//! Resolves names to public addresses. The HTTP client connects to the addresses that this resolver
+//! returns, and does not resolve again, so a name cannot change its address between the check and
+//! the connection (DNS rebinding).
 
 use std::{io, net::SocketAddr};
 
@@ -12,29 +13,29 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Forbidden, address::is_public};
 
-/// An error, as HTTP clients take it.
+/// Error type that HTTP clients take.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Resolves names as the system is configured, and keeps back what is not public.
+/// Resolves names as the system is configured, and drops addresses that are not public.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     inner: TokioResolver,
 }
 
 impl Resolver {
-    /// A resolver by the system's configuration.
+    /// Creates a resolver with the system's configuration.
     ///
     /// # Errors
-    /// If that cannot be read.
+    /// If the configuration cannot be read.
     pub fn from_system() -> io::Result<Self> {
         let inner = TokioResolver::builder_tokio().and_then(ResolverBuilder::build);
         inner.map(|inner| Self { inner }).map_err(io::Error::other)
     }
 
-    /// A resolver that asks these servers.
+    /// Creates a resolver that queries these servers.
     ///
     /// # Errors
-    /// If it cannot be set up.
+    /// If the resolver cannot be created.
     pub fn with_config(config: ResolverConfig) -> io::Result<Self> {
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         builder
@@ -43,10 +44,10 @@ impl Resolver {
             .map_err(io::Error::other)
     }
 
-    /// The public addresses of a name.
+    /// Returns the public addresses of a name.
     ///
     /// # Errors
-    /// [`Forbidden`] if there is none, or what stands in the way.
+    /// [`Forbidden`] if there is none, or the error of the lookup.
     pub(super) async fn find(&self, name: &str) -> Result<Vec<SocketAddr>, BoxError> {
         match self.public_addresses(name).await {
             Ok(addresses) => Ok(addresses),

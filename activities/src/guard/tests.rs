@@ -1,5 +1,5 @@
-//! What passes the guard and what does not, tried for real: every URL is fetched by the client that outputs are fetched
-//! with, while listeners on all of this machine's addresses count who connects.
+//! Tests of the guard on real connections: every URL is fetched by the client that fetches outputs,
+//! while listeners on all addresses of this machine count connections.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::*;
 use crate::persist::{Sources, source::Limits};
 
-/// Addresses that must not be connected to, as they stand in a URL.
+/// Addresses that must not be connected to, as they are written in a URL.
 const FORBIDDEN_ADDRESSES: [&str; 105] = [
     // this network, loopback
     "0.0.0.0",
@@ -36,7 +36,7 @@ const FORBIDDEN_ADDRESSES: [&str; 105] = [
     "127.0.0.2",
     "127.1.2.3",
     "127.255.255.255",
-    // the same written otherwise
+    // the same in other notations
     "127.1",
     "127.0.1",
     "0",
@@ -64,7 +64,7 @@ const FORBIDDEN_ADDRESSES: [&str; 105] = [
     "192.168.255.255",
     "0xa.0.0.1",
     "167772161",
-    // carriers, link-local, metadata
+    // carrier-grade NAT, link-local, metadata
     "100.64.0.0",
     "100.100.100.200",
     "100.127.255.255",
@@ -184,7 +184,7 @@ const FORBIDDEN_URLS: [&str; 37] = [
     "\thttp://127.0.0.1:PORT/",
 ];
 
-/// Names that our resolver leads somewhere forbidden. What they stand for is in [`addresses`].
+/// Names that the test resolver maps to forbidden addresses, as [`addresses`] lists them.
 const FORBIDDEN_NAMES: [&str; 14] = [
     "localhost",
     "LOCALHOST",
@@ -223,7 +223,7 @@ const PUBLIC_ADDRESSES: [&str; 18] = [
     "[::ffff:8.8.8.8]",
 ];
 
-/// Listeners on all addresses of this machine, and how often anybody connected.
+/// Listeners on all addresses of this machine, and the number of connections to them.
 struct Listeners {
     port: u16,
     connections: Arc<AtomicU32>,
@@ -232,7 +232,7 @@ struct Listeners {
 impl Listeners {
     async fn start() -> Self {
         let connections = Arc::new(AtomicU32::new(0));
-        // Where there is IPv6, this one takes both kinds.
+        // With IPv6, this listener takes both families.
         let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).await {
             Ok(listener) => listener,
             Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap(),
@@ -252,7 +252,7 @@ impl Listeners {
     }
 }
 
-/// The addresses of a name; the `turn`th time that it is asked for.
+/// Returns the addresses of a name at lookup number `turn`, counted from 0.
 fn addresses(name: &str, turn: u32) -> Vec<IpAddr> {
     let public = IpAddr::V6("2606:4700:4700::1111".parse().unwrap());
     match name.trim_end_matches('.').to_ascii_lowercase().as_str() {
@@ -277,7 +277,7 @@ fn addresses(name: &str, turn: u32) -> Vec<IpAddr> {
     }
 }
 
-/// A name server on loopback that never lets anybody remember its answers.
+/// Starts a name server on loopback whose answers have a TTL of 0, and returns its resolver.
 async fn resolver() -> Resolver {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
@@ -289,7 +289,7 @@ async fn resolver() -> Resolver {
             let query = Message::from_vec(&buffer[..length]).unwrap();
             let mut answer = Message::response(query.metadata.id, OpCode::Query);
             let asked = query.queries[0].clone();
-            // Both kinds of address of a name are asked for at a time.
+            // A and AAAA records are queried together.
             let turn = queries / 2;
             queries += 1;
             for address in addresses(&asked.name().to_ascii(), turn) {
@@ -404,7 +404,7 @@ async fn the_listeners_do_count() {
         FailureType::SourceUnavailable
     );
     assert_eq!(listeners.connections(), 1);
-    // Another port of the same host is as forbidden as ever.
+    // Another port of the same host is still forbidden.
     let other = listeners.port ^ 1;
     assert_eq!(
         refusal(&sources, &format!("http://127.0.0.1:{other}/")).await,
@@ -452,7 +452,7 @@ fn configuration_parses() {
     }
 }
 
-/// A host that redirects everything there.
+/// Starts a host that redirects all requests to `to`.
 async fn redirecting(to: String) -> SocketAddr {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

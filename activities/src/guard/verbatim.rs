@@ -1,6 +1,7 @@
-//! Addresses that are sent letter by letter. A URL is parsed to be judged, and the parser writes some of it anew: quotes in a
-//! query, dots in a path. Where a signature covers those letters, the host wants them as they were given. The scheme and the
-//! host are always the parsed ones: those were judged.
+//! URLs that are sent byte by byte as they were given. A URL is parsed to be judged, and the parser
+//! rewrites some of it: quotes in a query, dots in a path. If a signature covers those bytes, the
+//! host needs them as they were given. The scheme and the host are always the parsed ones: those
+//! were judged.
 
 use std::{
     error::Error,
@@ -29,17 +30,17 @@ use super::{Resolver, SetupError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A URL, and what of it is to be sent as it was given.
+/// A URL, with the part of it that is sent as it was given.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// The URL: what is judged, and connected to.
+    /// The parsed URL, which is judged and connected to.
     pub url: Url,
-    /// Its path and its query, where the parser has written them anew.
+    /// Its path and query as they were given, if the parser has rewritten them.
     verbatim: Option<PathAndQuery>,
 }
 
 impl Address {
-    /// Reads an absolute URL; `None` if it is none.
+    /// Parses an absolute URL; `None` if it is invalid.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let url: Url = text.parse().ok()?;
@@ -47,7 +48,7 @@ impl Address {
         Some(Self { url, verbatim })
     }
 
-    /// Reads what this address points to; `None` if that is no URL.
+    /// Resolves a redirect from this URL; `None` if it leads to no URL.
     #[must_use]
     pub fn join(&self, location: &str) -> Option<Self> {
         let url = self.url.join(location).ok()?;
@@ -55,7 +56,7 @@ impl Address {
         Some(Self { url, verbatim })
     }
 
-    /// The address as it is to be sent, where reqwest would send another one.
+    /// Returns the URI to send, if `reqwest` would send another one.
     pub(crate) fn verbatim(&self) -> Option<Uri> {
         let target = self.verbatim.clone()?;
         let authority = &self.url[Position::BeforeHost..Position::AfterPort];
@@ -64,9 +65,11 @@ impl Address {
     }
 }
 
-/// The path and the query of a text, if they are not those of the URL that was made of it, and can be sent.
+/// Returns the path and the query of a text, if they differ from those of the URL that was parsed
+/// from it, and can be sent.
 fn verbatim(text: &str, url: &Url) -> Option<PathAndQuery> {
-    // A backslash is a slash to the parser; what is not visible ASCII it leaves out, or has no one form.
+    // The parser takes a backslash for a slash. It drops some bytes that are not visible ASCII, and
+    // the others have more than one encoding.
     if !text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
@@ -74,7 +77,7 @@ fn verbatim(text: &str, url: &Url) -> Option<PathAndQuery> {
         return None;
     }
     let target = match text.split_once("://") {
-        // A host must follow: parsers make up for one that is missing.
+        // A host must follow: parsers repair a URL without one.
         Some((scheme, rest))
             if scheme.eq_ignore_ascii_case(url.scheme()) && !rest.starts_with('/') =>
         {
@@ -90,14 +93,14 @@ fn verbatim(text: &str, url: &Url) -> Option<PathAndQuery> {
         .flatten()
 }
 
-/// Asks for addresses letter by letter, over HTTP/1.1.
+/// Requests URLs as they were given, over HTTP/1.1.
 #[derive(Clone, Debug)]
 pub(super) struct VerbatimClient {
     client: legacy::Client<HttpsConnector<HttpConnector<Names>>, Empty<Bytes>>,
 }
 
 impl VerbatimClient {
-    /// A client that connects to what this resolver yields, or the system's.
+    /// Creates a client that connects to the addresses of this resolver, or of the system's.
     pub(super) fn new(resolver: Option<Resolver>) -> Result<Self, SetupError> {
         let mut http = HttpConnector::new_with_resolver(Names(resolver));
         http.enforce_http(false);
@@ -115,7 +118,7 @@ impl VerbatimClient {
         Ok(Self { client })
     }
 
-    /// Asks for an address, and answers as reqwest does.
+    /// Requests a URI, and returns the response as `reqwest` does.
     pub(super) async fn get(
         &self,
         uri: Uri,
@@ -129,7 +132,7 @@ impl VerbatimClient {
         request.headers_mut().insert(header::USER_AGENT, user_agent);
         let (parts, body) = self.client.request(request).await?.into_parts();
         let mut response = Response::from_parts(parts, Body::wrap(body));
-        // Where it came from is not among what HTTP says of an answer.
+        // A response of `reqwest` has its URL, which HTTP does not send.
         if let Ok(marked) = Response::builder().url(url).body(()) {
             response
                 .extensions_mut()
@@ -139,7 +142,7 @@ impl VerbatimClient {
     }
 }
 
-/// Finds the addresses of names.
+/// Resolves names for the connector.
 #[derive(Clone, Debug)]
 struct Names(Option<Resolver>);
 
@@ -189,7 +192,7 @@ mod tests {
             "https://cdn.example.com",
             "https://cdn.example.com?x",
             "https://cdn.example.com/a?b=%27c#'",
-            // What has no one form, or another one to every parser, or cannot stand in a request.
+            // More than one encoding, parsed differently elsewhere, or not allowed in a request.
             "https://cdn.example.com/a?b=\"c\"",
             "https://cdn.example.com/a b",
             "https://cdn.example.com\\@10.0.0.1/'?'",
@@ -198,7 +201,7 @@ mod tests {
         ] {
             assert_eq!(sent(text), None, "{text}");
         }
-        // Whoever is connected to was judged.
+        // The host that is connected to was judged.
         let odd = sent("HTTPS://user@CDN.example.com:443/?'");
         assert_eq!(odd.as_deref(), Some("https://cdn.example.com/?'"));
     }

@@ -1,5 +1,6 @@
-//! What an attempt leaves for the one after it, in its heartbeats: how far it came, the upload that it has under way, and
-//! what it has sent as a whole. Where nobody comes after, as in a benchmark, it is kept for nobody.
+//! Checkpoints of `persist` in the heartbeat details, for the next attempt: progress, the multipart
+//! upload under way, and the object that was sent as a whole. Where there is no next attempt, as in
+//! a benchmark, they are not sent.
 
 use std::{
     sync::{
@@ -21,45 +22,46 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// How often progress goes into the heartbeats.
+/// Interval between two updates of the heartbeat details.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What an attempt leaves.
+/// Checkpoint of an attempt.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct PersistCheckpoint {
     #[serde(flatten)]
     pub(super) progress: PersistProgress,
-    /// A multipart upload that is under way.
+    /// The multipart upload that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) upload: Option<UploadCheckpoint>,
-    /// An object that was sent as a whole: if it is in the store, the work is done.
+    /// The object that was sent as a whole: if it is in the store, the work is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sent: Option<UploadedObject>,
-    /// What was seen of it.
+    /// Facts seen in that object.
     #[serde(default)]
     pub(super) facts: MediaFacts,
 }
 
-/// A multipart upload, and how to go on with it.
+/// A multipart upload, with the state that is needed to resume it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct UploadCheckpoint {
     pub(super) s3_key: String,
     pub(super) content_type: String,
     pub(super) upload_id: String,
-    /// By what the source shows that it is still the same file. Without it, it cannot be resumed.
+    /// Validator by which the source shows that it is still the same file. Without one, the upload
+    /// cannot be resumed.
     pub(super) validator: Option<Validator>,
     pub(super) parts: Vec<UploadedPart>,
-    /// How many bytes the parts have.
+    /// Length of the parts, in bytes.
     pub(super) bytes: u64,
-    /// The state of the digest after them.
+    /// State of the digest after the parts.
     pub(super) digest: String,
-    /// And that of what is seen of them.
+    /// State of the inspection after the parts.
     #[serde(default)]
     pub(super) inspector: Inspector,
 }
 
 impl PersistCheckpoint {
-    /// Whether the upload's parts are all there.
+    /// True if all parts of the upload were sent.
     pub(super) fn is_all_sent(&self) -> bool {
         let (Some(upload), Some(sent)) = (&self.upload, &self.sent) else {
             return false;
@@ -69,7 +71,7 @@ impl PersistCheckpoint {
 }
 
 impl UploadCheckpoint {
-    /// The upload as the store knows it.
+    /// Returns the upload as the store identifies it.
     pub(super) fn upload(&self) -> Upload {
         Upload {
             key: self.s3_key.clone(),
@@ -77,7 +79,8 @@ impl UploadCheckpoint {
         }
     }
 
-    /// The object that it is to be. How it is presented was said when it began.
+    /// Returns the object that the upload creates. Its `Content-Disposition` was set when the
+    /// upload began.
     pub(super) fn object(&self, to: &Destination) -> NewObject {
         NewObject {
             key: self.s3_key.clone(),
@@ -88,7 +91,7 @@ impl UploadCheckpoint {
         }
     }
 
-    /// Whether the rest of the very same file can be asked for, and added to what is there.
+    /// True if the rest of the same file can be requested, and appended to the parts.
     pub(super) fn is_resumable(&self) -> bool {
         self.validator.is_some()
             && self.bytes > 0
@@ -96,7 +99,7 @@ impl UploadCheckpoint {
     }
 }
 
-/// Where an attempt notes how far it is.
+/// Recorder of an attempt's checkpoint.
 pub struct Journal<'a> {
     heartbeat: Option<&'a Heartbeat>,
     bytes_done: AtomicU64,
@@ -111,7 +114,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// A journal that nobody reads.
+    /// Creates a recorder that sends no heartbeats.
     #[must_use]
     pub fn unrecorded(index: u32) -> Self {
         let progress = PersistProgress {
@@ -129,7 +132,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Goes on from what an earlier attempt has left.
+    /// Starts from the checkpoint of an earlier attempt.
     pub(super) fn continue_from(&self, earlier: &PersistCheckpoint) {
         self.advance_to(earlier.upload.as_ref().map_or(0, |upload| upload.bytes));
         self.note(|checkpoint| {
@@ -139,12 +142,12 @@ impl<'a> Journal<'a> {
         });
     }
 
-    /// Notes that this many bytes are on their way.
+    /// Sets the number of bytes that are stored or on their way.
     pub(super) fn advance_to(&self, bytes_done: u64) {
         self.bytes_done.store(bytes_done, Ordering::Relaxed);
     }
 
-    /// Notes something for a later attempt. It gets there with the next heartbeat.
+    /// Changes the checkpoint. The next heartbeat sends it.
     pub(super) fn note(&self, change: impl FnOnce(&mut PersistCheckpoint)) {
         change(
             &mut self
@@ -154,7 +157,7 @@ impl<'a> Journal<'a> {
         );
     }
 
-    /// Notes something and returns when Temporal has it.
+    /// Changes the checkpoint and waits until Temporal has acknowledged it.
     pub(super) async fn record(
         &self,
         change: impl FnOnce(&mut PersistCheckpoint),
@@ -166,7 +169,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Puts progress into the heartbeats, for ever.
+    /// Updates the heartbeat details at intervals, for ever. Returns only the failure to do so.
     pub(super) async fn keep(&self) -> Failure {
         loop {
             tokio::time::sleep(INTERVAL).await;
@@ -179,7 +182,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// What a later attempt would find.
+    /// Returns the checkpoint as a later attempt would find it.
     pub(super) fn checkpoint(&self) -> PersistCheckpoint {
         let mut checkpoint = self
             .checkpoint

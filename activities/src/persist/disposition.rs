@@ -1,11 +1,13 @@
-//! How a browser is told to present an output, and to name it. The name is the provider's, so it is data: a path in it, or a
-//! character that means something in a header, does not get through.
+//! The `Content-Disposition` of an output: whether a browser shows or saves it, and under which
+//! name. The name comes from the provider and is untrusted: path separators and characters with a
+//! meaning in a header are replaced.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::media_type::MediaType;
 
-/// What is encoded in a name: all but `attr-char`, <https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1>
+/// Characters that are percent-encoded in a name: all but `attr-char`,
+/// <https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1>
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -20,10 +22,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 const LONGEST: usize = 100;
 
-/// The `Content-Disposition` of an output; `None` where its type says enough.
+/// Returns the `Content-Disposition` of an output; `None` if its type says enough.
 pub(super) fn of(name: Option<&str>, media_type: MediaType) -> Option<String> {
     let kind = if media_type.is_active {
         "attachment"
@@ -46,7 +48,7 @@ pub(super) fn of(name: Option<&str>, media_type: MediaType) -> Option<String> {
     }
 }
 
-/// A name of letters, digits and what is harmless between them.
+/// Returns a name of letters, digits, spaces, `-` and `_`; all else is replaced.
 fn sanitized(name: &str) -> String {
     let safe = |character: char| {
         if character.is_alphanumeric() || matches!(character, ' ' | '-' | '_') {

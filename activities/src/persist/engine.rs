@@ -1,4 +1,4 @@
-//! What moves outputs, and where to: the same for all outputs of a process.
+//! The engine that uploads outputs, shared by all of a process, and the destination of one output.
 
 use darkroom_storage::{Existing, Feature, NewObject, Storage};
 use darkroom_workflows::job::JobId;
@@ -9,32 +9,35 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The size of a part in memory, and the most that is written in one request from there.
+/// Size of a part that is sent from memory, and of the largest object that is sent from memory in
+/// one request, in bytes.
 pub const BUFFER: usize = 8 * 1024 * 1024;
 
-/// The metadata in which the prediction stands that an object is of.
+/// Metadata key under which an object carries the id of its prediction.
 pub(super) const PREDICTION: &str = "prediction";
 
-/// What moves bytes.
+/// Uploads outputs into the store.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// Where they go.
+    /// The bucket.
     pub storage: Storage,
-    /// What all of them share.
+    /// The memory budget of all outputs.
     pub memory: Memory,
     /// Makes previews of pictures.
     pub previewer: Previewer,
-    /// The longest object that is sent in one request, in bytes.
+    /// Size limit of an object that is streamed in one request, in bytes; a larger one is a
+    /// multipart upload.
     pub stream_max: u64,
 }
 
 impl Engine {
-    /// Whether bodies are sent while they arrive: only where a trailer can vouch for them.
+    /// True if bodies are sent while they arrive: only with a trailer checksum.
     pub(super) fn streams(&self) -> bool {
         self.storage.has(Feature::StreamedTrailers)
     }
 
-    /// Moves a source that is new, with no attempt after this one. Returns the key.
+    /// Uploads a new source without recording checkpoints: there is no later attempt. Returns the
+    /// key.
     ///
     /// # Errors
     /// If the source or the store fails.
@@ -50,23 +53,23 @@ impl Engine {
     }
 }
 
-/// Which output it is.
+/// Identity of an output, from which its object is derived.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// Of which job.
+    /// The job.
     pub job_id: JobId,
     /// The provider's id of the prediction that made it.
     pub prediction_id: String,
-    /// At which position.
+    /// Position among the outputs of the prediction.
     pub index: u32,
-    /// What the provider calls it.
+    /// Name that the provider gives it.
     pub name: Option<String>,
-    /// What becomes of an output of an earlier generation under its key.
+    /// Treatment of an object of an earlier generation under the same key.
     pub existing: Existing,
 }
 
 impl Destination {
-    /// The object that an output of this type is to be.
+    /// Returns the object to write for an output of this media type.
     pub(super) fn object(&self, media_type: MediaType) -> NewObject {
         NewObject {
             key: self.job_id.media_key(self.index, media_type.extension),

@@ -1,5 +1,6 @@
-//! What can be seen of an output as its bytes pass: how large a picture is, how long a video is, whether somebody vouches for where
-//! it comes from. Nothing is fetched for it, and what is not seen is not known.
+//! Facts about an output, read as its bytes pass: the dimensions of an image, the dimensions and
+//! duration of a video, and whether it has Content Credentials (C2PA). Nothing is fetched for them;
+//! facts that are not seen stay unknown.
 
 use darkroom_workflows::job::MediaFacts;
 use memchr::memmem;
@@ -7,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{isobmff::Boxes, media_type::MediaType};
 
-/// The description box of a C2PA manifest store, which every file with Content Credentials has somewhere.
+/// Description box of a C2PA manifest store, which every file with Content Credentials contains.
 /// <https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html#_use_of_jumbf>
 const C2PA: &[u8] = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71";
 
-/// An inspection under way. It can be kept between two attempts.
+/// An inspection under way. It is kept in the checkpoint between two attempts.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Inspector {
     width: Option<u32>,
     height: Option<u32>,
     has_c2pa: bool,
-    /// The end of what has passed, as the mark may lie across.
+    /// End of the bytes so far, as the mark may span two chunks.
     tail: Vec<u8>,
     /// The boxes of a video.
     boxes: Option<Boxes>,
 }
 
 impl Inspector {
-    /// Begins with the first bytes of a file, which pass again with the others.
+    /// Begins with the first bytes of a file, which are passed to `update` again.
     pub(super) fn begin(head: &[u8], media_type: MediaType) -> Self {
         let is_picture = media_type.content_type.starts_with("image/");
         let size = imagesize::blob_size(head).ok().filter(|_| is_picture);
@@ -45,7 +46,7 @@ impl Inspector {
         }
     }
 
-    /// What was seen.
+    /// Returns the facts seen so far.
     pub(super) fn facts(&self) -> MediaFacts {
         let movie = self.boxes.as_ref().map(Boxes::movie).unwrap_or_default();
         MediaFacts {

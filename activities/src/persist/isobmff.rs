@@ -1,16 +1,17 @@
-//! The boxes of an MP4 or a MOV as they pass: how long the movie is, and how large its picture. Media data are passed over, so a
-//! movie header is found at either end of a file of any length.
-//! <https://developer.apple.com/documentation/quicktime-file-format>
+//! Reads the boxes of an MP4 or MOV file as they pass: the duration of the movie and its
+//! dimensions. Media data are skipped, so a movie header is found at either end of a file of any
+//! length. <https://developer.apple.com/documentation/quicktime-file-format>
 
 use serde::{Deserialize, Serialize};
 
-/// The most of a movie box that is looked at: its header and its first track. It goes into heartbeats.
+/// Number of bytes of a movie box that are kept: its header and its first track. They go into
+/// heartbeats.
 const MOST: usize = 8 * 1024;
 
-/// How deep boxes are looked into.
+/// Maximum depth of nested boxes.
 const DEPTH: u32 = 4;
 
-/// What a movie says of itself.
+/// Dimensions and duration of a movie.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Movie {
     pub(super) width: Option<u32>,
@@ -26,16 +27,16 @@ impl Movie {
     }
 }
 
-/// The boxes of a file of which some bytes have passed.
+/// State of the parser after some bytes of a file.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Boxes {
     /// Within the header of a box.
     Header(Vec<u8>),
-    /// Within a box that is passed over, for so many bytes.
+    /// Within a box that is skipped, with so many bytes left.
     Other(u64),
     /// Within the movie box.
     Movie { left: u64, seen: Vec<u8> },
-    /// There is nothing more to see.
+    /// The movie box has been read, or the file is invalid.
     Done(Movie),
 }
 
@@ -57,7 +58,7 @@ impl Boxes {
         }
     }
 
-    /// What the movie box says, as far as it has passed.
+    /// Returns the facts in the movie box, as far as it has passed.
     pub(super) fn movie(&self) -> Movie {
         match self {
             Self::Header(_) | Self::Other(_) => Movie::default(),
@@ -66,7 +67,7 @@ impl Boxes {
         }
     }
 
-    /// Takes some bytes, and returns what they end in, if that is new, and the rest.
+    /// Takes some bytes. Returns the next state, if it changes, and the rest of the bytes.
     fn step<'a>(&mut self, bytes: &'a [u8]) -> (Option<Self>, &'a [u8]) {
         match self {
             Self::Header(header) => {
@@ -77,7 +78,7 @@ impl Boxes {
                 };
                 let (taken, rest) = split(bytes, (whole - header.len()) as u64);
                 header.extend(taken);
-                // The length may turn out to be the longer one.
+                // A length of 1 announces a longer header with a 64-bit length.
                 let is_longer = header.get(..4) == Some(&[0, 0, 0, 1]) && header.len() < 16;
                 let next = (header.len() >= 8 && !is_longer).then(|| Self::after(header));
                 (next, rest)
@@ -98,14 +99,14 @@ impl Boxes {
         }
     }
 
-    /// What a header begins.
+    /// Returns the state after a header.
     fn after(header: &[u8]) -> Self {
         let Some((kind, length)) = parse(header) else {
             return Self::Done(Movie::default());
         };
         match (kind, length) {
             (b"moov", length) => Self::Movie {
-                // A box without a length goes on to the end of the file.
+                // A box without a length extends to the end of the file.
                 left: length.unwrap_or(u64::MAX),
                 seen: Vec::new(),
             },
@@ -119,7 +120,8 @@ fn split(bytes: &[u8], at: u64) -> (&[u8], &[u8]) {
     bytes.split_at(usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len()))
 }
 
-/// The kind of a box, and how much of it follows its header; `None` within for all of the rest.
+/// Returns the type of a box, and the length of its content; `None` within if it extends to the end
+/// of the file.
 fn parse(header: &[u8]) -> Option<(&[u8; 4], Option<u64>)> {
     let kind = header.get(4..8)?.try_into().ok()?;
     let length = match number(header.get(..4)?) {
@@ -162,7 +164,7 @@ fn duration(header: &[u8]) -> Option<u64> {
         .flatten()
 }
 
-/// The size of a track's picture, in whole pixels; a sound has none.
+/// Dimensions of a track, in whole pixels; an audio track has none.
 fn size(header: &[u8]) -> (Option<u32>, Option<u32>) {
     let at = if header.first() == Some(&1) { 88 } else { 76 };
     let pixels = |at: usize| {

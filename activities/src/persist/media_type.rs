@@ -1,7 +1,8 @@
-//! What an output is. Its first bytes tell; where they only say that it is a zip, text or nothing, its address and what its host
-//! calls it decide among types that cannot run scripts. What a host says is never taken against the bytes.
+//! Media type detection. The first bytes decide. If they only show a zip, text or unknown binary
+//! data, the extension in the URL and the MIME type of the host choose among types that cannot run
+//! scripts. A claim of the host never overrides the bytes.
 //!
-//! - `hints`: the types that bytes do not tell
+//! - `hints`: the types that bytes do not show
 
 mod hints;
 
@@ -9,24 +10,25 @@ use serde::de::IgnoredAny;
 
 use super::source::Hints;
 
-/// A type of media and how it is kept.
+/// A media type, and how it is stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MediaType {
     /// The MIME type.
     pub content_type: &'static str,
-    /// The extension of its key.
+    /// Extension of the object's key.
     pub extension: &'static str,
-    /// Whether a browser should save it rather than show it, as it could run scripts where it is shown.
+    /// True if a browser should save it rather than show it, as it could run scripts.
     pub is_active: bool,
 }
 
-/// How many bytes of a file are looked at: as many as the metadata before a picture's size usually takes.
+/// Number of bytes that are inspected: usually enough for the metadata before an image's
+/// dimensions.
 pub const HEAD: usize = 64 * 1024;
 
-/// How many of them are looked at for text.
+/// Number of these bytes that are checked for text.
 const TEXT: usize = 4096;
 
-/// What bytes say of themselves.
+/// Evidence in the bytes of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Told {
     /// A type.
@@ -35,7 +37,7 @@ enum Told {
     Text(Text),
     /// A zip, which many formats are.
     Zip,
-    /// Nothing.
+    /// Unknown binary data.
     Bytes,
 }
 
@@ -65,7 +67,7 @@ impl MediaType {
         }
     }
 
-    /// Tells the type from the beginning of a file, and from what its source says of it.
+    /// Detects the type from the beginning of a file and from the claims of its source.
     pub(super) fn of(head: &[u8], hints: &Hints) -> Self {
         let hinted = |base| hints::find(hints, base);
         match told(head) {
@@ -86,8 +88,9 @@ impl MediaType {
     }
 }
 
-/// Whether a file is called a picture, a sound or a video, and is text: hosts answer with a page, and with status 200, what they
-/// should answer with an error. `asked_for_media` is what the job asked for.
+/// True if a file that claims to be an image, a sound or a video is text: some hosts send an error
+/// page with status 200. `asked_for_media` says what the job asked for, in case the source claims
+/// nothing.
 pub(super) fn is_error_page(head: &[u8], hints: &Hints, asked_for_media: bool) -> bool {
     let Told::Text(text) = told(head) else {
         return false;
@@ -129,7 +132,7 @@ fn told(head: &[u8]) -> Told {
     }
 }
 
-/// What the field knows by its first bytes and a table of signatures does not, or not every kind of it.
+/// Detects types that `infer` does not know, or not in all variants.
 fn by_signature(head: &[u8]) -> Option<MediaType> {
     const PACKET: usize = 188;
     let inert = MediaType::inert;
@@ -142,7 +145,8 @@ fn by_signature(head: &[u8]) -> Option<MediaType> {
     if head.starts_with(b"glTF") {
         return Some(inert("model/gltf-binary", "glb"));
     }
-    // The document type stands in the first element. <https://www.rfc-editor.org/rfc/rfc8794#section-11.2>
+    // The document type is in the first element.
+    // <https://www.rfc-editor.org/rfc/rfc8794#section-11.2>
     if head.starts_with(b"\x1a\x45\xdf\xa3") {
         let element = &head[..head.len().min(64)];
         let is = |kind: &[u8]| element.windows(kind.len()).any(|window| window == kind);
@@ -154,11 +158,11 @@ fn by_signature(head: &[u8]) -> Option<MediaType> {
             None
         };
     }
-    // Every packet of a transport stream begins so.
+    // Every packet of an MPEG transport stream begins with this byte.
     if head.len() > 2 * PACKET && [0, 1, 2].iter().all(|packet| head[packet * PACKET] == 0x47) {
         return Some(inert("video/mp2t", "ts"));
     }
-    // Layer III of MPEG 1, 2 and 2.5, without a tag before it.
+    // MP3 (layer III of MPEG 1, 2 and 2.5) without an ID3 tag.
     if head.len() > 2
         && head[0] == 0xff
         && matches!(head[1], 0xfa | 0xfb | 0xf2 | 0xf3 | 0xe2 | 0xe3)
@@ -168,7 +172,8 @@ fn by_signature(head: &[u8]) -> Option<MediaType> {
     None
 }
 
-/// The types of the ISO base media file format, by major brand; whatever is not known is a video. <https://mp4ra.org/registered-types/brands>
+/// Returns the type of an ISO base media file, by its major brand; an unknown brand is a video.
+/// <https://mp4ra.org/registered-types/brands>
 fn by_brand(brand: &[u8]) -> MediaType {
     let inert = MediaType::inert;
     match brand {
@@ -184,7 +189,7 @@ fn by_brand(brand: &[u8]) -> MediaType {
     }
 }
 
-/// What follows the declaration, the comments and the document type that XML may begin with.
+/// Returns the text after the declaration, the comments and the document type of XML.
 fn after_prologue(mut text: &str) -> &str {
     for (begin, end) in [
         ("<?xml", "?>"),
@@ -201,19 +206,19 @@ fn after_prologue(mut text: &str) -> &str {
     text
 }
 
-/// Whether text is JSON as far as it goes.
+/// True if text is JSON as far as it goes.
 fn is_json(text: &str) -> bool {
     text.starts_with(['{', '['])
         && serde_json::from_str::<IgnoredAny>(text)
             .map_or_else(|error| error.is_eof(), |IgnoredAny| true)
 }
 
-/// The first characters, if they are text.
+/// Returns the first characters, if they are text.
 fn beginning_of_text(head: &[u8]) -> Option<&str> {
     let head = &head[..head.len().min(TEXT)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // A character cut in two by the limit is no sign of binary data.
+        // A character that the limit cuts in two is no sign of binary data.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
         }
@@ -395,7 +400,7 @@ mod tests {
             (json, "", "image/png", false, true),
             (html, "", "text/html", true, true),
             (json, "", "application/json", true, true),
-            // A caption beside the pictures is text, as it says.
+            // A caption beside the images is text, as claimed.
             (prose, "", "text/plain", true, false),
             (prose, "txt", "text/plain", true, false),
             (json, "json", "application/json", true, false),

@@ -1,6 +1,7 @@
-//! The memory that all outputs on their way share: half of it in buffers, for those that need one, a quarter in places, one
-//! for each output that moves, and a quarter in seats, for those that [crawl](super::room). Whoever finds none left waits
-//! for its turn, so that more outputs at a time take longer instead of taking more; and no tenant can have it all.
+//! The memory budget of all outputs: half of it for buffers, a quarter for outputs that move, a
+//! quarter for [slow](super::room) ones. An output that moves holds a permit of `places`, a slow
+//! one of `seats`. An output that finds no permit waits, so that more outputs at a time take longer
+//! instead of more memory; and no tenant can have the whole budget.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -12,16 +13,17 @@ use super::{
     slots::Slots,
 };
 
-/// What an output that moves takes without a buffer: what the HTTP clients on both sides hold of it.
+/// Memory of an output that moves, in bytes, without its buffers: what the HTTP clients on both
+/// sides hold of it.
 pub(super) const PLACE: usize = 1024 * 1024;
 
-/// What an output takes that crawls.
+/// Memory of a slow output, in bytes.
 const SEAT: usize = 64 * 1024;
 
-/// What one unit of the buffers stands for.
+/// Size of one permit for buffers, in bytes.
 const UNIT: usize = 64 * 1024;
 
-/// A budget.
+/// A memory budget.
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub(super) places: Arc<Shares>,
@@ -31,20 +33,20 @@ pub struct Memory {
     slots: Arc<Slots>,
 }
 
-/// A part of the budget; dropping it gives it back.
+/// A reservation in the budget; dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Reserved {
     _share: Option<Share>,
 }
 
 impl Memory {
-    /// How many outputs can move at a time in so many bytes.
+    /// Returns the number of outputs that can move at a time within so many bytes.
     #[must_use]
     pub const fn most_at_a_time(bytes: usize) -> usize {
         bytes / 4 / PLACE
     }
 
-    /// A budget of so many bytes, for so many outputs at a time that move.
+    /// Creates a budget of so many bytes, for so many outputs that move at a time.
     #[must_use]
     pub fn new(bytes: usize, at_a_time: NonZeroUsize) -> Self {
         let units = |count: usize| Shares::new(u32::try_from(count).unwrap_or(u32::MAX).max(1));
@@ -57,20 +59,20 @@ impl Memory {
         }
     }
 
-    /// How many outputs a worker may take: as many as can move, and one for each that crawls.
+    /// Slots of the worker: one for each output that can move, and one more for each slow one.
     #[must_use]
     pub fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
 
-    /// Waits for the one turn of those who must hold something of unknown size beyond the budget.
+    /// Waits for the only permit to hold something of unknown size beyond the budget.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        // Nobody closes a semaphore, which would be the only error.
+        // The semaphore is never closed, which would be the only error.
         Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
-    /// Waits for a buffer of this many bytes; never for more than there are. A small one fits into the place that its
-    /// output has.
+    /// Waits for a buffer of this many bytes; a request for more than all buffers waits for all of
+    /// them. A buffer of up to [`PLACE`] bytes is covered by the permit of its output.
     pub(super) async fn buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Reserved {
         if bytes <= PLACE {
             return Reserved { _share: None };
@@ -81,7 +83,7 @@ impl Memory {
         }
     }
 
-    /// A buffer of this many bytes, if it is free now.
+    /// Returns a buffer of this many bytes, if it is free now.
     pub(super) fn try_buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Option<Reserved> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         let share = self.buffers.try_acquire(tenant, units)?;

@@ -1,14 +1,19 @@
-//! `persist`: moves one output from wherever it is into the store, under a key that depends on nothing but the job, the
-//! position and the type. An attempt that comes again finds its own work, goes on where it stopped and overwrites nothing
-//! else.
+//! `persist`: uploads one output into the store, under a key that depends only on the job, the
+//! output's position and its media type. An attempt that is retried finds what earlier attempts
+//! stored, resumes their upload, and overwrites nothing else.
 //!
-//! - [`source`]: where bytes come from
-//! - [`media_type`]: what they are; `disposition`: how a browser presents them;
-//!   `inspector`, `isobmff`: what can be seen of them; `preview`: a small picture of a large one
-//! - [`engine`]: what moves them, and where to; `transfer`: in which way; `upload`: sending them
-//! - [`memory`]: what all outputs on their way share, [`slots`]: how many of them there are; `shares`: no tenant has it all
-//! - [`room`]: what one of them takes of it, while it moves and while it crawls
-//! - [`checkpoint`]: what an attempt leaves for the one after it; `resume`: what that makes of it
+//! In reading order:
+//!
+//! - [`engine`]: what all uploads of a process share, and the destination of one output
+//! - [`source`]: the bytes of an output, from an HTTP download or a `data:` URL
+//! - `transfer`: chooses the kind of upload; `upload`: sends one request or the parts of a
+//!   multipart upload
+//! - [`checkpoint`]: progress in the heartbeat details; `resume`: what the next attempt does with
+//!   it
+//! - [`memory`]: the memory budget of all outputs; `shares`: its fair division among tenants
+//! - [`slots`]: slots of a worker; [`room`]: what one output takes of the budget and the slots
+//! - [`media_type`]: media type detection; `disposition`: the `Content-Disposition` header
+//! - `inspector`, `isobmff`: dimensions, duration and Content Credentials; `preview`: thumbnails
 
 pub mod checkpoint;
 pub mod engine;
@@ -53,21 +58,24 @@ use self::{
 pub use self::{engine::Engine, memory::Memory, preview::Previewer, source::Sources};
 use crate::{failure::Failure, generate::watching, metrics};
 
-/// For how long a file is looked for that the provider names and its host does not have, and how often.
+/// Longest wait for a file that the provider names and its host does not have yet. Meanwhile the
+/// host is asked with an exponential backoff, from the first to the longest pause.
 const APPEARS_WITHIN: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// How many of these looks there are for each time that the provider is asked where the file is.
+/// Number of requests to the host for each time that the provider is asked for the current URL.
 const LOOKS_A_READ: u32 = 3;
 
-/// How many keys of one output are looked at: one for each type that it ever had.
+/// Maximum number of keys that are listed for one output: one for each media type that it ever had.
 const KEYS_OF_AN_OUTPUT: u16 = 32;
 
-/// Moves the output. What an interrupted attempt leaves is what the next one goes on with, or nothing.
+/// Uploads the output. If an earlier attempt was interrupted, its upload is resumed from the
+/// checkpoint, or begun anew.
 ///
 /// # Errors
-/// If the source or the store refuses, or fails for now.
+/// If the source or the store refuses, or fails for now, or if the attempt is canceled or
+/// interrupted.
 pub async fn persist(
     sources: &Sources,
     provider: &dyn Provider,
@@ -101,7 +109,7 @@ pub async fn persist(
         match stored {
             Ok(stored) => {
                 let completed_at = timestamp(SystemTime::now());
-                // What is stored is stored, whatever becomes of its preview.
+                // The output is stored, whether or not it gets a preview.
                 let preview = tokio::select! {
                     preview = Box::pin(engine.previewer.preview(engine, &input, &stored)) => preview,
                     _ = heartbeat.interrupted() => None,
@@ -131,7 +139,7 @@ pub async fn persist(
     })
 }
 
-/// One attempt.
+/// One attempt at `persist`.
 struct Attempt<'a> {
     sources: &'a Sources,
     provider: &'a dyn Provider,
@@ -141,7 +149,8 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// The steps of storing it, in their order.
+    /// Stores the output: finds or resumes an earlier attempt's work, opens the source, transfers
+    /// it.
     async fn store(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
         self.journal.continue_from(&earlier);
         if attempt > 1
@@ -165,11 +174,12 @@ impl Attempt<'_> {
         };
         let mut turn = None;
         if self.input.source == OutputSource::Prediction {
-            // A prediction with files in it is large, and has to be read as a whole.
+            // A prediction with inline files is large and must be read as a whole: one at a time.
             turn = room.wait(self.engine.memory.turn()).await?;
         }
         let (source, upload) = match room.wait(self.open(upload)).await? {
-            // Temporal may have been away when an attempt was done, or the job was reset. What is stored outlasts its source.
+            // An attempt whose result did not reach Temporal, or one before a reset, may have
+            // stored the output. It outlasts its source.
             Err(failure) if is_gone(&failure) => {
                 return self.recover().await?.ok_or(failure);
             }
@@ -181,7 +191,8 @@ impl Attempt<'_> {
         self.transfer(source, upload, &mut room).await
     }
 
-    /// Moves the bytes. A store that turns out to take no streamed trailers gets them from memory at once.
+    /// Transfers the bytes. If the store turns out not to take streamed trailers, sends them again
+    /// from memory at once.
     async fn transfer(
         &self,
         source: Source,
@@ -196,7 +207,7 @@ impl Attempt<'_> {
                 if let Some(upload) = self.journal.checkpoint().upload {
                     self.abandon(&upload).await;
                 }
-                tracing::debug!(%failure, "sent again from memory");
+                tracing::debug!(%failure, "sending the output again, from memory");
                 let (source, _) = room.wait(self.open(None)).await??;
                 Box::pin(transfer(engine, &to, source, None, self.journal, room)).await
             }
@@ -214,7 +225,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What an attempt before this one has stored already, if it could not tell.
+    /// Returns what an earlier attempt stored without being able to report it.
     async fn find_stored(&self, earlier: &PersistCheckpoint) -> Result<Option<Stored>, Failure> {
         if let Some(sent) = &earlier.sent {
             let head = self.engine.storage.head(&sent.s3_key).await?;
@@ -241,8 +252,9 @@ impl Attempt<'_> {
         self.described(object).await.map(Some)
     }
 
-    /// What an attempt before this one has stored, although neither it nor the source tells any more what it was: an object is
-    /// in the store as a whole or not at all.
+    /// Returns what an earlier attempt stored if neither its checkpoint nor the source can tell
+    /// what it was. An object is in the store as a whole or not at all, so its digest is computed
+    /// from it.
     async fn recover(&self) -> Result<Option<Stored>, Failure> {
         let Some((s3_key, head)) = self.present().await? else {
             return Ok(None);
@@ -258,7 +270,7 @@ impl Attempt<'_> {
         self.described(object).await.map(Some)
     }
 
-    /// What can be seen of an object by its beginning.
+    /// Inspects the beginning of a stored object.
     async fn described(&self, object: UploadedObject) -> Result<Stored, Failure> {
         let storage = &self.engine.storage;
         let head = storage
@@ -273,7 +285,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// What is stored of this very output, whichever type it had.
+    /// Returns the object that is stored for this output, whichever media type it had.
     async fn present(&self) -> Result<Option<(String, ObjectHead)>, Failure> {
         let storage = &self.engine.storage;
         let prefix = self.input.job_id.media_key(self.input.index, "");
@@ -288,12 +300,13 @@ impl Attempt<'_> {
         Ok(None)
     }
 
-    /// Whether an object is of this very prediction: there may be one of an earlier generation.
+    /// True if an object is of this prediction: there may be one of an earlier generation.
     fn is_ours(&self, head: &ObjectHead) -> bool {
         head.metadata(PREDICTION) == Some(self.input.prediction.id.as_str())
     }
 
-    /// What can be made of an earlier attempt's upload: the sweep, or an attempt that took its time, may have aborted it.
+    /// Decides what to do with an earlier attempt's upload. The sweep or a slow attempt may have
+    /// aborted it, so the store is asked for its parts.
     async fn resume(&self, earlier: PersistCheckpoint) -> Result<Resume, Failure> {
         let resume = Resume::decide(earlier);
         let (upload, is_of_use) = match &resume {
@@ -308,7 +321,7 @@ impl Attempt<'_> {
         Ok(Resume::Begin)
     }
 
-    /// Makes an object of an upload whose parts are all there: an earlier attempt could not.
+    /// Completes an upload of which an earlier attempt had sent all parts.
     async fn complete(
         &self,
         upload: &UploadCheckpoint,
@@ -321,8 +334,8 @@ impl Attempt<'_> {
             .await?)
     }
 
-    /// Opens the source, where an upload is under way at the place that it has reached. A file may be there a little later than
-    /// the answer that names it, and until then its host may say so with a page.
+    /// Opens the source, at the position that the upload under way has reached. If the source
+    /// starts at another position, the upload is aborted.
     async fn open(
         &self,
         upload: Option<UploadCheckpoint>,
@@ -370,15 +383,16 @@ impl Attempt<'_> {
             if begin.elapsed() + pause > APPEARS_WITHIN {
                 return Err(failure);
             }
-            tracing::debug!(%failure, "looking again for an output");
+            tracing::debug!(%failure, "the host does not have the output yet; trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        unreachable!("it looks without end")
+        unreachable!("the loop ends by returning")
     }
 
-    /// The failure that a source is which is called a picture and is a page. A part of a file has no beginning to look at, and
-    /// what the provider itself answers is no page of a host's.
+    /// Returns a failure if the host sent an error page instead of media, as some hosts do until
+    /// the file is there. Checks only the beginning of a file, and no inline outputs, which come
+    /// from the provider itself.
     async fn error_page(&self, source: &mut Source) -> Result<Option<Failure>, Failure> {
         if source.position() > 0 || source.is_inline() {
             return Ok(None);
@@ -388,7 +402,7 @@ impl Attempt<'_> {
         let is_page = media_type::is_error_page(&head, source.hints(), asked_for_media);
         Ok(is_page.then(|| {
             let detail =
-                "the output's host sent text where a picture, a sound or a video was to be";
+                "the output's host sent text in place of an image, a sound or a video file";
             Failure::new(FailureType::UnsupportedMedia, detail)
         }))
     }
@@ -405,7 +419,7 @@ impl Attempt<'_> {
         }) = upload
         {
             match self.sources.try_open_at(url, *bytes, validator).await {
-                // It may be the part that the host has trouble with. The whole would do.
+                // The host may have trouble with the range only: then the whole file is requested.
                 Err(OpenError::Failed(failure))
                     if failure.kind() == Some(FailureType::SourceUnavailable) => {}
                 opened => return opened,
@@ -414,7 +428,7 @@ impl Attempt<'_> {
         self.sources.try_open(url).await
     }
 
-    /// Where the provider says that the output is, now.
+    /// Returns the current URL of the output, as the provider reports it.
     async fn told(&self) -> Result<String, Failure> {
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
         let output = self.provider.output(&self.input.prediction, position);
@@ -427,7 +441,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// Sees to an upload that this attempt does not finish.
+    /// Ends a failed attempt: aborts an upload that cannot be resumed, and records the checkpoint.
     async fn leave(&self, failure: &Failure) {
         let checkpoint = self.journal.checkpoint();
         let is_all_sent = checkpoint.is_all_sent();
@@ -438,11 +452,12 @@ impl Attempt<'_> {
         if !is_of_use {
             self.abandon(&upload).await;
         }
-        // What the server does not know of, the next attempt sends again; or resumes, although it is gone.
+        // Without this record the next attempt would send parts again that the store has, or resume
+        // an upload that was aborted.
         if failure.is_retryable()
             && let Err(failure) = self.journal.record(|_| {}).await
         {
-            tracing::debug!(%failure, "the latest progress is not recorded");
+            tracing::debug!(%failure, "cannot record the latest checkpoint");
         }
     }
 
@@ -454,7 +469,7 @@ impl Attempt<'_> {
     }
 }
 
-/// What becomes of what lies under the output's key.
+/// Returns what to do with an object that is already stored under the output's key.
 fn existing(input: &PersistInput) -> Existing {
     if input.replace {
         Existing::Replace
@@ -463,7 +478,8 @@ fn existing(input: &PersistInput) -> Existing {
     }
 }
 
-/// A prediction that the provider knows no more has no outputs any more either.
+/// Converts an error of reading the output's URL. If the provider no longer knows the prediction,
+/// its outputs are gone as well.
 fn reading(error: ProviderError) -> Failure {
     match error {
         ProviderError::NotFound => Failure::new(FailureType::SourceExpired, error.to_string()),
@@ -471,7 +487,8 @@ fn reading(error: ProviderError) -> Failure {
     }
 }
 
-/// Whether the provider may know another address for it by now: links expire, and so do the signatures in them.
+/// True if the provider may know another URL by now: links expire, and so do the signatures in
+/// them.
 fn may_have_moved(error: &OpenError) -> bool {
     match error {
         OpenError::Absent(_) => true,
@@ -479,7 +496,7 @@ fn may_have_moved(error: &OpenError) -> bool {
     }
 }
 
-/// Whether a source is no longer to be had.
+/// True if the source can no longer be downloaded.
 fn is_gone(failure: &Failure) -> bool {
     matches!(
         failure.kind(),

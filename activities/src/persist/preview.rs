@@ -1,6 +1,7 @@
-//! Previews: a small picture of a large one, and some thirty bytes that are it out of focus. They are made of what is stored,
-//! within the memory that outputs share, one at a time and behind everything else that the machine does. One that cannot be made
-//! is not there, and nothing fails for it.
+//! Previews of images: a thumbnail, and a thumbhash of some thirty bytes to show while it loads.
+//! They are made of the stored output, within the memory budget of all outputs, one at a time and
+//! on a thread of the lowest priority. If a preview cannot be made, the output has none, and
+//! nothing fails.
 
 use std::{
     io::Cursor,
@@ -29,31 +30,33 @@ use tokio::{
 
 use super::{engine::Engine, transfer::Stored};
 
-/// The longer side of a preview, in pixels.
+/// Longer side of a preview, in pixels.
 const SIDE: u32 = 512;
 
-/// The longer side of the picture that is hashed, in pixels: a thumbhash has no more than seven waves across.
+/// Longer side of the image that is hashed, in pixels: a thumbhash has no more than seven waves
+/// across.
 const HASHED_SIDE: u32 = 64;
 
-/// The largest picture that one is made of, in pixels.
+/// Largest image that a preview is made of, in pixels.
 const MAX_PIXELS: u64 = 24_000_000;
 
-/// The longest file that one is made of.
+/// Largest file that a preview is made of, in bytes.
 const MAX_FILE: usize = 48 * 1024 * 1024;
 
-/// Memory that decoding takes, as a multiple of the decoded picture. A progressive JPEG keeps its coefficients as well.
+/// Memory that decoding takes, as a multiple of the decoded image. A progressive JPEG keeps its
+/// coefficients as well.
 const MEMORY_FACTOR: u64 = 2;
 const PROGRESSIVE_MEMORY_FACTOR: u64 = 4;
 
 const JPEG_QUALITY: u8 = 82;
 
-/// The longest color profile that is kept: those of displays have a few hundred bytes.
+/// Largest color profile that is kept, in bytes: those of displays have a few hundred.
 const MAX_PROFILE: usize = 64 * 1024;
 
-/// Time that a preview waits for those before it.
+/// Timeout of waiting for the permit to make a preview.
 const TURN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Time that a preview may take from its turn on.
+/// Timeout of making and storing a preview, from the permit on.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes previews.
@@ -65,7 +68,7 @@ pub struct Previewer {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A preview that was made.
+/// A preview with its bytes.
 #[derive(Debug)]
 struct Made {
     preview: Preview,
@@ -73,10 +76,10 @@ struct Made {
 }
 
 impl Previewer {
-    /// Starts the one thread that they are made on. It ends with the last of those who ask it for any.
+    /// Starts the thread that makes previews. It ends when the last clone is dropped.
     ///
     /// # Errors
-    /// If there cannot be another thread.
+    /// If the thread cannot be started.
     pub fn start() -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel::<Work>();
         thread::Builder::new()
@@ -84,7 +87,7 @@ impl Previewer {
             .spawn(move || {
                 give_way();
                 for work in queue {
-                    // A decoder that panics has made no preview.
+                    // A panic in a decoder costs only its own preview.
                     let _ = catch_unwind(AssertUnwindSafe(work));
                 }
             })?;
@@ -94,7 +97,7 @@ impl Previewer {
         })
     }
 
-    /// Makes a preview of what is stored and stores it as well, if that can be done now.
+    /// Makes and stores a preview of a stored output, if that is possible now.
     pub(super) async fn preview(
         &self,
         engine: &Engine,
@@ -125,13 +128,13 @@ impl Previewer {
             let work = move || {
                 let made = make(&bytes, format, needed);
                 drop((bytes, file, reserved, turn));
-                // Whoever asked may be gone.
+                // Ignored: the caller has timed out.
                 let _ = tell.send(made);
             };
             self.work.send(Box::new(work)).ok()?;
             let made = told.await.ok()?;
             let made = made.inspect_err(
-                |error| tracing::debug!(%job_id, index, %error, "no preview can be made"),
+                |error| tracing::debug!(%job_id, index, %error, "cannot make a preview"),
             );
             let Made { preview, bytes } = made.ok()?;
             let object = NewObject {
@@ -143,7 +146,7 @@ impl Previewer {
             };
             let put = storage.put(&object, bytes.into()).await;
             put.inspect_err(
-                |error| tracing::debug!(%job_id, index, %error, "a preview is not stored"),
+                |error| tracing::debug!(%job_id, index, %error, "cannot store a preview"),
             )
             .ok()?;
             Some(preview)
@@ -151,7 +154,7 @@ impl Previewer {
         timeout(TIMEOUT, made).await.ok()?
     }
 
-    /// The turn, if it comes soon.
+    /// Waits briefly for the permit to make a preview.
     async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turn).acquire_owned());
         turn.await.ok()?.ok()
@@ -163,12 +166,12 @@ fn give_way() {
     #[cfg(target_os = "linux")]
     {
         const LAST: i32 = 19;
-        // Where that is not allowed, previews take their part like others.
+        // Ignored: without the permission, previews run at normal priority.
         let _ = rustix::process::setpriority_process(None, LAST);
     }
 }
 
-/// The format of a picture that can be decoded; AVIF, HEIC and JPEG XL cannot.
+/// Format of an image that can be decoded; AVIF, HEIC and JPEG XL cannot.
 fn source_format(content_type: &str) -> Option<ImageFormat> {
     match content_type {
         "image/jpeg" => Some(ImageFormat::Jpeg),
@@ -179,12 +182,12 @@ fn source_format(content_type: &str) -> Option<ImageFormat> {
     }
 }
 
-/// The number of pixels of a picture, where it is known.
+/// Number of pixels of an image, if it is known.
 fn pixels(facts: &MediaFacts) -> Option<u64> {
     Some(u64::from(facts.width?) * u64::from(facts.height?))
 }
 
-/// Memory that decoding a picture takes, told from its header; `None` if that makes no sense.
+/// Memory that decoding an image takes, in bytes, read from its header; `None` if that is invalid.
 fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
     let decoder = reader.into_decoder().ok()?;
@@ -196,11 +199,11 @@ fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
     decoder.total_bytes().checked_mul(factor)
 }
 
-/// Tells whether a JPEG is progressive: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
+/// True if a JPEG is progressive: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
 fn is_progressive(bytes: &[u8]) -> bool {
     const PROGRESSIVE: u8 = 0xc2;
     const FRAMES: RangeInclusive<u8> = 0xc0..=0xcf;
-    // Tables of codes and of conditions, and what is reserved: they have numbers of frames and are none.
+    // DHT, JPG and DAC: markers within the range of frames that begin no frame.
     const OTHERS: [u8; 3] = [0xc4, 0xc8, 0xcc];
     let mut at = 2;
     while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
@@ -220,7 +223,7 @@ fn make(bytes: &Bytes, format: ImageFormat, needed: u64) -> ImageResult<Made> {
     let mut decoder = reader.into_decoder()?;
     let orientation = decoder.orientation()?;
     let profile = decoder.icc_profile()?;
-    // A profile of other colors than those that are written would spoil them.
+    // Only a profile for RGB fits the colors that are written.
     let is_kept =
         |profile: &Vec<u8>| profile.len() <= MAX_PROFILE && profile.get(16..20) == Some(b"RGB ");
     let profile = profile.filter(is_kept);
@@ -263,14 +266,14 @@ fn make(bytes: &Bytes, format: ImageFormat, needed: u64) -> ImageResult<Made> {
     })
 }
 
-/// Writes a picture with the colors that it was meant to have.
+/// Encodes an image, with its color profile.
 fn encode(
     mut encoder: impl ImageEncoder,
     picture: &DynamicImage,
     profile: Option<Vec<u8>>,
 ) -> ImageResult<()> {
     if let Some(profile) = profile {
-        // A format that takes none shows them as they come.
+        // Ignored: a format without profiles shows the colors as they are.
         let _ = encoder.set_icc_profile(profile);
     }
     picture.write_with_encoder(encoder)

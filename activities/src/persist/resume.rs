@@ -1,20 +1,20 @@
-//! What an attempt makes of the checkpoint of the one before it. A pure decision: whether the store still has the upload is
-//! looked at afterwards.
+//! The decision what an attempt does with the checkpoint of the one before it. It is pure: the
+//! caller checks afterwards whether the store still has the upload.
 
 use darkroom_storage::UploadedObject;
 
 use super::checkpoint::{PersistCheckpoint, UploadCheckpoint};
 
-/// What to make of an earlier attempt's work.
+/// Decision about the upload of an earlier attempt.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Resume {
-    /// There is none.
+    /// There is none: begin one.
     Begin,
-    /// All parts were sent: make them one object.
+    /// All parts were sent: complete the upload.
     Complete(UploadCheckpoint, UploadedObject),
-    /// Some parts were sent, and the rest of the same file can be asked for.
+    /// Some parts were sent, and the rest of the same file can be requested: resume the upload.
     Continue(UploadCheckpoint),
-    /// Its upload cannot be resumed.
+    /// The upload cannot be resumed: abort it.
     Abandon(UploadCheckpoint),
 }
 

@@ -1,9 +1,11 @@
-//! What an output on its way takes of what all share: a place while it moves, a seat while it crawls. A source that yields
-//! little holds little memory, and whoever waits for it needs no slot that another output could have.
+//! The part of the memory budget and of the worker's slots that one output takes. An output that
+//! moves holds a moving permit. An output with a slow source holds a smaller one, a slow permit: it
+//! needs little memory, and no slot that another output could have.
 //!
-//! An output that waited for a second, and got less than 256 KiB meanwhile, gives its place up, and its slot to another.
-//! When more arrives it waits for a place again, reading nothing. A tenant that has its share of the seats as well gets
-//! the attempt back, to be made later.
+//! An output that has waited for a second, and received less than 256 KiB meanwhile, counts as
+//! slow: it frees its moving permit, and its slot for another output. When more arrives, it waits
+//! for a moving permit again and reads nothing until it has one. If the tenant has its share of the
+//! slow permits as well, the attempt fails and is retried later.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,25 +19,25 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// How long an output is waited for before it is asked whether it crawls.
+/// Time of waiting for an output's bytes after which its rate is judged.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The bytes that must arrive within that time.
+/// Bytes that must arrive within that time; with fewer, the output is slow.
 const CRAWL: u64 = 256 * 1024;
 
-/// How long an attempt waits for a place: what is before it moves.
+/// Timeout of waiting for a moving permit. The outputs that hold one move, so one is free soon.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// When an attempt that found no room is made again.
+/// Delay of the next attempt after one that found no permit.
 const LATER: Duration = Duration::from_secs(10);
 
-/// The room of one output.
+/// The part of the budget that one output holds.
 #[derive(Debug)]
 pub struct Room {
     memory: Memory,
     tenant: Option<Tenant>,
     taken: Taken,
-    /// How long it was waited for, and what arrived meanwhile.
+    /// Time of waiting in the current window, and bytes that arrived in it.
     waited: Duration,
     arrived: u64,
 }
@@ -47,10 +49,10 @@ enum Taken {
 }
 
 impl Room {
-    /// Waits for a place.
+    /// Waits for a moving permit.
     ///
     /// # Errors
-    /// If the tenant's outputs have their share of the places, and go on having it.
+    /// If the tenant's other outputs hold its share of the moving permits throughout the timeout.
     pub async fn enter(memory: &Memory, tenant: Option<&Tenant>) -> Result<Self, Failure> {
         let place = timeout(PATIENCE, memory.places.acquire(tenant, 1));
         let place = place.await.map_err(|_| crowded())?;
@@ -63,10 +65,10 @@ impl Room {
         })
     }
 
-    /// Waits for something that takes nothing while it is waited for.
+    /// Waits for a future that takes no memory while it is pending.
     ///
     /// # Errors
-    /// If it takes its time, and there is no seat left for the tenant.
+    /// If the output is slow and no slow permit is left for the tenant.
     pub(super) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Failure> {
         let mut what = pin!(what);
         loop {
@@ -95,7 +97,7 @@ impl Room {
         self.wait(memory.buffer(tenant.as_ref(), bytes)).await
     }
 
-    /// Notes that bytes have arrived. If they are many again, waits for the place that they need.
+    /// Counts bytes that have arrived. If the output is no longer slow, waits for a moving permit.
     pub(super) async fn arrived(&mut self, bytes: usize) {
         self.arrived += bytes as u64;
         if matches!(self.taken, Taken::Seat(_)) && self.arrived >= CRAWL {
@@ -119,7 +121,7 @@ impl Room {
 fn crowded() -> Failure {
     Failure::retry_after(
         FailureType::Interrupted,
-        "other outputs of this tenant take all the room that one may have",
+        "other outputs of this tenant take its whole share of the worker's memory",
         LATER,
     )
 }

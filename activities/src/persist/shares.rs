@@ -1,8 +1,10 @@
-//! What tenants share: so many units, first come, first served, and for each tenant only as much as leaves something for
-//! the others. One alone may hold three quarters; the more there are, the less each of them.
+//! A semaphore that tenants share fairly: permits are granted first come, first served, and each
+//! tenant can hold only as many as leave something for the others. A single tenant may hold three
+//! quarters; the more tenants there are, the less each of them.
 //!
-//! The rule is that of dynamic thresholds, as switches share their buffers: whoever holds nothing yet may take what is
-//! free, and whoever holds something may hold at most [`RATIO`] times what it leaves.
+//! The rule is that of dynamic thresholds, by which switches share their buffers: a tenant that
+//! holds nothing may take what is free, and a tenant that holds permits may hold at most [`RATIO`]
+//! times what it leaves free.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,14 +14,14 @@ use std::{
 use darkroom_workflows::tenant::Tenant;
 use tokio::sync::oneshot;
 
-/// How many times what it leaves free a tenant may hold.
+/// Maximum ratio between the permits that a tenant holds and those that it leaves free.
 const RATIO: u32 = 3;
 
-/// So many units.
+/// A fixed number of permits, in units.
 #[derive(Debug)]
 pub(super) struct Shares(Mutex<State>);
 
-/// Some of them; dropping it gives them back.
+/// Permits that are held; dropping them returns them.
 #[derive(Debug)]
 pub(super) struct Share {
     shares: Arc<Shares>,
@@ -27,7 +29,7 @@ pub(super) struct Share {
     units: u32,
 }
 
-/// Whose it is; those without a name are one.
+/// The tenant that holds permits; requests without a tenant count as one tenant.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Holder(Option<Tenant>);
 
@@ -42,10 +44,10 @@ impl Shares {
         })))
     }
 
-    /// Waits for so many units; never for more than there are.
+    /// Waits for permits, at most for as many as there are.
     pub(super) async fn acquire(self: &Arc<Self>, tenant: Option<&Tenant>, units: u32) -> Share {
         loop {
-            // An error would be that of a queue that was lost, which it never is.
+            // Fails only if the queue were dropped, which never happens.
             if let Ok(share) = self.enqueue(tenant, units).await {
                 return share;
             }
@@ -67,7 +69,7 @@ impl Shares {
         granted
     }
 
-    /// So many units if the tenant may have them now.
+    /// Returns permits if the tenant may have them now.
     pub(super) fn try_acquire(
         self: &Arc<Self>,
         tenant: Option<&Tenant>,
@@ -85,7 +87,7 @@ impl Shares {
         })
     }
 
-    /// Gives to those who wait what they may have.
+    /// Grants permits to the waiting requests that may have them.
     fn grant(self: &Arc<Self>) {
         let mut unwanted = Vec::new();
         let mut state = self.lock();
@@ -94,7 +96,7 @@ impl Shares {
         while let Some(next) = state.waiting.get(at) {
             match state.may_take(&next.holder, next.units) {
                 Verdict::BeyondItsShare => at += 1,
-                // What is smaller must not overtake it for ever.
+                // Smaller requests must not overtake this one for ever.
                 Verdict::WhenFree => break,
                 Verdict::Now => {
                     let Some(Waiting {
@@ -116,7 +118,7 @@ impl Shares {
                 }
             }
         }
-        // They give back what they got, which takes the lock.
+        // Dropping a share takes the lock.
         drop(state);
         drop(unwanted);
     }

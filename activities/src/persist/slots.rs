@@ -1,23 +1,23 @@
-//! How many outputs a worker takes at a time. An output that crawls lets another one in: it waits, and waiting takes next
-//! to nothing.
+//! The slots of a worker: how many outputs it takes at a time. An output with a slow source lets
+//! another one in: it only waits, which takes next to no memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-/// The slots.
+/// Slots of a worker: a semaphore that can grow and shrink.
 #[derive(Debug)]
 pub struct Slots {
     free: Semaphore,
-    /// How many of those that come back are to be kept.
+    /// Number of slots that are withdrawn as soon as they are returned.
     owed: Mutex<usize>,
 }
 
-/// One of them; dropping it gives it back.
+/// One slot; dropping it returns it.
 #[derive(Debug)]
 pub struct Slot(Arc<Slots>);
 
-/// One more than there are, until it is dropped.
+/// An additional slot, which exists until it is dropped.
 #[derive(Debug)]
 pub(super) struct ExtraSlot(Arc<Slots>);
 
@@ -31,21 +31,21 @@ impl Slots {
 
     /// Waits for a slot, first come, first served.
     pub async fn acquire(self: &Arc<Self>) -> Slot {
-        // Nobody closes the semaphore, which would be the only error.
+        // The semaphore is never closed, which would be the only error.
         if let Ok(permit) = self.free.acquire().await {
             permit.forget();
         }
         Slot(Arc::clone(self))
     }
 
-    /// A slot, if one is free.
+    /// Returns a slot, if one is free.
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>) -> Option<Slot> {
         self.free.try_acquire().ok()?.forget();
         Some(Slot(Arc::clone(self)))
     }
 
-    /// How many are free.
+    /// Number of free slots.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free.available_permits()

@@ -1,11 +1,12 @@
-//! Moving bytes from a source into the store: how depends on what is known of them.
+//! Transfers a source into the store, in a way that depends on what is known of its length:
 //!
-//! - Little, or little as it turns out: in memory, one request, which can be repeated.
-//! - A known length: one request that is sent while the bytes arrive; beyond [`Engine::stream_max`], parts sent like that.
-//! - An unknown length, or a store that takes no checksums in trailers: parts in memory, one on its way while the next
-//!   one fills.
+//! - A short source, announced or as it turns out: one request from memory, which can be retried.
+//! - A known length: one request that is streamed while the bytes arrive; beyond
+//!   [`Engine::stream_max`], a multipart upload with streamed parts.
+//! - An unknown length, or a store that takes no trailer checksums: a multipart upload from memory,
+//!   one part being sent while the next one fills.
 //!
-//! Whatever is buffered comes out of one budget for the process.
+//! All buffers come out of one memory budget for the process.
 
 use darkroom_storage::{UploadedObject, digest::Digest};
 use darkroom_workflows::{failure::FailureType, job::MediaFacts};
@@ -21,8 +22,8 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Moves what a source yields into the store, and makes sure that it is there. An upload that an earlier attempt left is
-/// resumed if the source is open where that attempt stopped.
+/// Transfers a source into the store and verifies the stored object. Resumes an earlier attempt's
+/// upload if the source is open at the position that the upload had reached.
 ///
 /// # Errors
 /// If the source or the store fails.
@@ -82,12 +83,12 @@ pub(super) async fn transfer(
     Ok(transfer.stored(stored))
 }
 
-/// An output in the store, and what was seen of it.
+/// A stored output, with the facts seen as it passed.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) object: UploadedObject,
     pub(super) facts: MediaFacts,
-    /// The whole of it, if it is a picture and is in memory anyhow.
+    /// The whole of it, if it is an image and is in memory anyhow.
     pub(super) kept: Option<Buffer>,
 }
 

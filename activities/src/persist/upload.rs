@@ -1,5 +1,6 @@
-//! One output on its way: read once, hashed as it passes, and sent in one request or in parts, while it arrives or from
-//! memory. Which of these is decided in [`super::transfer`].
+//! The upload of one output: its bytes are read once, hashed as they pass, and sent in one request
+//! or in the parts of a multipart upload, while they arrive or from memory. [`super::transfer`]
+//! chooses.
 
 use std::time::Duration;
 
@@ -23,13 +24,14 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The size of a part that is sent while its bytes arrive: what is lost at most when an attempt breaks off.
+/// Size of a part that is sent while its bytes arrive, in bytes: the most that is lost when an
+/// attempt breaks off.
 const STREAMED_PART: u64 = 64 * 1024 * 1024;
 
-/// How long the store may take to accept a piece, or to answer when it has everything.
+/// Timeout of the store for accepting a chunk, and for answering once it has everything.
 const STORE_SILENCE: Duration = Duration::from_mins(1);
 
-/// One output on its way.
+/// The upload of one output under way.
 pub(super) struct Transfer<'a> {
     pub(super) engine: &'a Engine,
     pub(super) object: &'a NewObject,
@@ -38,11 +40,11 @@ pub(super) struct Transfer<'a> {
     pub(super) digest: Digest,
     pub(super) inspector: Inspector,
     pub(super) room: &'a mut Room,
-    /// The whole of a picture that was sent from memory.
+    /// The whole of an image that was sent from memory, for its preview.
     pub(super) kept: Option<Buffer>,
 }
 
-/// A part in memory, and its place in the budget.
+/// A part in memory, with its reservation in the budget.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Bytes,
@@ -83,8 +85,9 @@ impl Transfer<'_> {
         self.compare_rest(length).await
     }
 
-    /// Whether the store may have what it did not say it has. A store that answers early, as to a key that is taken, may not be
-    /// heard while it is still sent to; and what it took may be there although its answer was lost.
+    /// True if the store may have the object although it did not confirm it. A store that answers
+    /// early, for instance that the key is taken, may not be heard while the body is still being
+    /// sent; and an object may be stored although the answer was lost.
     async fn may_be_there(&self, error: &StorageError) -> Result<bool, Failure> {
         Ok(match error {
             StorageError::AlreadyExists => true,
@@ -98,7 +101,7 @@ impl Transfer<'_> {
         })
     }
 
-    /// To compare what is there, what was to be sent must be known.
+    /// Compares the stored object with the source, of which the rest is read for its digest.
     async fn compare_rest(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         while self.digest.size() < length {
             let Some(chunk) = self.chunk(usize::MAX).await? else {
@@ -111,7 +114,8 @@ impl Transfer<'_> {
         Ok(sent)
     }
 
-    /// What is refused for its form while it arrives can be sent from memory: see [`Engine::streams`].
+    /// Converts an error of a streamed request. If the store refuses its form, later requests are
+    /// sent from memory: see [`Engine::streams`].
     fn refused(&self, error: StorageError) -> Failure {
         if error.is_of_the_form() {
             self.engine.storage.lacks(Feature::StreamedTrailers);
@@ -119,7 +123,7 @@ impl Transfer<'_> {
         error.into()
     }
 
-    /// Sends the whole from memory, and keeps it if it is a picture.
+    /// Sends the whole from memory, and keeps it if it is an image.
     async fn put(&mut self, all: Buffer) -> Result<UploadedObject, Failure> {
         let storage = &self.engine.storage;
         let sent = storage.put_verified(self.object, all.bytes.clone(), &self.digest);
@@ -128,7 +132,7 @@ impl Transfer<'_> {
         Ok(sent)
     }
 
-    /// Begins to send a source in parts, unless it turns out to fit into one request.
+    /// Begins a multipart upload, unless the source turns out to fit into one request.
     pub(super) async fn begin_parts(&mut self) -> Result<UploadedObject, Failure> {
         let buffers = self.source.length().is_none() || !self.engine.streams();
         let first = if buffers {
@@ -165,7 +169,7 @@ impl Transfer<'_> {
         self.in_parts(&upload, Vec::new(), first).await
     }
 
-    /// Sends the rest of a source in parts, and makes them one object.
+    /// Sends the rest of a source in parts and completes the upload.
     pub(super) async fn in_parts(
         &mut self,
         upload: &Upload,
@@ -212,7 +216,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Sends the rest of a source in parts from memory: one is on its way while the next one fills.
+    /// Sends the rest of a source in parts from memory: one is being sent while the next one fills.
     async fn send_parts(
         &mut self,
         upload: &Upload,
@@ -230,7 +234,7 @@ impl Transfer<'_> {
                 let storage = &self.engine.storage;
                 let bytes = buffer.bytes.clone();
                 let part = storage.upload_part(upload, parts.len() + 1, bytes).await?;
-                // Its memory is free for whoever waits, the next part of this very source among them.
+                // Frees the memory for outputs that wait, and for the next part of this one.
                 drop(buffer);
                 Ok::<_, Failure>(part)
             };
@@ -256,7 +260,7 @@ impl Transfer<'_> {
         self.room.wait(self.source.check_end(&self.digest)).await?
     }
 
-    /// Notes which parts are there, and the digest up to their end.
+    /// Sets the parts that the store has, and the digest up to their end, in the checkpoint.
     fn keep(&self, parts: &[UploadedPart], digest: &Digest, inspector: &Inspector) {
         self.journal.note(|checkpoint| {
             if let Some(upload) = &mut checkpoint.upload {
@@ -268,7 +272,7 @@ impl Transfer<'_> {
         });
     }
 
-    /// The next bytes of the source.
+    /// Returns the next bytes of the source; `None` at its end.
     async fn chunk(&mut self, most: usize) -> Result<Option<Bytes>, Failure> {
         let chunk = self.room.wait(self.source.chunk(most)).await??;
         if let Some(chunk) = &chunk {
@@ -277,7 +281,7 @@ impl Transfer<'_> {
         Ok(chunk)
     }
 
-    /// Hashes bytes as they pass, and looks at them.
+    /// Hashes and inspects bytes as they pass.
     fn take_in(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
         self.inspector.update(bytes);
@@ -301,7 +305,8 @@ impl Transfer<'_> {
         })
     }
 
-    /// Feeds a request while it is sent, and returns its answer; with the checksum if it took everything.
+    /// Feeds a request while it is sent. Returns its answer, with the checksum if the store took
+    /// the whole body.
     async fn send_while_arriving<T>(
         &mut self,
         frames: Frames,
@@ -310,7 +315,7 @@ impl Transfer<'_> {
         let answer = std::pin::pin!(answer);
         let feed = std::pin::pin!(self.feed(frames));
         match futures::future::select(answer, feed).await {
-            // The rest of what is refused is of no use.
+            // The store has answered early: the rest of the body is not sent.
             Either::Left((answer, _)) => Ok((answer?, None)),
             Either::Right((fed, answer)) => {
                 let checksum = fed?;
@@ -321,7 +326,8 @@ impl Transfer<'_> {
         }
     }
 
-    /// Sends the bytes as they arrive, and returns their checksum; `None` if the store has answered before.
+    /// Sends the bytes as they arrive, and returns their checksum; `None` if the store answered
+    /// before the end.
     async fn feed(&mut self, mut frames: Frames) -> Result<Option<String>, Unsent> {
         while frames.left() > 0 {
             let most = usize::try_from(frames.left()).unwrap_or(usize::MAX);
@@ -345,15 +351,16 @@ impl Transfer<'_> {
         Ok(frames.finish().await.ok())
     }
 
-    /// Records what was sent, so that a later attempt knows what was stored although the answer was lost. If Temporal is away,
-    /// the work goes on: what is stored can be found, and its source may be gone by the time that Temporal is back.
+    /// Records what was sent, so that a later attempt finds the object if the store's answer is
+    /// lost. If Temporal cannot be reached, the upload continues: the object can be found later,
+    /// and the source may be gone by the time Temporal is back.
     async fn tell_what_is_sent(&self, sent: &UploadedObject) {
         let recorded = self.journal.record(|checkpoint| {
             checkpoint.sent = Some(sent.clone());
             checkpoint.facts = self.inspector.facts();
         });
         if let Err(failure) = recorded.await {
-            tracing::debug!(%failure, "what was sent is not recorded");
+            tracing::debug!(%failure, "cannot record the object that was sent");
         }
     }
 }
@@ -365,7 +372,7 @@ fn too_short() -> Failure {
     )
 }
 
-/// Why a request came to nothing whose body was still arriving.
+/// Failure of a request whose body was still arriving.
 enum Unsent {
     /// The source failed.
     Source(Failure),

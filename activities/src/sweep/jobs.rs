@@ -1,5 +1,5 @@
-//! Going through the jobs that have ended, by the index, and through the tombstones of those that were deleted: so many at a
-//! time, each time on from where the last sweep stopped, and again from the beginning when it has come to the end.
+//! Sweeps the jobs that have ended, by the index, and the tombstones: a limited number at a time,
+//! resumed where the last sweep stopped, and from the beginning again after the end.
 
 use std::time::Duration;
 
@@ -63,12 +63,12 @@ impl Sweep<'_> {
         }
         match Tombstone::job_of(&entry.key) {
             Some(job_id) => self.tidy_buried(entry, &job_id).await,
-            // Others have put it there.
+            // Neither an index entry nor a tombstone: left alone.
             None => Ok(0),
         }
     }
 
-    /// A job that has ended: its manifest says what is its own.
+    /// Sweeps a job that has ended: its manifest names its objects.
     async fn tidy_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
         let owner = self.owner(job_id).await?;
         let is_recorded = matches!(owner, Owner::Job(_));
@@ -80,8 +80,8 @@ impl Sweep<'_> {
         Ok(tidied.removed)
     }
 
-    /// A job with a tombstone. After it was deleted, a write that was under way then may have come; after it was terminated, it
-    /// may have been taken up again and have a manifest by now.
+    /// Sweeps a job with a tombstone. If it was deleted, a write that was in flight may have
+    /// arrived since; if it was terminated, it may have been retried and have a manifest by now.
     async fn tidy_buried(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
         let owner = match tombstone::read(self.storage, job_id).await? {
             None => return Ok(0),

@@ -1,10 +1,11 @@
-//! `sweep`: removes from the store what belongs to nobody: what was on its way when its attempt was killed, and what a canceled
-//! attempt had written nevertheless. Whatever a manifest names, and whatever is young or of a job that is open, stays.
+//! `sweep`: removes abandoned data from the store: multipart uploads of attempts that were killed,
+//! and objects that canceled attempts wrote nevertheless. Objects that a manifest names stay, and
+//! so do those that are young or whose job is open.
 //!
 //! - `uploads`: multipart uploads that no attempt will finish
-//! - `jobs`: going through the jobs that have ended by the index, and through the tombstones of those that were deleted
 //! - `terminated`: jobs that were ended from outside, of which the store has no record
-//! - `place`: where the next sweep goes on
+//! - `jobs`: the jobs in the index, and the tombstones
+//! - `place`: the position at which the next sweep resumes
 
 mod jobs;
 mod place;
@@ -28,13 +29,13 @@ use temporalio_sdk::activities::ActivityContext;
 
 use crate::{failure::Failure, manifest::Manifest, metrics};
 
-/// How many uploads or jobs are dealt with at a time.
+/// Number of uploads or jobs processed at a time.
 const CONCURRENCY: usize = 16;
 
-/// The most keys of a page.
+/// Maximum number of keys in a page of a listing.
 const PAGE: u16 = 1000;
 
-/// Removes what is old enough and belongs to nobody.
+/// Removes multipart uploads and objects that are old enough and abandoned.
 ///
 /// # Errors
 /// If the store or Temporal refuses or cannot be reached.
@@ -72,12 +73,13 @@ impl Sweep<'_> {
         Ok(swept)
     }
 
-    /// How old an object must be to count as abandoned.
+    /// Age from which an object counts as abandoned.
     fn age(&self) -> Duration {
         Duration::from_secs(self.input.objects_older_than_seconds.into())
     }
 
-    /// Removes what lies in a job's place that is old and that nothing names, and returns how much.
+    /// Removes the old objects of a job that its owner does not name. Returns their number, and
+    /// whether objects are left.
     async fn tidy(&self, job_id: &JobId, mut owner: Owner) -> Result<Tidied, Failure> {
         let prefix = job_id.prefix();
         let (mut tidied, mut after, mut is_certain) = (Tidied::default(), None, false);
@@ -87,7 +89,8 @@ impl Sweep<'_> {
                 let is_stray =
                     |owner: &Owner| !owner.names(&object.key) && object.is_older_than(self.age());
                 if is_stray(&owner) && !is_certain {
-                    // It may have been taken up, or may have ended, since its manifest was read.
+                    // The job may have been retried, or may have ended, since its manifest was
+                    // read.
                     if !self.is_over(job_id, &owner).await? {
                         tidied.is_left = true;
                         return Ok(tidied);
@@ -114,7 +117,8 @@ impl Sweep<'_> {
         }
     }
 
-    /// Whether nothing more becomes of a job: what has no manifest may be taken up again for as long as Temporal knows it.
+    /// True if the job cannot write any more. A job without a manifest can be retried for as long
+    /// as Temporal knows it.
     async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
         let latest = runs::latest(&self.client, job_id.as_str()).await?;
         Ok(match owner {
@@ -123,7 +127,7 @@ impl Sweep<'_> {
         })
     }
 
-    /// Whose a job's place is, as its manifest says.
+    /// Returns the owner of a job's objects, according to its manifest.
     async fn owner(&self, job_id: &JobId) -> Result<Owner, Failure> {
         Ok(match Manifest::read(self.storage, job_id).await? {
             Manifest::None => Owner::Nobody,
@@ -136,12 +140,12 @@ impl Sweep<'_> {
     }
 }
 
-/// Whose a job's place is.
+/// Owner of the objects under a job's prefix.
 #[derive(Debug)]
 enum Owner {
     /// There is no manifest.
     Nobody,
-    /// The job was deleted: all that comes later goes as well.
+    /// The job was deleted: objects that were written later are removed as well.
     Deleted,
     /// Its manifest names these keys.
     Job(BTreeSet<String>),
@@ -153,10 +157,10 @@ impl Owner {
     }
 }
 
-/// What became of a job's place.
+/// Result of sweeping the objects of one job.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tidied {
     removed: u32,
-    /// Whether anything is left there.
+    /// True if objects are left under the job's prefix.
     is_left: bool,
 }

@@ -1,4 +1,5 @@
-//! Where the next sweep goes on: an object in the bucket, so that a sweep that is cut off has not been in vain.
+//! The position at which the next sweep resumes: an object in the bucket, so that the progress of a
+//! sweep that is interrupted is kept.
 
 use darkroom_storage::{NewObject, Storage, StorageError};
 use serde::{Deserialize, Serialize};
@@ -7,18 +8,18 @@ use crate::failure::Failure;
 
 const KEY: &str = "sweep.json";
 
-/// The longest that it may be: a key has 1,024 bytes at most.
+/// Size limit of the object, in bytes: a key has 1,024 bytes at most.
 const LIMIT: usize = 8 * 1024;
 
-/// A place in the order of keys.
+/// A position in the order of keys.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Place {
-    /// The last key that was looked at; none if the next sweep is to begin at the beginning.
+    /// Last key that was swept; `None` if the next sweep starts at the beginning.
     pub(super) after: Option<String>,
 }
 
 impl Place {
-    /// Where to go on. What makes no sense is the beginning.
+    /// Reads the position. An object that cannot be parsed counts as the beginning.
     pub(super) async fn read(storage: &Storage) -> Result<Self, Failure> {
         match storage.read(KEY, LIMIT).await {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
@@ -34,13 +35,13 @@ impl Place {
         Ok(())
     }
 
-    /// Whether all keys of this prefix have been looked at.
+    /// True if all keys with this prefix have been swept.
     pub(super) fn is_after(&self, prefix: &str) -> bool {
         let after = self.after.as_deref().unwrap_or_default();
         after > prefix && !after.starts_with(prefix)
     }
 
-    /// The last key of this prefix that was looked at.
+    /// Returns the last key with this prefix that was swept.
     pub(super) fn within(&self, prefix: &str) -> Option<String> {
         self.after.clone().filter(|after| after.starts_with(prefix))
     }

@@ -1,5 +1,6 @@
-//! Jobs that were ended from outside: they wrote no manifest. Their ids stay taken by a tombstone, and what they stored is
-//! removed by that once Temporal has forgotten them: until then they can be read, and taken up again.
+//! Jobs that were ended from outside: they wrote no manifest. Their ids stay taken by a tombstone,
+//! and what they stored is removed by that once Temporal has forgotten them: until then they can be
+//! read, and taken up again.
 
 use darkroom_temporal::runs::{self, LatestRun, RunId};
 use darkroom_workflows::{

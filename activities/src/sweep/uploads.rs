@@ -1,5 +1,5 @@
-//! Multipart uploads that no attempt will finish. Whoever begins one ends it; this is for those who were killed in between, and
-//! whose job is over.
+//! Aborts multipart uploads that no attempt will finish. An attempt completes or aborts the uploads
+//! that it begins; this is for attempts that were killed in between, and whose job is over.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use super::{CONCURRENCY, Sweep};
 use crate::failure::Failure;
 
 impl Sweep<'_> {
-    /// Aborts all of our uploads that began long ago.
+    /// Aborts all uploads under `jobs/` that were begun long enough ago.
     pub(super) async fn abort_uploads(&self, swept: &mut Swept) -> Result<(), Failure> {
         let age = Duration::from_secs(self.input.uploads_older_than_seconds.into());
         let mut after = None;

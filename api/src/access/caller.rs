@@ -1,5 +1,5 @@
-//! Who calls: the tenant of the key that came along, and what that key is good for; or nobody in particular where there are no
-//! keys.
+//! The caller of a request: the tenant of its API key, and what the key permits. Without configured
+//! keys, callers are anonymous.
 
 use std::{future, sync::Arc};
 
@@ -24,13 +24,14 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Whoever calls. A request that reads takes a key with the scope `read`, any other one with `write`.
+/// Authenticated caller. A request that reads requires a key with the scope `read`, all others one
+/// with `write`.
 #[derive(Clone)]
 pub(crate) struct Caller {
     key: Key,
 }
 
-/// Whoever manages keys.
+/// Caller whose key manages keys.
 pub(crate) struct Admin {
     tenant: Tenant,
     models: Vec<ModelPattern>,
@@ -38,23 +39,23 @@ pub(crate) struct Admin {
     manages_all: bool,
 }
 
-/// What a caller has shown.
+/// Credentials of a caller.
 #[derive(Clone)]
 enum Key {
-    /// Nothing: there are no keys.
+    /// None, as no keys are configured.
     None,
-    /// One that the operator lists.
+    /// Key that the operator lists.
     Listed {
         tenant: Tenant,
         id: Option<KeyId>,
         role: Role,
     },
-    /// One that was given out.
+    /// Key issued over HTTP.
     Stored(Arc<StoredKey>),
 }
 
 impl Caller {
-    /// Whose jobs the caller sees.
+    /// Returns the tenant whose jobs the caller sees.
     pub(crate) fn tenant(&self) -> Option<&Tenant> {
         match &self.key {
             Key::None => None,
@@ -63,7 +64,7 @@ impl Caller {
         }
     }
 
-    /// The id of the caller's key.
+    /// Returns the id of the caller's key.
     pub(crate) fn key_id(&self) -> Option<&KeyId> {
         match &self.key {
             Key::None => None,
@@ -72,23 +73,23 @@ impl Caller {
         }
     }
 
-    /// Whether the caller's key is good for this model.
+    /// Checks that the caller's key permits this model.
     ///
     /// # Errors
-    /// If it is not.
+    /// If the key is limited to other models.
     pub(crate) fn may_ask_for(&self, model: &Model) -> Result<(), Problem> {
         let models = self.models();
         if models.is_empty() || models.iter().any(|pattern| pattern.matches(model)) {
             return Ok(());
         }
-        let detail = format!("the key is not good for the model {model}");
+        let detail = format!("the key does not permit the model {model}");
         Err(Problem::new(Kind::Forbidden, detail))
     }
 
-    /// Returns when the caller's key is good no more.
+    /// Waits until the caller's key is revoked or has expired.
     pub(crate) async fn revoked(&self, context: &Context) {
         match &self.key {
-            // The operator restarts the process.
+            // Listed keys change only with a restart of the process.
             Key::None | Key::Listed { .. } => future::pending().await,
             Key::Stored(key) => context.stored_keys.revoked(&key.key_id).await,
         }
@@ -101,10 +102,10 @@ impl Caller {
         }
     }
 
-    /// Whether the caller's key is good for this.
+    /// Checks that the caller's key has this scope.
     ///
     /// # Errors
-    /// If it is not.
+    /// If it does not.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
         let is_good = match &self.key {
             Key::None | Key::Listed { .. } if scope != Scope::Admin => true,
@@ -115,14 +116,14 @@ impl Caller {
         if is_good {
             return Ok(());
         }
-        let detail = format!("this takes a key with the scope {scope}");
+        let detail = format!("this requires a key with the scope {scope}");
         Err(Problem::new(Kind::Forbidden, detail))
     }
 
     async fn of(context: &Context, request: &Request) -> Result<Self, Problem> {
         let peer = context.peers.calling(request);
         if context.keys.is_empty() {
-            // One that comes with a key all the same was not counted yet.
+            // A request that carries a key although none is needed was not counted yet.
             if request.headers().contains_key(AUTHORIZATION) {
                 context.peers.request(peer)?;
             }
@@ -169,7 +170,7 @@ fn unauthenticated() -> Problem {
     Problem::new(Kind::Unauthenticated, detail)
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
+/// Returns the key of a bearer token: <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, key) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
@@ -191,22 +192,22 @@ impl<'a> FromRequest<'a> for Caller {
 }
 
 impl Admin {
-    /// Whose keys it manages, if it does not say otherwise.
+    /// Returns the tenant whose keys it manages by default.
     pub(crate) fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
-    /// Which models its key is good for; all if none is named.
+    /// Returns the models that its key permits: all if the list is empty.
     pub(crate) fn models(&self) -> &[ModelPattern] {
         &self.models
     }
 
-    /// Until when its key is good; for ever if not said.
+    /// Returns the time at which its key expires, if it does.
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Whether it manages the keys of this tenant.
+    /// True if it manages the keys of this tenant.
     pub(crate) fn may_manage(&self, tenant: &Tenant) -> bool {
         self.manages_all || *tenant == self.tenant
     }

@@ -1,5 +1,5 @@
-//! API keys as the operator lists them: never the keys themselves, only their SHA-256, each with the tenant that it speaks for
-//! and, of those that give out further keys, whose.
+//! API keys that the operator lists: only their SHA-256, each with its tenant and with the keys
+//! that it may manage.
 
 use std::str::FromStr;
 
@@ -7,12 +7,12 @@ use darkroom_types::{api_key::KeyId, tenant::Tenant};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// `tenant:sha256hex`, with commas between, and `:admin` or `:operator` after those that manage keys. A tenant may have several,
-/// so that keys can be rotated.
+/// List of `tenant:sha256hex`, separated by commas, with `:admin` or `:operator` after keys that
+/// manage keys. A tenant may have several keys, so that they can be rotated.
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeys(Vec<ApiKey>);
 
-/// One of them.
+/// Listed API key.
 #[derive(Clone, Debug)]
 pub(super) struct ApiKey {
     pub(super) tenant: Tenant,
@@ -20,7 +20,7 @@ pub(super) struct ApiKey {
     sha256: [u8; 32],
 }
 
-/// Which keys it manages.
+/// Keys that a key may manage.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Role {
     /// None.
@@ -32,7 +32,7 @@ pub(super) enum Role {
 }
 
 impl ApiKey {
-    /// What jobs and the log name it by.
+    /// Returns the id that jobs and the log name the key by.
     pub(super) fn id(&self) -> Option<KeyId> {
         KeyId::new(self.tenant.clone(), hex::encode(&self.sha256[..4])).ok()
     }
@@ -43,7 +43,7 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// The key of this text. Takes the same time whichever it is, and whether it is one.
+    /// Finds a key by its text, in constant time: it takes as long whichever key matches, or none.
     pub(super) fn find(&self, key: &str) -> Option<&ApiKey> {
         let sha256 = Sha256::digest(key.as_bytes());
         let mut found = None;
@@ -71,7 +71,7 @@ impl FromStr for ApiKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "must be tenant:sha256hex with commas between, and :admin or :operator after those that manage keys";
+        const FORM: &str = "must be tenant:sha256hex, separated by commas, with :admin or :operator after keys that manage keys";
         let (tenant, digest) = text.split_once(':').ok_or(FORM)?;
         let (digest, role) = match digest.split_once(':') {
             None => (digest, Role::Caller),
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(
             tenant(&hex::encode(Sha256::digest("one"))),
             None,
-            "what is listed is no key"
+            "the listed digest is not a key"
         );
     }
 

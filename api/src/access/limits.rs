@@ -1,5 +1,5 @@
-//! How much a tenant may ask for, with whichever of its keys: so many requests a second, open jobs, followers and lists. Each
-//! process counts by itself; what all of them admit together is divided among them.
+//! Limits per tenant, across all of its keys: requests a second, open jobs, followers. Each process
+//! counts by itself; rate limits are divided among the processes.
 
 use std::{
     collections::HashMap,
@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Caller, open_jobs::OpenJobs};
 use crate::problem::{Kind, Problem};
 
-/// How many requests of a tenant may wait for a job or follow one at a time.
+/// Limit of requests per tenant that wait for a job or follow one at a time.
 const MAX_FOLLOWERS: usize = 2000;
 
-/// The limits and how near callers are to them.
+/// Limits of all tenants, and their present use.
 pub(crate) struct Limits {
     requests: DefaultKeyedRateLimiter<Tenant>,
     /// Jobs that have not ended.
@@ -29,7 +29,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// So many requests a second, and so many open jobs, for each tenant, through this many processes.
+    /// Creates the limits of each tenant: requests a second, divided among the processes, and open
+    /// jobs.
     pub(crate) fn new(
         requests_per_second: NonZeroU32,
         open_jobs: u64,
@@ -43,7 +44,10 @@ impl Limits {
         }
     }
 
-    /// Counts a request of a tenant's.
+    /// Counts a request of a tenant.
+    ///
+    /// # Errors
+    /// If the tenant exceeds its rate limit.
     pub(super) fn request(&self, tenant: &Tenant) -> Result<(), Problem> {
         self.requests.check_key(tenant).map_err(|until| {
             Problem::new(
@@ -54,13 +58,16 @@ impl Limits {
         })
     }
 
-    /// A place among those who wait and follow; dropping it gives it back.
+    /// Acquires a slot of a follower; dropping the permit releases it.
+    ///
+    /// # Errors
+    /// If the tenant has too many followers.
     pub(crate) fn follower(&self, caller: &Caller) -> Result<OwnedSemaphorePermit, Problem> {
         let mut tenants = self
             .followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // As many as there are tenants with keys.
+        // At most as many entries as there are tenants with keys.
         let places = tenants
             .entry(caller.tenant().cloned())
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_FOLLOWERS)));
@@ -73,18 +80,18 @@ impl Limits {
     }
 }
 
-/// How many api processes serve together.
+/// Number of api processes that share the limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Processes(pub(crate) NonZeroU32);
 
 impl Processes {
-    /// What one of them may admit of what all may together: one at least.
+    /// Returns the share of one process in a limit of all processes together: at least one.
     pub(crate) fn share(self, of_all: NonZeroU32) -> NonZeroU32 {
         NonZeroU32::new(of_all.get() / self.0).unwrap_or(NonZeroU32::MIN)
     }
 }
 
-/// After how many seconds another try may be let through.
+/// Returns the seconds until the rate limiter may admit another request.
 pub(crate) fn wait_time(until: &NotUntil<QuantaInstant>) -> u32 {
     let wait = until.wait_time_from(DefaultClock::default().now());
     u32::try_from(wait.as_secs())

@@ -1,9 +1,10 @@
-//! Who calls, what their keys are good for, and how much they may ask for.
+//! Authentication, authorization, rate limits and quotas.
 //!
-//! - [`caller`]: who calls
-//! - `keys`: API keys that the operator lists; `stored`: those that were given out over HTTP
-//! - `limits`: requests a second, those who wait; `open_jobs`: jobs that have not ended
-//! - [`peers`]: from where they call, and what they need no key for; `shares`: what none may take all of
+//! - [`caller`]: the caller of a request, and what its key permits
+//! - `keys`: API keys that the operator lists; `stored`: API keys issued over HTTP
+//! - `limits`: rate limits and followers per tenant; `open_jobs`: open jobs per tenant
+//! - [`peers`]: limits per client address, for requests without a key; `shares`: amounts of which
+//!   each peer can take only a part
 
 mod caller;
 mod keys;

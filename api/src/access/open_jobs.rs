@@ -1,6 +1,7 @@
-//! How many jobs of a tenant are open: what Temporal's visibility store counted last, and the jobs that this process has
-//! started since. A server answers few such questions a second, for all, and answers them a moment behind: so it is asked now
-//! and then, and anew when a tenant is near its limit.
+//! Open jobs per tenant: the latest count of Temporal's visibility store, and the jobs that this
+//! process has started since. A server answers few visibility queries a second, for all clients
+//! together, and with a lag. So counts are cached, and a tenant is counted again when it is near
+//! its limit.
 
 use std::{
     collections::VecDeque,
@@ -18,20 +19,21 @@ use crate::{
     visibility,
 };
 
-/// How long a count is believed of a tenant that is not near its limit.
+/// Time for which a count is valid for a tenant that is not near its limit.
 const VALIDITY: Duration = Duration::from_secs(30);
 
-/// How soon a tenant that is at its limit is counted again.
+/// Interval between two counts of a tenant at its limit.
 const RECOUNT: Duration = Duration::from_secs(1);
 
-/// How far behind a count may be: what was started so long before it may be missing in it.
+/// Lag of the visibility store: a job started this long before a count may be missing from it.
 const LAG: Duration = Duration::from_secs(2);
 
-/// How many tenants' counts are kept, and for how long without a create.
+/// Limit of cached counts, one per tenant, and the time without a create after which one is
+/// evicted.
 const MAX_TENANTS: u64 = 10_000;
 const IDLE: Duration = Duration::from_mins(10);
 
-/// The open jobs of tenants, and how many there may be of each.
+/// Open jobs of all tenants, and the limit per tenant.
 pub(crate) struct OpenJobs {
     limit: u64,
     tenants: Cache<Option<Tenant>, Arc<Tally>>,
@@ -46,11 +48,11 @@ impl OpenJobs {
         }
     }
 
-    /// Admits a job that is about to be started. Processes do not know of each other's until they count: together they may
-    /// admit so many more.
+    /// Admits a job that is about to be started. A process learns of the jobs of others only when
+    /// it counts: until then, each of them may admit as many.
     ///
     /// # Errors
-    /// If as many are open as may be.
+    /// If as many jobs of the tenant are open as the limit allows.
     pub(crate) async fn admit(
         &self,
         client: &Client,
@@ -59,7 +61,7 @@ impl OpenJobs {
         let key = tenant.cloned();
         let tally = self.tenants.get_with(key, async { Arc::default() }).await;
         if tally.lock().needs_count(self.limit) {
-            // Whoever comes while it is counted waits for the same count.
+            // Creates that come while it is counted wait for the same count.
             let _counting = tally.counting.lock().await;
             let is_due = {
                 let state = tally.lock();
@@ -89,15 +91,15 @@ impl OpenJobs {
     }
 }
 
-/// Leave to start a job. It is given back unless the job was started.
+/// Permit to start a job. Dropping it releases it, unless the job was started.
 pub(crate) struct Admission {
     tally: Arc<Tally>,
 }
 
 impl Admission {
-    /// The job was started.
+    /// Keeps the permit, as the job was started.
     pub(crate) fn keep(self) {
-        // Dropping it takes it from those that are being started.
+        // The drop that follows removes it from `starting`.
         self.tally.lock().started.push_back(Instant::now());
     }
 }
@@ -108,30 +110,30 @@ impl Drop for Admission {
     }
 }
 
-/// What is known of a tenant's open jobs.
+/// Open jobs of a tenant, as far as they are known.
 #[derive(Default)]
 struct Tally {
     state: Mutex<State>,
-    /// Held while it is counted.
+    /// Held while the tenant is counted.
     counting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The last count.
+    /// Latest count.
     counted: Option<Count>,
-    /// When it was last tried to count.
+    /// Time of the latest attempt to count.
     asked: Option<Instant>,
-    /// How many are being started: no count may be believed to have them.
+    /// Number of jobs that are being started: no count is certain to include them.
     starting: u64,
-    /// When jobs were started that the last count may lack.
+    /// Start times of jobs that the latest count may not include.
     started: VecDeque<Instant>,
 }
 
 #[derive(Clone, Copy)]
 struct Count {
     open: u64,
-    /// When it was asked for.
+    /// Time at which the count was requested.
     at: Instant,
 }
 
@@ -140,14 +142,14 @@ impl Tally {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts. If that fails, the last count and what was started since hold; without any, the start itself will tell whether
-    /// Temporal is there.
+    /// Counts. If that fails, the latest count and the jobs started since remain in use. Without
+    /// any count, the start itself fails if Temporal is unavailable.
     async fn count(&self, client: &Client, tenant: Option<&Tenant>) {
         let at = Instant::now();
         self.lock().asked = Some(at);
         let counted = visibility::count_open(client, tenant).await;
         let mut state = self.lock();
-        // Whoever has waited for it asks no second time, however long it took.
+        // A create that waited for this count does not count again, however long it took.
         state.asked = Some(Instant::now());
         match counted {
             Ok(open) => state.set(Count { open, at }),
@@ -157,18 +159,18 @@ impl Tally {
 }
 
 impl State {
-    /// How many are open, at most.
+    /// Returns an upper bound of the open jobs.
     fn open(&self) -> u64 {
         let counted = self.counted.map_or(0, |count| count.open);
         counted + self.starting + self.started.len() as u64
     }
 
-    /// Whether nothing can be said before there is a count.
+    /// True if nothing can be decided without another count.
     fn needs_count(&self, limit: u64) -> bool {
         self.counted.is_none() || self.open() >= limit
     }
 
-    /// Whether it was not tried to count for so long.
+    /// True if the latest attempt to count is at least this old.
     fn is_asked_before(&self, now: Instant, age: Duration) -> bool {
         self.asked
             .is_none_or(|asked| now.saturating_duration_since(asked) >= age)
@@ -194,7 +196,7 @@ mod tests {
         let mut state = State::default();
         assert!(state.needs_count(5) && state.is_asked_before(begin, RECOUNT));
         state.asked = Some(begin);
-        assert!(state.needs_count(5), "whoever comes meanwhile waits for it");
+        assert!(state.needs_count(5), "a concurrent create waits for it");
         state.set(Count { open: 3, at: begin });
         assert!(!state.needs_count(5) && !state.is_asked_before(after(9), VALIDITY));
         assert!(state.is_asked_before(after(30), VALIDITY));
@@ -203,13 +205,13 @@ mod tests {
         assert!(state.needs_count(5), "it is at its limit");
         state.asked = Some(after(10));
         assert!(!state.is_asked_before(after(10), RECOUNT));
-        // The one may be among the four, the other may not.
+        // The first may be one of the four, the second may be missing from them.
         state.set(Count {
             open: 4,
             at: after(10),
         });
         assert_eq!(state.open(), 5);
-        // One that was admitted long ago and is not started yet is in no count.
+        // A job that was admitted long ago and is not started yet is in no count.
         state.starting += 1;
         state.set(Count {
             open: 4,

@@ -1,5 +1,5 @@
-//! From where callers call: what they need no key for is limited by it. Behind proxies that are trusted, the address counts
-//! that they forward.
+//! Limits per client address, for what needs no key. Behind trusted proxies, the address that they
+//! forward counts.
 
 use std::{net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc};
 
@@ -13,29 +13,29 @@ use super::{
 };
 use crate::problem::{Kind, Problem};
 
-/// Bytes of bodies that may be under way, and of those from one peer: two of the largest.
+/// Limits of request body bytes in flight: of all peers, and of one peer, for two of the largest.
 const BODIES: usize = 64 * 1024 * 1024;
 const BODIES_OF_PEER: usize = 16 * 1024 * 1024;
 
-/// Of how many connections a peer may have one.
+/// Divisor of the limit of connections that yields the limit of one peer: an eighth.
 const CONNECTIONS_OF_PEER: usize = 8;
 
-/// Unknown keys that a peer may try in a second.
+/// Rate limit of unknown keys that a peer may try, per second.
 const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// Of how many peers it is remembered how much they asked for, before those are forgotten that ask no more.
+/// Limit of peers that a rate limiter remembers before it evicts those that are idle.
 const MAX_PEERS: usize = 10_000;
 
-/// Somebody who calls, by the address, or by the network where an address is one of a great many of the same caller's.
+/// Client by its IPv4 address, or by its IPv6 network, as one client can have all addresses of it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Peer(IpAddr);
 
 impl Peer {
-    /// Whose address it is.
+    /// Returns the peer of an address.
     pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
-            // What one network has.
+            // The /64 prefix is the network.
             IpAddr::V6(address) => {
                 let network = u128::from(address) & (u128::MAX << 64);
                 std::net::Ipv6Addr::from(network).into()
@@ -44,13 +44,13 @@ impl Peer {
     }
 }
 
-/// Proxies whose word is taken for who calls.
+/// Proxies whose `X-Forwarded-For` is trusted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// The text names no networks.
+/// Error of a text that is not a list of networks.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0:?} is no address and no network such as 10.0.0.0/8")]
+#[error("{0:?} is neither an address nor a network such as 10.0.0.0/8")]
 pub struct InvalidNetwork(String);
 
 impl FromStr for TrustedProxies {
@@ -77,7 +77,7 @@ impl TrustedProxies {
     }
 }
 
-/// Limits for each peer.
+/// Limits per peer.
 pub(crate) struct Peers {
     trusted: TrustedProxies,
     requests: DefaultKeyedRateLimiter<Peer>,
@@ -87,7 +87,8 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// So many requests a second without a key for each, and a part of so many connections, through this many processes.
+    /// Creates the limits of each peer: requests a second without a key, divided among the
+    /// processes, and a fraction of the connections.
     pub(crate) fn new(
         trusted: TrustedProxies,
         requests_per_second: NonZeroU32,
@@ -107,13 +108,14 @@ impl Peers {
         }
     }
 
-    /// Whose connection it is; nobody's for a proxy that is trusted.
+    /// Returns the peer of a connection; none for a trusted proxy.
     pub(crate) fn connected(&self, address: IpAddr) -> Option<Peer> {
         let is_trusted = self.trusted.contain(address);
         (!is_trusted).then(|| Peer::of(address))
     }
 
-    /// Whose request it is: of a proxy that is trusted, the last address that it was forwarded for; nobody's if it does not say.
+    /// Returns the peer of a request. Behind a trusted proxy it is the last forwarded address that
+    /// is not one of a trusted proxy; none if the proxy does not forward one.
     pub(crate) fn calling(&self, request: &Request) -> Option<Peer> {
         match &**request.remote_addr() {
             Addr::SocketAddr(address) => self.caller(address.ip(), request.headers()),
@@ -138,17 +140,17 @@ impl Peers {
     /// Counts a request without a key.
     ///
     /// # Errors
-    /// If there were too many.
+    /// If the peer exceeds its rate limit.
     pub(crate) fn request(&self, peer: Option<Peer>) -> Result<(), Problem> {
         check(&self.requests, peer, "too many requests without a key")
     }
 
-    /// Counts a key that nobody knows.
+    /// Counts an attempt with an unknown key.
     ///
     /// # Errors
-    /// If there were too many.
+    /// If the peer exceeds its rate limit.
     pub(crate) fn stranger(&self, peer: Option<Peer>) -> Result<(), Problem> {
-        check(&self.strangers, peer, "too many keys that nobody knows")
+        check(&self.strangers, peer, "too many unknown keys")
     }
 }
 
@@ -169,7 +171,7 @@ fn check(
     })
 }
 
-/// An address as proxies forward it: with a port, or in brackets, or neither.
+/// Parses an address as proxies forward it: bare, with a port, or in brackets.
 fn forwarded(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let with_port = || {
@@ -181,7 +183,8 @@ fn forwarded(text: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(with_port)
 }
 
-/// Lets requests through that come with a key, and as many of the others as a peer may make.
+/// Admits requests with a key, which are limited per tenant, and others within the rate limit of
+/// their peer.
 pub(crate) async fn admit<E: Endpoint>(
     peers: Arc<Peers>,
     next: Arc<E>,
@@ -193,7 +196,7 @@ pub(crate) async fn admit<E: Endpoint>(
     next.call(request).await.map(IntoResponse::into_response)
 }
 
-/// Whether a request has a key and is of a route that looks at it.
+/// True if a request has a key, and its route checks keys.
 fn comes_with_key(request: &Request) -> bool {
     let path = request.uri().path();
     let takes_key = path.starts_with("/v1/") && !path.starts_with("/v1/webhooks/replicate/");

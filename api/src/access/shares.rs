@@ -1,4 +1,5 @@
-//! Amounts with a limit for all peers and for each of them: connections, bytes of bodies under way.
+//! Amounts with a limit for all peers together and for each peer: connections, bytes of request
+//! bodies in flight.
 
 use std::{
     collections::HashMap,
@@ -7,7 +8,7 @@ use std::{
 
 use super::Peer;
 
-/// So much for all together, and for each of them.
+/// Limits of an amount: for all peers together, and for each of them.
 pub(crate) struct Shares {
     of_all: usize,
     of_each: usize,
@@ -20,7 +21,7 @@ struct Taken {
     by_each: HashMap<Peer, usize>,
 }
 
-/// A share; dropping it gives it back.
+/// Share of an amount; dropping it releases it.
 pub(crate) struct Share {
     shares: Arc<Shares>,
     peer: Option<Peer>,
@@ -36,7 +37,7 @@ impl Shares {
         })
     }
 
-    /// An empty share for a peer; for one that is not known, the share of all is the only limit.
+    /// Returns an empty share of a peer. If the peer is unknown, only the limit of all applies.
     pub(crate) fn share(self: &Arc<Self>, peer: Option<Peer>) -> Share {
         Share {
             shares: Arc::clone(self),
@@ -51,7 +52,7 @@ impl Shares {
 }
 
 impl Share {
-    /// Takes so much more, if there is so much; whether there was.
+    /// Takes an additional amount. Returns false, and takes nothing, if that exceeds a limit.
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         let mut taken = self.shares.lock();
         let by_peer = self.peer.map_or(0, |peer| {

@@ -1,6 +1,7 @@
-//! API keys that were given out over HTTP. Each is an object of the store, `keys/{tenant}/{digits}.json`, with the SHA-256 of the
-//! key and not the key. It is read again every two seconds while the key is used, so that one that is revoked through another
-//! process is refused soon; while the store is away, what was known of a key holds.
+//! API keys issued over HTTP. Each is an object in the store, `keys/{tenant}/{digits}.json`, with
+//! the SHA-256 of the key and not the key. While a key is in use, its object is read again every
+//! two seconds, so that one that is revoked through another process is rejected soon. While the
+//! store is unavailable, the last known state of a key applies.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -22,33 +23,33 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
-/// How many keys a tenant may have.
+/// Limit of keys per tenant.
 pub(crate) const MAX_KEYS: usize = 100;
 
-/// How long what was read of a key, or that there is none, is as good as new.
+/// Time for which a key that was read, or its absence, is cached.
 const VALIDITY: Duration = Duration::from_secs(2);
 
-/// How many keys are remembered, and for how long without use.
+/// Limit of known keys, and the idle time after which one is evicted.
 const MAX_KNOWN: u64 = 10_000;
 const IDLE: Duration = Duration::from_hours(24);
 
-/// How long the store may take to answer while a caller waits.
+/// Timeout of the store while a caller waits.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the use of a key is written down.
+/// Interval between two records of a key's use.
 const USE: Duration = Duration::from_mins(1);
 
-/// The most that a key's object may have, in bytes.
+/// Size limit of a key's object, in bytes.
 const LIMIT: usize = 64 * 1024;
 
-/// How many objects are listed at a time, and how many times.
+/// Objects per page of a listing, and limit of pages.
 const PAGE: u16 = 1000;
 const MAX_PAGES: usize = 10;
 
-/// How many objects are read at a time.
+/// Limit of concurrent reads.
 const READS: usize = 16;
 
-/// A key as its object has it.
+/// Content of a key's object.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct StoredKey {
     pub(crate) key_id: KeyId,
@@ -61,14 +62,15 @@ pub(crate) struct StoredKey {
     sha256: String,
 }
 
-/// When a key was used last: an object of its own, so that no use brings a revoked key back.
+/// Time of a key's last use. It has its own object, so that a record of it cannot restore a revoked
+/// key.
 #[derive(Deserialize, Serialize)]
 struct LastUse {
     at: Timestamp,
 }
 
 impl StoredKey {
-    /// A new key, and its text, which is kept nowhere.
+    /// Generates a key. Returns it with its text, which is not stored.
     pub(crate) fn generate(
         key_id: KeyId,
         name: KeyName,
@@ -77,7 +79,7 @@ impl StoredKey {
         created_at: Timestamp,
         expires_at: Option<Timestamp>,
     ) -> (Self, String) {
-        // 244 bits of the system's randomness.
+        // 244 random bits from the system.
         let [first, second] = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::simple);
         let text = format!("dk_{key_id}.{first}{second}");
         let key = Self {
@@ -92,7 +94,7 @@ impl StoredKey {
         (key, text)
     }
 
-    /// The key without what is secret of it.
+    /// Returns the key without its digest.
     pub(crate) fn resource(&self, last_used_at: Option<Timestamp>) -> ApiKey {
         ApiKey {
             key_id: self.key_id.clone(),
@@ -116,7 +118,7 @@ impl StoredKey {
     }
 }
 
-/// The id that the text of a key names.
+/// Parses the id of a key out of its text.
 fn id_of(text: &str) -> Option<KeyId> {
     let (id, _secret) = text.strip_prefix("dk_")?.rsplit_once('.')?;
     id.parse().ok()
@@ -134,22 +136,22 @@ fn last_use_key(id: &KeyId) -> String {
     format!("{}{}.used.json", prefix(id.tenant()), id.digits())
 }
 
-/// What a caller is told when the store does not do with API keys what it should.
+/// Logs an error of the store, and returns the problem for the caller.
 fn unavailable(error: &StorageError) -> Problem {
-    tracing::error!(%error, "the store fails an API key");
+    tracing::error!(%error, "cannot access an API key in the store");
     Problem::storage_unavailable()
 }
 
-/// The keys that were used lately.
+/// Cache of keys that were used recently.
 pub(crate) struct StoredKeys {
     storage: Storage,
-    /// As they were read a moment ago.
+    /// Keys that were read a moment ago, or their absence.
     fresh: Cache<KeyId, Option<Arc<StoredKey>>>,
-    /// As they were read last.
+    /// Latest known state of each key.
     known: Cache<KeyId, Arc<StoredKey>>,
-    /// That were revoked through this process: their ids do not come back.
+    /// Keys that were revoked through this process: their ids are never issued again.
     revoked: Cache<KeyId, ()>,
-    /// Whose use was written down in the last minute.
+    /// Keys whose use was recorded in the last minute.
     used: Cache<KeyId, ()>,
 }
 
@@ -176,11 +178,11 @@ impl StoredKeys {
         }
     }
 
-    /// The key of this text, if it is good. Before one is looked for that is not known, `admit` is asked: whoever calls could
-    /// make up any number of them.
+    /// Finds a valid key by its text. Before an unknown key is read, `admit` rate limits the
+    /// client, which can try any number of them.
     ///
     /// # Errors
-    /// If the store does not tell, and nothing is known of the key, or it is not admitted.
+    /// If the client is not admitted, or if the store cannot be read and the key is not known.
     pub(super) async fn find(
         &self,
         text: &str,
@@ -200,14 +202,14 @@ impl StoredKeys {
         Ok(key)
     }
 
-    /// Returns when a key is revoked, or has expired.
+    /// Waits until a key is revoked or has expired.
     pub(super) async fn revoked(&self, id: &KeyId) {
         loop {
             tokio::time::sleep(VALIDITY).await;
             match self.get(id).await {
                 Ok(Some(key)) if !key.has_expired(Timestamp::now()) => {}
                 Ok(_) => return,
-                // What was known holds.
+                // The store is unavailable: the last known state applies.
                 Err(_) => {}
             }
         }
@@ -244,7 +246,7 @@ impl StoredKeys {
     async fn read<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Problem> {
         match self.storage.read(key, LIMIT).await {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                tracing::error!(%error, key, "an object of an API key makes no sense");
+                tracing::error!(%error, key, "an object of an API key cannot be parsed");
                 Problem::internal()
             }),
             Err(StorageError::NotFound) => Ok(None),
@@ -259,7 +261,7 @@ impl StoredKeys {
         written.map(|_| ()).map_err(|error| unavailable(&error))
     }
 
-    /// Writes down that a key was used, in the background and at most once a minute.
+    /// Records that a key was used, in the background and at most once a minute.
     async fn note_use(&self, id: KeyId) {
         let entry = self.used.entry_by_ref(&id).or_insert(()).await;
         if !entry.is_fresh() {
@@ -271,49 +273,50 @@ impl StoredKeys {
             let bytes = serde_json::to_vec(&LastUse { at }).unwrap_or_default();
             let object = NewObject::json(last_use_key(&id));
             if let Err(error) = storage.put(&object, Bytes::from(bytes)).await {
-                tracing::debug!(%error, "cannot write down the use of an API key");
+                tracing::debug!(%error, "cannot record the use of an API key");
             }
         });
     }
 
-    /// Keeps a new key.
+    /// Stores a new key.
     ///
     /// # Errors
-    /// If the store does not take it.
+    /// If the store does not accept it.
     pub(crate) async fn keep(&self, key: &StoredKey) -> Result<(), Problem> {
         self.write(object_key(&key.key_id), key).await?;
         self.fresh.invalidate(&key.key_id).await;
         Ok(())
     }
 
-    /// Revokes a key; `false` if there is none.
+    /// Revokes a key. Returns `false` if there is none.
     ///
     /// # Errors
-    /// If the store does not remove it.
+    /// If the store cannot be read, or does not delete the object.
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<bool, Problem> {
         let is_there = self.read::<StoredKey>(&object_key(id)).await?.is_some();
         if is_there {
             let deleted = self.storage.delete(&object_key(id)).await;
             deleted.map_err(|error| unavailable(&error))?;
             if let Err(error) = self.storage.delete(&last_use_key(id)).await {
-                tracing::warn!(%error, "cannot remove the last use of an API key");
+                tracing::warn!(%error, "cannot delete the last use of an API key");
             }
         }
-        // Also of what was being read meanwhile.
+        // Also covers a read that is under way.
         self.revoked.insert(id.clone(), ()).await;
         self.known.invalidate(id).await;
         Ok(is_there)
     }
 
-    /// The ids of a tenant's keys.
+    /// Returns the ids of a tenant's keys.
     ///
     /// # Errors
-    /// If the store does not tell.
+    /// If the store cannot be listed.
     pub(crate) async fn ids(&self, tenant: &Tenant) -> Result<Vec<KeyId>, Problem> {
         let prefix = prefix(tenant);
         let mut ids = Vec::new();
         let mut after: Option<String> = None;
-        // Each has its last use beside it; that of a revoked key may have been written down just after.
+        // Beside each key is the object of its last use. One of a revoked key may remain, if it was
+        // written just after.
         for _ in 0..MAX_PAGES {
             let page = self.storage.list(&prefix, after.as_deref(), PAGE).await;
             let page = page.map_err(|error| unavailable(&error))?;
@@ -329,10 +332,10 @@ impl StoredKeys {
         Ok(ids)
     }
 
-    /// A tenant's keys.
+    /// Returns the keys of a tenant.
     ///
     /// # Errors
-    /// If the store does not tell.
+    /// If the store cannot be read.
     pub(crate) async fn list(&self, tenant: &Tenant) -> Result<Vec<ApiKey>, Problem> {
         let reads = self.ids(tenant).await?.into_iter().map(async |id| {
             let Some(key) = self.read::<StoredKey>(&object_key(&id)).await? else {

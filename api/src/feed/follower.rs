@@ -1,4 +1,4 @@
-//! One who follows a feed.
+//! The follower of a feed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,16 +13,17 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use super::Feed;
 use crate::{access::Caller, context::Context, jobs::view::View, metrics::Held, problem::Problem};
 
-/// Of how many jobs it is remembered which state was told last, and for how long if there are more.
+/// Limit of jobs whose latest sent state is remembered, and the time for which it is, beyond the
+/// limit.
 const MAX_KNOWN: usize = 20_000;
 const KNOWN: Duration = Duration::from_mins(5);
 
-/// One who follows the feed of a tenant.
+/// Follower of the feed of a tenant.
 pub(crate) struct Follower {
-    /// States that are known already.
+    /// States that were known when it joined.
     present: VecDeque<Arc<View>>,
     updates: broadcast::Receiver<Arc<View>>,
-    /// The states that were told, so that none is told twice in a row, or after a later one.
+    /// Latest state sent of each job, so that none is sent twice in a row, or after a later one.
     told: HashMap<JobId, Told>,
     _feed: Arc<Feed>,
     _place: OwnedSemaphorePermit,
@@ -35,10 +36,11 @@ struct Told {
 }
 
 impl Follower {
-    /// Follows the jobs of a caller's tenant: those that are open, and those that have ended since a time.
+    /// Follows the jobs of a caller's tenant: those that are open, and those that have ended since
+    /// a time.
     ///
     /// # Errors
-    /// If too many follow, or what has ended cannot be found.
+    /// If the tenant has too many followers, or Temporal cannot list the jobs.
     pub(crate) async fn join(
         context: &Arc<Context>,
         caller: &Caller,
@@ -46,7 +48,7 @@ impl Follower {
     ) -> Result<Self, Problem> {
         let place = context.limits.follower(caller)?;
         let feed = context.feeds.join(caller.tenant());
-        // What comes while the others are being found is not missed.
+        // Subscribed before the jobs are listed, so that no change in between is missed.
         let updates = feed.subscribe();
         let found = context.lists.changed_since(context, caller, since).await?;
         let present = found
@@ -62,7 +64,7 @@ impl Follower {
         })
     }
 
-    /// The next job that has changed; `None` if there is no telling what was missed.
+    /// Returns the next job that has changed; `None` if the follower lagged and missed states.
     pub(crate) async fn next(&mut self) -> Option<Arc<View>> {
         loop {
             let view = match self.present.pop_front() {

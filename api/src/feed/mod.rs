@@ -1,5 +1,6 @@
-//! The feed of a tenant's jobs: the present state of each that changes, for as long as somebody follows it. The watches of
-//! jobs tell it of states; `reader` finds the jobs that there are to watch, and `follower` is one who is told.
+//! Feeds: the present state of each job of a tenant that changes, for as long as the feed is
+//! followed. The watches of jobs publish states; `reader` finds the jobs to watch, and `follower`
+//! receives the states.
 
 mod follower;
 mod reader;
@@ -25,23 +26,23 @@ use crate::{
     watch::{self, Watch},
 };
 
-/// How far a follower may fall behind before it is cut off, to go on from where it was.
+/// States that a follower may lag behind before it is disconnected, to resume from its position.
 const BACKLOG: usize = 1024;
 
-/// How long a run is remembered that was seen to close, and how many are.
+/// Time for which a run that was seen to close is remembered, and the limit of such runs.
 const SEEN: Duration = Duration::from_mins(5);
 const MAX_SEEN: u64 = 100_000;
 
-/// The feeds that are followed.
+/// Feeds that are followed.
 pub(crate) struct Feeds {
     feeds: Mutex<HashMap<Option<Tenant>, Weak<Feed>>>,
-    /// Until when all that has happened was found, in milliseconds since 1970.
+    /// Time up to which all changes were found, in milliseconds since 1970.
     position: AtomicI64,
-    /// Runs whose ends were told.
+    /// Runs whose ends were published.
     told: Cache<String, ()>,
 }
 
-/// The feed of a tenant. Its jobs are watched for as long as somebody holds this.
+/// Feed of a tenant. Its jobs are watched for as long as this is held.
 pub(crate) struct Feed {
     sender: broadcast::Sender<Arc<View>>,
     watched: Mutex<HashMap<JobId, Arc<Watch>>>,
@@ -59,7 +60,7 @@ impl Feeds {
         }
     }
 
-    /// The feed of a tenant, to be followed.
+    /// Returns the feed of a tenant, so that it can be followed.
     pub(crate) fn join(&self, tenant: Option<&Tenant>) -> Arc<Feed> {
         let mut feeds = self.lock();
         feeds.retain(|_, feed| feed.strong_count() > 0);
@@ -74,13 +75,13 @@ impl Feeds {
         })
     }
 
-    /// Until when all that has happened was found, if anybody has looked since this time.
+    /// Returns the time up to which all changes were found, or `since` if that is later.
     pub(crate) fn position_since(&self, since: Timestamp) -> Timestamp {
         let position = self.position.load(Ordering::Relaxed);
         Timestamp::from_millisecond(position).map_or(since, |position| position.max(since))
     }
 
-    /// Tells a new state of a job to whoever follows the feed of its tenant.
+    /// Publishes a new state of a job to the feed of its tenant.
     pub(crate) fn publish(&self, view: &Arc<View>) {
         if view.has_ended()
             && let Some(run_id) = view.run_id()
@@ -88,12 +89,12 @@ impl Feeds {
             self.told.insert(run_id.to_owned(), ());
         }
         if let Some(feed) = self.of(view.state.tenant.as_ref()) {
-            // That nobody listens just now is no error.
+            // Ignored: there are no followers at the moment.
             let _ = feed.sender.send(Arc::clone(view));
         }
     }
 
-    /// Lets go of a watch that is over, unless another one has taken its place.
+    /// Removes a watch that is over, unless another one has replaced it.
     pub(crate) fn forget(&self, job_id: &JobId) {
         let feeds: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for feed in feeds {
@@ -104,12 +105,12 @@ impl Feeds {
         }
     }
 
-    /// Whether somebody follows a feed.
+    /// True if a feed is followed.
     fn are_followed(&self) -> bool {
         self.lock().values().any(|feed| feed.strong_count() > 0)
     }
 
-    /// The feed of a tenant, if somebody follows it.
+    /// Returns the feed of a tenant, if it is followed.
     fn of(&self, tenant: Option<&Tenant>) -> Option<Arc<Feed>> {
         self.lock().get(&tenant.cloned()).and_then(Weak::upgrade)
     }
@@ -125,13 +126,13 @@ impl Feeds {
 }
 
 impl Feed {
-    /// The states that are told from now on.
+    /// Subscribes to the states that are published from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<View>> {
         self.sender.subscribe()
     }
 
-    /// Has a job watched until it has ended. Its present state is told; it is the answer if it is known
-    /// already. A job that is being deleted is not watched.
+    /// Watches a job until it has ended. Its present state is returned if it is known already, and
+    /// published otherwise. A job that is being deleted is not watched.
     pub(crate) fn watch(&self, context: &Arc<Context>, job_id: &JobId) -> Option<Arc<View>> {
         if context.views.is_deleted(job_id) {
             return None;

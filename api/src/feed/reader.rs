@@ -1,5 +1,5 @@
-//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at Temporal's
-//! visibility store, and none while nobody needs them.
+//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at
+//! Temporal's visibility store, and none while nobody needs them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +11,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{context::Context, jobs::Found, visibility};
 
-/// Intervals of the looks for runs that have closed, and for runs that began through another process.
+/// Intervals of the looks for runs that have closed, and for runs that began through another
+/// process.
 const CLOSED: Duration = Duration::from_secs(1);
 const BEGUN: Duration = Duration::from_secs(3);
 
-/// Overlap of a look with the one before it, as the store hears of a run a moment after it has closed.
+/// Overlap of a look with the one before it, as the store hears of a run a moment after it has
+/// closed.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
 /// Intervals and overlap of the far looks, for runs of which the store hears late.
@@ -28,7 +30,8 @@ const PAGE: (u16, u16) = (100, 1000);
 
 /// Looks for as long as there is somebody to tell.
 ///
-/// Far looks read many pages of the store; they run beside the others, so that no end waits for them.
+/// Far looks read many pages of the store; they run beside the others, so that no end waits for
+/// them.
 pub(crate) async fn read(context: Arc<Context>) {
     let readers = [
         Reader::new(Event::Closed, CLOSED, OVERLAP),

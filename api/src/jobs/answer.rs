@@ -1,4 +1,5 @@
-//! What answers about a job have in common: the status, the `ETag` and whether the caller knows it already, when to look again.
+//! Common parts of responses about a job: the status, the `ETag` and conditional requests,
+//! `Retry-After`.
 
 use std::time::SystemTime;
 
@@ -12,7 +13,7 @@ use poem::{
 use super::view::View;
 use crate::prefer::Wait;
 
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
+/// True if `If-None-Match` matches: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
 pub(super) fn is_known(if_none_match: &str, view: &View) -> bool {
     let mut tags = if_none_match
         .split(',')
@@ -20,7 +21,7 @@ pub(super) fn is_known(if_none_match: &str, view: &View) -> bool {
     tags.any(|tag| tag == "*" || tag == view.etag)
 }
 
-/// An answer about a job: its type, its `ETag`, and when to look again if it has not ended.
+/// Begins a response about a job: content type, `ETag`, and `Retry-After` if it has not ended.
 pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
     let response = Response::builder()
         .status(status)
@@ -32,7 +33,7 @@ pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
     }
 }
 
-/// `202` for a job that is under way, `200` for one that has ended.
+/// Returns `202` for a job that is under way, `200` for one that has ended.
 pub(super) fn accepted_or_ended(view: &View) -> StatusCode {
     if view.has_ended() {
         StatusCode::OK
@@ -48,8 +49,8 @@ pub(super) fn applied(response: ResponseBuilder, wait: Option<Wait>) -> Response
     }
 }
 
-/// After how many seconds another look at a job is worth it. Providers take a second or many minutes, and what has taken
-/// long is likely to take a while longer.
+/// Returns the seconds after which another poll of a job is worthwhile. Providers take a second or
+/// many minutes, and a job that has taken long is likely to take a while longer.
 fn look_again(view: &View, now: Timestamp) -> Option<i64> {
     match (view.state.status, view.state.stage) {
         (JobStatus::Pending | JobStatus::Processing, Some(Stage::Generating)) => {

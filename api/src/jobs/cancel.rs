@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/cancel`: asks the workflow to stop. What came of it shows in the job, soon.
+//! `POST /v1/jobs/{id}/cancel`: requests cancellation of the workflow.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ problems!(Problems: NotFound, AlreadyEnded, StorageUnavailable);
 
 /// Cancel a job
 ///
-/// Asks the job to stop. What came of it shows in the job, soon; what is stored by then stays.
+/// Requests cancellation. The job shows the outcome soon after. Outputs that are stored by then are
+/// kept.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/cancel", operation_id = "cancelJob", tag = "Jobs",
     params(("job_id" = JobId, Path, description = "The job's id.")),
     responses(
-        (status = 202, description = "The job is asked to stop.", body = Job, headers(("Retry-After"), ("ETag"))),
+        (status = 202, description = "Cancellation is requested.", body = Job, headers(("Retry-After"), ("ETag"))),
         Problems,
     ),
     security(("api_key" = [])),
@@ -39,7 +40,7 @@ pub(crate) async fn cancel_job(
     caller: Caller,
     Path(job_id): Path<String>,
 ) -> Result<Response, Problem> {
-    // Temporal takes a second request to cancel for a success, even of a workflow that has closed.
+    // Temporal accepts another cancellation request, even for a workflow that has closed.
     let view = find_current(context, &caller, &job_id).await?;
     if view.has_ended() {
         return Err(already_ended(view.state.status));
@@ -55,7 +56,7 @@ pub(crate) async fn cancel_job(
         .build();
     match handle.cancel(options).await {
         Ok(()) => {}
-        // It has closed since.
+        // The workflow has closed since.
         Err(WorkflowInteractionError::NotFound(_)) => {
             return Err(already_ended(
                 context.views.current(context, job_id).await?.state.status,

@@ -1,4 +1,5 @@
-//! `POST /v1/jobs`: accepts a request by starting its workflow. The start is the only write: there is no other database.
+//! `POST /v1/jobs`: accepts a request by starting its workflow. The start is the only write: there
+//! is no other database.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -38,20 +39,20 @@ problems!(
 
 /// Create a job
 ///
-/// Accepts a request. From here on the job cannot be lost. With an `Idempotency-Key`, asking again leads to the same job, at
-/// any time and after any failure: use one, and repeat a request whose answer was lost. For 90 days the key of a job that was
-/// deleted is answered with `410`.
+/// Accepts a request. An accepted job cannot be lost. Use an `Idempotency-Key`: a repeated request
+/// with the same key returns the same job, at any time and after any failure, so you can safely
+/// repeat a request whose response was lost. The key of a deleted job returns `410` for 90 days.
 #[utoipa::path(
     post, path = "/v1/jobs", operation_id = "createJob", tag = "Jobs",
     params(
-        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A name of your own for this request: 1 to 255 visible ASCII characters."),
-        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to end; `wait` alone, for 60."),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Your own unique name for this request: 1 to 255 visible ASCII characters."),
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, at most 60, for the job to end; `wait` alone waits 60."),
     ),
     request_body = JobRequest,
     responses(
         (status = 202, description = "The job is accepted.", body = Job,
             headers(("Location"), ("Retry-After"), ("ETag"), ("Idempotent-Replayed"), ("Preference-Applied"))),
-        (status = 200, description = "The job has ended already: it was waited for, or had been asked for before.", body = Job,
+        (status = 200, description = "The job has ended: within the wait, or earlier if the request is a replay.", body = Job,
             headers(("Location"), ("ETag"), ("Idempotent-Replayed"), ("Preference-Applied"))),
         Problems,
     ),
@@ -76,7 +77,7 @@ pub(crate) async fn create_job(
         ),
     };
     let view = match wait {
-        // It is accepted, and whoever is told otherwise would ask for it again.
+        // The job is accepted: after an error the caller would create it again.
         Some(wait) => {
             let waited = watch::until(context, &caller, Arc::clone(&view), wait, View::has_ended);
             waited.await.unwrap_or(view)
@@ -93,17 +94,17 @@ pub(crate) async fn create_job(
     Ok(applied(response, wait).body(view.body.clone()))
 }
 
-/// Whether the operator lets a request be.
+/// Checks that the operator has configured what a request needs.
 fn admissible(context: &Context, request: &JobRequest) -> Result<(), Problem> {
     if request.webhook_url.is_none() || context.webhook_secret.is_some() {
         return Ok(());
     }
-    let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
+    let detail = "webhooks are disabled: the operator has not set DARKROOM_WEBHOOK_SECRET";
     Err(Problem::invalid_field("/webhook_url", detail))
 }
 
-/// The job of a key: a new one, or the one that it has had before. Temporal is the judge for as long as it remembers, and
-/// the manifest from then on.
+/// Returns the job of a key: a new one, or the existing one. Temporal decides within its retention,
+/// and the manifest after that.
 async fn once(
     context: &Arc<Context>,
     caller: &Caller,
@@ -129,7 +130,7 @@ async fn once(
     if !is_recorded {
         match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
             Ok(view) => return Ok((view, false)),
-            // Whoever only asks again opens no further job.
+            // A replay opens no further job, so the limit does not apply to it.
             Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => {
                 refused = Some(problem);
             }
@@ -169,10 +170,10 @@ async fn accept(
     let job_id = &state.job_id;
     start(context, state.clone(), Start::New, Run::First, request_id).await?;
     admission.keep();
-    // The id of a job with a key can be looked for before there is the job.
+    // The job of a key may have been looked up, and cached as absent, before it was started.
     context.views.forget(job_id).await;
     tracing::info!(%job_id, "job accepted");
-    tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "asked for");
+    tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "prompt accepted");
     metrics::accepted();
     View::of(context, Snapshot::fresh(state))
         .await

@@ -1,5 +1,5 @@
-//! `DELETE /v1/jobs/{id}`: has all that there is of a job removed, by a workflow. What is left is a tombstone, so that its
-//! `Idempotency-Key` begins no other job.
+//! `DELETE /v1/jobs/{id}`: starts a workflow that deletes everything that is stored of a job. A
+//! tombstone remains, so that the `Idempotency-Key` of the job does not create another one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,16 +25,17 @@ use crate::{
     temporal,
 };
 
-/// How long the store may take to answer while a caller waits.
+/// Timeout of the store while a caller waits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
 problems!(Problems: NotFound, StorageUnavailable);
 
 /// Delete a job
 ///
-/// Removes the job, all that it has stored and all that is known of it; one that is under way is canceled first. It counts as
-/// gone at once, and is when the job has ended and store and Temporal have let go of it. Its `Idempotency-Key` stays taken for
-/// 90 days. What the provider has of it, and backups have, is not ours to remove.
+/// Deletes the job, its outputs and everything that is known of it. A job that is under way is
+/// canceled first. The job counts as deleted at once; its data is gone when the job has ended, and
+/// the store and Temporal have deleted it. The `Idempotency-Key` stays reserved for 90 days. Copies
+/// at the provider and in backups are not deleted.
 #[utoipa::path(
     delete, path = "/v1/jobs/{job_id}", operation_id = "deleteJob", tag = "Jobs",
     params(("job_id" = JobId, Path, description = "The job's id.")),
@@ -47,7 +48,7 @@ pub(crate) async fn delete_job(
     caller: Caller,
     Path(job_id): Path<String>,
 ) -> Result<Response, Problem> {
-    // One that is being deleted may be deleted once more.
+    // A job that is being deleted may be deleted again, though `find` no longer returns it.
     let job_id = &job_id.parse().map_err(|_| Problem::not_found("job"))?;
     let view = owned(&caller, context.views.current(context, job_id).await?)?;
     let input = JobDeletionInput::requested(IndexEntry::of(&view.state));
@@ -73,10 +74,10 @@ pub(crate) async fn delete_job(
     json::answer(StatusCode::ACCEPTED, &deletion)
 }
 
-/// The tombstone of a job, if it has one.
+/// Returns the tombstone of a job, if it has one.
 ///
 /// # Errors
-/// If the store does not tell.
+/// If the store cannot be read.
 pub(super) async fn tombstone(
     context: &Context,
     job_id: &JobId,
@@ -87,14 +88,14 @@ pub(super) async fn tombstone(
         Ok(Ok(bytes)) => Ok(Some(Tombstone::read(&bytes))),
         Ok(Err(StorageError::NotFound)) => Ok(None),
         Ok(Err(error)) => {
-            tracing::error!(%job_id, %error, "cannot look for a tombstone");
+            tracing::error!(%job_id, %error, "cannot read a tombstone");
             Err(Problem::storage_unavailable())
         }
         Err(_) => Err(Problem::storage_unavailable()),
     }
 }
 
-/// What whoever asks again for a job is told that is gone.
+/// Problem of a key whose job was deleted or terminated.
 pub(super) fn gone(job_id: &JobId) -> Problem {
     let detail = format!(
         "the Idempotency-Key was used for job {job_id}, which was deleted or terminated; use a new key for a new request"

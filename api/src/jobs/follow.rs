@@ -1,5 +1,5 @@
-//! `GET /v1/jobs/{id}/events`: the job in each of its states, as server-sent events.
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+//! `GET /v1/jobs/{id}/events`: the states of a job, as
+//! [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 use std::sync::Arc;
 
@@ -24,14 +24,15 @@ problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
 
 /// Follow a job
 ///
-/// Server-sent events: `event: job` with the job as `data` for each state that it is found in, from the present one on; the
-/// `id` is its `ETag`. Everybody who follows a job sees the same states in the same order; one that passes while the job is
-/// being read is not among them. Ends when the job does. An `EventSource` that was cut off goes on by itself.
+/// Server-sent events: `event: job` with the job as `data`, for its present state and for each
+/// later one; the `id` is its `ETag`. All followers of a job receive the same states in the same
+/// order. A state that passes between two reads is skipped. The stream ends when the job does. An
+/// `EventSource` that was disconnected resumes by itself.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}/events", operation_id = "followJob", tag = "Jobs",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The `id` of the last event that you have: it is not repeated."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The `id` of the last event that you received; it is not repeated."),
     ),
     responses(
         (status = 200, description = "The states of the job.", body = JobEvent, content_type = "text/event-stream"),
@@ -48,7 +49,7 @@ pub(crate) async fn follow_job(
     request: &Request,
 ) -> Result<Response, Problem> {
     let view = find(context, &caller, &job_id).await?;
-    // It may have been taken up again since.
+    // It may have been retried since, through another process.
     let may_go_on = matches!(view.state.status, JobStatus::Partial | JobStatus::Failed);
     let view = if may_go_on {
         find_current(context, &caller, &job_id).await?
@@ -58,7 +59,7 @@ pub(crate) async fn follow_job(
     events(context, &caller, view, request.header("last-event-id"))
 }
 
-/// The states from the present one on, but for the one that the caller has.
+/// Streams the states from the present one on, except the one that the caller has.
 fn events(
     context: &Arc<Context>,
     caller: &Caller,
@@ -67,7 +68,7 @@ fn events(
 ) -> Result<Response, Problem> {
     let is_known = last_event_id == Some(view.etag.as_str());
     if view.has_ended() && is_known {
-        // This also keeps an `EventSource` from coming back.
+        // A `204` also keeps an `EventSource` from reconnecting.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let changes = if view.has_ended() {

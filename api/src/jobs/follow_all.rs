@@ -16,24 +16,26 @@ use crate::{
     sse::{self, Event},
 };
 
-/// How far back a caller can go on from.
+/// Longest gap after which a caller can resume.
 const MAX_GAP: SignedDuration = SignedDuration::from_hours(1);
 
-/// How much of what a caller has seen is told again, as the end of a job is found a moment after it.
+/// Overlap that is sent again on resume, as the end of a job is found a moment after it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 
 problems!(Problems: TooManyFollowers);
 
 /// Follow all jobs
 ///
-/// Server-sent events: `event: job` with a job as `data`, in its present state, each time that it is found changed; not every
-/// state in between. First come the jobs that are under way, and those that ended since `Last-Event-ID`, or within the last
-/// minute. A job may come twice; an end is not missed. The `id` is a position in time, from which you can go on within an hour:
-/// after that, `event: reset` says that you have to list the jobs anew. A stream that falls behind is ended, to be gone on with.
+/// Server-sent events: `event: job` with a job as `data`, in its present state, whenever it is
+/// found changed; states in between may be skipped. First come the jobs that are under way, and
+/// those that ended since `Last-Event-ID`, or within the last minute. A job may be sent twice; no
+/// end is missed. The `id` is a position in time, from which you can resume within an hour. After
+/// that, `event: reset` means that you must list the jobs again. A stream that falls behind is
+/// ended; resume it from its last `id`.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "followJobs", tag = "Jobs",
     params(
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The `id` of the last event that you have."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The `id` of the last event that you received."),
     ),
     responses(
         (status = 200, description = "The jobs.", body = FeedEvent, content_type = "text/event-stream"),
@@ -50,7 +52,7 @@ pub(crate) async fn follow_jobs(
     let now = Timestamp::now();
     let last = request.header("last-event-id").map(str::parse).transpose();
     let last: Option<Timestamp> = last.map_err(|_| {
-        let detail = "the header Last-Event-ID is none that was given out; send none to begin";
+        let detail = "the header Last-Event-ID is not an id of this stream; omit it to begin";
         Problem::new(Kind::InvalidParameter, detail)
     })?;
     let is_reset = last.is_some_and(|last| now.duration_since(last) > MAX_GAP);

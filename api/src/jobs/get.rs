@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}`: a job as it is, or as it is once it has changed.
+//! `GET /v1/jobs/{id}`: a job as it is or, with `Prefer: wait`, once it has changed.
 
 use std::sync::Arc;
 
@@ -26,17 +26,18 @@ problems!(Problems: NotFound, TooManyFollowers, StorageUnavailable);
 
 /// Read a job
 ///
-/// Answers whether workers are there or not: what could not be asked of one is marked `"stale": true`.
+/// Answers even if no worker is available: a state that no worker could confirm is marked
+/// `"stale": true`.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}", operation_id = "getJob", tag = "Jobs",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the job as you know it: answers `304` while it is the same."),
-        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, 60 at most, for the job to change."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the job as you know it; returns `304` while it is the same."),
+        ("Prefer" = Option<String>, Header, nullable = false, description = "`wait=n` waits up to `n` seconds, at most 60, for the job to change; `wait` alone waits 60."),
     ),
     responses(
         (status = 200, description = "The job.", body = Job, headers(("ETag"), ("Retry-After"), ("Preference-Applied"))),
-        (status = 304, description = "The job is as you know it.", headers(("ETag"), ("Preference-Applied"))),
+        (status = 304, description = "The job has not changed.", headers(("ETag"), ("Preference-Applied"))),
         Problems,
     ),
     security(("api_key" = [])),
@@ -50,7 +51,8 @@ pub(crate) async fn get_job(
 ) -> Result<Response, Problem> {
     let wait = Wait::of(request);
     let known = request.header("if-none-match").unwrap_or_default();
-    // Whoever waits once more knows what there is to know, and a thousand do so at the same time.
+    // A caller that waits again has the latest state already, and a thousand of them may do so at
+    // once: the watch answers without a read.
     let watched = wait.and_then(|_| find_watched(context, &caller, &job_id));
     let view = match watched.filter(|view| is_known(known, view)) {
         Some(view) => view,

@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}/media/{index}`: leads to an output.
+//! `GET /v1/jobs/{id}/media/{index}`: redirects to an output.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ problems!(Problems: NotFound, MediaNotStored, StorageUnavailable);
 
 /// Read an output
 ///
-/// Leads to the output by a URL that whoever has it can use for 45 minutes at least.
+/// Redirects to a presigned URL of the output. Anyone who has the URL can use it, for at least 45
+/// minutes.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}/media/{index}", operation_id = "getMedia", tag = "Jobs",
     params(
@@ -29,7 +30,7 @@ problems!(Problems: NotFound, MediaNotStored, StorageUnavailable);
         ("index" = u32, Path, description = "The output's position among those of the job, from 0."),
     ),
     responses(
-        (status = 302, description = "The output is there.", headers(("Location"))),
+        (status = 302, description = "The output is at `Location`.", headers(("Location"))),
         Problems,
     ),
     security(("api_key" = [])),
@@ -52,7 +53,10 @@ pub(crate) async fn get_media(
     Ok(response.header(header::CACHE_CONTROL, "no-store").finish())
 }
 
-/// The output at a position that a path names.
+/// Returns the stored output at the position that a path names.
+///
+/// # Errors
+/// If there is no such output, or it is not stored.
 pub(super) fn stored<'a>(job: &'a JobState, index: &str) -> Result<&'a StoredMedia, Problem> {
     let no_such = || Problem::not_found("output");
     let index: u32 = index.parse().map_err(|_| no_such())?;

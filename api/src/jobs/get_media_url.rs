@@ -1,4 +1,5 @@
-//! `GET /v1/jobs/{id}/media/{index}/url`: a URL of an output, for a page that cannot follow a redirection with its key.
+//! `GET /v1/jobs/{id}/media/{index}/url`: a presigned URL of an output, for a page that cannot
+//! follow a redirect with its key.
 
 use std::sync::Arc;
 
@@ -25,9 +26,10 @@ use crate::{
 
 problems!(Problems: NotFound, MediaNotStored, StorageUnavailable);
 
-/// Make a URL of an output
+/// Create a URL of an output
 ///
-/// A URL that whoever has it can use for 45 minutes at least: to show the output, or to save it as a file.
+/// Returns a presigned URL, to show the output or to save it as a file. Anyone who has the URL can
+/// use it, for at least 45 minutes.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}/media/{index}/url", operation_id = "getMediaUrl", tag = "Jobs",
     params(
@@ -63,7 +65,8 @@ pub(crate) async fn get_media_url(
     Ok(answer)
 }
 
-/// Names a file after its job: the end of the key is the output's position and its extension, which need no quotation.
+/// Names a file after its job. The last segment of the object's key is the position and the
+/// extension of the output, which need no quoting.
 fn attachment(job_id: &JobId, s3_key: &str) -> String {
     let name = s3_key.rsplit('/').next().unwrap_or_default();
     format!("attachment; filename=\"{job_id}-{name}\"")

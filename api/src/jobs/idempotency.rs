@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: the id of a job that is asked for with one follows from the key, so that Temporal itself, which takes
-//! an id once, sees to it that there is one job however often and wherever it is asked for.
+//! `Idempotency-Key`: the id of a job is derived from its key. Temporal starts a workflow id once,
+//! so there is one job per key, however often and through whichever process it is requested.
 //! <https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header>
 
 use darkroom_types::{job_id::JobId, request::IdempotencyKey, tenant::Tenant};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::problem::{Kind, Problem};
 
-/// The key of a request, if it has one.
+/// Returns the idempotency key of a request, if it has one.
 ///
 /// # Errors
-/// If what it has is none.
+/// If the header is not a valid key.
 pub(super) fn key(request: &Request) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(header) = request.headers().get("idempotency-key") else {
         return Ok(None);
@@ -26,17 +26,17 @@ pub(super) fn key(request: &Request) -> Result<Option<IdempotencyKey>, Problem> 
     })
 }
 
-/// The id of the job of a key: the same for the same tenant and key, for ever.
+/// Derives the id of a job: always the same for the same tenant and key.
 pub(super) fn job_id(key: &IdempotencyKey, tenant: Option<&Tenant>) -> JobId {
     let tenant = tenant.map(Tenant::as_str).unwrap_or_default();
     let digest = Sha256::digest(format!("darkroom job\n{tenant}\n{key}"));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
-    // RFC 9562 keeps version 8 for ids that are made by a rule of one's own.
+    // RFC 9562 reserves version 8 for ids that an application derives by its own rule.
     super::job_id(Uuid::new_v8(bytes))
 }
 
-/// The id of a retry of a job with a key: the same for ever.
+/// Derives the id of a retry: always the same for the same job and key.
 pub(super) fn retry_id(key: &IdempotencyKey, job_id: &JobId) -> String {
     let digest = Sha256::digest(format!("darkroom retry\n{job_id}\n{key}"));
     hex::encode(&digest[..16])

@@ -1,5 +1,5 @@
-//! `GET /v1/jobs`: jobs as Temporal's visibility store knows them, and those that it has forgotten. Each is a summary; the job
-//! itself says the rest.
+//! `GET /v1/jobs`: lists jobs from Temporal's visibility store, then those beyond its retention
+//! from the index in the object store. Each entry is a summary of the job.
 
 use std::sync::Arc;
 
@@ -29,23 +29,24 @@ use crate::{
 
 const DEFAULT_LIMIT: u8 = 20;
 
-/// How many jobs are read for one answer.
+/// Limit of jobs per page with `expand=media`, as each of them is read.
 const MAX_EXPANDED: u8 = 50;
 
-/// How many bytes of a cursor say what it is a list of.
+/// Bytes of a cursor that identify the filters of its list.
 const DIGEST: usize = 8;
 
 problems!(Problems:);
 
 /// List jobs
 ///
-/// The unfinished ones first, the newest of them first; then those that have ended, the last one first. A job shows up here, and
-/// changes, a moment later than when it is read by itself. Jobs that Temporal has forgotten come last, as the store has them: by
-/// the day on which they were accepted. A page of these may be short, or empty, and have others after it.
+/// Jobs that are under way come first, the newest first; then jobs that have ended, the last one
+/// first. A job appears here, and changes, a moment later than when it is read directly. Jobs
+/// beyond Temporal's retention come last, from the store, by the day on which they were accepted. A
+/// page of these may be short, or empty, although others follow.
 #[utoipa::path(
     get, path = "/v1/jobs", operation_id = "listJobs", tag = "Jobs",
     params(ListJobs),
-    responses((status = 200, description = "Some jobs.", body = JobPage), Problems),
+    responses((status = 200, description = "A page of jobs.", body = JobPage), Problems),
     security(("api_key" = [])),
 )]
 #[handler]
@@ -103,7 +104,7 @@ fn summary(context: &Context, job: &ListedJob) -> JobSummary {
     }
 }
 
-/// A job with its outputs, unless it cannot be read.
+/// Reads a job with its outputs; `None` if it cannot be read.
 async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
     let view;
     let (state, progress) = match job {
@@ -134,7 +135,7 @@ fn summarize(context: &Context, job: &JobState) -> JobSummary {
     }
 }
 
-/// Where a list goes on: what it is a list of, and the place.
+/// Parses a cursor: a digest of the filters of its list, and the place at which the list resumes.
 fn read_cursor(text: &str, filter: &Filter) -> Result<Place, Problem> {
     let invalid = |reason| {
         Problem::new(

@@ -1,5 +1,5 @@
-//! The outputs of a job as HTTP presents them, a page at a time: the job itself has the first, and
-//! `GET /v1/jobs/{id}/media` the others.
+//! `GET /v1/jobs/{id}/media`: the outputs of a job, a page at a time. The job itself contains the
+//! first page.
 
 use std::sync::Arc;
 
@@ -32,11 +32,12 @@ problems!(Problems: NotFound, StorageUnavailable);
 
 /// List the outputs of a job
 ///
-/// By position. A job shows its first 100 itself, and with `media_next_cursor` where there are more.
+/// Lists the outputs by position. A job contains its first 100 itself, and `media_next_cursor` if
+/// there are more.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}/media", operation_id = "listMedia", tag = "Jobs",
     params(("job_id" = JobId, Path, description = "The job's id."), ListMedia),
-    responses((status = 200, description = "Some outputs.", body = MediaPage), Problems),
+    responses((status = 200, description = "A page of outputs.", body = MediaPage), Problems),
     security(("api_key" = [])),
 )]
 #[handler]
@@ -66,14 +67,14 @@ fn unknown_cursor() -> Problem {
     Problem::new(Kind::InvalidParameter, detail)
 }
 
-/// Some of the outputs of a job, which are in the order of their positions.
+/// Page of the outputs of a job, which are ordered by position.
 pub(super) struct Page {
     begin: usize,
     limit: usize,
 }
 
 impl Page {
-    /// The outputs that a job shows itself.
+    /// First page, which the job itself contains.
     pub(super) const FIRST: Self = Self {
         begin: 0,
         limit: 100,
@@ -90,14 +91,14 @@ impl Page {
         join_all(resources).await
     }
 
-    /// Where there are more.
+    /// Returns the cursor of the next page, if there is one.
     pub(super) fn next_cursor(&self, job: &JobState) -> Option<String> {
         let end = self.begin.saturating_add(self.limit);
         (end < job.media.len()).then(|| end.to_string())
     }
 }
 
-/// An output as HTTP presents it.
+/// Converts an output into its resource.
 async fn present(
     context: &Context,
     job_id: &JobId,
@@ -121,7 +122,7 @@ async fn present(
         }
         MediaOutcome::Completed(stored) => {
             resource.media_url = Some(format!("{}/media/{}", context.job_url(job_id), media.index));
-            // A job that is there can be read, whatever becomes of the credentials: `media_url` says what is wrong.
+            // A job can be read even if no URL can be signed: `media_url` reports the error.
             let url = async |key: &str| {
                 let url = context.presigned.url(context, key, stored.completed_at);
                 url.await.ok()

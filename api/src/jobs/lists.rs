@@ -1,6 +1,7 @@
-//! Lists of jobs as Temporal's visibility store has them, and then as `past` has those that it has forgotten. It answers few
-//! questions a second, for all: a page that was listed a moment ago is not asked for again, each tenant may ask for some, and
-//! all of them together leave room for what creates ask.
+//! Pages of jobs from Temporal's visibility store, and then from `past` for jobs beyond its
+//! retention. A server answers few visibility queries a second, for all clients together. So pages
+//! are cached for a moment, each tenant has a rate limit, and all lists together leave capacity for
+//! the counts of open jobs.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -29,27 +30,27 @@ use crate::{
     visibility::{self, Filter},
 };
 
-/// How long a page is as good as just listed.
+/// Time for which a page is cached.
 const VALIDITY: Duration = Duration::from_secs(1);
 
-/// How many pages are kept.
+/// Limit of cached pages.
 const MAX_PAGES: u64 = 1000;
 
-/// How many pages a second a tenant may have listed, and how many at once after a pause.
+/// Rate limit of a tenant, in pages a second, and its burst after a pause.
 const OF_TENANT: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// How many questions a second lists may ask in all: a server answers ten by default, and creates ask as well, and those who
-/// follow jobs.
+/// Rate limit of the visibility queries of all lists, per second: a server answers ten by default,
+/// and creates and followers need some of them.
 const OF_ALL: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// How long a list waits for its turn.
+/// Timeout of waiting for the rate limit of all lists.
 const TURN: Duration = Duration::from_secs(3);
 
-/// How long the retention of the namespace is remembered.
+/// Time for which the retention of the namespace is cached.
 const RETENTION: Duration = Duration::from_mins(10);
 
-/// What a page is asked for by.
+/// Key of a page in the cache.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ListQuery {
     pub(super) filter: Filter,
@@ -57,18 +58,18 @@ pub(super) struct ListQuery {
     pub(super) place: Place,
 }
 
-/// Where a list goes on.
+/// Place at which a list resumes.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Place {
-    /// Among the jobs that Temporal knows.
+    /// Among the jobs within Temporal's retention.
     Known {
-        /// Its own token; empty for the beginning.
+        /// Temporal's page token; empty for the first page.
         token: Vec<u8>,
-        /// The last of the jobs before it that have ended.
+        /// Last job before the place that has ended.
         last: Option<LastKnown>,
     },
-    /// Among those that it has forgotten.
+    /// Among the jobs beyond Temporal's retention.
     Past(PastPlace),
 }
 
@@ -81,15 +82,15 @@ impl Default for Place {
     }
 }
 
-/// A job after which those come that ended before it did.
+/// Job after which the list continues with jobs that ended before it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct LastKnown {
     job_id: JobId,
-    /// When its run closed.
+    /// Time at which its run closed.
     ended: Timestamp,
 }
 
-/// A page.
+/// A page, and the place of the next one.
 pub(super) struct Listed {
     pub(super) jobs: Vec<ListedJob>,
     pub(super) next: Option<Place>,
@@ -97,9 +98,9 @@ pub(super) struct Listed {
 
 /// A job of a page.
 pub(super) enum ListedJob {
-    /// As Temporal knows it.
+    /// As Temporal's visibility store has it.
     Known(Found),
-    /// As it was when it ended.
+    /// As its manifest has it.
     Past(Box<JobState>),
 }
 
@@ -112,7 +113,7 @@ impl ListedJob {
     }
 }
 
-/// Pages that were listed lately, and how many more may be.
+/// Cache and rate limits of lists.
 pub(crate) struct Lists {
     pages: Cache<ListQuery, Arc<Listed>>,
     tenants: DefaultKeyedRateLimiter<Option<Tenant>>,
@@ -120,11 +121,11 @@ pub(crate) struct Lists {
     retention: Cache<(), SignedDuration>,
 }
 
-/// A page of what Temporal knows.
+/// A page of Temporal's visibility store.
 struct Known {
     runs: Vec<Found>,
     token: Vec<u8>,
-    /// The last one that has ended.
+    /// Last job of the page that has ended.
     last: Option<LastKnown>,
 }
 
@@ -143,10 +144,10 @@ impl Lists {
         }
     }
 
-    /// A page as it was a moment ago.
+    /// Returns a page, at most a moment old.
     ///
     /// # Errors
-    /// If the tenant asks for too many, or Temporal does not answer.
+    /// If the tenant exceeds its rate limit, or Temporal does not answer.
     pub(super) async fn read(
         &self,
         context: &Context,
@@ -158,10 +159,10 @@ impl Lists {
         page.map_err(|problem| Problem::clone(&problem))
     }
 
-    /// The runs of a caller's jobs that are open, and of those that have closed since a time.
+    /// Returns the open runs of a caller's jobs, and those that have closed since a time.
     ///
     /// # Errors
-    /// If the tenant asks for too many, or Temporal does not answer.
+    /// If the tenant exceeds its rate limit, or Temporal does not answer.
     pub(crate) async fn changed_since(
         &self,
         context: &Context,
@@ -213,17 +214,19 @@ impl Lists {
                 listed.jobs.extend(jobs);
                 listed.next = next.map(Place::Past);
             }
-            // What Temporal knows is listed without the store, and the rest can be asked for later.
+            // Temporal's jobs are listed without the store; the cursor allows a retry for the rest.
             Err(_) if matches!(place, Place::Known { .. }) => listed.next = Some(Place::Past(past)),
             Err(problem) => return Err(problem),
         }
         Ok(Arc::new(listed))
     }
 
-    /// Where the jobs begin that Temporal has forgotten, when those that it knows are listed.
+    /// Returns the place where the jobs beyond Temporal's retention begin, once those within it are
+    /// listed.
     ///
-    /// They ended before the last of these. Of a list by status or model that may be long ago, and the retention is told
-    /// as well: whatever ended within it is known.
+    /// They ended before the last job within it. In a list by status or model, that job does not
+    /// show how far Temporal reaches back, so the namespace's retention bounds the place as well:
+    /// Temporal knows every job that ended within it.
     async fn past(&self, context: &Context, filter: &Filter, last: Option<LastKnown>) -> PastPlace {
         let now = Timestamp::now();
         let ended = last.as_ref().map_or(now, |last| last.ended);
@@ -257,7 +260,7 @@ impl Lists {
             runs,
             next_page_token: token,
         } = listed.map_err(|status| {
-            // The server has no one word for a place that it cannot read.
+            // The server has no error code of its own for an invalid page token.
             if has_place && !is_unavailable(&status) {
                 let detail = "the parameter cursor makes no sense; begin without one";
                 return Problem::new(Kind::InvalidParameter, detail);
@@ -285,7 +288,7 @@ impl Lists {
         Ok(Known { runs, token, last })
     }
 
-    /// The latest runs of those of some jobs that Temporal knows.
+    /// Returns the latest runs of those of some jobs that Temporal knows.
     pub(super) async fn latest_runs(
         &self,
         context: &Context,
@@ -297,13 +300,13 @@ impl Lists {
         latest.map_err(|status| temporal::problem(&status))
     }
 
-    /// Counts a page that a caller has listed.
+    /// Counts a page against the rate limit of the caller's tenant.
     fn admit(&self, caller: &Caller) -> Result<(), Problem> {
         let admitted = self.tenants.check_key(&caller.tenant().cloned());
         admitted.map_err(|until| too_many(wait_time(&until)))
     }
 
-    /// Waits until lists may ask one question more.
+    /// Waits until the rate limit of all lists admits one more query.
     async fn turn(&self) -> Result<(), Problem> {
         let turn = tokio::time::timeout(TURN, self.all.until_ready()).await;
         turn.map_err(|_| too_many(1))
@@ -311,5 +314,5 @@ impl Lists {
 }
 
 fn too_many(seconds: u32) -> Problem {
-    Problem::new(Kind::RateLimited, "too many lists are asked for").retry_after(seconds)
+    Problem::new(Kind::RateLimited, "too many list requests").retry_after(seconds)
 }

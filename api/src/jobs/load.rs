@@ -1,5 +1,6 @@
-//! Reading the state of a job: from its workflow while it runs, from what the workflow left when it has ended, from the
-//! manifest when Temporal has forgotten it. That no worker is there to answer never makes a read fail.
+//! Reads of the state of a job: by a query while its workflow runs, from the result of the workflow
+//! after it has closed, from the manifest beyond Temporal's retention. A missing worker never makes
+//! a read fail.
 
 use std::time::Duration;
 
@@ -23,22 +24,22 @@ use crate::{
     temporal::{self, Ending},
 };
 
-/// How long the store may take to answer while a caller waits.
+/// Timeout of the store while a caller waits.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Handle = WorkflowHandle<Client, MediaGeneration>;
 
-/// A job's state, and whether it may be behind the truth.
+/// State of a job, and whether it may be stale.
 pub(super) struct Snapshot {
     pub(super) state: JobState,
     pub(super) stale: bool,
-    /// How far outputs that are on their way have come.
+    /// Progress of the outputs that are being stored.
     pub(super) progress: Vec<PersistProgress>,
-    /// What the workflow said: the state but for what its activities alone know, and when it said so.
+    /// State as the workflow returned it, without what only its activities know.
     pub(super) recorded: Option<Recorded>,
 }
 
-/// A state that a workflow told, which is true for as long as its history does not grow.
+/// State that a workflow returned. It is valid for as long as the history does not grow.
 #[derive(Clone)]
 pub(super) struct Recorded {
     state: JobState,
@@ -50,13 +51,13 @@ impl Recorded {
         &self.place.run_id
     }
 
-    /// How many events the history had at least when the state was told.
+    /// Returns a lower bound of the length of the history at the time of the state.
     pub(crate) fn history_length(&self) -> i64 {
         i64::try_from(self.place.history_length).unwrap_or(i64::MAX)
     }
 }
 
-/// A place in the history of a workflow.
+/// Position in the history of a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Place {
     run_id: String,
@@ -84,7 +85,7 @@ impl Snapshot {
         }
     }
 
-    /// What a workflow told, when it was at this place or further.
+    /// Creates the snapshot of a state that the workflow returned at this position, or later.
     fn told(state: JobState, place: Place) -> Self {
         let recorded = Some(Recorded {
             state: state.clone(),
@@ -97,9 +98,10 @@ impl Snapshot {
     }
 }
 
-/// Reads a job of which this was known.
+/// Reads a job, given what was known of it.
 ///
-/// A description is asked of the server alone; a query costs a worker's time, and money: it is made if the history has grown.
+/// A description is served by the Temporal server alone. A query costs a worker's time, and money,
+/// so it is made only if the history has grown.
 pub(super) async fn load(
     context: &Context,
     job_id: &JobId,
@@ -107,14 +109,14 @@ pub(super) async fn load(
 ) -> Result<Snapshot, Problem> {
     match Box::pin(load_once(context, job_id, known)).await? {
         Some(snapshot) => Ok(snapshot),
-        // It was taken up again just then.
+        // The job was retried in between.
         None => Box::pin(load_once(context, job_id, None))
             .await?
             .ok_or_else(temporal::away),
     }
 }
 
-/// Reads a job, unless it changes from one run to the next meanwhile.
+/// Reads a job; `None` if one of its runs closes and another starts meanwhile.
 async fn load_once(
     context: &Context,
     job_id: &JobId,
@@ -142,7 +144,8 @@ async fn load_once(
         WorkflowExecutionStatus::Running => {
             let options = temporal::query_options();
             match handle.query(MediaGeneration::state, (), options).await {
-                // A worker knows the end a moment before Temporal does, and until then a job can be neither retried nor left alone.
+                // A worker knows of the end a moment before Temporal does. Until then, the job can
+                // be neither retried nor treated as closed.
                 Ok(state) if state.status.is_terminal() => {
                     return closed(context, &handle, job_id).await;
                 }
@@ -150,14 +153,14 @@ async fn load_once(
                 Err(WorkflowQueryError::Rejected { .. }) => {
                     return closed(context, &handle, job_id).await;
                 }
-                // No worker, a workflow that has not begun, or one whose tasks fail.
+                // No worker, a workflow that has not started, or one whose workflow tasks fail.
                 Err(error) => {
-                    tracing::debug!(%job_id, %error, "a query was not answered");
+                    tracing::debug!(%job_id, %error, "a job did not answer a query");
                     return unanswered(&handle, &description).await.map(Some);
                 }
             }
         }
-        // A paused workflow is not open to queries.
+        // A paused workflow does not answer queries.
         WorkflowExecutionStatus::Paused => {
             return unanswered(&handle, &description).await.map(Some);
         }
@@ -169,7 +172,8 @@ async fn load_once(
     Ok(Some(with_activities(&handle, &description, snapshot).await))
 }
 
-/// A state with what the workflow hears of at the end of its activities only: an attempt that submits, bytes on their way.
+/// Adds what the workflow learns only when its activities end: an attempt that is submitting, the
+/// progress of outputs.
 async fn with_activities(
     handle: &Handle,
     description: &WorkflowExecutionDescription,
@@ -185,7 +189,7 @@ async fn with_activities(
     snapshot
 }
 
-/// The state of a job whose workflow does not answer.
+/// Returns the state of a job whose workflow does not answer, reconstructed from its history.
 async fn unanswered(
     handle: &Handle,
     description: &WorkflowExecutionDescription,
@@ -199,8 +203,8 @@ async fn unanswered(
     })
 }
 
-/// What a closed workflow recorded: its result, or the details of its failure or cancellation.
-/// `None` if it is not closed after all.
+/// Returns what a closed workflow recorded: its result, or the details of its failure or
+/// cancellation. `None` if it is not closed after all.
 async fn closed(
     context: &Context,
     handle: &Handle,
@@ -215,7 +219,8 @@ async fn closed(
     Ok(Some(Snapshot::fresh(state)))
 }
 
-/// The state of a job whose workflow was terminated or timed out: it could not record anything itself.
+/// Returns the state of a job whose workflow was terminated or timed out, and so could not record
+/// it.
 async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
     let description = handle
         .describe(temporal::describe_options())
@@ -225,7 +230,7 @@ async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
     state.status = JobStatus::Failed;
     state.stage = None;
     let how = format!(
-        "the workflow ended from outside: {:?}",
+        "the workflow was terminated or timed out: {:?}",
         description.status()
     );
     state.error = Some(JobError::new(FailureType::Internal, how));
@@ -234,7 +239,7 @@ async fn ended_from_outside(handle: &Handle) -> Result<JobState, Problem> {
     Ok(state)
 }
 
-/// The state of a job that is queued, unless an attempt at `generate` has begun by now.
+/// Returns the state of a queued job, updated if an attempt of `generate` has started.
 async fn submitting(
     handle: &Handle,
     description: &WorkflowExecutionDescription,
@@ -252,7 +257,7 @@ async fn submitting(
     state
 }
 
-/// What the outputs on their way have told with their heartbeats.
+/// Returns the progress that the heartbeats of `persist` activities report.
 async fn progress(
     handle: &Handle,
     description: &WorkflowExecutionDescription,
@@ -267,7 +272,10 @@ async fn progress(
     progress
 }
 
-/// The record of a job that Temporal no longer knows.
+/// Returns the manifest of a job beyond Temporal's retention.
+///
+/// # Errors
+/// If there is none, or the store cannot be read.
 pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
     let key = job_id.manifest_key();
     let read = context.storage.read(&key, MANIFEST_LIMIT);

@@ -1,15 +1,17 @@
-//! The job resource.
+//! The job resource, one file per route: [`create`], [`list`], [`get`], [`follow`], [`follow_all`],
+//! [`cancel`], [`retry`], [`delete`], [`list_media`], [`get_media`], [`get_media_url`].
 //!
-//! One file a route: [`create`], [`list`], [`get`], [`follow`], [`follow_all`], [`cancel`], [`retry`], [`delete`], [`list_media`],
-//! [`get_media`]. What they share:
+//! Shared by them, in reading order:
 //!
-//! - [`view`]: a job as it was read, shared by all who read it; `load` does the reading (and `reconstruct` where there is no
-//!   worker to ask), `resource` the writing
-//! - `start`: starting a run of a job's workflow
-//! - `idempotency`: one job for one key
-//! - `lists`: pages of Temporal's visibility store, and `past` of the index in the store; `found`: a run that is in one
-//! - `presigned`: URLs that lead to outputs
-//! - `answer`: what answers about a job have in common
+//! - `start`: starts a run of a job's workflow
+//! - `idempotency`: derives the id of a job from its key
+//! - [`view`]: caches jobs as they were read
+//! - `load`: reads the state of a job; `reconstruct`: rebuilds it if no worker answers
+//! - `resource`: converts a state into the job resource
+//! - `answer`: common parts of responses about a job
+//! - `lists`: pages of Temporal's visibility store; `past`: pages of the index in the object store;
+//!   `found`: a run on a page
+//! - `presigned`: presigned URLs of outputs
 
 pub(crate) mod cancel;
 pub(crate) mod create;
@@ -51,7 +53,7 @@ pub(crate) use self::{
 };
 use crate::{access::Caller, context::Context, problem::Problem};
 
-/// A job of the caller's as it was a moment ago. One of another tenant does not exist.
+/// Returns a job of the caller, at most a moment old. Jobs of other tenants are not found.
 pub(crate) async fn find(
     context: &Context,
     caller: &Caller,
@@ -61,13 +63,13 @@ pub(crate) async fn find(
     owned(caller, context.views.recent(context, &job_id).await?)
 }
 
-/// A job of the caller's as it was last seen, if somebody follows it.
+/// Returns a job of the caller as its watch last saw it, if it is followed.
 fn find_watched(context: &Context, caller: &Caller, job_id: &str) -> Option<Arc<View>> {
     let job_id = parse_id(context, job_id).ok()?;
     owned(caller, context.watches.latest(&job_id)?).ok()
 }
 
-/// A job as it is now.
+/// Returns a job of the caller as it is now.
 async fn find_current(
     context: &Context,
     caller: &Caller,
@@ -93,7 +95,7 @@ fn job_id(uuid: Uuid) -> JobId {
     uuid.hyphenated().to_string().parse().expect("a UUID")
 }
 
-/// The id of a job that there may be.
+/// Parses the id of a job. One that is being deleted is not found.
 fn parse_id(context: &Context, text: &str) -> Result<JobId, Problem> {
     let job_id: Option<JobId> = text.parse().ok();
     job_id

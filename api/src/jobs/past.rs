@@ -1,5 +1,5 @@
-//! Jobs that Temporal has forgotten, as the index in the store has them: by the day on which they were accepted, the last day
-//! first.
+//! Jobs beyond Temporal's retention, from the index in the object store: by the day on which they
+//! were accepted, the latest day first.
 
 use std::time::Duration;
 
@@ -16,24 +16,24 @@ use crate::{
     visibility::Filter,
 };
 
-/// How many manifests are read for one page: it may be short, and there may be more all the same.
+/// Limit of manifests that are read for one page: it may be short although others follow.
 const MAX_READS: usize = 100;
 
-/// How long the store may take to answer while a caller waits.
+/// Timeout of the store while a caller waits.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long after a job has ended its run may close.
+/// Longest time from the end of a job to the close of its run.
 const CLOSING: SignedDuration = SignedDuration::from_mins(5);
 
-/// How many at a time.
+/// Limit of manifests that are read at a time.
 pub(super) const READS_AT_ONCE: usize = 16;
 
-/// Where to go on.
+/// Place at which a list resumes.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct PastPlace {
-    /// Jobs that ended later are known to Temporal.
+    /// Jobs that ended later are within Temporal's retention.
     ended_before: Timestamp,
-    /// And so is this one, the last of them.
+    /// Last job within it, which may have ended at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_known: Option<JobId>,
     day: Date,
@@ -42,7 +42,8 @@ pub(super) struct PastPlace {
 }
 
 impl PastPlace {
-    /// The last of those that ended before a time, when this job did that Temporal knows.
+    /// Creates the place of the jobs that ended before a time, given the last job that Temporal
+    /// knows.
     pub(super) fn before(ended_before: Timestamp, last_known: Option<JobId>) -> Self {
         Self {
             ended_before,
@@ -53,10 +54,10 @@ impl PastPlace {
     }
 }
 
-/// So many jobs at most, and where there are more.
+/// Returns jobs, up to the limit, and the place of the next page.
 ///
 /// # Errors
-/// If the store does not answer.
+/// If the store or Temporal does not answer.
 pub(super) async fn list(
     context: &Context,
     filter: &Filter,
@@ -97,8 +98,8 @@ pub(super) async fn list(
     Ok((jobs, None))
 }
 
-/// Those of some jobs that Temporal does not know: of the ones that ended about when the last one did that it knows, it is asked,
-/// as a run closes a moment after the job has ended.
+/// Returns those of some jobs that Temporal does not know. A run closes a moment after its job has
+/// ended, so Temporal is asked about jobs that ended near the boundary.
 async fn forgotten(
     context: &Context,
     place: &PastPlace,
@@ -117,7 +118,7 @@ async fn forgotten(
     Ok(jobs)
 }
 
-/// The days on which jobs were accepted, from this one back.
+/// Returns the days on which jobs were accepted, from this one back.
 async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date>, Problem> {
     let prefix = IndexEntry::prefix(filter.tenant.as_ref());
     let mut folders = Vec::<String>::new();
@@ -140,7 +141,7 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
         .collect())
 }
 
-/// The next jobs of a day, and whether there are more.
+/// Returns the next jobs of a day, and whether there are more.
 async fn indexed(
     context: &Context,
     filter: &Filter,
@@ -163,7 +164,7 @@ async fn indexed(
     Ok((ids, listed.has_more))
 }
 
-/// The record of a job, unless it is gone.
+/// Returns the manifest of a job, unless it is gone.
 async fn manifest(context: &Context, job_id: &JobId) -> Result<Option<JobState>, Problem> {
     match load::manifest(context, job_id).await {
         Ok(job) => Ok(Some(job)),
@@ -194,12 +195,12 @@ fn day_of(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
 }
 
-/// What the store answers while a caller waits.
+/// Applies the timeout of the store while a caller waits.
 async fn in_time<T>(listed: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, listed).await {
         Ok(Ok(listed)) => Ok(listed),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "cannot list jobs that Temporal has forgotten");
+            tracing::warn!(%error, "cannot list jobs beyond Temporal's retention");
             Err(Problem::storage_unavailable())
         }
         Err(_) => Err(Problem::storage_unavailable()),

@@ -1,4 +1,4 @@
-//! Presigned URLs, which lead to outputs.
+//! Presigned URLs of outputs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,20 +12,20 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// How long a URL that leads to an output is good for.
+/// Validity of a presigned URL.
 const VALIDITY: Duration = Duration::from_hours(1);
 
-/// URLs are made as of the beginning of such a period: within one, they are the same for everybody, whichever process makes
-/// them, so that a job that has not changed reads the same.
+/// Period as of whose beginning URLs are signed. Within one, all processes return the same URL, so
+/// that the `ETag` of a job that has not changed stays the same.
 const PERIOD: Duration = Duration::from_mins(15);
 
-/// How long a URL must be good for that is handed out, unless no credentials are that lasting.
+/// Shortest remaining validity of a URL that is returned, unless the credentials expire sooner.
 const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 
-/// How many URLs are kept: each takes more time to make than all the rest of a job.
+/// Limit of cached URLs: signing one takes longer than the rest of presenting a job.
 const MAX_KEPT: u64 = 20_000;
 
-/// URLs that lead to outputs, for whoever has them.
+/// Cache of presigned URLs. Anyone who has a URL can use it.
 pub(crate) struct Presigned(Cache<(String, Presentation, u64), PresignedUrl>);
 
 impl Presigned {
@@ -38,8 +38,8 @@ impl Presigned {
         )
     }
 
-    /// A URL of an object that was stored at a time, good for 45 minutes at least, or for as long as the credentials are that sign
-    /// it.
+    /// Returns a URL of an object that was stored at a time. It is valid for at least 45 minutes,
+    /// or until the credentials that sign it expire.
     pub(super) async fn url(
         &self,
         context: &Context,
@@ -51,7 +51,7 @@ impl Presigned {
             .map(|signed| signed.url)
     }
 
-    /// The same, of what is to be presented in another way than it was stored for.
+    /// Returns the same with another disposition than the object was stored with.
     pub(super) async fn signed(
         &self,
         context: &Context,
@@ -61,7 +61,7 @@ impl Presigned {
     ) -> Result<PresignedUrl, Problem> {
         let presentation = Presentation {
             disposition,
-            // A generation that is made again is stored under the same keys.
+            // Outputs that are generated again are stored under the same keys.
             version: Some(stored_at.into()),
         };
         let now = SystemTime::now();
@@ -94,7 +94,7 @@ async fn presign(
         tracing::error!(error = format!("{error:#}"), "cannot sign a URL");
         Problem::new(
             Kind::StorageUnavailable,
-            "there are no credentials to sign URLs with; try again",
+            "the credentials of the store are missing, so URLs cannot be signed; try again",
         )
         .retry_after(5)
     })

@@ -1,5 +1,6 @@
-//! What can be told of a job without its workflow: what was asked, what its activities have recorded in the history, and
-//! what it waits for. The workflow knows better; this is for when no worker is there to ask it.
+//! What can be told of a job without its workflow: what was asked, what its activities have
+//! recorded in the history, and what it waits for. The workflow knows better; this is for when no
+//! worker is there to ask it.
 
 use darkroom_temporal::{
     history::{Activity, Encoded, Event, HistoryError, Outcome},

@@ -1,4 +1,4 @@
-//! The job as HTTP presents it. Field names follow the service that this one replaces.
+//! Conversion of a job into its resource. Field names follow the service that this one replaces.
 
 use darkroom_types::{
     provider::{CancelOutcome, ProviderName},
@@ -11,7 +11,7 @@ use darkroom_workflows::job::{Doubt, JobState, ProviderState};
 use super::{list_media::Page, load::Snapshot};
 use crate::context::Context;
 
-/// A job as it was read.
+/// Converts a job as it was read.
 pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
     let Snapshot {
         state,
@@ -120,7 +120,7 @@ fn count(job: &JobState) -> MediaCounts {
     }
 }
 
-/// Of a submission that nobody can account for no more is known than whose it is.
+/// Provider section of a submission in doubt, of which only the provider's name is known.
 fn in_doubt(status: JobStatus) -> Provider {
     Provider {
         cancel_outcome: status.is_terminal().then_some(CancelOutcome::Unknown),

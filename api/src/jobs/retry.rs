@@ -1,6 +1,6 @@
-//! `POST /v1/jobs/{id}/retry`: takes a job that did not get everything up again, under the same id. What is stored stays;
-//! what is missing is fetched again for as long as the provider keeps it. To have it made again costs money, so that is
-//! only done when asked for in so many words.
+//! `POST /v1/jobs/{id}/retry`: retries a job that did not get all of its outputs, under the same
+//! id. Stored outputs are kept; missing ones are fetched again for as long as the provider keeps
+//! them. To generate them again costs money, so that is done only on explicit request.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -45,21 +45,22 @@ problems!(
 
 /// Retry a job
 ///
-/// Takes a job that is `partial` or `failed` up again, under the same id. What is stored stays; what is missing is fetched again
-/// for as long as the provider keeps it. To have it made again costs money, and is done only if asked for. With an
-/// `Idempotency-Key`, asking again leads to the same run, whatever has come of it since, for as long as it is among the job's latest
-/// 16 retries; without one, of several retries at a time one is accepted.
+/// Retries a job that is `partial` or `failed`, under the same id. Stored outputs are kept; missing
+/// ones are fetched again for as long as the provider keeps them. To generate them again costs
+/// money, and is done only with `"regenerate": true`. With an `Idempotency-Key`, a repeated request
+/// returns the same run, whatever its outcome, for as long as it is among the job's latest 16
+/// retries. Without one, only one of several concurrent retries is accepted.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/retry", operation_id = "retryJob", tag = "Jobs",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
-        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A name of your own for this retry."),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Your own unique name for this retry: 1 to 255 visible ASCII characters."),
     ),
     request_body = RetryRequest,
     responses(
-        (status = 202, description = "The job is taken up again.", body = Job,
+        (status = 202, description = "The job is under way again.", body = Job,
             headers(("Location"), ("Retry-After"), ("ETag"), ("Idempotent-Replayed"))),
-        (status = 200, description = "The job was taken up again with this key, and has ended.", body = Job,
+        (status = 200, description = "The job was retried with this key before, and has ended.", body = Job,
             headers(("Location"), ("ETag"), ("Idempotent-Replayed"))),
         Problems,
     ),
@@ -109,7 +110,7 @@ fn answer(view: &View) -> ResponseBuilder {
     describe(view, accepted_or_ended(view)).header(header::LOCATION, location)
 }
 
-/// The run that a retry with this key began, as it is now.
+/// Returns the run that an earlier retry with this key started, as it is now.
 fn replay(view: &View, known: &Retry, retry: &Retry) -> Result<Response, Problem> {
     if known != retry {
         let detail = "the Idempotency-Key was used for another retry; use a new key for a new one";
@@ -119,7 +120,7 @@ fn replay(view: &View, known: &Retry, retry: &Retry) -> Result<Response, Problem
     Ok(response.body(view.body.clone()))
 }
 
-/// What another run is to do. It costs nothing that was not asked for.
+/// Decides what another run does. Nothing is paid for twice unless the caller requests it.
 fn start_of(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<Start, Problem> {
     match ended.status {
         JobStatus::Partial | JobStatus::Failed => {}
@@ -150,7 +151,7 @@ fn start_of(ended: &JobState, regenerate: bool, now: Timestamp) -> Result<Start,
     }
 }
 
-/// Whether what was bought may still yield what is missing.
+/// Checks that the prediction that was bought may still yield the missing outputs.
 fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Result<(), Problem> {
     const WOULD: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
     let has_failed = matches!(
@@ -169,7 +170,7 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         PredictionStatus::Succeeded if missing == 0 && ended_for(FailureType::TooManyOutputs) => {
-            let detail = "every output that a job carries is stored; ask for fewer at a time";
+            let detail = "the maximum of outputs per job is stored; ask for fewer at a time";
             Err(Problem::new(Kind::NothingToRetry, detail))
         }
         PredictionStatus::Succeeded if ended_for(FailureType::NoOutputs) => {
@@ -177,7 +178,7 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         PredictionStatus::Succeeded if missing == 0 && !ended.media.is_empty() => {
-            let detail = format!("what is missing was not made; {WOULD}");
+            let detail = format!("the provider did not make the missing outputs; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         _ => match provider.expires_at {
@@ -195,7 +196,8 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
     }
 }
 
-/// Whether an output was made and is not stored. Of a prediction that failed only what was fetched before is known to be.
+/// True if an output was made and is not stored. Of a failed prediction, only outputs whose fetch
+/// was attempted are known to be made.
 fn may_be_fetched(media: &Media, has_failed: bool) -> bool {
     match &media.outcome {
         MediaOutcome::Completed(_) => false,
@@ -267,7 +269,7 @@ mod tests {
             doubt: serde_json::from_value(doubt).unwrap(),
             ..ended(JobStatus::Failed, FailureType::SubmissionUnknown)
         };
-        assert_eq!(start(&in_doubt), Ok(Start::Settle), "looking costs nothing");
+        assert_eq!(start(&in_doubt), Ok(Start::Settle), "polling costs nothing");
 
         for (status, kind, expected) in [
             (

@@ -1,4 +1,4 @@
-//! Starting a run of a job's workflow: the first, or one that follows another.
+//! Start of a run of a job's workflow: the first, or one that follows another.
 
 use std::time::Duration;
 
@@ -24,21 +24,23 @@ use crate::{
     temporal,
 };
 
-/// How long a worker may think about a job. A task that is lost, with its worker or on the way, is tried again after that.
+/// Timeout of a workflow task. A task that is lost, with its worker or on the way, is retried after
+/// it.
 const TASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which run of a job is started.
+/// Run of a job that is to be started.
 pub(crate) enum Run {
     /// The first.
     First,
-    /// One more, after the one that the state is of.
+    /// A further one, after the run that the state is of.
     Another(Retry),
 }
 
 /// Starts a run of a job's workflow.
 ///
 /// # Errors
-/// If there is one already: of several that follow the same run, one is started.
+/// If a run is under way already (of several that follow the same run, one is started), if the job
+/// is being deleted, or if Temporal or the store does not answer.
 pub(crate) async fn start(
     context: &Context,
     mut job: JobState,
@@ -48,7 +50,7 @@ pub(crate) async fn start(
 ) -> Result<(), Problem> {
     let client = context.temporal.client()?;
     let expects_reports = context.expects_reports;
-    // What callers verify with is what this process tells them.
+    // Callers get their webhook secret from this api, so workers must sign with the same one.
     let secret = context.webhook_secret.as_ref();
     let secret = secret.filter(|_| job.request.webhook_url.is_some());
     job.webhook_secret_id = secret.map(WebhookSecret::id);
@@ -66,7 +68,7 @@ pub(crate) async fn start(
         }
         Run::Another(retry) => retry,
     };
-    // What is being deleted is not taken up again.
+    // A job that is being deleted is not retried.
     if delete::tombstone(context, &job.job_id).await? == Some(Tombstone::Deleted) {
         return Err(Problem::not_found("job"));
     }
@@ -78,14 +80,15 @@ pub(crate) async fn start(
     if !started.map_err(|error| temporal::start_problem(&error))? {
         return Err(under_way());
     }
-    // Of those that follow the same run, all are told that it was started.
+    // `start_once` reports success to all starts that follow the same run: the input shows which of
+    // them it was.
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
     let input = temporal::history(&handle).input().await;
     match input {
         Ok(MediaGenerationInput { job, .. }) if job.retries.latest() != Some(&retry) => {
             Err(under_way())
         }
-        // It was started, whatever cannot be read of it.
+        // A run was started, though its input cannot be read.
         _ => Ok(()),
     }
 }
@@ -94,7 +97,8 @@ fn under_way() -> Problem {
     Problem::new(Kind::NotEnded, "the job is under way already")
 }
 
-/// The request id of whatever follows the run that a state is of.
+/// Derives the request id of the start that follows a run. It is the same for all of them, so
+/// Temporal deduplicates them.
 fn follower_id(job: &JobState) -> String {
     let (job_id, retries) = (&job.job_id, job.retry_count);
     let run_id = job.run_id.as_deref().unwrap_or_default();
@@ -139,7 +143,8 @@ fn options(
         .build()
 }
 
-/// Tenants take turns, and whatever a job has done is dispatched by its own.
+/// Returns the priority and the fairness key: tenants share the task queues fairly, and the
+/// activities of a job inherit both.
 fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priority {
     Priority::builder()
         .priority_key(u32::from(request.priority.get()))

@@ -1,5 +1,6 @@
-//! A job as it was read, once: what handlers decide by, and the body as callers get it. Views are shared: however many
-//! callers read a job, Temporal is asked once in a while, and never twice at a time.
+//! The cache of jobs as they were read: the state for handlers, and the body for callers. Views are
+//! shared: however many callers read a job, Temporal is asked only when its view has expired, and
+//! never twice at a time.
 
 use std::{
     sync::Arc,
@@ -25,38 +26,39 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// How much the views that are kept may take, in bytes.
+/// Size limit of the cached views, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How long a job that is under way counts as just read.
+/// Time for which the view of a job that is under way is valid.
 const BLINK: Duration = Duration::from_millis(200);
 
-/// The same for one that has ended but may be taken up again through another process.
+/// Time for which the view of a job that has ended, but may be retried through another process, is
+/// valid.
 const ENDED: Duration = Duration::from_secs(1);
 
-/// The same for one that never changes any more, until it is deleted.
+/// Time for which the view of a job that never changes any more, until it is deleted, is valid.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// How long a view is kept after it was last looked at, for what stays true of it.
+/// Idle time after which a view is evicted. What its workflow returned may be valid until then.
 const KEPT: Duration = Duration::from_mins(2);
 
-/// A job as it was read.
+/// Job as it was read.
 pub(crate) struct View {
     pub(crate) state: JobState,
-    /// How far outputs that are on their way had come.
+    /// Progress of the outputs that are being stored.
     pub(super) progress: Vec<PersistProgress>,
-    /// The job resource as JSON.
+    /// Job resource as JSON.
     pub(crate) body: Bytes,
-    /// Changes with the body.
+    /// Entity tag, which changes with the body.
     pub(crate) etag: String,
-    /// When the reading of it began: what was read later is no older.
+    /// Time at which the read began. A view that was read later is not older.
     pub(crate) read_at: Instant,
-    /// What the workflow said of it.
+    /// State as the workflow returned it.
     pub(super) recorded: Option<Recorded>,
 }
 
 impl View {
-    /// A job that was just written, as it is now.
+    /// Creates the view of a job that was just written.
     pub(super) async fn of(context: &Context, snapshot: Snapshot) -> Result<Self, Problem> {
         Self::read_at(context, snapshot, Instant::now()).await
     }
@@ -84,17 +86,17 @@ impl View {
         self.state.status.is_terminal()
     }
 
-    /// The run of its workflow that told the state.
+    /// Returns the run that returned the state.
     pub(crate) fn run_id(&self) -> Option<&str> {
         self.recorded.as_ref().map(Recorded::run_id)
     }
 
-    /// How many events the history of its run had at least; none if its workflow was not there to tell.
+    /// Returns a lower bound of the length of its run's history; 0 if the workflow did not answer.
     pub(crate) fn history_length(&self) -> i64 {
         self.recorded.as_ref().map_or(0, Recorded::history_length)
     }
 
-    /// Whether it is under way and its workflow was not there to tell.
+    /// True if the job is under way and its workflow did not answer.
     pub(crate) fn is_stale(&self) -> bool {
         self.recorded.is_none() && !self.has_ended()
     }
@@ -108,30 +110,32 @@ impl View {
     }
 }
 
-/// How long a job that is to be deleted counts as gone, and how many do: longer than it mostly takes.
+/// Time for which a job that is being deleted counts as gone, longer than a deletion mostly takes,
+/// and the limit of such jobs.
 const DELETION: Duration = Duration::from_mins(5);
 const MAX_DELETIONS: u64 = 100_000;
 
-/// How long a job that is nowhere counts as nowhere, and how many do: whoever makes ids up asks neither Temporal nor the store
-/// for each.
+/// Time for which an unknown id is cached as absent, and the limit of such ids: a client that
+/// repeats generated ids causes no call to Temporal or the store for each request.
 const ABSENCE: Duration = Duration::from_secs(2);
 const MAX_ABSENT: u64 = 10_000;
 
-/// The views that were made lately.
+/// Cache of views.
 pub(crate) struct Views {
-    /// Those that are as good as just read.
+    /// Views that are valid.
     valid: Cache<JobId, Arc<View>>,
-    /// The last one of each job.
+    /// Latest view of each job.
     last: Cache<JobId, Arc<View>>,
-    /// Jobs that there are not.
+    /// Ids that have no job.
     absent: Cache<JobId, ()>,
-    /// Jobs that are being deleted at the wish of their callers.
+    /// Jobs whose callers have requested their deletion.
     deleted: Cache<JobId, ()>,
 }
 
 impl Views {
     pub(crate) fn new() -> Self {
-        // A state takes about as much as its JSON, of which a job with many outputs shows a part, and there are two.
+        // A state takes about as much as its JSON, and there are two of them. The JSON of a job
+        // with many outputs shows only a part of them.
         let weigh = |_: &JobId, view: &Arc<View>| {
             let further = 1024 * view.state.media.len();
             u32::try_from(3 * view.body.len() + further + 256).unwrap_or(u32::MAX)
@@ -139,7 +143,7 @@ impl Views {
         let of_limited_size = || Cache::builder().weigher(weigh).max_capacity(MAX_BYTES);
         Self {
             valid: of_limited_size().expire_after(Validity).build(),
-            // These are mostly the same ones.
+            // Mostly the same views as the valid ones.
             last: of_limited_size().time_to_idle(KEPT).build(),
             absent: Cache::builder()
                 .max_capacity(MAX_ABSENT)
@@ -152,7 +156,7 @@ impl Views {
         }
     }
 
-    /// A job as it was a moment ago.
+    /// Returns a job, at most a moment old.
     pub(crate) async fn recent(
         &self,
         context: &Context,
@@ -172,7 +176,7 @@ impl Views {
         view
     }
 
-    /// A job as it is now.
+    /// Reads a job as it is now.
     pub(crate) async fn current(
         &self,
         context: &Context,
@@ -183,13 +187,13 @@ impl Views {
         Ok(view)
     }
 
-    /// Forgets a job that was just changed.
+    /// Evicts a job that was just changed.
     pub(crate) async fn forget(&self, job_id: &JobId) {
         self.valid.invalidate(job_id).await;
         self.absent.invalidate(job_id).await;
     }
 
-    /// On the heap, as it has many ways to go and so takes much room.
+    /// Reads a job. Boxed, as the future has many branches and is large.
     fn load<'a>(
         &'a self,
         context: &'a Context,
@@ -208,13 +212,13 @@ impl Views {
         .boxed()
     }
 
-    /// Has a job count as gone that is being deleted.
+    /// Makes a job that is being deleted count as gone.
     pub(super) async fn delete(&self, job_id: &JobId) {
         self.deleted.insert(job_id.clone(), ()).await;
         self.forget(job_id).await;
     }
 
-    /// Whether a job counts as gone.
+    /// True if a job counts as gone.
     pub(crate) fn is_deleted(&self, job_id: &JobId) -> bool {
         self.deleted.contains_key(job_id)
     }

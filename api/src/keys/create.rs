@@ -1,4 +1,4 @@
-//! `POST /v1/keys`: gives out an API key.
+//! `POST /v1/keys`: issues an API key.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     problem::{Kind, Problem, problems},
 };
 
-/// How many models a key may name.
+/// Limit of models that a key may name.
 const MAX_MODELS: usize = 50;
 
 problems!(
@@ -24,9 +24,10 @@ problems!(
     StorageUnavailable,
 );
 
-/// Give out an API key
+/// Create an API key
 ///
-/// The key is answered once and kept nowhere. It is good at once, through every process. Takes a key with the scope `admin`.
+/// Returns the key once; only its SHA-256 is stored. The key is valid at once, through every
+/// process. Requires a key with the scope `admin`.
 #[utoipa::path(
     post, path = "/v1/keys", operation_id = "createApiKey", tag = "Keys",
     request_body = CreateApiKey,
@@ -56,7 +57,7 @@ pub(crate) async fn create_api_key(
         body.expires_at,
     );
     context.stored_keys.keep(&key).await?;
-    tracing::info!(created = %key.key_id, "API key given out");
+    tracing::info!(created = %key.key_id, "API key issued");
     let created = CreatedApiKey {
         key: text,
         api_key: key.resource(None),
@@ -68,7 +69,7 @@ fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
     if body.scopes.is_empty() {
         return Err(Problem::invalid_field(
             "/scopes",
-            "must have one scope at least",
+            "must have at least one scope",
         ));
     }
     if body.models.len() > MAX_MODELS {
@@ -85,7 +86,7 @@ fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
     }
     let outlives = |end: Timestamp| body.expires_at.is_none_or(|wanted| wanted > end);
     if admin.expires_at().is_some_and(outlives) {
-        let detail = "the key gives out none that outlive it; name an expires_at";
+        let detail = "a key cannot issue keys that outlive it; set an earlier expires_at";
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     let is_within = body
@@ -93,7 +94,7 @@ fn check(admin: &Admin, body: &CreateApiKey) -> Result<(), Problem> {
         .iter()
         .all(|model| admin.models().contains(model));
     if !admin.models().is_empty() && (body.models.is_empty() || !is_within) {
-        let detail = "the key is good for some models, and gives out keys for these alone";
+        let detail = "the key is limited to some models, and can issue keys only for these";
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     Ok(())

@@ -18,7 +18,8 @@ problems!(Problems: StorageUnavailable);
 
 /// List API keys
 ///
-/// Those that were given out over HTTP. Takes a key with the scope `admin`.
+/// Lists the keys that were issued over HTTP, not those of the operator's configuration. Requires a
+/// key with the scope `admin`.
 #[utoipa::path(
     get, path = "/v1/keys", operation_id = "listApiKeys", tag = "Keys",
     params(ListApiKeys),

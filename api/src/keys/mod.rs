@@ -1,4 +1,4 @@
-//! API keys over HTTP. One file a route: [`create`], [`list`], [`revoke`].
+//! API keys over HTTP, one file per route: [`create`], [`list`], [`revoke`].
 
 pub(crate) mod create;
 pub(crate) mod list;
@@ -11,12 +11,12 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Whose keys are meant: those of the tenant that is named, or the admin's own.
+/// Returns the tenant whose keys are managed: the one that is named, or the admin's own.
 fn managed(admin: &Admin, named: Option<Tenant>) -> Result<Tenant, Problem> {
     let tenant = named.unwrap_or_else(|| admin.tenant().clone());
     if admin.may_manage(&tenant) {
         return Ok(tenant);
     }
-    let detail = "the key manages those of its own tenant";
+    let detail = "the key manages only the keys of its own tenant";
     Err(Problem::new(Kind::Forbidden, detail))
 }

@@ -20,8 +20,8 @@ problems!(Problems: NotFound, StorageUnavailable);
 
 /// Revoke an API key
 ///
-/// It is refused at once by the process that answers, and within five seconds by every other. Streams and waits that it began
-/// end. Takes a key with the scope `admin`.
+/// The key is rejected at once by the process that answers, and within five seconds by all others.
+/// Streams and waits that it began are ended. Requires a key with the scope `admin`.
 #[utoipa::path(
     delete, path = "/v1/keys/{key_id}", operation_id = "revokeApiKey", tag = "Keys",
     params(("key_id" = KeyId, Path, description = "The key's id.")),

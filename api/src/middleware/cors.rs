@@ -1,4 +1,4 @@
-//! Cross-origin access, for the origins that the operator names.
+//! Cross-origin access (CORS) for the origins that the operator configures.
 
 use poem::{
     http::{HeaderName, Method},
@@ -40,7 +40,7 @@ impl Origins {
         self.0.is_empty()
     }
 
-    /// Answers their pages, and tells browsers to let them see what matters.
+    /// Returns the layer that allows the origins, and exposes the headers that clients need.
     pub(crate) fn cors(&self, public_url: &Url) -> Cors {
         const EXPOSED: [&str; 7] = [
             "etag",
@@ -53,7 +53,7 @@ impl Origins {
         ];
         Cors::new()
             .allow_origins(&self.0)
-            // Our own page calls as well.
+            // The web page of this api calls it as well.
             .allow_origin(public_url.origin().ascii_serialization())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers([

@@ -1,4 +1,4 @@
-//! The headers of every answer: what browsers and proxies go by, and which methods a path knows.
+//! Default headers of every response, for browsers and proxies; `Allow` of a `405`.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::router::Methods;
 
-/// The headers of every answer that does not say otherwise: answers are data, of which nothing is to be run, shown in a
-/// frame, guessed at or kept by a proxy.
+/// Default headers of responses. Responses are data: they must not be executed, framed, sniffed or
+/// cached by a proxy.
 pub(super) struct Headers(Vec<(HeaderName, HeaderValue)>);
 
 impl Headers {
@@ -37,7 +37,7 @@ impl Headers {
     }
 }
 
-/// Adds the headers that an answer does not have already.
+/// Adds the default headers that a response does not set itself.
 pub(super) async fn add<E: Endpoint>(
     headers: Arc<Headers>,
     next: Arc<E>,
@@ -51,7 +51,8 @@ pub(super) async fn add<E: Endpoint>(
     Ok(response)
 }
 
-/// Says which methods a path knows, if it does not know the one: <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6>
+/// Adds the methods that a path allows to a `405`:
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6>
 pub(super) async fn allow<E: Endpoint>(
     methods: Arc<Methods>,
     next: Arc<E>,

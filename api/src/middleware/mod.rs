@@ -1,11 +1,11 @@
-//! What every request and answer goes through, in one order.
+//! The layers around every request and response, from the outermost to the innermost:
 //!
-//! - [`request_id`]: which request it is, everywhere
-//! - [`observe`]: counting what was answered
-//! - [`headers`]: what browsers and proxies go by
-//! - [`cors`]: pages of other origins
-//! - [`problems`]: errors as callers see them
-//! - [`peers`]: how many requests come without a key
+//! - [`request_id`]: assigns the request id, and opens the span of the request
+//! - [`observe`]: counts responses
+//! - [`headers`]: adds default headers, and `Allow`
+//! - [`problems`]: converts errors into problem details
+//! - [`cors`]: allows pages of other origins
+//! - [`peers`]: rate limits requests without a key
 
 pub(crate) mod cors;
 pub(crate) mod headers;
@@ -20,7 +20,7 @@ use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint, middleware::C
 use self::{cors::Origins, headers::Headers};
 use crate::{Context, access::peers, problem::Problem, router::Methods};
 
-/// Puts the layers around the routes: the last is the first that a request meets.
+/// Puts the layers around the routes. The last one is the outermost.
 pub(crate) fn around<E>(
     routes: E,
     methods: Methods,
@@ -39,10 +39,12 @@ where
         .around(move |next, request| peers::admit(Arc::clone(&peers), next, request))
         .data(context)
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
-        // An answer of any kind has the headers that cross-origin callers need; and what is refused them is a problem too.
+        // Within CORS, so that responses to errors get its headers. Outside of it, as a request
+        // that CORS refuses is a problem as well.
         .around(problems::answer)
         .with_if(!origins.is_empty(), cors)
-        // Each layer's type has those within it as its own; optimized builds cannot lay out all of them at a time.
+        // Boxed, as the type of a layer contains all layers within it: optimized builds cannot
+        // compute the layout of all of them at once.
         .boxed()
         .around(problems::answer)
         .around(move |next, request| headers::add(Arc::clone(&headers), next, request))

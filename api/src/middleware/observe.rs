@@ -1,4 +1,4 @@
-//! Counting what was answered: by method, route and status.
+//! Metrics of responses, by method, route and status.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,7 +6,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, http::Method};
 
 use crate::{metrics, router::Methods};
 
-/// Counts the answer, and how long it took.
+/// Counts the response, and records its duration.
 pub(super) async fn count<E: Endpoint>(
     methods: Arc<Methods>,
     next: Arc<E>,
@@ -19,7 +19,7 @@ pub(super) async fn count<E: Endpoint>(
     Ok(response)
 }
 
-/// An unknown method is called `other`: whoever calls could make up any number of them.
+/// Returns the label of a method. Unknown ones are called `other`, as clients can send any number.
 fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Errors as callers see them: from here outwards there are answers only.
+//! Conversion of errors into responses: outside of this layer there are only responses.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use super::request_id::RequestId;
 use crate::problem::Problem;
 
-/// Makes every error a problem that names its request.
+/// Converts an error into a problem that names its request.
 pub(super) async fn answer<E: Endpoint>(next: Arc<E>, request: Request) -> poem::Result<Response> {
     let path = request.uri().path().to_owned();
     let id = request.extensions().get::<RequestId>().cloned();

@@ -1,5 +1,5 @@
-//! `X-Request-Id`: taken from the caller or made here, and found again in the answer, in problems, in the log and in the memo
-//! of a workflow that the request started.
+//! `X-Request-Id`: taken from the caller or generated. The response, problems and the log contain
+//! it, and the memo of a workflow that the request starts.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::router::Methods;
 
 const HEADER: &str = "x-request-id";
 
-/// The id of a request: 1 to 128 of letters, digits and `-._`.
+/// Request id: 1 to 128 letters, digits and `-._`.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(String);
 
 impl RequestId {
     const MAX: usize = 128;
 
-    /// What the caller calls the request, if that is fit to be repeated; otherwise an id that nothing else has.
+    /// Returns the id that the caller sent if it is valid, or a generated one that is unique.
     fn of(request: &Request) -> Self {
         let is_fit = |id: &&str| {
             (1..=Self::MAX).contains(&id.len())
@@ -42,7 +42,7 @@ impl RequestId {
     }
 }
 
-/// Gives a request its id, a span of its own, and the answer the id.
+/// Assigns an id to the request, opens a span for it, and adds the id to the response.
 pub(super) async fn identify<E: Endpoint>(
     methods: Arc<Methods>,
     next: Arc<E>,

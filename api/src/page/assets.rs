@@ -1,4 +1,4 @@
-//! The files of the page, as they are sent: plain, or compressed where whoever asks takes that.
+//! The files of the page: plain, or compressed for clients that accept gzip.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 macro_rules! files {
     ($($name:literal $content_type:literal;)*) => {
-        /// Their names, types and contents.
+        /// Names, content types and contents of the files.
         const FILES: &[(&str, &str, &[u8])] = &[
             $(($name, $content_type, include_bytes!(concat!("assets/", $name))),)*
         ];
@@ -40,15 +40,15 @@ files! {
 
 const SCRIPT: &str = "text/javascript";
 
-/// What the two addresses of the page answer, with places for what differs.
+/// Template of the two URLs of the page, with placeholders for what differs.
 const SHELL: &str = include_str!("assets/index.html");
 
-/// How many hexadecimal digits tell one version from another.
+/// Hexadecimal digits of a version.
 const VERSION: usize = 16;
 
-/// All files.
+/// All files of the page.
 pub(crate) struct Assets {
-    /// Changes with any of them.
+    /// Digest of all files.
     pub(super) version: String,
     pub(super) home: Asset,
     pub(super) job: Asset,
@@ -56,7 +56,7 @@ pub(crate) struct Assets {
 }
 
 impl Assets {
-    /// Compresses them.
+    /// Compresses the files.
     pub(crate) fn new() -> Self {
         let digest = FILES.iter().fold(Sha256::new(), |digest, (_, _, bytes)| {
             digest.chain_update(bytes)
@@ -80,10 +80,11 @@ impl Assets {
     }
 }
 
-/// The page for an address from which `root` leads to ours, wherever a proxy has put us.
+/// Renders the page for a URL from which `root` leads to the root of this api, also behind a proxy
+/// with a path prefix.
 fn shell(root: &str, version: &str) -> Asset {
     let assets = format!("{root}assets/{version}");
-    // What scripts import is known before they are read.
+    // Imported scripts are preloaded.
     let modules = FILES
         .iter()
         .filter(|(name, content_type, _)| content_type.starts_with(SCRIPT) && *name != "main.js");
@@ -98,7 +99,7 @@ fn shell(root: &str, version: &str) -> Asset {
     Asset::new("text/html; charset=utf-8", html.into())
 }
 
-/// One file.
+/// File of the page.
 pub(super) struct Asset {
     content_type: &'static str,
     plain: Bytes,
@@ -108,7 +109,7 @@ pub(super) struct Asset {
 impl Asset {
     fn new(content_type: &'static str, plain: Bytes) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        // Writing into memory does not fail; what would be missing is noticed by the test below.
+        // Writing into memory does not fail; the test below would notice missing bytes.
         let _ = encoder.write_all(&plain);
         let compressed = encoder.finish().unwrap_or_default().into();
         Self {
@@ -118,7 +119,7 @@ impl Asset {
         }
     }
 
-    /// An answer with what is said of it.
+    /// Begins a response with the headers of the file.
     pub(super) fn answer(&self, request: &Request) -> ResponseBuilder {
         let response = Response::builder()
             .content_type(self.content_type)
@@ -139,7 +140,7 @@ impl Asset {
     }
 }
 
-/// Whether an answer may be compressed. <https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>
+/// True if the client accepts gzip. <https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = accepted
@@ -160,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes all of it may be on its way.
+    /// Size limit of all files together as they are sent, in bytes.
     const BUDGET: usize = 60 * 1024;
 
     #[test]

@@ -1,6 +1,6 @@
-//! The page: what a person sees at `/` and at `/j/{id}`. It is a static page that asks nothing but this api, as anybody could;
-//! so nothing here knows of jobs. Its files are `assets/`, as they were written: they are part of the program, and are compressed
-//! once.
+//! The web page at `/` and `/j/{id}`. It is static and calls only this api, as any client could, so
+//! nothing here knows of jobs. The files in `assets/` are embedded in the binary as they are, and
+//! compressed once.
 
 mod assets;
 mod policy;
@@ -16,14 +16,14 @@ use poem::{
 pub(crate) use self::{assets::Assets, policy::StoreOrigin};
 use crate::{context::Context, docs, problem::Problem};
 
-/// Where one is below the root, which is all that the two addresses of the page differ in.
+/// Depth of a URL below the root: the only difference between the two URLs of the page.
 #[derive(Clone, Copy)]
 enum Depth {
     Home,
     Job,
 }
 
-/// The page. Where it is turned off, the description is what there is to see.
+/// Serves the page, or redirects to Swagger UI if the page is turned off.
 #[handler]
 pub(crate) async fn home(Data(context): Data<&Arc<Context>>, request: &Request) -> Response {
     match &context.page {
@@ -32,7 +32,7 @@ pub(crate) async fn home(Data(context): Data<&Arc<Context>>, request: &Request) 
     }
 }
 
-/// The same page, at a job.
+/// Serves the same page at a job.
 #[handler]
 pub(crate) async fn job(
     Data(context): Data<&Arc<Context>>,
@@ -42,7 +42,7 @@ pub(crate) async fn job(
     Ok(shell(context, assets, Depth::Job, request).await)
 }
 
-/// A file of the page. An address names the version of all of them, so that it may be kept for ever.
+/// Serves a file of the page. Its URL names the version of all files, so it can be cached for ever.
 #[handler]
 pub(crate) fn asset(
     Data(context): Data<&Arc<Context>>,
@@ -51,7 +51,7 @@ pub(crate) fn asset(
 ) -> Result<Response, Problem> {
     let assets = context.page.as_ref().ok_or_else(no_such)?;
     let asset = assets.find(&name).ok_or_else(no_such)?;
-    // While processes are replaced one by one, one may be asked for a file of another's version.
+    // During a rolling update, a process may be asked for a file of another process's version.
     let caching = if version == assets.version {
         "public, max-age=31536000, immutable"
     } else {

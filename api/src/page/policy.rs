@@ -1,16 +1,17 @@
-//! What the page may do: run its own scripts, ask this api, and show what the store has. Nothing else, and no text becomes markup.
+//! The content security policy of the page: its own scripts, calls to this api, and content of the
+//! store. Nothing else is allowed, and no text becomes markup.
 
 use std::time::{Duration, SystemTime};
 
 use darkroom_storage::{Presentation, Storage};
 use tokio::sync::OnceCell;
 
-/// From where browsers fetch outputs, known once something was signed.
+/// Origin from which browsers fetch outputs, known once a URL was signed.
 #[derive(Default)]
 pub(crate) struct StoreOrigin(OnceCell<String>);
 
 impl StoreOrigin {
-    /// The origin, as a URL has it that is signed; `None` while there are no credentials to sign with.
+    /// Returns the origin of signed URLs; `None` while there are no credentials to sign with.
     pub(super) async fn get(&self, storage: &Storage) -> Option<&str> {
         let any = Presentation::default();
         let find = async || {
@@ -20,13 +21,14 @@ impl StoreOrigin {
         };
         let origin = self.0.get_or_try_init(find).await;
         origin
-            .inspect_err(|error| tracing::warn!(%error, "the page cannot show what the store has"))
+            .inspect_err(|error| tracing::warn!(%error, "the page cannot show outputs"))
             .ok()
             .map(String::as_str)
     }
 }
 
-/// The policy of the page. <https://www.w3.org/TR/CSP3/>, <https://www.w3.org/TR/trusted-types/>
+/// Returns the policy of the page. <https://www.w3.org/TR/CSP3/>,
+/// <https://www.w3.org/TR/trusted-types/>
 pub(super) fn page(store: Option<&str>) -> String {
     let store = store.unwrap_or_default();
     format!(

@@ -1,5 +1,6 @@
-//! A connection that is given up when nothing moves on it: a caller that begins a request and does not go on, or that does not
-//! take what it asked for. One that is kept open between requests may rest for longer than load balancers keep theirs.
+//! Header timeout and idle timeout of a connection. They disconnect slow clients, which begin a
+//! request and do not finish it, or do not read the response. A keep-alive connection may stay idle
+//! between requests for longer than load balancers keep theirs.
 
 use std::{
     io,
@@ -15,22 +16,25 @@ use tokio::{
 
 use super::usage::{IDLE, Usage};
 
-/// How long the head of a request may take to come, and the first one from the beginning of the connection.
+/// Header timeout: the time from the first byte of a request to the end of its head. On a new
+/// connection it runs from the beginning.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long nothing may move otherwise: longer than a caller may wait for an answer, or than streams of events are silent.
+/// Idle timeout: longer than a caller may wait for a response (60 s), and than the interval between
+/// two heartbeats of an event stream (15 s).
 const SILENCE: Duration = IDLE;
 
-/// What HTTP/2 begins with: <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
+/// First bytes of the connection preface of HTTP/2:
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
 const HTTP2: &[u8] = b"PRI";
 
-/// A stream that fails when it stands still.
+/// A stream that fails with `TimedOut` if no bytes move in time.
 pub(super) struct Patient<T> {
     inner: T,
     usage: Usage,
-    /// While a head is on its way: how many requests had begun before it.
+    /// Set while a request head is being received: the number of requests that had begun before it.
     head: Option<u64>,
-    /// Not known before the first bytes. On HTTP/2, what comes between requests is no head.
+    /// Unknown before the first bytes. On HTTP/2, bytes between requests do not begin a head.
     is_http2: Option<bool>,
     alarm: Pin<Box<Sleep>>,
 }
@@ -46,7 +50,8 @@ impl<T> Patient<T> {
         }
     }
 
-    /// Something moved. A head has its time from its first byte on, however it drips.
+    /// Restarts the idle timeout. The header timeout of a head under way runs on, even if a slow
+    /// client sends the head byte by byte.
     fn moved(&mut self) {
         self.head = self.head.filter(|begun| *begun == self.usage.begun());
         if self.head.is_none() {
@@ -54,7 +59,7 @@ impl<T> Patient<T> {
         }
     }
 
-    /// Bytes came: the beginning of a head, if no request is under way.
+    /// Handles received bytes: they begin a head if no request is in flight.
     fn received(&mut self, bytes: &[u8]) {
         let is_http2 = *self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
         self.moved();
@@ -64,11 +69,11 @@ impl<T> Patient<T> {
         }
     }
 
-    /// What there is to say of a side on which nothing moves just now.
+    /// Fails a read or write that cannot make progress, once its timeout has passed.
     fn wait<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         ready!(self.alarm.as_mut().poll(cx));
         if self.head.is_some_and(|begun| begun != self.usage.begun()) {
-            // The head came in time, and the request takes longer than it.
+            // The head came in time. Its request is in flight, under the idle timeout.
             self.moved();
             ready!(self.alarm.as_mut().poll(cx));
         }
@@ -173,7 +178,7 @@ mod tests {
         let (mut caller, mut served, usage) = connection();
         drop(usage.begin());
         tokio::spawn(async move {
-            // At rest for a minute, as connections of load balancers are, and then byte by byte.
+            // Idle for a minute, as connections of load balancers are, and then byte by byte.
             tokio::time::sleep(Duration::from_mins(1)).await;
             while caller.write_all(b"a").await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(1)).await;

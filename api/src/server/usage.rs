@@ -1,4 +1,4 @@
-//! What a connection is used for: how many requests have begun on it, and whether one is under way.
+//! Requests of one connection: the number that have begun, and whether one is in flight.
 
 use std::{
     sync::{
@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-/// Idle timeout of a connection, longer than that of load balancers (60 s mostly). A connection of HTTP/2,
-/// which its caller keeps alive by itself, is held without a request for twice this at most.
+/// Idle timeout of a connection, longer than that of load balancers (mostly 60 s). An HTTP/2
+/// connection that its client keeps alive with pings is held without a request for at most twice
+/// this.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 
-/// The use of one connection, shared by all who know of it.
+/// Request counters of one connection, shared by all clones.
 #[derive(Clone, Default)]
 pub(super) struct Usage(Arc<Counts>);
 
@@ -22,17 +23,17 @@ struct Counts {
     ended: AtomicU64,
 }
 
-/// A request that is under way for as long as this is held.
+/// Guard of a request, which is in flight for as long as this is held.
 pub(super) struct UnderWay(Usage);
 
 impl Usage {
-    /// A request begins.
+    /// Counts a request that begins.
     pub(super) fn begin(&self) -> UnderWay {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
     }
 
-    /// How many have begun.
+    /// Returns the number of requests that have begun.
     pub(super) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
     }
@@ -41,17 +42,17 @@ impl Usage {
         self.0.ended.load(Ordering::Relaxed)
     }
 
-    /// Whether any of them has not ended.
+    /// True if a request has not ended.
     pub(super) fn is_under_way(&self) -> bool {
         self.begun() != self.ended()
     }
 
-    /// Returns when no request has been under way for a while.
+    /// Waits until no request has been in flight for the idle timeout, or for twice that at most.
     pub(super) async fn until_idle(&self) {
         let mut before = None;
         loop {
             tokio::time::sleep(IDLE).await;
-            // Requests that ended since the last tick were under way until just now.
+            // Requests that ended since the last tick were in flight until just now.
             let ended = self.ended();
             if before == Some(ended) && !self.is_under_way() {
                 return;
@@ -62,7 +63,7 @@ impl Usage {
 }
 
 impl UnderWay {
-    /// The value; whoever asks for it holds the request open.
+    /// Returns the value. A closure that calls this owns the guard, so the request stays in flight.
     pub(super) fn holding<T>(_under_way: &Self, value: T) -> T {
         value
     }
@@ -80,8 +81,8 @@ mod tests {
 
     use super::*;
 
-    /// Callers that wait for an end ask again and again: between an answer and the next request, a
-    /// connection is at rest for a moment.
+    /// Clients that long poll send one request after another: between a response and the next
+    /// request, their connection is idle for a moment.
     #[tokio::test(start_paused = true)]
     async fn a_moment_between_two_requests_is_no_idleness() {
         let usage = Usage::default();

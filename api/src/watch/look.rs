@@ -1,5 +1,5 @@
-//! Looking at one job for as long as somebody follows it: when its history says that something has happened, when somebody
-//! says that it has ended, and now and then for what neither tells.
+//! Polling of one job for as long as it is followed: when its history grows, when a nudge reports
+//! that it has ended, and at an interval for what neither of them shows.
 
 use std::{
     sync::{Arc, Weak},
@@ -14,19 +14,20 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use super::Watch;
 use crate::{context::Context, jobs::view::View, problem::Kind, temporal};
 
-/// How often to look at what the history says nothing of.
+/// Poll interval for changes that the history does not show.
 const MOVING: Duration = Duration::from_secs(1);
 
-/// How often to look at a job whose history nobody listens to, or whose state is stale; and how often at the least. Between them,
-/// after a part of the time for which it has been as it is: a generation of an hour is not about to change.
+/// Shortest and longest poll interval of a job without a long poll; the shortest also applies to a
+/// stale state. In between, it is a fraction of the time since the last change: a generation that
+/// has taken an hour is not about to change.
 const UNHEARD: Duration = Duration::from_secs(5);
 const AT_LEAST: Duration = Duration::from_secs(30);
 const PART: u32 = 6;
 
-/// How long to wait when a job cannot be read.
+/// Backoff after a job could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Looks at a job until it has ended, or nobody follows it any more: at once, unless it was just read.
+/// Polls a job until it has ended or is no longer followed: at once, unless it was just read.
 pub(super) async fn look(
     context: &Context,
     job_id: &JobId,
@@ -60,7 +61,7 @@ pub(super) async fn look(
     }
 }
 
-/// Looks once, and tells what is new; `None` if nobody is to be told any more, or the job is gone.
+/// Polls once, and publishes a new state; `None` if the job is no longer followed, or is gone.
 async fn next(
     context: &Context,
     job_id: &JobId,
@@ -74,7 +75,7 @@ async fn next(
             () = context.watches.changes.until_ready() => {}
             () = nudged.notified() => context.watches.ends.until_ready().await,
         },
-        // The pause has seen to it.
+        // The pause before it was paced.
         Cause::Time => {}
     }
     let view = loop {
@@ -84,7 +85,7 @@ async fn next(
                 tokio::time::sleep(context.watches.pace(RETRY)).await;
             }
             _ => {
-                // It was deleted, or is about to be.
+                // The job was deleted, or is about to be.
                 watch.upgrade()?.end();
                 return None;
             }
@@ -96,24 +97,24 @@ async fn next(
     Some(view)
 }
 
-/// Why a job is looked at.
+/// Reason for a poll.
 enum Cause {
-    /// It has ended: nobody is to wait for that.
+    /// The job has ended. Its poll must not wait behind others.
     End,
-    /// It may have changed, or nobody has looked at it yet.
+    /// The job may have changed, or was not read yet.
     Change,
-    /// It was not looked at for a while.
+    /// The poll interval has passed.
     Time,
 }
 
-/// A place among those who listen to a history.
+/// Long poll of a history, and its slot.
 struct Listening {
     poll: HistoryPoll,
     place: OwnedSemaphorePermit,
 }
 
 impl Listening {
-    /// Listens to the run that a view is of, if there is a place.
+    /// Long polls the history of the run that a view is of, if there is a free slot.
     fn to(context: &Context, view: &View, current: Option<Self>) -> Option<Self> {
         let run_id = view.run_id();
         let place = match current {
@@ -128,7 +129,8 @@ impl Listening {
     }
 }
 
-/// Returns when the history of a job says that it may have changed since it was read; never where nobody listens.
+/// Waits until the history shows that the job may have changed since it was read; for ever without
+/// a long poll.
 async fn heard(context: &Context, listening: Option<&mut Listening>, view: &View) {
     let Some(listening) = listening else {
         return std::future::pending().await;
@@ -152,7 +154,7 @@ async fn elapsed(pause: Option<Duration>) {
     }
 }
 
-/// After how long to look again although nothing was heard.
+/// Returns the time after which to poll although the history has not grown.
 fn pause(view: &View, is_heard: bool, unchanged: Duration) -> Option<Duration> {
     match is_heard {
         true if view.is_stale() => Some(UNHEARD),
@@ -165,8 +167,8 @@ fn unheard(unchanged: Duration) -> Duration {
     (unchanged / PART).clamp(UNHEARD, AT_LEAST)
 }
 
-/// Whether something is going on of which the history says nothing yet: outputs on their way, a job that waits for its turn or is
-/// being submitted.
+/// True if something is in progress that the history does not show yet: outputs that are being
+/// stored, a job that is queued or being submitted.
 fn is_moving(view: &View) -> bool {
     match view.state.stage {
         Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,

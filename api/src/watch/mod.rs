@@ -1,5 +1,6 @@
-//! Following a job as it changes: one watch for each job that somebody follows, however many do. `look` does the looking: it
-//! rides on Temporal's long poll for new events of a history while there are few, and asks now and then beyond that.
+//! Following of single jobs: one watch per followed job, however many followers it has. `look` does
+//! the polling: by Temporal's long poll for new events of a history up to a limit, and at an
+//! interval beyond it.
 
 mod look;
 
@@ -30,21 +31,21 @@ use crate::{
     problem::Problem,
 };
 
-/// How far a follower may fall behind before it misses a state.
+/// States that a follower may lag behind before it misses one.
 const BACKLOG: usize = 64;
 
-/// How long a job is watched on that nobody follows any more: whoever waited for it mostly waits once more.
+/// Time for which a job stays watched without followers: a caller that waited mostly waits again.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How many histories are listened to: a frontend lets 1,200 calls of a namespace wait by default.
+/// Limit of long polls of histories: a frontend allows 1,200 in a namespace by default.
 const LONG_POLLS: NonZeroU32 = NonZeroU32::new(500).unwrap();
 
-/// How many looks a second are taken at jobs that may have changed; as many are taken at those that have ended, and because time
-/// has passed. Each is of one call to Temporal, or of two; a server takes 2,400 a second of a namespace by default, and workers
-/// need theirs.
+/// Rate limit of polls of jobs that may have changed, per second. Polls of jobs that have ended,
+/// and polls at an interval, have the same limit each. A poll is one or two calls to Temporal; a
+/// server takes 2,400 a second in a namespace by default, and workers need theirs.
 const LOOKS: NonZeroU32 = NonZeroU32::new(300).unwrap();
 
-/// The jobs that are followed.
+/// Jobs that are followed.
 pub(crate) struct Watches {
     watches: Mutex<HashMap<JobId, Weak<Watch>>>,
     long_polls: Arc<Semaphore>,
@@ -53,7 +54,7 @@ pub(crate) struct Watches {
     looks_per_second: NonZeroU32,
 }
 
-/// A job that is followed. It is looked at for as long as somebody holds this.
+/// Followed job. It is polled for as long as this is held.
 pub(crate) struct Watch {
     latest: Mutex<Latest>,
     nudged: Arc<Notify>,
@@ -62,13 +63,13 @@ pub(crate) struct Watch {
 
 struct Latest {
     view: Option<Arc<View>>,
-    /// Gone when there is nothing more to come.
+    /// Absent once no further state follows.
     sender: Option<broadcast::Sender<Arc<View>>>,
 }
 
-/// One follower of a job.
+/// Follower of a job.
 pub(crate) struct Follower {
-    /// The last state that it has seen.
+    /// Latest state that it has seen.
     known: Arc<View>,
     first: Option<Arc<View>>,
     updates: Option<broadcast::Receiver<Arc<View>>>,
@@ -78,7 +79,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// The job each time that it has changed; `None` when it has ended.
+    /// Returns the job each time that it has changed; `None` when it has ended.
     pub(crate) async fn next(&mut self) -> Option<Arc<View>> {
         loop {
             let view = match self.first.take() {
@@ -89,7 +90,7 @@ impl Follower {
                     Err(RecvError::Closed) => return None,
                 },
             };
-            // What was read before is no news, even if it differs.
+            // A view that was read earlier is older, even if it differs.
             if view.read_at > self.known.read_at && view.etag != self.known.etag {
                 self.known = Arc::clone(&view);
                 return Some(view);
@@ -111,6 +112,9 @@ impl Drop for Follower {
 }
 
 /// Follows a job from a state on.
+///
+/// # Errors
+/// If the tenant has too many followers.
 pub(crate) fn follow(
     context: &Arc<Context>,
     caller: &Caller,
@@ -135,7 +139,10 @@ pub(crate) fn follow(
     })
 }
 
-/// Waits until a job that was read is more to the caller's liking, or the time is over.
+/// Waits until a state of the job is enough for the caller, or the wait is over.
+///
+/// # Errors
+/// If the tenant has too many followers.
 pub(crate) async fn until(
     context: &Arc<Context>,
     caller: &Caller,
@@ -163,8 +170,8 @@ pub(crate) async fn until(
     Ok(Arc::clone(&follower.known))
 }
 
-/// Watches a job: whatever is new of it is told to its followers and to the feed of its tenant. Of one that was just read, as
-/// `known`, that is what comes after.
+/// Watches a job: new states are published to its followers and to the feed of its tenant. If
+/// `known` was just read, only later states are new.
 pub(crate) fn watch(
     context: &Arc<Context>,
     job_id: &JobId,
@@ -205,13 +212,13 @@ impl Watches {
         }
     }
 
-    /// A job as it was last seen, if it is watched.
+    /// Returns a job as it was last seen, if it is watched.
     pub(crate) fn latest(&self, job_id: &JobId) -> Option<Arc<View>> {
         let watch = self.lock().get(job_id).and_then(Weak::upgrade);
         watch?.latest()
     }
 
-    /// Has a job looked at that has ended, if it is watched; whether it is.
+    /// Has a job that has ended polled, if it is watched. Returns false if it is not.
     pub(crate) fn nudge(&self, job_id: &JobId) -> bool {
         let watch = self.lock().get(job_id).and_then(Weak::upgrade);
         watch.is_some_and(|watch| {
@@ -220,17 +227,17 @@ impl Watches {
         })
     }
 
-    /// Whether there are jobs whose histories nobody listens to.
+    /// True if all long polls are taken, so that further jobs are polled at an interval.
     pub(crate) fn are_unheard(&self) -> bool {
         self.long_polls.available_permits() == 0
     }
 
-    /// A place among those who listen to a history.
+    /// Acquires the slot of a long poll, if there is a free one.
     fn long_poll(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.long_polls).try_acquire_owned().ok()
     }
 
-    /// After about how long to look once more: after this, or later where there are too many jobs for that.
+    /// Returns the pause with jitter, and longer if there are too many jobs for the rate limit.
     fn pace(&self, pause: Duration) -> Duration {
         let jobs = u32::try_from(self.lock().len()).unwrap_or(u32::MAX);
         let least = Duration::from_secs(jobs.into()) / self.looks_per_second.get();
@@ -241,7 +248,7 @@ impl Watches {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a watch that is over, unless another one has taken its place.
+    /// Removes a watch that is over, unless another one has replaced it.
     fn forget(&self, job_id: &JobId) {
         let mut watches = self.lock();
         let watch = watches.get(job_id).map(Weak::upgrade);
@@ -265,19 +272,19 @@ impl Watch {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job as it was last seen.
+    /// Returns the job as it was last seen.
     pub(crate) fn latest(&self) -> Option<Arc<View>> {
         self.lock().view.clone()
     }
 
-    /// Tells the followers of a state, unless they know it; whether they did not.
+    /// Publishes a state to the followers. Returns false if it is not new.
     fn publish(&self, view: &Arc<View>) -> bool {
         let mut latest = self.lock();
         let known = latest.view.as_ref();
         let is_news = known.is_none_or(|known| known.etag != view.etag);
         if is_news {
             if let Some(sender) = &latest.sender {
-                // That nobody listens just now is no error.
+                // Ignored: there are no followers at the moment.
                 let _ = sender.send(Arc::clone(view));
             }
             latest.view = Some(Arc::clone(view));
@@ -288,12 +295,12 @@ impl Watch {
         is_news
     }
 
-    /// Whether there is nothing more to come.
+    /// True if no further state follows.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().sender.is_none()
     }
 
-    /// There is nothing more to come.
+    /// Ends the watch: no further state follows.
     fn end(&self) {
         self.lock().sender = None;
     }

@@ -1,4 +1,5 @@
-//! How the delivery of a webhook stands: from its workflow while it runs, from what it left when it has ended.
+//! Reads of the state of a webhook delivery: by a query while its workflow runs, from its result
+//! after it has closed.
 
 use darkroom_types::resource::{DeliveryStatus, WebhookDelivery};
 use darkroom_workflows::{
@@ -20,7 +21,7 @@ pub(super) fn handle(client: &Client, job_id: &JobId, retry_count: u32) -> Handl
     client.get_workflow_handle(workflow_id(job_id, retry_count))
 }
 
-/// How a delivery stands; `None` if there is none, or Temporal has forgotten it.
+/// Returns the state of a delivery; `None` if there is none, or it is beyond Temporal's retention.
 pub(super) async fn delivery(handle: &Handle) -> Result<Option<WebhookDelivery>, Problem> {
     match handle
         .query(Workflow::delivery, (), temporal::query_options())
@@ -29,15 +30,15 @@ pub(super) async fn delivery(handle: &Handle) -> Result<Option<WebhookDelivery>,
         Ok(state) => Ok(Some(state)),
         Err(WorkflowQueryError::NotFound(_)) => Ok(None),
         Err(WorkflowQueryError::Rejected { .. }) => closed(handle).await,
-        // No worker can be asked.
+        // No worker answers queries.
         Err(error) => {
-            tracing::debug!(%error, "a delivery did not answer");
+            tracing::debug!(%error, "a webhook delivery did not answer a query");
             unanswered(handle).await
         }
     }
 }
 
-/// What can be told of a delivery that does not answer: that it is there, and what it is to tell.
+/// Returns what is known of a delivery that does not answer: that it is under way, and its message.
 async fn unanswered(handle: &Handle) -> Result<Option<WebhookDelivery>, Problem> {
     match handle.describe(temporal::describe_options()).await {
         Ok(description) if description.status() == WorkflowExecutionStatus::Running => {}
@@ -60,7 +61,7 @@ pub(super) fn pending(input: &WebhookDeliveryInput) -> WebhookDelivery {
     }
 }
 
-/// What a delivery recorded when it ended; nothing if it was begun anew just then.
+/// Returns what a delivery recorded when it ended; `None` if it was started again just then.
 async fn closed(handle: &Handle) -> Result<Option<WebhookDelivery>, Problem> {
     Ok(
         match temporal::ending(handle.get_result(temporal::result_options())).await? {

@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}/webhooks`: what was told of a job.
+//! `GET /v1/jobs/{id}/webhooks`: the webhook deliveries of a job.
 
 use std::sync::Arc;
 
@@ -21,18 +21,19 @@ use crate::{
     problem::{Problem, problems},
 };
 
-/// How many ends of a job are listed: the latest.
+/// Limit of deliveries that are listed: those of the latest ends of the job.
 const MAX_LISTED: u32 = 10;
 
 problems!(Problems: NotFound, StorageUnavailable);
 
 /// List the webhooks of a job
 ///
-/// What was sent of each end of the job, with every attempt and what came of it, for as long as Temporal keeps it.
+/// Lists the delivery of each end of the job, up to the latest ten, with every attempt and its
+/// outcome, for as long as Temporal keeps it.
 #[utoipa::path(
     get, path = "/v1/jobs/{job_id}/webhooks", operation_id = "listWebhooks", tag = "Webhooks",
     params(("job_id" = JobId, Path, description = "The job's id.")),
-    responses((status = 200, description = "What was told.", body = WebhookDeliveries), Problems),
+    responses((status = 200, description = "The deliveries.", body = WebhookDeliveries), Problems),
     security(("api_key" = [])),
 )]
 #[handler]

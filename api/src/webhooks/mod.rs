@@ -1,8 +1,8 @@
-//! Webhooks, in both directions. One file a route:
+//! Webhooks in both directions, one file per route:
 //!
-//! - [`report`]: what the provider reports
-//! - [`list`], [`redeliver`]: what we tell callers, and what came of it; `delivery` reads it
-//! - [`secret`]: what signs it
+//! - [`list`], [`redeliver`]: notifications of callers, and their outcome; `delivery` reads it
+//! - [`secret`]: the secret that signs them
+//! - [`report`]: reports from the provider
 
 pub(crate) mod list;
 pub(crate) mod redeliver;

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/webhooks`: telling of a job once more.
+//! `POST /v1/jobs/{id}/webhooks`: sends the webhook of a job again.
 
 use std::sync::Arc;
 
@@ -30,11 +30,12 @@ problems!(Problems: NotFound, NotEnded, NoWebhook, StorageUnavailable);
 
 /// Send the webhook of a job again
 ///
-/// Makes an attempt now: the next one of a delivery that waits, or the first of another run if it is over.
+/// Makes an attempt now: the next one of a delivery that waits for its next attempt, or the first
+/// of another delivery if it is over.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/webhooks", operation_id = "redeliverWebhook", tag = "Webhooks",
     params(("job_id" = JobId, Path, description = "The job's id.")),
-    responses((status = 202, description = "An attempt is made.", body = WebhookDelivery), Problems),
+    responses((status = 202, description = "An attempt is under way.", body = WebhookDelivery), Problems),
     security(("api_key" = [])),
 )]
 #[handler]
@@ -47,7 +48,7 @@ pub(crate) async fn redeliver_webhook(
     if !job.status.is_terminal() {
         return Err(Problem::new(
             Kind::NotEnded,
-            "the job has not ended; its end is told when it comes",
+            "the job has not ended; its webhook is sent when it does",
         ));
     }
     let nothing = || {
@@ -68,14 +69,14 @@ pub(crate) async fn redeliver_webhook(
         ..input
     };
     let begun = begin(client, job, input.clone()).await?;
-    // A delivery that ends between the two is begun anew.
+    // A delivery that ends between the two calls is started again.
     if !begun && !urge(&handle).await? {
         begin(client, job, input.clone()).await?;
     }
     json::answer(StatusCode::ACCEPTED, &pending(&input))
 }
 
-/// Starts a delivery; `false` if there is one under way.
+/// Starts a delivery; `false` if one is under way.
 async fn begin(
     client: &Client,
     job: &JobState,
@@ -91,7 +92,7 @@ async fn begin(
     temporal::started(client.start_workflow(Workflow::run, input, options).await)
 }
 
-/// Has a delivery that waits make its next attempt now; `false` if it has ended.
+/// Makes a delivery that waits attempt now, by a signal; `false` if it has ended.
 async fn urge(handle: &Handle) -> Result<bool, Problem> {
     let options = WorkflowSignalOptions::builder()
         .rpc_options(temporal::rpc_options())

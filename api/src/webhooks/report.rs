@@ -1,5 +1,5 @@
-//! `POST /v1/webhooks/replicate/{job_id}/{submission_id}`: the provider's own word that a prediction has ended. It only says when
-//! to look: the outputs are read from the provider itself.
+//! `POST /v1/webhooks/replicate/{job_id}/{submission_id}`: a signed report of the provider that a
+//! prediction has ended. It only triggers a poll: the outputs are read from the provider itself.
 
 use std::sync::Arc;
 
@@ -34,24 +34,25 @@ use crate::{
     temporal,
 };
 
-/// Predictions that ran for less than this are seen by the attempt that bought them, which looks for 6 s.
+/// Runtime of a prediction below which its report is ignored while the attempt that submitted it is
+/// running: that attempt polls for 6 s, and sees the end itself.
 const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(4);
 
-/// The largest report that is read: it carries the whole prediction.
+/// Size limit of a report, in bytes: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
 problems!(Problems: Malformed, RequestTimeout, TooLarge);
 
-/// Take a report of Replicate's
+/// Receive a report from Replicate
 ///
-/// For the provider: its own word that a prediction has ended, signed as Standard Webhooks has it.
+/// For the provider: a report that a prediction has ended, signed according to Standard Webhooks.
 #[utoipa::path(
     post, path = "/v1/webhooks/replicate/{job_id}/{submission_id}", operation_id = "reportPrediction", tag = "Webhooks",
     params(
         ("job_id" = JobId, Path, description = "The job's id."),
-        ("submission_id" = String, Path, description = "Which submission of the job's the prediction came of."),
+        ("submission_id" = String, Path, description = "The id of the submission that created the prediction."),
     ),
-    responses((status = 204, description = "The report is taken."), Problems),
+    responses((status = 204, description = "The report is accepted."), Problems),
 )]
 #[handler]
 pub(crate) async fn report_prediction(
@@ -92,7 +93,7 @@ fn problem(error: &ReportError) -> Problem {
     Problem::new(kind, error.to_string())
 }
 
-/// Has the job go on that the report is of.
+/// Signals the job that the report is of.
 async fn hear(
     context: &Arc<Context>,
     job_id: &JobId,
@@ -116,7 +117,7 @@ async fn hear(
         && state.prediction.id == report.prediction_id
         && was_quick(report)
     {
-        // The attempt that bought it sees the end by itself, and a signal costs an action.
+        // The attempt that submitted it sees the end by itself, and a signal costs an action.
         return Ok(());
     }
     let signal = PredictionReport {
@@ -145,7 +146,7 @@ fn was_quick(report: &ProviderReport) -> bool {
     }
 }
 
-/// Takes up a job that ended in doubt, now that its prediction is known. It pays nothing.
+/// Adopts the prediction of a job that ended in doubt: resumes the job. It pays nothing.
 async fn adopt(
     context: &Arc<Context>,
     job_id: &JobId,
@@ -176,11 +177,11 @@ async fn adopt(
     };
     match jobs::start(context, job, Start::Resume, Run::Another(retry), None).await {
         Ok(()) => {
-            tracing::info!(%job_id, prediction_id = %report.prediction_id, "a late report settles a doubt");
+            tracing::info!(%job_id, prediction_id = %report.prediction_id, "job in doubt resumed: a late report names its prediction");
             context.views.forget(job_id).await;
             Ok(())
         }
-        // Somebody else took it up, or it is being deleted.
+        // Another request resumed the job, or it is being deleted.
         Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::NotFound) => Ok(()),
         Err(problem) => Err(problem),
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/webhooks/secret`: what signs webhooks to a caller.
+//! `GET /v1/webhooks/secret`: the secret that signs the webhooks of a tenant.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::{
 
 problems!(Problems: NoWebhook);
 
-/// Read the secret of webhooks
+/// Read the webhook secret
 ///
-/// What signs webhooks to you, for the Standard Webhooks library of your language. Each tenant has one of its own. Takes a key
-/// with the scope `write`.
+/// Returns the secret that signs your webhooks, for the Standard Webhooks library of your language.
+/// Each tenant has its own. Requires a key with the scope `write`.
 #[utoipa::path(
     get, path = "/v1/webhooks/secret", operation_id = "getWebhookSecret", tag = "Webhooks",
     responses((status = 200, description = "The secret.", body = WebhookSecret), Problems),
@@ -30,10 +30,10 @@ pub(crate) fn get_webhook_secret(
     Data(context): Data<&Arc<Context>>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    // Whoever knows it can forge messages.
+    // A caller with the secret can forge messages.
     caller.require(Scope::Write)?;
     let secret = context.webhook_secret.as_ref().ok_or_else(|| {
-        let detail = "no webhooks are sent here: the operator has not set DARKROOM_WEBHOOK_SECRET";
+        let detail = "webhooks are disabled: the operator has not set DARKROOM_WEBHOOK_SECRET";
         Problem::new(Kind::NoWebhook, detail)
     })?;
     let secret = secret.of(caller.tenant().map(Tenant::as_str));

@@ -1,10 +1,11 @@
-//! The production stack without Docker: the components of `docker-compose.yml` as processes on loopback, brought up by the same
-//! scripts of `deploy/` with the same variables. What differs is where a component listens.
+//! The production stack without Docker: the components of `docker-compose.yml` as processes on
+//! loopback, set up by the same scripts of `deploy/` with the same variables. Only the addresses
+//! differ.
 //!
-//! - [`programs`]: Temporal's server, its schema tool and its UI, built with Go
-//! - [`postgres`]: PostgreSQL, from the system
+//! - [`programs`]: Temporal's server, schema tool and UI, built with Go
+//! - [`postgres`]: PostgreSQL, as installed on the system
 //! - [`temporal`]: Temporal's server and UI on it
-//! - `scripts`: the steps in between
+//! - `scripts`: the setup steps in between
 
 pub mod postgres;
 pub mod temporal;
@@ -22,13 +23,13 @@ use super::{
     start_provider, until_ready, versitygw::VersityGateway,
 };
 
-/// The namespace.
+/// Namespace of the stack.
 pub const NAMESPACE: &str = "darkroom";
 
-/// How long Temporal keeps jobs that have ended.
+/// Retention of closed workflows in Temporal.
 pub const RETENTION: &str = "7d";
 
-/// Where the api serves its metrics, and workers next to it.
+/// Port of the api's metrics. Workers use the ports after it.
 const METRICS_PORT: u16 = 9464;
 
 /// A running production stack. Dropping it stops everything.
@@ -37,11 +38,11 @@ pub struct Production {
     pub workers: Vec<Process>,
     /// The api.
     pub api: Process,
-    /// Where the api listens.
+    /// Address that the api listens on.
     pub api_address: SocketAddr,
-    /// What callers of the api say who they are with.
+    /// API key of the stack's one tenant.
     pub api_key: String,
-    /// The provider; absent where the real one is used.
+    /// The embedded provider; absent if Replicate is used.
     pub provider: Option<ProviderServer>,
     /// The S3 gateway.
     pub s3: VersityGateway,
@@ -55,11 +56,11 @@ pub struct Production {
 }
 
 impl Production {
-    /// Starts everything with this many workers and waits until a job that is accepted would be worked on. Tells `progress` of
-    /// each component.
+    /// Starts everything with this many workers and waits until workers and api are ready. Calls
+    /// `progress` with a line for each component.
     ///
     /// # Errors
-    /// If a component cannot be started; the message says which and where its log is.
+    /// If a component cannot be started. The message names the component and its log.
     pub async fn start(options: Options, workers: usize, progress: impl Fn(&str)) -> Result<Self> {
         let directory = &options.directory;
         std::fs::create_dir_all(directory)
@@ -105,15 +106,15 @@ impl Production {
         format!("http://{}", self.api_address)
     }
 
-    /// A `PATH` that has Temporal's programs on it before any other.
+    /// Returns a `PATH` that has Temporal's programs before any other.
     ///
     /// # Errors
-    /// If it cannot be written as one.
+    /// If a directory's name cannot be part of a `PATH`.
     pub fn path(&self) -> Result<OsString> {
         self.programs.path()
     }
 
-    /// The password of the database's role.
+    /// Returns the password of the database role.
     ///
     /// # Errors
     /// If it is not among the secrets.
@@ -121,14 +122,14 @@ impl Production {
         self.secrets.get("POSTGRES_PASSWORD")
     }
 
-    /// Starts one more worker, which is told this as well.
+    /// Starts another worker, with further variables.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If no port is free or the process cannot be started.
     pub async fn add_worker(&mut self, further: &[(&'static str, String)]) -> Result<()> {
         let number = self.workers.len() + 1;
         let name = format!("worker-{number}");
-        // Next to the api's.
+        // The port after those of the api and of earlier workers.
         let usual = METRICS_PORT.saturating_add(u16::try_from(number).unwrap_or(u16::MAX));
         let mut variables = self.variables()?;
         variables.push(metrics_listen(&self.options, &name, usual).await?);
@@ -142,10 +143,10 @@ impl Production {
         Ok(())
     }
 
-    /// Stops the store, does something without it, and starts it again.
+    /// Stops the store, runs `meanwhile`, and starts the store again.
     ///
     /// # Errors
-    /// If it does not come up again.
+    /// If the store does not start again.
     pub async fn restart_store<T>(&mut self, meanwhile: impl AsyncFnOnce() -> T) -> Result<T> {
         self.s3.stop();
         let done = meanwhile().await;
@@ -153,10 +154,11 @@ impl Production {
         Ok(done)
     }
 
-    /// Stops whatever writes to the database, does something with it, and starts it all again, with as many workers.
+    /// Stops everything that writes to the database, runs `meanwhile`, and starts it again with as
+    /// many workers.
     ///
     /// # Errors
-    /// If something does not come up again.
+    /// If a component does not start again.
     pub async fn restart_on_database(&mut self, meanwhile: impl AsyncFnOnce()) -> Result<()> {
         let workers = std::mem::take(&mut self.workers).len();
         self.api.stop();
@@ -168,14 +170,14 @@ impl Production {
         self.add_workers(workers).await
     }
 
-    /// Starts workers and waits until a job would be worked on.
+    /// Starts workers and waits until workers and api are ready.
     async fn add_workers(&mut self, count: usize) -> Result<()> {
         for _ in 0..count {
             self.add_worker(&[]).await?;
         }
         let processes: Vec<_> = self.workers.iter().chain([&self.api]).collect();
         until_ready(
-            "workers and an api that are ready",
+            "workers and api that are ready",
             &self.api_url(),
             &processes,
         )
@@ -211,7 +213,7 @@ async fn start_api(variables: &[(&'static str, String)], options: &Options) -> R
     environment::spawn("api", "api", &variables, options)
 }
 
-/// Where a process serves its metrics.
+/// Picks the address of a process's metrics.
 async fn metrics_listen(
     options: &Options,
     name: &str,
@@ -221,7 +223,8 @@ async fn metrics_listen(
     Ok(("METRICS_LISTEN", address.to_string()))
 }
 
-/// What worker and api are told: the variables that `docker-compose.yml` gives them, and how to find the embedded provider.
+/// Environment variables of worker and api: those that `docker-compose.yml` sets, and those of the
+/// embedded provider.
 fn variables(
     temporal: &Temporal,
     s3: &VersityGateway,

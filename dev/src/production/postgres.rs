@@ -1,4 +1,5 @@
-//! PostgreSQL from the system, with data of our own. It refuses to run as root: for root, it runs as the system's `postgres`.
+//! PostgreSQL as installed on the system, with a database cluster of its own. PostgreSQL refuses to
+//! run as root: for root, it runs as the system's user `postgres`.
 
 use std::{
     fs::File,
@@ -17,15 +18,16 @@ use super::super::{
     process::{self, Process},
 };
 
-/// The database's one role.
+/// Role of the database.
 pub(super) const ROLE: &str = "temporal";
 
-/// How long the server of a stack that was killed may still be there, which it is until it has written everything down.
+/// Longest wait for the server of a stack that was killed. It holds the data directory until it has
+/// flushed everything.
 const PREDECESSOR: Duration = Duration::from_secs(20);
 
-/// A running server. Dropping it stops it in order.
+/// A running server. Dropping it stops it gracefully.
 pub struct Postgres {
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     programs: PathBuf,
     home: PathBuf,
@@ -34,10 +36,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server and waits until it answers. The first time, its data are made.
+    /// Starts a server and waits until it accepts connections. Creates the database cluster at the
+    /// first start.
     ///
     /// # Errors
-    /// If there is no PostgreSQL on this machine, or it does not come up.
+    /// If PostgreSQL is not installed, or does not accept connections within a minute.
     pub(super) async fn start(options: &Options, password: &str) -> Result<Self> {
         let programs = locate()?;
         let home = options.directory.join("postgres");
@@ -64,17 +67,17 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Stops it in order and starts it again: whoever is connected is cut off.
+    /// Restarts the server gracefully, which closes all connections.
     ///
     /// # Errors
-    /// If it does not come up again.
+    /// If it does not start again.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.stop();
         self.process = spawn(&self.programs, &self.home, self.address, &self.options)?;
         self.until_ready().await
     }
 
-    /// The id of the process that supervises it.
+    /// Process id of its supervisor.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -127,11 +130,11 @@ fn spawn(programs: &Path, home: &Path, address: SocketAddr, options: &Options) -
     Process::spawn("postgres", command, &log_directory(&options.directory))
 }
 
-/// Makes a database cluster.
+/// Creates a database cluster.
 fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
     std::fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
     let (password_file, unfinished) = (home.join("password"), home.join("unfinished"));
-    // What is left of a first time that was cut short.
+    // Left by a first start that was interrupted.
     for path in [&password_file, &unfinished] {
         run(Command::new("rm").arg("-rf").arg(path), "rm")?;
     }
@@ -190,7 +193,7 @@ fn run(command: &mut Command, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A program that runs as the user that PostgreSQL can run as.
+/// Returns the command of a program that must not run as root.
 fn own(program: &Path) -> Result<Command> {
     Ok(if is_root()? {
         let mut command = as_user("--");
@@ -201,7 +204,7 @@ fn own(program: &Path) -> Result<Command> {
     })
 }
 
-/// What makes a command line run as that user: nothing, unless we are root.
+/// Prefix of a command line that must not run as root: empty unless this process is root.
 fn as_its_user() -> Result<&'static [&'static str]> {
     Ok(if is_root()? { &SETPRIV } else { &[] })
 }
@@ -221,12 +224,13 @@ fn as_user(program: &str) -> Command {
 
 fn is_root() -> Result<bool> {
     Ok(std::fs::metadata("/proc/self")
-        .context("cannot tell who runs this")?
+        .context("cannot read the user id from /proc/self")?
         .uid()
         == 0)
 }
 
-/// Where PostgreSQL's programs are: on the `PATH`, or where Debian has them, the newest.
+/// Finds the directory of PostgreSQL's programs: on the `PATH`, or else the last version in
+/// Debian's directories.
 fn locate() -> Result<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
@@ -243,5 +247,5 @@ fn locate() -> Result<PathBuf> {
     let found = std::env::split_paths(&on_path)
         .chain(debian.into_iter().rev())
         .find(is_whole);
-    found.context("PostgreSQL is not installed; install it, as by: apt-get install postgresql")
+    found.context("PostgreSQL is not installed; on Debian: apt-get install postgresql")
 }

@@ -1,4 +1,5 @@
-//! Temporal's programs: built once from what `tools/go.mod` pins.
+//! Temporal's programs: the server, its schema tool and its UI, built once at the versions that
+//! `tools/go.mod` pins.
 
 use std::{
     env,
@@ -13,19 +14,19 @@ use super::super::{
     temporal_cli,
 };
 
-/// The version of the server that `tools/go.mod` pins. Its schema tool is of the same.
+/// Version of the server that `tools/go.mod` pins. The schema tool has the same version.
 pub const SERVER_VERSION: &str = "1.31.2";
 
-/// The programs.
+/// Paths of the programs.
 pub(super) struct Programs {
     pub(super) server: PathBuf,
     pub(super) ui: PathBuf,
-    /// Those of the schema tool and of the CLI.
+    /// Directories of the schema tool and of the CLI.
     directories: Vec<PathBuf>,
 }
 
 impl Programs {
-    /// A `PATH` on which scripts find our programs before any other.
+    /// Returns a `PATH` on which scripts find these programs before any other.
     pub(super) fn path(&self) -> Result<OsString> {
         let path = env::var_os("PATH").unwrap_or_default();
         Ok(env::join_paths(
@@ -40,7 +41,7 @@ impl Programs {
 /// Finds the programs, or builds them.
 ///
 /// # Errors
-/// If there is no Go, or it fails.
+/// If Go is missing or a build fails.
 pub(super) async fn locate(progress: &impl Fn(&str)) -> Result<Programs> {
     let cli = temporal_cli::locate(progress).await?;
     let cached = Cached::lock("temporal-server", SERVER_VERSION)?;

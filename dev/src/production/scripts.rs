@@ -1,4 +1,4 @@
-//! The steps that `deploy/` has scripts for.
+//! Setup steps of the production stack, run by the scripts of `deploy/`.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::s3::BUCKET;
 
-/// What `deploy/new-env.sh` has written.
+/// Variables written by `deploy/new-env.sh`.
 pub(super) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
@@ -30,16 +30,17 @@ impl Secrets {
     }
 }
 
-/// The directory of what is deployed.
+/// Directory of the deployment scripts and configuration.
 pub(super) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy")
 }
 
-/// The secrets of the stack in this directory, and the API key of its one tenant. The first time, they are made.
+/// Returns the secrets of the stack in this directory, and the API key of its one tenant. Generates
+/// them at the first start.
 pub(super) fn secrets(directory: &Path) -> Result<(Secrets, String)> {
     let (file, key_file) = (directory.join("env"), directory.join("api-key"));
     if !key_file.exists() {
-        // What is left of a first time that was cut short.
+        // Left by a first start that was interrupted.
         if file.exists() {
             std::fs::remove_file(&file)?;
         }
@@ -66,7 +67,7 @@ pub(super) fn secrets(directory: &Path) -> Result<(Secrets, String)> {
     ))
 }
 
-/// Makes Temporal's databases, or brings them up to date.
+/// Creates Temporal's databases, or migrates them.
 pub(super) fn schema(programs: &Programs, postgres: &Postgres, secrets: &Secrets) -> Result<()> {
     let mut command = script(programs, "temporal/schema.sh")?;
     command
@@ -77,7 +78,7 @@ pub(super) fn schema(programs: &Programs, postgres: &Postgres, secrets: &Secrets
     run(&mut command).map(|_| ())
 }
 
-/// Makes the namespace and its search attributes.
+/// Creates the namespace and its search attributes.
 pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
     let mut command = script(programs, "temporal/namespace.sh")?;
     command
@@ -87,7 +88,7 @@ pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
     run(&mut command).map(|_| ())
 }
 
-/// Makes the bucket.
+/// Creates the bucket.
 pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
     let mut command = Command::new(deploy().join("s3/bucket.sh"));
     command
@@ -102,14 +103,17 @@ pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
     run(&mut command).map(|_| ())
 }
 
-/// A script that finds our programs before any other.
+/// Returns a script's command, on whose `PATH` the stack's programs come before any other.
 fn script(programs: &Programs, name: &str) -> Result<Command> {
     let mut command = Command::new(deploy().join(name));
     command.env("PATH", programs.path()?);
     Ok(command)
 }
 
-/// Runs a script and returns what it printed.
+/// Runs a script and returns its standard output.
+///
+/// # Errors
+/// If it fails; the message has the last line of its standard error.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command

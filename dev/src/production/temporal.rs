@@ -1,4 +1,4 @@
-//! Temporal's server, all of its services in one process, on PostgreSQL, and its UI.
+//! Temporal's server on PostgreSQL, with all of its services in one process, and its UI.
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -16,10 +16,11 @@ use crate::{
     process::{self, Process},
 };
 
-/// Garbage collection of the server: the heap grows to five times of what is live before it is collected, up to
-/// [`GOMEMLIMIT`]. Takes a quarter less of the CPU than Go's default of 100. <https://go.dev/doc/gc-guide>
+/// Garbage collection of the server: the heap grows to five times the live heap before a
+/// collection, up to [`GOMEMLIMIT`]. Takes a quarter less CPU than Go's default of 100.
+/// <https://go.dev/doc/gc-guide>
 pub const GOGC: &str = "400";
-/// Memory up to which [`GOGC`] holds.
+/// Memory limit up to which [`GOGC`] applies.
 pub const GOMEMLIMIT: &str = "1GiB";
 
 /// Driver of PostgreSQL: pgx keeps prepared statements, where lib/pq (`postgres12`) has PostgreSQL
@@ -27,10 +28,10 @@ pub const GOMEMLIMIT: &str = "1GiB";
 /// <https://github.com/jackc/pgx/wiki/Automatic-Prepared-Statement-Caching>
 pub const DRIVER: &str = "postgres12_pgx";
 
-/// How many shards the history has. It cannot be changed later.
+/// Number of history shards. It cannot be changed later.
 pub const HISTORY_SHARDS: u32 = 128;
 
-/// The services, and the ports that each has by default, for calls and for its peers.
+/// The services, each with its default port for gRPC and for membership.
 const SERVICES: [(&str, u16, u16); 4] = [
     ("FRONTEND", 7233, 6933),
     ("HISTORY", 7234, 6934),
@@ -40,11 +41,11 @@ const SERVICES: [(&str, u16, u16); 4] = [
 
 /// A running server and its UI. Dropping it stops both.
 pub struct Temporal {
-    /// Where it listens: `host:port`.
+    /// Address of the frontend: `host:port`.
     pub address: String,
-    /// The UI's base URL.
+    /// Base URL of the UI.
     pub ui: String,
-    /// Where it serves its own metrics.
+    /// Address of its own metrics.
     pub metrics: SocketAddr,
     server: Process,
     ui_server: Process,
@@ -145,7 +146,7 @@ impl Temporal {
         Ok(temporal)
     }
 
-    /// The id of the process that supervises the server.
+    /// Process id of the server's supervisor.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.server.id()
@@ -157,10 +158,10 @@ impl Temporal {
         self.ui_server.stop();
     }
 
-    /// A client of our namespace.
+    /// Returns a client of the stack's namespace.
     ///
     /// # Errors
-    /// If the server is away.
+    /// If the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
         let url: Url = format!("http://{}", self.address).parse()?;
         let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;

@@ -1,4 +1,5 @@
-//! The contract: predictions are created, read, listed and canceled, and their files fetched.
+//! The HTTP API, as far as Darkroom uses Replicate's: creates, reads, lists and cancels
+//! predictions, and serves their files.
 
 use std::{
     io,
@@ -44,7 +45,7 @@ pub(super) fn files() -> Route {
     Route::new().at("/:id/:file", get(file))
 }
 
-/// Answers for an outage, and to those who do not show the token.
+/// Middleware that responds during an outage, enforces rate limits and checks the token.
 async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Result<Response> {
     if let Some(outage) = request
         .data::<Arc<State>>()
@@ -78,7 +79,7 @@ async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Resul
         .map(IntoResponse::into_response)
 }
 
-/// What a call is told that comes too soon after others.
+/// Returns the 429 response of a call that exceeds a rate limit.
 fn limited(request: &Request) -> Option<Response> {
     let state = request.data::<Arc<State>>()?;
     let is_create = request.method() == Method::POST && !request.uri().path().ends_with("/cancel");
@@ -89,7 +90,7 @@ fn limited(request: &Request) -> Option<Response> {
     Some(Json(body).with_status(status).into_response())
 }
 
-/// The body of a create call. Unknown fields are refused, as Replicate refuses them.
+/// Body of a create call. Unknown fields are rejected, as Replicate rejects them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Creation {
@@ -100,10 +101,10 @@ struct Creation {
     webhook: Option<String>,
     #[serde(default)]
     webhook_events_filter: Vec<String>,
-    /// Taken from old clients and without meaning here.
+    /// Accepted from old clients, and ignored.
     #[serde(default, rename = "stream")]
     _stream: Option<bool>,
-    /// From a header.
+    /// Value of the header `Cancel-After`.
     #[serde(skip)]
     cancel_after: Option<Duration>,
 }
@@ -125,7 +126,8 @@ impl<'a> FromRequest<'a> for Creation {
     }
 }
 
-/// `30`, `30s` or `5m`; five seconds at least. <https://replicate.com/docs/topics/predictions/lifecycle>
+/// Parses `Cancel-After`: `30`, `30s` or `5m`, five seconds or more.
+/// <https://replicate.com/docs/topics/predictions/lifecycle>
 fn cancel_after(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix('m') {
         Some(minutes) => (minutes, 60),
@@ -230,7 +232,7 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
     written(StatusCode::CREATED, &answer)
 }
 
-/// Takes the work.
+/// Creates the prediction.
 fn take(
     state: &Arc<State>,
     model: String,
@@ -259,7 +261,7 @@ fn take(
     Ok(prediction)
 }
 
-/// A prediction as it goes out.
+/// Response with a prediction.
 fn written(status: StatusCode, prediction: &Value) -> Response {
     Response::builder()
         .status(status)
@@ -315,7 +317,8 @@ struct Range {
     cursor: Option<String>,
 }
 
-/// Newest first, 100 a page. As the contract leaves open what entries carry, these carry no input and no webhook.
+/// Lists predictions, newest first, 100 per page. The entries carry neither input nor webhook, as
+/// Replicate does not promise them.
 #[handler]
 fn list(Data(state): Data<&Arc<State>>, Query(range): Query<Range>) -> Response {
     const PAGE: usize = 100;

@@ -1,6 +1,8 @@
-//! What goes wrong when told to, and what was asked: `PUT /control/outage` with `{"status": 500, "seconds": 60}`, and
-//! `GET /control/ledger`; `PUT /control/limits` with
-//! `{"creates_per_minute": 6, "create_burst": 1}`.
+//! Control of the provider over HTTP, and its ledger:
+//!
+//! - `PUT /control/outage` with `{"status": 500, "seconds": 60}` begins an outage
+//! - `PUT /control/limits` with `{"creates_per_minute": 6, "create_burst": 1}` sets rate limits
+//! - `GET /control/ledger` returns all predictions and the number of calls
 
 use std::{
     collections::HashMap,
@@ -22,14 +24,14 @@ use super::{
     limits::{Buckets, Limits},
 };
 
-/// A time during which every call to the API is answered with an error, and nothing is done.
+/// Outage: a time during which every call to the API fails and has no effect.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Outage {
-    /// The status of the answers: 402, 429, 500 and the like.
+    /// Status code of the responses: 402, 429, 500 and the like.
     pub status: u16,
-    /// How long it lasts.
+    /// Duration in seconds.
     pub seconds: u32,
-    /// What a 429 says in its body.
+    /// Seconds in the body's `retry_after`, as Replicate sends them with a 429.
     #[serde(default)]
     pub retry_after: Option<u32>,
     #[serde(skip)]
@@ -37,7 +39,7 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// An outage that begins when the provider is told of it.
+    /// Creates an outage. It begins when the provider receives it.
     #[must_use]
     pub fn new(status: u16, seconds: u32, retry_after: Option<u32>) -> Self {
         Self {
@@ -64,7 +66,7 @@ impl State {
             Some(Outage { until, ..outage });
     }
 
-    /// The outage that there is right now.
+    /// Returns the current outage, if there is one.
     pub(super) fn outage(&self) -> Option<Outage> {
         let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         outage.filter(|outage| outage.until.is_some_and(|until| Timestamp::now() < until))

@@ -1,36 +1,36 @@
-//! How many calls a minute are taken: a token bucket for creates and one for the rest. A call that is refused counts as well: it
-//! empties its bucket, so that hasty retries never get in.
+//! Rate limits: a token bucket for creates and one for all other calls. A refused call empties its
+//! bucket, so that a client without backoff never gets in.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// The limits of an account; what is absent is not limited.
+/// Rate limits of an account. An absent limit means unlimited.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Creates a minute.
+    /// Creates per minute.
     pub creates_per_minute: Option<u32>,
-    /// How many of them may come at once; those of a second if absent.
+    /// Burst of creates. Default: the creates of one second.
     pub create_burst: Option<u32>,
-    /// Other calls a minute, of which those of a second may come at once.
+    /// Other calls per minute. Their burst is the calls of one second.
     pub reads_per_minute: Option<u32>,
 }
 
-/// How many calls were taken and refused since the limits were set.
+/// Number of calls since the limits were set.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Calls {
-    /// Creates that were taken.
+    /// Accepted creates.
     pub creates: u32,
-    /// Creates that were refused.
+    /// Refused creates.
     pub refused_creates: u32,
-    /// Other calls that were taken.
+    /// Accepted other calls.
     pub reads: u32,
-    /// Other calls that were refused.
+    /// Refused other calls.
     pub refused_reads: u32,
 }
 
-/// The buckets, and what went through them.
+/// Token buckets, and the calls counted by them.
 #[derive(Default)]
 pub(super) struct Buckets {
     creates: Option<Bucket>,
@@ -56,7 +56,7 @@ impl Buckets {
         self.calls
     }
 
-    /// Takes a call, or says after how many seconds to come again.
+    /// Accepts a call, or returns the seconds after which to retry.
     pub(super) fn take(&mut self, is_create: bool) -> Result<(), u32> {
         let (bucket, taken, refused) = if is_create {
             let Calls {

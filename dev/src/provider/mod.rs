@@ -1,14 +1,15 @@
-//! A provider that speaks Replicate's contract over real HTTP and renders real pictures, for a first look without paying
-//! and for tests. Its predictions lie on disk, so that it forgets nothing when it is killed. What it can be told to do
-//! wrong is in a request's `input.dev` ([`script::Script`]) and at `/control` ([`control`]).
+//! A provider that speaks Replicate's API over real HTTP and renders real pictures, for a first
+//! look free of charge and for tests. Its predictions are files on disk, so that they survive a
+//! kill. Faults are injected per request in `input.dev` ([`script::Script`]) and for all calls at
+//! `/control` ([`control`]).
 //!
-//! - [`prediction`]: what a prediction is and how it stands at a moment
-//! - [`script`]: what a request may tell it to do
-//! - [`control`]: outages, and the ledger of what was asked
-//! - [`limits`]: how many calls a minute are taken
-//! - `api`: the contract
-//! - `webhook`: reports, signed
-//! - `store`: the predictions, in memory and on disk
+//! - [`prediction`]: a prediction, and its status as a function of time
+//! - `api`: the HTTP API
+//! - [`script`]: instructions in a request
+//! - [`control`]: outages, and the ledger of all predictions
+//! - [`limits`]: rate limits, as token buckets
+//! - `webhook`: signed reports
+//! - `store`: predictions in memory and on disk
 //! - `render`: pictures
 
 pub mod control;
@@ -47,21 +48,22 @@ use self::{
     store::Store,
 };
 
-/// The token that the provider takes.
+/// API token that the provider accepts.
 pub const TOKEN: &str = "darkroom-on-loopback";
 
 /// A running provider. Dropping it stops it.
 pub struct ProviderServer {
-    /// Its API's base URL, `/v1` included.
+    /// Base URL of its API, `/v1` included.
     pub base_url: String,
-    /// Where it listens.
+    /// Address that it listens on.
     pub address: SocketAddr,
     state: Arc<State>,
     serving: AbortHandle,
 }
 
 impl ProviderServer {
-    /// Serves, with its predictions below `directory`.
+    /// Starts serving, with the predictions below `directory` and a default duration of
+    /// predictions.
     ///
     /// # Errors
     /// If the directory cannot be used.
@@ -92,7 +94,7 @@ impl ProviderServer {
             .nest("/control", control::routes())
             .data(Arc::clone(&state));
         let serving = tokio::spawn(async move {
-            // It ends with this process, or is aborted.
+            // Ignored: the server ends with this process, or is aborted.
             let _ = server.run(routes).await;
         });
         Ok(Self {
@@ -103,16 +105,16 @@ impl ProviderServer {
         })
     }
 
-    /// All predictions that were ever created, newest first: each is what a paying user would be charged for.
+    /// Returns all predictions ever created, newest first. A real provider would charge for each.
     #[must_use]
     pub fn predictions(&self) -> Vec<Prediction> {
         self.state.store.newest_first(|_| true, usize::MAX)
     }
 
-    /// Has so many predictions of others, made evenly in the time until now.
+    /// Adds predictions of other users of the account, created evenly over the time until now.
     ///
     /// # Errors
-    /// If they cannot be kept.
+    /// If they cannot be written to disk.
     pub fn has_others(&self, count: u32, within: Duration) -> Result<()> {
         let step = SignedDuration::try_from(within / count.max(1))?;
         let begin = Timestamp::now() - step * i32::try_from(count)?;
@@ -138,7 +140,7 @@ impl ProviderServer {
         Ok(())
     }
 
-    /// Ends all predictions that are at work, and reports each end.
+    /// Ends all predictions under way, and reports the end of each.
     pub fn finish(&self) {
         let now = Timestamp::now();
         let at_work = |prediction: &Prediction| !prediction.status(now).is_terminal();
@@ -153,29 +155,29 @@ impl ProviderServer {
         }
     }
 
-    /// Takes no more calls than this from now on.
+    /// Sets the rate limits, and resets the count of calls.
     pub fn limit(&self, limits: Limits) {
         *self.state.buckets() = Buckets::new(limits);
     }
 
-    /// The calls since then.
+    /// Returns the calls since the limits were set.
     #[must_use]
     pub fn calls(&self) -> Calls {
         self.state.buckets().calls()
     }
 
-    /// How many reports of a prediction were taken.
+    /// Returns the number of reports of a prediction that a receiver accepted.
     #[must_use]
     pub fn reports_of(&self, id: &str) -> u32 {
         self.state.reports().get(id).copied().unwrap_or_default()
     }
 
-    /// Has no list of predictions from now on, as some providers have none.
+    /// Stops serving the list of predictions, as some providers have none.
     pub fn stop_listing(&self) {
         self.state.lists.store(false, Ordering::Relaxed);
     }
 
-    /// Answers every call with an error for a while.
+    /// Begins an outage: every call fails for a while.
     pub fn fail(&self, outage: Outage) {
         self.state.fail(outage);
     }
@@ -194,8 +196,8 @@ struct State {
     http: reqwest::Client,
     outage: Mutex<Option<Outage>>,
     buckets: Mutex<Buckets>,
-    /// How many reports of each prediction were taken.
+    /// Accepted reports, by id of the prediction.
     reports: Mutex<HashMap<String, u32>>,
-    /// Whether there is a list of predictions.
+    /// True if the list of predictions is served.
     lists: AtomicBool,
 }

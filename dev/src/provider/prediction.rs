@@ -1,5 +1,5 @@
-//! What a prediction is, and how it stands at a moment: its status is a function of its record and the time, so nothing
-//! runs in the background and nothing is lost when the provider is killed.
+//! A prediction. Its status is a function of its record and the time, so nothing runs in the
+//! background and nothing is lost when the provider is killed.
 
 use std::time::Duration;
 
@@ -15,55 +15,55 @@ use super::{
     script::Script,
 };
 
-/// Stands for half a surrogate pair, which no string can hold.
+/// Placeholder for half a surrogate pair, which no `String` can hold.
 pub(super) const HALF: &str = "<half a surrogate pair>";
 
-/// Files are removed this long after the end.
+/// Time after the end of a prediction when its files are removed.
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
 
-/// A prediction as it is kept.
+/// A prediction as stored on disk.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Prediction {
-    /// Its id; ids sort by creation.
+    /// Id; ids sort by creation.
     pub id: String,
-    /// The model that it was asked of.
+    /// Model.
     pub model: String,
-    /// Its input.
+    /// Input of the model.
     pub input: Map<String, Value>,
-    /// Where to report.
+    /// URL of the webhook.
     pub webhook: Option<String>,
-    /// What to report.
+    /// Events to report. Empty means all of them.
     pub webhook_events_filter: Vec<String>,
-    /// When it was created.
+    /// Time of the create call.
     pub created_at: Timestamp,
-    /// How long it takes.
+    /// Duration from the create call to the end.
     pub latency: Duration,
-    /// How long it may take at most: `Cancel-After`.
+    /// Limit of the duration, from the header `Cancel-After`.
     #[serde(default)]
     pub cancel_after: Option<Duration>,
-    /// When it was canceled, if it was before its end.
+    /// Time of the cancellation, if it was canceled before its end.
     pub canceled_at: Option<Timestamp>,
-    /// How often it was asked to be canceled.
+    /// Number of cancel calls.
     #[serde(default)]
     pub cancel_calls: u32,
 }
 
-/// One file to render.
+/// File to render.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// What it shows.
+    /// Prompt, which chooses the scene.
     pub prompt: String,
-    /// Makes it the same every time.
+    /// Seed: the same seed gives the same picture.
     pub seed: u64,
-    /// As what.
+    /// File format.
     pub format: Format,
-    /// Its width and height in pixels.
+    /// Width and height, in pixels.
     pub size: (u16, u16),
-    /// Bytes of this length instead of a picture.
+    /// Length of filler bytes to return instead of a picture.
     pub bytes: Option<usize>,
 }
 
-/// The formats that are rendered.
+/// File formats that can be rendered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(
     missing_docs,
@@ -97,7 +97,7 @@ impl Format {
 }
 
 impl Prediction {
-    /// A prediction that begins now.
+    /// Creates a prediction that begins at `created_at`.
     #[must_use]
     pub fn new(
         model: String,
@@ -123,7 +123,7 @@ impl Prediction {
         }
     }
 
-    /// Stops it, unless it has ended. Returns whether it did.
+    /// Cancels the prediction unless it has ended. Returns true if it was canceled.
     pub fn cancel(&mut self, now: Timestamp) -> bool {
         self.cancel_calls += 1;
         let stops = !self.status(now).is_terminal();
@@ -133,7 +133,7 @@ impl Prediction {
         stops
     }
 
-    /// How long it will still take.
+    /// Returns the time left until it ends.
     #[must_use]
     pub fn time_left(&self, now: Timestamp) -> Duration {
         let ends_at = match self.cancel_after {
@@ -143,13 +143,13 @@ impl Prediction {
         Duration::try_from(ends_at.duration_since(now)).unwrap_or_default()
     }
 
-    /// Whether it has ended, and was not canceled.
+    /// True if it has ended without a cancel call.
     #[must_use]
     pub fn has_ended_by_itself(&self, now: Timestamp) -> bool {
         self.canceled_at.is_none() && self.status(now).is_terminal()
     }
 
-    /// When it was stopped before its end: on request, or as its time was over.
+    /// Returns the time when it was stopped early: by a cancel call, or by `Cancel-After`.
     fn stopped_at(&self, now: Timestamp) -> Option<Timestamp> {
         let ends_at = self.ends_at();
         let over = self.cancel_after.map(|after| self.created_at + after);
@@ -157,7 +157,7 @@ impl Prediction {
         self.canceled_at.or(over)
     }
 
-    /// How it stands.
+    /// Returns the status at a time.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> PredictionStatus {
         match self.stopped_at(now) {
@@ -170,7 +170,7 @@ impl Prediction {
         }
     }
 
-    /// As the API writes it.
+    /// Returns the JSON of the prediction at a time.
     #[must_use]
     pub fn to_json(&self, origin: &str, now: Timestamp) -> Value {
         let mut json = self.to_entry(origin, now);
@@ -200,7 +200,7 @@ impl Prediction {
         json
     }
 
-    /// As the API's list writes it.
+    /// Returns the JSON of its entry in the list.
     #[must_use]
     pub fn to_entry(&self, origin: &str, now: Timestamp) -> Value {
         let status = self.status(now);
@@ -228,7 +228,7 @@ impl Prediction {
         })
     }
 
-    /// The file of this name, if it is there to be fetched.
+    /// Returns the file of this name, if it can be fetched at this time.
     #[must_use]
     pub fn file(&self, name: &str, now: Timestamp) -> Option<Picture> {
         let (index, extension) = name.split_once('.')?;
@@ -260,7 +260,7 @@ impl Prediction {
         })
     }
 
-    /// Whether the file of this name is one that is not there as told, and not one that comes a little later.
+    /// True if the instructions name this file as missing, for a while or for good.
     #[must_use]
     pub fn is_told_to_miss(&self, name: &str) -> bool {
         let index = name.split('.').next().and_then(|index| index.parse().ok());
@@ -300,7 +300,7 @@ impl Prediction {
         (0..self.count()).map(|index| address(&index)).collect()
     }
 
-    /// Whether there are files of it.
+    /// True if it has outputs.
     fn has_made(&self, now: Timestamp) -> bool {
         match self.status(now) {
             PredictionStatus::Succeeded => true,
@@ -336,7 +336,7 @@ impl Prediction {
         self.created_at + self.latency
     }
 
-    /// Whether the list does not show it.
+    /// True if the list omits it.
     pub(super) fn is_hidden(&self, now: Timestamp) -> bool {
         let Script {
             hidden, hidden_for, ..
@@ -344,7 +344,7 @@ impl Prediction {
         hidden || hidden_for.is_some_and(|time| now < self.created_at + time)
     }
 
-    /// Whether reading it finds nothing yet.
+    /// True if reading it returns 404.
     pub(super) fn is_not_found(&self, now: Timestamp) -> bool {
         let not_found_for = self.script().not_found_for;
         not_found_for.is_some_and(|time| now < self.created_at + time)
@@ -357,13 +357,14 @@ impl Prediction {
         }
     }
 
-    /// It was read when the prediction was created, so it makes sense.
+    /// Returns the instructions. The create call has validated them, so the default is never
+    /// needed.
     pub(super) fn script(&self) -> Script {
         Script::of(&self.input).unwrap_or_default()
     }
 }
 
-/// The size of a picture of this aspect ratio, such as `16:9`; of 3:2, if it is none.
+/// Returns the size in pixels for an aspect ratio such as `16:9`. Falls back to 3:2.
 fn size(ratio: Option<&str>) -> (u16, u16) {
     let parse = |ratio: &str| {
         let (width, height) = ratio.split_once(':')?;
@@ -382,7 +383,7 @@ fn fold(text: &str) -> u64 {
     })
 }
 
-/// An output with addresses for `{N}`.
+/// Replaces each `{N}` in an output by the URL of file N.
 fn with_addresses(output: Value, address: &dyn Fn(&str) -> String) -> Value {
     match output {
         Value::String(text) => match text

@@ -1,6 +1,6 @@
-//! Renders a picture from a prompt and a seed, the same every time. The prompt gives the scene and
-//! its colors, the seed the lay of the land and the time of day. A video is the same each time: it
-//! was made before.
+//! Renders a picture from a prompt and a seed, deterministically. The prompt chooses the scene and
+//! its colors, the seed the landscape and the time of day. A video is always the same, prerecorded
+//! file.
 
 mod scene;
 
@@ -11,13 +11,13 @@ use image::{DynamicImage, ImageFormat, RgbaImage};
 
 use super::prediction::{Format, Picture};
 
-/// The longer side of a picture, in pixels.
+/// Longer side of a picture, in pixels.
 pub(super) const LONGER: u16 = 768;
 
-/// Three seconds of waves: `tools/waves.sh` makes it.
+/// Three seconds of waves, made by `tools/waves.sh`.
 const VIDEO: &[u8] = include_bytes!("waves.mp4");
 
-/// Renders it in its format.
+/// Renders a picture in its format.
 ///
 /// # Errors
 /// If the encoder fails.
@@ -41,7 +41,7 @@ pub(super) fn render(picture: &Picture) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Bytes that begin like a PNG and differ from seed to seed.
+/// Returns bytes that begin like a PNG and differ between seeds.
 fn filler(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     bytes.extend(seed.to_le_bytes());

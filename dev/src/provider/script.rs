@@ -1,79 +1,81 @@
-//! What a request may tell this provider to do: `input.dev`.
+//! Instructions that a request gives to this provider in `input.dev`: faults, delays and special
+//! outputs.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// What a request may ask of this provider beside pictures: `input.dev`.
+/// Instructions for one prediction, from `input.dev`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Script {
-    /// How long to take.
+    /// Duration of the prediction.
     #[serde(rename = "latency_ms", deserialize_with = "milliseconds")]
     pub latency: Option<Duration>,
-    /// Answer the create call with this status and create nothing.
+    /// Status code of the create call's response. Nothing is created.
     pub refuse: Option<u16>,
-    /// Say so with a list of what is wrong where, as some do.
+    /// True to put a list of invalid fields into `detail` of that response, as some models do.
     pub refuse_with_list: bool,
-    /// Answer the create call with this status, whether the work is taken or not: see `taken_after_ms`.
+    /// Status code of the create call's response, whether or not the prediction is created: see
+    /// `taken_after_ms`.
     pub answer_status: Option<u16>,
-    /// Answer it with a page of HTML, as gateways do, instead of the provider's own JSON.
+    /// True to make that response an HTML page, as gateways do, instead of JSON.
     pub answer_html: bool,
-    /// Take the work this long after that answer; never if absent.
+    /// Time after that response when the prediction is created; never if absent.
     #[serde(rename = "taken_after_ms", deserialize_with = "milliseconds")]
     pub taken_after: Option<Duration>,
-    /// Create, and take this long to answer.
+    /// Delay of the create call's response. The prediction is created first.
     #[serde(rename = "answer_delay_ms", deserialize_with = "milliseconds")]
     pub answer_delay: Option<Duration>,
-    /// Create, and break off the answer.
+    /// True to break off the create call's response. The prediction is created.
     pub drop_answer: bool,
-    /// Do not show in the list.
+    /// True to omit the prediction from the list.
     pub hidden: bool,
-    /// The same for this long only.
+    /// Time during which the list omits the prediction.
     #[serde(rename = "hidden_for_ms", deserialize_with = "milliseconds")]
     pub hidden_for: Option<Duration>,
-    /// Do not know the prediction for this long when it is read.
+    /// Time during which reading the prediction returns 404.
     #[serde(rename = "not_found_for_ms", deserialize_with = "milliseconds")]
     pub not_found_for: Option<Duration>,
-    /// Say that it is `booting` for this long.
+    /// Time during which the status is `booting`.
     #[serde(rename = "booting_for_ms", deserialize_with = "milliseconds")]
     pub booting_for: Option<Duration>,
-    /// Say that it has succeeded this long before there are outputs.
+    /// Time between the status `succeeded` and the outputs.
     #[serde(rename = "outputs_after_ms", deserialize_with = "milliseconds")]
     pub outputs_after: Option<Duration>,
-    /// Write half a surrogate pair into a text, and times without a zone.
+    /// True to write half a surrogate pair into `logs`, and times without a zone.
     pub sloppy: bool,
-    /// Write this many bytes of logs once it has ended, so that the answer is large.
+    /// Length of `logs` after the end, in bytes, to make the response large.
     pub log_bytes: usize,
-    /// How often to report the end: 0 for never.
+    /// Number of reports of the end; 0 for none.
     pub webhooks: u32,
-    /// Put the files into the prediction itself, as `data:` URLs, nested in an object.
+    /// True to inline the files as `data:` URLs, nested in an object.
     pub inline: bool,
-    /// Fail with these words instead of making anything.
+    /// Error message of a prediction that fails.
     pub fail: Option<String>,
-    /// Make this many files, whatever `num_outputs` says.
+    /// Number of files, which overrides `num_outputs`.
     pub outputs: Option<u32>,
-    /// Answer with this, in which `{N}` stands for the address of the file at position N.
+    /// Value of `output`, in which `{N}` is replaced by the URL of file N.
     pub output: Option<Value>,
-    /// Have made the files although it failed.
+    /// True if a failed prediction has outputs nevertheless.
     pub fails_with_outputs: bool,
-    /// Do not have these files when they are fetched, and say that they are gone.
+    /// Positions of files that return 410 when they are fetched.
     pub missing: BTreeSet<u32>,
-    /// Do not have the missing files for this long only.
+    /// Time during which those files are missing; for good if absent.
     #[serde(rename = "missing_for_ms", deserialize_with = "milliseconds")]
     pub missing_for: Option<Duration>,
-    /// Fail the first fetches of each file.
+    /// Number of fetches of each file that fail with 503 first.
     pub fail_fetches: u32,
-    /// Keep files for this long instead of an hour.
+    /// Time until files are removed, instead of an hour.
     #[serde(rename = "retention_ms", deserialize_with = "milliseconds")]
     pub retention: Option<Duration>,
-    /// Say that the files are at these addresses.
+    /// URLs to return as `output`.
     pub urls: Option<Vec<String>>,
-    /// Say that they are at these once the end was read before: links move.
+    /// URLs to return as `output` from the second read after the end on: links move.
     pub urls_later: Option<Vec<String>>,
-    /// Make files of this many bytes instead of pictures.
+    /// Length of filler files in bytes, instead of pictures.
     pub bytes: Option<usize>,
 }
 
@@ -113,10 +115,10 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Reads it from a prediction's input.
+    /// Reads the instructions from a prediction's input.
     ///
     /// # Errors
-    /// If it makes no sense.
+    /// If they are malformed.
     pub fn of(input: &Map<String, Value>) -> Result<Self, serde_json::Error> {
         input
             .get("dev")

@@ -1,4 +1,5 @@
-//! The provider's predictions: in memory for reading, each a file on disk before anybody hears of it.
+//! Store of predictions: reads come from memory, and each write reaches a file on disk before it is
+//! acknowledged.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,8 @@ impl Store {
         let mut predictions = BTreeMap::new();
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
-            // What a kill left half-written was never answered for.
+            // A file without the extension was left half-written by a kill, before its call was
+            // acknowledged.
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
@@ -74,7 +76,7 @@ impl Store {
             .collect()
     }
 
-    /// Counts a fetch of a file and returns how many there were.
+    /// Counts a fetch of a file and returns the number of fetches so far.
     pub(super) fn count_fetch(&self, id: &str, file: &str) -> u32 {
         let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
         let count = fetches.entry(format!("{id}/{file}")).or_default();

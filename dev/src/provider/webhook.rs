@@ -1,5 +1,5 @@
-//! Reports to whoever created a prediction, signed as Replicate signs them: the terminal one alone, tried again for about a
-//! minute. <https://replicate.com/docs/topics/webhooks>
+//! Reports to the webhook of a prediction, signed as Replicate signs them. Only the terminal event
+//! is sent, with retries for about a minute. <https://replicate.com/docs/topics/webhooks>
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,13 +14,13 @@ use super::{
     prediction::{HALF, Prediction},
 };
 
-/// What reports are signed with; it guards nothing but loopback.
+/// Secret that reports are signed with. It protects nothing but loopback.
 pub const SECRET: &str = "whsec_ZGFya3Jvb20tb24tbG9vcGJhY2s=";
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const TRIES: u32 = 6;
 
-/// Reports the end of a prediction when it comes, if it was asked for.
+/// Schedules the report of a prediction's end, if its events include `completed`.
 pub(super) fn report_end(state: &Arc<State>, prediction: &Prediction) {
     let asks = prediction
         .webhook_events_filter
@@ -34,7 +34,7 @@ pub(super) fn report_end(state: &Arc<State>, prediction: &Prediction) {
     let left = prediction.time_left(Timestamp::now());
     tokio::spawn(async move {
         tokio::time::sleep(left).await;
-        // A prediction that was canceled meanwhile was reported then.
+        // The cancel call has reported a canceled prediction already.
         if let Some(prediction) = state
             .store
             .get(&id)
@@ -89,7 +89,8 @@ async fn post(state: &State, url: &str, webhook_id: &str, body: String) -> bool 
         .is_ok_and(|response| response.status().is_success())
 }
 
-/// The signature header. <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
+/// Returns the value of the signature header.
+/// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 #[must_use]
 pub fn sign(webhook_id: &str, timestamp: &str, body: &str) -> String {
     let key = SECRET

@@ -1,5 +1,6 @@
-//! Finding the files in a prediction's output, which is any JSON. It is read in one go: files that are in the answer itself may
-//! be large, and are skipped unless one is asked for. What is not a file is kept, as far as it is small.
+//! Files in a prediction's output, which is arbitrary JSON. It is parsed in one pass: files within
+//! the answer itself may be large, and are skipped unless one of them is requested. The rest of the
+//! output is kept if it is small.
 
 use std::fmt;
 
@@ -13,20 +14,21 @@ use url::Url;
 
 use crate::provider::{Output, Place};
 
-/// The most of an output that is kept beside its files, in bytes of its texts and names.
+/// Limit of what is kept of an output beside its files, in bytes of its texts and names.
 const MAX_REST: usize = 64 * 1024;
 
-/// The longest name of a file, in characters.
+/// Limit of a file's name, in characters.
 const MAX_NAME: usize = 200;
 
-/// The files of an output. They may be anywhere in it: a string, a list, an object, nested. Other strings are text; an output
-/// without a single file is one itself, so that it can be had as one.
+/// Files of an output. They may be anywhere in it: a string, a list, an object, nested. Other
+/// strings are text. An output without a single file is a file itself, so that it can be stored.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     pub(super) files: Vec<Output>,
-    /// The output without its files, each of which is `{"media": position}` there; null if there is nothing else in it, or too much.
+    /// Output with `{"media": position}` in place of each file; null if there is nothing else in
+    /// it, or too much.
     pub(super) rest: Value,
-    /// Whether there is an output at all.
+    /// True if there is an output at all.
     pub(super) is_some: bool,
 }
 
@@ -36,9 +38,9 @@ impl<'de> Deserialize<'de> for Files {
     }
 }
 
-/// The file at this position of the output in an answer, as a URL.
+/// Returns the file at this position of an answer's output, as a URL.
 pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serde_json::Error> {
-    /// An answer of which only the files are looked at.
+    /// Answer of which only the output is parsed.
     #[derive(Deserialize)]
     struct Answer {
         #[serde(default)]
@@ -62,7 +64,7 @@ pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serd
     Ok(text)
 }
 
-/// The output itself as a file: text if it is one, else JSON.
+/// Converts the output itself into a file: plain text if it is a string, else JSON.
 fn whole(answer: &[u8]) -> Result<String, serde_json::Error> {
     #[derive(Deserialize)]
     struct Answer {
@@ -78,7 +80,7 @@ fn whole(answer: &[u8]) -> Result<String, serde_json::Error> {
     Ok(format!("data:{content_type};base64,{encoded}"))
 }
 
-/// Whether a string as a whole is the address of a file, or the file itself.
+/// Location of a file, if the whole string is its URL or a `data:` URL.
 fn place(text: &str) -> Option<Place> {
     if text.starts_with("data:") && text.contains(',') {
         return Some(Place::Inline);
@@ -89,24 +91,25 @@ fn place(text: &str) -> Option<Place> {
     is_address.then(|| Place::Url(text.to_owned()))
 }
 
-/// What was found in an output.
+/// Items that were found in an output, and the rest of it.
 #[derive(Debug, Default)]
 struct Found {
     items: Vec<Item>,
-    /// For each list, whether it has nothing but files and nulls, and a file, unless it is the output itself.
+    /// Flag of each list: true if it has only files and nulls, and at least one file unless it is
+    /// the output itself.
     lists: Vec<bool>,
     rest: Value,
-    /// Whether there is anything in it beside files, and names.
+    /// True if there is anything beside unnamed files.
     has_more: bool,
     is_some: bool,
 }
 
-/// A file, or what stands where one would.
+/// File, or a null in the place of one.
 #[derive(Debug)]
 struct Item {
     name: Option<String>,
     place: Place,
-    /// For a null, the list that it is in: the file was withheld, if that is a list of files.
+    /// List that a null is in: the file was withheld if it is a list of files.
     list: Option<usize>,
 }
 
@@ -116,7 +119,7 @@ impl<'de> Deserialize<'de> for Found {
     }
 }
 
-/// Reads an output, and takes the text of one of its items.
+/// Seed that parses an output, and captures the text of one of its items.
 struct Reading<'a>(Option<Wanted<'a>>);
 
 impl<'de> DeserializeSeed<'de> for Reading<'_> {
@@ -140,7 +143,7 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
 }
 
 impl Found {
-    /// The numbers of the items that are outputs, in order.
+    /// Numbers of the items that are outputs, in order.
     fn positions(&self) -> impl Iterator<Item = usize> {
         let is_output = |item: &Item| item.list.is_none_or(|list| self.lists[list]);
         let numbered = self.items.iter().enumerate();
@@ -179,10 +182,10 @@ impl Found {
     }
 }
 
-/// The mark of an item in what is kept of an output, until its position is known.
+/// Key that marks an item in the rest of an output, until its position is known.
 const MARK: &str = "\0item";
 
-/// What is kept of an output, with positions for numbers.
+/// Replaces the marks in the rest of an output by positions.
 fn placed(rest: Value, positions: &[usize]) -> Value {
     match rest {
         Value::Array(items) => items
@@ -206,13 +209,13 @@ fn placed(rest: Value, positions: &[usize]) -> Value {
     }
 }
 
-/// A way through an output.
+/// State of the walk through an output.
 struct Walk<'a> {
     found: &'a mut Found,
     path: Vec<Segment>,
-    /// How many bytes may still be kept.
+    /// Number of bytes that may still be kept.
     budget: usize,
-    /// Whether the last value was a null, and not one that is not kept.
+    /// True if the last value was a null, as opposed to a value that is not kept.
     is_null: bool,
     wanted: Option<Wanted<'a>>,
 }
@@ -223,7 +226,7 @@ enum Segment {
 }
 
 impl Walk<'_> {
-    /// Takes an item in, and returns its mark.
+    /// Records an item, and returns its mark.
     fn item(&mut self, place: Place, list: Option<usize>) -> Value {
         let number = self.found.items.len();
         let name = self.name();
@@ -232,7 +235,7 @@ impl Walk<'_> {
         json!({MARK: number})
     }
 
-    /// Where an item stands, unless that is no more than its position.
+    /// Path of the current item; `None` if it is no more than a position.
     fn name(&self) -> Option<String> {
         if let [] | [Segment::Index(_)] = self.path.as_slice() {
             return None;
@@ -249,7 +252,7 @@ impl Walk<'_> {
         Some(visible.take(MAX_NAME).collect())
     }
 
-    /// Keeps a value of so many bytes, or nothing from there on.
+    /// Keeps a value of this many bytes, unless the budget is used up.
     fn keep(&mut self, bytes: usize, value: impl Into<Value>) -> Value {
         self.found.has_more = true;
         self.budget = self.budget.saturating_sub(bytes.max(1));
@@ -260,7 +263,7 @@ impl Walk<'_> {
     }
 }
 
-/// A step of a walk: any value.
+/// Seed and visitor of one step of the walk: any value.
 struct Step<'a, 'b>(&'a mut Walk<'b>);
 
 impl<'de> DeserializeSeed<'de> for Step<'_, '_> {
@@ -366,7 +369,7 @@ impl<'de> Visitor<'de> for Step<'_, '_> {
     }
 }
 
-/// The item of this number, and where its text is put.
+/// Number of the requested item, and the destination of its text.
 struct Wanted<'a>(usize, &'a mut Option<String>);
 
 impl<'de> Visitor<'de> for Wanted<'_> {
@@ -460,7 +463,8 @@ mod tests {
                 json!(["https://a/1", "x".repeat(70_000)]),
                 vec![url(None, "https://a/1")],
             ),
-            // What is no file as a whole is text, and an output without a file is one itself.
+            // A string that is not a URL as a whole is text, and an output without a file is one
+            // itself.
             (json!("just text"), vec![other(None, Place::Inline)]),
             (
                 json!("https://a/1 and more"),

@@ -1,5 +1,5 @@
-//! What Replicate sends us: a prediction has ended, signed as Standard Webhooks has it.
-//! <https://replicate.com/docs/topics/webhooks/verify-webhook>
+//! Webhooks that Replicate sends: reports that a prediction has ended, signed according to Standard
+//! Webhooks. <https://replicate.com/docs/topics/webhooks/verify-webhook>
 
 use darkroom_workflows::{
     job::{PredictionId, PredictionStatus},
@@ -11,27 +11,27 @@ use serde::Deserialize;
 use super::wire;
 use crate::lenient;
 
-/// What a genuine report says of its prediction. It only says when to look.
+/// Verified report about a prediction. It only causes a poll: the state comes from the API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
-    /// Which prediction.
+    /// Id of the prediction.
     pub prediction_id: PredictionId,
-    /// How it stands; absent where it is a word that we do not know.
+    /// Status of the prediction; absent if its name is unknown.
     pub status: Option<PredictionStatus>,
-    /// When the provider took it.
+    /// Time at which the provider accepted the prediction.
     pub created_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which the prediction ended.
     pub completed_at: Option<Timestamp>,
 }
 
-/// Why a report is not taken.
+/// Error of a report that is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// It is not signed with our secret, or not just now.
+    /// The signature is not valid, or its timestamp is not recent.
     #[error("the report is not signed by the provider, or not just now")]
     NotGenuine,
-    /// It is the provider's, and cannot be read.
-    #[error("the report makes no sense: {0}")]
+    /// The report is genuine, but cannot be parsed.
+    #[error("the report cannot be parsed: {0}")]
     Unreadable(String),
 }
 
@@ -46,10 +46,10 @@ struct Body {
     completed_at: Option<Timestamp>,
 }
 
-/// Reads a report, if it is genuine.
+/// Verifies a report, and parses it.
 ///
 /// # Errors
-/// If it is not, or cannot be read.
+/// If the report is not genuine, or cannot be parsed.
 pub fn read(
     secret: &WebhookSecret,
     signed: Signed<'_>,

@@ -1,5 +1,6 @@
-//! Looking for what a submission bought when its answer is lost: by the address to which a prediction reports, which names job
-//! and submission, in the part of the list that the submission can be in. Those who look at the same time share one scan.
+//! Search for a submission in doubt, whose answer is lost: a prediction's webhook URL identifies
+//! its job and its submission. The search reads the part of the list that the submission can be in.
+//! Concurrent searches share one scan.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,19 +22,19 @@ use super::{
 };
 use crate::provider::{Prediction, ProviderError, Search};
 
-/// How far back the list is read in one scan: pages of 100.
+/// Limit of pages in one scan of the list: pages of 100.
 const MAX_PAGES: usize = 500;
 
-/// How many addresses are remembered of entries that had to be read for theirs.
+/// Capacity of the cache of webhook URLs, for predictions that had to be read for theirs.
 const REMEMBERED: u64 = 20_000;
 
-/// Searches that are this near to each other are one scan.
+/// Longest gap between the time windows of searches that share a scan.
 const NEAR: SignedDuration = SignedDuration::from_mins(5);
 
-/// The longest time that searches make together; one may be longer by itself.
+/// Longest time window of a shared scan; a single search may have a longer one.
 const LONGEST_SHARED: SignedDuration = SignedDuration::from_mins(15);
 
-/// The searches that are under way, and what they have read.
+/// Searches under way, and the webhook URLs that they have read.
 pub(super) struct Searches {
     waiting: Mutex<Vec<Waiting>>,
     scan: tokio::sync::Mutex<()>,
@@ -45,10 +46,10 @@ struct Waiting {
     answer: oneshot::Sender<Found>,
 }
 
-/// What a scan read: newest first.
+/// Result of a scan, newest prediction first.
 type Found = Result<Arc<[Listed]>, ProviderError>;
 
-/// A prediction and the address to which it reports.
+/// Prediction, with its webhook URL.
 struct Listed {
     id: PredictionId,
     webhook: Option<Arc<str>>,
@@ -78,7 +79,7 @@ pub(super) async fn find(
 ) -> Result<Search, ProviderError> {
     let listed = match scan(replicate, doubt.window()).await {
         Ok(listed) => listed,
-        // Some that speak the contract have no list.
+        // Some services that are compatible with Replicate have no list.
         Err(ProviderError::NotFound) => return Ok(Search::CannotTell),
         Err(error) => return Err(error),
     };
@@ -92,7 +93,7 @@ pub(super) async fn find(
             let url = replicate.prediction_url(&entry.id, &[])?;
             found.push(match replicate.call::<Answer>(Method::GET, url).await {
                 Ok(answer) => answer.into(),
-                // That it is there is what was asked.
+                // The search has succeeded: the prediction exists, even if it cannot be read.
                 Err(
                     ProviderError::NotFound
                     | ProviderError::Unreadable(_)
@@ -109,7 +110,7 @@ pub(super) async fn find(
     })
 }
 
-/// A prediction of which nothing is known but that it is there.
+/// Prediction of which nothing is known but that it exists.
 fn unread(id: &PredictionId) -> Prediction {
     let prediction = PredictionRef::new(ProviderName::Replicate, id.clone());
     Prediction {
@@ -119,7 +120,8 @@ fn unread(id: &PredictionId) -> Prediction {
     }
 }
 
-/// Whether an address is that of a report of the submission: `…/{job_id}/{submission_id}`, wherever our api is said to be.
+/// True if a webhook URL belongs to the submission: `…/{job_id}/{submission_id}`, whatever the
+/// api's public URL was.
 fn is_of(webhook: &str, job_id: &JobId, doubt: &Doubt) -> bool {
     let Ok(url) = Url::parse(webhook) else {
         return false;
@@ -136,7 +138,7 @@ fn is_of(webhook: &str, job_id: &JobId, doubt: &Doubt) -> bool {
     }
 }
 
-/// Reads the part of the list that is in this window, together with whoever else looks just now.
+/// Reads the part of the list in this time window, in one scan with concurrent searches.
 async fn scan(replicate: &Replicate, window: (Timestamp, Timestamp)) -> Found {
     let (sender, mut receiver) = oneshot::channel();
     let searches = &replicate.searches;
@@ -145,20 +147,20 @@ async fn scan(replicate: &Replicate, window: (Timestamp, Timestamp)) -> Found {
         answer: sender,
     });
     let _turn = searches.scan.lock().await;
-    // Whoever had the turn before may have read it already.
+    // The search that held the lock before may have read this window as well.
     if let Ok(found) = receiver.try_recv() {
         return found;
     }
     let (window, near) = take_near(&mut searches.waiting(), window);
     let found = read_list(replicate, window).await;
     for waiting in near {
-        // Whoever has given up hears nothing.
+        // Ignored: the search was dropped.
         let _ = waiting.answer.send(found.clone());
     }
     found
 }
 
-/// Takes those out who look in a window near to this one, and widens it to theirs.
+/// Removes the searches whose windows are near this one, and widens it to theirs.
 fn take_near(
     waiting: &mut Vec<Waiting>,
     (mut since, mut until): (Timestamp, Timestamp),
@@ -206,8 +208,8 @@ async fn read_list(replicate: &Replicate, (since, until): (Timestamp, Timestamp)
     ))
 }
 
-/// The address to which an entry of the list reports. The list may leave it out, and then the prediction itself tells it; one
-/// that cannot be read is passed over.
+/// Webhook URL of an entry. If the list omits it, the prediction itself is read; one that cannot be
+/// read is skipped.
 async fn webhook(replicate: &Replicate, entry: &Entry) -> Result<Option<Arc<str>>, ProviderError> {
     if let Some(webhook) = &entry.webhook {
         return Ok(Some(webhook.as_str().into()));

@@ -1,5 +1,6 @@
-//! The paid call: `POST /predictions`. It is made over a connection of its own, so that silence means something, and its body
-//! waits for the gate: a request without its body is no create.
+//! The paid call: `POST /predictions`. It has a connection of its own, so that a missing answer
+//! shows how far the request got. Its body waits for the gate: without a body, the request creates
+//! nothing.
 
 use std::{
     future::Future,
@@ -26,16 +27,18 @@ use super::{
 };
 use crate::provider::{Gate, GateClosed, Prediction, ProviderError, Submission, SubmitError};
 
-/// How long the connection and the record before the call may take.
+/// Timeout of everything before the paid call: connecting, and recording the submission.
 const PREPARATION: Duration = Duration::from_secs(20);
 
-/// How long the answer may take once the request is on its way: less than the heartbeat timeout of whoever waits.
+/// Timeout of the answer once the request is sent: less than the heartbeat timeout of the activity.
 const ANSWER: Duration = Duration::from_secs(25);
 
-/// How long an answer is read that is there when time is up: a process that was stopped meanwhile has had no chance to.
+/// Timeout of reading an answer that is there when [`ANSWER`] has passed: a process that was
+/// suspended meanwhile has had no chance to read it.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The shortest time that `Cancel-After` takes. <https://replicate.com/docs/topics/predictions/lifecycle>
+/// Shortest `Cancel-After` that Replicate accepts, in seconds.
+/// <https://replicate.com/docs/topics/predictions/lifecycle>
 const LEAST_CANCEL_AFTER: u64 = 5;
 
 pub(super) async fn submit(
@@ -81,17 +84,18 @@ pub(super) async fn submit(
     match answered {
         Some(Ok((status, answer))) => read(status, answer),
         Some(Err(error)) => Err(unanswered(progress, chain(&error.without_url()))),
-        None => Err(unanswered(progress, "it does not answer".to_owned())),
+        None => Err(unanswered(progress, "no answer in time".to_owned())),
     }
 }
 
-/// What an answer means for the question whether the provider has the work.
+/// Interprets an answer: the prediction, or what is known of the provider's side.
 fn read(status: StatusCode, answer: Result<Answer, Refusal>) -> Result<Prediction, SubmitError> {
     let Refusal { by, error, .. } = match answer {
         Ok(answer) => return Ok(answer.into()),
         Err(refusal) => refusal,
     };
-    // What a gateway says of its own upstream, whoever words it. <https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>
+    // Statuses of a gateway about its upstream, whatever the body says.
+    // developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors
     let is_of_a_gateway = matches!(status.as_u16(), 408 | 502 | 504 | 520..=524);
     match error {
         error if is_of_a_gateway => Err(SubmitError::Unanswered(error)),
@@ -118,7 +122,7 @@ fn unanswered(progress: Progress, words: String) -> SubmitError {
     }
 }
 
-/// The path and the body of the call. A model is named in the body, official or not, a deployment in the path.
+/// Path and body of the call. The body names a model, official or not; the path names a deployment.
 fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
     let model = &submission.request.model;
     let (path, mut body) = match model.deployment() {
@@ -136,8 +140,8 @@ fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
     (path, body)
 }
 
-/// The inputs as the model gets them: the caller's own, and the named ones. A model of one output may not know `num_outputs` at
-/// all, so 1 goes unsaid.
+/// Inputs of the model: the caller's own, and the named fields. `num_outputs` is omitted if it is
+/// 1, as a model with one output may not accept it.
 fn input(request: &JobRequest) -> Map<String, Value> {
     let mut input = request.input.as_map().clone();
     if let Some(prompt) = &request.prompt {
@@ -155,25 +159,25 @@ fn input(request: &JobRequest) -> Map<String, Value> {
     input
 }
 
-/// How far a request has come.
+/// Progress of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Progress {
-    /// Its body was not asked for: there is no connection yet, or the gate has not opened.
+    /// No part of the body is sent: there is no connection yet, or the gate has not opened.
     Waiting,
     /// The gate did not open.
     Closed,
-    /// Its body is on its way.
+    /// The body is sent, or is being sent.
     Sent,
 }
 
-/// A body that goes out when the gate opens. It is asked for when there is a connection.
+/// Request body that waits for the gate. It is polled only once there is a connection.
 struct GatedBody {
     bytes: Option<Bytes>,
     gate: Opening,
     progress: watch::Sender<Progress>,
 }
 
-/// Never locked: it is there for a future that need not be shared between threads to be in a body that must.
+/// Future of the gate. The mutex is never locked: it makes the future `Sync`, as a body must be.
 type Opening = Mutex<Pin<Box<dyn Future<Output = Result<(), GateClosed>> + Send>>>;
 
 impl GatedBody {

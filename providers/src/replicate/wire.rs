@@ -1,5 +1,5 @@
-//! What Replicate's answers look like, and what they mean to us. What cannot be read of one costs what is unreadable, not the
-//! prediction.
+//! Format of Replicate's answers, and their conversion. A field that cannot be parsed costs that
+//! field, not the prediction.
 
 use std::time::Duration;
 
@@ -19,26 +19,27 @@ use crate::{
     provider::{Prediction, ProviderError},
 };
 
-/// The files of a prediction that was made through the API are removed an hour after it ended.
+/// Retention of the files of a prediction that was made through the API: one hour after its end.
 /// <https://replicate.com/docs/topics/predictions/data-retention>
 const RETENTION: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long to wait where the provider limits our rate and does not say for how long.
+/// Backoff after a rate limit without a `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The longest that we wait because a provider says so.
+/// Longest `Retry-After` that is honored.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
-/// The most of an answer that we read: inline outputs are the largest part of one.
+/// Limit of an answer's size in bytes: inline outputs are the largest part of one.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// The most of an answer that is read whatever else is.
+/// Size in bytes above which reading an answer requires a permit of [`LARGE`].
 const SMALL_BODY: usize = 1024 * 1024;
 
-/// The most of the provider's own words that is kept.
+/// Limit of the provider's messages that are kept, in characters.
 const MAX_WORDS: usize = 2000;
 
-/// A prediction as Replicate writes it. Fields that we do not read are left out; any but the id may be missing.
+/// Prediction as Replicate sends it. Fields that are not used are omitted; all but the id may be
+/// missing.
 #[derive(Deserialize)]
 pub(super) struct Answer {
     pub(super) id: PredictionId,
@@ -62,7 +63,7 @@ pub(super) struct Answer {
     pub(super) webhook: Option<String>,
 }
 
-/// A page of the list of predictions.
+/// Page of the list of predictions.
 #[derive(Deserialize)]
 pub(super) struct List {
     #[serde(default, deserialize_with = "lenient::string")]
@@ -70,7 +71,7 @@ pub(super) struct List {
     pub(super) results: Vec<Entry>,
 }
 
-/// An entry of the list, which may leave out what a single answer has.
+/// Entry of the list, which may omit fields of a single prediction.
 #[derive(Clone, Deserialize)]
 pub(super) struct Entry {
     pub(super) id: PredictionId,
@@ -107,7 +108,8 @@ impl From<Answer> for Prediction {
     }
 }
 
-/// How a prediction stands. A status that we do not know is none of an end while there is no time of one.
+/// Status of a prediction. An unknown one counts as `processing` until there is a time of
+/// completion.
 fn status(answer: &Answer) -> (PredictionStatus, Option<String>) {
     let name = answer.status.as_deref().unwrap_or_default();
     if let Some(status) = parse_status(name) {
@@ -124,7 +126,7 @@ fn status(answer: &Answer) -> (PredictionStatus, Option<String>) {
     }
 }
 
-/// A status by Replicate's name of it.
+/// Parses Replicate's name of a status.
 pub(super) fn parse_status(name: &str) -> Option<PredictionStatus> {
     serde_json::from_value(name.into()).ok()
 }
@@ -137,23 +139,23 @@ fn words(mut text: String) -> String {
     text
 }
 
-/// Whose answer an error is.
+/// Origin of an error answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AnsweredBy {
-    /// The provider: its own JSON, or a success.
+    /// The provider: JSON of its own, or a success.
     Provider,
-    /// Something before it, which may have passed the request on or not.
+    /// A gateway before the provider, which may have forwarded the request or not.
     Gateway,
 }
 
-/// An answer that is none that was hoped for.
+/// Answer other than the expected one.
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) by: AnsweredBy,
     pub(super) error: ProviderError,
 }
 
-/// Reads an answer.
+/// Reads an answer and parses it.
 pub(super) async fn read<T: for<'de> Deserialize<'de>>(response: Response) -> Result<T, Refusal> {
     let status = response.status();
     let body = body(response).await?;
@@ -164,7 +166,7 @@ pub(super) async fn read<T: for<'de> Deserialize<'de>>(response: Response) -> Re
     })
 }
 
-/// Reads the body of a success.
+/// Reads the body of a successful answer.
 pub(super) async fn body(response: Response) -> Result<Vec<u8>, Refusal> {
     let status = response.status();
     let retry_after = response
@@ -210,7 +212,7 @@ fn refusal(status: StatusCode, problem: &Problem, retry_after: Option<u64>) -> P
     }
 }
 
-/// The body of an error. <https://replicate.com/docs/reference/http#errors>
+/// Body of an error. <https://replicate.com/docs/reference/http#errors>
 #[derive(Default, Deserialize)]
 struct Problem {
     #[serde(default)]
@@ -230,7 +232,7 @@ impl Problem {
             .any(|value| !value.is_null())
     }
 
-    /// What it says, be it a text or a list of fields and what is wrong with them.
+    /// Message of the error: a text, or a list of fields with their errors.
     fn to_text(&self) -> Option<String> {
         let text = match &self.detail {
             Value::Array(items) => {
@@ -244,7 +246,8 @@ impl Problem {
     }
 }
 
-/// `{"loc": ["body", "input", "seed"], "msg": "must be an integer"}`, or just a text.
+/// Formats the error of a field: `{"loc": ["body", "input", "seed"], "msg": "must be an integer"}`,
+/// or just a text.
 fn field(item: &Value) -> Option<String> {
     let said = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -267,7 +270,7 @@ fn field(item: &Value) -> Option<String> {
     }
 }
 
-/// Turns to read an answer that is large: one at a time, so that inline outputs of many jobs do not add up.
+/// Permit to read a large answer: one at a time, so that inline outputs of many jobs do not add up.
 static LARGE: Semaphore = Semaphore::const_new(1);
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ProviderError> {

@@ -1,11 +1,11 @@
-//! A job in lines, for a person.
+//! A job as text, for a person.
 
 use anyhow::Result;
 use darkroom_client::types::resource::Job;
 
 use crate::caller::show;
 
-/// Prints what is known of a job, a line each.
+/// Prints the known facts of a job, one per line.
 pub(super) fn describe(job: &Job) -> Result<()> {
     let mut rows = vec![
         ("job", job.job_id.to_string()),

@@ -1,4 +1,4 @@
-//! `darkroom jobs list`.
+//! `darkroom jobs list`: pages of jobs as a table or as JSON.
 
 use std::time::Duration;
 
@@ -20,30 +20,30 @@ use crate::caller::{
     show::{self, Format},
 };
 
-/// Page size of a list with prompts: the api's limit.
+/// Page size, in jobs: the api's limit for a list with prompts.
 const PAGE: u64 = 50;
 
-/// Which jobs to list.
+/// Arguments of `darkroom jobs list`.
 #[derive(clap::Args)]
 pub(super) struct List {
-    /// Only jobs that stand so: processing, completed, partial, failed or canceled.
+    /// Only jobs with this status: processing, completed, partial, failed or canceled.
     #[arg(long, value_parser = parsed::<ListedStatus>)]
     status: Option<ListedStatus>,
     /// Only jobs of this model.
     #[arg(long)]
     model: Option<Model>,
-    /// Only jobs of so long ago at most, such as 24h.
+    /// Only jobs created within this time, such as 24h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<Duration>,
-    /// How many at most.
+    /// Largest number of jobs to print.
     #[arg(long, default_value_t = 20)]
     limit: usize,
-    /// As what to print them.
+    /// Output format.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Format,
 }
 
-/// Prints jobs, page by page.
+/// Reads jobs page by page and prints them.
 pub(super) async fn list(client: &Client, arguments: List) -> Result<Exit> {
     let List {
         status,

@@ -1,4 +1,7 @@
-//! `darkroom jobs`: what can be done with the jobs that there are.
+//! `darkroom jobs`: commands on existing jobs.
+//!
+//! - `list`: `jobs list`
+//! - `describe`: `jobs get` as text
 
 mod describe;
 mod list;
@@ -26,10 +29,10 @@ use crate::caller::{
     show::{self, Format, say},
 };
 
-/// Timeout of waiting for a job that is asked to stop.
+/// Longest wait for a job to end after its cancellation was requested.
 const CANCEL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Which job, and where.
+/// Arguments of `darkroom jobs`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -44,68 +47,68 @@ enum Command {
     List(list::List),
     /// Print a job.
     Get {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
-        /// As what to print it.
+        /// Output format.
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
         output: Format,
     },
-    /// Follow a job to its end; without an id, all jobs until Ctrl-C.
+    /// Follow a job to its end. Without an id, follow all jobs until Ctrl-C.
     Watch {
-        /// Its id.
+        /// Job id.
         job_id: Option<JobId>,
         #[command(flatten)]
         following: Following,
     },
-    /// Stop a job, and say what came of it. What is stored by then stays.
+    /// Cancel a job and print the result. Outputs that are stored already are kept.
     Cancel {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
     },
-    /// Take a job up again that is partial or failed. It costs nothing: what is missing is fetched,
-    /// or looked for.
+    /// Retry a partial or failed job. Free of charge: it fetches missing outputs, or looks again
+    /// for a prediction that is in doubt.
     Retry {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
-        /// Have the provider make the outputs again, which costs again.
+        /// Have the provider generate the outputs again, which it charges for again.
         #[arg(long)]
         regenerate: bool,
         #[command(flatten)]
         following: Following,
     },
-    /// Save what is stored of a job.
+    /// Save the stored outputs of a job.
     Save {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
         /// A directory, or a template such as '{job}/{index}.{ext}'.
         #[arg(default_value = ".", value_name = "DIR | TEMPLATE")]
         to: Destination,
     },
-    /// Show a job in the browser.
+    /// Open the page of a job in the browser.
     Open {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
     },
-    /// Delete jobs and all that they have stored, for good.
+    /// Delete jobs and everything stored of them, for good.
     Delete {
-        /// Their ids.
+        /// Job ids.
         #[arg(required = true)]
         job_ids: Vec<JobId>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
-    /// Print what was told of a job's end, attempt by attempt.
+    /// Print the webhook deliveries of a job, attempt by attempt.
     Webhooks {
-        /// Its id.
+        /// Job id.
         job_id: JobId,
-        /// Tell it once more.
+        /// Send the webhook once more first.
         #[arg(long)]
         again: bool,
     },
 }
 
-/// Does what is asked for.
+/// Runs the command.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
     let client = &arguments.connection.client()?;
     match arguments.command {
@@ -133,7 +136,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
             let job = client
                 .retry_job(&job_id, RetryRequest { regenerate })
                 .await?;
-            say!("job {} is taken up again", job.job_id);
+            say!("job {} is being retried", job.job_id);
             follow::follow(client, job, &following).await
         }
         Command::Save { job_id, to } => {
@@ -186,11 +189,11 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
     }
 }
 
-/// Asks a job to stop, and says what came of it.
+/// Requests cancellation of a job, waits for its end and prints the result.
 async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
     client.cancel_job(job_id).await?;
     let Ok(ended) = tokio::time::timeout(CANCEL_TIMEOUT, client.wait(job_id)).await else {
-        say!("it is asked to stop, and has not yet: darkroom jobs watch {job_id}");
+        say!("cancellation requested; not ended yet: darkroom jobs watch {job_id}");
         return Ok(Exit::StillRunning);
     };
     let job = ended?;
@@ -212,7 +215,7 @@ fn open(client: &Client, job_id: &JobId) -> Result<Exit> {
     let page = client.url_of(&["j", job_id.as_str()]);
     show::line(&page)?;
     if open::that_detached(page.as_str()).is_err() {
-        say!("there is no browser here; open it elsewhere");
+        say!("no browser could be opened; open the URL elsewhere");
     }
     Ok(Exit::Success)
 }
@@ -222,7 +225,7 @@ async fn delete(client: &Client, job_ids: &[JobId], yes: bool) -> Result<Exit> {
         [one] => format!("job {one}"),
         many => format!("{} jobs", many.len()),
     };
-    let question = format!("Delete {what} and all that is stored of it, for good?");
+    let question = format!("Delete {what} and everything stored, for good?");
     if !yes && !show::confirmed(&question)? {
         say!("nothing is deleted");
         return Ok(Exit::Success);
@@ -247,7 +250,7 @@ async fn delete(client: &Client, job_ids: &[JobId], yes: bool) -> Result<Exit> {
     }
     ensure!(
         missing == 0,
-        "{missing} of {} jobs are not there",
+        "{missing} of {} jobs do not exist",
         job_ids.len()
     );
     Ok(Exit::Success)

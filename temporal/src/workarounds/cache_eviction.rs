@@ -1,17 +1,21 @@
-//! Evicts a workflow from the worker's cache after a query that may have shown it more than its tasks.
+//! Evicts a workflow from the worker's cache after a query that may have shown it more than its
+//! tasks.
 //!
-//! - **Fault**: a query that comes without a workflow task makes the SDK do what no task has asked for. A worker that does not
-//!   have the workflow in its cache is sent the whole history, events included that no task has told of yet; the SDK applies
-//!   them, and keeps the commands that the workflow makes of them. And a query takes the place of a task that waits for a local
-//!   activity; what the workflow does next is kept, and the task is retried after its timeout. A later replay sees the same
-//!   events together with what came after them, and may decide otherwise: a nondeterminism error for ever.
+//! - **Fault**: a query that comes without a workflow task makes the SDK do what no task has asked
+//!   for. A worker that does not have the workflow in its cache is sent the whole history, events
+//!   included that no task has told of yet; the SDK applies them, and keeps the commands that the
+//!   workflow makes of them. And a query takes the place of a task that waits for a local activity;
+//!   what the workflow does next is kept, and the task is retried after its timeout. A later replay
+//!   sees the same events together with what came after them, and may decide otherwise: a
+//!   nondeterminism error for ever.
 //! - **Shown by**: tests/it/queries.rs.
-//! - **Belongs upstream**: in sdk-core's handling of legacy queries; see docs/upstream/query-without-task.md.
+//! - **Belongs upstream**: in sdk-core's handling of legacy queries; see
+//!   docs/upstream/query-without-task.md.
 //! - **Remove** when a query leaves a workflow as it was.
 //!
-//! So a workflow that may be ahead of its tasks is evicted as soon as the query is answered, and its next task begins afresh.
-//! The SDK offers no way to evict a workflow but the constructor that [`new_worker`] uses, which is undocumented: an upgrade of
-//! the SDK has to look at it.
+//! So a workflow that may be ahead of its tasks is evicted as soon as the query is answered, and
+//! its next task begins afresh. The SDK offers no way to evict a workflow but the constructor that
+//! [`new_worker`] uses, which is undocumented: an upgrade of the SDK has to look at it.
 
 use std::{
     collections::HashMap,

@@ -1,10 +1,13 @@
 //! Counts the activities of a worker, so that it is replaced before it has leaked much.
 //!
-//! - **Fault**: the SDK's worker remembers a token of every activity that it ever ran, about 0.5 KiB each, and removes none
-//!   (`task_tokens_to_cancels` in temporalio-sdk 1.1.1, `src/lib.rs`).
-//! - **Shown by**: the soak benchmark (`cargo bench --bench soak`), whose memory grows without this.
-//! - **Belongs upstream**: one `remove` where the activity completes; see docs/upstream/activity-token-leak.md.
-//! - **Remove** when the SDK forgets tokens: then a worker serves its queue until the process stops.
+//! - **Fault**: the SDK's worker remembers a token of every activity that it ever ran, about 0.5
+//!   KiB each, and removes none (`task_tokens_to_cancels` in temporalio-sdk 1.1.1, `src/lib.rs`).
+//! - **Shown by**: the soak benchmark (`cargo bench --bench soak`), whose memory grows without
+//!   this.
+//! - **Belongs upstream**: one `remove` where the activity completes; see
+//!   docs/upstream/activity-token-leak.md.
+//! - **Remove** when the SDK forgets tokens: then a worker serves its queue until the process
+//!   stops.
 
 use std::sync::{
     Arc,

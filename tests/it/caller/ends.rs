@@ -1,4 +1,4 @@
-//! How commands end: the exit codes, whatever happens on the way.
+//! Exit codes of commands, also after errors, signals and lost answers.
 
 use std::{
     io::{BufRead, BufReader},
@@ -160,7 +160,8 @@ async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
     assert_eq!(api.get(&id).await.status, JobStatus::Processing);
 }
 
-/// What stands between a caller and the api, and loses the first answer.
+/// Starts a TCP proxy before the api that loses the first answer. Returns its URL and the number of
+/// connections so far.
 async fn lossy(api: &str) -> (String, Arc<AtomicU32>) {
     let upstream = api.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -179,7 +180,7 @@ async fn lossy(api: &str) -> (String, Arc<AtomicU32>) {
                 let mut request = vec![0; 64 * 1024];
                 let length = caller.read(&mut request).await.unwrap();
                 server.write_all(&request[..length]).await.unwrap();
-                // It is acted upon, and nobody hears of it.
+                // The api has processed the request; its answer is dropped.
                 server.read_exact(&mut [0; 12]).await.unwrap();
             });
         }

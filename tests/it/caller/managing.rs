@@ -1,4 +1,4 @@
-//! What can be done with jobs, keys and profiles.
+//! Commands that manage jobs, API keys and profiles.
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Ran, darkroom, dev, run, run_with_input};
 use crate::support::harness::{api_key_entry, fresh_directory, options, start};
 
+/// Creates a job and returns its id.
 fn accepted(script: &str) -> String {
     let script = dev(script);
     run(&[
@@ -171,7 +172,7 @@ async fn keys_are_given_out_and_profiles_keep_them() {
     assert_eq!(in_home(&["jobs", "list", "--profile", "shop"], "").code, 4);
 }
 
-/// A command of a caller who has a home with profiles in it.
+/// Runs a command with a home directory that holds profiles.
 fn with_profiles(home: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut command = darkroom("", arguments);
     command.env_remove("DARKROOM_URL").env("HOME", home);

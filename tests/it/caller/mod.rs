@@ -1,4 +1,9 @@
-//! The caller's commands as a person or a script meets them.
+//! The client commands of `darkroom`, run as processes by a person or by a script.
+//!
+//! - [`ends`]: exit codes
+//! - [`terminal`]: output formats, terminals and pipes, shell completion
+//! - [`saving`]: outputs as files
+//! - [`managing`]: jobs, API keys and profiles
 
 mod ends;
 mod managing;
@@ -15,7 +20,7 @@ use serde_json::Value;
 
 use crate::support::harness::{BINARY, fresh_directory, shared};
 
-/// A command of a caller who has nothing but this: no profile, and no key.
+/// A `darkroom` command with an empty environment and home: no profile and no API key.
 fn darkroom(api: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command
@@ -27,7 +32,7 @@ fn darkroom(api: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A directory that nothing is in, and that stays so.
+/// A home directory that stays empty.
 fn fresh_home() -> &'static Path {
     static HOME: std::sync::LazyLock<std::path::PathBuf> = std::sync::LazyLock::new(|| {
         let home = fresh_directory("no-home");
@@ -37,12 +42,12 @@ fn fresh_home() -> &'static Path {
     &HOME
 }
 
-/// What a command of the shared stack's caller comes to.
+/// Runs a command against the shared stack and returns its outcome.
 fn run(arguments: &[&str]) -> Ran {
     Ran::of(darkroom(&shared().api_url(), arguments).output().unwrap())
 }
 
-/// What a command comes to that is told this by its standard input.
+/// Runs a command with this standard input and returns its outcome.
 fn run_with_input(mut command: Command, input: &str) -> Ran {
     let mut child = command
         .stdin(Stdio::piped())
@@ -56,7 +61,7 @@ fn run_with_input(mut command: Command, input: &str) -> Ran {
     Ran::of(child.wait_with_output().unwrap())
 }
 
-/// What a command came to.
+/// Exit code and output of a command.
 #[derive(Debug)]
 struct Ran {
     code: i32,
@@ -78,7 +83,7 @@ impl Ran {
     }
 }
 
-/// An input for the embedded provider.
+/// Argument for `-i` that passes a script to the embedded provider.
 fn dev(script: &str) -> String {
     format!("dev:={script}")
 }

@@ -1,4 +1,4 @@
-//! Outputs as files: whole, verified, where they were asked for.
+//! Outputs saved as files: complete, verified, and under the requested paths.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is printed for whom.
+//! Output formats, terminals and pipes, shell completion, and the manual page.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Who may see what, and how much of it.
+//! Access of tenants: jobs of other tenants return 404, requests and open jobs are limited per
+//! tenant, and browsers may call from configured origins only.
 
 use darkroom_client::types::{resource::Job, status::JobStatus};
 use darkroom_dev::{Options, Stack};
@@ -112,7 +113,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
     assert!(secret.starts_with("whsec_"));
     assert_ne!(secret, other.client.webhook_secret().await.unwrap().key);
 
-    // One key of both tenants' leads to a job each.
+    // The same idempotency key creates one job per tenant.
     let keyed = |key| {
         call(&api, Method::POST, "/v1/jobs", key)
             .header("Idempotency-Key", "k")
@@ -149,7 +150,7 @@ async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
         ],
     )
     .await;
-    // With either of its keys in turn.
+    // The tenant uses both of its keys in turn.
     let mut limited = None;
     let keys = [ACME, ACME_TOO].into_iter().cycle();
     for (number, key) in (0..50).zip(keys) {

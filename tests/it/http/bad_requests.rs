@@ -1,4 +1,5 @@
-//! Bad requests and their exact answers: each is a problem that the description lists, and nothing is started.
+//! Bad requests and their exact answers: each answer is a problem that `/openapi.json` lists, and
+//! no workflow is started.
 
 use reqwest::{Method, Response, header::CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -7,17 +8,17 @@ use temporalio_client::WorkflowListOptions;
 use super::document;
 use crate::support::harness::{Api, shared};
 
-/// No acceptable request of any test names it.
+/// Model that no acceptable request of any test names.
 const MODEL: &str = "acme/never-started";
 
-/// No test makes a job of this id.
+/// Job id that no test creates.
 const ID: &str = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1";
 
 struct Case {
     name: &'static str,
     method: Method,
     path: String,
-    /// The path as it is described.
+    /// The path as the description writes it; empty for requests that it does not describe.
     route: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Option<String>,

@@ -1,4 +1,4 @@
-//! The description of the api: whole, true and of one piece.
+//! The description of the api (`/openapi.json`), its documentation page, and the api's metrics.
 
 use std::collections::BTreeSet;
 

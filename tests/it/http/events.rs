@@ -1,4 +1,4 @@
-//! Following a job by server-sent events.
+//! Following one job by server-sent events.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn stage(event: &Event) -> Option<Stage> {
     event.job.as_ref().unwrap().stage
 }
 
-/// How far a job is, as far as its states tell.
+/// Progress of a job: position of its stage, and number of stored outputs.
 fn progress(event: &Event) -> (usize, usize) {
     let job = event.job.as_ref().unwrap();
     let stages = [

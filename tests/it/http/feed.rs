@@ -1,4 +1,4 @@
-//! Following all jobs of a tenant.
+//! Following all jobs of a tenant by server-sent events.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A stack, and a caller for each of its tenants.
+/// Starts a stack, and returns it with one caller per tenant.
 async fn tenants<const N: usize>(
     name: &str,
     tenants: [&str; N],
@@ -49,7 +49,8 @@ async fn follow(api: &Api, last: Option<&str>) -> Events {
     Events::of(request.send().await.unwrap())
 }
 
-/// Reads events until these jobs have ended; the last state of each job that came, and the last id.
+/// Reads events until these jobs have ended. Returns the last state of each job in the events, and
+/// the id of the last event.
 async fn until_ended(events: &mut Events, ids: &[&JobId]) -> (HashMap<JobId, Job>, String) {
     let mut missing: HashSet<_> = ids.iter().copied().collect();
     let (mut jobs, mut last) = (HashMap::new(), String::new());
@@ -87,7 +88,7 @@ async fn a_tenant_sees_its_jobs_from_wherever_they_come() {
     assert_eq!(jobs[&there].status, JobStatus::Partial);
     assert!(!jobs.contains_key(&theirs));
 
-    // A job that is taken up again is told of as well.
+    // A job that is retried appears in the feed as well.
     let retried = elsewhere.act(&there, "retry").await;
     assert!(retried.status().is_success());
     let again = loop {
@@ -112,7 +113,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     let (jobs, _) = until_ended(&mut events, &[&meanwhile]).await;
     assert_eq!(jobs[&meanwhile].status, JobStatus::Completed);
 
-    // What its caller has deleted is gone, although Temporal and the store still know of it.
+    // A deleted job is not in the feed, although Temporal and the store still have it.
     let url = format!("{}/v1/jobs/{meanwhile}", acme.url);
     let deleted = acme.http.delete(url).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::ACCEPTED);
@@ -137,8 +138,8 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     );
 }
 
-/// Ends are heard in time although a process listens to few of the histories, here as one of twenty, and cannot look at all jobs
-/// often.
+/// Ends of jobs reach followers in time, although a process long-polls few of the histories (here
+/// as one of twenty processes) and cannot poll all jobs often.
 #[tokio::test]
 async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     const LATE: Duration = Duration::from_secs(2);
@@ -154,8 +155,8 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     let (stack, [fed, waiting]) = tenants("feed-many", ["fed", "waiting"], &variables).await;
     let mut events = follow(&fed, None).await;
     let half = jobs / 2;
-    // Of each tenant twenty are created in a second, and when all of them are followed, five end in a
-    // second: the following is measured, not a machine that buys thousands of jobs at once.
+    // Each tenant creates twenty jobs a second. Once all of them are followed, five end each
+    // second: this measures following, not the purchase of thousands of jobs at once.
     let latency = |number: usize| 10_000 + 50 * half + 150 * number;
     let accept = async |api: &Api| -> Vec<JobId> {
         let began = tokio::time::Instant::now();
@@ -214,12 +215,12 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
     assert_prompt("telling of an end", heard.max(waits), LATE);
 }
 
-/// How long ago a job ended.
+/// Time since a job ended.
 fn late(ended: Timestamp) -> Duration {
     Timestamp::now().duration_since(ended).unsigned_abs()
 }
 
-/// How many calls the server has answered.
+/// Number of calls that the Temporal server has answered.
 async fn calls(api: &Api, stack: &Stack) -> u64 {
     let metrics = api.http.get(&stack.temporal.metrics).send().await.unwrap();
     super::reading::counted(&metrics.text().await.unwrap(), "")

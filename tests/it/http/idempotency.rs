@@ -1,4 +1,5 @@
-//! One job for one `Idempotency-Key`.
+//! Idempotent creates: one job per `Idempotency-Key`, across processes, kills and Temporal's
+//! retention.
 
 use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
 use futures::future::join_all;

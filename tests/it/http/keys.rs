@@ -1,4 +1,5 @@
-//! API keys that are given out and taken back while all runs.
+//! API keys that are created and revoked while the stack runs: scopes, models, expiry, and lookups
+//! without the store.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -120,7 +121,8 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     let line = log.lines().find(|line| line.contains("job accepted"));
     assert!(line.unwrap().contains(&shop.api_key.key_id.to_string()));
 
-    // An admin sees the tenant's own, an operator all; and when they were used.
+    // An admin lists the keys of the own tenant, an operator those of any; each has a time of last
+    // use.
     until("the use of a key", async || {
         let keys = listed(&api, ADMIN, "").await.keys;
         assert_eq!(keys.len(), 2);
@@ -135,7 +137,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     let other = created(&api, OPERATOR, other).await;
     let more = created(&api, &other.key, json!({"name": "more"})).await;
     assert_eq!(more.api_key.key_id.tenant().as_str(), "other");
-    // It manages keys, and nothing else.
+    // An `admin` key manages keys and nothing else.
     assert_eq!(
         status(&api, Method::GET, "/v1/jobs", &other.key).await,
         StatusCode::FORBIDDEN
@@ -146,7 +148,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
         StatusCode::FORBIDDEN
     );
 
-    // One that ends gives out none that outlive it.
+    // A key that expires cannot create one that outlives it.
     let soon = json!({"name": "soon", "scopes": ["admin"], "expires_at": "2999-01-01T00:00:00Z"});
     let soon = created(&api, OPERATOR, soon).await;
     for end in [Value::Null, json!("2999-01-02T00:00:00Z")] {
@@ -156,7 +158,8 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
             forbidden
         );
     }
-    // A failed job of another model's is not bought again with it, nor does one that reads see what signs.
+    // A key cannot regenerate a job of a model outside its list, and a `read` key cannot read the
+    // webhook secret.
     let mut failing = job(1, json!({"fail": "no"}));
     failing["model"] = "others/photo".into();
     let failed = call(&api, Method::POST, "/v1/jobs", PLAIN)
@@ -172,7 +175,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
         StatusCode::FORBIDDEN
     );
 
-    // What is wrong with a key by one letter is none.
+    // Keys that are wrong by one letter, malformed or empty are refused.
     let mut wrong = shop.key.clone();
     wrong.pop();
     for key in [wrong.as_str(), "dk_acme.0123456789abcdef.00", "dk_", ""] {
@@ -222,7 +225,7 @@ async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
     })
     .await;
     assert_prompt("revoking it", revoked.elapsed(), Duration::from_secs(5));
-    // The stream and the wait end by themselves, long before the job does.
+    // The event stream and the long poll end by themselves, long before the job does.
     let end = async {
         let mut frames = stream.bytes_stream();
         while frames.next().await.is_some() {}
@@ -258,7 +261,7 @@ async fn a_key_that_is_known_works_without_the_store() {
         (status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
-    // Beyond the time for which what was read is as good as new.
+    // Longer than a key that was read stays fresh in the api's cache.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         assert_eq!(

@@ -1,4 +1,5 @@
-//! The listener: callers that dawdle, that say nothing, that speak HTTP/2, and those who are there when it stops.
+//! The listener: slow clients, the header timeout, the idle timeout, malformed requests, HTTP/2,
+//! and draining of connections during a graceful shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ async fn connect(api: &Api, said: &[u8]) -> TcpStream {
 
 async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
     let (mut said, port) = (Vec::new(), stream.local_addr().unwrap().port());
-    // A reset is as good an end as any.
+    // A connection reset counts as closed, too.
     let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
     assert!(
         closed.is_ok(),
@@ -63,7 +64,7 @@ async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
     let mut stream = connect(&api, request).await;
     let mut answer = [0; 2048];
     assert!(stream.read(&mut answer).await.unwrap() > 0);
-    // Resting is what is tested.
+    // A fixed wait, because the idle time itself is tested.
     tokio::time::sleep(REST).await;
     stream.write_all(request).await.unwrap();
     let length = stream.read(&mut answer).await.unwrap();

@@ -1,4 +1,4 @@
-//! Lists of jobs.
+//! Lists of jobs: filters, pages, limits, and jobs that only Temporal or only the store still has.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::support::{
     world::World,
 };
 
-/// A page, as a caller gets it who waits for its turn.
+/// Reads a page of the list. Retries while it is rate limited.
 async fn page(api: &Api, query: &str) -> JobPage {
     until("a page", async || {
         let page = api.http.get(format!("{}/v1/jobs?{query}", api.url));
@@ -135,7 +135,8 @@ async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
     assert!(ids(&page(&api, "status=partial").await).is_empty());
 }
 
-/// A visibility store answers ten questions a second. Whoever lists without end takes none of them from whoever creates.
+/// A visibility store answers ten queries a second. A caller that lists without pause must not take
+/// the share of callers that create jobs.
 #[tokio::test]
 async fn lists_have_a_limit_of_their_own() {
     let stack = start(&options("listing-limit")).await;
@@ -156,7 +157,7 @@ async fn lists_have_a_limit_of_their_own() {
         .count();
     assert!((1..=20).contains(&listed), "{statuses:?}");
     assert_eq!(listed + refused, 40, "{statuses:?}");
-    // The same page costs one question, however often it is asked for.
+    // The same page costs one query, however often it is requested.
     let same = until("a page", async || {
         (list(59).await == StatusCode::OK).then_some(StatusCode::OK)
     });
@@ -194,7 +195,7 @@ async fn a_list_can_have_the_outputs_of_its_jobs() {
     );
 }
 
-/// Whoever lists once more sees what Temporal knows, and what it has forgotten.
+/// Lists jobs that Temporal has, and then jobs that it has deleted after their retention.
 #[tokio::test]
 async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     let options = options("listing-past");

@@ -1,4 +1,13 @@
-//! The HTTP facade as callers meet it.
+//! The HTTP facade, tested through its endpoints.
+//!
+//! - [`reading`], [`listing`], [`events`], [`feed`]: reading jobs: conditional requests, long
+//!   polls, lists, and server-sent events of one job or of all
+//! - [`idempotency`], [`bad_requests`]: creating jobs
+//! - [`webhooks`]: notifying callers
+//! - [`access`], [`keys`], [`open_jobs`], [`peers`]: tenants, API keys and limits
+//! - [`listener`], [`readiness`]: connections, graceful shutdown, and readiness
+//! - [`document`], [`page`]: `/openapi.json` and the web page
+//! - [`sse`]: a reader of server-sent events for these tests
 
 mod access;
 mod bad_requests;

@@ -1,4 +1,4 @@
-//! How many jobs a tenant may have open, when everybody comes at once.
+//! Limit of open jobs per tenant, under many concurrent creates.
 
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
@@ -9,7 +9,8 @@ use crate::support::harness::{Api, job, until};
 
 const LIMIT: usize = 5;
 
-/// How many of so many creates at once are admitted. The others are refused.
+/// Sends concurrent creates and returns how many were admitted. The others must be refused with
+/// 429.
 async fn admitted(apis: &[&Api], key: &str, creates: usize) -> usize {
     let slow = &job(1, json!({"latency_ms": 60_000}));
     let posts = apis.iter().cycle().take(creates);
@@ -28,7 +29,7 @@ async fn admitted(apis: &[&Api], key: &str, creates: usize) -> usize {
     accepted.count()
 }
 
-/// Waits until so many jobs are listed.
+/// Waits until this number of jobs is listed.
 async fn until_listed(api: &Api, key: &str, jobs: usize) {
     let caller = Api::with_key(api.url.clone(), key);
     until("a list of all jobs", async || {
@@ -50,7 +51,7 @@ async fn no_more_jobs_are_open_than_may_be() {
     until_listed(&api, ACME, LIMIT).await;
     assert_eq!(admitted(&[&api, &other], ACME, 20).await, 0);
 
-    // Two processes do not know of each other until they count.
+    // Each process knows only its own creates until it counts the open jobs in Temporal.
     let both = admitted(&[&api, &other], OTHER, 50).await;
     assert!((LIMIT..=2 * LIMIT).contains(&both), "{both}");
     until_listed(&api, OTHER, both).await;

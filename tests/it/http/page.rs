@@ -1,5 +1,5 @@
-//! The page: its addresses, what browsers are told of it, and what it needs of the api that nothing else does. What a person
-//! sees is in `tests/page`.
+//! The web page: its addresses, its headers, and the endpoints that only it uses. Its behaviour in
+//! a browser is tested in `tests/page`.
 
 use darkroom_client::types::resource::MediaUrl;
 use reqwest::{StatusCode, header};
@@ -16,7 +16,7 @@ fn header<'a>(answer: &'a reqwest::Response, name: &str) -> &'a str {
     answer.headers()[name].to_str().unwrap()
 }
 
-/// The files that a page asks for, as it writes them.
+/// Paths of the assets that a page refers to, as written in its HTML.
 fn files(html: &str) -> Vec<&str> {
     let quoted = html.split('"').filter(|text| text.contains("assets/"));
     quoted.collect()
@@ -64,7 +64,7 @@ async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
 async fn files_are_compressed_for_those_who_take_it() {
     let api = Api::of(shared());
     let url = format!("{}/assets/any/main.js", api.url);
-    // One that does not read what is compressed as if it were not.
+    // A client that does not decompress bodies.
     let http = reqwest::Client::builder().no_proxy().no_gzip();
     let http = http.build().unwrap();
     let plain = http.get(&url).header(header::ACCEPT_ENCODING, "identity");

@@ -1,4 +1,5 @@
-//! Who calls without a key is limited by the address.
+//! Limits of callers without an API key, by IP address: requests, connections, and request bodies
+//! under way.
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ async fn get(api: &Api, path: &str, forwarded_for: Option<&str>) -> Response {
     request.send().await.unwrap()
 }
 
-/// How many of twenty requests at once are let through.
+/// Sends twenty concurrent requests and returns how many were not rate limited.
 async fn admitted(api: &Api, path: &str, forwarded_for: Option<&str>) -> usize {
     let answers = join_all((0..20).map(|_| get(api, path, forwarded_for))).await;
     let mut admitted = 0;
@@ -68,7 +69,7 @@ async fn an_address_makes_so_many_requests_without_a_key() {
     }
     drop(stack);
 
-    // What an address that nobody trusts forwards is not looked at.
+    // `X-Forwarded-For` of an address that is not a trusted proxy is ignored.
     let nobody = ("DARKROOM_TRUSTED_PROXIES", "none");
     let (_stack, api) = world("peers-distrusted", &[few, nobody]).await;
     let requests = (0..20).map(|number| {
@@ -93,7 +94,8 @@ async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
     let (_stack, api) = world("peers-connections", &variables).await;
     let address = api.url.strip_prefix("http://").unwrap();
     let connect = async || TcpStream::connect(address).await.unwrap();
-    // Forty are an eighth, and some are the stack's own.
+    // An address may hold an eighth of the 320 connections, which is forty; the stack itself holds
+    // some of them.
     let held: Vec<_> = stream::iter(0..40).then(|_| connect()).collect().await;
     let mut refused = connect().await;
     let mut answer = String::new();
@@ -108,7 +110,7 @@ async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
     })
     .await;
 
-    // Sixteen bodies that do not end are all that an address may have on their way.
+    // An address may have sixteen bodies under way. These do not end.
     let part = "x".repeat(1_048_000);
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n{part}"

@@ -1,4 +1,4 @@
-//! What ready means: that callers can be answered.
+//! Readiness of an api process: it is ready if it can answer callers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,7 +24,8 @@ async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
     Some((answer.status(), answer.json().await.unwrap()))
 }
 
-/// How many workers Temporal has heard twice, and so knows how often to hear: of one that dies before, it takes longer to tell.
+/// Number of workers of which Temporal has received two heartbeats. From then on it knows their
+/// interval; it takes longer to miss a worker that dies earlier.
 async fn heard_twice(stack: &Stack) -> usize {
     let mut client = stack.temporal.client().await.unwrap();
     let request = ListWorkersRequest {
@@ -89,7 +90,8 @@ async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
 }
 
-/// As whoever sets up a production server meets it: first without the namespace, then without what jobs are found by.
+/// Sets up a Temporal server step by step, as an operator does: first the namespace is missing,
+/// then the search attributes.
 #[tokio::test]
 async fn what_temporal_lacks_is_named_with_its_remedy() {
     let stack = shared();

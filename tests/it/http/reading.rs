@@ -1,4 +1,4 @@
-//! Reading a job: conditionally, patiently, and whoever is away.
+//! Reading a job: conditional requests, long polls, and reads while processes are down.
 
 use std::time::{Duration, Instant};
 
@@ -180,7 +180,8 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     })
     .await;
     stack.worker.kill();
-    // Who has heard it before need not ask; who has not is told what can be told without.
+    // The first api has seen the state before and need not query. The other one answers from what
+    // it can read without a worker, and marks the job as stale.
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
     let other = api.at(address);
     let away = until("a read without a worker", async || {
@@ -206,7 +207,8 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
     assert_eq!(lead.status(), StatusCode::FOUND);
 }
 
-/// A query is paid for, and takes a worker's time; a description is not.
+/// Counts the queries behind a polling caller. A query costs a worker's time and a billed action; a
+/// description of the workflow does not.
 #[tokio::test]
 async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     const PACE: Duration = Duration::from_millis(250);
@@ -214,7 +216,7 @@ async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     let stack = start(&options("polled")).await;
     let api = Api::of(&stack);
     let slow = job(4, json!({"latency_ms": seconds * 1000}));
-    // What starting up costs is over by the end of a first job.
+    // A first job, so that the queries of starting up are not counted.
     api.run(&job(1, json!({}))).await;
     let queries = async || {
         let metrics = api.http.get(&stack.temporal.metrics).send().await.unwrap();
@@ -239,7 +241,8 @@ async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     assert!(asked <= 8, "{reads} reads made {asked} queries");
 }
 
-/// How many calls of this name the server has answered; of all names if it is empty.
+/// Number of calls that Temporal's frontend has answered, for operations whose name begins with
+/// `name`.
 pub(super) fn counted(metrics: &str, name: &str) -> u64 {
     let operation = format!("operation=\"{name}");
     let lines = metrics.lines().filter(|line| {

@@ -1,4 +1,4 @@
-//! Reading server-sent events.
+//! A reader of server-sent events.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use reqwest::{Response, StatusCode};
 
 use crate::support::harness::DEADLINE;
 
-/// An event, or an id that came alone.
+/// An event, or an id without an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) id: String,
-    /// `job` or `reset`; empty where there is an id alone.
+    /// `job` or `reset`; empty for an id without an event.
     pub(super) name: String,
     pub(super) job: Option<Job>,
 }
@@ -38,6 +38,7 @@ impl Events {
         self.next_within(DEADLINE).await
     }
 
+    /// The next event; `None` if the stream ends. Panics after the deadline.
     pub(super) async fn next_within(&mut self, deadline: Duration) -> Option<Event> {
         let next = async {
             loop {

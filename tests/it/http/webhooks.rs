@@ -1,4 +1,5 @@
-//! Telling callers how their jobs ended, to a receiver that verifies messages with the library of the specification's authors.
+//! Webhooks that notify callers of the end of their jobs. The receiver verifies them with the
+//! reference library of Standard Webhooks.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +32,7 @@ async fn world(name: &str) -> (Stack, Api, Receiver) {
     (stack, api, receiver)
 }
 
+/// Adds the receiver's URL to a request for a job.
 fn told(receiver: &Receiver, mut job: Value) -> Value {
     job["webhook_url"] = receiver.url().into();
     job
@@ -116,7 +118,8 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
     assert!(deliveries(&api, &unasked.job_id).await.is_empty());
 }
 
-/// A reset has another end, which a receiver is not to take for a repetition; of the one before nobody tells any more.
+/// A workflow reset leads to another end. It has a message id of its own, so that the receiver does
+/// not take it for a retry, and the delivery of the earlier end stops.
 #[tokio::test]
 async fn a_job_that_is_reset_tells_of_its_last_end() {
     let (stack, api, receiver) = world("webhooks-reset").await;
@@ -137,7 +140,7 @@ async fn a_job_that_is_reset_tells_of_its_last_end() {
     let messages = receiver.messages(&secret);
     let ids: BTreeSet<_> = messages.iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
-    // The earlier delivery would be due again five seconds after its first attempt.
+    // The earlier delivery would be retried five seconds after its first attempt.
     let client = stack.temporal.client().await.unwrap();
     until("deliveries that have ended", async || {
         let open = "WorkflowType = 'WebhookDelivery' AND ExecutionStatus = 'Running'";
@@ -153,7 +156,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     let (mut stack, api, receiver) = world("webhooks-again").await;
     receiver.answer(&[503]);
     let id = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
-    // The next attempt is due in five seconds, whatever happens to the worker meanwhile.
+    // The next attempt is due in five seconds, even if the worker is killed meanwhile.
     until("first attempt", async || {
         (receiver.count() == 1).then_some(())
     })
@@ -170,7 +173,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
         "the same message, byte for byte and by its id"
     );
 
-    // Asked for again, a delivery that is over begins anew and keeps its log.
+    // A redelivery of a delivery that has ended begins again and keeps its log.
     assert_eq!(api.act(id, "webhooks").await.status(), 202);
     until("a third attempt", async || {
         let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
@@ -179,7 +182,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     .await;
     assert_eq!(receiver.count(), 3);
 
-    // And one that waits makes its attempt at once.
+    // A redelivery of one that waits makes its next attempt at once.
     receiver.answer(&[500, 500]);
     let waiting = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
     until("a delivery that waits for minutes", async || {
@@ -190,7 +193,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
     assert_eq!(api.act(waiting, "webhooks").await.status(), 202);
     delivery_is(&api, waiting, DeliveryStatus::Delivered).await;
 
-    // While nobody can be asked, what is known is said, and no more.
+    // Without a worker to query, the api shows what it knows from Temporal alone.
     stack.worker.kill();
     assert_eq!(
         deliveries(&api, waiting).await[0].status,
@@ -211,7 +214,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), 503, "nothing is made up");
+    assert_eq!(answer.status(), 503, "no state is invented");
 }
 
 #[tokio::test]
@@ -234,7 +237,7 @@ async fn nobody_is_told_at_a_private_address() {
     assert_eq!(receiver.count(), 0);
 }
 
-/// An operator changes the secret, and forgets the workers.
+/// An operator changes the webhook secret of the api and not that of the workers.
 #[tokio::test]
 async fn a_worker_that_signs_with_another_secret_says_so() {
     let receiver = Receiver::start().await;

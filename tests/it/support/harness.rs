@@ -1,4 +1,4 @@
-//! What tests stand on: a stack, a caller of its api, and waiting for conditions with a deadline.
+//! Basis of all tests: a stack, a caller of its api, and waiting for conditions with a deadline.
 
 use std::{
     net::SocketAddr,
@@ -33,13 +33,13 @@ use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowDescribeOptions, WorkflowFetchHistoryOptions};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 
-/// How long anything may take that should be quick: generous, as the machine may be busy.
+/// Deadline for anything that is normally quick. Generous, because the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Asserts that something took no longer than is promised of a machine that has time for it.
+/// Asserts that something took no longer than promised for an otherwise idle machine.
 ///
-/// Beside other tests, or on a machine that is busy with other things, it may take four times as long; `DARKROOM_QUIET=1`
-/// holds it to its word.
+/// Beside other tests, or on a busy machine, it may take four times as long. `DARKROOM_QUIET=1`
+/// removes that allowance.
 pub(crate) fn assert_prompt(what: &str, took: Duration, promised: Duration) {
     let factor = if std::env::var_os("DARKROOM_QUIET").is_some() {
         1
@@ -55,7 +55,8 @@ pub(crate) fn assert_prompt(what: &str, took: Duration, promised: Duration) {
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_darkroom");
 
-/// The stack that tests share, on a thread of its own: it outlives the runtime of each test.
+/// The stack that tests share. It has a thread of its own, so that it outlives the runtime of each
+/// test.
 pub(crate) fn shared() -> &'static Stack {
     static SHARED: OnceLock<Stack> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -88,7 +89,8 @@ pub(crate) fn options(name: &str) -> Options {
     }
 }
 
-/// A directory that is empty.
+/// Path of a directory below the target directory, from which the files of earlier runs are
+/// removed.
 pub(crate) fn fresh_directory(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
@@ -102,7 +104,8 @@ pub(crate) async fn start(options: &Options) -> Stack {
     Stack::start(options.clone(), |_| {}).await.unwrap()
 }
 
-/// Starts a stack again with another Temporal that never heard of its jobs: it stands in for one whose retention has passed.
+/// Restarts a stack with an empty Temporal database and the same store. To the api this looks like
+/// a Temporal that has deleted all closed workflows after their retention.
 pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Stack {
     stack.temporal.kill();
     for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
@@ -112,17 +115,17 @@ pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Sta
     start(options).await
 }
 
-/// Tells a process to stop, as an orchestrator does.
+/// Sends SIGTERM to a process, as an orchestrator does for a graceful shutdown.
 pub(crate) fn terminate(process: &Process) {
     signal(process, "TERM");
 }
 
-/// Sends a process a signal.
+/// Sends a signal to a process.
 pub(crate) fn signal(process: &Process, name: &str) {
     signal_id(process.id(), name);
 }
 
-/// The same for a process that is known by its id.
+/// Sends a signal to a process that is known by its id.
 pub(crate) fn signal_id(id: u32, name: &str) {
     let told = std::process::Command::new("kill")
         .args([&format!("-{name}"), &id.to_string()])
@@ -136,7 +139,7 @@ pub(crate) fn api_key_entry(tenant: &str, key: &str) -> String {
     format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
 }
 
-/// A caller of an api: by the client, and by HTTP where that is what is tested.
+/// A caller of an api: through the client crate, and through plain HTTP where HTTP is tested.
 pub(crate) struct Api {
     pub(crate) url: String,
     pub(crate) client: Client,
@@ -171,7 +174,7 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .default_headers(headers);
         Self {
-            // A failure is to be seen: nothing is retried.
+            // Without retries, so that a test sees every failure.
             client: client.build().unwrap().with_retry_budget(Duration::ZERO),
             http: http.build().unwrap(),
             url,
@@ -179,7 +182,7 @@ impl Api {
         }
     }
 
-    /// The same caller of another process.
+    /// The same caller, directed at another api process.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
         Self::new(format!("http://{address}"), self.key.as_deref())
     }
@@ -210,7 +213,8 @@ impl Api {
         request.json(body).send().await.unwrap()
     }
 
-    /// Reads the list of jobs, as far as one page goes, when it is its turn.
+    /// Reads the first page of the list of jobs, 100 at most. Retries while the rate limit of lists
+    /// refuses it.
     pub(crate) async fn list(&self) -> Vec<JobSummary> {
         let list = ListJobs {
             limit: Some(100.try_into().unwrap()),
@@ -220,7 +224,7 @@ impl Api {
         client.list_jobs(&list).await.unwrap().jobs
     }
 
-    /// Has a job accepted and returns its id.
+    /// Creates a job, asserts that it is accepted, and returns its id.
     pub(crate) async fn accepted(&self, body: &Value) -> JobId {
         let response = self.post(body).await;
         let status = response.status();
@@ -234,7 +238,7 @@ impl Api {
         self.client.get_job(job_id).await.unwrap()
     }
 
-    /// Posts to one of a job's actions.
+    /// Posts to one of a job's actions, such as `cancel`.
     pub(crate) async fn act(&self, job_id: &JobId, action: &str) -> Response {
         self.http
             .post(format!("{}/v1/jobs/{job_id}/{action}", self.url))
@@ -243,7 +247,7 @@ impl Api {
             .unwrap()
     }
 
-    /// Waits until a job is at this stage.
+    /// Waits until a job has reached a stage.
     pub(crate) async fn until_stage(&self, job_id: &JobId, stage: Stage) {
         until(&format!("{stage:?} of {job_id}"), async || {
             (self.get(job_id).await.stage == Some(stage)).then_some(())
@@ -256,7 +260,8 @@ impl Api {
         self.ended_within(job_id, DEADLINE).await
     }
 
-    /// The same for a job that is held up on purpose: follows its events to the last, and reads it.
+    /// Waits until a job has ended, with a deadline for jobs that are delayed on purpose. Follows
+    /// the job's events to the last one, then reads the job.
     pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
         let ended = tokio::time::timeout(deadline, self.client.wait(job_id)).await;
         ended
@@ -267,13 +272,14 @@ impl Api {
         job
     }
 
-    /// Has a job accepted and waits until it has ended.
+    /// Creates a job and waits until it has ended.
     pub(crate) async fn run(&self, body: &Value) -> Job {
         self.ended(&self.accepted(body).await).await
     }
 }
 
-/// A job of small files, with whatever the embedded provider is told in `dev`.
+/// Request for a job. `dev` is the script of the embedded provider; outputs have 1 KiB unless it
+/// sets `bytes`.
 pub(crate) fn job(num_outputs: u32, mut dev: Value) -> Value {
     if dev.get("bytes").is_none() {
         dev["bytes"] = 1024.into();
@@ -281,12 +287,12 @@ pub(crate) fn job(num_outputs: u32, mut dev: Value) -> Value {
     json!({"model": "acme/photo", "prompt": "a fox in the snow", "num_outputs": num_outputs, "input": {"dev": dev}})
 }
 
-/// A job whose generation outlasts any test.
+/// Request for a job whose generation outlasts any test.
 pub(crate) fn endless() -> Value {
     job(2, json!({"latency_ms": 3_600_000}))
 }
 
-/// The predictions that were bought for a job.
+/// The predictions that were bought for a job, newest first.
 pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &JobId) -> Vec<Prediction> {
     let is_its = |prediction: &Prediction| {
         prediction
@@ -302,24 +308,25 @@ pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &JobId) -> Vec<P
         .collect()
 }
 
-/// The one that is under way, as soon as it is.
+/// Waits until a prediction was bought for a job, and returns it.
 pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &JobId) -> Prediction {
     until("prediction", async || bought(provider, job_id).pop()).await
 }
 
-/// Which job a prediction is of, as the address of its report says.
+/// The job of a prediction, from its webhook URL.
 pub(crate) fn job_of(prediction: &Prediction) -> JobId {
     let webhook = prediction.webhook.as_deref().unwrap();
     webhook.rsplit('/').nth(1).unwrap().parse().unwrap()
 }
 
-/// Which of its job's submissions a prediction came of, as the address of its report says.
+/// The submission that created a prediction, from its webhook URL.
 pub(crate) fn submission_of(prediction: &Prediction) -> SubmissionId {
     let webhook = prediction.webhook.as_ref().unwrap();
     webhook.rsplit('/').next().unwrap().parse().unwrap()
 }
 
-/// Waits until nothing of ours waits for a job's prediction any more: it is none of the quick ones.
+/// Waits until a job's prediction is bought and no activity is pending: the activity that submitted
+/// it has stopped waiting for it, as it does for a prediction that takes longer.
 pub(crate) async fn until_submitted(stack: &Stack, job_id: &JobId) {
     let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
@@ -334,7 +341,7 @@ pub(crate) async fn until_submitted(stack: &Stack, job_id: &JobId) {
     .await;
 }
 
-/// How many outputs of a job are in a state.
+/// Number of a job's outputs with a status.
 pub(crate) fn count(job: &Job, status: MediaStatus) -> usize {
     job.media
         .iter()
@@ -342,7 +349,7 @@ pub(crate) fn count(job: &Job, status: MediaStatus) -> usize {
         .count()
 }
 
-/// The job that an answer tells of.
+/// The job in the body of a response.
 pub(crate) async fn job_in(response: Response) -> Job {
     let status = response.status();
     let body: Value = response.json().await.unwrap();
@@ -350,32 +357,33 @@ pub(crate) async fn job_in(response: Response) -> Job {
         .unwrap_or_else(|error| panic!("{status}: {error}: {body:#}"))
 }
 
-/// How many outputs of a job are on their way, or there.
+/// Number of a job's outputs of which at least one byte was transferred.
 pub(crate) fn moving(job: &Job) -> usize {
     let moving = job.media.iter().filter(|media| media.bytes_done > Some(0));
     moving.count()
 }
 
-/// What came of canceling a job's prediction.
+/// Outcome of canceling a job's prediction.
 pub(crate) fn cancel_outcome(job: &Job) -> Option<CancelOutcome> {
     job.provider.as_ref()?.cancel_outcome
 }
 
-/// The provider's id of a job's prediction.
+/// Id that the provider gave to a job's prediction.
 pub(crate) fn prediction_id(job: &Job) -> Option<&str> {
     Some(job.provider.as_ref()?.prediction_id.as_ref()?.as_str())
 }
 
-/// What went wrong, if something did.
+/// Type of a failure, if there is one.
 pub(crate) fn kind(error: Option<&JobError>) -> Option<FailureType> {
     error.map(|error| error.kind)
 }
 
-/// Waits for a condition to yield something.
+/// Polls a condition until it yields a value, and returns it. Panics after [`DEADLINE`].
 pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
     until_within(what, DEADLINE, condition).await
 }
 
+/// Polls a condition until it yields a value, and returns it. Panics after the deadline.
 pub(crate) async fn until_within<T>(
     what: &str,
     deadline: Duration,
@@ -391,12 +399,12 @@ pub(crate) async fn until_within<T>(
     }
 }
 
-/// What happened to a job of the shared stack.
+/// Workflow history of a job of the shared stack.
 pub(crate) async fn history(job_id: &JobId) -> Vec<HistoryEvent> {
     history_of(shared(), job_id).await
 }
 
-/// What happened to a job.
+/// Workflow history of a job.
 pub(crate) async fn history_of(stack: &Stack, job_id: &JobId) -> Vec<HistoryEvent> {
     let client = stack.temporal.client().await.unwrap();
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
@@ -407,7 +415,7 @@ pub(crate) async fn history_of(stack: &Stack, job_id: &JobId) -> Vec<HistoryEven
         .unwrap()
 }
 
-/// The status and the kind of a problem.
+/// Status of a response, and type of the problem in its body without the common prefix.
 pub(crate) async fn problem_of(response: Response) -> (StatusCode, String) {
     let status = response.status();
     let problem: Value = response.json().await.unwrap();

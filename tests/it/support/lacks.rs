@@ -1,4 +1,5 @@
-//! What stores lack, in front of one that has it all: requests are refused, or changed and signed again.
+//! Missing features of S3-compatible stores, imposed on a complete store by the proxy in front of
+//! it: requests are refused, or changed and signed again.
 
 use std::time::SystemTime;
 
@@ -12,37 +13,37 @@ use aws_sigv4::{
 };
 use darkroom_dev::s3;
 
-/// What a store lacks.
+/// A feature that a store is missing, or a policy that it enforces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Lack {
-    /// It does not know checksums, and says so.
+    /// Refuses requests with checksums.
     Checksums,
-    /// It does not know conditional writes, and says so.
+    /// Refuses conditional writes, with this status and code.
     ConditionalWrites(u16, &'static str),
-    /// It takes them and ignores their condition.
+    /// Accepts conditional writes and ignores the condition.
     Conditions,
-    /// It does not know bodies with a trailer.
+    /// Refuses bodies with a trailer checksum.
     Trailers,
-    /// It knows neither.
+    /// Refuses conditional writes and trailer checksums.
     ConditionalWritesAndTrailers,
-    /// It takes nothing that it is not asked to encrypt.
+    /// Refuses to create objects for which server-side encryption is not requested.
     Unencrypted,
-    /// It takes nothing at all.
+    /// Refuses all writes.
     Writes,
 }
 
-/// What becomes of a request.
+/// Decision about one request.
 pub(crate) enum Passage {
-    /// It goes through as it is.
+    /// Forwards the request unchanged.
     Pass,
-    /// It goes through with this head.
+    /// Forwards the request with this head instead.
     Changed(Vec<u8>),
-    /// It is answered with this status and code.
+    /// Answers with this status and error code.
     Refuse(u16, &'static str),
 }
 
 impl Lack {
-    /// What becomes of a request with this head.
+    /// Decides about a request with this head.
     pub(crate) fn judge(self, method: &str, target: &str, head: &[u8]) -> Passage {
         let headers = headers(head);
         let value = |name: &str| {
@@ -91,7 +92,8 @@ fn headers(head: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A head without its condition, which was signed, so that it is signed again.
+/// Removes the `If-None-Match` header from a head. The signature covered it, so the request is
+/// signed again.
 fn without_condition(head: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(head).into_owned();
     let request_line = text.lines().next().unwrap();

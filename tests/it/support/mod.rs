@@ -1,12 +1,12 @@
-//! What tests stand on: stacks, callers, and parts between them that behave as badly as they are told to.
+//! Basis of all tests: stacks, callers, and servers between them that inject configured faults.
 //!
 //! - [`harness`]: a stack, a caller of its api, and waiting for conditions with a deadline
-//! - [`world`]: a stack with a host of outputs, and a look into its store
-//! - [`source`]: the host of outputs
-//! - [`proxy`]: between worker and store
-//! - [`lacks`]: what the store behind it is made to lack
-//! - [`rpc_gate`]: between a process and Temporal
-//! - [`receiver`]: of webhooks
+//! - [`world`]: a stack with an HTTP host of outputs and direct access to its store
+//! - [`source`]: the HTTP host from which workers download outputs, with configurable faults
+//! - [`proxy`]: a faulty proxy between worker and store
+//! - [`lacks`]: features that the proxy hides from the worker
+//! - [`rpc_gate`]: a proxy that holds gRPC calls between a process and Temporal
+//! - [`receiver`]: a receiver of webhooks
 
 pub(crate) mod harness;
 pub(crate) mod lacks;

@@ -1,4 +1,5 @@
-//! A proxy between worker and store that does what bad networks and bad stores do, to the requests of one job at a time.
+//! A proxy between worker and store that injects the faults of bad networks and bad stores into
+//! selected requests.
 
 use std::{
     io,
@@ -17,7 +18,7 @@ use tokio::{
 
 use super::lacks::{Lack, Passage};
 
-/// Which requests.
+/// S3 operation that a fault applies to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     PutObject,
@@ -29,24 +30,25 @@ pub(crate) enum Operation {
     DeleteObject,
 }
 
-/// What happens to them.
+/// Fault that is injected into a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// They are answered with a status and a code, and go no further.
+    /// The proxy answers with this status and error code and does not forward the request.
     Refuse(u16, &'static str),
-    /// They are answered with success, and go no further.
+    /// The proxy answers with success and does not forward the request.
     Pretend,
-    /// They are answered with an error behind a success.
+    /// The proxy answers with status 200 and an error in the body, and does not forward the
+    /// request.
     ErrorWithin,
-    /// They go through, and their answer is lost.
+    /// The request reaches the store, and the answer is lost.
     LoseAnswer,
-    /// The connection breaks before they go through.
+    /// The connection closes before the request is forwarded.
     Drop,
-    /// The connection breaks after so many bytes of their body.
+    /// The connection closes after this number of bytes of the body.
     Cut(usize),
-    /// A byte of their body changes on the way.
+    /// One byte of the body is changed.
     Corrupt,
-    /// They take a while.
+    /// The request is forwarded after a delay.
     Delay(Duration),
 }
 
@@ -92,7 +94,7 @@ impl Proxy {
             while let Ok((socket, _)) = listener.accept().await {
                 let proxy = serving.clone();
                 tokio::spawn(async move {
-                    // Either side may go away.
+                    // Ignored: either side may close the connection.
                     let _ = proxy.serve(socket).await;
                 });
             }
@@ -100,7 +102,7 @@ impl Proxy {
         proxy
     }
 
-    /// Plans a fault for the next requests of a kind whose target contains these words.
+    /// Plans a fault for the next `times` requests of an operation whose target contains `within`.
     pub(crate) fn plan(&self, within: &str, operation: Operation, fault: Fault, times: u32) {
         let planned = Planned {
             within: within.to_owned(),
@@ -111,23 +113,24 @@ impl Proxy {
         self.faults.lock().unwrap().push(planned);
     }
 
-    /// Nothing more happens to requests whose target contains these words.
+    /// Removes the faults that were planned for targets with these words.
     pub(crate) fn forget(&self, within: &str) {
         let mut faults = self.faults.lock().unwrap();
         faults.retain(|planned| planned.within != within);
     }
 
-    /// From now on the store lacks this, or nothing.
+    /// Sets the feature that the store is missing from now on; `None` for a complete store.
     pub(crate) fn lacks(&self, lack: Option<Lack>) {
         *self.lacks.lock().unwrap() = lack;
     }
 
-    /// How many requests there were so far.
+    /// Number of requests so far.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How many planned faults have not happened.
+    /// Number of planned faults that have not been injected. Faults with 1000 or more repetitions
+    /// left are permanent and do not count.
     pub(crate) fn left(&self, within: &str) -> u32 {
         let faults = self.faults.lock().unwrap();
         faults
@@ -291,7 +294,7 @@ async fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> 
     }
 }
 
-/// Hands over so many bytes, all as they are or with one of them changed.
+/// Copies this number of bytes, unchanged or with one of them changed.
 async fn pass(
     from: &mut BufReader<TcpStream>,
     to: &mut TcpStream,
@@ -306,7 +309,7 @@ async fn pass(
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Well within the file, past whatever frames it.
+        // Byte 512 lies within the file itself, behind any chunk framing.
         if corrupts && (at..at + read).contains(&512) {
             buffer[512 - at] ^= 1;
         }

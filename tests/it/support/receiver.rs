@@ -1,4 +1,4 @@
-//! A receiver of webhooks, which verifies them with the library of the specification's authors.
+//! A receiver of webhooks. It verifies them with the reference library of Standard Webhooks.
 
 use std::{
     collections::VecDeque,
@@ -17,10 +17,10 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
-/// A message as it came: headers and body.
+/// Headers and body of a message as it was received.
 type Received = (HeaderMap, Vec<u8>);
 
-/// A receiver that answers as it is told, with 204 when it is told nothing.
+/// A receiver that answers with the configured statuses in turn, and with 204 after the last one.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
@@ -45,6 +45,7 @@ impl Receiver {
         receiver
     }
 
+    /// Sets the statuses of the next answers.
     pub(crate) fn answer(&self, statuses: &[u16]) {
         self.answers.lock().unwrap().extend(statuses);
     }
@@ -57,7 +58,7 @@ impl Receiver {
         self.received.lock().unwrap().len()
     }
 
-    /// The messages so far, each verified.
+    /// Ids and bodies of the messages so far, each with a verified signature.
     pub(crate) fn messages(&self, secret: &str) -> Vec<(String, Value)> {
         let webhook = Webhook::new(secret).unwrap();
         let received = self.received.lock().unwrap();

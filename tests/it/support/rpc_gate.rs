@@ -1,5 +1,5 @@
-//! A gate between a process and Temporal that holds the calls of one job where it is told to: before they reach the server, or
-//! on the way back.
+//! A gRPC proxy between a process and Temporal. It holds selected calls of a job, either before
+//! they reach the server or before their answer reaches the client.
 
 use std::{
     net::SocketAddr,
@@ -23,18 +23,18 @@ use tokio::{
     sync::watch,
 };
 
-/// Which call.
+/// Kind of call that is held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rpc {
-    /// An activity records these words.
+    /// An activity heartbeat whose details contain these words.
     Records(&'static str),
-    /// An activity tells its result.
+    /// The completion of an activity.
     Completes,
-    /// A run of the job's workflow is started.
+    /// The start of a run of the job's workflow.
     Starts,
 }
 
-/// Where it is held.
+/// Point at which a call is held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Held {
     Request,
@@ -47,7 +47,7 @@ pub(crate) struct RpcGate {
     pub(crate) address: String,
     upstream: SocketAddr,
     plans: Arc<Mutex<Vec<Plan>>>,
-    /// How often it was opened.
+    /// Number of times that the gate was opened.
     opened: watch::Sender<u32>,
 }
 
@@ -89,7 +89,7 @@ impl RpcGate {
         });
     }
 
-    /// Whether a call of the job is held.
+    /// True if a planned call of the job has reached the gate.
     pub(crate) fn is_held(&self, job_id: &JobId) -> bool {
         let plans = self.plans.lock().unwrap();
         plans
@@ -97,7 +97,7 @@ impl RpcGate {
             .any(|plan| plan.job_id == *job_id && plan.is_reached)
     }
 
-    /// Lets through what is held, and all that comes.
+    /// Releases all held calls, and holds no more until the next plan.
     pub(crate) fn open(&self) {
         self.plans.lock().unwrap().clear();
         self.opened.send_modify(|times| *times += 1);
@@ -113,7 +113,7 @@ impl RpcGate {
         };
         tokio::spawn(connection);
         let service = service_fn(move |request| self.clone().pass(request, send.clone()));
-        // Either side may go away.
+        // Ignored: either side may close the connection.
         let _ = Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(socket), service)
             .await;
@@ -124,7 +124,8 @@ impl RpcGate {
         request: Request<Incoming>,
         mut upstream: SendRequest<Full<Bytes>>,
     ) -> Result<Answer, hyper::Error> {
-        // What is compressed cannot be read here, and who hears so leaves it.
+        // The gate cannot read compressed messages. A client that gets UNIMPLEMENTED sends them
+        // again uncompressed.
         if request.headers().contains_key("grpc-encoding") {
             let refused = Response::builder()
                 .header("content-type", "application/grpc")

@@ -1,5 +1,6 @@
-//! A host of outputs that can behave as badly as real ones do: what a URL asks for in its query is how it is answered.
-//! Files are made up as they are sent, so that they may be of any size. For tests and benchmarks.
+//! An HTTP host of outputs that can behave as badly as real ones do. The query of a URL says how
+//! the host answers. Files are generated as they are sent, so that they may have any size. For
+//! tests and benchmarks.
 
 use std::{
     collections::BTreeMap,
@@ -17,64 +18,65 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// How much is written at a time.
+/// Size of one write, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// How a file is handed over.
+/// Configuration of one answer, parsed from the query of the URL.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Manner {
-    /// How long it is.
+    /// Length of the file, in bytes.
     pub(crate) bytes: u64,
-    /// What it begins with, in hexadecimal; a PNG's first bytes by default.
+    /// First bytes of the file in hexadecimal; a PNG signature by default.
     pub(crate) head: String,
-    /// Misbehave for the first so many requests only.
+    /// Number of requests to which the faults apply; later ones are answered without them.
     pub(crate) times: u32,
-    /// Be there for so many requests, and gone then.
+    /// Number of requests after which the file is gone (404).
     pub(crate) serves: Option<u32>,
-    /// Answer with this status and no file.
+    /// Status to answer with, without a file.
     pub(crate) status: Option<u16>,
-    /// Answer with this page in HTML instead of the file.
+    /// HTML page to answer with instead of the file.
     pub(crate) page: Option<String>,
-    /// Say when to come again, in seconds.
+    /// `Retry-After` in seconds.
     pub(crate) retry_after: Option<u32>,
-    /// Say when to come again, as a date so many seconds from now.
+    /// `Retry-After` as a date, this number of seconds from now.
     pub(crate) retry_date: Option<u32>,
-    /// Wait for so many seconds before the answer begins.
+    /// Delay before the answer begins, in seconds.
     pub(crate) wait: Option<u32>,
-    /// Refuse unless the address has this in it, letter by letter.
+    /// Text that the request target must contain as written, without percent-encoding; otherwise
+    /// the answer is 403.
     pub(crate) verbatim: Option<String>,
-    /// Point there.
+    /// `Location` header.
     pub(crate) location: Option<String>,
-    /// Do not say how long it is: `chunked`, or `close` for the end of the connection.
+    /// Framing without a `Content-Length`: `chunked`, or `close` for the end of the connection.
     pub(crate) framing: Option<Framing>,
-    /// Break off after so many bytes.
+    /// Number of bytes after which the connection closes.
     pub(crate) cut: Option<u64>,
-    /// Send no more after so many bytes, and hold the connection.
+    /// Number of bytes after which nothing more is sent and the connection stays open.
     pub(crate) stall: Option<u64>,
-    /// Send so many bytes a second.
+    /// Bytes per second.
     pub(crate) rate: Option<u32>,
-    /// Announce so many bytes more than there are.
+    /// Number of bytes that `Content-Length` announces beyond those that are sent.
     pub(crate) overstate: u64,
-    /// Let it be fetched in part.
+    /// True to serve range requests.
     pub(crate) ranges: bool,
-    /// Be another file each time.
+    /// True to serve another file, with another `ETag`, for each request.
     pub(crate) changes: bool,
-    /// Answer a range with another one.
+    /// True to answer a range request with a `Content-Range` that is off by one.
     pub(crate) wrong_range: bool,
-    /// Say that it is of this type.
+    /// `Content-Type` header.
     pub(crate) content_type: Option<String>,
-    /// Say that it is encoded so; `gzip` is meant.
+    /// `Content-Encoding` header. The body is sent as it is; `head` may hold an encoded one.
     pub(crate) encoding: Option<String>,
 }
 
-/// How the end of a body is told.
+/// Framing of a body whose length is not announced.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Framing {
-    /// By the last chunk.
+    /// The last chunk ends the body.
     Chunked,
-    /// By the end of the connection.
+    /// The end of the connection ends the body.
     Close,
 }
 
@@ -108,13 +110,13 @@ impl Default for Manner {
 
 /// A running host. Dropping it stops it.
 pub(crate) struct SourceServer {
-    /// Where it listens.
+    /// Address on which it listens.
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     accepting: AbortHandle,
 }
 
-/// What each path was asked for, and how many bytes it gave.
+/// Number of requests and of bytes sent, by name of the file.
 #[derive(Default)]
 struct Seen(Mutex<BTreeMap<String, (u32, u64)>>);
 
@@ -122,7 +124,7 @@ impl SourceServer {
     /// Starts to serve on loopback.
     ///
     /// # Errors
-    /// If no port is free.
+    /// If no port on loopback can be bound.
     pub(crate) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -132,7 +134,7 @@ impl SourceServer {
             while let Ok((socket, _)) = listener.accept().await {
                 let seen = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    // A client that goes away is no news.
+                    // Ignored: the client has disconnected.
                     let _ = serve(socket, &seen).await;
                 });
             }
@@ -144,19 +146,19 @@ impl SourceServer {
         })
     }
 
-    /// The URL of a file, with its manner as a query.
+    /// URL of a file, with a [`Manner`] as its query.
     #[must_use]
     pub(crate) fn url(&self, name: &str, manner: &str) -> String {
         format!("http://{}/{name}?{manner}", self.address)
     }
 
-    /// How often a file was asked for.
+    /// Number of requests for a file.
     #[must_use]
     pub(crate) fn requests(&self, name: &str) -> u32 {
         self.seen.of(name).0
     }
 
-    /// How many bytes of a file were handed over.
+    /// Number of bytes of a file that were sent, over all requests.
     #[must_use]
     pub(crate) fn bytes_sent(&self, name: &str) -> u64 {
         self.seen.of(name).1
@@ -188,9 +190,9 @@ impl Seen {
     }
 }
 
-/// A request, as far as it matters.
+/// The parts of a request that decide the answer.
 struct Request {
-    /// Its address, as it came.
+    /// Request target, as received.
     target: String,
     name: String,
     manner: Manner,
@@ -396,7 +398,7 @@ async fn answer(
     Ok(framing != Some(Framing::Close) && overstate == 0)
 }
 
-/// The bytes of a file in its first version, for comparison.
+/// Bytes of a file with the default head and without `changes`, for comparison.
 #[must_use]
 pub(crate) fn file(bytes: usize) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();

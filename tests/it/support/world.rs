@@ -1,4 +1,5 @@
-//! What tests of storing stand on: a stack, a host of outputs that behaves as it is told, and a look into the store.
+//! Basis of the tests of storing: a stack, an HTTP host of outputs with configurable faults, and
+//! direct access to the store.
 
 use aws_sdk_s3::{
     Client as S3,
@@ -19,14 +20,14 @@ use super::{
     source::SourceServer,
 };
 
-/// A stack, a host of outputs and a store that can be looked into.
+/// A stack, a host of outputs, and an S3 client for the stack's store.
 pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) api: Api,
     pub(crate) source: SourceServer,
     pub(crate) store: S3,
     pub(crate) bucket: String,
-    /// What the worker puts before every key.
+    /// Prefix that the worker puts before every key.
     pub(crate) prefix: &'static str,
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct World {
 pub(crate) struct Place {
     /// The endpoint that the worker uses.
     for_worker: String,
-    /// The endpoint by which we look into it.
+    /// The endpoint that the test uses.
     for_us: String,
     bucket: String,
     credentials: Credentials,
@@ -53,7 +54,8 @@ impl Place {
         }
     }
 
-    /// The store that the environment names, if it names a bucket for tests.
+    /// The store that the standard `AWS_*` variables name, if `DARKROOM_TEST_BUCKET` names a
+    /// bucket.
     pub(crate) fn of_the_environment() -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let bucket = variable("DARKROOM_TEST_BUCKET")?;
@@ -112,7 +114,7 @@ fn region() -> String {
 }
 
 impl World {
-    /// Starts a stack with these variables, on its own store or on another.
+    /// Starts a stack with these variables, on the embedded store or on another one.
     pub(crate) async fn start(
         mut options: Options,
         variables: &[(&'static str, &str)],
@@ -142,7 +144,7 @@ impl World {
         }
     }
 
-    /// The same on a Versity gateway, which knows uploads and can be stopped.
+    /// Starts a stack on a Versity gateway, which can list multipart uploads and can be stopped.
     pub(crate) async fn on_gateway(
         options: Options,
         variables: &[(&'static str, &str)],
@@ -154,7 +156,7 @@ impl World {
         (Self::start(options, variables, Some(place)).await, gateway)
     }
 
-    /// A job with an output for each of these manners.
+    /// Request for a job with one output for each query of the source host.
     pub(crate) fn job_of(&self, manners: &[&str]) -> Value {
         let urls: Vec<_> = manners
             .iter()
@@ -164,7 +166,7 @@ impl World {
         job(count, json!({"urls": urls, "webhooks": 0}))
     }
 
-    /// Has a job accepted whose only output is there; it is persisted after a while.
+    /// Creates a job whose only output has this URL. Its generation takes 1.5 seconds.
     pub(crate) async fn accept(&self, url: &str) -> JobId {
         self.api
             .accepted(&job(
@@ -174,7 +176,10 @@ impl World {
             .await
     }
 
-    /// What is stored must be what the job says, to the byte.
+    /// Compares a stored object with what the job says of it. Asserts its content type.
+    ///
+    /// # Errors
+    /// If its size or SHA-256 differs.
     pub(crate) async fn check_bytes(&self, media: &Media) -> Result<(), String> {
         let key = format!("{}{}", self.prefix, media.s3_key.as_deref().unwrap());
         let object = self
@@ -200,12 +205,13 @@ impl World {
         ))
     }
 
-    /// Sweeps all that there is, as the schedule does with what is old.
+    /// Runs the storage sweep over objects and uploads of any age; the scheduled one leaves recent
+    /// ones alone.
     pub(crate) async fn sweep(&self) -> Swept {
         self.sweep_some(SweepInput::default().jobs).await
     }
 
-    /// The same for so many jobs at a time.
+    /// Runs the sweep with a limit of jobs.
     pub(crate) async fn sweep_some(&self, jobs: u32) -> Swept {
         let client = self.stack.temporal.client().await.unwrap();
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, "sweep-now").build();
@@ -227,7 +233,7 @@ impl World {
         swept
     }
 
-    /// How many uploads of these jobs are under way.
+    /// Number of multipart uploads of these jobs under way.
     pub(crate) async fn uploads_of(&self, ids: &[JobId]) -> usize {
         let listed = self
             .store
@@ -244,6 +250,7 @@ impl World {
             .count()
     }
 
+    /// Number of all multipart uploads under way.
     pub(crate) async fn uploads(&self) -> usize {
         let listed = self
             .store
@@ -255,12 +262,12 @@ impl World {
         listed.uploads().len()
     }
 
-    /// The keys of what jobs have in the store.
+    /// Keys of all objects of jobs.
     pub(crate) async fn objects(&self) -> Vec<String> {
         self.keys(&format!("{}jobs/", self.prefix)).await
     }
 
-    /// The keys that begin so.
+    /// Keys with a prefix.
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut pages = self
             .store

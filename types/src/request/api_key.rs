@@ -1,4 +1,4 @@
-//! Giving out an API key.
+//! Requests that create and list API keys.
 
 use std::collections::BTreeSet;
 
@@ -13,25 +13,26 @@ use crate::{
     tenant::Tenant,
 };
 
-/// What a key is to be good for.
+/// Request for a new API key.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(example = json!(example!("create_api_key.json")))]
 pub struct CreateApiKey {
-    /// What to call it.
+    /// Name of the key, for people.
     pub name: KeyName,
-    /// What it is good for; reading and writing if absent.
+    /// Scopes of the key; `read` and `write` if absent.
     #[serde(default = "usual")]
     #[schema(default = json!(["read", "write"]))]
     pub scopes: BTreeSet<Scope>,
-    /// Which models may be asked for with it: at most 50 names, or beginnings with `*` at their end; all if absent.
+    /// Models that the key may request: at most 50 exact names, or prefixes followed by `*`. All
+    /// models if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 50)]
     pub models: Vec<ModelPattern>,
-    /// Until when it is good; for ever if absent.
+    /// Expiry of the key; it never expires if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Whose key it is to be: your own tenant's if absent. An operator may name any.
+    /// Tenant that the key is for; your own if absent. Only an operator may name another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
 }
@@ -40,16 +41,16 @@ fn usual() -> BTreeSet<Scope> {
     [Scope::Read, Scope::Write].into()
 }
 
-/// Whose keys to list.
+/// Query parameters of the list of API keys.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
 #[into_params(parameter_in = Query)]
 pub struct ListApiKeys {
-    /// Those of your own tenant if absent. An operator may name any.
+    /// Tenant whose keys are listed; your own if absent. Only an operator may name another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
 }
 
-/// What a key is called: 1 to 100 characters.
+/// Name of an API key: 1 to 100 characters.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);

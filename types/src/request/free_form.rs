@@ -1,4 +1,5 @@
-//! What we pass on without understanding it: bounded, so that a job's history stays small.
+//! Free-form fields of a request, passed on unchanged: model inputs and metadata. Their limits keep
+//! workflow histories small.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,20 +19,21 @@ use utoipa::{
 
 use crate::Invalid;
 
-/// Inputs for the model beside the named ones: at most 256 KiB as JSON, so that a job's history stays small, and nested 32
-/// times at most, as what carries them is nested itself and must be read back. What has a field of its own is not among them.
+/// Inputs of the model beside the named fields. They take at most 256 KiB as JSON, so that workflow
+/// histories stay small. They are nested at most 32 levels, as they are embedded in documents that
+/// must not exceed the JSON parser's own limit. Inputs that have a field of their own are rejected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(into = "Map<String, Value>")]
 pub struct ModelInput(Map<String, Value>);
 
-/// What has a field of its own in a request.
+/// Inputs that have a field of their own in a request.
 const NAMED: [&str; 4] = ["prompt", "num_outputs", "seed", "output_format"];
 
 impl ModelInput {
     const MAX_BYTES: usize = 256 * 1024;
     const MAX_DEPTH: usize = 32;
 
-    /// The inputs by name.
+    /// Inputs by name.
     #[must_use]
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0
@@ -104,7 +106,7 @@ impl<'de> Deserialize<'de> for ModelInput {
     }
 }
 
-/// A value under a name that has a field of its own: an error at its place.
+/// Seed that rejects an input which has a field of its own, so that the error points to its place.
 struct Misplaced;
 
 impl<'de> DeserializeSeed<'de> for Misplaced {
@@ -133,7 +135,8 @@ impl From<ModelInput> for Map<String, Value> {
     }
 }
 
-/// The caller's own labels: at most 50, keys of 1 to 40 characters, values of at most 500.
+/// Labels of the caller: at most 50, with keys of 1 to 40 characters and values of at most 500
+/// characters.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(
     try_from = "BTreeMap<String, String>",

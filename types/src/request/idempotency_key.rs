@@ -1,14 +1,14 @@
-//! A caller's own name for a request.
+//! Idempotency keys, as callers send them in the header `Idempotency-Key`.
 
 use std::{fmt, str::FromStr};
 
 use crate::schema::text;
 
-/// A caller's own name for a request: 1 to 255 visible ASCII characters. Of a quoted one, the quotes are part.
+/// Idempotency key: 1 to 255 visible ASCII characters. Quotes around it are part of the key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IdempotencyKey(String);
 
-/// The text is no key.
+/// Validation error: the text is not an idempotency key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be 1 to 255 visible ASCII characters")]
 pub struct InvalidIdempotencyKey;

@@ -1,4 +1,4 @@
-//! How lists are asked for: the parameters of their queries.
+//! Query parameters of lists: filters, page size and cursor.
 
 use std::fmt;
 
@@ -16,11 +16,12 @@ use super::Model;
 use crate::{Invalid, bounded::bounded, status::JobStatus};
 
 bounded! {
-    /// How many at a time.
+    /// Number of entries on a page.
     PageSize(u8) 1..=100
 }
 
-/// A status that jobs are listed by: Temporal knows of those that wait no more than that they have not ended.
+/// Status that jobs are listed by. `pending` is missing: Temporal's visibility store does not
+/// distinguish jobs that wait from those in progress.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ListedStatus(JobStatus);
@@ -70,77 +71,79 @@ impl PartialSchema for ListedStatus {
 
 impl ToSchema for ListedStatus {}
 
-/// What is read of each job beside what a list knows.
+/// Additional fields of each job in a list.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expansion {
-    /// Its prompt and its outputs.
+    /// Prompt and outputs of each job.
     Media,
 }
 
-/// Which jobs to list.
+/// Query parameters of the list of jobs.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
 #[into_params(parameter_in = Query)]
 pub struct ListJobs {
-    /// Only jobs that stand so. Jobs that no worker has taken up yet count as `processing`.
+    /// Status of the jobs to list. Jobs that no worker has started yet count as `processing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ListedStatus>,
-    /// Only jobs of this model: exactly as it was asked for.
+    /// Model of the jobs to list, exactly as it was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
-    /// Only jobs that were created at this time (RFC 3339) or later.
+    /// Lower limit of the creation time of the jobs to list (RFC 3339), inclusive.
     #[serde(
         default,
         deserialize_with = "time",
         skip_serializing_if = "Option::is_none"
     )]
     pub created_after: Option<Timestamp>,
-    /// Only jobs that were created before this time.
+    /// Upper limit of the creation time of the jobs to list (RFC 3339), exclusive.
     #[serde(
         default,
         deserialize_with = "time",
         skip_serializing_if = "Option::is_none"
     )]
     pub created_before: Option<Timestamp>,
-    /// `media` to have the prompt and the outputs of each as well: of 50 jobs at a time at most.
+    /// Additional fields of each job: `media` adds the prompt and the outputs. With it, `limit` is
+    /// at most 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expansion>,
-    /// How many at a time: 20 if not said.
+    /// Page size; 20 if absent.
     #[serde(
         default,
         deserialize_with = "page_size",
         skip_serializing_if = "Option::is_none"
     )]
     pub limit: Option<PageSize>,
-    /// Where to go on: `next_cursor` of the page before, with the same filters.
+    /// Position to continue from: `next_cursor` of the previous page, with the same filters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// Which outputs of a job to list.
+/// Query parameters of the list of a job's outputs.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams, PartialEq, Serialize)]
 #[into_params(parameter_in = Query)]
 pub struct ListMedia {
-    /// How many at a time: 100 if not said.
+    /// Page size; 100 if absent.
     #[serde(
         default,
         deserialize_with = "page_size",
         skip_serializing_if = "Option::is_none"
     )]
     pub limit: Option<PageSize>,
-    /// Where to go on: `next_cursor` of the page before, or the job's `media_next_cursor`.
+    /// Position to continue from: `next_cursor` of the previous page, or the job's
+    /// `media_next_cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// The parser's own words speak of its insides.
+/// Parses a time. The parser's own messages mention its internals, and are replaced.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let time = text.parse().map(Some);
     time.map_err(|_| D::Error::custom("must be a time such as 2026-11-24T10:00:00Z"))
 }
 
-/// In a query, numbers are text.
+/// Parses a page size from text, as numbers in a query are text.
 fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PageSize>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(D::Error::custom)

@@ -1,25 +1,25 @@
-//! What a URL of an output is for.
+//! Query parameters of an output's presigned URL.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// How whoever follows a URL is to present what it leads to.
+/// Content disposition: what a browser that opens the URL does with the output.
 /// <https://www.rfc-editor.org/rfc/rfc6266#section-4.2>
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Disposition {
-    /// As it was stored: pictures, sounds and videos are shown.
+    /// Disposition that was stored: pictures, sounds and videos are shown.
     #[default]
     Inline,
-    /// As a file to save, named after the job.
+    /// Download as a file that is named after the job.
     Attachment,
 }
 
-/// Which URL of an output to make.
+/// Query parameters of an output's presigned URL.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, IntoParams, PartialEq, Serialize)]
 #[into_params(parameter_in = Query)]
 pub struct GetMediaUrl {
-    /// What it is for: `inline` if not said.
+    /// Disposition of the output; `inline` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disposition: Option<Disposition>,
 }

@@ -1,4 +1,4 @@
-//! The name of a model.
+//! Names of models.
 
 use std::{fmt, str::FromStr};
 
@@ -6,26 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, schema::text};
 
-/// A model's name: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`; a version alone, 64 of
-/// `0-9 a-f`; or the name of a deployment of one's own at the provider, `deployments/owner/name`.
+/// Name of a model: `owner/name` or `owner/name:version`, each part 1 to 64 of `A-Z a-z 0-9 . _ -`;
+/// a version alone, 64 of `0-9 a-f`; or the caller's own deployment at the provider,
+/// `deployments/owner/name`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Model(Name);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Name {
-    /// `owner/name`, and the version if one is pinned.
+    /// Path `owner/name`, with the version if one is pinned.
     Model { path: String },
-    /// A version, which tells its model.
+    /// Version alone, which identifies its model.
     Version { id: String },
-    /// `owner/name` of a deployment.
+    /// Deployment `owner/name`.
     Deployment { owner: String, name: String },
 }
 
 impl Model {
     const MAX_PART: usize = 64;
 
-    /// Owner and name, if it names a deployment.
+    /// Owner and name of the deployment, if it is one.
     #[must_use]
     pub fn deployment(&self) -> Option<(&str, &str)> {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! What to make, in words.
+//! Prompts.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, schema::text};
 
-/// What to make: 1 to 10,000 characters, not only white space.
+/// Text prompt: 1 to 10,000 characters, not only white space.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Prompt(String);
@@ -14,13 +14,13 @@ pub struct Prompt(String);
 impl Prompt {
     const MAX_CHARACTERS: usize = 10_000;
 
-    /// The prompt as text.
+    /// Prompt as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The beginning of the prompt on one line, for a reader who scans: `limit` characters at most.
+    /// Excerpt of the prompt on one line, for summaries: at most `limit` characters.
     #[must_use]
     pub fn excerpt(&self, limit: usize) -> String {
         let line = self.0.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,16 +1,16 @@
-//! Taking a job up again.
+//! Request that retries a job.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::schema::example;
 
-/// Whether to pay again.
+/// Options of a retry.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(example = json!(example!("retry_request.json")))]
 pub struct RetryRequest {
-    /// Have the outputs made again, and pay for them again.
+    /// True to generate missing outputs again, which is paid for again.
     #[serde(default)]
     #[schema(default = false)]
     pub regenerate: bool,

@@ -1,4 +1,4 @@
-//! Where a caller wants to be told of the end of a job, and of which ends.
+//! Webhook URLs, and the events that a webhook is notified of.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,8 +15,8 @@ use utoipa::{
 
 use crate::{Invalid, schema::text, status::JobStatus};
 
-/// Where to tell: an absolute `http` or `https` URL of at most 2,048 characters, without a user name, a password or a
-/// fragment. Whether its address may be connected to is judged when it is.
+/// Webhook URL: an absolute `http` or `https` URL of at most 2,048 characters, without a user name,
+/// a password or a fragment. Its IP address is checked when a delivery connects to it, not here.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WebhookUrl(Url);
@@ -24,7 +24,7 @@ pub struct WebhookUrl(Url);
 impl WebhookUrl {
     const MAX: usize = 2048;
 
-    /// The URL.
+    /// URL to send the webhook to.
     #[must_use]
     pub fn as_url(&self) -> &Url {
         &self.0
@@ -40,7 +40,7 @@ impl TryFrom<String> for WebhookUrl {
         let url: Url = text
             .parse()
             .map_err(|error| Invalid(format!("must be an absolute URL: {error}")))?;
-        // As it is kept: what is accepted once must be acceptable for ever.
+        // The encoded form is checked, as it is stored: an accepted URL must stay acceptable.
         if url.as_str().len() > Self::MAX {
             return Err(Invalid(format!(
                 "must have at most {} characters, encoded",
@@ -68,7 +68,7 @@ impl From<WebhookUrl> for String {
     }
 }
 
-// The path of such a URL is often the secret of its receiver.
+// The path of a webhook URL often contains a secret of the receiver.
 impl fmt::Debug for WebhookUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -79,11 +79,11 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// What a caller can be told of: how a job ended.
+/// Event that a webhook is notified of: the end of a job, by its final status.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 #[expect(
     missing_docs,
-    reason = "each is named after the status that it tells of"
+    reason = "each is named after the status that it notifies of"
 )]
 pub enum WebhookEvent {
     #[serde(rename = "job.completed")]
@@ -97,7 +97,7 @@ pub enum WebhookEvent {
 }
 
 impl WebhookEvent {
-    /// What there is to tell of a job in this state.
+    /// Event of a job with this status; `None` if it has not ended.
     #[must_use]
     pub fn of(status: JobStatus) -> Option<Self> {
         match status {
@@ -121,13 +121,13 @@ impl fmt::Display for WebhookEvent {
     }
 }
 
-/// Which ends a caller wants to be told of: one at least, all if not said.
+/// Events that a webhook is notified of: at least one; all by default.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "Vec<WebhookEvent>", into = "Vec<WebhookEvent>")]
 pub struct WebhookEvents(BTreeSet<WebhookEvent>);
 
 impl WebhookEvents {
-    /// Whether this one is among them.
+    /// True if the event is among them.
     #[must_use]
     pub fn contains(&self, event: WebhookEvent) -> bool {
         self.0.contains(&event)

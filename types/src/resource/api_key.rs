@@ -1,4 +1,4 @@
-//! API keys as those who manage them see them.
+//! API keys, as their administrators see them.
 
 use std::collections::BTreeSet;
 
@@ -12,40 +12,41 @@ use crate::{
     schema::example,
 };
 
-/// An API key, without what is secret of it.
+/// API key, without its secret.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("api_key.json")))]
 pub struct ApiKey {
-    /// Its id, which jobs and the log name it by.
+    /// Id of the key, which jobs and the log refer to.
     pub key_id: KeyId,
-    /// What it is called.
+    /// Name of the key.
     pub name: KeyName,
-    /// What it is good for.
+    /// Scopes of the key.
     pub scopes: BTreeSet<Scope>,
-    /// Which models may be asked for with it; all if empty.
+    /// Models that the key may request: exact names, or prefixes followed by `*`; all models if
+    /// empty.
     pub models: Vec<ModelPattern>,
-    /// When it was given out.
+    /// Time of the key's creation.
     pub created_at: Timestamp,
-    /// Until when it is good; for ever if null.
+    /// Expiry of the key; it never expires if null.
     pub expires_at: Option<Timestamp>,
-    /// When it was used last, to the minute; null if it was not yet.
+    /// Time of the last use, to the minute; null if the key has not been used yet.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// An API key as it is given out: once.
+/// New API key. No other response contains its secret.
 #[derive(Clone, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("created_api_key.json")))]
 pub struct CreatedApiKey {
-    /// The key itself: what to send as `Authorization: Bearer …`. It is kept nowhere.
+    /// Key to send as `Authorization: Bearer …`. It is not stored, and cannot be read again.
     pub key: String,
-    /// What it is good for.
+    /// Id, scopes and other properties of the key.
     pub api_key: ApiKey,
 }
 
-/// The keys of a tenant.
+/// API keys of a tenant.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("api_keys.json")))]
 pub struct ApiKeys {
-    /// Those that were given out over HTTP, in the order of their ids; 100 at most.
+    /// Keys that were created over HTTP, ordered by id; at most 100.
     pub keys: Vec<ApiKey>,
 }

@@ -1,49 +1,50 @@
-//! How the api itself stands.
+//! Health and readiness of the api.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::schema::example;
 
-/// That the process answers.
+/// Liveness of the process.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("health.json")))]
 pub struct Health {
-    /// `ok`.
+    /// Always `ok`.
     pub status: String,
 }
 
-/// Whether the api can answer, and what else it looked at.
+/// Readiness of the api, with the result of each check.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("readiness.json")))]
 pub struct Readiness {
-    /// Whether it can.
+    /// Overall readiness.
     pub status: ReadinessStatus,
-    /// What was looked at.
+    /// Results of the checks.
     pub checks: Checks,
 }
 
-/// Whether the api can answer.
+/// Readiness of the api.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadinessStatus {
-    /// It can, and all else is there.
+    /// The api can answer, and all that it depends on is available.
     Ready,
-    /// It can: jobs are accepted and read. They may have to wait for what is missing.
+    /// The api can answer: it accepts and reads jobs, which may have to wait for what is missing.
     Degraded,
-    /// It cannot.
+    /// The api cannot answer.
     NotReady,
 }
 
-/// What was looked at: of each, `ok` or what is wrong.
+/// Result of each check: `ok`, or what is wrong.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Checks {
-    /// Where jobs run: the server, the namespace and its search attributes. Without it nothing can be answered.
+    /// Temporal: the server, the namespace and its search attributes. Without it, the api cannot
+    /// answer.
     pub temporal: String,
-    /// Where outputs are kept.
+    /// Store of the outputs.
     pub storage: String,
-    /// Who runs workflows, and buys.
+    /// Workers that run workflows and submit requests to the provider.
     pub worker_generate: String,
-    /// Who stores outputs.
+    /// Workers that store outputs.
     pub worker_persist: String,
 }

@@ -1,4 +1,4 @@
-//! A job.
+//! The job resource, and the server-sent events that carry it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,106 +19,111 @@ use crate::{
     status::{JobStatus, Stage},
 };
 
-/// A job.
+/// Job: its request, its status, its outputs, and the state of its prediction.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("job.json")))]
 pub struct Job {
-    /// The job's id, and that of its Temporal workflow.
+    /// Id of the job and of its Temporal workflow.
     pub job_id: JobId,
-    /// Where it stands.
+    /// Status of the job.
     pub status: JobStatus,
-    /// What an unfinished job is busy with.
+    /// Stage of a job that has not ended; null if it has ended.
     pub stage: Option<Stage>,
-    /// Whether the state may be behind the truth, as no worker could be asked.
+    /// True if the state may be outdated, because no worker answered the query.
     pub stale: bool,
-    /// What was asked for, as the fields below.
+    /// Model of the request.
     pub model: Model,
-    /// What to make.
+    /// Prompt of the request.
     pub prompt: Option<Prompt>,
-    /// How many files were asked for.
+    /// Number of files in the request.
     pub num_outputs: NumOutputs,
-    /// What makes the generation repeatable.
+    /// Seed of the request, which makes the generation repeatable.
     #[schema(format = "uint64")]
     pub seed: Option<u64>,
-    /// The file format that was asked for.
+    /// File format of the request.
     pub output_format: Option<OutputFormat>,
-    /// How long the job may take from when it was accepted.
+    /// Deadline of the job, in seconds after its acceptance; null if there is none.
     pub deadline_seconds: Option<DeadlineSeconds>,
-    /// How long after its end the job is deleted; it stays if null.
+    /// Retention of the job, in seconds after its end; null if it is kept.
     pub expire_after_seconds: Option<ExpireAfterSeconds>,
-    /// How soon it is worked on beside others.
+    /// Priority among waiting jobs.
     pub priority: JobPriority,
     /// Further inputs of the model.
     pub input: ModelInput,
-    /// The caller's own labels.
+    /// Labels of the caller.
     pub metadata: Metadata,
-    /// Where to tell how the job ended.
+    /// Webhook that is notified of the job's end.
     pub webhook_url: Option<WebhookUrl>,
-    /// Which ends are told of.
+    /// Events that the webhook is notified of.
     pub webhook_events: WebhookEvents,
-    /// The outputs, by position, the first 100 of them; empty until the provider has made them.
+    /// Outputs by position, the first 100 of them; empty until the provider has made them.
     pub media: Vec<Media>,
-    /// What `cursor` to list further outputs with; null if there are none.
+    /// Value of `cursor` to list further outputs with; null if there are none.
     pub media_next_cursor: Option<String>,
-    /// How its outputs stand.
+    /// Number of outputs in each status.
     pub media_counts: MediaCounts,
-    /// The provider's side of it, from the purchase on.
+    /// State of the prediction at the provider; null until it is submitted.
     pub provider: Option<Provider>,
-    /// Since when the provider may have work of the job's that nobody has found: its answer is lost.
+    /// Time since which the job is in doubt: the answer to its submission is lost, and the provider
+    /// may have accepted it. Null if it is not in doubt.
     pub in_doubt_since: Option<Timestamp>,
-    /// Why the job is not `completed`.
+    /// Reason why the job is not `completed`.
     pub error: Option<JobError>,
-    /// The same in words.
+    /// Detail of `error`.
     pub error_message: Option<String>,
-    /// The API key that asked for it; null where there are no keys.
+    /// Id of the API key that created the job; null if no API keys are configured.
     pub key_id: Option<KeyId>,
-    /// How often the job was taken up again.
+    /// Number of retries of the job.
     pub retry_count: u32,
-    /// When it was accepted.
+    /// Time of the job's acceptance.
     pub created_at: Timestamp,
-    /// When this state last changed.
+    /// Time of the last change of this state.
     pub updated_at: Timestamp,
-    /// When a worker took it up.
+    /// Time at which a worker started the job.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time of the job's end.
     pub completed_at: Option<Timestamp>,
-    /// When the job is deleted; null while it has not ended, and if it stays.
+    /// Time at which the job is deleted; null if it has not ended, and if it is kept.
     pub expires_at: Option<Timestamp>,
-    /// Where to go from it.
+    /// Links to related resources.
     pub links: Links,
 }
 
-/// What is known of the provider's side of a job.
+/// State of a job's prediction at the provider.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Provider {
-    /// Which provider.
+    /// Name of the provider.
     pub name: ProviderName,
-    /// The provider's own id of its work; null while a submission is in doubt.
+    /// Id of the prediction at the provider; null while a submission is in doubt.
     pub prediction_id: Option<PredictionId>,
-    /// The provider's last word on it; null while a submission is in doubt.
+    /// Last status of the prediction that the provider has reported; null while a submission is in
+    /// doubt.
     pub status: Option<PredictionStatus>,
-    /// What the provider did about a request to cancel, if there was one.
+    /// Outcome of a cancel request at the provider; null if there was none.
     pub cancel_outcome: Option<CancelOutcome>,
-    /// When the provider took it, by the provider's clock, as the times below.
+    /// Time at which the provider accepted the prediction. This time and the ones below are by the
+    /// provider's clock.
     pub created_at: Option<Timestamp>,
-    /// When the provider began to work on it.
+    /// Time at which the provider started the prediction.
     pub started_at: Option<Timestamp>,
-    /// When the provider was done with it.
+    /// Time at which the prediction ended.
     pub completed_at: Option<Timestamp>,
-    /// When the provider removes the outputs.
+    /// Time at which the provider removes the outputs.
     pub expires_at: Option<Timestamp>,
-    /// The provider's own words on a failure.
+    /// Error message of the provider.
     pub error: Option<String>,
-    /// How many outputs it made, those included that it withheld; `num_outputs` were asked for.
+    /// Number of outputs that the provider made, including withheld ones; `num_outputs` were
+    /// requested.
     pub outputs_made: Option<u32>,
-    /// What it answered beside its files, each of which is `{"media": index}` here; null if there is nothing else, or over 64 KiB.
+    /// Output of the prediction with `{"media": index}` in place of each file; null if there is
+    /// nothing else in it, or more than 64 KiB.
     pub output: Option<Value>,
-    /// What the provider measured, as it says it.
+    /// Metrics of the prediction, as the provider reports them.
     pub metrics: Map<String, Value>,
 }
 
 impl Provider {
-    /// Work of which no more is known than whose it is.
+    /// State of a prediction of which only the provider is known.
     #[must_use]
     pub fn new(name: ProviderName) -> Self {
         Self {
@@ -138,57 +143,59 @@ impl Provider {
     }
 }
 
-/// Where to go from a job.
+/// Links to the resources of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Links {
     /// The job itself.
     #[serde(rename = "self")]
     pub this: String,
-    /// Its outputs, a page at a time.
+    /// Outputs of the job, in pages.
     pub media: String,
-    /// Its states as they come.
+    /// Stream of the job's states, as server-sent events.
     pub events: String,
-    /// Where to have it stop.
+    /// Endpoint that cancels the job.
     pub cancel: String,
-    /// Where to have it taken up again.
+    /// Endpoint that retries the job.
     pub retry: String,
-    /// What was sent of its ends.
+    /// Webhook deliveries of the job.
     pub webhooks: String,
-    /// The workflow in the Temporal UI, where that is configured.
+    /// Workflow in the Temporal UI; null if no UI is configured.
     pub temporal: Option<String>,
 }
 
-/// One event of the feed of all jobs, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html)
-/// have it.
+/// Event of the stream of all jobs, in the format of [server-sent
+/// events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("feed_event.json")))]
 pub struct FeedEvent {
-    /// Until when you have seen what happened: what to send as `Last-Event-ID`.
+    /// Time up to which you have received all changes. Send it as `Last-Event-ID` to resume the
+    /// stream.
     pub id: Timestamp,
-    /// What it is.
+    /// Kind of the event.
     pub event: FeedEventKind,
-    /// The job, as JSON; `{}` for a reset.
+    /// Job as JSON; `{}` for a reset.
     pub data: String,
 }
 
-/// What an event of the feed is.
+/// Kind of an event in the stream of all jobs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedEventKind {
-    /// A job in its present state.
+    /// Job in its current state.
     Job,
-    /// There is no telling what you have missed: list the jobs anew.
+    /// Changes may have been missed: list the jobs again.
     Reset,
 }
 
-/// One event of a stream, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) have it.
+/// Event of the stream of one job, in the format of [server-sent
+/// events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("job_event.json")))]
 pub struct JobEvent {
-    /// The `ETag` of the job in this state: what to send as `Last-Event-ID`.
+    /// `ETag` of the job in this state. Send it as `Last-Event-ID` to resume the stream.
     pub id: String,
-    /// `job`.
+    /// Always `job`.
     pub event: String,
-    /// The job, as JSON.
+    /// Job as JSON.
     pub data: String,
 }

@@ -1,4 +1,4 @@
-//! Jobs in a list.
+//! Pages of jobs.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,39 +12,39 @@ use crate::{
     status::JobStatus,
 };
 
-/// Some jobs, and where there are more.
+/// Page of jobs, with the cursor of the next page.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("job_page.json")))]
 pub struct JobPage {
-    /// The unfinished ones first, newest first; then those that have ended, the last one first; then those that Temporal has
-    /// forgotten, by the day on which they were accepted, the last day first.
+    /// Jobs that have not ended, newest first; then jobs that have ended, the last one first; then
+    /// jobs past Temporal's retention period, by the day of their acceptance, the last day first.
     pub jobs: Vec<JobSummary>,
-    /// What `cursor` to ask for the next page with; null on the last.
+    /// Value of `cursor` to request the next page with; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// A job in a list.
+/// Job in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct JobSummary {
-    /// Which job.
+    /// Id of the job.
     pub job_id: JobId,
-    /// Where it stood a moment ago; jobs that wait for their turn are listed as `processing`.
+    /// Status of the job a moment ago; `pending` jobs are listed as `processing`.
     pub status: JobStatus,
-    /// The model that was asked for.
+    /// Model of the request.
     pub model: Model,
-    /// When it was accepted, or taken up again.
+    /// Time of the job's acceptance, or of its last retry.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// Time of the job's end.
     pub completed_at: Option<Timestamp>,
-    /// What to make; null unless `expand=media` asks for it.
+    /// Prompt of the request; null without `expand=media`.
     pub prompt: Option<Prompt>,
-    /// The outputs, by position, the first 100 of them; null unless `expand=media` asks for them.
+    /// Outputs by position, the first 100 of them; null without `expand=media`.
     pub media: Option<Vec<Media>>,
-    /// Where to go from it.
+    /// Links to related resources.
     pub links: SummaryLinks,
 }
 
-/// Where to go from a job in a list.
+/// Links to the resources of a job in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct SummaryLinks {
     /// The job itself.

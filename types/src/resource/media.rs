@@ -1,4 +1,4 @@
-//! The outputs of a job.
+//! Outputs of a job, and URLs of them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,57 +7,63 @@ use utoipa::ToSchema;
 
 use crate::{failure::JobError, schema::example, status::MediaStatus};
 
-/// One output.
+/// Output of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Media {
-    /// Its position among the provider's outputs, from 0.
+    /// Position among the provider's outputs, from 0.
     pub index: u32,
-    /// Where in the provider's answer it stands, such as `vocals` or `stems[0].url`, where that is more than its position.
+    /// Path of the output in the provider's answer, such as `vocals` or `stems[0].url`; null if it
+    /// is no more than a position.
     pub name: Option<String>,
-    /// Where it stands.
+    /// Status of the output.
     pub status: MediaStatus,
-    /// Leads to the output for as long as the job is known.
+    /// URL that redirects to the output for as long as the job exists. It requires an API key, if
+    /// the api does.
     pub media_url: Option<String>,
-    /// Its key in the bucket.
+    /// Key of the output in the bucket.
     pub s3_key: Option<String>,
-    /// Leads to the output for 45 minutes at least, for whoever has it; null as well while there is nothing to sign it with.
+    /// Presigned URL of the output: valid for at least 45 minutes, and usable without an API key.
+    /// Null also while the api has no credentials to sign it with.
     pub presigned_media_url: Option<Url>,
-    /// Leads to a small picture of it, 512 pixels at its longer side, for as long; null if there is none.
+    /// Presigned URL of a preview, 512 pixels at its longer side, valid for as long; null if there
+    /// is none.
     pub presigned_preview_url: Option<Url>,
-    /// The picture out of focus: a [thumbhash](https://evanw.github.io/thumbhash/) in base64, to be shown until it has come.
+    /// Blurred placeholder to show until the picture has loaded: a
+    /// [thumbhash](https://evanw.github.io/thumbhash/) in base64.
     pub thumbhash: Option<String>,
-    /// Its type, told from its first bytes.
+    /// Media type, detected from the first bytes.
     pub content_type: Option<String>,
-    /// Its length in bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// How many bytes of an output on its way have come so far.
+    /// Number of bytes transferred so far.
     pub bytes_done: Option<u64>,
-    /// How many there are, if it is known.
+    /// Number of bytes to transfer, if it is known.
     pub bytes_total: Option<u64>,
-    /// The SHA-256 of its bytes in hexadecimal.
+    /// SHA-256 of the content, in hexadecimal.
     pub sha256: Option<String>,
-    /// The width of a picture or a video in pixels, where it can be told.
+    /// Width of a picture or a video in pixels, if it is known.
     pub width: Option<u32>,
-    /// Its height in pixels.
+    /// Height of a picture or a video in pixels, if it is known.
     pub height: Option<u32>,
-    /// The length of an MP4 or a MOV in milliseconds.
+    /// Duration of an MP4 or a MOV in milliseconds.
     pub duration_ms: Option<u64>,
-    /// Whether it carries Content Credentials (C2PA), which are stored as they are and not verified.
+    /// True if the file carries Content Credentials (C2PA), which are stored unchanged and not
+    /// verified.
     pub c2pa: Option<bool>,
-    /// How many attempts it took.
+    /// Number of attempts at storing the output.
     pub attempts: Option<u32>,
-    /// Why it could not be stored.
+    /// Reason why the output could not be stored.
     pub error: Option<JobError>,
-    /// The same in words.
+    /// Detail of `error`.
     pub error_message: Option<String>,
-    /// When the successful attempt began.
+    /// Start of the successful attempt.
     pub started_at: Option<Timestamp>,
-    /// When it was stored.
+    /// Time at which the output was stored.
     pub completed_at: Option<Timestamp>,
 }
 
 impl Media {
-    /// An output of which no more is known than where it stands.
+    /// Output of which only the status is known.
     #[must_use]
     pub fn new(index: u32, name: Option<String>, status: MediaStatus) -> Self {
         Self {
@@ -87,37 +93,37 @@ impl Media {
     }
 }
 
-/// How many outputs there are, and how many of them stand how.
+/// Number of outputs, in total and in each status.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct MediaCounts {
-    /// All of them.
+    /// All outputs.
     pub total: usize,
-    /// Not settled yet.
+    /// Outputs that are neither stored nor given up yet.
     pub pending: usize,
-    /// Stored.
+    /// Outputs that are stored.
     pub completed: usize,
-    /// Not to be had.
+    /// Outputs that could not be stored.
     pub failed: usize,
-    /// Given up with the job.
+    /// Outputs that were given up as the job was canceled.
     pub canceled: usize,
 }
 
-/// A URL of an output.
+/// Presigned URL of an output.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("media_url.json")))]
 pub struct MediaUrl {
-    /// Leads to the output, for whoever has it.
+    /// URL of the output, usable without an API key.
     pub url: Url,
-    /// Until when.
+    /// Time at which the URL expires.
     pub expires_at: Timestamp,
 }
 
-/// Some outputs of a job, and where there are more.
+/// Page of a job's outputs, with the cursor of the next page.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("media_page.json")))]
 pub struct MediaPage {
-    /// The outputs, by position.
+    /// Outputs by position.
     pub media: Vec<Media>,
-    /// What `cursor` to ask for the next page with; null on the last.
+    /// Value of `cursor` to request the next page with; null on the last page.
     pub next_cursor: Option<String>,
 }

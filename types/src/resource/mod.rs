@@ -1,4 +1,10 @@
-//! What a caller gets. Every field of a resource is always there, `null` where there is nothing to say.
+//! Resources that callers receive. Every field of a resource is always present; it is `null` if
+//! there is no value. Error responses are in [`crate::problem`].
+//!
+//! - `job`, `media`: a job, its outputs, and the events that carry it
+//! - `list`: pages of jobs
+//! - `webhook`: webhook deliveries, and the secret that signs them
+//! - `deletion`, `api_key`, `health`: the resources of the other endpoints
 
 mod api_key;
 mod deletion;

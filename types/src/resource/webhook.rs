@@ -1,4 +1,4 @@
-//! Being told how jobs ended.
+//! Webhook deliveries, and the secret that signs them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,63 +9,64 @@ use crate::{
     schema::example,
 };
 
-/// What was sent of a job's end, and what came of it.
+/// Webhook deliveries of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("webhook_deliveries.json")))]
 pub struct WebhookDeliveries {
-    /// One for each end that was told of: a job that was taken up again has several, the latest first.
+    /// Deliveries, the latest first: one for each end that the webhook is notified of. A job that
+    /// was retried has several.
     pub deliveries: Vec<WebhookDelivery>,
 }
 
-/// One message, and what came of it.
+/// Webhook message, and the attempts to deliver it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("webhook_delivery.json")))]
 pub struct WebhookDelivery {
-    /// The message's id: `webhook-id`.
+    /// Id of the message: the header `webhook-id`.
     pub message_id: String,
-    /// What it tells.
+    /// Event that the message reports.
     pub event: WebhookEvent,
-    /// Where to.
+    /// URL that the message is sent to.
     pub url: WebhookUrl,
-    /// Where it stands.
+    /// Status of the delivery.
     pub status: DeliveryStatus,
-    /// The attempts so far, the latest last.
+    /// Attempts so far, the latest last.
     pub attempts: Vec<DeliveryAttempt>,
-    /// When the next one is due.
+    /// Time of the next attempt; null if there is none.
     pub next_attempt_at: Option<Timestamp>,
 }
 
-/// Where a delivery stands.
+/// Status of a webhook delivery.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
-    /// There will be another attempt.
+    /// Another attempt will be made.
     Pending,
-    /// The receiver has it.
+    /// The receiver has accepted the message.
     Delivered,
-    /// The receiver answered `410`, or its address is not one that is connected to.
+    /// The receiver answered `410`, or its IP address is not one that may be connected to.
     Refused,
-    /// Three days of attempts were in vain.
+    /// All attempts of three days have failed.
     Exhausted,
 }
 
-/// One attempt.
+/// Attempt to deliver a message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct DeliveryAttempt {
-    /// When it began.
+    /// Time at which the attempt began.
     pub at: Timestamp,
-    /// How long it took, in milliseconds.
+    /// Duration of the attempt in milliseconds.
     pub duration_ms: Option<u64>,
-    /// The status of the answer, if there was one.
+    /// HTTP status of the receiver's response; null if there was none.
     pub response_status: Option<u16>,
-    /// Why it was in vain, if it was.
+    /// Reason why the attempt failed; null if it succeeded.
     pub error: Option<String>,
 }
 
-/// What signs webhooks to a caller.
+/// Secret that signs the webhooks of the caller's tenant.
 #[derive(Clone, Deserialize, PartialEq, Serialize, ToSchema)]
 #[schema(example = json!(example!("webhook_secret.json")))]
 pub struct WebhookSecret {
-    /// `whsec_` and a key in base64, as the Standard Webhooks libraries take it.
+    /// Key in base64 after `whsec_`, the format of the Standard Webhooks libraries.
     pub key: String,
 }

@@ -1,4 +1,4 @@
-//! `cancel_generation`: stops a prediction.
+//! `cancel_generation`: cancels a prediction.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancel
 use super::{URGENT, backoff, priority};
 use crate::{job::PredictionRef, reads_queue};
 
-/// The input of `cancel_generation`.
+/// Input of `cancel_generation`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct CancelGenerationInput {
     /// The prediction.
     pub prediction: PredictionRef,
 }
 
-/// How `cancel_generation` runs: outside of what is canceled.
+/// Options of `cancel_generation`. It has a cancellation token of its own, so that it is not
+/// canceled with the workflow.
 #[must_use]
 pub fn options(input: &CancelGenerationInput) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {

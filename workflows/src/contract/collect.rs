@@ -1,5 +1,6 @@
-//! `collect`: reads how a prediction ended. That it has not yet is a failure that Temporal tries again, at the pace that the
-//! attempt asks for: a look costs neither a slot in between nor an event in the history.
+//! `collect`: reads how a prediction ended. "Not ended yet" is a failure that Temporal retries
+//! after the delay that the attempt asks for: between two polls it takes neither a slot nor an
+//! event in the history.
 
 use std::time::Duration;
 
@@ -15,43 +16,44 @@ use crate::{
     reads_queue,
 };
 
-/// The most outputs that a job carries: each is an activity and a few events in one workflow's history. Of more, the first are
-/// stored.
+/// Largest number of outputs that a job carries: each is an activity and a few events in one
+/// workflow's history. If a prediction made more, the first ones are stored.
 pub const MAX_OUTPUTS: usize = 1000;
 
-/// How long the provider may work, and a little longer.
+/// Longest time that the provider may work, and an hour more.
 const SCHEDULE_TO_CLOSE: Duration = DAY.saturating_add(Duration::from_hours(1));
 
-/// The input of `collect`.
+/// Input of `collect`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct CollectInput {
     /// The prediction.
     pub prediction: PredictionRef,
-    /// Why it is read.
+    /// The reason for reading it.
     pub occasion: Occasion,
 }
 
-/// Why a prediction is read, which says how soon to read it again if it has not ended.
+/// Reason for reading a prediction. It decides how soon to poll again if the prediction has not
+/// ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occasion {
-    /// Its provider has reported its end.
+    /// The provider has reported the end.
     Reported,
-    /// Its report may have been lost.
+    /// A report is expected, but may have been lost.
     BesideReports,
-    /// There are no reports.
+    /// No reports are expected.
     Polled,
 }
 
-/// What `collect` found out.
+/// Result of `collect`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum CollectOutcome {
-    /// It has ended.
+    /// The prediction has ended.
     Ended(EndedPrediction),
-    /// For minutes the provider has not known it, or has said nothing that can be read.
+    /// For minutes, the provider has not known the prediction or has returned nothing readable.
     Lost {
-        /// Which of the two, and in what words.
+        /// The error: which of the two, in the provider's words.
         error: JobError,
     },
 }
@@ -59,20 +61,21 @@ pub enum CollectOutcome {
 /// A prediction that has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct EndedPrediction {
-    /// How.
+    /// State at its end.
     pub state: ProviderState,
-    /// The outputs, in the provider's order: [`MAX_OUTPUTS`] of them at most.
+    /// Outputs in the provider's order, at most [`MAX_OUTPUTS`].
     pub outputs: Vec<MadeOutput>,
-    /// Whether the provider has removed them already.
+    /// True if the provider has removed the outputs already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub data_removed: bool,
 }
 
 impl EndedPrediction {
-    /// The outputs, of which one at least can be had: whatever became of the prediction, they are paid for.
+    /// Returns the outputs if at least one of them can be read. They are paid for, so they are
+    /// stored however the prediction ended.
     ///
     /// # Errors
-    /// If there is none.
+    /// If no output can be read: the reason.
     pub fn outputs(&self) -> Result<&[MadeOutput], JobError> {
         let id = &self.state.prediction.id;
         let fail = |kind, detail| Err(JobError::new(kind, detail));
@@ -96,32 +99,34 @@ impl EndedPrediction {
     }
 }
 
-/// An output as a prediction made it.
+/// Output that a prediction made.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MadeOutput {
-    /// Where in the provider's answer it stands, where that is more than a position.
+    /// Location in the provider's answer, if that is more than a position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where it can be had.
+    /// Source to read it from.
     pub source: OutputSource,
 }
 
 impl MadeOutput {
-    /// Whether it can be had at all.
+    /// True unless the provider withheld the output.
     fn is_there(&self) -> bool {
         self.source != OutputSource::Withheld
     }
 }
 
-/// Where an output can be had. A URL may carry a signature, so it stays out of the job resource and of logs.
+/// Source of an output. A URL may carry a signature, so it stays out of the job resource and of
+/// logs.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputSource {
-    /// At this address.
+    /// The URL of the output.
     Url(String),
-    /// Where the prediction says: it is within it, or its address is too large for a history, so it is asked for again.
+    /// The prediction: the output is inline in it, or its URL is too large for a history, so the
+    /// prediction is read again.
     Prediction,
-    /// Nowhere: the provider has left it out.
+    /// None: the provider withheld the output.
     Withheld,
 }
 
@@ -135,7 +140,8 @@ impl std::fmt::Debug for OutputSource {
     }
 }
 
-/// How `collect` runs. A report, and whatever stops the job, does not wait for it.
+/// Options of `collect`. It is canceled by a report or a stop of the job, which do not wait for it
+/// to end.
 #[must_use]
 pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> ActivityOptions {
     let summary = match input.occasion {

@@ -1,4 +1,4 @@
-//! `delete_job`: removes all that there is of a job, from the store and from Temporal.
+//! `delete_job`: deletes a job from the store and from Temporal.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 use super::{DAY, backoff};
 use crate::job::IndexEntry;
 
-/// How long an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may be silent.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The input of `delete_job`.
+/// Input of `delete_job`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DeleteJobInput {
     /// The job.
     pub entry: IndexEntry,
-    /// Whether somebody wants it gone now: then it is canceled if it is under way. Else it has expired, and if it was taken up
-    /// again since, its end is waited for: another expiry begins then, in the place of this one.
+    /// True if a caller requested the deletion: a job in progress is then canceled. Otherwise the
+    /// job has expired. If it was retried since, the attempt waits for its end, at which another
+    /// expiry begins and replaces this one.
     pub is_requested: bool,
 }
 
-/// How `delete_job` runs: until it is done, as a job is not to be half gone.
+/// Options of `delete_job`. It is retried until it succeeds, as a job must not stay half deleted.
 #[must_use]
 pub fn options(input: &DeleteJobInput) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {

@@ -1,5 +1,5 @@
-//! `finalize`: writes the manifest. Its input is the state of the job; its result is the state that was recorded, if an earlier run
-//! had stored more.
+//! `finalize`: writes the manifest. The input is the state of the job; the result is the state that
+//! was recorded, if an earlier run had stored more.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use temporalio_workflow::{
 
 use super::{DAY, backoff};
 
-/// How `finalize` runs: beside the workflow, as that costs the server least. A cancelled job is recorded as well.
+/// Options of `finalize` as a local activity, which costs the server least. It has a cancellation
+/// token of its own, so that a canceled job is recorded as well.
 #[must_use]
 pub fn options() -> LocalActivityOptions {
     LocalActivityOptions::builder()
@@ -21,7 +22,8 @@ pub fn options() -> LocalActivityOptions {
         .build()
 }
 
-/// How `finalize` runs when the store has been away for longer than a local activity should wait.
+/// Options of `finalize` as a regular activity, for a store that is down for longer than a local
+/// activity should wait.
 #[must_use]
 pub fn later_options() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {

@@ -1,4 +1,4 @@
-//! `find`: looks for the prediction of a submission whose answer is lost.
+//! `find`: searches for the prediction of a submission that is in doubt, as its answer is lost.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use crate::{
     reads_queue,
 };
 
-/// The input of `find`.
+/// Input of `find`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct FindInput {
     /// The job.
     pub job_id: JobId,
-    /// The submission.
+    /// The submission in doubt.
     pub doubt: Doubt,
 }
 
-/// What a look found.
+/// Result of one search.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum FindOutcome {
-    /// The provider has it. Of several, all but the oldest were canceled.
+    /// The provider has the prediction. If there were several, all but the oldest were canceled.
     Found(ProviderState),
-    /// The provider does not have it: this is proven.
+    /// The provider does not have it, which is proven.
     Absent,
     /// The provider does not show it, which proves nothing yet.
     NotShown,
-    /// The provider cannot be asked for what it has.
+    /// The provider cannot be searched.
     CannotTell,
 }
 
-/// How `find` runs: for as long as an answer is of use, and outside of what is canceled, as what is looked for may have to be
-/// canceled.
+/// Options of `find`: it is retried for `time`, as long as an answer is of use. It is canceled with
+/// `scope`, not with the workflow, as what it finds may have to be canceled.
 #[must_use]
 pub fn options(
     provider: ProviderName,

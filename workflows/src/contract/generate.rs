@@ -1,4 +1,5 @@
-//! `generate`: buys a prediction. It is made once: a second attempt, as after a reset, looks before it buys.
+//! `generate`: submits a request to the provider, which buys a prediction. It is not retried. A
+//! second attempt, as after a workflow reset, searches for what was bought before it submits.
 
 use std::time::Duration;
 
@@ -16,76 +17,81 @@ use crate::{
     submissions_queue,
 };
 
-/// How long an attempt may take: it connects, submits, records and looks for some seconds.
+/// Timeout of one attempt: it connects, submits, records and polls for some seconds.
 const START_TO_CLOSE: Duration = Duration::from_mins(1);
 
-/// How long an attempt may be silent. It beats only to record what it did.
+/// Heartbeat timeout. An attempt sends heartbeats only to record checkpoints.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The input of `generate`.
+/// Input of `generate`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct GenerateInput {
     /// The job.
     pub job_id: JobId,
-    /// What the caller asked for.
+    /// The request of the caller.
     pub request: JobRequest,
-    /// When the job was accepted, or is to be made again: no prediction that counts is older.
+    /// Time at which the job was accepted, or its outputs were to be generated again. Older
+    /// predictions do not count.
     pub since: Timestamp,
-    /// How often the job was retried.
+    /// Number of retries of the job.
     #[serde(default)]
     pub retry_count: u32,
-    /// The doubt that was settled last: nothing was bought by what it is about.
+    /// The doubt that was settled last: its submission bought nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Doubt>,
-    /// When the job's own time is over.
+    /// Deadline of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// The run that set out. One that is not it came of a reset, and asks first what was bought before.
+    /// Run id of the first execution. A run with another id came of a reset, and first checks what
+    /// was bought before.
     pub first_run_id: String,
 }
 
-/// What `generate` knows when it returns.
+/// Outcome of `generate`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum GenerateOutcome {
-    /// The provider took the work, and is done with it already.
+    /// The provider accepted the work and has finished it already.
     Ended(EndedPrediction),
-    /// The provider took the work.
+    /// The provider accepted the work.
     Submitted {
-        /// How it stood when it was seen last.
+        /// State at the last poll.
         state: ProviderState,
-        /// Whether it was seen at work at the last of the looks, so that it is none of the quick ones.
+        /// True if the prediction was still running at the last poll, so that it is not a quick
+        /// one.
         is_slow: bool,
     },
-    /// The provider does not have the work: it said so, or it was never asked.
+    /// The provider does not have the work: it refused it, or was never asked.
     Refused {
-        /// Why.
+        /// The reason.
         error: JobError,
-        /// How many milliseconds to wait before it is asked again, where it said so.
+        /// Milliseconds to wait before the next submission, if the provider said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
-    /// The provider may have the work.
+    /// The submission is in doubt: the provider may have the work.
     InDoubt(Doubt),
-    /// The store has the manifest of the job: it ended in a time that Temporal has lost in a restore.
+    /// The store has the job's manifest: the job ended in a time that Temporal lost in a restore.
     Recorded(Box<JobState>),
 }
 
-/// What `generate` records, acknowledged, around its one paid call, so that whoever comes after knows what is safe.
+/// Checkpoint of `generate` around its one paid call. The server acknowledges each, so that a later
+/// attempt knows what is safe.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum GenerateRecord {
     /// About to submit: from here on the provider may have the work.
     Submitting(Doubt),
-    /// The provider said no, or the request was never sent.
+    /// The provider refused, or the request was never sent.
     Refused,
     /// The provider has the work.
     Submitted(ProviderState),
 }
 
-/// How `generate` runs: once, within what is left of the job's time. Canceled with `scope`, not with the workflow: what it
-/// knows is waited for. A job that had its turn, and was asked to come again, goes before those that have not: there are
-/// few of them, and the others may be many.
+/// Options of `generate`: one attempt, within the time left to the job. It is canceled with
+/// `scope`, not with the workflow, and the cancellation waits for its outcome. A job whose last
+/// submission was rate limited goes before those that were not submitted yet: the former are few,
+/// the latter may be many.
 #[must_use]
 pub fn options(
     provider: ProviderName,

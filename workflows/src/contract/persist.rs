@@ -1,4 +1,4 @@
-//! `persist`: moves one output into the store.
+//! `persist`: moves one output from the provider into the store.
 
 use std::time::Duration;
 
@@ -16,47 +16,48 @@ use crate::{
     tenant::Tenant,
 };
 
-/// How long an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may be silent.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The input of `persist`.
+/// Input of `persist`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PersistInput {
     /// The job.
     pub job_id: JobId,
-    /// Whose it is.
+    /// Tenant of the job, if callers have API keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
     /// The prediction that made the output.
     pub prediction: PredictionRef,
-    /// The output's position.
+    /// Position of the output.
     pub index: u32,
-    /// Where it can be had.
+    /// Source to read it from.
     pub source: OutputSource,
-    /// What the provider calls it.
+    /// Name that the provider gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The format that the job asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,
-    /// Whether what lies under its key is of an earlier generation and to be replaced.
+    /// True if an object under its key is of an earlier generation and is to be replaced.
     #[serde(default)]
     pub replace: bool,
 }
 
-/// How far a `persist` that runs has come: the beginning of what it records with its heartbeats.
+/// Progress of a running `persist`: the leading part of its heartbeat details.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PersistProgress {
-    /// The output's position.
+    /// Position of the output.
     pub index: u32,
-    /// How many of its bytes are in the store, or on their way there.
+    /// Number of bytes in the store or on their way there.
     pub bytes_done: u64,
-    /// How many it has, if that is known.
+    /// Total number of bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_total: Option<u64>,
 }
 
-/// How `persist` runs: until the provider removes its source (`now` and `expires_at` tell), else for a day.
+/// Options of `persist`: it is retried until the provider removes the source, as `now` and
+/// `expires_at` say, or for a day.
 #[must_use]
 pub fn options(
     input: &PersistInput,
@@ -65,8 +66,8 @@ pub fn options(
     expires_at: Option<Timestamp>,
     scope: WorkflowCancellationToken,
 ) -> ActivityOptions {
-    // An attempt may take all the time there is: a source that crawls is not begun anew for that, and an attempt that is dead
-    // is known by its heartbeats.
+    // An attempt may take all the time there is: a slow source is not started over for a timeout,
+    // and a dead attempt is detected by its missing heartbeats.
     let time_left = time_left(now, expires_at);
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: time_left,
@@ -81,7 +82,7 @@ pub fn options(
     .build()
 }
 
-/// The time until shortly before the outputs vanish; long enough for one attempt even if that is very soon.
+/// Returns the time until shortly before the outputs expire, but at least enough for one attempt.
 fn time_left(now: Option<Timestamp>, expires_at: Option<Timestamp>) -> Duration {
     const MARGIN: Duration = Duration::from_secs(30);
     const ONE_ATTEMPT: Duration = Duration::from_mins(1);

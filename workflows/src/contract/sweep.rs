@@ -1,4 +1,4 @@
-//! `sweep`: removes from the store what belongs to nobody.
+//! `sweep`: removes from the store what is orphaned: multipart uploads, and objects of no job.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 use super::{DAY, backoff};
 use crate::PERSIST_QUEUE;
 
-/// How long an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may be silent.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How old things must be to count as abandoned.
+/// Input of `sweep`: the ages from which things count as abandoned, and the number of jobs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct SweepInput {
-    /// Uploads: longer than an attempt at a `persist` goes without a part.
+    /// Age of multipart uploads: more than an attempt at `persist` goes without a part.
     pub uploads_older_than_seconds: u32,
-    /// Objects that no manifest names: longer than any attempt at a `persist` may take.
+    /// Age of objects that no manifest names: more than any attempt at `persist` may take.
     pub objects_older_than_seconds: u32,
-    /// Tombstones: as long as the key of a deleted job stays taken.
+    /// Age of tombstones: the time for which the key of a deleted job stays taken.
     pub tombstones_older_than_seconds: u32,
-    /// How many jobs to look at; the next sweep goes on from there.
+    /// Number of jobs to check. The next sweep resumes after them.
     pub jobs: u32,
 }
 
 impl Default for SweepInput {
-    /// A day for uploads, two for objects, 90 for tombstones; 20,000 jobs.
+    /// Returns one day for uploads, two for objects, 90 for tombstones, and 20,000 jobs.
     fn default() -> Self {
         const A_DAY: u32 = 24 * 60 * 60;
         Self {
@@ -38,20 +38,20 @@ impl Default for SweepInput {
     }
 }
 
-/// What a `sweep` did.
+/// Result of a `sweep`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Swept {
-    /// How many uploads it aborted.
+    /// Number of multipart uploads aborted.
     pub aborted: u32,
-    /// How many objects it removed that no manifest names.
+    /// Number of objects removed that no manifest names.
     pub removed: u32,
-    /// How many jobs it looked at.
+    /// Number of jobs checked.
     pub jobs: u32,
-    /// How many uploads and jobs it could not deal with.
+    /// Number of uploads and jobs that could not be processed.
     pub failed: u32,
 }
 
-/// How `sweep` runs: the next one comes before this one has tried for too long.
+/// Options of `sweep`: it is not retried for long, as the next sweep comes anyway.
 #[must_use]
 pub fn options() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {

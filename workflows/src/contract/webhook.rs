@@ -1,4 +1,4 @@
-//! `deliver_webhook`: sends a message to a caller, once. The workflow makes the next attempt.
+//! `deliver_webhook`: sends a message to a caller, once. The workflow schedules the retries.
 
 use std::time::Duration;
 
@@ -10,48 +10,48 @@ use crate::{
     WEBHOOK_QUEUE, request::WebhookUrl, tenant::Tenant, webhook_delivery::DeliveryAttempt,
 };
 
-/// The input of `deliver_webhook`.
+/// Input of `deliver_webhook`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DeliverWebhookInput {
-    /// Whose secret signs it.
+    /// Tenant whose secret signs the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
-    /// What that secret is known by.
+    /// Id of that secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<String>,
-    /// Where to.
+    /// URL of the receiver.
     pub url: WebhookUrl,
-    /// The message's id.
+    /// Id of the message.
     pub message_id: String,
-    /// The bytes to send.
+    /// Body to send.
     pub body: String,
 }
 
-/// What came of an attempt to deliver a message.
+/// Result of one attempt to deliver a message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Delivery {
-    /// What it means.
+    /// Outcome of the attempt.
     pub verdict: Verdict,
-    /// How long the receiver asks us to wait.
+    /// Seconds that the receiver asks us to wait (`Retry-After`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
-    /// What is kept of it.
+    /// Log entry of the attempt.
     pub attempt: DeliveryAttempt,
 }
 
-/// What an attempt to deliver a message means.
+/// Outcome of one attempt to deliver a message.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The receiver has it.
     Delivered,
-    /// Another attempt may succeed.
+    /// The attempt failed; a retry may succeed.
     Failed,
-    /// None ever will.
+    /// The attempt failed, and no retry will succeed.
     Refused,
 }
 
-/// How one attempt at a webhook runs.
+/// Options of one attempt at a delivery.
 #[must_use]
 pub fn options(attempt: usize) -> ActivityOptions {
     let timeout = Duration::from_secs(20);

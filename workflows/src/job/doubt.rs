@@ -1,16 +1,18 @@
-//! A submission whose answer is lost: the provider may have the work, and nobody pays again before that is settled.
+//! A submission in doubt: its answer is lost, so the provider may have the work, and nothing is
+//! paid for again before that is settled.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The id of one submission. It is in the URL of the provider's report, which so tells which of a job's submissions it is of.
+/// Id of one submission. It is part of the URL that the provider reports to, so a report says which
+/// of a job's submissions it is of.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SubmissionId(String);
 
-/// The text is no id of a submission.
+/// Error: the text is not a submission id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be 1 to 64 of a-z and 0-9")]
 pub struct InvalidSubmissionId;
@@ -18,7 +20,7 @@ pub struct InvalidSubmissionId;
 impl SubmissionId {
     const MAX: usize = 64;
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -61,58 +63,61 @@ impl fmt::Display for SubmissionId {
     }
 }
 
-/// A submission of which nobody knows whether the provider took it.
+/// A submission that the provider may or may not have accepted.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Doubt {
-    /// Which submission; absent where its record is lost as well, and any of the job's in the time below counts.
+    /// Id of the submission. If absent, its record is lost as well, and any of the job's
+    /// submissions in the time below counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission_id: Option<SubmissionId>,
-    /// The earliest moment at which it may have been sent, by our clock.
+    /// Earliest time at which it may have been sent, by our clock.
     pub since: Timestamp,
-    /// The latest.
+    /// Latest time at which it may have been sent, by our clock.
     pub until: Timestamp,
-    /// How far the provider's clock is ahead of ours, in milliseconds, where an answer of its has told.
+    /// Milliseconds by which the provider's clock is ahead of ours, if one of its answers has shown
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_ms: Option<i64>,
-    /// Why nobody knows.
+    /// Cause of the doubt.
     pub cause: DoubtCause,
-    /// For how many seconds to look for what may still be under way.
+    /// Seconds for which to search for a request that may still be in flight.
     pub search_seconds: u32,
-    /// What to do if the provider never shows it.
+    /// Action if the provider never shows it.
     pub if_not_found: IfNotFound,
 }
 
-/// Why nobody knows whether a submission was taken.
+/// Cause of a doubt.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubtCause {
-    /// No answer came, or a gateway's: the request may still be under way.
+    /// No answer came, or only a gateway's: the request may still be in flight.
     Unanswered,
-    /// The provider itself failed while it answered: it shows soon what it took.
+    /// The provider itself failed while it answered: what it accepted shows up soon.
     ProviderFailed,
-    /// Whoever sent it is gone.
+    /// The attempt that sent it is gone.
     Interrupted,
-    /// What was recorded of it is gone, as after a reset.
+    /// The record of it is gone, as after a reset.
     RecordLost,
 }
 
-/// What to do about a submission that the provider never shows.
+/// Action for a submission that the provider never shows.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfNotFound {
-    /// End the job: a person decides whether to pay again.
+    /// Fail the job: a person decides whether to pay again.
     Fail,
     /// Submit once more.
     Resubmit,
 }
 
 impl Doubt {
-    /// When to look for it: so long after the latest moment at which it may have been sent.
+    /// Returns the times of the searches, each as the delay after the latest time at which it may
+    /// have been sent.
     #[must_use]
     pub fn looks(&self) -> Vec<Duration> {
-        /// What the provider's own failure left shows within a minute, if it left anything.
+        /// Searches after the provider's own failure: what it accepted shows up within a minute.
         const SHOWS_SOON: &[u64] = &[5, 15, 60];
-        /// An earlier attempt's request may be in flight for half a minute.
+        /// Searches for an earlier attempt's request, which may be in flight for half a minute.
         const OF_EARLIER_ATTEMPT: &[u64] = &[0, 15, 45];
         const MAY_BE_UNDER_WAY: &[u64] = &[5, 15, 60, 5 * 60];
         let last = u64::from(self.search_seconds);
@@ -128,12 +133,13 @@ impl Doubt {
         earlier.chain(last).map(Duration::from_secs).collect()
     }
 
-    /// The time in which the provider says that it took the submission, if it did, by its own clock.
+    /// Returns the time in which the provider says that it accepted the submission, if it did, by
+    /// the provider's clock.
     #[must_use]
     pub fn window(&self) -> (Timestamp, Timestamp) {
         const EARLIER: SignedDuration = SignedDuration::from_secs(5);
         const LATER: SignedDuration = SignedDuration::from_mins(2);
-        /// How far a clock may be off of which nothing is known.
+        /// Margin for a clock whose skew is unknown.
         const UNKNOWN_SKEW: SignedDuration = SignedDuration::from_mins(1);
         let (skew, margin) = match self.clock_skew_ms {
             Some(skew) => (SignedDuration::from_millis(skew), SignedDuration::ZERO),
@@ -150,7 +156,7 @@ impl Doubt {
         )
     }
 
-    /// Whether a report of this submission settles it.
+    /// True if a report of this submission settles the doubt.
     #[must_use]
     pub fn is_of(&self, submission_id: &SubmissionId) -> bool {
         self.submission_id

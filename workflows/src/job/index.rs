@@ -1,5 +1,6 @@
-//! The index of jobs in the bucket: an empty object for each job that has ended, by which jobs are found that Temporal has
-//! forgotten. Its keys are `index/{tenant}/{day}/{job_id}`, with `-` for no tenant and the day on which the job was accepted.
+//! Index of jobs in the bucket: an empty object for each job that has ended, by which jobs are
+//! found after Temporal's retention period. Its keys are `index/{tenant}/{day}/{job_id}`, with `-`
+//! for no tenant and the day on which the job was accepted.
 
 use std::str::FromStr;
 
@@ -9,31 +10,31 @@ use serde::{Deserialize, Serialize};
 use super::{JobId, JobState};
 use crate::tenant::Tenant;
 
-/// What the keys of the index begin with.
+/// Prefix of the keys of the index.
 pub const INDEX: &str = "index/";
 
-/// Stands for no tenant: none is called so.
+/// Placeholder for no tenant; no tenant has this name.
 const NOBODY: &str = "-";
 
-/// A job by its place in the index.
+/// Entry of a job in the index.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct IndexEntry {
-    /// Whose it is.
+    /// Tenant of the job; absent if callers have no API keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
-    /// The day on which it was accepted, in UTC.
+    /// Day on which the job was accepted, in UTC.
     pub day: Date,
     /// The job.
     pub job_id: JobId,
 }
 
-/// The text is no key of the index.
+/// Error: the text is not a key of the index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("must be index/{{tenant}}/{{day}}/{{job_id}}")]
 pub struct InvalidIndexKey;
 
 impl IndexEntry {
-    /// The place of a job.
+    /// Returns the entry of a job.
     #[must_use]
     pub fn of(job: &JobState) -> Self {
         Self {
@@ -43,19 +44,19 @@ impl IndexEntry {
         }
     }
 
-    /// What the keys of a tenant's jobs begin with.
+    /// Returns the prefix of the keys of a tenant's jobs.
     #[must_use]
     pub fn prefix(tenant: Option<&Tenant>) -> String {
         format!("{INDEX}{}/", tenant.map_or(NOBODY, Tenant::as_str))
     }
 
-    /// What the keys of a tenant's jobs begin with that were accepted on a day.
+    /// Returns the prefix of the keys of a tenant's jobs that were accepted on a day.
     #[must_use]
     pub fn prefix_of_day(tenant: Option<&Tenant>, day: Date) -> String {
         format!("{}{day}/", Self::prefix(tenant))
     }
 
-    /// Its key in the bucket, below any configured prefix.
+    /// Returns the key in the bucket, without the configured prefix.
     #[must_use]
     pub fn key(&self) -> String {
         let Self {

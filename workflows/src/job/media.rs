@@ -1,4 +1,4 @@
-//! One output of a job: where it stands and, once stored, what it is.
+//! One output of a job: its status and, once stored, its properties.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,21 +7,22 @@ use darkroom_types::{job_id::JobId, status::MediaStatus};
 
 use crate::failure::JobError;
 
-/// One output: where it stands and, once stored, what it is.
+/// One output: its status and, once stored, its properties.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Media {
-    /// Its position among the provider's outputs, from 0.
+    /// Position among the provider's outputs, from 0.
     pub index: u32,
-    /// Where in the provider's answer it stands, such as `stems[0].url`, where that is more than its position.
+    /// Location in the provider's answer, for example `stems[0].url`, if that is more than its
+    /// position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What came of it.
+    /// Outcome of the output.
     #[serde(flatten)]
     pub outcome: MediaOutcome,
 }
 
 impl Media {
-    /// Where the output stands.
+    /// Returns the status of the output.
     #[must_use]
     pub fn status(&self) -> MediaStatus {
         match self.outcome {
@@ -33,80 +34,81 @@ impl Media {
     }
 }
 
-/// What came of an output.
+/// Outcome of an output.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum MediaOutcome {
     /// Not settled yet.
     Pending,
-    /// Stored, whole and verified.
+    /// Stored, complete and verified.
     Completed(StoredMedia),
-    /// Could not be stored.
+    /// Not stored.
     Failed {
-        /// Why.
+        /// The reason.
         error: JobError,
-        /// How many attempts were made, where known.
+        /// Number of attempts made, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempts: Option<u32>,
     },
-    /// The job was canceled first.
+    /// Not stored, as the job was canceled first.
     Canceled,
 }
 
 /// An output in the store.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StoredMedia {
-    /// Its key in the bucket.
+    /// Key in the bucket.
     pub s3_key: String,
-    /// Its type, told from its first bytes.
+    /// MIME type, detected from the first bytes.
     pub content_type: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// The SHA-256 of its bytes in hexadecimal.
+    /// SHA-256 in hexadecimal.
     pub sha256: String,
-    /// What was seen of it as its bytes passed.
+    /// Properties that were detected while the bytes passed.
     #[serde(flatten)]
     pub facts: MediaFacts,
-    /// A small picture of it, if one was made.
+    /// Preview, if one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
-    /// How many attempts it took.
+    /// Number of attempts it took.
     pub attempts: u32,
-    /// When the successful attempt began.
+    /// Time at which the successful attempt began.
     pub started_at: Timestamp,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub completed_at: Timestamp,
 }
 
-/// A small picture of a large one: where it lies follows from the job, the output's position and its format.
+/// Preview: a small picture of a large one. Its key follows from the job, the output's position and
+/// the format.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Preview {
-    /// What it is.
+    /// Format of the preview.
     pub format: PreviewFormat,
-    /// The picture out of focus, as [thumbhash](https://evanw.github.io/thumbhash/) in base64.
+    /// Blurred placeholder as a [thumbhash](https://evanw.github.io/thumbhash/) in base64.
     pub thumbhash: String,
 }
 
 impl Preview {
-    /// Its key in the bucket, as the preview of the output at this position of a job.
+    /// Returns its key in the bucket, as the preview of the output at this position of a job.
     #[must_use]
     pub fn key(&self, job_id: &JobId, index: u32) -> String {
         job_id.preview_key(index, self.format.extension())
     }
 }
 
-/// The format of a preview.
+/// Format of a preview.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PreviewFormat {
-    /// JPEG, unless something of it is transparent.
+    /// JPEG, unless the picture has transparency.
     Jpg,
     /// PNG.
     Png,
 }
 
 impl PreviewFormat {
-    /// What the keys of such previews end with.
+    /// Returns the file extension in the keys of previews.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -115,7 +117,7 @@ impl PreviewFormat {
         }
     }
 
-    /// Its MIME type.
+    /// Returns the MIME type.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -125,19 +127,19 @@ impl PreviewFormat {
     }
 }
 
-/// What was seen of an output; what is absent was not.
+/// Properties of an output; absent if they were not detected.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MediaFacts {
-    /// The width of a picture or a video in pixels.
+    /// Width of a picture or a video in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Its height in pixels.
+    /// Height in pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// The length of a video in milliseconds.
+    /// Duration of a video in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Whether it carries Content Credentials: a C2PA manifest store, unverified.
+    /// True if it carries Content Credentials: a C2PA manifest store, unverified.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub c2pa: bool,
 }

@@ -1,4 +1,4 @@
-//! What is known of the provider's side of a job: which prediction, and how it stands.
+//! The provider's side of a job: its prediction and the state of it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,22 +11,22 @@ use crate::{
     failure::{FailureType, JobError},
 };
 
-/// A prediction as its provider is asked for it.
+/// Reference to a prediction, by which its provider is queried.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PredictionRef {
-    /// Which provider has it.
+    /// Provider that has it.
     #[serde(rename = "name")]
     pub provider: ProviderName,
-    /// The provider's own id of it.
+    /// The provider's id of it.
     #[serde(rename = "prediction_id")]
     pub id: PredictionId,
-    /// What the provider needs beside the id to be asked for it; null where the id is enough.
+    /// Data that the provider needs besides the id; null if the id is enough.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub handle: Value,
 }
 
 impl PredictionRef {
-    /// A prediction whose id is all that its provider needs.
+    /// Creates a reference to a prediction whose id is all that its provider needs.
     #[must_use]
     pub fn new(provider: ProviderName, id: PredictionId) -> Self {
         Self {
@@ -37,45 +37,46 @@ impl PredictionRef {
     }
 }
 
-/// What is known of the provider's side of a job, from the purchase on.
+/// State of a job's prediction at the provider, from the purchase on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ProviderState {
-    /// Which prediction.
+    /// The prediction.
     #[serde(flatten)]
     pub prediction: PredictionRef,
-    /// The provider's last word on it.
+    /// Status that the provider returned last.
     pub status: PredictionStatus,
-    /// What the provider did about a request to cancel, if there was one.
+    /// Outcome of a request to cancel, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_outcome: Option<CancelOutcome>,
-    /// When the provider took it, by the provider's clock, as the times below.
+    /// Time at which the provider accepted it, by the provider's clock, like the times below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// When the provider began to work on it.
+    /// Time at which the provider began to work on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When the provider was done with it.
+    /// Time at which the provider finished it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// When the provider removes the outputs.
+    /// Time at which the provider removes the outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The provider's own words on a failure.
+    /// Error message of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How many outputs it made, those included that it withheld; absent until it is done.
+    /// Number of outputs made, including those withheld; absent until the prediction has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs_made: Option<u32>,
-    /// What it said beside its files, each of which is `{"media": position}` here, if that is at most 64 KiB.
+    /// Output of the provider other than files, if that is at most 64 KiB. Each file is replaced by
+    /// `{"media": position}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
-    /// What the provider measured, as it says it: times in seconds, cost inputs.
+    /// Metrics as the provider reports them: times in seconds, cost inputs.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metrics: Map<String, Value>,
 }
 
 impl ProviderState {
-    /// A prediction of which no more is known than how it stands.
+    /// Creates the state of a prediction of which only the status is known.
     #[must_use]
     pub fn new(prediction: PredictionRef, status: PredictionStatus) -> Self {
         Self {
@@ -93,7 +94,8 @@ impl ProviderState {
         }
     }
 
-    /// Why a job is not completed by what the prediction made, whatever becomes of that.
+    /// Returns the reason that a job is not `completed` by what the prediction made, even if all of
+    /// it is stored.
     #[must_use]
     pub fn shortcoming(&self) -> Option<JobError> {
         let Self {

@@ -1,45 +1,47 @@
-//! A retry of a job: which of them began a run is part of its state, so that one that is asked for again leads to the same run.
+//! Retries of a job. The retry that began a run is part of the job's state, so that a repeated
+//! request leads to the same run.
 
 use serde::{Deserialize, Serialize};
 
-/// How many retries of a job are remembered: the latest.
+/// Number of retries of a job that are remembered: the latest ones.
 const MAX_REMEMBERED: usize = 16;
 
-/// A retry, as whoever asked for it knows it again.
+/// A retry, with an id by which a repeated request finds it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Retry {
-    /// What follows from its key, or what nothing else has.
+    /// Id: derived from the idempotency key, or the submission id of a late report; otherwise
+    /// unique.
     pub id: String,
-    /// Whether the outputs are made again, and paid for again.
+    /// True if the outputs are made, and paid for, again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub regenerate: bool,
 }
 
-/// The retries of a job, the latest last.
+/// Retries of a job, the latest last.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Retries(Vec<Retry>);
 
 impl Retries {
-    /// Whether there were none.
+    /// True if there were none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The one that began the latest run; `None` if that is the first.
+    /// Returns the retry that began the latest run; `None` if that is the first run.
     #[must_use]
     pub fn latest(&self) -> Option<&Retry> {
         self.0.last()
     }
 
-    /// The one with this id.
+    /// Returns the retry with this id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Retry> {
         self.0.iter().find(|retry| retry.id == id)
     }
 
-    /// Adds one.
+    /// Adds a retry, and drops the oldest one beyond the limit.
     pub fn push(&mut self, retry: Retry) {
         if self.0.len() == MAX_REMEMBERED {
             self.0.remove(0);

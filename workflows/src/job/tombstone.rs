@@ -1,40 +1,42 @@
-//! Tombstones: small objects, `tombstones/{job_id}`, that say of a job's id that it is not to be used again, so that whoever
-//! repeats the request of such a job is told so, and nothing is paid for again.
+//! Tombstones: small objects, `tombstones/{job_id}`, that reserve the id of a job which was deleted
+//! or terminated. A client that repeats the request of such a job gets that answer, and nothing is
+//! paid for again.
 
 use serde::{Deserialize, Serialize};
 
 use super::JobId;
 
-/// What the keys of tombstones begin with.
+/// Prefix of the keys of tombstones.
 pub const TOMBSTONES: &str = "tombstones/";
 
-/// The longest that a tombstone may be, in bytes.
+/// Size limit of a tombstone in bytes.
 pub const TOMBSTONE_LIMIT: usize = 1024;
 
-/// Why a job has no manifest any more, or never had one.
+/// Reason that a job has no manifest any more, or never had one.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Tombstone {
-    /// It was deleted: whatever is found of it goes as well.
+    /// The job was deleted: whatever is still found of it is deleted as well.
     Deleted,
-    /// It was ended from outside. As long as Temporal knows it, it may be taken up again.
+    /// The job was terminated from outside. It may be retried as long as Temporal has it.
     Terminated,
 }
 
 impl Tombstone {
-    /// Reads one. What makes no sense is taken for that of a job that was terminated: nothing is removed for it.
+    /// Reads a tombstone. Unreadable content counts as that of a terminated job, for which nothing
+    /// is deleted.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or(Self::Terminated)
     }
 
-    /// Where that of a job lies, below any configured prefix.
+    /// Returns the key of a job's tombstone, without the configured prefix.
     #[must_use]
     pub fn key(job_id: &JobId) -> String {
         format!("{TOMBSTONES}{job_id}")
     }
 
-    /// The job whose tombstone has this key.
+    /// Returns the job whose tombstone has this key.
     #[must_use]
     pub fn job_of(key: &str) -> Option<JobId> {
         key.strip_prefix(TOMBSTONES)?.parse().ok()

@@ -1,5 +1,6 @@
-//! A submission whose answer is lost: it is looked for, until it is found, shown not to have been taken, or time is up. The
-//! provider's report, or word of the attempt that sent it, settles it at any moment.
+//! Settling a submission in doubt. It is searched for until it is found, proven not to have been
+//! accepted, or time is up. A report of the provider, or a signal of the attempt that sent it,
+//! settles it at any time.
 
 use std::{pin::Pin, pin::pin, time::Duration};
 
@@ -23,28 +24,29 @@ use crate::{
     job::{Doubt, PredictionRef, PredictionStatus, ProviderState, Stage},
 };
 
-/// How long a job that is to stop goes on looking, so that what it bought is stopped as well.
+/// Time for which a job that is to stop keeps searching, so that what it bought is canceled as
+/// well.
 const LOOKS_BEFORE_STOP: Duration = Duration::from_mins(1);
 
-/// How long a look may take that is not the last.
+/// Timeout of each search but the last.
 const LONGEST_LOOK: Duration = Duration::from_mins(1);
 
-/// What is known of a submission after all.
+/// Result of settling a doubt.
 pub(super) enum Settlement {
-    /// The provider has it.
+    /// The provider has the prediction.
     Bought(ProviderState),
-    /// The provider does not have it.
+    /// The provider did not accept the submission.
     NotBought,
-    /// The provider did not show it for as long as it was looked for.
+    /// The provider did not show it for as long as it was searched for.
     NotShown,
-    /// Nobody could look.
+    /// The search is impossible or failed.
     CannotTell,
 }
 
-/// Looks for a submission for as long as it may still show.
+/// Searches for a submission for as long as it may still show up.
 ///
 /// # Errors
-/// How the job ends, if it is to stop.
+/// If the job is to stop: its ending.
 pub(super) async fn reconcile(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -63,8 +65,8 @@ pub(super) async fn reconcile(
     }
 }
 
-/// Ends a job that is to stop while a submission of it is in doubt: what shows up within the first minute is canceled, and
-/// what does not stays in doubt.
+/// Ends a job that is to stop while its submission is in doubt. If the submission shows up within
+/// the first minute, its prediction is canceled; otherwise it stays in doubt.
 pub(super) async fn stop_in_doubt(
     ctx: &WorkflowContext<MediaGeneration>,
     stop: Stop,
@@ -85,7 +87,7 @@ pub(super) async fn stop_in_doubt(
     stop.into()
 }
 
-/// Looks that are later than `horizon` are left out, but one is always made.
+/// Runs the searches. Those later than `horizon` are left out, but at least one is made.
 async fn search(
     ctx: &WorkflowContext<MediaGeneration>,
     doubt: &Doubt,
@@ -95,7 +97,7 @@ async fn search(
     let (mut can_tell, mut last) = (true, Settlement::CannotTell);
     let looks = doubt.looks();
     let due = |look: &Duration| time_until(ctx, doubt.until + *look);
-    // Those that are overdue are one.
+    // Several overdue searches are made as one.
     let overdue = looks.iter().filter(|look| due(look).is_zero()).count();
     for look in looks.iter().skip(overdue.saturating_sub(1)) {
         if *look > horizon && !due(look).is_zero() {
@@ -123,7 +125,8 @@ async fn search(
             job_id: ctx.state(|workflow| workflow.state.job_id.clone()),
             doubt: doubt.clone(),
         };
-        // The last look needs an answer, unless the job is to stop; the others have the next one.
+        // The last search must get an answer, so it is retried for a day, unless the job is to
+        // stop. The others are followed by another one.
         let is_last = Some(look) == looks.last();
         let time = if is_last && horizon == Duration::MAX {
             DAY
@@ -142,7 +145,7 @@ async fn search(
         match found {
             Ok(FindOutcome::Found(state)) => return Settlement::Bought(state),
             Ok(FindOutcome::Absent) => return Settlement::NotBought,
-            // Its report may come yet.
+            // A report of the provider may still come.
             Ok(FindOutcome::CannotTell) => (can_tell, last) = (false, Settlement::CannotTell),
             Ok(FindOutcome::NotShown) => last = Settlement::NotShown,
             Err(_) => last = Settlement::CannotTell,
@@ -151,7 +154,7 @@ async fn search(
     take_settlement(ctx, doubt).unwrap_or(last)
 }
 
-/// Resolves when the doubt is settled from outside.
+/// Resolves when a report or a signal settles the doubt.
 async fn settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Settlement {
     loop {
         if let Some(settlement) = take_settlement(ctx, doubt) {
@@ -179,7 +182,7 @@ fn take_settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Opt
                 SubmissionOutcome::NotBought => Settlement::NotBought,
             });
         }
-        // The report itself stays: it says that it is time to look.
+        // The report stays in `reports`, where it triggers the poll of the prediction.
         let report = workflow.report_of(doubt)?;
         let prediction = PredictionRef::new(PROVIDER, report.prediction_id.clone());
         Some(Settlement::Bought(ProviderState::new(
@@ -196,7 +199,8 @@ impl MediaGeneration {
             || self.report_of(doubt).is_some()
     }
 
-    /// A report of the submission. One of an earlier generation's prediction is none.
+    /// Returns a report of the submission. Reports of an earlier generation's prediction do not
+    /// count.
     fn report_of(&self, doubt: &Doubt) -> Option<&super::PredictionReport> {
         let earlier = self
             .state

@@ -1,4 +1,4 @@
-//! How a job ends, and what is left of it: the manifest, word to the caller, and the end of the workflow.
+//! The end of a job: its manifest, its webhook, its expiry and the close of the workflow.
 
 use temporalio_workflow::{
     ChildWorkflowCancellationType, ChildWorkflowOptions, ParentClosePolicy,
@@ -20,18 +20,19 @@ use crate::{
     webhook_delivery::{self, WebhookDelivery, WebhookDeliveryInput},
 };
 
-/// How a job ends.
+/// Ending of a job.
 pub(super) enum Ending {
     Completed,
     Partial(JobError),
     Failed(JobError),
     Canceled,
-    /// As it did before, says the manifest.
+    /// Ended before, as the manifest says.
     Recorded(JobStatus, Option<JobError>),
 }
 
 impl Ending {
-    /// The ending of a job by what became of its outputs, of a request to stop, and of the prediction.
+    /// Derives the ending of a job from the status of its outputs, a request to stop, and the
+    /// prediction's shortcoming.
     pub(super) fn of(media: &[Media], stop: Option<Stop>, shortcoming: Option<JobError>) -> Self {
         let count = |status| {
             media
@@ -40,7 +41,7 @@ impl Ending {
                 .count()
         };
         let stored = count(MediaStatus::Completed);
-        // What was done in spite of it is done.
+        // Outputs that were stored in spite of the stop count as stored.
         match stop {
             Some(Stop::Canceled) if count(MediaStatus::Canceled) > 0 => return Self::Canceled,
             Some(Stop::DeadlineExceeded) if stored == 0 => {
@@ -78,7 +79,7 @@ impl Ending {
         }
     }
 
-    /// The ending of a job that is to stop while its provider refuses it.
+    /// Returns the ending of a job that is to stop while the provider refuses its submissions.
     pub(super) fn stopped_after(stop: Stop, refusal: &JobError) -> Self {
         match stop {
             Stop::Canceled => Self::Canceled,
@@ -90,7 +91,7 @@ impl Ending {
         }
     }
 
-    /// The ending of a job that ended before: what became of its outputs is known.
+    /// Returns the ending of a job that ended before, and takes over the outcome of its outputs.
     pub(super) fn as_recorded(ctx: &WorkflowContext<MediaGeneration>, ended: JobState) -> Self {
         update(ctx, |job| {
             job.media = ended.media;
@@ -127,8 +128,8 @@ fn deadline_exceeded() -> JobError {
     )
 }
 
-/// Records the manifest, then the ending: while the manifest is not written, the job has not ended. A store that stays
-/// away delays the ending for days, but never prevents it.
+/// Writes the manifest, then returns the final state: until the manifest is written, the job has
+/// not ended. A store that is down delays the end for days, but never prevents it.
 pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> JobState {
     enter(ctx, Stage::Finalizing);
     let (status, error) = ending.into_status();
@@ -149,7 +150,7 @@ pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: End
         recorded
     } else {
         let options = contract::finalize::later_options();
-        // Nothing is left to try after this; the state is in the workflow's result all the same.
+        // No retry follows. The state is in the workflow's result all the same.
         ctx.execute_activity(Activities::finalize, ended.clone(), options)
             .await
             .ok()
@@ -158,20 +159,22 @@ pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: End
     recorded.unwrap_or(ended)
 }
 
-/// Has the caller told, if it asked for that, by a workflow that goes on when this one has ended, and however it ended.
+/// Starts the child workflow that delivers the webhook, if the caller asked for one. It continues
+/// after this workflow has closed, whatever its status.
 pub(super) async fn notify(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
     let Some(input) = WebhookDeliveryInput::of(ended) else {
         return;
     };
     let id = webhook_delivery::workflow_id(&ended.job_id, ended.retry_count);
     let options = outliving(id, format!("{} of {}", input.message.event, ended.job_id));
-    // It must have started before this workflow ends.
+    // The child must have started before this workflow closes.
     let _ = ctx
         .start_child_workflow(WebhookDelivery::run, input, options)
         .await;
 }
 
-/// Has the job deleted later, if it is not to stay. A job that was taken up again expires after its last end.
+/// Starts the child workflow that deletes the job when it expires, if it does. A job that was
+/// retried expires after its last end.
 pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobState) {
     let Some(input) = JobDeletionInput::expiry(ended) else {
         return;
@@ -182,8 +185,8 @@ pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
         .await;
 }
 
-/// A workflow that goes on when this one has ended, in the place of one that an earlier end has started: what was to be done
-/// then is no longer so.
+/// Options of a child workflow that outlives this one. It terminates and replaces a child that an
+/// earlier end of the job started, as that one is out of date.
 fn outliving(workflow_id: String, summary: String) -> ChildWorkflowOptions {
     ChildWorkflowOptions::builder()
         .workflow_id(workflow_id)
@@ -195,7 +198,7 @@ fn outliving(workflow_id: String, summary: String) -> ChildWorkflowOptions {
         .build()
 }
 
-/// Ends the workflow as the job ended.
+/// Closes the workflow with the outcome of the job.
 pub(super) fn close(
     ctx: &WorkflowContext<MediaGeneration>,
     ended: JobState,

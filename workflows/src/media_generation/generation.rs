@@ -1,4 +1,5 @@
-//! Having the outputs made: a prediction is bought, unless there is one, and waited for. Nothing of ours runs while it does.
+//! Obtaining the outputs: buying a prediction, unless there is one, and waiting for its end. While
+//! the provider works, the job takes no slot of a worker between two polls.
 
 use std::{pin::Pin, pin::pin, time::Duration};
 
@@ -29,23 +30,23 @@ use crate::{
     },
 };
 
-/// The one provider that there is.
+/// The only provider.
 pub(super) const PROVIDER: ProviderName = ProviderName::Replicate;
 
-/// How long a report is waited for before the prediction is looked at without one.
+/// Time to wait for a report before the prediction is polled without one.
 const FIRST_LOOK_BESIDE_REPORTS: Duration = Duration::from_mins(5);
 
 /// A prediction that was bought.
 enum Bought {
-    /// It was just submitted, and is none of the quick ones.
+    /// It was just submitted, and is not a quick one.
     Slow(ProviderState),
-    /// Nobody knows whether it has ended.
+    /// It may or may not have ended.
     Found(PredictionRef),
     /// It has ended.
     Ended(EndedPrediction),
 }
 
-/// Has the outputs made, and returns what is to be stored.
+/// Obtains the outputs, and returns what is to be stored.
 pub(super) async fn obtain(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -82,7 +83,7 @@ pub(super) async fn obtain(
     }
 }
 
-/// Submits until the provider has the work, or says for good that it will not take it.
+/// Submits until the provider accepts the work, or refuses it for good.
 async fn purchase(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -127,7 +128,7 @@ async fn purchase(
     }
 }
 
-/// Looks once more for a submission that an earlier run left in doubt, and never submits.
+/// Searches once more for a submission that an earlier run left in doubt. Never submits.
 async fn settle(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -151,7 +152,7 @@ async fn settle(
     }
 }
 
-/// Pays again, unless what an earlier run left in doubt shows up.
+/// Pays again, unless the submission that an earlier run left in doubt shows up.
 async fn regenerate(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -180,7 +181,8 @@ async fn generate(
     settled: Option<Doubt>,
     last: Option<&JobError>,
 ) -> Result<GenerateOutcome, Ending> {
-    /// The deadline itself ends the job; the activity is not to be timed out at the same moment.
+    /// Margin after the deadline: the deadline itself ends the job, and the activity is not to time
+    /// out at the same moment.
     const MARGIN: Duration = Duration::from_mins(1);
     let deadline = stop::deadline(ctx);
     let time_left = deadline.map_or(DAY, |deadline| time_until(ctx, deadline) + MARGIN);
@@ -189,7 +191,7 @@ async fn generate(
         job_id: workflow.state.job_id.clone(),
         request: workflow.state.request.clone(),
         since: match workflow.start {
-            // What an earlier run bought is not meant.
+            // Predictions that an earlier run bought do not count.
             Start::Regenerate => workflow.state.started_at.unwrap_or(began),
             Start::New | Start::Resume | Start::Settle => workflow.state.created_at,
         },
@@ -213,7 +215,7 @@ async fn generate(
         stop = stop => {
             scope.cancel();
             let known = match (outcome(ctx, generating.await, began), last) {
-                // Why it was still waiting for its turn is what is of interest.
+                // The attempt was interrupted in the queue: the refusal before it says more.
                 (GenerateOutcome::Refused { error, .. }, Some(last))
                     if error.kind == FailureType::Interrupted =>
                 {
@@ -229,7 +231,7 @@ async fn generate(
     }
 }
 
-/// What is known of a submission, however its activity ended.
+/// Returns what is known of a submission, however its activity ended.
 fn outcome(
     ctx: &WorkflowContext<MediaGeneration>,
     result: Result<GenerateOutcome, ActivityExecutionError>,
@@ -252,7 +254,7 @@ fn outcome(
     };
     let failure = match result {
         Ok(outcome) => return outcome,
-        // It had not begun.
+        // The activity had not started.
         Err(ActivityExecutionError::Cancelled(_)) => {
             return refused(
                 FailureType::Interrupted,
@@ -274,7 +276,7 @@ fn outcome(
             FailureType::Interrupted,
             "the worker that asked the provider is gone".to_owned(),
         ),
-        // It waited for its turn for all of its time.
+        // The activity was queued for all of its time.
         Ok(None)
             if matches!(
                 timeout.timeout_type(),
@@ -286,7 +288,7 @@ fn outcome(
                 read_activity_failure(&failure).0.detail,
             )
         }
-        // Whoever submits records it first.
+        // An attempt records a submission before it sends it, so nothing was sent.
         Ok(None) => refused(
             FailureType::Interrupted,
             "the worker that was to ask the provider is gone".to_owned(),
@@ -295,8 +297,8 @@ fn outcome(
     }
 }
 
-/// Waits for the end of a prediction: for the provider's report, or until looks of ours find it. The report only says when
-/// to look.
+/// Waits for the end of a prediction: for the provider's report, or until our polls find it ended.
+/// A report only says when to poll.
 async fn wait(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -305,7 +307,8 @@ async fn wait(
 ) -> Result<EndedPrediction, Ending> {
     enter(ctx, Stage::Generating);
     loop {
-        // Forgotten before the look is scheduled: one that comes later is of something that the look may not have seen.
+        // Removed before the poll is scheduled: a later report may be of something that the poll
+        // has not seen.
         let is_reported = ctx
             .state_mut(|workflow| workflow.reports.remove(&prediction.id))
             .is_some();
@@ -361,13 +364,13 @@ async fn look(
         .await
 }
 
-/// Resolves when the end of a prediction is reported that is looked at without a report. One that was reported is looked at
-/// until it has ended.
+/// Resolves when the provider reports the end of a prediction that is polled without a report.
+/// Never resolves after a report: the prediction is then polled until it has ended.
 async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occasion: Occasion) {
     if occasion == Occasion::Reported {
         return futures::future::pending().await;
     }
-    // Whether the workflow is canceled meanwhile is for the caller to see.
+    // The caller handles a cancellation of the workflow.
     let detached = WaitConditionOptions::builder()
         .cancellation_token(WorkflowCancellationToken::new())
         .build();
@@ -377,7 +380,7 @@ async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occas
         .await;
 }
 
-/// How often the provider did not take the work, and since when.
+/// Refusals of the provider: their number, the time of the first, and the last one.
 #[derive(Default)]
 struct Refusals {
     count: u32,
@@ -386,10 +389,10 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Waits until it makes sense to ask again.
+    /// Waits out the backoff before the next submission.
     ///
     /// # Errors
-    /// How the job ends, if it makes none, or if it is to stop.
+    /// If a retry makes no sense, or the job is to stop: its ending.
     async fn back_off(
         &mut self,
         ctx: &WorkflowContext<MediaGeneration>,
@@ -400,7 +403,7 @@ impl Refusals {
         const LONGEST: Duration = Duration::from_mins(5);
         let since = *self.since.get_or_insert_with(|| now(ctx));
         let has_waited = Duration::try_from(now(ctx).duration_since(since)).unwrap_or_default();
-        // A job with a deadline has that to wait for.
+        // A job with a deadline retries until the deadline.
         let waits = match patience(error.kind) {
             Duration::ZERO => false,
             patience => stop::deadline(ctx).is_some() || has_waited < patience,
@@ -427,10 +430,11 @@ impl Refusals {
     }
 }
 
-/// How long a job waits for a provider that refuses it like this.
+/// Longest time for which a job without a deadline retries after a refusal of this type; zero if it
+/// does not.
 fn patience(kind: FailureType) -> Duration {
     match kind {
-        // An operator's trouble, and not the job's: a token is renewed, a bill is paid.
+        // The operator's to fix, and not the job's fault: a token is replaced, a bill is paid.
         FailureType::ProviderUnauthorized | FailureType::ProviderInsufficientCredit => {
             Duration::from_hours(1)
         }

@@ -1,4 +1,4 @@
-//! Moving outputs into the store: as many at the same time as a server lets a workflow wait for, and each for itself.
+//! Moving outputs into the store: each in an activity of its own, a limited number at a time.
 
 use std::{
     cell::RefCell,
@@ -28,20 +28,20 @@ use crate::{
     job::{MediaOutcome, MediaStatus, ProviderState, Stage, timestamp},
 };
 
-/// The most outputs that are on their way at a time: workers have fewer places, and a server refuses a workflow that waits for
-/// 2,000 activities.
+/// Limit of pending `persist` activities: workers have fewer slots, and the server refuses a
+/// workflow that has 2,000 pending activities.
 const MAX_PENDING: usize = 256;
 
-/// What was made and is to be stored.
+/// Outputs that were made and are to be stored.
 pub(super) struct Made {
     inputs: Vec<PersistInput>,
-    /// Why the job is not completed by them.
+    /// Reason that the job is not `completed` even if all of them are stored.
     shortcoming: Option<JobError>,
     expires_at: Option<Timestamp>,
 }
 
 impl Made {
-    /// The outputs of a prediction, except where an earlier run has stored one already.
+    /// Returns the outputs of a prediction, except those that an earlier run has stored.
     pub(super) fn of(
         ctx: &WorkflowContext<MediaGeneration>,
         provider: &ProviderState,
@@ -54,7 +54,8 @@ impl Made {
         })
     }
 
-    /// What an earlier run left. Its sources were not kept; the prediction still tells them.
+    /// Returns the outputs that an earlier run left. Their sources were not kept, so they are read
+    /// from the prediction again.
     pub(super) fn left(ctx: &WorkflowContext<MediaGeneration>, provider: &ProviderState) -> Self {
         Self::pending(ctx, provider, |_| Some(OutputSource::Prediction))
     }
@@ -91,7 +92,7 @@ impl Made {
     }
 }
 
-/// Persists all outputs and returns when each has settled: a failure never takes the others with it.
+/// Persists all outputs, and returns when each has settled: a failure does not affect the others.
 pub(super) async fn persist_all(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -120,7 +121,7 @@ pub(super) async fn persist_all(
     ctx.state(|workflow| Ending::of(&workflow.state.media, stop, made.shortcoming))
 }
 
-/// Persists an output, and notes what became of it.
+/// Persists an output, and records its outcome.
 async fn persist(
     ctx: &WorkflowContext<MediaGeneration>,
     input: PersistInput,
@@ -137,7 +138,7 @@ async fn persist(
     {
         Ok(stored) => MediaOutcome::Completed(stored),
         Err(ActivityExecutionError::Cancelled(_)) => MediaOutcome::Canceled,
-        // An attempt failed while the cancellation was on its way to it.
+        // An attempt failed while the cancellation request was on its way to it.
         Err(ActivityExecutionError::Failed(failure))
             if failure.retry_state() == RetryState::CancelRequested =>
         {

@@ -1,4 +1,4 @@
-//! Changing the state of a job, and telling whoever looks at the Temporal UI.
+//! Changes of a job's state, which the Temporal UI shows as the workflow's current details.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use temporalio_workflow::WorkflowContext;
 use super::MediaGeneration;
 use crate::job::{JobState, JobStatus, MediaStatus, Stage, timestamp};
 
-/// Begins a run: the job waits for its turn.
+/// Begins a run: records its start and its run id.
 pub(super) fn begin(ctx: &WorkflowContext<MediaGeneration>) {
     update(ctx, |state| {
         state.started_at = Some(state.updated_at);
@@ -16,7 +16,7 @@ pub(super) fn begin(ctx: &WorkflowContext<MediaGeneration>) {
     });
 }
 
-/// Enters a stage.
+/// Enters a stage, which also sets the status.
 pub(super) fn enter(ctx: &WorkflowContext<MediaGeneration>, stage: Stage) {
     update(ctx, |state| {
         state.stage = Some(stage);
@@ -27,7 +27,7 @@ pub(super) fn enter(ctx: &WorkflowContext<MediaGeneration>, stage: Stage) {
     });
 }
 
-/// Changes the state and notes when.
+/// Changes the state, and records the time of the change.
 pub(super) fn update<R>(
     ctx: &WorkflowContext<MediaGeneration>,
     change: impl FnOnce(&mut JobState) -> R,
@@ -43,13 +43,13 @@ pub(super) fn update<R>(
     result
 }
 
-/// The time by the workflow's own clock.
+/// Returns the current workflow time.
 pub(super) fn now(ctx: &WorkflowContext<MediaGeneration>) -> Timestamp {
     let now = ctx.workflow_time().map(timestamp);
     now.unwrap_or_else(|| ctx.state(|workflow| workflow.state.updated_at))
 }
 
-/// The time from now until then; none if it has passed.
+/// Returns the time from now until `then`; zero if it has passed.
 pub(super) fn time_until(ctx: &WorkflowContext<MediaGeneration>, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now(ctx))).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! What ends a job before it is done, a request to cancel it or its own deadline, and what is left to do then: nothing is to
-//! run at the provider that nobody waits for.
+//! Early ends of a job, by a request to cancel it or by its deadline, and the cleanup they need: no
+//! prediction is to keep running at the provider without a job that waits for it.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     job::{CancelOutcome, PredictionRef, PredictionStatus, ProviderState},
 };
 
-/// The shortest timer that there is.
+/// Shortest timer, one millisecond.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Why a job ends early.
+/// Reason that a job ends early.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stop {
     Canceled,
@@ -54,7 +54,7 @@ pub(super) fn requested(
     .fuse()
 }
 
-/// When the job's time is over, if it has a deadline. A retry has as long as the first run had.
+/// Returns the deadline of the job, if it has one. A retry gets as much time as the first run.
 pub(super) fn deadline(ctx: &WorkflowContext<MediaGeneration>) -> Option<Timestamp> {
     ctx.state(|workflow| {
         let state = &workflow.state;
@@ -69,7 +69,7 @@ pub(super) fn deadline(ctx: &WorkflowContext<MediaGeneration>) -> Option<Timesta
     })
 }
 
-/// Ends a job that is to stop while it is being submitted, by what is known of that.
+/// Ends a job that is to stop during its submission, as the outcome of the submission requires.
 pub(super) async fn stop_generation(
     ctx: &WorkflowContext<MediaGeneration>,
     stop: Stop,
@@ -101,7 +101,7 @@ pub(super) async fn stop_generation(
     }
 }
 
-/// Cancels the job's prediction unless it has ended, and notes what came of it.
+/// Cancels the job's prediction unless it has ended, and records the outcome.
 pub(super) async fn cancel(ctx: &WorkflowContext<MediaGeneration>, prediction: &PredictionRef) {
     let canceled = execute_cancel(ctx, prediction).await;
     update(ctx, |job| match canceled {
@@ -114,7 +114,8 @@ pub(super) async fn cancel(ctx: &WorkflowContext<MediaGeneration>, prediction: &
     });
 }
 
-/// Cancels what was bought beside the job's own prediction: an earlier attempt told of it when another one had been bought.
+/// Cancels predictions that were bought besides the job's own: an earlier attempt reported its
+/// purchase after another one had been made.
 pub(super) async fn cancel_strays(ctx: &WorkflowContext<MediaGeneration>) {
     let strays = ctx.state_mut(|workflow| {
         let ours = workflow
@@ -134,7 +135,7 @@ pub(super) async fn cancel_strays(ctx: &WorkflowContext<MediaGeneration>) {
         strays.collect::<Vec<_>>()
     });
     for stray in strays {
-        // Nothing is left to try after this.
+        // No retry follows.
         let _ = execute_cancel(ctx, &stray).await;
     }
 }

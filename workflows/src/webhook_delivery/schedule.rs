@@ -1,11 +1,11 @@
-//! When an attempt that was in vain is followed by the next: soon at first, then ever more patiently, for three days.
+//! Retry schedule of a webhook delivery: short delays at first, then longer ones, for three days.
 
 use std::time::Duration;
 
-/// The longest that a receiver may ask us to wait.
+/// Longest `Retry-After` of a receiver that is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(6);
 
-/// The time from each attempt to the next.
+/// Returns the delays from each attempt to the next.
 pub(super) fn delays() -> impl Iterator<Item = Duration> {
     [
         Duration::from_secs(5),
@@ -21,7 +21,8 @@ pub(super) fn delays() -> impl Iterator<Item = Duration> {
     .into_iter()
 }
 
-/// A receiver that asks for more time gets it, within reason.
+/// Returns the delay before the next attempt: a receiver's `Retry-After` extends it, up to the
+/// limit.
 pub(super) fn with_retry_after(delay: Duration, retry_after: Option<Duration>) -> Duration {
     delay.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
 }

@@ -1,10 +1,10 @@
-//! Types that bytes alone do not tell, by the extensions and the names that sources use for them. None of them can run scripts in
-//! a browser, so that a source may be believed.
+//! Types that bytes alone do not show, by the extensions and MIME types that sources claim. None of
+//! them can run scripts in a browser, so a false claim does no harm.
 
 use super::MediaType;
 use crate::persist::source::Hints;
 
-/// What the bytes of a type look like.
+/// Kind of bytes that a type may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Base {
     Text,
@@ -12,7 +12,7 @@ pub(super) enum Base {
     Bytes,
 }
 
-/// Each extension, its type, and what it may look like.
+/// Extensions, their types, and the kinds of bytes that these may have.
 const HINTED: [(&str, &str, &[Base]); 32] = [
     ("3mf", "model/3mf", &[Base::Zip]),
     ("ass", "text/x-ssa", &[Base::Text]),
@@ -52,14 +52,14 @@ const HINTED: [(&str, &str, &[Base]); 32] = [
     ("yaml", "application/yaml", &[Base::Text]),
 ];
 
-/// The extensions by which pictures, sounds and videos go.
+/// Extensions of images, sounds and videos.
 const MEDIA: [&str; 34] = [
     "aac", "aif", "aiff", "apng", "avi", "avif", "bmp", "flac", "gif", "heic", "heif", "ico",
     "jpeg", "jpg", "jxl", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "oga", "ogg",
     "ogv", "opus", "png", "svg", "tif", "tiff", "wav", "webm", "webp",
 ];
 
-/// The type that a source says it is of, if bytes like these may be of it.
+/// Returns the type that a source claims, if bytes of this kind may be of it.
 pub(super) fn find(hints: &Hints, base: Base) -> Option<MediaType> {
     let by_extension = |extension: &str| HINTED.iter().find(|(known, ..)| *known == extension);
     let by_name = |name: &str| {
@@ -77,7 +77,8 @@ pub(super) fn find(hints: &Hints, base: Base) -> Option<MediaType> {
     Some(MediaType::inert(content_type, extension))
 }
 
-/// Whether a source calls its file a picture, a sound or a video, by its address first; `None` if it does not say.
+/// True if a source claims an image, a sound or a video, in its URL first; `None` if it claims
+/// nothing.
 pub(super) fn is_media(hints: &Hints) -> Option<bool> {
     if let Some(extension) = hints.extension.as_deref() {
         if MEDIA.contains(&extension) {
@@ -96,7 +97,7 @@ pub(super) fn is_media(hints: &Hints) -> Option<bool> {
     is_media.then_some(true)
 }
 
-/// A MIME type without its parameters, in small letters.
+/// Returns a MIME type without its parameters, in lower case.
 fn essence(content_type: &str) -> String {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()

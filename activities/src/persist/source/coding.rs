@@ -1,5 +1,5 @@
-//! Content codings: which an answer has, and undoing it. We ask for none, but some hosts insist, and some uploaders write into
-//! `Content-Encoding` what is none.
+//! Content codings of responses, and decoding them. Requests accept none, but some hosts encode all
+//! the same, and some uploaders write values into `Content-Encoding` that are no content codings.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use tokio_util::io::StreamReader;
 use super::http::{broken, unavailable};
 use crate::failure::Failure;
 
-/// The codings that cannot be undone here.
+/// Content codings that cannot be decoded here.
 /// <https://www.iana.org/assignments/http-parameters/http-parameters.xhtml#content-coding>
 const UNSUPPORTED: [&str; 10] = [
     "aes128gcm",
@@ -36,23 +36,24 @@ const UNSUPPORTED: [&str; 10] = [
     "zstd",
 ];
 
-/// How much is decoded at a time.
+/// Size of a decoded chunk, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// How the bytes of an answer are encoded.
+/// Content coding of a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Coding {
-    /// They are the file.
+    /// The bytes are the file.
     Identity,
-    /// They are the file in gzip.
+    /// The bytes are the file in gzip.
     Gzip,
 }
 
 impl Coding {
-    /// The coding of an answer. What is no content coding, such as `UTF-8` or `aws-chunked`, is none.
+    /// Returns the coding of a response. Values that are no content codings, such as `UTF-8` or
+    /// `aws-chunked`, are ignored.
     ///
     /// # Errors
-    /// If it is one that cannot be undone.
+    /// If the coding cannot be decoded.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let mut coding = Self::Identity;
         let values = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -60,10 +61,10 @@ impl Coding {
         for name in names {
             let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
             let is_gzip = matches!(name.as_str(), "gzip" | "x-gzip");
-            // Twice encoded is as good as unknown.
+            // A body that is encoded twice is not supported.
             if UNSUPPORTED.contains(&name.as_str()) || (is_gzip && coding == Self::Gzip) {
                 let detail =
-                    format!("the output comes in a coding that was not asked for: {name:?}");
+                    format!("the output's host sent an unsupported content coding: {name:?}");
                 return Err(Failure::new(FailureType::UnsupportedMedia, detail));
             }
             if is_gzip {
@@ -76,16 +77,16 @@ impl Coding {
 
 type Encoded = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// The bytes of an answer.
+/// The body of a response.
 pub(super) enum Body {
-    /// As they come.
+    /// The bytes as they arrive.
     Plain(Response),
-    /// Out of gzip. The lock, which is never taken, lets it be shared.
+    /// The bytes decoded from gzip. The lock is never contended; it makes the type `Sync`.
     Gzip(Mutex<Box<GzipDecoder<StreamReader<Encoded, Bytes>>>>),
 }
 
 impl Body {
-    /// The same bytes out of gzip.
+    /// Decodes the body from gzip.
     pub(super) fn gunzip(self) -> Self {
         match self {
             Self::Plain(response) => {
@@ -98,7 +99,7 @@ impl Body {
         }
     }
 
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
             Self::Plain(response) => response.chunk().await.map_err(broken),
@@ -110,7 +111,7 @@ impl Body {
                     Ok(_) => Ok(Some(piece.freeze())),
                     Err(error) => Err(match error.downcast::<reqwest::Error>() {
                         Ok(error) => broken(error),
-                        Err(_) => unavailable("the output is broken gzip"),
+                        Err(_) => unavailable("the output is not valid gzip"),
                     }),
                 }
             }

@@ -1,5 +1,6 @@
-//! `data:` URLs as providers write them: with raw characters where the specification wants escapes, and with either alphabet of
-//! base64. What cannot be read as a whole is refused, never shortened. <https://www.rfc-editor.org/rfc/rfc2397>
+//! Decodes `data:` URLs as providers write them: with raw characters where the specification
+//! requires escapes, and with either alphabet of base64. A URL that cannot be decoded as a whole is
+//! refused, never truncated. <https://www.rfc-editor.org/rfc/rfc2397>
 
 use base64::{
     Engine,
@@ -16,23 +17,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a `data:` URL holds.
+/// Content of a `data:` URL.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Decoded {
     /// The bytes.
     pub(super) bytes: Bytes,
-    /// The type that it says they are of.
+    /// MIME type that the URL claims.
     pub(super) content_type: Option<String>,
 }
 
-/// Reads a `data:` URL.
+/// Decodes a `data:` URL.
 ///
 /// # Errors
-/// In words, if it has no comma or is not the base64 that it says it is.
+/// If it is no `data:` URL, has no comma, or is not the base64 that it claims to be; the reason in
+/// words.
 pub(super) fn decode(url: &str) -> Result<Decoded, &'static str> {
     let (scheme, rest) = url.split_once(':').ok_or("it has no colon")?;
     if !scheme.eq_ignore_ascii_case("data") {
-        return Err("it is of another scheme");
+        return Err("its scheme is not data");
     }
     let (head, data) = rest.split_once(',').ok_or("it has no comma")?;
     let (content_type, is_base64) = match head.rsplit_once(';') {

@@ -1,4 +1,5 @@
-//! Asking for a URL through the guard, hop by hop, and what the answers mean.
+//! Requests for a URL through the guard, hop by hop, and the meaning of the responses: redirects,
+//! ranges, refusals and `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,36 +20,36 @@ use crate::{
     guard::{RequestError, verbatim::Address},
 };
 
-/// How often an answer may point elsewhere.
+/// Maximum number of redirects that are followed.
 const MAX_REDIRECTS: u32 = 3;
 
-/// What tells one version of a file from another: a strong `ETag`. The time of the last change is too coarse for it.
+/// Validator that distinguishes versions of a file: a strong `ETag`. `Last-Modified` is too coarse.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5>
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Validator(String);
 
-/// The rest of a file, from a position, provided that it is still the same file.
+/// Range request for the rest of a file, provided that it is still the same file.
 #[derive(Clone, Copy)]
 pub(super) struct Range<'a> {
     pub(super) position: u64,
     pub(super) validator: &'a Validator,
 }
 
-/// An answer with a body to read.
+/// A successful response with a body to read.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    /// How many bytes are to come, if it says so.
+    /// Number of bytes to come, if it is announced.
     pub(super) length: Option<u64>,
-    /// By what the rest can be asked for, should it break off.
+    /// Validator with which the rest can be requested if the body breaks off.
     pub(super) validator: Option<Validator>,
-    /// Whether it is the range that was asked for, rather than everything.
+    /// True if it is the requested range, false if it is the whole file.
     pub(super) is_partial: bool,
-    /// Whether the end of the connection is all that tells the end of the body: a body that was cut looks the same.
-    /// <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
+    /// True if only the end of the connection marks the end of the body: a body that was cut looks
+    /// the same. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
     pub(super) ends_with_connection: bool,
-    /// The type that the host says it is of.
+    /// MIME type that the host claims.
     pub(super) content_type: Option<String>,
 }
 
@@ -68,7 +69,7 @@ impl Answer {
         }
     }
 
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     pub(super) async fn chunk(&mut self, silence: Duration) -> Result<Option<Bytes>, Failure> {
         match tokio::time::timeout(silence, self.body.chunk()).await {
             Ok(chunk) => chunk,
@@ -80,10 +81,10 @@ impl Answer {
     }
 }
 
-/// Why a URL does not open.
+/// Reason for which a URL cannot be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The host has nothing there, or nothing for us. Some have it a little later.
+    /// The host answered 404 or 403. Some hosts have the file a little later.
     Absent(Failure),
     /// Anything else.
     Failed(Failure),
@@ -103,14 +104,14 @@ impl From<Failure> for OpenError {
     }
 }
 
-/// Asks for a URL, or for a part of what it leads to.
+/// Requests a URL, or a range of its file.
 pub(super) async fn request(
     sources: &Sources,
     url: &str,
     mut range: Option<Range<'_>>,
 ) -> Result<Answer, OpenError> {
     let mut address =
-        Address::parse(url).ok_or_else(|| rejected("the output's URL makes no sense"))?;
+        Address::parse(url).ok_or_else(|| rejected("the output's URL cannot be parsed"))?;
     let mut redirects = 0;
     loop {
         let response = send(sources, &address, range).await?;
@@ -120,7 +121,7 @@ pub(super) async fn request(
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if range.is_some() => {
                 match partial(response, range) {
                     Some(answer) => return Ok(answer),
-                    // What is wrong with the part need not be wrong with the whole.
+                    // The whole file may be available although the range is not.
                     None => range = None,
                 }
             }
@@ -161,7 +162,7 @@ async fn send(
         validator,
     }) = range
     {
-        let unsendable = |_| rejected("the output's host calls its version what cannot be sent");
+        let unsendable = |_| rejected("the ETag of the output's host cannot be sent in If-Range");
         let range = HeaderValue::from_str(&format!("bytes={position}-")).map_err(unsendable)?;
         let version = HeaderValue::from_str(&validator.0).map_err(unsendable)?;
         headers.extend([(header::RANGE, range), (header::IF_RANGE, version)]);
@@ -173,14 +174,14 @@ async fn send(
     }
 }
 
-/// The address that an answer points to, which some hosts write in raw UTF-8.
+/// Returns the URL that a redirect points to, which some hosts write in raw UTF-8.
 fn next_hop(from: &Address, headers: &HeaderMap) -> Result<Address, Failure> {
     let location = headers
         .get(header::LOCATION)
-        .ok_or_else(|| rejected("the output's host redirects nowhere"))?;
+        .ok_or_else(|| rejected("the output's host redirects without a Location"))?;
     let location = String::from_utf8_lossy(location.as_bytes());
     from.join(&location)
-        .ok_or_else(|| rejected("the output's host redirects to what is no URL"))
+        .ok_or_else(|| rejected("the output's host redirects to an invalid URL"))
 }
 
 fn whole(response: Response) -> Result<Answer, Failure> {
@@ -194,7 +195,7 @@ fn whole(response: Response) -> Result<Answer, Failure> {
             validator: validator.filter(|_| answer.length.is_some() && in_part),
             ..answer
         },
-        // The length is that of the encoded bytes, and what is decoded cannot be asked for in part.
+        // The length is that of the encoded bytes, and decoded bytes cannot be requested by range.
         Coding::Gzip => Answer {
             body: answer.body.gunzip(),
             length: None,
@@ -203,7 +204,7 @@ fn whole(response: Response) -> Result<Answer, Failure> {
     })
 }
 
-/// A part is taken only if it is the one that was asked for, of the same file.
+/// Accepts a partial response only if it is the requested range of the same file.
 fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
     let Range {
         position,
@@ -223,7 +224,7 @@ fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
     })
 }
 
-/// `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
+/// Parses `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
 fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -257,7 +258,7 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     }
 }
 
-/// Seconds or a date, <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+/// Delay in seconds or as a date, <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_mins(10);
@@ -272,7 +273,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(delay.clamp(SHORTEST, LONGEST))
 }
 
-/// What the guard and the clients say of a request.
+/// Converts errors of the guard and of the HTTP clients.
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         match error {
@@ -286,7 +287,7 @@ impl From<RequestError> for Failure {
     }
 }
 
-/// A body broke off.
+/// Converts the error of a body that broke off.
 pub(super) fn broken(error: reqwest::Error) -> Failure {
     unavailable(chain(&error.without_url()))
 }

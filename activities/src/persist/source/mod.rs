@@ -1,9 +1,10 @@
-//! Where an output's bytes come from: an HTTP answer as it arrives, or a `data:` URL. What breaks off is taken up again
-//! where it broke, if the host allows it; what stalls, trickles or never ends is given up.
+//! The bytes of an output: an HTTP response as it arrives, or a `data:` URL. A download that breaks
+//! off is resumed where it broke, if the host allows it; one that stalls, trickles or never ends is
+//! given up.
 //!
-//! - `http`: asking for a URL through the guard, hop by hop, and what the answers mean
-//! - `coding`: content codings, and undoing them
-//! - `data_url`: bytes within an address
+//! - `http`: requests through the guard, redirects, ranges, and the meaning of responses
+//! - `coding`: content codings, and decoding them
+//! - `data_url`: decoding of `data:` URLs
 
 mod coding;
 mod data_url;
@@ -25,23 +26,24 @@ use crate::{
     guard::{Clients, Guard, SetupError},
 };
 
-/// What a source may cost us.
+/// Limits of a source: its size, its timeouts and its rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most bytes of one output.
+    /// Maximum size of one output, in bytes.
     pub bytes: u64,
-    /// How long a source may take to begin: some make the file only then.
+    /// Timeout of the response's head: some hosts create the file only on request.
     pub first_byte: Duration,
-    /// How long it may stay silent afterwards.
+    /// Idle timeout of the response's body.
     pub silence: Duration,
-    /// The time over which its rate is measured.
+    /// Time over which the rate is measured.
     pub window: Duration,
-    /// The bytes that it must yield within that time.
+    /// Minimum number of bytes that must arrive within that time.
     pub bytes_per_window: u64,
 }
 
 impl Limits {
-    /// At most this many bytes; 60 s to begin and 15 s of silence; 32 KiB/s on average of 30 s.
+    /// Limits for outputs of at most this many bytes: 60 s until the head, 15 s of idle timeout, 32
+    /// KiB/s on average over 30 s.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let window = Duration::from_secs(30);
@@ -62,7 +64,7 @@ pub struct Sources {
     limits: Limits,
 }
 
-/// A file on its way.
+/// A download under way.
 #[derive(Debug)]
 struct Download {
     url: String,
@@ -71,24 +73,25 @@ struct Download {
     resumptions: u32,
 }
 
-/// The longest piece that is handed on, as each is hashed at one go.
+/// Maximum size of a chunk, in bytes: each is hashed without yielding to other tasks.
 const MAX_CHUNK: usize = 1024 * 1024;
 
-/// How often a source that breaks off is taken up again without having yielded anything in between.
+/// Maximum number of times in a row that a download is resumed without having yielded anything.
 const MAX_RESUMPTIONS: u32 = 3;
 
 impl Sources {
-    /// Sets up the clients.
+    /// Creates the HTTP clients.
     ///
     /// # Errors
-    /// If they cannot be.
+    /// If the HTTP clients cannot be created.
     pub fn new(guard: Guard, limits: Limits) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
-                // Codings are undone here, by each of their names.
+                // Decoded in `coding`, which knows all names of gzip.
                 .gzip(false)
-                // What is not read of one download takes memory, which is bounded, but nothing from the others.
+                // Unread data of one download takes memory, up to the window of its stream. The
+                // connection window is large, so that it does not stall the other downloads.
                 .http2_initial_stream_window_size(Some(512 * 1024))
                 .http2_initial_connection_window_size(Some(1024 * 1024 * 1024))
         };
@@ -106,7 +109,7 @@ impl Sources {
         self.try_open(url).await.map_err(OpenError::into_failure)
     }
 
-    /// The same, telling what may be there later.
+    /// Opens a URL as [`Sources::open`] does, and distinguishes files that may appear later.
     ///
     /// # Errors
     /// As [`Sources::open`].
@@ -118,8 +121,8 @@ impl Sources {
         Ok(self.source(url, answer, 0)?)
     }
 
-    /// Opens a URL of which the first bytes are at hand already. If it has changed or cannot be had in part, the source
-    /// begins at its start: see [`Source::position`].
+    /// Opens a URL from a position on, if the file there is still the same. If it has changed or
+    /// its host serves no ranges, the source begins at its start: see [`Source::position`].
     ///
     /// # Errors
     /// As [`Sources::open`].
@@ -197,16 +200,16 @@ impl Sources {
     }
 }
 
-/// What a source says of its file, true or not.
+/// Claims of a source about its file, true or not.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
-    /// The extension of its address, in small letters.
+    /// Extension in its URL, in lower case.
     pub(super) extension: Option<String>,
-    /// The type that its host says it is of.
+    /// MIME type that its host claims.
     pub(super) content_type: Option<String>,
 }
 
-/// Whether a file is within its address.
+/// True if the URL contains the file itself.
 pub(super) fn is_inline(url: &str) -> bool {
     url.get(..5)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
@@ -218,15 +221,15 @@ fn extension(url: &str) -> Option<String> {
     Some(extension.to_ascii_lowercase())
 }
 
-/// Bytes on their way in.
+/// A source that is being read.
 #[derive(Debug)]
 pub struct Source {
     state: State,
     hints: Hints,
-    /// What has arrived and was not taken yet.
+    /// Bytes that have arrived and were not taken yet.
     pending: Bytes,
     length: Option<u64>,
-    /// How many of its bytes have arrived, and how many of them were taken.
+    /// Number of bytes that have arrived, and number of those that were taken.
     received: u64,
     position: u64,
     rate: Rate,
@@ -240,28 +243,29 @@ enum State {
 }
 
 impl Source {
-    /// Its length as a whole, if it says so.
+    /// Length of the whole file, if it is announced.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// How many of its bytes were taken.
+    /// Number of bytes that were taken.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// What it says of its file.
+    /// Claims about the file.
     pub(super) fn hints(&self) -> &Hints {
         &self.hints
     }
 
-    /// Makes sure that what has arrived, of which this is the digest, is the whole file. Where only the end of the connection tells
-    /// its end, it is fetched once more: a connection that breaks is not likely to break at the same byte.
+    /// Verifies that the bytes that arrived, of which this is the digest, are the whole file. If
+    /// only the end of the connection marks the end of the body, the file is downloaded once more
+    /// and compared: a connection that breaks is not likely to break at the same byte.
     ///
     /// # Errors
-    /// If it is not, or cannot be fetched again.
+    /// If the second download differs or fails.
     pub(super) async fn check_end(&self, digest: &Digest) -> Result<(), Failure> {
         let State::Http(download) = &self.state else {
             return Ok(());
@@ -279,16 +283,16 @@ impl Source {
         }
         Err(Failure::new(
             FailureType::SourceUnavailable,
-            "the output's host does not say how long it is, and sent two different files",
+            "the output's host announces no length, and sent two different files",
         ))
     }
 
-    /// Whether its bytes came within its address.
+    /// True if the bytes came in the URL itself.
     pub(super) fn is_inline(&self) -> bool {
         matches!(self.state, State::Inline(_))
     }
 
-    /// By what a later request can ask for the rest of the very same bytes.
+    /// Validator with which a later request can ask for the rest of the same bytes.
     #[must_use]
     pub fn validator(&self) -> Option<&Validator> {
         match &self.state {
@@ -297,11 +301,11 @@ impl Source {
         }
     }
 
-    /// The next bytes, at most so many and never none; `None` at the end. A body that breaks off before its announced end
-    /// is an error.
+    /// Returns the next bytes, at most `most` and never none; `None` at the end. A body that breaks
+    /// off before its announced end is an error.
     ///
     /// # Errors
-    /// If the source breaks off for good, stalls, trickles or exceeds the limit.
+    /// If the source breaks off and cannot be resumed, stalls, trickles or exceeds the size limit.
     pub async fn chunk(&mut self, most: usize) -> Result<Option<Bytes>, Failure> {
         if self.pending.is_empty() {
             match self.arrived().await? {
@@ -316,7 +320,7 @@ impl Source {
         Ok(Some(chunk))
     }
 
-    /// The next bytes without taking them: so many, fewer only if there are no more.
+    /// Returns the next `least` bytes without taking them, fewer only at the end.
     ///
     /// # Errors
     /// As [`Source::chunk`].
@@ -356,7 +360,8 @@ impl Source {
 }
 
 impl Download {
-    /// The next bytes. What breaks off, or ends before its announced end, is asked for from there on, if that can be.
+    /// Returns the next bytes. If the body breaks off, or ends before its announced end, the
+    /// download is resumed from there, if the host allows it.
     async fn receive(
         &mut self,
         received: u64,
@@ -376,7 +381,7 @@ impl Download {
                 Ok(None) if length.is_none() => return Ok(None),
                 Ok(None) => Failure::new(
                     FailureType::SourceUnavailable,
-                    "the output ended before its announced end",
+                    "the output ended before its announced length",
                 ),
                 Err(failure) => failure,
             };
@@ -389,7 +394,7 @@ impl Download {
             else {
                 return Err(broken);
             };
-            tracing::debug!(received, failure = %broken, "a download broke off; asking for the rest");
+            tracing::debug!(received, failure = %broken, "a download broke off; resuming it");
             let range = Range {
                 position: received,
                 validator: &validator,
@@ -401,14 +406,15 @@ impl Download {
                 {
                     self.answer = resumed;
                 }
-                // Its address may have changed meanwhile, which the next attempt finds out.
+                // The URL may have changed meanwhile. The next attempt asks the provider for the
+                // current one.
                 Ok(_) | Err(_) => return Err(broken),
             }
         }
     }
 }
 
-/// How fast a source is while it is waited for: that we are slow is not its fault.
+/// Rate of a source while it is waited for. Time that this process spends otherwise does not count.
 #[derive(Debug, Default)]
 struct Rate {
     waited: Duration,
@@ -424,7 +430,7 @@ impl Rate {
         }
         let slow = self.received < limits.bytes_per_window;
         let detail = format!(
-            "the output's host yielded {} bytes in {} s",
+            "the output's host is too slow: it sent {} bytes in {} s",
             self.received,
             self.waited.as_secs()
         );

@@ -1,10 +1,11 @@
-// What can be done with a job. What costs, or cannot be undone, is asked first; what came of it is said.
+// Actions on a job. Those that cost money, or cannot be undone, ask first; all of them report their
+// outcome.
 
 import { call, newKey, Refusal } from "./api.js";
 import { announce, ask, toast } from "./dom.js";
 import { count, hasEnded, requestOf } from "./words.js";
 
-/** Reports why something was not done. */
+/** Reports that an action failed. */
 function refused(error) {
   toast(error instanceof Refusal ? error.words : "It was not done: something went wrong in this page", "problem");
 }
@@ -14,11 +15,11 @@ export class Actions {
     this.jobs = jobs;
     this.open = open;
     this.take = remix;
-    /** The keys of what is being bought, by the job that it is to be like. */
+    /** Idempotency keys of paid jobs being created, by the job whose request they repeat. */
     this.keys = new Map();
   }
 
-  /** Begins a request from that of a job. */
+  /** Fills the composer with the request of a job. */
   async remix(job) {
     try {
       this.take(requestOf(await this.jobs.whole(job)));
@@ -27,7 +28,7 @@ export class Actions {
     }
   }
 
-  /** Starts a job. An answer that is lost is asked for again by the same key, so that nothing is bought twice. */
+  /** Creates a job. A lost answer is retried with the same key, so nothing is bought twice. */
   async create(request, key = newKey()) {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -53,7 +54,7 @@ export class Actions {
     }
   }
 
-  /** Fetches what is missing. It costs nothing. */
+  /** Retries a job: fetches missing outputs, free of charge. */
   async retry(job) {
     try {
       this.jobs.put(await this.#retry(job, false));
@@ -64,7 +65,7 @@ export class Actions {
     }
   }
 
-  /** Has the outputs made again, and pays for it. */
+  /** Has the outputs generated again, at a cost. */
   async again(job) {
     try {
       await this.#again(await this.jobs.whole(job));
@@ -89,7 +90,7 @@ export class Actions {
       toast("It is being made again.");
       return;
     }
-    // Asked again after an answer that was lost, it is the same job.
+    // Retried after a lost answer, it is the same job.
     if (!this.keys.has(job.job_id)) this.keys.set(job.job_id, newKey());
     const made = await this.create(requestOf(job), this.keys.get(job.job_id));
     this.keys.delete(job.job_id);
@@ -120,7 +121,7 @@ export class Actions {
     }
   }
 
-  /** Saves an output as a file, by an address that says so. */
+  /** Downloads an output, by a URL with a disposition of `attachment`. */
   async save(job, media) {
     try {
       const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url?disposition=attachment`);

@@ -1,11 +1,12 @@
-// Calling the api: the key, requests, problems, and the stream of all jobs. Only what its description has is used.
+// Calls to the api: the key, requests, problems, and the stream of all jobs. Only what its OpenAPI
+// document describes is used.
 
-/** Where we are, wherever a proxy has put us: this file lies at `assets/{version}/`. */
+/** Root URL, also behind a proxy with a path prefix: this file lies at `assets/{version}/`. */
 export const base = new URL("../../", import.meta.url);
 
 const KEY = "darkroom.key";
 
-/** Tells that a key is needed: `unauthorized`. */
+/** Dispatches `unauthorized` when a key is needed. */
 export const access = new EventTarget();
 
 export function storedKey() {
@@ -22,17 +23,17 @@ export function forgetKey() {
   localStorage.removeItem(KEY);
 }
 
-/** What headers take. */
+/** True if a header can contain the text. */
 export function isKey(text) {
   return /^[\x21-\x7e]+$/.test(text);
 }
 
-/** A name for something that is to be done once, however often it is asked for. Works without https as well. */
+/** Creates an idempotency key. Works without https as well. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Why a request came to nothing, in the api's own words where it said any. */
+/** A failed request, in the words of its problem details where there are any. */
 export class Refusal extends Error {
   constructor(problem, retryAfter = null) {
     super(problem.detail || problem.title);
@@ -46,14 +47,14 @@ export class Refusal extends Error {
 
   get isGone() { return this.status === 404 || this.status === 410; }
 
-  /** One line for a person. */
+  /** The problem in one line. */
   get words() {
     if (this.status === 429 && this.retryAfter) return `${this.title}: try again in ${this.retryAfter} s`;
     return this.detail ? `${this.title}: ${this.detail}` : this.title;
   }
 }
 
-/** How long an answer is waited for. */
+/** Timeout of a request, in milliseconds. */
 const PATIENCE = 30_000;
 
 const LOST = { status: 0, title: "The api does not answer", detail: "nothing is lost; try again when the line is back" };
@@ -63,7 +64,7 @@ function headersWith(more) {
   return { accept: "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}), ...more };
 }
 
-/** Asks, and returns what was answered. Throws a {@link Refusal}. */
+/** Sends a request and returns the JSON it is answered with. Throws a {@link Refusal}. */
 export async function call(method, path, { body, headers = {} } = {}) {
   const more = body === undefined ? headers : { "content-type": "application/json", ...headers };
   let response;
@@ -78,7 +79,7 @@ export async function call(method, path, { body, headers = {} } = {}) {
   return response.json().catch(() => null);
 }
 
-/** Reads why a request was refused, and tells if it is for want of a key. */
+/** Reads the problem of a response, and dispatches `unauthorized` for a 401. */
 async function refusalOf(response) {
   const answer = await response.json().catch(() => null);
   const problem = answer?.title ? answer : { status: response.status, title: `The answer was ${response.status}` };
@@ -86,16 +87,16 @@ async function refusalOf(response) {
   return new Refusal(problem, Number(response.headers.get("retry-after")) || null);
 }
 
-/** How the api stands: `{ready, checks}`, whether it can answer or not. */
+/** Reads the readiness, `{status, checks}`, of a 200 or a 503. */
 export async function readiness() {
   const response = await fetch(new URL("readyz", base), { headers: { accept: "application/json" }, signal: AbortSignal.timeout(5000) });
   return response.json();
 }
 
-/** How long the stream may be silent: a heartbeat comes every 15 s. */
+/** Idle timeout of the stream, in milliseconds: a heartbeat comes every 15 s. */
 const SILENCE = 40_000;
 
-/** How long a page that nobody looks at holds it. */
+/** Time for which a hidden page keeps the stream, in milliseconds. */
 const UNSEEN = 60_000;
 
 function untilSeen() {
@@ -110,8 +111,8 @@ function untilSeen() {
 }
 
 /**
- * The one stream of all jobs: `job` and `reset` as they come, `up` when it stands, `down` with when it is tried again.
- * After a break it goes on where it was.
+ * The one stream of all jobs. Dispatches `job` and `reset` as they come, `up` when it is connected,
+ * `down` with the time of the next attempt. After a disconnect it resumes from its last event.
  */
 export class Feed extends EventTarget {
   #lastId = null;
@@ -125,12 +126,12 @@ export class Feed extends EventTarget {
     if (!this.#isRunning) this.#run();
   }
 
-  /** Tries again at once. */
+  /** Reconnects at once. */
   retryNow() {
     this.#wake?.();
   }
 
-  /** Begins anew, as somebody else. */
+  /** Reconnects from the beginning, with another key. */
   restart() {
     this.#lastId = null;
     this.#isAnew = this.#isRunning;
@@ -151,7 +152,7 @@ export class Feed extends EventTarget {
       }
       if (this.#isAnew) continue;
       if (reason?.status === 401) break;
-      // A position that is no good any more is none to go on from.
+      // The position is not valid any more: start without one.
       if (reason?.status === 400) this.#lastId = null;
       if (document.hidden) await untilSeen();
       this.#attempt += 1;
@@ -174,7 +175,7 @@ export class Feed extends EventTarget {
       silence = setTimeout(() => this.#abort.abort(), SILENCE);
     };
     heard();
-    // A browser has few connections to one host, and each tab holds one: those that nobody looks at let go of theirs.
+    // Browsers limit connections per host, and each tab holds one: hidden tabs release theirs.
     let unseen;
     const look = () => {
       clearTimeout(unseen);

@@ -1,4 +1,4 @@
-// One job on the contact sheet: its frames, and under them what it is and where it stands.
+// One job on the contact sheet: its frames, and a caption with its request and state.
 
 import { base } from "./api.js";
 import { fill, h } from "./dom.js";
@@ -6,10 +6,10 @@ import { Frame, placesOf, ratioOf } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { ago, bytes, duration, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES } from "./words.js";
 
-/** How many frames of a job are on the sheet; the page of the job has them all. */
+/** Limit of frames per job on the sheet; the page of the job has them all. */
 const FRAMES = 12;
 
-/** The caption needs some room as well. */
+/** Smallest ratio of a card, as the caption needs some width. */
 const LEAST_RATIO = 1.2;
 
 export class Card {
@@ -46,7 +46,7 @@ export class Card {
     this.#updateFrames(job);
     this.#updateButtons(job);
     this.tick();
-    // The list does not say why nothing is stored.
+    // The list does not contain the error.
     if (!isWhole(job) && job.media && !job.media.length && hasEnded(job)) this.jobs.read(this.id).catch(() => {});
   }
 
@@ -77,7 +77,7 @@ export class Card {
       this.frames[at].update(media, job);
       this.frames[at].place.style.setProperty("--ratio", ratios[at]);
     });
-    // Up to four lie beside each other; more of them in two rows, as high as one together.
+    // Up to four frames are in one row; more of them in two rows, together as high as one.
     const isMany = ratios.length > 4;
     const columns = Math.ceil(ratios.length / 2);
     this.strip.classList.toggle("many", isMany);
@@ -85,7 +85,7 @@ export class Card {
     const ratio = isMany ? (columns * ratios[0]) / 2 : ratios.reduce((sum, one) => sum + one, 0);
     const room = Math.max(LEAST_RATIO, ratio);
     this.element.style.setProperty("--ratio", room);
-    // What is narrower than its caption does not grow higher than its row for that.
+    // A strip that is narrower than its caption must not make its row higher.
     this.strip.style.setProperty("--fill", ratio / room);
     const hidden = (job.media?.length ?? 0) - FRAMES;
     this.strip.dataset.more = hidden > 0 ? `+${hidden}` : "";
@@ -111,7 +111,7 @@ export class Card {
     if (hadFocus) this.title.focus();
   }
 
-  /** What changes by the clock alone. */
+  /** Updates what depends on the clock alone. */
   tick(now = Date.now()) {
     const job = this.job;
     if (hasEnded(job)) {
@@ -128,7 +128,7 @@ export class Card {
     this.time.textContent = `${duration(now - Date.parse(job.created_at))} so far${usual ? `, usually ${duration(usual)}` : ""}`;
   }
 
-  /** Plays what moves, where a person looks. */
+  /** Plays videos of the active card. */
   play(isPlaying) {
     for (const frame of this.frames) {
       if (frame.media && kindOf(frame.media) === "video") isPlaying ? frame.play?.() : frame.pause?.();

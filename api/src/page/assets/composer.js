@@ -1,4 +1,5 @@
-// Where a job is asked for: what to make, by which model, how many. What the api refuses is marked where it is wrong.
+// The form that creates a job: prompt, model, number of outputs. It marks the fields that the api
+// rejects.
 
 import { base, newKey, storedKey } from "./api.js";
 import { copyButton, fill, h, soon, toast } from "./dom.js";
@@ -6,7 +7,7 @@ import { curlOf } from "./words.js";
 
 const FORMATS = ["jpg", "png", "webp", "gif", "mp4", "webm", "mp3", "wav", "glb"];
 
-/** What is tried first by who has nothing yet. */
+/** Model that is offered before any job was created. */
 const FIRST_MODEL = "black-forest-labs/flux-schnell";
 
 const MODEL = "darkroom.model";
@@ -26,7 +27,7 @@ export class Composer {
     this.prompt.setSelectionRange(this.prompt.value.length, this.prompt.value.length);
   }
 
-  /** Takes a request to begin from. */
+  /** Fills the form with a request. */
   take(request) {
     this.prompt.value = request.prompt ?? "";
     this.model.value = request.model ?? this.model.value;
@@ -92,13 +93,13 @@ export class Composer {
     });
   }
 
-  /** The request as the form has it; `null` if it cannot be one. */
+  /** Returns the request of the form; `null` if it is not valid. */
   #request() {
     const request = { model: this.model.value.trim(), ...this.others };
     if (this.prompt.value.trim()) request.prompt = this.prompt.value;
     if (Number(this.number.value) !== 1) request.num_outputs = Number(this.number.value);
     const seed = this.seed.value.trim();
-    // Beyond 2^53 a number would be another one here.
+    // JavaScript rounds whole numbers beyond 2^53.
     const isSeed = seed === "" || (/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)));
     this.seed.setCustomValidity(isSeed ? "" : "a seed is a whole number of at most 9,007,199,254,740,991 here");
     if (!isSeed) return null;
@@ -121,7 +122,7 @@ export class Composer {
 
   #changed() {
     this.#clearProblem();
-    // It grows with what it holds.
+    // Grows with its content.
     this.prompt.style.height = "auto";
     this.prompt.style.height = `${Math.min(this.prompt.scrollHeight + 2, 320)}px`;
     const request = this.#request();
@@ -158,7 +159,7 @@ export class Composer {
     if (this.run.disabled) return;
     this.run.disabled = true;
     this.#clearProblem();
-    // The same request asked again after a lost answer is the same job.
+    // The same request, retried after a lost answer, is the same job.
     const name = JSON.stringify(request);
     if (this.asked?.name !== name) this.asked = { name, key: newKey() };
     try {

@@ -1,6 +1,8 @@
-// Making elements. Text is always text: nothing here parses markup.
+// Creation of elements. Text is always text: nothing here parses markup.
 
-/** Makes an element. What begins with `on` listens; `null`, `undefined` and `false` are left out. */
+/**
+ * Creates an element. `on…` properties are listeners; `null`, `undefined` and `false` are left out.
+ */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -13,7 +15,7 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Replaces what an element holds. */
+/** Replaces the content of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...present(children));
 }
@@ -22,7 +24,7 @@ function present(children) {
   return children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** Does something soon, and once, however often it is asked for until then. */
+/** Debounces a function: runs it soon, once for all calls until then. */
 export function soon(act, milliseconds = 100) {
   let isPlanned = false;
   return () => {
@@ -35,12 +37,12 @@ export function soon(act, milliseconds = 100) {
   };
 }
 
-/** Tells those who do not see the screen, once and politely. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   document.getElementById("announcer").textContent = text.slice(0, 160);
 }
 
-/** Shows a line for a while: what was done, or why it was not. */
+/** Shows a line for a while: the outcome of an action. */
 export function toast(text, kind = "note") {
   const line = h("p", { class: `toast ${kind}` }, text);
   announce(text);
@@ -48,7 +50,7 @@ export function toast(text, kind = "note") {
   setTimeout(() => line.remove(), kind === "problem" ? 9000 : 4000);
 }
 
-/** A button that copies. */
+/** Creates a button that copies a text. */
 export function copyButton(text, label) {
   const button = h("button", { type: "button", class: "quiet small", "aria-label": label ?? "Copy" }, "Copy");
   button.addEventListener("click", async () => {
@@ -64,8 +66,8 @@ export function copyButton(text, label) {
 }
 
 /**
- * Asks before something is done that cannot be undone or that costs. Resolves to whether it is to be done.
- * The button that does it is not the one that has the focus at first.
+ * Asks for confirmation of what cannot be undone or costs money. Resolves to true if confirmed. The
+ * confirming button does not have the initial focus.
  */
 export function ask({ title, text, yes, no = "Keep it as it is", isDanger = false }) {
   return new Promise((resolve) => {

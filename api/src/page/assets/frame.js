@@ -1,22 +1,22 @@
-// One frame: the place of an output, from the empty one to the picture in it. A frame fits what it holds.
+// One frame: the place of an output, empty at first and then with its content, in a fitting shape.
 
 import { call } from "./api.js";
 import { h, fill } from "./dom.js";
 import { draw } from "./thumbhash.js";
 import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOfOutput, STATES } from "./words.js";
 
-/** The shape of a frame of which nothing is known, and how far a shape may be from a square. */
+/** Default ratio of a frame, and the bounds of all ratios. */
 const USUAL_RATIO = 1;
 const FLATTEST = 4;
 const TALLEST = 0.4;
 
-/** The shape that outputs of a model had last. */
+/** Latest ratio of an output, by model. */
 const shapes = new Map();
 
-/** How much of a text is shown. */
+/** Bytes of a text that are shown. */
 const TEXT_BYTES = 1500;
 
-/** Pictures near the viewport are loaded, and no others. */
+/** Observer that loads content only near the viewport. */
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
@@ -25,12 +25,12 @@ const near = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "500px" });
 
-/** Width by height, within what is bearable. */
+/** Returns the ratio of width to height, within the bounds. */
 export function ratioOf(media, job) {
   return Math.min(FLATTEST, Math.max(TALLEST, guess(media, job)));
 }
 
-/** As the picture has it, or its siblings, or what was asked for. */
+/** Guesses the ratio: from the picture, its siblings, or the request. */
 function guess(media, job) {
   if (media.width && media.height) {
     shapes.set(job.model, media.width / media.height);
@@ -45,11 +45,11 @@ function guess(media, job) {
   const [, across, down] = /^(\d+):(\d+)$/.exec(input.aspect_ratio ?? "") ?? [];
   if (across && Number(down)) return across / down;
   if (Number(input.width) > 0 && Number(input.height) > 0) return input.width / input.height;
-  // Words need room; else it is likely to be as the last one of this model was.
+  // Words need room; anything else is likely to have the ratio of the model's latest output.
   return media.status === "failed" ? 1.5 : shapes.get(job.model) ?? USUAL_RATIO;
 }
 
-/** What a job has for frames: its outputs or, before they are made, as many places as were asked for. */
+/** Returns the frames of a job: its outputs or, before they exist, as many as were requested. */
 export function placesOf(job) {
   if (job.media?.length) return job.media;
   const isOne = job.status === "failed" || !job.num_outputs;
@@ -59,7 +59,7 @@ export function placesOf(job) {
   }));
 }
 
-/** A frame on the page. `large` shows the output itself, else its preview is enough. */
+/** A frame on the page. `large` shows the output itself, otherwise its preview. */
 export class Frame {
   constructor({ large = false } = {}) {
     this.large = large;
@@ -124,7 +124,7 @@ export class Frame {
     return audio;
   }
 
-  /** The blurred picture at once, the picture when it is near and has come. */
+  /** Shows the blurred picture at once, and the picture when it is near and loaded. */
   #picture(media, job, alt) {
     const preview = !this.large && media.presigned_preview_url;
     const image = h("img", { alt, decoding: "async", draggable: "false" });
@@ -144,7 +144,7 @@ export class Frame {
       muted: true, loop: true, playsinline: true, preload: "metadata", controls: this.large, "aria-label": alt,
     });
     video.muted = true;
-    // What sees less motion sees it when asked for.
+    // With reduced motion, a video plays only on request.
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!this.large && !isCalm) {
       this.play = () => video.play().catch(() => {});
@@ -166,14 +166,14 @@ export class Frame {
         if (!response.ok) throw new Error(`the store answered ${response.status}`);
         text.textContent = (await response.text()).slice(0, TEXT_BYTES);
       } catch {
-        // The store does not let pages read it: its name is all there is to show.
+        // The store does not let pages read it (CORS): show its file type only.
         fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
       }
     };
     this.#whenNear(text, load);
   }
 
-  /** Sets the address once the element is near; a signature that has ended is asked for anew, a few times. */
+  /** Sets the URL once the element is near; an expired one is replaced, a few times. */
   #loadWhenNear(element, job, media, field) {
     let left = 3;
     const renew = async () => {
@@ -181,7 +181,7 @@ export class Frame {
       try {
         element.src = await freshUrl(job, media);
       } catch (error) {
-        // It may be a matter of a moment, as too many requests are.
+        // Retried if rate limited.
         if (error.retryAfter && left > 0) setTimeout(renew, error.retryAfter * 1000);
         else giveUp();
       }
@@ -204,13 +204,13 @@ export class Frame {
   }
 }
 
-/** An address of an output that is good now: those that came with the job end after a while. */
+/** Returns a fresh URL of an output, as those that came with the job expire. */
 async function freshUrl(job, media) {
   const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url`);
   return url;
 }
 
-/** What a file is called for a person. */
+/** Returns the file type of an output, in capitals. */
 export function extensionOf(media) {
   return (/\.([a-z0-9]+)$/i.exec(media.s3_key ?? "")?.[1] ?? "file").toUpperCase();
 }

@@ -1,4 +1,4 @@
-// The page of one job: its outputs large, and beside them all that is known of it.
+// The page of one job: its outputs, large, and beside them everything that is known of it.
 
 import { base, call, storedKey } from "./api.js";
 import { copyButton, fill, h, toast } from "./dom.js";
@@ -9,7 +9,7 @@ import {
   absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, LABELS, remedyOf, remedyOfFailure, requestOf, stateOf, stateOfOutput, STATES, story,
 } from "./words.js";
 
-/** How old the addresses of outputs may become. */
+/** Age at which the URLs of outputs are renewed, in milliseconds. */
 const RENEWED = 40 * 60_000;
 
 export class JobPage {
@@ -22,7 +22,7 @@ export class JobPage {
     setInterval(() => this.#tick(), 500);
   }
 
-  /** Shows a job, and of its outputs the one at this position. */
+  /** Shows a job, and the output at a position. */
   async show(id, index = 0) {
     const isAnother = id !== this.id;
     [this.id, this.index, this.readAt] = [id, index, Date.now()];
@@ -39,7 +39,7 @@ export class JobPage {
       if (this.id === id) this.#update(job);
     } catch (error) {
       if (this.id !== id) return;
-      // What is known stays to be seen.
+      // Known content remains shown.
       if (this.job && !error.isGone) {
         toast(error.words ?? error.message, "problem");
         return;
@@ -187,7 +187,7 @@ export class JobPage {
     });
   }
 
-  /** The second output of two that are compared. */
+  /** Shows the second of two outputs that are compared. */
   #compared(places, job) {
     if (this.other === null || !places[this.other]) {
       this.other = null;
@@ -198,7 +198,7 @@ export class JobPage {
     if (!this.beside.element.isConnected) this.stage.append(this.beside.element);
   }
 
-  /** Shows another output beside the one that is shown: the next one in this direction, and in the end none. */
+  /** Compares with another output: the next one in this direction, or none at the end. */
   compare(by) {
     if (!this.job || this.places.length < 2) return;
     const other = (this.other ?? this.index) + by;
@@ -207,7 +207,7 @@ export class JobPage {
     this.#aboutOutput(this.job);
   }
 
-  /** Shows another output. */
+  /** Selects an output. */
   select(index) {
     if (!this.job || index < 0 || index >= this.places.length) return;
     [this.index, this.other] = [index, null];
@@ -275,7 +275,7 @@ export class JobPage {
       media.error ? row("Why", media.error_message) : null,
       media.attempts ? row("Attempts", String(media.attempts)) : null,
     ];
-    // An output that can still be fetched is there until the provider deletes it.
+    // An output that can still be fetched exists until the provider deletes it.
     const isFetchable = !isStored && !media.isPlace && remedyOfFailure(media.error) !== "again";
     if (isFetchable && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
     fill(this.output, h("h2", {}, this.places.length > 1 ? `Output ${this.index + 1}` : "Output"), h("dl", {}, rows));
@@ -353,7 +353,7 @@ export class JobPage {
       }, "Tell it again") : null);
   }
 
-  /** What changes by the clock alone. */
+  /** Updates what depends on the clock alone. */
   #tick() {
     const job = this.job;
     if (!job || document.hidden) return;
@@ -367,7 +367,7 @@ export class JobPage {
     const took = (isOver ? Date.parse(job.completed_at) : now) - Date.parse(job.created_at);
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
       : `${duration(took)} so far${usual ? `, usually ${duration(usual)}` : ""}`;
-    // Addresses of outputs end after an hour, of which the page may be open longer.
+    // URLs of outputs expire after an hour, and the page may be open for longer.
     if (now - this.readAt > RENEWED) {
       this.readAt = now;
       this.jobs.read(job.job_id).catch(() => {});

@@ -1,24 +1,24 @@
-// What the page knows of jobs: as the list has them, then as the stream tells them.
+// The jobs that the page knows: from the list, then from the stream.
 
 import { call, Refusal } from "./api.js";
 import { hasEnded, stateOf } from "./words.js";
 
-/** How many jobs are read at a time: the api reads no more with their outputs. */
+/** Jobs per page of the list: the limit of the api with their outputs. */
 const PAGE = 50;
 
-/** How many jobs are read by themselves at a time, and how many are known at most. */
+/** Limits of concurrent reads of single jobs, and of known jobs. */
 const READS = 4;
 const MOST = 5000;
 
-/** How many of the last jobs of a model say how long one usually takes. */
+/** Number of the latest jobs of a model whose median duration is its usual one. */
 const USUAL = 20;
 
-/** Whether a job is known as a whole, and not as the list has it. */
+/** True if a job is known completely, not only as a summary of the list. */
 export function isWhole(job) {
   return job.links?.events !== undefined;
 }
 
-/** What is listed: `{status, model, since, text}`, each empty if it is not asked for. */
+/** Filter `{status, model, since, text}` that shows all jobs; an empty field filters nothing. */
 export const EVERYTHING = { status: "", model: "", since: "", text: "" };
 
 function queryOf(filter) {
@@ -30,12 +30,12 @@ function queryOf(filter) {
   return query;
 }
 
-/** What the api is asked for: words are looked for here. */
+/** Key of the part of a filter that the api applies: text is searched here. */
 export function nameOf(filter) {
   return [filter.status, filter.model, filter.since].join("|");
 }
 
-/** Whether a filter shows a job. */
+/** True if a filter shows a job. */
 export function shows(filter, job) {
   const since = filter.since ? Date.now() - Number(filter.since) : 0;
   const isOf = !filter.status || (filter.status === "processing" ? !hasEnded(job) : job.status === filter.status);
@@ -45,19 +45,19 @@ export function shows(filter, job) {
     && Date.parse(job.created_at) >= since && words.every((word) => text.includes(word));
 }
 
-/** The jobs that are known. Tells `job` with its id each time that one is new, has changed or is gone. */
+/** The known jobs. Dispatches `job` with its id when one is new, has changed or is gone. */
 export class Jobs extends EventTarget {
   #jobs = new Map();
   #cursors = new Map();
   #reading = new Map();
-  /** The filters of which all that is under way was listed. */
+  /** Filters whose jobs under way are all listed. */
   #past = new Set();
   #waiting = [];
   #usual = new Map();
-  /** Changes when everything is forgotten: what was asked for before is not taken then. */
+  /** Incremented by `clear`: answers to earlier requests are then discarded. */
   #era = 0;
 
-  /** The jobs that were asked for here. */
+  /** Jobs that were created on this page. */
   own = new Set();
 
   get(id) {
@@ -68,19 +68,19 @@ export class Jobs extends EventTarget {
     return this.#jobs.size;
   }
 
-  /** Forgets everything: it was somebody else's. */
+  /** Clears everything, for another key. */
   clear() {
     this.#era += 1;
     for (const known of [this.#jobs, this.#cursors, this.#reading, this.#past, this.#usual]) known.clear();
     this.dispatchEvent(new Event("clear"));
   }
 
-  /** Takes a job as it was read. What is known as a whole is not replaced by a summary of the same state. */
+  /** Stores a job as it was read. A summary does not replace a complete job in the same state. */
   put(job) {
     const known = this.#jobs.get(job.job_id);
     if (known && isWhole(known) && !isWhole(job)) {
       if (known.status === job.status && known.completed_at === job.completed_at) return;
-      // The list is ahead: the rest is read anew.
+      // The list is ahead: read the whole job.
       this.read(job.job_id).catch(() => {});
       return;
     }
@@ -90,12 +90,12 @@ export class Jobs extends EventTarget {
     this.#tell(job.job_id, known);
   }
 
-  /** The whole of a job that may be known from the list alone. */
+  /** Returns a complete job, reading it if only its summary is known. */
   async whole(job) {
     return isWhole(job) ? job : this.read(job.job_id);
   }
 
-  /** Makes room: what is forgotten is listed again when one scrolls there. */
+  /** Evicts the oldest ended jobs. They are listed again when the user scrolls there. */
   #forgetOldest() {
     const ended = this.list(EVERYTHING).filter((id) => hasEnded(this.#jobs.get(id)));
     for (const id of ended.slice(-MOST / 5)) this.remove(id);
@@ -111,7 +111,7 @@ export class Jobs extends EventTarget {
     this.dispatchEvent(new CustomEvent("job", { detail: { id, before, job: this.#jobs.get(id) } }));
   }
 
-  /** Reads a job as a whole: a few at a time, and each once. */
+  /** Reads a complete job: a few at a time, and each once. */
   read(id) {
     if (this.#reading.has(id)) return this.#reading.get(id);
     const era = this.#era;
@@ -134,7 +134,7 @@ export class Jobs extends EventTarget {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Whether there may be more of a filter than was read. */
+  /** True if a filter may have more jobs than were read. */
   hasMore(filter) {
     return this.#cursors.get(nameOf(filter)) !== null;
   }
@@ -142,7 +142,8 @@ export class Jobs extends EventTarget {
   /** Reads the next page of a filter. */
   async load(filter) {
     const [query, name, era] = [queryOf(filter), nameOf(filter), this.#era];
-    // Jobs under way come first, and the stream has told of them: to read a thousand of them once more costs a worker's time.
+    // Jobs under way come first, and the stream has sent them already. Reading a thousand of them
+    // again would cost a worker's time.
     if (!this.#past.has(name) && this.#countUnderWay() >= PAGE) {
       query.delete("expand");
       query.set("limit", 2 * PAGE);
@@ -171,26 +172,26 @@ export class Jobs extends EventTarget {
     return [...this.#jobs.values()].filter((job) => !hasEnded(job)).length;
   }
 
-  /** The ids of what a filter shows, the newest first. */
+  /** Returns the ids of the jobs that a filter shows, the newest first. */
   list(filter) {
     return [...this.#jobs.values()].filter((job) => shows(filter, job))
       .sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at) || (one.job_id < other.job_id ? 1 : -1))
       .map((job) => job.job_id);
   }
 
-  /** The models that were seen, the latest first. */
+  /** Returns the known models, the latest first. */
   models() {
     return [...new Set(this.list(EVERYTHING).map((id) => this.#jobs.get(id).model))];
   }
 
-  /** How many there are of each state. */
+  /** Counts the jobs by state. */
   counts() {
     const counts = {};
     for (const job of this.#jobs.values()) counts[stateOf(job)] = (counts[stateOf(job)] ?? 0) + 1;
     return counts;
   }
 
-  /** How long a job of this model usually takes, in milliseconds: the median of the last ones; `null` of fewer than three. */
+  /** Returns the median duration of a model's latest jobs, in ms; `null` of fewer than three. */
   usual(model) {
     const known = this.#usual.get(model);
     if (known && Date.now() - known.at < 5000) return known.usual;

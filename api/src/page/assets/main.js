@@ -1,4 +1,4 @@
-// The page: what is where, who calls, and the keys.
+// The entry point of the page: routing, the API key, keyboard shortcuts.
 
 import { access, base, Feed, forgetKey, isKey, rememberKey, storedKey } from "./api.js";
 import { Actions } from "./actions.js";
@@ -23,7 +23,7 @@ const jobPage = new JobPage(find("job"), { jobs, actions, home });
 const filter = filters(find("filters"), { jobs, changed: (changed) => sheet.show(changed) });
 new System({ line: find("system"), notice: find("notice"), banner: find("banner") }, feed);
 
-/** Where one is: the contact sheet, or a job. */
+/** Shows the contact sheet, or the job that the URL names. */
 function route() {
   const id = /^j\/([0-9a-f-]{36})$/.exec(location.pathname.slice(base.pathname.length))?.[1];
   find("home").hidden = Boolean(id);
@@ -47,7 +47,7 @@ function open(id, index = 0) {
   find("job").querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** Back to the sheet, to where one was. */
+/** Returns to the sheet, at its previous position. */
 function home() {
   if (history.state?.isOurs) {
     history.back();
@@ -82,7 +82,7 @@ find("wordmark").addEventListener("click", (event) => {
   else scrollTo({ top: 0, behavior: "smooth" });
 });
 
-// What is said to those who do not look: ends, and no bytes.
+// Announcements to screen readers: ends of jobs, not their progress.
 jobs.addEventListener("job", ({ detail: { before, job } }) => {
   if (before && job && !hasEnded(before) && hasEnded(job)) announce(`${job.prompt ?? "A job"}: ${STATES[stateOf(job)].word}`);
 });
@@ -113,7 +113,7 @@ function setView(isTable) {
 view.addEventListener("click", () => setView(!find("sheet").classList.contains("table")));
 setView(localStorage.getItem("darkroom.view") === "table");
 
-// The key: asked for when it is needed, and kept for as long as the tab is open.
+// The API key: asked for when it is needed, and kept for as long as the tab is open.
 const keyDialog = find("key-dialog");
 access.addEventListener("unauthorized", () => {
   find("locked").hidden = false;
@@ -148,7 +148,7 @@ function begin() {
   route();
 }
 
-// The keys. While one types, none of them is one.
+// Keyboard shortcuts. They are off while the user types.
 const SHORTCUTS = {
   "/": () => composer.focus(),
   f: () => filter.text.focus(),
@@ -168,7 +168,7 @@ const JOB = {
   c: HOME.c, r: HOME.r, Delete: () => jobPage.delete(),
 };
 
-// Who speaks to the machine, or slips, may not want letters to do things.
+// Single-letter shortcuts can be turned off, for speech input and slips.
 const letters = find("letters");
 letters.checked = localStorage.getItem("darkroom.letters") !== "off";
 letters.addEventListener("change", () => localStorage.setItem("darkroom.letters", letters.checked ? "on" : "off"));
@@ -188,7 +188,7 @@ addEventListener("keydown", (event) => {
   if (!letters.checked && event.key.length === 1) return;
   const act = (isHome ? HOME : JOB)[event.key] ?? SHORTCUTS[event.key];
   const isWalk = event.key.startsWith("Arrow");
-  // Arrows scroll, unless one walks the sheet.
+  // Arrow keys scroll, unless the focus is in the sheet.
   if (!act || (isHome && isWalk && !find("sheet").contains(document.activeElement))) return;
   event.preventDefault();
   if (!isHome && event.key in SHORTCUTS && event.key !== "?") home();

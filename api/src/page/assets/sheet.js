@@ -1,11 +1,12 @@
-// The contact sheet: the newest job first, no more of them in the document than can be seen of, walked by keys.
+// The contact sheet: jobs, the newest first. Only a window of them is in the document. The keyboard
+// moves through them.
 
 import { fill, h, soon } from "./dom.js";
 import { Card } from "./card.js";
 import { EVERYTHING, nameOf, shows } from "./jobs.js";
 import { count, hasEnded } from "./words.js";
 
-/** How many cards are added at a time, and how many there are at most. */
+/** Cards that are added at a time, and the limit of cards in the document. */
 const STEP = 60;
 const MOST = 240;
 
@@ -14,11 +15,11 @@ export class Sheet {
     Object.assign(this, { list, top, bottom, news, empty, jobs, actions, open });
     this.filter = { ...EVERYTHING };
     this.cards = new Map();
-    /** What is shown: the ids in their order, from which to which. */
+    /** Ids of all jobs in their order. Those in `from..to` are in the document. */
     this.ids = [];
     this.from = 0;
     this.to = STEP;
-    /** The heights of what is above and not in the document. */
+    /** Heights of the rows above that were removed from the document. */
     this.above = [];
     this.held = new Set();
     this.active = null;
@@ -41,7 +42,7 @@ export class Sheet {
     setInterval(() => this.#tick(), 1000);
   }
 
-  /** Shows what a filter asks for; `anew` has it read again. */
+  /** Shows the jobs of a filter; `anew` reads them again. */
   async show(filter, { anew = false } = {}) {
     const isOther = anew || nameOf(filter) !== nameOf(this.filter) || !this.isRead;
     this.filter = filter;
@@ -54,7 +55,7 @@ export class Sheet {
     if (isOther) await this.#load();
   }
 
-  /** Reads on; what is asked for meanwhile comes next. */
+  /** Reads a page; a request meanwhile is handled after it. */
   async #load() {
     if (this.loading) return;
     const name = nameOf(this.filter);
@@ -80,7 +81,7 @@ export class Sheet {
     if (this.problem && !this.loading) this.#load();
   }
 
-  /** What is below the last card: what is read, why it is not, and how far back was looked. */
+  /** Shows the state of reading below the last card: progress, an error, or how far it reached. */
   #tellFurther() {
     const isMore = this.isRead && this.jobs.hasMore(this.filter);
     if (this.problem && this.isRead) {
@@ -102,14 +103,14 @@ export class Sheet {
       return;
     }
     if (!job) this.held.delete(id);
-    // Nothing jumps under the pointer; what one has asked for oneself is at the top at once.
+    // Nothing moves under the pointer, except for jobs that were created here.
     const waits = isNew && this.isPointed && !this.loading && !hasEnded(job) && !this.jobs.own.has(id);
     if (waits && shows(this.filter, job)) this.held.add(id);
     this.#tellNews();
     this.#later();
   }
 
-  /** Whether a change leaves the order as it is. */
+  /** True if a change keeps the order. */
   #isStill(before, job) {
     return before.created_at === job.created_at && (!this.filter.status || hasEnded(before) === hasEnded(job));
   }
@@ -139,7 +140,7 @@ export class Sheet {
 
   #order() {
     this.ids = this.jobs.list(this.filter).filter((id) => !this.held.has(id));
-    // Who has scrolled stays at the job where one is, whatever comes and goes above.
+    // After scrolling, the first card stays in place, whatever changes above it.
     const at = this.from > 0 ? this.ids.indexOf(this.list.firstElementChild?.dataset.id) : 0;
     if (at > 0) {
       this.above[0].count += at - this.from;
@@ -174,7 +175,7 @@ export class Sheet {
     }
     this.top.style.height = `${this.above.reduce((sum, part) => sum + part.height, 0)}px`;
     if (!this.cards.has(this.active)) this.#activate(ids[Math.min(Math.max(lost, 0), ids.length - 1)]);
-    // The focus goes on with the neighbor of what is gone.
+    // The focus moves to the neighbor of a removed card.
     if (lost >= 0) this.focus();
     this.#tellFurther();
     this.#tellEmpty(ids.length);
@@ -188,7 +189,7 @@ export class Sheet {
     if (this.problem) this.empty.querySelector(".of-problem").textContent = this.problem.words ?? this.problem.message;
   }
 
-  /** One end of what is in the document is near: goes on there, and lets go of the other end. */
+  /** Extends the window at the end that is near, and shortens it at the other one. */
   #reach(end) {
     if (!end.checkVisibility()) return;
     if (end === this.bottom) {
@@ -205,7 +206,7 @@ export class Sheet {
       this.to = Math.min(this.to, this.from + MOST);
       this.#render();
     }
-    // It may still be near.
+    // The end may still be near.
     this.#watchAgain(end);
   }
 
@@ -219,12 +220,12 @@ export class Sheet {
     });
   }
 
-  /** Whether there is more to be read by itself: who looks for words says how far back. */
+  /** True if more can be read automatically. A text search is extended only on request. */
   #readsOn() {
     return this.isRead && !this.loading && !this.problem && !this.filter.text && this.jobs.hasMore(this.filter);
   }
 
-  /** Takes whole rows away, so that what stays lies as it lay. */
+  /** Removes whole rows at the top, so that the layout of the others stays. */
   #cutTop() {
     const cards = [...this.list.children];
     let at = STEP;
@@ -253,7 +254,7 @@ export class Sheet {
     tab(this.cards.get(id), 0);
   }
 
-  /** The job that keys act on. */
+  /** The job that shortcuts act on. */
   get activeJob() {
     return this.list.contains(document.activeElement) ? this.jobs.get(this.active) : null;
   }
@@ -262,11 +263,11 @@ export class Sheet {
     this.cards.get(this.active)?.title.focus();
   }
 
-  /** Walks: `1` and `-1` to the next and the last, `down` and `up` to what lies there. */
+  /** Moves the focus: `1` and `-1` to the next and the previous card, `down` and `up` by row. */
   move(step) {
     const cards = [...this.list.children];
     if (!this.list.contains(document.activeElement)) {
-      // One begins at what one sees.
+      // Starts at the first visible card.
       const seen = cards.find((card) => card.getBoundingClientRect().bottom > 0);
       this.#activate(seen?.dataset.id);
       return this.focus();
@@ -287,7 +288,7 @@ export class Sheet {
   }
 }
 
-/** The filters, as chips and fields above the sheet. */
+/** Creates the filters, as chips and fields above the sheet. */
 export function filters(element, { jobs, changed }) {
   const DAY = 86_400_000;
   const asked = new URLSearchParams(location.search);
@@ -327,7 +328,7 @@ export function filters(element, { jobs, changed }) {
   } };
 }
 
-/** `3 running, 1 partial` of what is known. */
+/** Summary of the known jobs, such as `3 running, 1 partial`. */
 export function sum(jobs) {
   const counts = jobs.counts();
   const underWay = ["waiting", "generating", "storing", "finishing"].reduce((total, state) => total + (counts[state] ?? 0), 0);

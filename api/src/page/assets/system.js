@@ -1,4 +1,4 @@
-// How the system stands, in one line at the bottom; and what is said when the line to it is lost.
+// The readiness of the system, in one line at the bottom; and a notice while the stream is down.
 
 import { readiness } from "./api.js";
 import { fill, h } from "./dom.js";
@@ -49,14 +49,14 @@ export class System {
     this.#tellWorkers(parts);
   }
 
-  /** Jobs are accepted without a worker, and wait: that is to be said where one waits for them. */
+  /** Shows that a worker is missing: jobs are accepted without one, and wait. */
   #tellWorkers(parts) {
     const missing = parts.find(({ name, isWell, said }) => !isWell && name.startsWith("worker") && said.startsWith("no worker"));
     this.notice.hidden = !missing;
     if (!missing) return;
     const what = missing.name === "worker_generate" ? "no worker asks for work" : "no worker stores outputs";
     const words = `What you ask for is accepted and safe; but ${what}. It goes on when one is back.`;
-    // Who hears the page is told once, and not each second.
+    // Screen readers announce it once, not every second.
     if (this.told.textContent !== words) this.told.textContent = words;
     this.lasted.textContent = `Seen for ${duration(Date.now() - this.since[missing.name])}`;
     if (!this.told.isConnected) fill(this.notice, this.told, this.lasted);
@@ -71,7 +71,7 @@ export class System {
   #down({ until, reason }) {
     this.until = until;
     this.reason = reason;
-    // A stream that ends and is gone on with at once is no news.
+    // A short disconnect is not shown.
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
       if (this.until === null) return;

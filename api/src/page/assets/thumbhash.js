@@ -1,7 +1,8 @@
-// Draws a thumbhash: some thirty bytes in which a picture is blurred beyond its shapes. The format is
-// <https://evanw.github.io/thumbhash/>: a few cosines of lightness, two of color and one of transparency.
+// Decoder of a thumbhash, about thirty bytes with a blurred picture. The format is
+// <https://evanw.github.io/thumbhash/>: a few cosines of lightness, two of color and one of
+// transparency.
 
-/** The shape that a hash tells, as width by height. */
+/** Returns the ratio of width to height of a hash. */
 function ratioOf(hash) {
   const isWide = (hash[4] & 0x80) !== 0;
   const [most, least] = [(hash[2] & 0x80) !== 0 ? 5 : 7, hash[3] & 7];
@@ -37,7 +38,7 @@ export function draw(text) {
   return canvas;
 }
 
-/** The channels that a hash has, each as its mean and its terms. */
+/** Returns the channels of a hash, each with its mean and its terms. */
 function parse(hash) {
   const head = hash[0] | (hash[1] << 8) | (hash[2] << 16);
   const tail = hash[3] | (hash[4] << 8);
@@ -56,7 +57,7 @@ function parse(hash) {
     return { mean, terms };
   };
   const lightness = channel((head & 63) / 63, ((head >> 18) & 31) / 31, columns, rows);
-  // Color is told a little stronger than it is.
+  // The format boosts color a little.
   const yellowBlue = channel(((head >> 6) & 63) / 31.5 - 1, (((tail >> 3) & 63) / 63) * 1.25, 3, 3);
   const redGreen = channel(((head >> 12) & 63) / 31.5 - 1, (((tail >> 9) & 63) / 63) * 1.25, 3, 3);
   const alpha = hasAlpha ? channel((hash[5] & 15) / 15, (hash[5] >> 4) / 15, 5, 5) : null;
@@ -70,7 +71,7 @@ function* halfBytes(hash, from) {
   }
 }
 
-/** Of each place, the cosines of up to seven terms there. */
+/** Returns the cosines of up to seven terms at each position. */
 function cosines(size) {
   return Array.from({ length: size }, (_, at) => Array.from(
     { length: 8 }, (_, term) => Math.cos((Math.PI / size) * (at + 0.5) * term)));

@@ -1,19 +1,19 @@
-// The four stations of a job on one scale of time: queued, generating, persisting, finalizing.
+// The four stages of a job on one time scale: queued, generating, persisting, finalizing.
 
 import { h } from "./dom.js";
 import { duration, hasEnded } from "./words.js";
 
 const at = (time) => (time ? Date.parse(time) : null);
 
-/** How many outputs have a bar of their own. */
+/** Limit of outputs with a bar of their own. */
 const OUTPUTS = 8;
 
-/** When what is shown began: of a job that was taken up again, its latest run. */
+/** Returns the begin of the scale: of a retried job, that of its latest run. */
 function beginOf(job) {
   return at(job.retry_count && job.started_at ? job.started_at : job.created_at);
 }
 
-/** The bars of a job: `{label, from, to, kind, note}`, where `to` is `null` of what goes on. */
+/** Returns the bars of a job: `{label, from, to, kind, note}`, `to` is `null` if it is open. */
 function bars(job) {
   const provider = job.provider ?? {};
   const end = at(job.completed_at);
@@ -47,7 +47,7 @@ function bars(job) {
   return list.filter((bar) => bar.from !== null);
 }
 
-/** Draws it; of a job under way, as of now. */
+/** Draws the waterfall of a job; of one under way, until now. */
 export function waterfall(job, now = Date.now()) {
   const drawn = bars(job);
   const begin = beginOf(job);

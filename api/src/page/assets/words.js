@@ -1,6 +1,6 @@
-// What is said of states, failures, sizes and times.
+// Texts for states, failures, sizes and times.
 
-/** What a job is at: a sign beside the word, as color alone tells nobody. */
+/** States of a job, each with a sign beside the word, as color alone is not accessible. */
 export const STATES = {
   waiting: { sign: "◌", word: "waiting", explain: "accepted and safe; it waits for its turn" },
   generating: { sign: "◐", word: "generating", explain: "the provider is at work" },
@@ -13,7 +13,7 @@ export const STATES = {
   canceled: { sign: "⊘", word: "canceled", explain: "ended by request; what was stored stays" },
 };
 
-/** The state of a job as a person sees it: a name of {@link STATES}. */
+/** Returns the state of a job as shown: a name of {@link STATES}. */
 export function stateOf(job) {
   if (job.in_doubt_since || job.error?.type === "SubmissionUnknown") return "parked";
   if (job.status !== "processing" && job.status !== "pending") return job.status;
@@ -26,7 +26,7 @@ export function stateOf(job) {
   }
 }
 
-/** The state of one of its outputs: that of its job while there is nothing else to tell, or nobody can tell. */
+/** Returns the state of an output: that of its job while it is pending, or in doubt. */
 export function stateOfOutput(media, job) {
   return media.status === "pending" || media.error?.type === "SubmissionUnknown" ? stateOf(job) : media.status;
 }
@@ -35,7 +35,7 @@ export function hasEnded(job) {
   return !["pending", "processing"].includes(job.status);
 }
 
-/** Failures in words, by their type: what happened, and which action mends it. */
+/** Failures by type: the text, and the action that remedies it. */
 const FAILURES = {
   ProviderRejected: ["The provider refused the request", "remix"],
   ProviderUnauthorized: ["The provider refused our credentials", null],
@@ -72,15 +72,15 @@ export function failureWords(error) {
   return FAILURES[error?.type]?.[0] ?? "It failed";
 }
 
-/** What mends one failure: a name as of `remedyOf`. */
+/** Returns the remedy of one failure, a name as of `remedyOf`. */
 export function remedyOfFailure(error) {
   return FAILURES[error?.type]?.[1] ?? null;
 }
 
-/** What mends a job that did not get everything: `retry` (free), `look` (free), `again` (costs), `remix`, or `null`. */
+/** Returns the remedy of a job: `retry`, `look` (both free), `again` (costs), `remix` or `null`. */
 export function remedyOf(job) {
   if (!hasEnded(job) || !["partial", "failed", "parked"].includes(stateOf(job))) return null;
-  // What became of its outputs says more than the job's own error, which sums them up.
+  // The errors of outputs are more precise than the job's own, which sums them up.
   const errors = (job.media ?? []).map((media) => media.error).filter(Boolean);
   const remedies = (errors.length ? errors : [job.error]).map(remedyOfFailure);
   const found = ["look", "retry", "again", "remix"].find((name) => remedies.includes(name)) ?? null;
@@ -88,13 +88,13 @@ export function remedyOf(job) {
   return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "again" : found;
 }
 
-/** What an output is called that is not there: it may have been made, and lost on its way. */
+/** Returns the label of a missing output, which may have been made and then lost. */
 export function absence(media, job) {
   if (media.isPlace || media.error?.type === "OutputNotMade" || !job.provider) return "Failed";
   return "Not stored";
 }
 
-/** Names of the buttons that mend a job. */
+/** Labels of the buttons that remedy a job. */
 export const LABELS = { retry: "Retry, free", look: "Look again, free", again: "Make again (paid)…" };
 
 const REMEDIES = {
@@ -105,7 +105,7 @@ const REMEDIES = {
   remix: () => "Remix begins from this request, for you to change it.",
 };
 
-/** What went wrong with a job, and what mends it, as one says it to a person. */
+/** Returns what went wrong with a job, and the remedy, for a person. */
 export function story(job) {
   const failed = (job.media ?? []).filter((media) => media.error);
   const said = failed.slice(0, 3).map((media) => `Output ${media.index + 1}: ${lower(failureWords(media.error))} (${media.error_message}).`);
@@ -120,7 +120,7 @@ function lower(text) {
   return text[0].toLowerCase() + text.slice(1);
 }
 
-/** What came of a request to cancel. */
+/** Returns the outcome of a cancellation request. */
 export function cancelWords(job) {
   switch (job.provider?.cancel_outcome) {
     case "canceled": return "The provider stopped. What it charges for the part that was done is its own affair.";
@@ -130,7 +130,7 @@ export function cancelWords(job) {
   }
 }
 
-/** `4.2 s`, `1:05`, `2:03:10`. */
+/** Formats a duration: `4.2 s`, `1:05`, `2:03:10`. */
 export function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
@@ -140,7 +140,7 @@ export function duration(milliseconds) {
   return hours ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
 }
 
-/** `just now`, `4 min ago`, `yesterday`, then the date. */
+/** Formats a time: `just now`, `4 min ago`, `yesterday`, then the date. */
 export function ago(time, now = Date.now()) {
   const seconds = (now - Date.parse(time)) / 1000;
   if (seconds < 45) return "just now";
@@ -155,7 +155,7 @@ export function clock(time) {
   return new Date(time).toLocaleString("en", { dateStyle: "medium", timeStyle: "medium" });
 }
 
-/** `712 B`, `48 KB`, `1.2 MB`. */
+/** Formats a size: `712 B`, `48 KB`, `1.2 MB`. */
 export function bytes(count) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let [value, unit] = [count, 0];
@@ -167,7 +167,7 @@ export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** What an output is, in a word. */
+/** Returns the kind of an output, in a word. */
 export function kindOf(media) {
   const type = media.content_type ?? "";
   if (/^image\/(jpeg|png|webp|gif|avif|svg\+xml|bmp)/.test(type)) return "picture";
@@ -177,10 +177,10 @@ export function kindOf(media) {
   return "file";
 }
 
-/** How many ends there are to be told of: all of them unless said otherwise. */
+/** Number of possible ends that webhooks report: all of them by default. */
 const ENDS = 4;
 
-/** What the job asked for, as it was asked. */
+/** Returns the request of a job, as it was sent. */
 export function requestOf(job) {
   const request = { model: job.model };
   if (job.prompt) request.prompt = job.prompt;
@@ -199,7 +199,7 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The request as a line for a shell. The key is named, never written. */
+/** Returns the request as a shell command. The key is a variable, never its text. */
 export function curlOf(request, endpoint, hasKey) {
   const lines = [`curl ${endpoint}`, "  -H 'Content-Type: application/json'"];
   if (hasKey) lines.push("  -H \"Authorization: Bearer $DARKROOM_API_KEY\"");

@@ -1,4 +1,4 @@
-//! What a picture shows: a scene under a sky, by the words of its prompt.
+//! Scenes: hills, mountains, sea or city under a sky, chosen by the words of the prompt.
 
 use sha2::{Digest, Sha256};
 use tiny_skia::{
@@ -8,10 +8,10 @@ use tiny_skia::{
 
 use crate::provider::prediction::Picture;
 
-/// Ranges of hills, waves or roofs that stand one behind the other.
+/// Number of layers of hills, waves or roofs, one behind the other.
 const RANGES: u8 = 5;
 
-/// What a picture shows.
+/// Kind of landscape.
 #[derive(Clone, Copy)]
 enum Scene {
     Hills,
@@ -21,7 +21,7 @@ enum Scene {
 }
 
 impl Scene {
-    /// By a word of the prompt; any, if there is none.
+    /// Chooses a scene by a word of the prompt, or at random if no word matches.
     fn of(prompt: &str, chance: &mut Chance) -> Self {
         const WORDS: [(Scene, &[&str]); 4] = [
             (
@@ -74,7 +74,7 @@ impl Scene {
     }
 }
 
-/// Paints what the prompt names, as the seed lays it out.
+/// Paints the scene of the prompt, laid out by the seed.
 pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
     let mut pixmap = Pixmap::new(picture.size.0.into(), picture.size.1.into())?;
     let (width, height) = (f32::from(picture.size.0), f32::from(picture.size.1));
@@ -82,7 +82,7 @@ pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
     let hue = of_prompt.next() * 360.0;
     let scene = Scene::of(&picture.prompt, &mut of_prompt);
     let mut chance = Chance::of(&picture.prompt, picture.seed);
-    // From night to noon.
+    // Brightness, from night to noon.
     let light = 0.25 + 0.75 * chance.next();
     let hue = hue + 50.0 * (chance.next() - 0.5);
 
@@ -159,7 +159,7 @@ fn stars(pixmap: &mut Pixmap, chance: &mut Chance) -> Option<()> {
     Some(())
 }
 
-/// A range that goes from edge to edge through these points, and down to the ground.
+/// Returns a closed outline from edge to edge through these points, and down to the bottom.
 fn range((width, height): (f32, f32), points: impl Iterator<Item = (f32, f32)>) -> Option<Path> {
     let mut path = PathBuilder::new();
     path.move_to(0.0, height);
@@ -251,7 +251,7 @@ fn gradient(from: Color, to: Color, top: f32, bottom: f32) -> Option<Paint<'stat
     })
 }
 
-/// A color by hue in degrees, saturation and lightness.
+/// Returns a color from hue in degrees, saturation and lightness.
 fn color(hue: f32, saturation: f32, lightness: f32) -> Color {
     let spread = saturation * lightness.min(1.0 - lightness);
     let channel = |offset: f32| {
@@ -261,7 +261,7 @@ fn color(hue: f32, saturation: f32, lightness: f32) -> Color {
     Color::from_rgba(channel(0.0), channel(8.0), channel(4.0), 1.0).unwrap_or(Color::BLACK)
 }
 
-/// Numbers that look like chance and are the same for the same prompt and seed.
+/// Pseudorandom numbers, seeded by prompt and seed.
 struct Chance {
     state: Sha256,
 }
@@ -275,7 +275,7 @@ impl Chance {
         }
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     fn next(&mut self) -> f32 {
         let digest = self.state.finalize_reset();
         self.state.update(digest);
