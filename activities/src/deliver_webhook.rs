@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use darkroom_types::retry_after::parse_retry_after;
 use darkroom_workflows::{
     contract::webhook::{DeliverWebhookInput, Delivery, Verdict},
     failure::chain,
@@ -199,7 +200,8 @@ impl Outcome {
         let retry_after = response
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+            .and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()))
+            .map(|delay| delay.as_secs());
         Self {
             verdict,
             response_status: Some(status.as_u16()),

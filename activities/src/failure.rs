@@ -96,13 +96,14 @@ impl From<Interruption> for Failure {
                 let at_once = Duration::from_millis(1);
                 Self::retry_after(
                     FailureType::Interrupted,
-                    "this worker makes room for another attempt",
+                    "this worker yields to another attempt",
                     at_once,
                 )
             }
-            Interruption::Superseded => {
-                Self::new(FailureType::Interrupted, "another attempt has taken over")
-            }
+            Interruption::Superseded => Self::new(
+                FailureType::Interrupted,
+                "the server no longer knows this attempt",
+            ),
         }
     }
 }
@@ -119,21 +120,20 @@ impl From<RecordError> for Failure {
     }
 }
 
-/// A call to Temporal that failed: another attempt makes it again.
+/// Converts a failed call to Temporal: another attempt repeats it.
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         tracing::debug!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
-        let detail = format!("Temporal cannot be asked: {:?}", status.code());
+        let detail = format!("a call to Temporal failed: {:?}", status.code());
         Self::new(FailureType::TemporalUnavailable, detail)
     }
 }
 
-/// Converts the result of an attempt into that of the activity. Logs and counts failures, except
-/// those that only say that the activity has to wait.
+/// Converts the result of an attempt to the result of the activity. Logs and counts failures,
+/// except those that only make the activity wait for its retry.
 ///
 /// # Errors
-/// If the attempt failed or was canceled; a failure carries its type as the application failure's
-/// type.
+/// If the attempt failed or was canceled. The type of the application failure is the failure type.
 pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result<T, ActivityError> {
     let info = ctx.info();
     result.map_err(|failure| match failure {

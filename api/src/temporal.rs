@@ -1,5 +1,5 @@
-//! The connection to Temporal, and the problems that callers see where it fails. The api serves
-//! without a connection, says so, and connects as soon as there is a server.
+//! The connection to Temporal, and the problem details of its failures. The api starts without a
+//! connection, answers 503 until there is one, and retries in the background.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -25,29 +25,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Kind, Problem};
 
-/// How long Temporal may take to answer one call.
+/// Timeout of one call.
 const RPC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a worker may take to answer a query.
+/// Longest wait for a worker's answer to a query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a workflow may take to close once its work is done.
+/// Longest wait for a workflow that is about to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A connection that is made in the background.
+/// A connection that is established in the background.
 #[derive(Clone)]
 pub(crate) struct Temporal {
     client: Arc<OnceLock<Client>>,
 }
 
 impl Temporal {
-    /// Starts to connect, for as long as it takes.
+    /// Starts to connect, and retries until `shutdown`.
     pub(crate) fn connect(config: TemporalConfig, shutdown: CancellationToken) -> Self {
         let client = Arc::new(OnceLock::new());
         let connected = Arc::clone(&client);
         tokio::spawn(async move {
             if let Some(client) = config.connect_with_retries(&shutdown).await {
-                // Only this task ever sets it.
+                // Ignored: only this task sets it.
                 let _ = connected.set(client);
                 tracing::info!(namespace = config.namespace(), "connected to Temporal");
             }
@@ -55,22 +55,22 @@ impl Temporal {
         Self { client }
     }
 
-    /// The client, once there is one.
+    /// Returns the client.
     ///
     /// # Errors
-    /// A problem for the caller if there is none yet.
+    /// If there is no connection yet.
     pub(crate) fn client(&self) -> Result<&Client, Problem> {
         self.client.get().ok_or_else(away)
     }
 }
 
-/// Options for a call that a caller waits for.
+/// Returns the options of a call that a caller waits for.
 pub(crate) fn rpc_options() -> RpcOptions {
     RpcOptions::builder().timeout(RPC_TIMEOUT).build()
 }
 
-/// Options for a query: a worker answers soon or is not there, and what a closed workflow left is
-/// read without one.
+/// Returns the options of a query. Its timeout is short: a worker that is there answers at once. A
+/// closed workflow is not queried, because its result holds its state.
 pub(crate) fn query_options() -> WorkflowQueryOptions {
     WorkflowQueryOptions::builder()
         .reject_condition(QueryRejectCondition::NotOpen)
@@ -78,33 +78,33 @@ pub(crate) fn query_options() -> WorkflowQueryOptions {
         .build()
 }
 
-/// Options for a description.
+/// Returns the options of a description.
 pub(crate) fn describe_options() -> WorkflowDescribeOptions {
     WorkflowDescribeOptions::builder()
         .rpc_options(rpc_options())
         .build()
 }
 
-/// Options for the result that [`ending`] waits for.
+/// Returns the options of the result that [`ending`] waits for.
 pub(crate) fn result_options() -> WorkflowGetResultOptions {
     WorkflowGetResultOptions::builder()
         .rpc_options(rpc_options())
         .build()
 }
 
-/// What a workflow left when it closed.
+/// The end of a workflow.
 pub(crate) enum Ending<T> {
-    /// Its state: as its result, or in the details of its failure or cancellation.
+    /// Closed with its state, as its result or in the details of its failure or cancellation.
     Recorded(T),
-    /// Nothing: it was ended from outside.
+    /// Closed without its state: it was terminated or timed out.
     Unrecorded,
-    /// Temporal knows nothing of it any more.
+    /// Temporal no longer knows the workflow.
     Forgotten,
-    /// It has not closed after all.
+    /// It has not closed within four seconds.
     Open,
 }
 
-/// Waits for what a workflow leaves when it closes, which it is about to do if it has not.
+/// Waits for the end of a workflow that has closed or is about to.
 pub(crate) async fn ending<T>(
     result: impl Future<Output = Result<T, WorkflowGetResultError>>,
 ) -> Result<Ending<T>, Problem>
@@ -128,7 +128,7 @@ where
     Ok(recorded.map_or(Ending::Unrecorded, Ending::Recorded))
 }
 
-/// Whether a workflow was started; `false` if its id is taken.
+/// Returns true if the workflow was started; `false` if its id is taken.
 pub(crate) fn started<H>(result: Result<H, WorkflowStartError>) -> Result<bool, Problem> {
     match result {
         Ok(_) => Ok(true),
@@ -141,7 +141,7 @@ pub(crate) fn started<H>(result: Result<H, WorkflowStartError>) -> Result<bool, 
     }
 }
 
-/// Problem of a workflow that cannot be started.
+/// Converts a failure to start a workflow to a problem.
 pub(crate) fn start_problem(error: &StartError) -> Problem {
     match error {
         StartError::Call(status) => problem(status),
@@ -152,7 +152,7 @@ pub(crate) fn start_problem(error: &StartError) -> Problem {
     }
 }
 
-/// Problem of a history that cannot be read.
+/// Converts a failure to read a history to a problem.
 pub(crate) fn history_problem(error: HistoryError) -> Problem {
     match error {
         HistoryError::Interaction(error) => interaction_problem(error),
@@ -163,7 +163,7 @@ pub(crate) fn history_problem(error: HistoryError) -> Problem {
     }
 }
 
-/// History of a workflow's latest run.
+/// Returns the history of a workflow's latest run.
 pub(crate) fn history<W>(handle: &WorkflowHandle<Client, W>) -> History
 where
     W: HasWorkflowDefinition + 'static,
@@ -171,7 +171,7 @@ where
     History::of(handle, rpc_options())
 }
 
-/// What a caller is told of a workflow that cannot be read or written.
+/// Converts a failed interaction with a workflow to a problem.
 pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     match error {
         // The namespace is missing, not the job.
@@ -185,7 +185,7 @@ pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     }
 }
 
-/// What a caller is told of a failed call to Temporal.
+/// Converts a failed call to Temporal to a problem.
 pub(crate) fn problem(status: &Status) -> Problem {
     if is_unavailable(status) {
         return away();
@@ -198,8 +198,8 @@ pub(crate) fn problem(status: &Status) -> Problem {
     Problem::internal()
 }
 
-/// Whether a call failed for want of the namespace, or of a search attribute: the server has no
-/// other word for these.
+/// True if a call failed because the namespace or a search attribute is missing. Only the server's
+/// message distinguishes these errors.
 fn is_unfinished(status: &Status) -> bool {
     let said = status.message().to_ascii_lowercase();
     match status.code() {
@@ -209,7 +209,7 @@ fn is_unfinished(status: &Status) -> bool {
     }
 }
 
-/// What a caller is told while there is no Temporal.
+/// Problem of every call while Temporal cannot be reached.
 pub(crate) fn away() -> Problem {
     Problem::new(
         Kind::TemporalUnavailable,

@@ -1,5 +1,5 @@
-//! Looking jobs up in Temporal's visibility store: it knows what was accepted and what has ended, a
-//! moment later than the workflows do.
+//! Queries for jobs to Temporal's visibility store. It is eventually consistent: it lags a moment
+//! behind the starts and ends of jobs.
 
 use std::{
     collections::HashMap,
@@ -11,16 +11,16 @@ use darkroom_workflows::{job::JobId, tenant::Tenant};
 use jiff::Timestamp;
 use temporalio_client::{Client, tonic::Status};
 
-/// How many runs a page has at most.
+/// Runs per page at most.
 const MAX_PAGE: u16 = 1000;
 
-/// How long to wait before a further page, as the store answers few questions a second.
+/// Pause before the next page: the store is rate limited to a few calls a second.
 const PAGE_PAUSE: Duration = Duration::from_millis(250);
 
-/// How many runs of the jobs of a page are looked at.
+/// Runs read at most to find the latest runs of a page of jobs.
 const MAX_RUNS: u16 = 1000;
 
-/// What jobs are looked up by. Each value was parsed, and is quoted all the same.
+/// Filter of jobs. Its values were parsed before; they are quoted nevertheless.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Filter {
     pub(crate) tenant: Option<Tenant>,
@@ -31,7 +31,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The filter in Temporal's [list filter](https://docs.temporal.io/list-filter) language.
+    /// Returns it in Temporal's [list filter](https://docs.temporal.io/list-filter) language.
     pub(crate) fn to_query(&self) -> String {
         let mut terms = vec![
             "WorkflowType = 'MediaGeneration'".to_owned(),
@@ -70,11 +70,11 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// The runs of all tenants that have closed since a time, the last one first, in pages of this
-/// size.
+/// Lists the runs of all tenants that have closed since a time, the last closed first, in pages of
+/// this size.
 ///
-/// The time is not part of the question: the store lists in this very order, so that what is not
-/// asked for is not read either.
+/// The time is not part of the query: the store lists in this order, so reading stops at the first
+/// older run.
 pub(crate) async fn closed_since(
     client: &Client,
     since: Timestamp,
@@ -88,8 +88,8 @@ pub(crate) async fn closed_since(
     .await
 }
 
-/// The open runs of all tenants that have begun since a time, the newest first, in pages of this
-/// size.
+/// Lists the open runs of all tenants that have started since a time, the newest first, in pages of
+/// this size.
 pub(crate) async fn begun_since(
     client: &Client,
     since: Timestamp,
@@ -102,7 +102,7 @@ pub(crate) async fn begun_since(
     .await
 }
 
-/// The open runs of a tenant, and those that have closed since a time.
+/// Lists the open runs of a tenant, and those that have closed since a time.
 pub(crate) async fn open_or_closed_since(
     client: &Client,
     tenant: Option<&Tenant>,
@@ -119,13 +119,13 @@ pub(crate) async fn open_or_closed_since(
     .await
 }
 
-/// The store may keep times by the second.
+/// Rounds down to a whole second, which is the precision of some visibility stores.
 fn whole_second(time: Timestamp) -> SystemTime {
     let second = Timestamp::from_second(time.as_second()).unwrap_or(time);
     second.into()
 }
 
-/// Runs as they are listed, for as long as this is true of them.
+/// Lists runs up to the first that is not wanted.
 async fn list_while(
     client: &Client,
     query: String,
@@ -149,21 +149,21 @@ async fn list_while(
     }
 }
 
-/// What is true of jobs that are open.
+/// List filter of open jobs.
 const OPEN: &str = "WorkflowType = 'MediaGeneration' AND ExecutionStatus = 'Running'";
 
-/// How many jobs of a tenant are open.
+/// Counts the open jobs of a tenant.
 pub(crate) async fn count_open(client: &Client, tenant: Option<&Tenant>) -> Result<u64, Status> {
     runs::count(client, format!("{OPEN} AND {}", tenant_is(tenant))).await
 }
 
-/// How many jobs of all tenants are open.
+/// Counts the open jobs of all tenants.
 pub(crate) async fn count_all_open(client: &Client) -> Result<u64, Status> {
     runs::count(client, OPEN.to_owned()).await
 }
 
-/// How many workflows have a task that fails again and again, as far as Temporal tells: since
-/// server 1.30.
+/// Counts the workflows whose workflow task fails repeatedly. Temporal reports them since server
+/// 1.30.
 pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
     runs::count(
         client,
@@ -172,8 +172,8 @@ pub(crate) async fn count_stuck(client: &Client) -> Result<u64, Status> {
     .await
 }
 
-/// The latest runs of jobs, by the jobs' ids: one that was taken up again has several. Of a job
-/// that is missing nothing is known.
+/// Returns the ids of the latest runs of jobs, by job id. A job that was retried has several runs.
+/// A job that the store does not know is missing in the result.
 pub(crate) async fn latest_runs(
     client: &Client,
     ids: &[JobId],
@@ -185,7 +185,7 @@ pub(crate) async fn latest_runs(
     );
     let page = runs::list(client, query, MAX_RUNS, Vec::new()).await?;
     let mut latest = HashMap::new();
-    // An open one comes first, then the one that closed last.
+    // An open run is listed first, then the last closed one.
     for RunId {
         workflow_id,
         run_id,

@@ -38,7 +38,10 @@ use darkroom_dev::{Options, production::Production};
 use futures::{StreamExt, stream};
 use reqwest::{Client as Http, header::HeaderMap};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::interval};
+use tokio::{
+    task::JoinSet,
+    time::{Instant as TokioInstant, interval, interval_at},
+};
 
 use self::machine::Machine;
 
@@ -103,7 +106,9 @@ async fn run() {
             .tenant(&stack, &format!("neighbour-{number}"))
             .await;
         others.spawn(async move {
-            let mut second = interval(Duration::from_secs(1));
+            // Tenants know nothing of each other, and do not call at the same moment.
+            let phase = Duration::from_secs_f64(fastrand::f64());
+            let mut second = interval_at(TokioInstant::now() + phase, Duration::from_secs(1));
             loop {
                 second.tick().await;
                 neighbour.accepted(2000).await;

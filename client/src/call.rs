@@ -1,9 +1,9 @@
 //! One call: sending, retries with backoff, and parsing of the response.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
-use darkroom_types::problem::Problem;
+use darkroom_types::{problem::Problem, retry_after::parse_retry_after};
 use reqwest::{
     RequestBuilder, Response, StatusCode,
     header::{LOCATION, RETRY_AFTER},
@@ -148,8 +148,9 @@ async fn attempt(request: &RequestBuilder) -> Result<Response, Error> {
 /// Converts an unsuccessful response into an error.
 async fn refusal(url: Url, response: Response) -> Error {
     let status = response.status();
-    let seconds = response.headers().get(RETRY_AFTER);
-    let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after =
+        retry_after.and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()));
     let location = response.headers().get(LOCATION).cloned();
     let body = match response.text().await {
         Ok(body) => body,
@@ -158,7 +159,7 @@ async fn refusal(url: Url, response: Response) -> Error {
     if let Ok(problem) = serde_json::from_str::<Problem>(&body) {
         return Error::Refused {
             problem: Box::new(problem),
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after,
         };
     }
     let what = match location {

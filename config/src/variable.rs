@@ -3,6 +3,8 @@
 
 use std::{env, fmt::Display, str::FromStr};
 
+use secrecy::SecretString;
+
 /// Environment variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
@@ -151,9 +153,9 @@ impl Variable {
     ///
     /// # Errors
     /// If the variable is absent or not UTF-8.
-    pub fn secret(self) -> Result<String, InvalidVariable> {
+    pub fn secret(self) -> Result<SecretString, InvalidVariable> {
         match env::var(self.name) {
-            Ok(value) if !value.is_empty() => Ok(value),
+            Ok(value) if !value.is_empty() => Ok(value.into()),
             Ok(_) | Err(env::VarError::NotPresent) => Err(self.invalid("is missing")),
             Err(env::VarError::NotUnicode(_)) => Err(self.invalid("is not UTF-8")),
         }

@@ -19,7 +19,30 @@ pub(super) fn spawn(
     variables: &[(&'static str, String)],
     options: &Options,
 ) -> Result<Process> {
-    let mut command = Command::new(&options.binary);
+    let command = Command::new(&options.binary);
+    spawn_as(command, name, subcommand, variables, options)
+}
+
+/// Starts such a process with less of the CPU than others where it is short, as `nice` has it.
+pub(super) fn spawn_nice(
+    niceness: u8,
+    name: &str,
+    subcommand: &str,
+    variables: &[(&'static str, String)],
+    options: &Options,
+) -> Result<Process> {
+    let mut command = Command::new("nice");
+    command.arg(format!("-n{niceness}")).arg(&options.binary);
+    spawn_as(command, name, subcommand, variables, options)
+}
+
+fn spawn_as(
+    mut command: Command,
+    name: &str,
+    subcommand: &str,
+    variables: &[(&'static str, String)],
+    options: &Options,
+) -> Result<Process> {
     command.args([subcommand, "--stop-with-stdin"]);
     for (name, _) in std::env::vars().filter(|(name, _)| is_of_a_stack(name)) {
         command.env_remove(name);

@@ -25,6 +25,7 @@ use darkroom_workflows::{
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
@@ -49,7 +50,7 @@ pub struct Replicate {
     /// HTTP client of the paid calls: each has a connection of its own.
     submissions: Client,
     base: Url,
-    token: String,
+    token: SecretString,
     public_url: Option<Url>,
     clock: ProviderClock,
     searches: Searches,
@@ -62,7 +63,11 @@ impl Replicate {
     ///
     /// # Errors
     /// If the HTTP clients cannot be set up.
-    pub fn new(base: Url, token: String, public_url: Option<Url>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        base: Url,
+        token: SecretString,
+        public_url: Option<Url>,
+    ) -> Result<Self, reqwest::Error> {
         let (base, public_url) = (as_directory(base), public_url.map(as_directory));
         let client = || {
             Client::builder()
@@ -111,7 +116,9 @@ impl Replicate {
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url).bearer_auth(&self.token)
+        self.http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret())
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ProviderError> {
@@ -237,7 +244,7 @@ mod tests {
     fn replicate() -> Replicate {
         let base = "http://localhost/v1".parse().unwrap();
         let public_url = Some("https://darkroom.example".parse().unwrap());
-        Replicate::new(base, "t".to_owned(), public_url).unwrap()
+        Replicate::new(base, "t".into(), public_url).unwrap()
     }
 
     #[test]

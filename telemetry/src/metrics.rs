@@ -1,4 +1,4 @@
-//! Metrics for Prometheus. Whoever counts uses the `metrics` crate; here is what becomes of it.
+//! Export of metrics to Prometheus. Other crates record them through the `metrics` crate.
 
 use std::{
     collections::HashSet,
@@ -11,26 +11,26 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use tokio_util::sync::CancellationToken;
 
-/// The upper bounds of durations, in seconds: answers from memory, from Temporal, those that wait,
-/// work.
+/// Histogram buckets for durations, in seconds: from answers out of memory and calls to Temporal up
+/// to long polls and activities.
 const BUCKETS: [f64; 14] = [
     0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0, 300.0, 1800.0,
 ];
 
-/// The same for the time that is left of an hour.
+/// Histogram buckets for [`MARGIN`], in seconds, up to an hour.
 const MARGIN_BUCKETS: [f64; 8] = [60.0, 300.0, 600.0, 1200.0, 1800.0, 2400.0, 3000.0, 3600.0];
 
-/// What is recorded with those.
+/// Name of the metric for the time that is left before a source expires.
 pub const MARGIN: &str = "darkroom_source_margin_seconds";
 
-/// How often what was recorded is put into its buckets, so that memory stays bounded when nobody
-/// scrapes.
+/// Interval of the exporter's upkeep, which puts recorded values into their buckets. It keeps
+/// memory bounded while nothing scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How many values a label takes that callers choose; the others are one.
+/// Limit of distinct values of a label that callers choose. Further values become `other`.
 const MOST_NAMES: usize = 100;
 
-/// What was counted.
+/// The recorded metrics.
 #[derive(Clone)]
 pub struct Metrics {
     counted: PrometheusHandle,
@@ -38,10 +38,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Begins to count. To be called before anything is counted, within a runtime.
+    /// Installs the recorder. Call it within a tokio runtime, and before anything is recorded.
     ///
     /// # Errors
-    /// If the process counts already.
+    /// If the process has a recorder already.
     pub fn install(shutdown: CancellationToken) -> Result<Self> {
         let builder = PrometheusBuilder::new()
             .set_buckets(&BUCKETS)
@@ -69,7 +69,8 @@ impl Metrics {
         })
     }
 
-    /// All of it, as Prometheus reads it, with what the process takes of its machine right now.
+    /// Renders all metrics in the text format of Prometheus, with the current resource usage of the
+    /// process.
     #[must_use]
     pub fn render(&self) -> String {
         self.process.collect();
@@ -77,19 +78,19 @@ impl Metrics {
     }
 }
 
-/// The values of a label that callers choose. There may be any number of them; only the first
-/// hundred are told apart.
+/// Limiter of the values of a label that callers choose, which could be any number. The first
+/// hundred are kept apart.
 #[derive(Default)]
 pub struct Names(Mutex<Option<HashSet<String>>>);
 
 impl Names {
-    /// None so far.
+    /// Creates an empty limiter.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// The value itself, or `other`.
+    /// Returns the value of the label: the name itself, or `other` beyond the limit.
     pub fn label(&self, name: &str) -> String {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let names = names.get_or_insert_default();

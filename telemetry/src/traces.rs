@@ -1,5 +1,5 @@
-//! OpenTelemetry traces, if `OTEL_*` says where to. A trace goes from a request through Temporal,
-//! which `darkroom-temporal` sees to, to the activities.
+//! Export of OpenTelemetry traces, if `OTEL_*` configures an endpoint. A trace spans a request and
+//! the activities of its job; `darkroom-temporal` propagates it through Temporal.
 
 use std::env;
 
@@ -12,7 +12,7 @@ use tracing::{Span, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, Registry, filter::Targets};
 
-/// Sends spans.
+/// Exporter of spans.
 pub(crate) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
@@ -32,7 +32,7 @@ impl Exporter {
             protocol
                 .as_deref()
                 .is_none_or(|protocol| protocol == "http/protobuf"),
-            "OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken; point OTEL_EXPORTER_OTLP_ENDPOINT at the collector's \
+            "OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is supported; point OTEL_EXPORTER_OTLP_ENDPOINT at the collector's \
              port for it, such as http://127.0.0.1:4318"
         );
         let mut resource = Resource::builder();
@@ -54,7 +54,7 @@ impl Exporter {
         Ok(Some(Self(provider)))
     }
 
-    /// Our own spans: those of the SDK would be traces of their own.
+    /// Returns the layer that exports Darkroom's spans. Spans of the SDK would be separate traces.
     pub(crate) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         let ours = Targets::new().with_target("darkroom", LevelFilter::INFO);
         tracing_opentelemetry::layer()
@@ -64,21 +64,21 @@ impl Exporter {
     }
 
     pub(crate) fn flush(&self) {
-        // There is nobody left to tell of an error.
+        // Ignored: the process is about to exit.
         let _ = self.0.shutdown();
     }
 }
 
-/// Makes a span part of the trace that a caller's `traceparent` names, if there is one. Before the
-/// span is entered.
+/// Makes a span part of the trace in the caller's `traceparent` header, if there is one. Call it
+/// before the span is entered.
 pub fn continue_request(span: &Span, headers: &HeaderMap) {
     let context =
         global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
-    // Without an exporter there is nothing to be part of.
+    // Ignored: it fails if no traces are exported.
     let _ = span.set_parent(context);
 }
 
-/// The headers of a request, as a propagator reads them.
+/// Headers of a request, as the propagator's carrier.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {

@@ -1,18 +1,18 @@
-//! Timeouts of raw calls, and the errors that mean that no server answers.
+//! Timeouts of raw service calls, and the errors that mean that the server is unavailable.
 
 use std::time::Duration;
 
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 
-/// A raw call with a timeout.
+/// Creates a raw call with a timeout.
 pub(crate) fn with_timeout<T>(request: T, timeout: Duration) -> Request<T> {
     let mut request = request.into_request();
     request.set_timeout(timeout);
     request
 }
 
-/// True if a call failed for want of a server that answers, or because it answers too many: the
-/// same call may succeed later.
+/// True if a call failed because the server is unavailable, overloaded or rate limiting. The same
+/// call may succeed later.
 #[must_use]
 pub fn is_unavailable(status: &Status) -> bool {
     match status.code() {
@@ -21,7 +21,7 @@ pub fn is_unavailable(status: &Status) -> bool {
         | Code::Cancelled
         | Code::ResourceExhausted
         | Code::Aborted => true,
-        // The transport's own errors come without a code of their own.
+        // Errors of the transport have no code of their own, but a source.
         Code::Unknown => std::error::Error::source(status).is_some(),
         _ => false,
     }

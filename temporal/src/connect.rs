@@ -1,6 +1,6 @@
-//! Connecting to Temporal by its SDKs' standard environment configuration (`TEMPORAL_ADDRESS`,
-//! `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`, `temporal.toml`), so that whatever
-//! the `temporal` command reaches, we reach.
+//! The connection to Temporal, by the standard environment configuration of its SDKs
+//! (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_*`,
+//! `temporal.toml`). Darkroom connects to the same server as the `temporal` command.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics, trace_context};
 
-/// Timeout of one attempt to connect.
+/// Timeout of one connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause between two attempts.
+/// Interval between two connection attempts.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Address of a Temporal server, and how to speak to it.
+/// Configuration of a connection: address, namespace, credentials and TLS.
 #[derive(Clone)]
 pub struct TemporalConfig {
     connection: ConnectionOptions,
@@ -27,7 +27,7 @@ pub struct TemporalConfig {
 }
 
 impl TemporalConfig {
-    /// Reads the environment and the configuration file that it may point to.
+    /// Reads the environment, and the configuration file if there is one.
     ///
     /// # Errors
     /// If a value is malformed.
@@ -48,15 +48,15 @@ impl TemporalConfig {
         Ok(Self { connection, client })
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.client.namespace
     }
 
-    /// Sets for how long a call that fails for want of a server is retried. A worker's own calls
-    /// are not among them: the SDK sets ten seconds for those, whatever its connection was
-    /// configured with.
+    /// Sets the time for which a failed call is retried while the server is unavailable. It does
+    /// not apply to a worker's own calls: the SDK retries those for ten seconds, whatever the
+    /// configuration of the connection.
     #[must_use]
     pub fn with_retry_timeout(mut self, timeout: Duration) -> Self {
         self.connection.retry_options = RetryOptions::builder()
@@ -66,7 +66,7 @@ impl TemporalConfig {
         self
     }
 
-    /// Connects once. Calls are counted if metrics are installed by now.
+    /// Connects once. Calls are measured if metrics were installed before.
     ///
     /// # Errors
     /// If the server is unavailable or refuses.
@@ -82,8 +82,8 @@ impl TemporalConfig {
         Ok(Client::new(connection, self.client.clone())?)
     }
 
-    /// Connects, and retries until there is a server; `None` if `shutdown` comes first. Processes
-    /// may start before their servers, or while these are unavailable.
+    /// Connects, and retries until the server is available; `None` if `shutdown` comes first. A
+    /// process may start before its server.
     pub async fn connect_with_retries(&self, shutdown: &CancellationToken) -> Option<Client> {
         let connected = async {
             loop {

@@ -1,5 +1,5 @@
-//! Versions of a worker deployment: which build is current, and making one current. When to do so
-//! is not decided here.
+//! Versions of a worker deployment: describing them, and setting the current version. The worker
+//! decides when to set it.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// State of a worker deployment.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// Builds that Temporal knows of it.
+    /// Build ids of its versions.
     pub build_ids: Vec<String>,
-    /// The build that is current; `None` while workers without a version get the work.
+    /// Build id of the current version; `None` while unversioned workers get the tasks.
     pub current_build_id: Option<String>,
-    /// True if the current version was ever set.
+    /// True if the current version has ever been set.
     pub was_set: bool,
-    /// Token by which a change refers to this state, and fails if another change came first.
+    /// Token of this state. A change with it fails if another change came first.
     pub conflict_token: Vec<u8>,
 }
 
-/// Describes a worker deployment; `None` if Temporal does not know it.
+/// Describes a worker deployment; `None` if it does not exist.
 ///
 /// # Errors
-/// If Temporal does not answer.
+/// If the call fails.
 pub async fn describe(client: &Client, name: &str) -> Result<Option<Deployment>, Status> {
     let mut client = client.clone();
     let request = DescribeWorkerDeploymentRequest {
@@ -60,11 +60,11 @@ pub async fn describe(client: &Client, name: &str) -> Result<Option<Deployment>,
     }))
 }
 
-/// Makes a build the current version of its deployment.
+/// Sets the current version of a deployment.
 ///
 /// # Errors
-/// `FailedPrecondition` if another change came first, or the build does not serve every queue of
-/// the current one.
+/// If the call fails; with `FailedPrecondition` if another change came first, or the workers of
+/// this version do not poll every task queue of the current version.
 pub async fn set_current(
     client: &Client,
     name: &str,

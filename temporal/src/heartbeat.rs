@@ -1,12 +1,14 @@
-//! Heartbeats of an activity that the server acknowledges, and what its answers ask of the attempt.
+//! Heartbeats of an activity that the server acknowledges, and the server's requests to stop an
+//! attempt.
 //!
-//! The SDK's own heartbeats are queued and throttled: nobody learns whether one arrived, a late one
-//! may overwrite a newer one, and all reasons for stopping look alike. These are plain RPCs, one
-//! after the other: when [`Heartbeat::record`] returns, the server has it, and the answer tells a
-//! cancellation from a pause, a reset or an activity that is no more.
+//! The SDK queues and throttles its own heartbeats: it does not report whether one was recorded,
+//! and a cancellation comes without its reason. The heartbeats here are plain RPCs, one after the
+//! other. When [`Heartbeat::record`] returns, the server has the details. The response
+//! distinguishes a cancellation, a pause, a reset, and an attempt that the server no longer knows.
 //!
-//! The SDK knows nothing of them: it would time the attempt out and drop its result. So now and
-//! then it heartbeats as well, with the same details. See [`crate::workarounds`].
+//! The SDK does not see these RPCs. Without heartbeats of its own, its local timer would time the
+//! attempt out and its result would be dropped. So the SDK heartbeats as well, at a longer interval
+//! and with the same details. See [`crate::workarounds`].
 
 use std::{
     future::Future,
@@ -28,18 +30,18 @@ use tracing::Instrument;
 /// Interval of heartbeats: three within a heartbeat timeout of 10 s.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Interval of the SDK's heartbeats: not within its throttle, which is four fifths of the heartbeat
-/// timeout, and before it gives the attempt up, which is 5 s after that timeout.
+/// Interval of the SDK's heartbeats, for a heartbeat timeout of 10 s. It is longer than the SDK's
+/// throttle, 80 % of that timeout, and shorter than the SDK's local timer, 5 s more than it.
 const SDK_INTERVAL: Duration = Duration::from_millis(8500);
 
-/// Time that the SDK may take to send a heartbeat.
+/// Head start of a heartbeat that the SDK sends, before the next RPC from here.
 const SDK_HEAD_START: Duration = Duration::from_millis(50);
 
-/// Timeout of the server's acknowledgement of a heartbeat.
+/// Timeout of one heartbeat RPC.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Draining of a worker that stops: the SDK tells its activities only when its grace period is
-/// over, which is too late for them to yield in order.
+/// Draining of a worker that shuts down. The SDK cancels its activities only after its graceful
+/// shutdown period, which is too late for them to record a checkpoint and yield.
 #[derive(Clone, Debug)]
 pub struct Drain {
     stopping: CancellationToken,
@@ -47,7 +49,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Interrupts attempts this long after the worker has begun to stop.
+    /// Interrupts attempts this long after `stopping` is cancelled.
     #[must_use]
     pub fn new(stopping: &CancellationToken, after: Duration) -> Self {
         Self {
@@ -62,26 +64,26 @@ impl Drain {
     }
 }
 
-/// Reason for an attempt to stop before it is done.
+/// Reason to stop an attempt before its work is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Interruption {
-    /// The workflow wants the activity canceled.
+    /// The workflow has requested the cancellation of the activity.
     CancelRequested,
-    /// This attempt is to yield to another one, which resumes the work: a pause, a reset, a worker
-    /// that drains.
+    /// This attempt yields to another one, which resumes the work: after a pause or a reset, or
+    /// because the worker drains.
     Yield,
     /// The server no longer knows this attempt: it was declared timed out, or its workflow has
     /// closed.
     Superseded,
 }
 
-/// A heartbeat whose details the server did not take.
+/// A failure to record heartbeat details.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The server no longer knows the attempt.
     #[error("the server no longer knows this attempt")]
     Superseded,
-    /// No acknowledgement came.
+    /// The RPC failed. The server may have recorded the details nevertheless.
     #[error("cannot record progress with Temporal: {0}")]
     NotAcknowledged(AsyncActivityError),
     /// The details cannot be encoded.
@@ -89,7 +91,7 @@ pub enum RecordError {
     Encoding(#[from] serde_json::Error),
 }
 
-/// Heartbeats in the background until dropped.
+/// Sender of heartbeats for one attempt. It heartbeats in the background until it is dropped.
 pub struct Heartbeat {
     sender: Arc<Sender>,
     ctx: ActivityContext,
@@ -97,8 +99,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts. Details of an earlier attempt stay what they are until the first
-    /// [`Heartbeat::record`].
+    /// Starts to heartbeat. The details of the earlier attempt are kept until the first
+    /// [`Heartbeat::record`] or [`Heartbeat::note`].
     #[must_use]
     pub fn start(ctx: &ActivityContext, drain: Drain) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
@@ -117,11 +119,11 @@ impl Heartbeat {
         }
     }
 
-    /// Records details for the attempt that comes after this one. On return the server has them,
-    /// and [`Heartbeat::interruption`] tells what it answered.
+    /// Records details for the next attempt. On return the server has them, and
+    /// [`Heartbeat::interruption`] reflects its response.
     ///
     /// # Errors
-    /// If the server did not acknowledge them.
+    /// If the details cannot be encoded, or the server did not acknowledge them.
     pub async fn record(&self, details: &impl Serialize) -> Result<(), RecordError> {
         let details = serde_json::to_value(details)?;
         let mut current = self.sender.details.lock().await;
@@ -133,7 +135,7 @@ impl Heartbeat {
         }
     }
 
-    /// Notes details that may arrive with the next heartbeat.
+    /// Sets the details that the next heartbeat sends, without waiting for it.
     ///
     /// # Errors
     /// If they cannot be encoded.
@@ -142,42 +144,42 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Ends an attempt. The SDK reports a failure with the details that it knows, and the server
-    /// takes those for the latest: without this, what was recorded since the SDK's last heartbeat
-    /// would be lost.
+    /// Ends the attempt. With a failure, the SDK reports the details of its own last heartbeat, and
+    /// the server stores them as the latest. So the SDK is given the current details first;
+    /// otherwise everything recorded since its last heartbeat would be lost.
     ///
     /// # Errors
-    /// The attempt's own failure.
+    /// Returns the failure of the attempt.
     pub async fn end<T, E>(self, result: Result<T, E>) -> Result<T, E> {
         if result.is_err()
             && let Some(details) = self.sender.details.lock().await.clone()
             && let Err(error) = self.ctx.record_heartbeat(details).await
         {
-            tracing::warn!(%error, "the SDK does not take a heartbeat");
+            tracing::warn!(%error, "cannot heartbeat through the SDK");
         }
         result
     }
 
-    /// Returns the reason for this attempt to stop, if there is one.
+    /// Returns the reason to stop this attempt, if there is one.
     #[must_use]
     pub fn interruption(&self) -> Option<Interruption> {
         *self.sender.interruption.borrow()
     }
 
-    /// Waits until this attempt should stop.
+    /// Waits until there is a reason to stop this attempt, and returns it.
     pub async fn interrupted(&self) -> Interruption {
         let mut interruption = self.sender.interruption.subscribe();
         match interruption.wait_for(Option::is_some).await {
             Ok(interruption) => interruption.unwrap_or(Interruption::Yield),
-            // The sender lives as long as we do.
+            // Unreachable: `self` owns the sender.
             Err(_) => Interruption::Yield,
         }
     }
 
-    /// Does the work unless this attempt should stop, which drops the work where it stands.
+    /// Runs `work` until it is done or the attempt is interrupted, which drops `work`.
     ///
     /// # Errors
-    /// The work's own failure, or the interruption.
+    /// If `work` fails or the attempt is interrupted.
     pub async fn until_interrupted<T, E: From<Interruption>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -189,7 +191,8 @@ impl Heartbeat {
     }
 }
 
-/// Sender of heartbeats. The lock keeps them in order: no older details arrive after newer ones.
+/// Sender of heartbeat RPCs. The lock on `details` keeps them in order, so that no older details
+/// arrive after newer ones.
 struct Sender {
     handle: AsyncActivityHandle<Client>,
     details: Mutex<Option<Value>>,
@@ -218,7 +221,7 @@ impl Sender {
 
 async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
     let mut drained = std::pin::pin!(drain.due());
-    // A further attempt may not be wanted any more: it learns so at once.
+    // A retry heartbeats at once: it may have been canceled or paused before it started.
     let mut wait = if ctx.info().attempt > 1 {
         Duration::ZERO
     } else {
@@ -238,10 +241,10 @@ async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
             && let Some(details) = &*details
         {
             if let Err(error) = ctx.record_heartbeat(details.clone()).await {
-                tracing::warn!(%error, "the SDK does not take a heartbeat");
+                tracing::warn!(%error, "cannot heartbeat through the SDK");
             }
             sdk_beat = Some(Instant::now());
-            // It sends from elsewhere. What is recorded next must not be overtaken by it.
+            // The SDK sends from another task. Its heartbeat must not arrive after a newer record.
             tokio::time::sleep(SDK_HEAD_START).await;
         }
         if let Err(error) = sender.send(details.clone()).await {
@@ -249,8 +252,8 @@ async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
         }
         drop(details);
         if stops {
-            // The SDK cancels for many reasons and does not say which. The server has just been
-            // asked: if it wants nothing, it is the worker that drains.
+            // The SDK does not tell why it cancels. If the server's response asks for nothing, the
+            // worker drains.
             if sender.interruption.borrow().is_none() {
                 sender.interrupt(Interruption::Yield);
             }

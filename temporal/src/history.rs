@@ -1,5 +1,5 @@
-//! The history of a run: the events that tell of its activities, signals and resets, with payloads
-//! that decode to a type. It reads without a worker.
+//! The history of a run: its activities, signals and resets as events, with payloads that decode to
+//! a type. It is read from the server, without a worker.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -41,7 +41,7 @@ impl Encoded {
     /// Decodes them with the client's data converter.
     ///
     /// # Errors
-    /// If they are no such type.
+    /// If they do not decode to this type.
     pub async fn decode<T>(self, client: &Client) -> Result<T, PayloadConversionError>
     where
         T: TemporalDeserializable + 'static,
@@ -64,11 +64,11 @@ pub struct Activity {
 /// The end of an activity.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It returned this.
+    /// It returned this result.
     Completed(Encoded),
     /// Its last attempt failed.
     Failed {
-        /// Type of the application's failure, if it was one.
+        /// Type of the failure, if it was an application failure.
         error_type: Option<String>,
         /// Message of the failure.
         message: String,
@@ -82,7 +82,7 @@ pub enum Outcome {
     Canceled,
 }
 
-/// What happened in a run, as far as it is of use to a reader.
+/// An event of a run. Events that Darkroom does not use are skipped.
 #[derive(Debug)]
 pub enum Event {
     /// An activity was scheduled.
@@ -96,41 +96,41 @@ pub enum Event {
         /// Its input.
         input: Encoded,
     },
-    /// The run was made of another one, or another one of it, by a reset.
+    /// A reset created this run from another one, or another one from it.
     Reset {
         /// The run that was reset.
         base_run_id: String,
         /// The run that it was reset to.
         new_run_id: String,
-        /// When that was.
+        /// Time of the reset.
         at: SystemTime,
     },
 }
 
-/// A reader of the events of one run, the first one first.
+/// Reader of the events of one run, the first event first.
 pub struct History {
     client: Client,
     events: BoxStream<'static, Result<HistoryEvent, WorkflowInteractionError>>,
-    /// Activities that were scheduled and have not ended so far, by the event that scheduled them.
+    /// Activities that have not ended so far, by the id of the event that scheduled them.
     scheduled: HashMap<i64, Activity>,
 }
 
 /// A history that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// Temporal does not answer, or does not know the run.
+    /// The call failed, or Temporal does not know the run.
     #[error(transparent)]
     Interaction(#[from] WorkflowInteractionError),
     /// A payload is of another type.
-    #[error("cannot decode what a history carries: {0}")]
+    #[error("cannot decode a payload of a history: {0}")]
     Payload(#[from] PayloadConversionError),
-    /// It does not begin with the start of a workflow.
+    /// The first event is not the start of a workflow.
     #[error("a history does not begin with the start of its workflow")]
     NoStart,
 }
 
 impl History {
-    /// Begins to read. Each page is one call.
+    /// Creates a reader. Each page is one call with the options `call`.
     #[must_use]
     pub fn of<W>(handle: &WorkflowHandle<Client, W>, call: RpcOptions) -> Self
     where
@@ -145,10 +145,10 @@ impl History {
         }
     }
 
-    /// Reads the input that the run was started with. To be called first, if at all.
+    /// Reads the input of the run. Only the first call on a reader may be this one.
     ///
     /// # Errors
-    /// If Temporal does not answer, or the input is of another type.
+    /// If the call fails, or the input is of another type.
     pub async fn input<T>(&mut self) -> Result<T, HistoryError>
     where
         T: TemporalDeserializable + 'static,
@@ -162,10 +162,10 @@ impl History {
         }
     }
 
-    /// Reads on until the next event of use; `None` at the end.
+    /// Reads up to the next event that is not skipped; `None` at the end.
     ///
     /// # Errors
-    /// If Temporal does not answer.
+    /// If the call fails.
     pub async fn next(&mut self) -> Result<Option<Event>, HistoryError> {
         while let Some(event) = self.events.next().await {
             if let Some(event) = self.event(event?) {
@@ -175,7 +175,7 @@ impl History {
         Ok(None)
     }
 
-    /// True if an activity of this type was scheduled and has not ended by where the reader is.
+    /// True if an activity of this type was scheduled and has not ended in the events read so far.
     #[must_use]
     pub fn is_pending(&self, name: &str) -> bool {
         self.scheduled

@@ -1,4 +1,4 @@
-//! Long poll for new events of a run's history.
+//! Long poll for new events in the history of a run.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::call::with_timeout;
 
-/// Timeout of one call; the server itself answers sooner when nothing happens.
+/// Timeout of one long poll. The server returns earlier if there is no new event.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Pause before a history that has come to its end is read again.
+/// Pause before the history of a closed run is read again.
 const CLOSED: Duration = Duration::from_millis(100);
 
-/// Events of a page.
+/// Events per page.
 const PAGE: i32 = 250;
 
 /// A position in the history of one run.
@@ -28,7 +28,7 @@ pub struct HistoryPoll {
 }
 
 impl HistoryPoll {
-    /// Begins at the first event of a run; of the latest one if it is not named.
+    /// Creates a position at the first event of a run, or of the latest run without a run id.
     #[must_use]
     pub fn of(workflow_id: &str, run_id: Option<&str>) -> Self {
         Self {
@@ -41,21 +41,21 @@ impl HistoryPoll {
         }
     }
 
-    /// True if it is of this run.
+    /// True if it was created for this run.
     #[must_use]
     pub fn is_of(&self, run_id: Option<&str>) -> bool {
         self.execution.run_id == run_id.unwrap_or_default()
     }
 
-    /// Returns when the state of the workflow may have changed since its history had so many
-    /// events: when a workflow task was completed, or the run has closed. Returns as well when
-    /// nothing has happened for a while.
+    /// Waits until the state of the workflow may have changed since its history had
+    /// `history_length` events: until a workflow task was completed or the run has closed, but for
+    /// 30 s at most.
     ///
     /// # Errors
-    /// If Temporal does not answer, or does not know the run.
+    /// If the call fails, or Temporal does not know the run.
     pub async fn after(&mut self, history_length: i64, client: &Client) -> Result<(), Status> {
         if self.is_closed {
-            // There may be another run, or what was read of this one was not its end yet.
+            // There may be a newer run, or the last page did not yet reach the end of this one.
             tokio::time::sleep(CLOSED).await;
         }
         let changed = async {
@@ -65,7 +65,7 @@ impl HistoryPoll {
         tokio::time::timeout(POLL, changed).await.unwrap_or(Ok(()))
     }
 
-    /// Reads the next events; true if the state may have changed with them.
+    /// Reads the next events. Returns true if the state may have changed with them.
     async fn next(&mut self, history_length: i64, client: &Client) -> Result<bool, Status> {
         let mut client = client.clone();
         let request = GetWorkflowExecutionHistoryRequest {

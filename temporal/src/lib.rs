@@ -1,23 +1,22 @@
-//! All contact with Temporal below the surface of its SDK: raw service calls, protobuf messages,
-//! heartbeats that are acknowledged, and the SDK's faults with their workarounds. Nothing here
-//! knows what a job is. Workflows are started, signaled and queried through the SDK's own client,
-//! by whoever does so.
+//! Access to Temporal below the API of its SDK: raw service calls, protobuf messages, acknowledged
+//! heartbeats, and workarounds for faults of the SDK. Nothing here knows what a job is. Other
+//! crates start, signal and query workflows through the SDK's own client.
 //!
 //! Read it in this order:
 //! - [`connect`]: the standard `TEMPORAL_*` configuration, and a connection that is retried until
-//!   there is a server
-//! - [`call`]: timeouts of raw calls, and which errors mean that the server is unavailable
+//!   the server is available
+//! - [`call`]: timeouts of raw calls, and the errors that mean that the server is unavailable
 //! - [`runs`]: workflow runs as visibility and descriptions show them: list, count, cancel, delete
-//! - [`start`]: starting a workflow under a request id, so that a repeated start makes one run
+//! - [`start`]: idempotent start of a workflow under a request id
 //! - [`history`]: the events of a run, with payloads that decode to a type; [`history_poll`]: the
-//!   long poll for more
-//! - [`heartbeat`]: heartbeats of an activity, acknowledged one by one; [`recorder`]: the same for
-//!   an attempt that records a few facts and does not beat otherwise
-//! - [`task_queues`]: pollers, backlogs and rate limits of task queues; [`workers`]: workers alive
+//!   long poll for new events
+//! - [`heartbeat`]: acknowledged heartbeats of an activity; [`recorder`]: the same for an attempt
+//!   that is never retried and heartbeats only to record a fact
+//! - [`task_queues`]: pollers, backlog and rate limit of a task queue; [`workers`]: live workers
 //!   by their heartbeats; [`deployments`]: versions of a worker deployment
-//! - [`namespace`]: the namespace and its search attributes
-//! - [`metrics`]: the SDK's metrics among our own; [`trace_context`]: traces through workflows to
-//!   activities
+//! - [`namespace`]: checks of the namespace and its search attributes
+//! - [`metrics`]: the SDK's metrics in Darkroom's registry; [`trace_context`]: trace context from a
+//!   client through workflows to activities
 //! - [`workarounds`]: one file for each fault of the SDK
 
 pub mod call;

@@ -1,5 +1,5 @@
-//! The SDK's metrics among our own: the SDK asks for instruments and gets those of the `metrics`
-//! crate. Durations are in seconds.
+//! Metrics of the SDK, in the same registry as Darkroom's: its instruments are implemented by those
+//! of the `metrics` crate. Durations are in seconds.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use temporalio_common::telemetry::{
     telemetry_init,
 };
 
-/// Telemetry of the SDK's runtime: its metrics among our own.
+/// Returns the telemetry options for the SDK's runtime.
 #[must_use]
 pub fn telemetry_options() -> TelemetryOptions {
     TelemetryOptions::builder()
@@ -25,14 +25,14 @@ pub fn telemetry_options() -> TelemetryOptions {
         .build()
 }
 
-/// Meter of a connection's calls.
+/// Creates the meter for the calls of a connection.
 pub(crate) fn connection_meter() -> anyhow::Result<Option<TemporalMeter>> {
     let telemetry = telemetry_init(telemetry_options())
         .map_err(|error| anyhow!("cannot set up metrics of Temporal: {error}"))?;
     Ok(telemetry.get_temporal_metric_meter())
 }
 
-/// Makes instruments.
+/// Factory of the SDK's instruments.
 #[derive(Debug)]
 struct Meter;
 
@@ -83,7 +83,7 @@ impl CoreMeter for Meter {
     }
 }
 
-/// An instrument that has no labels yet.
+/// An instrument without labels: its name.
 struct Named(Cow<'static, str>);
 
 /// An instrument with its labels.
@@ -99,7 +99,7 @@ fn labels(attributes: &MetricAttributes) -> Vec<Label> {
         .collect()
 }
 
-/// Implements one of the SDK's instruments by one of ours.
+/// Implements an instrument of the SDK by one of the `metrics` crate.
 macro_rules! instrument {
     ($base:ident, $method:ident($value:ident: $type:ty), $instrument:ident!, $ours:ty => $record:expr) => {
         impl MetricAttributable<Box<dyn $base>> for Named {

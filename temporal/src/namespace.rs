@@ -1,4 +1,4 @@
-//! The namespace and its search attributes: whether they exist, and the command that creates what
+//! Checks of the namespace and its search attributes. An error names the command that creates what
 //! is missing.
 
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::call::with_timeout;
 /// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A part of Temporal that is missing, with the command that creates it.
+/// A missing part of Temporal. The message contains the command that creates it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Missing {
-    /// No server answers.
+    /// The server cannot be reached.
     #[error("Temporal cannot be reached")]
     Temporal,
     /// The namespace is missing.
@@ -37,7 +37,7 @@ pub enum Missing {
 /// Checks that the namespace exists.
 ///
 /// # Errors
-/// If it does not, or no server answers.
+/// If the namespace does not exist, or the server cannot be reached.
 pub async fn check(client: &Client) -> Result<(), Missing> {
     match describe(client).await {
         Ok(_) => Ok(()),
@@ -50,10 +50,11 @@ pub async fn check(client: &Client) -> Result<(), Missing> {
     }
 }
 
-/// Returns how long the namespace keeps a run that has closed; `None` if Temporal does not say.
+/// Returns the retention period of the namespace: the time for which closed runs are kept. `None`
+/// if Temporal does not report it.
 ///
 /// # Errors
-/// If Temporal does not answer.
+/// If the call fails.
 pub async fn retention(client: &Client) -> Result<Option<Duration>, Status> {
     let config = describe(client).await?.config.unwrap_or_default();
     let retention = config.workflow_execution_retention_ttl;
@@ -73,7 +74,7 @@ async fn describe(client: &Client) -> Result<DescribeNamespaceResponse, Status> 
 /// Checks that the namespace has these search attributes.
 ///
 /// # Errors
-/// If one of them is missing, or no server answers.
+/// If one of them is missing, or the server cannot be reached.
 pub async fn check_search_attributes(
     client: &Client,
     names: &[&'static str],
@@ -88,7 +89,7 @@ pub async fn check_search_attributes(
             let missing = names.iter().find(|name| !known.contains_key(**name));
             missing.map_or(Ok(()), |name| Err(Missing::SearchAttribute(name)))
         }
-        // A hosted service withholds them.
+        // A hosted service may not let clients list search attributes.
         Err(status) if is_withheld(&status) => Ok(()),
         Err(_) => Err(Missing::Temporal),
     }

@@ -1,6 +1,6 @@
-//! Records of an attempt that is not to be repeated, acknowledged by the server. Neither the SDK
-//! nor [`crate::heartbeat`] may heartbeat for such an attempt, so that no older record comes after
-//! a newer one.
+//! Records of an attempt that is never retried, as heartbeat details that the server acknowledges.
+//! Neither the SDK nor [`crate::heartbeat`] may heartbeat for such an attempt: one of their
+//! heartbeats could overwrite a newer record with an older one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -18,31 +18,32 @@ use temporalio_sdk::activities::ActivityContext;
 /// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause between two calls.
+/// Backoff before the next call.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Recorder of one attempt.
 pub struct Recorder {
     handle: AsyncActivityHandle<Client>,
-    /// True if a record was sent whose acknowledgement did not come: the server may receive it yet.
+    /// True if a record was not acknowledged: the server may still receive it.
     is_one_astray: AtomicBool,
 }
 
-/// The server's answer to a record.
+/// The server's response to a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Answer {
-    /// The attempt goes on.
+    /// The attempt may continue.
     Continue,
-    /// The attempt is to stop: it is canceled, paused or reset.
+    /// The attempt has to stop: its activity is canceled, paused or reset.
     Stop,
 }
 
-/// The server no longer knows the attempt: it was declared timed out, or its workflow has closed.
+/// Error: the server no longer knows the attempt. It was declared timed out, or its workflow has
+/// closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Superseded;
 
 impl Recorder {
-    /// A recorder of an attempt.
+    /// Creates the recorder of an attempt.
     #[must_use]
     pub fn new(ctx: &ActivityContext) -> Self {
         let token = TaskToken::from(ctx.info().task_token.clone());
@@ -53,7 +54,7 @@ impl Recorder {
         }
     }
 
-    /// Records once. `None` if no acknowledgement came.
+    /// Sends a record once. Returns `None` if it was not acknowledged.
     ///
     /// # Errors
     /// If the server no longer knows the attempt.
@@ -77,14 +78,14 @@ impl Recorder {
         }
     }
 
-    /// Records for as long as it takes.
+    /// Sends a record until it is acknowledged, however long that takes.
     ///
     /// # Errors
     /// If the server no longer knows the attempt.
     pub async fn record(&self, record: &impl Serialize) -> Result<(), Superseded> {
         while self.try_record(record).await?.is_none() {}
         if self.is_one_astray.swap(false, Ordering::Relaxed) {
-            // An older record that is still on its way must not be the last to arrive.
+            // An earlier record may still be on its way. It must not be the last to arrive.
             tokio::time::sleep(PAUSE).await;
             while self.try_record(record).await?.is_none() {}
         }

@@ -1,5 +1,5 @@
-//! Runs of workflows as Temporal's visibility store and descriptions show them: listing, counting,
-//! canceling, deleting.
+//! Runs of workflows, as Temporal's visibility store and descriptions show them: list, count,
+//! cancel and delete.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout of a call to the visibility store.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One run of a workflow, named.
+/// Ids of one run of a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RunId {
     /// Id of the workflow.
@@ -43,15 +43,15 @@ pub struct RunId {
 pub struct Run {
     /// Its ids.
     pub id: RunId,
-    /// True while it is open, and not paused.
+    /// True if it is open and not paused.
     pub is_running: bool,
-    /// True while it is open, be it paused.
+    /// True if it is open, paused or not.
     pub is_open: bool,
-    /// When it began.
+    /// Time of its start.
     pub started_at: Option<SystemTime>,
-    /// When it closed.
+    /// Time of its end.
     pub closed_at: Option<SystemTime>,
-    /// The attributes by which it is found.
+    /// Its search attributes.
     pub search_attributes: SearchAttributes,
 }
 
@@ -88,18 +88,18 @@ fn is_open(status: WorkflowExecutionStatus) -> bool {
 
 /// A page of runs.
 pub struct Page {
-    /// The runs: the open ones first, the newest of them first; then the closed ones, the last that
-    /// closed first. That is the one order in which every visibility store lists.
+    /// The runs: open runs first, the newest first; then closed runs, the last closed first. This
+    /// is the only order that every visibility store supports.
     pub runs: Vec<Run>,
-    /// Token of the next page; empty if there is none.
+    /// Token of the next page; empty on the last page.
     pub next_page_token: Vec<u8>,
 }
 
-/// Lists the runs that a [list filter](https://docs.temporal.io/list-filter) finds. The store
-/// learns of a run a moment after it has begun or closed.
+/// Lists the runs that match a [list filter](https://docs.temporal.io/list-filter). The visibility
+/// store is eventually consistent: it lags a moment behind the starts and ends of runs.
 ///
 /// # Errors
-/// If Temporal does not answer, or refuses the filter or the token.
+/// If the call fails, or Temporal rejects the filter or the token.
 pub async fn list(
     client: &Client,
     query: String,
@@ -122,10 +122,10 @@ pub async fn list(
     })
 }
 
-/// Counts the runs that a list filter finds.
+/// Counts the runs that match a list filter.
 ///
 /// # Errors
-/// If Temporal does not answer, or refuses the filter.
+/// If the call fails, or Temporal rejects the filter.
 pub async fn count(client: &Client, query: String) -> Result<u64, Status> {
     let mut client = client.clone();
     let request = CountWorkflowExecutionsRequest {
@@ -140,18 +140,18 @@ pub async fn count(client: &Client, query: String) -> Result<u64, Status> {
 /// State of a workflow's latest run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LatestRun {
-    /// It is open, be it paused.
+    /// It is open, paused or not.
     Open,
-    /// It has closed; this is its id.
+    /// It has closed. This is its run id.
     Closed(String),
-    /// Temporal knows no run.
+    /// Temporal knows no run of the workflow.
     Unknown,
 }
 
-/// Describes a workflow's latest run.
+/// Returns the state of a workflow's latest run.
 ///
 /// # Errors
-/// If Temporal does not answer.
+/// If the call fails.
 pub async fn latest(client: &Client, workflow_id: &str) -> Result<LatestRun, Status> {
     let mut client = client.clone();
     let request = DescribeWorkflowExecutionRequest {
@@ -172,11 +172,11 @@ pub async fn latest(client: &Client, workflow_id: &str) -> Result<LatestRun, Sta
     })
 }
 
-/// Requests the cancellation of a workflow's latest run. Succeeds as well if that was requested
-/// before, or it has closed.
+/// Requests the cancellation of a workflow's latest run. Succeeds as well if cancellation was
+/// requested before, or the run has closed.
 ///
 /// # Errors
-/// If Temporal does not take it.
+/// If the call fails.
 pub async fn request_cancel(
     client: &Client,
     workflow_id: &str,
@@ -194,10 +194,10 @@ pub async fn request_cancel(
     done(WorkflowService::request_cancel_workflow_execution(&mut client, request).await)
 }
 
-/// Deletes a run, which terminates it if it is open. Temporal does so a moment later.
+/// Deletes a run, and terminates it first if it is open. Temporal deletes it asynchronously.
 ///
 /// # Errors
-/// If Temporal does not take it.
+/// If the call fails.
 pub async fn delete(client: &Client, run: RunId) -> Result<(), Status> {
     let mut client = client.clone();
     let request = DeleteWorkflowExecutionRequest {
@@ -211,7 +211,7 @@ pub async fn delete(client: &Client, run: RunId) -> Result<(), Status> {
     done(WorkflowService::delete_workflow_execution(&mut client, request).await)
 }
 
-/// A run that is gone needs nothing done.
+/// Succeeds if the run does not exist: there is nothing left to do.
 fn done<T>(answer: Result<T, Status>) -> Result<(), Status> {
     match answer {
         Err(status) if status.code() != Code::NotFound => Err(status),
@@ -226,11 +226,11 @@ fn execution(workflow_id: &str) -> WorkflowExecution {
     }
 }
 
-/// An activity that a run waits for, as its description shows it.
+/// A pending activity of a run, from its description.
 pub struct PendingActivity<'a>(&'a PendingActivityInfo);
 
 impl PendingActivity<'_> {
-    /// True once a worker has started an attempt.
+    /// True if a worker has started an attempt.
     #[must_use]
     pub fn has_started(&self) -> bool {
         self.0.state() != PendingActivityState::Scheduled
@@ -243,7 +243,7 @@ impl PendingActivity<'_> {
     }
 }
 
-/// Returns the activities of a type that a run waits for.
+/// Returns the pending activities of a type.
 pub fn pending_activities<'a>(
     description: &'a WorkflowExecutionDescription,
     activity_type: &str,

@@ -1,6 +1,6 @@
-//! Starting a workflow under a request id of our own: the server answers a repeated one with the
-//! run that it made, even if that has closed since. The client draws one for each call, and so the
-//! request is made here.
+//! Starts a workflow under a request id, which makes the start idempotent: the server answers a
+//! repeated request id with the run that it started, even if that has closed since. The SDK's
+//! client generates a request id for each call, so the request is built here.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ use temporalio_common::{
 
 use crate::{call::with_timeout, trace_context};
 
-/// Timeout of the call.
+/// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A workflow that cannot be started.
+/// A failure to start a workflow.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Temporal does not answer, or refuses.
+    /// The call failed, or Temporal rejected it.
     #[error("{0}")]
     Call(Box<Status>),
     /// The input cannot be encoded.
@@ -41,11 +41,11 @@ pub enum StartError {
     Payload(#[from] PayloadConversionError),
 }
 
-/// Starts a workflow with this id and policy, unless a run of it was started under this request id
-/// already; `false` if its id is taken by another that has not closed.
+/// Starts a workflow, unless one was started under this request id before. Returns `false` if an
+/// open workflow with another request id has the workflow id.
 ///
 /// # Errors
-/// If Temporal does not start it.
+/// If the input cannot be encoded, or the call fails.
 pub async fn start_once<W>(
     client: &Client,
     request_id: String,

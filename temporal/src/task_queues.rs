@@ -1,4 +1,4 @@
-//! Task queues: who polls them, how much waits on them, and how fast they are dispatched.
+//! Task queues: their pollers, their backlog, and their rate limit.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +38,7 @@ impl From<Tasks> for TaskQueueType {
 /// State of a task queue.
 #[derive(Clone, Debug)]
 pub struct TaskQueue {
-    /// Workers that have polled it in the last five minutes. One whose every slot is taken does not
+    /// Workers that have polled it in the last five minutes. A worker without a free slot does not
     /// poll.
     pub pollers: Vec<Poller>,
     /// Approximate number of tasks that no worker has taken yet.
@@ -48,9 +48,9 @@ pub struct TaskQueue {
 /// A worker that polls a task queue.
 #[derive(Clone, Debug)]
 pub struct Poller {
-    /// Time of its last poll, by Temporal's clock.
+    /// Time of its last poll, by the server's clock.
     pub last_access: Option<SystemTime>,
-    /// Version that it is of; `None` without Worker Versioning.
+    /// Its version; `None` without Worker Versioning.
     pub version: Option<Version>,
 }
 
@@ -83,7 +83,7 @@ impl From<PollerInfo> for Poller {
 /// Describes a task queue.
 ///
 /// # Errors
-/// If Temporal does not answer.
+/// If the call fails.
 pub async fn describe(client: &Client, name: &str, tasks: Tasks) -> Result<TaskQueue, Status> {
     let request = DescribeTaskQueueRequest {
         report_stats: true,
@@ -99,21 +99,21 @@ pub async fn describe(client: &Client, name: &str, tasks: Tasks) -> Result<TaskQ
     })
 }
 
-/// Limit of how many activities of a queue are dispatched a second, by all workers together.
+/// Rate limit of an activity task queue. It holds for all workers together.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
-    /// Activities a second.
+    /// Activities dispatched a second.
     pub per_second: f64,
-    /// When it was set.
+    /// Time at which it was set.
     pub set_at: SystemTime,
-    /// Reason that was given for it.
+    /// Reason that was given with it.
     pub reason: String,
 }
 
-/// Returns the rate limit that was set for a queue of activities, if one was.
+/// Returns the rate limit that was set for an activity task queue, if there is one.
 ///
 /// # Errors
-/// If Temporal does not answer.
+/// If the call fails.
 pub async fn rate_limit(client: &Client, name: &str) -> Result<Option<RateLimit>, Status> {
     let request = DescribeTaskQueueRequest {
         report_config: true,
@@ -133,10 +133,10 @@ pub async fn rate_limit(client: &Client, name: &str) -> Result<Option<RateLimit>
         }))
 }
 
-/// Sets the rate limit of a queue of activities, or removes it.
+/// Sets the rate limit of an activity task queue, or removes it.
 ///
 /// # Errors
-/// If Temporal does not take it.
+/// If the call fails.
 pub async fn set_rate_limit(
     client: &Client,
     name: &str,
@@ -144,7 +144,7 @@ pub async fn set_rate_limit(
     reason: &str,
 ) -> Result<(), Status> {
     let mut client = client.clone();
-    #[expect(clippy::cast_possible_truncation, reason = "the server counts so")]
+    #[expect(clippy::cast_possible_truncation, reason = "the message has an f32")]
     let rate_limit = per_second.map(|per_second| RateLimitMessage {
         requests_per_second: per_second as f32,
     });

@@ -1,6 +1,6 @@
-//! Trace context through Temporal: the client that starts a workflow puts it into a header, the
-//! workflow passes the header on unread, and each attempt at an activity is a span below it.
-//! Workflows have no spans of their own: their history is their trace.
+//! Trace context through Temporal. The client that starts a workflow puts it into a header, the
+//! workflow passes the header on unread, and each attempt of an activity is a span below it.
+//! Workflows have no spans: their history is their trace.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -24,11 +24,11 @@ use temporalio_sdk::{
 use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Header of workflows and activities that carries a trace: a JSON object, as Temporal's other SDKs
-/// write it.
+/// Name of the header of workflows and activities that carries the trace context: a JSON object, as
+/// Temporal's other SDKs write it.
 const HEADER: &str = "_tracer-data";
 
-/// Interceptor that puts the trace of the caller into the headers of a workflow that it starts.
+/// Interceptor that puts the current trace context into the header of a workflow that is started.
 pub(crate) fn client_interceptor() -> Arc<dyn ClientInterceptor> {
     Arc::new(InjectOnStart)
 }
@@ -53,13 +53,13 @@ impl ClientInterceptor for InjectOnStart {
     }
 }
 
-/// Header that [`client_interceptor`] adds, for a start that goes past it.
+/// Header that [`client_interceptor`] adds, for a start by a raw call.
 pub(crate) fn header() -> Option<Header> {
     let fields = HashMap::from([(HEADER.to_owned(), current()?)]);
     Some(Header { fields })
 }
 
-/// The current trace as a payload; `None` if there is none.
+/// Encodes the current trace context as a payload; `None` if there is none.
 fn current() -> Option<Payload> {
     let mut fields = HashMap::<String, String>::new();
     let context = Span::current().context();
@@ -74,7 +74,7 @@ fn current() -> Option<Payload> {
     })
 }
 
-/// Context of a trace that a header carries.
+/// Decodes the trace context of a header.
 fn context_in(payload: Option<&Payload>) -> Option<Context> {
     let fields: HashMap<String, String> = serde_json::from_slice(&payload?.data).ok()?;
     Some(global::get_text_map_propagator(|propagator| {
@@ -82,8 +82,8 @@ fn context_in(payload: Option<&Payload>) -> Option<Context> {
     }))
 }
 
-/// Propagates the trace of a workflow to its activities and children, unread: nothing here may
-/// differ when the workflow is replayed.
+/// Passes the trace context of a workflow on to its activities and child workflows, unread: a
+/// replay has to do exactly the same.
 #[derive(Default)]
 pub struct TraceContextPropagator(RefCell<Option<Payload>>);
 
@@ -153,7 +153,7 @@ impl WorkflowInterceptor for TraceContextPropagator {
     }
 }
 
-/// Gives each attempt at an activity a span, which its log lines carry and a trace shows.
+/// Creates a span for each attempt of an activity, for its log lines and for the trace.
 pub struct ActivitySpans;
 
 impl ActivityInboundInterceptor for ActivitySpans {
@@ -174,7 +174,7 @@ impl ActivityInboundInterceptor for ActivitySpans {
             attempt = info.attempt,
         );
         if let Some(context) = context_in(input.headers().get(HEADER)) {
-            // Without an exporter there is nothing to be part of.
+            // Ignored: it fails if no traces are exported.
             let _ = span.set_parent(context);
         }
         let work = async move {

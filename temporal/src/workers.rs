@@ -1,5 +1,5 @@
-//! Which workers live, by their heartbeats: a server that keeps these knows within seconds. One
-//! that does not knows who has polled in the last minutes, which [`crate::task_queues`] asks.
+//! Live workers by their heartbeats, exact to a few seconds. A server that does not keep worker
+//! heartbeats knows only the pollers of the last minutes, which [`crate::task_queues`] describes.
 
 use std::{
     collections::HashMap,
@@ -17,22 +17,22 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::call::with_timeout;
 
-/// How long an answer may take.
+/// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many workers are read at a time, and how many times.
+/// Workers of a page, and largest number of pages.
 const PAGE: i32 = 1000;
 const MAX_PAGES: usize = 10;
 
-/// How many heartbeats may be missing of a worker that lives, and how long the second may take: it
-/// tells the interval.
+/// Number of heartbeat intervals after which a silent worker counts as dead, and the timeout for a
+/// worker that has sent one heartbeat only: its interval is not known before the second.
 const MISSING: u32 = 3;
 const SECOND: Duration = Duration::from_secs(35);
 
-/// How many workers live on each task queue; `None` if the server does not keep heartbeats.
+/// Counts the live workers of each task queue; `None` if the server does not keep heartbeats.
 ///
 /// # Errors
-/// If the server does not answer.
+/// If the call fails.
 pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Status> {
     let mut living = HashMap::new();
     let mut is_any_known = false;
@@ -72,7 +72,7 @@ pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Sta
             break;
         }
     }
-    // One that knows of no worker at all may keep none: who polls is asked instead.
+    // A server that lists no worker at all may not keep heartbeats: callers fall back to pollers.
     Ok(is_any_known.then_some(living))
 }
 
@@ -87,7 +87,7 @@ fn is_living(heartbeat: &WorkerHeartbeat, now: SystemTime) -> bool {
         .map_or(SECOND, |interval| interval * MISSING);
     let heard = heartbeat.heartbeat_time;
     let heard = heard.and_then(|heard| SystemTime::try_from(heard).ok());
-    // Clocks that differ make a heartbeat of the future.
+    // With clock skew, a heartbeat may lie in the future.
     is_serving
         && heard.is_some_and(|heard| now.duration_since(heard).unwrap_or_default() < patience)
 }

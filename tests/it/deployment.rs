@@ -334,6 +334,8 @@ fn ports_agree() {
 #[test]
 fn both_stacks_are_told_the_same() {
     let temporal = environment("temporal");
+    let shares = &services()["worker"]["cpu_shares"];
+    assert_eq!(*shares, production::WORKER_CPU_SHARES);
     assert_eq!(temporal["DB"], temporal::DRIVER);
     assert_eq!(temporal["GOGC"], temporal::GOGC);
     assert_eq!(temporal["GOMEMLIMIT"], temporal::GOMEMLIMIT);

@@ -27,6 +27,7 @@ fn links_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/glossary.md",
         "docs/operations.md",
         "docs/performance.md",
     ] {

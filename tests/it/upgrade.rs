@@ -182,12 +182,12 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
 /// The worker recycles the SDK's worker after a number of activities, as that keeps some memory of
 /// each. Jobs are not affected.
 #[tokio::test]
-async fn a_worker_renews_itself_under_jobs() {
+async fn a_worker_is_recycled_under_jobs() {
     const JOBS: usize = 40;
     let variables = vec![("WORKER_RENEW_AFTER", "25".to_owned())];
     let options = Options {
         variables,
-        ..options("renewed")
+        ..options("recycled")
     };
     let stack = start(&options).await;
     let api = Api::of(&stack);
@@ -202,7 +202,7 @@ async fn a_worker_renews_itself_under_jobs() {
     }
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), JOBS);
     let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
-    let renewed = log.matches("worker renewed").count();
-    report(&format!("renewed {renewed} times under {JOBS} jobs"));
-    assert!(renewed >= 4, "renewed {renewed} times only");
+    let recycled = log.matches("worker recycled").count();
+    report(&format!("recycled {recycled} times under {JOBS} jobs"));
+    assert!(recycled >= 4, "recycled {recycled} times only");
 }

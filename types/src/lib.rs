@@ -11,6 +11,7 @@
 //!   their scopes
 //! - [`status`], [`provider`]: statuses of jobs, outputs and predictions
 //! - [`failure`]: failure types of jobs and outputs
+//! - [`retry_after`]: the `Retry-After` header, in seconds or as a date
 //! - `bounded`, `schema`: macros for numbers with limits, and for schemas
 
 mod bounded;
@@ -23,6 +24,7 @@ pub mod problem;
 pub mod provider;
 pub mod request;
 pub mod resource;
+pub mod retry_after;
 pub mod status;
 pub mod tenant;
 

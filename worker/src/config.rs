@@ -22,6 +22,7 @@ use darkroom_config::{
 use darkroom_storage::Storage;
 use darkroom_temporal::TemporalConfig;
 use darkroom_workflows::webhook_secret::WebhookSecret;
+use secrecy::SecretString;
 use url::Url;
 
 use crate::variables::{
@@ -119,7 +120,7 @@ pub struct ProviderConfig {
     /// Base URL of the provider's API, `/v1` included.
     pub base_url: Url,
     /// API token.
-    pub token: String,
+    pub token: SecretString,
     /// Public URL of the Darkroom api, which the provider sends its reports to.
     pub public_url: Option<Url>,
     /// Policy of submissions and their deadlines.

@@ -1,10 +1,11 @@
-//! Which build gets work. Without a deployment, every worker gets any. With one, Temporal sends
-//! work to the build that is current, and jobs under way move to it with their next step
-//! (`AutoUpgrade`), never back: their code is patched, not pinned, so that old workers can go at
-//! any time.
+//! Worker Versioning, and the promotion of this build to the current version. Without a deployment,
+//! every worker gets any task. With one, Temporal sends tasks to the current version. Open jobs
+//! move to it with their next workflow task (`AutoUpgrade`) and never back: workflow code is
+//! patched, not pinned, so that old workers can be stopped at any time.
 //!
-//! A person decides which build is current, except where jobs would wait for that person: when
-//! nobody else is there at the very first, and when nobody of the current build is left.
+//! The operator sets the current version. A worker promotes its own build only if jobs would wait
+//! otherwise: in a new deployment without other workers, and when no worker of the current version
+//! polls any more.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,24 +24,25 @@ use temporalio_common::worker::{
 
 use crate::config::{Build, BuildId, DeploymentName, Queues};
 
-/// How often to look which build is current.
+/// Interval between two checks of the version status.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same while Temporal does not know this build: nobody works yet.
+/// Interval between two checks while Temporal does not know this build, which gets no tasks yet.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how long without a poll for workflow tasks the workers of a build are taken for gone: a
-/// poll takes a minute if nothing comes, and there is always room for a short task.
+/// Time without a poll for workflow tasks after which the workers of a version count as gone. A
+/// long poll takes a minute if there is no task, and workflow tasks are short, so a slot is always
+/// free.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// The same for outputs: while every place is taken nobody polls, and one is taken for half an hour
-/// at most.
+/// The same for outputs: a worker does not poll while all its slots are taken, and an output takes
+/// one for half an hour at most.
 const SILENCE_OF_OUTPUTS: Duration = Duration::from_mins(32);
 
-/// How a worker introduces itself.
+/// Returns the deployment options of a worker.
 pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
     match &build.deployment {
-        // It names the build in histories, so that one sees which code did what.
+        // The build id appears in histories, which shows the code that ran each task.
         None => WorkerDeploymentOptions::from_build_id(build.id.as_str().to_owned()),
         Some(deployment) => {
             let version = WorkerDeploymentVersion::builder()
@@ -55,8 +57,8 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
     }
 }
 
-/// Makes this build the current one whenever jobs would wait for a person to do so. It never
-/// returns.
+/// Promotes this build to the current version whenever jobs would have to wait for the operator.
+/// Never returns.
 pub(crate) async fn stand_in(
     client: Client,
     deployment: DeploymentName,
@@ -79,8 +81,8 @@ pub(crate) async fn stand_in(
     let mut said = None;
     loop {
         let standing = candidate.stand(&mut queues).await.unwrap_or_else(|status| {
-            tracing::warn!(%status, "cannot tell which build is current");
-            // Whoever polls may not have been able to either.
+            tracing::warn!(%status, "cannot read the version status of this build");
+            // Other workers may not have been able to poll either: their silence starts anew.
             queues.iter_mut().for_each(Watched::begin_again);
             Standing::Unknown
         });
@@ -97,23 +99,23 @@ pub(crate) async fn stand_in(
     }
 }
 
-/// A build that may become current.
+/// The build that may be promoted.
 struct Candidate {
     client: Client,
     deployment: DeploymentName,
     build: BuildId,
 }
 
-/// A queue of ours, and the last poll on it by a worker of the current build. Only Temporal's clock
-/// is compared with itself.
+/// A task queue of this worker, and the last poll on it by a worker of the current version. Times
+/// of polls are by the server's clock and are compared with each other only.
 struct Watched {
     name: &'static str,
     tasks: Tasks,
     silence: Duration,
-    /// The build that was current when it was looked at last.
+    /// Build id of the current version at the last check.
     of: Option<String>,
     last_poll: Option<SystemTime>,
-    /// Since when there was no later one.
+    /// Start of the time without a later poll.
     since: Instant,
 }
 
@@ -147,19 +149,19 @@ impl Watched {
     }
 }
 
-/// What a build is to its deployment.
+/// Version status of this build in its deployment.
 #[derive(Eq, PartialEq)]
 enum Standing {
-    /// Temporal does not know it yet, or does not tell.
+    /// Temporal does not know it yet, or the check failed.
     Unknown,
-    /// It gets the work.
+    /// It is the current version and gets the tasks.
     Current,
-    /// Another one does, or workers without a build.
+    /// Another version is current, or unversioned workers get the tasks.
     Waiting { current: Option<String> },
 }
 
 impl Candidate {
-    /// Looks, and takes over if need be.
+    /// Returns the version status, after a promotion if one was necessary.
     async fn stand(&self, queues: &mut [Watched]) -> Result<Standing, Status> {
         let deployment = deployments::describe(&self.client, self.deployment.as_str()).await?;
         let is_known = |known: &Deployment| {
@@ -177,14 +179,14 @@ impl Candidate {
             let poll = self.last_poll(queue, current.as_deref()).await?;
             queue.sees(current.as_deref(), poll);
         }
-        // In a deployment that is new, there may be nobody whose work this build would take.
+        // A new deployment may have no other worker that gets tasks.
         let is_alone = !deployment.was_set && queues.iter().all(|queue| queue.last_poll.is_none());
         if !is_alone && !queues.iter().any(Watched::is_silent) {
             return Ok(Standing::Waiting { current });
         }
         match self.take_over(deployment.conflict_token).await {
             Ok(()) => Ok(Standing::Current),
-            // Another worker was faster, or this build does not serve every queue yet: look again.
+            // Another worker was faster, or this build does not poll every queue yet: retried.
             Err(status) if status.code() == Code::FailedPrecondition => {
                 Ok(Standing::Waiting { current })
             }
@@ -197,8 +199,8 @@ impl Candidate {
         deployments::set_current(&self.client, deployment, build, conflict_token).await
     }
 
-    /// Time of the last poll of a queue by a worker of a build, or of none, as far as Temporal
-    /// remembers: some minutes.
+    /// Returns the time of the last poll of a queue by a worker of this version, or by an
+    /// unversioned worker. Temporal keeps polls for some minutes.
     async fn last_poll(
         &self,
         queue: &Watched,

@@ -1,5 +1,5 @@
-//! Histories of workflows: recorded from a server, and replayed by the code at hand. A build that
-//! cannot replay what is under way would leave it stuck.
+//! Histories of workflows: fetched from a server, and replayed by this build. Open jobs would be
+//! stuck on a build that cannot replay their histories.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use darkroom_temporal::{TemporalConfig, trace_context::TraceContextPropagator};
@@ -10,18 +10,19 @@ use temporalio_sdk::{
     workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions},
 };
 
-/// Fetches the history of a workflow's latest run, as JSON, from the Temporal of the environment.
+/// Fetches the history of a workflow's latest run as JSON, from the server that the environment
+/// configures.
 ///
 /// # Errors
-/// If Temporal cannot be reached, or knows no such workflow.
+/// If Temporal cannot be reached or knows no such workflow.
 pub async fn fetch(workflow_id: &str) -> Result<String> {
     fetch_from(&TemporalConfig::from_env()?.connect().await?, workflow_id).await
 }
 
-/// The same from another Temporal.
+/// Fetches the history of a workflow's latest run as JSON, from the server of `client`.
 ///
 /// # Errors
-/// As [`fetch`].
+/// As for [`fetch`].
 pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
     let handle = client.get_workflow_handle::<MediaGeneration>(workflow_id);
     let fetched = handle
@@ -33,20 +34,20 @@ pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
     Ok(format!("{pretty:#}\n"))
 }
 
-/// Replays a history that was fetched.
+/// Replays a history that was fetched as JSON.
 ///
 /// # Errors
-/// If it is none, or the code at hand would have done something else.
+/// If it is not a history, or the workflow code of this build makes other commands than recorded.
 pub async fn replay(json: &[u8]) -> Result<()> {
     let value: serde_json::Value = serde_json::from_slice(json).context("is not JSON")?;
-    // An empty one hangs the SDK's replayer.
+    // The SDK's replayer hangs on an empty history.
     ensure!(
         value["events"]
             .as_array()
             .is_some_and(|events| !events.is_empty()),
-        "is no history: it has no events"
+        "is not a history: it has no events"
     );
-    let history = WorkflowHistory::from_json(json).context("is no history")?;
+    let history = WorkflowHistory::from_json(json).context("is not a history")?;
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<MediaGeneration>()?
         .register_workflow::<JobDeletion>()?

@@ -1,14 +1,17 @@
-//! The Temporal worker: what it serves and how it runs. What the activities do is not here.
+//! The worker process: the task queues that it serves, their SDK workers, and their lifecycle. The
+//! activities are in `darkroom-activities`, the workflows in `darkroom-workflows`.
 //!
-//! - [`config`]: what it is told by its environment; [`variables`]: what each of these is
-//! - [`history`]: recording what workflows did, and replaying it
+//! Read it in this order:
+//! - [`config`]: the configuration from the environment; [`variables`]: its variables
+//! - `registration`: the workflows and activities of each task queue, and their options; `slots`:
+//!   the slot suppliers
+//! - `serving`: running an SDK worker for a task queue, recycling it, and draining it at shutdown
+//! - `pacing`: rate limits for calls to a provider, adapted to its refusals
+//! - `deployment`: Worker Versioning, and promotion of this build to the current version
+//! - `readiness`: the readiness check
+//! - `sweeping`: the schedule of the sweep
+//! - [`history`]: fetching a workflow's history, and replaying it
 //! - [`purge`]: deleting all jobs of a tenant
-//! - `registration`: which workflows and activities it has
-//! - `serving`: running them until told to stop, and recycling workers
-//! - `pacing`: how often a provider is asked
-//! - `deployment`: which build gets work
-//! - `readiness`: whether it does its work
-//! - `sweeping`: the schedule by which the store is swept
 
 pub mod config;
 pub mod history;
@@ -38,22 +41,22 @@ use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
-/// What other programs take for a proxy.
+/// Variables by which other programs configure a proxy. The worker ignores them.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 pub use self::config::Config;
 use self::{pacing::Pacing, readiness::Serving, registration::Registration};
 
-/// Serves the configured task queues until `shutdown`. Then it polls no more, lets outputs on their
-/// way arrive or hands them over, and returns within half a minute.
+/// Serves the configured task queues until `shutdown`. Then it drains: it stops polling, lets
+/// outputs finish or yield to another attempt, and returns within half a minute.
 ///
 /// # Errors
-/// If the worker cannot be set up or Temporal refuses it for good. The process should exit: it
-/// serves nothing any more.
+/// If the worker cannot be set up, or an SDK worker fails permanently. No task queue is served any
+/// more, so the process should exit.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
-    // One worker that fails takes the other along: half a process looks alive and is not.
+    // A worker that fails stops the others: a process that serves half its queues looks healthy.
     let shutdown = shutdown.child_token();
-    // Whoever asks is answered to the end.
+    // Probes and scrapes are answered until `run` returns.
     let told = CancellationToken::new();
     let _told = told.clone().drop_guard();
     let metrics = Metrics::install(told.clone())?;
@@ -77,7 +80,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
         tracing::warn!(
             name,
-            "outputs are fetched and webhooks sent directly, not through this proxy: their addresses are judged as they are connected to"
+            "proxy ignored: outputs are fetched and webhooks sent directly, because addresses are checked when they are connected to"
         );
     }
     let options = RuntimeOptions::builder()

@@ -1,6 +1,6 @@
-//! How often a provider is asked, by all workers together: Temporal dispatches no more of a queue's
-//! activities a second. Where the provider allows less than was configured, and says so, the queue
-//! is slowed down, and let go faster again little by little.
+//! Rate limits for calls to a provider, for all workers together: Temporal limits the activities
+//! that it dispatches from a task queue. If the provider rate limits at less than was configured,
+//! the queue is slowed down, and sped up again step by step.
 
 use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
 
@@ -11,62 +11,63 @@ use jiff::{SignedDuration, Timestamp};
 use temporalio_client::{Client, tonic::Status};
 use tokio::time::Instant;
 
-/// How much of a limit is used: Temporal's own clock is a little early.
+/// Share of a limit that is used: Temporal dispatches slightly too early.
 const SHARE: f64 = 0.95;
 
-/// How often to look whether a queue can be let go faster.
+/// Interval between two checks whether a queue can be sped up.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long a rate is tried before the next.
+/// Time for which a rate is tried before the next higher one.
 const TRIED_FOR: Duration = Duration::from_mins(1);
 
-/// How long the pace is kept that the provider has named: whoever is refused for a trial comes
-/// after those behind it.
+/// Time for which a rate is kept that follows from the provider's `Retry-After`. It is longer than
+/// [`TRIED_FOR`], because a job that is refused during a trial loses its position in the queue.
 const NAMED_FOR: Duration = Duration::from_mins(5);
 
-/// How much faster the next is.
+/// Factor from one rate to the next higher one.
 const FASTER: f64 = 1.5;
 
-/// A wait from which on a provider's word is taken for its pace, and not for that of a moment.
+/// Shortest `Retry-After` that counts as the provider's rate, and not as a momentary overload.
 const PACE: Duration = Duration::from_secs(5);
 
-/// The time in which refusals are counted, and the share of what is asked in it that may be
-/// refused: where a provider's clock and Temporal's differ by a moment, the pace is still right.
+/// Window in which refusals are counted, and the share of calls in it that may be refused without a
+/// slowdown: the provider and Temporal may count a moment apart.
 const COUNTED: Duration = Duration::from_secs(10);
 const TOLERATED: f64 = 0.1;
 
-/// The rate beyond which a queue without a limit of its own needs none.
+/// Rate, in calls a second, from which on a queue without a configured limit is not limited.
 const UNLIMITED: f64 = 20.0;
 
-/// How long a new rate takes to show.
+/// Time until a new rate takes effect: calls under way are refused at the old one.
 const SETTLES: SignedDuration = SignedDuration::from_secs(10);
 
-/// The slowest rate: one a minute.
+/// Lowest rate: one call a minute.
 const SLOWEST: f64 = 1.0 / 60.0;
 
-/// How much earlier than its turn Temporal dispatches after a pause.
+/// Seconds by which Temporal may dispatch too early after a pause.
 const EARLY: f64 = 1.0;
 
-/// Marks the limits that are ours: what the provider says that its pace is.
+/// Reason of a rate limit that follows from the provider's `Retry-After`. By the reasons, Darkroom
+/// recognizes its own limits.
 const NAMED: &str = "darkroom: the provider allows no more";
 
-/// And what it may allow.
+/// Reason of a rate limit that is a trial.
 const TRIED: &str = "darkroom: the provider may allow this";
 
-/// How many activities a second are dispatched under a limit a minute.
+/// Converts a limit a minute to a dispatch rate a second.
 pub(crate) fn per_second(per_minute: NonZeroU32) -> f64 {
     rate(60.0 / f64::from(per_minute.get()))
 }
 
-/// The rate at which the provider gets no more than one in so many seconds.
+/// Returns the dispatch rate at which the provider gets at most one call in `interval` seconds.
 fn rate(interval: f64) -> f64 {
-    // What comes early is within the second's worth that a provider takes at once, if that is more
-    // than one.
+    // Above one call a second, an early call is within the burst of one second that a provider
+    // accepts.
     let early = if interval < 1.0 { 0.0 } else { EARLY };
     (interval / SHARE + early).recip()
 }
 
-/// A queue whose provider may allow less than was configured.
+/// A task queue whose provider may rate limit at less than was configured.
 pub(crate) struct Pacing {
     client: Client,
     queue: &'static str,
@@ -82,7 +83,7 @@ impl Pacing {
         }
     }
 
-    /// Keeps the queue at the provider's pace. It never returns.
+    /// Adapts the rate limit of the queue to the provider's refusals. Never returns.
     pub(crate) async fn keep(self, mut refusals: Refusals) {
         let mut counted = VecDeque::new();
         loop {
@@ -96,7 +97,7 @@ impl Pacing {
                 () = tokio::time::sleep(INTERVAL) => self.speed_up().await,
             };
             if let Err(status) = kept {
-                tracing::warn!(queue = self.queue, code = ?status.code(), "cannot set the pace of a queue");
+                tracing::warn!(queue = self.queue, code = ?status.code(), "cannot set the rate limit of a task queue");
             }
         }
     }
@@ -107,7 +108,7 @@ impl Pacing {
             .as_ref()
             .map(|limit| Timestamp::now().duration_since(limit.since));
         if age.is_some_and(|age| age < SETTLES) {
-            // What was under way when the queue was slowed down says nothing of its pace.
+            // This call was dispatched before the last slowdown took effect.
             return Ok(());
         }
         let current = limited.map(|limit| limit.rate).or(self.configured);
@@ -119,7 +120,7 @@ impl Pacing {
             tracing::warn!(
                 queue = self.queue,
                 per_minute = rate * 60.0,
-                "the provider asks to slow down"
+                "the provider rate limits: the queue is slowed down"
             );
             let reason = if retry_after < PACE { TRIED } else { NAMED };
             self.set(Some(rate), reason).await?;
@@ -140,12 +141,12 @@ impl Pacing {
         tracing::info!(
             queue = self.queue,
             per_minute = rate.map(|rate| rate * 60.0),
-            "the queue is let go faster"
+            "the queue is sped up"
         );
         self.set(rate, TRIED).await
     }
 
-    /// The limit that we have set.
+    /// Returns the rate limit of the queue if Darkroom has set it.
     async fn current(&self) -> Result<Option<Limit>, Status> {
         let Some(limit) = task_queues::rate_limit(&self.client, self.queue).await? else {
             return Ok(None);
@@ -167,22 +168,22 @@ impl Pacing {
     }
 }
 
-/// A limit of ours.
+/// A rate limit that Darkroom has set.
 struct Limit {
     rate: f64,
     since: Timestamp,
-    /// Whether the provider has named it.
+    /// True if it follows from the provider's `Retry-After`.
     is_named: bool,
 }
 
-/// Whether so many refusals say nothing of the pace.
+/// True if so many refusals are no reason to slow down.
 fn is_tolerable(refusals: usize, retry_after: Duration, current: f64) -> bool {
     let tolerated = TOLERATED * current * COUNTED.as_secs_f64();
     retry_after < PACE
         && u32::try_from(refusals).is_ok_and(|refusals| f64::from(refusals) <= tolerated)
 }
 
-/// The rate after a refusal: what the provider says that its pace is, or half of what there was.
+/// Returns the rate after a refusal: that of the provider's `Retry-After`, or half the current one.
 fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
     let hinted = rate(retry_after.as_secs_f64().max(1.0));
     let slower = match current {
@@ -193,7 +194,7 @@ fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
     slower.max(SLOWEST)
 }
 
-/// The rate after a while without a refusal; none if that is as good as what was configured.
+/// Returns the next higher rate; `None` if the configured one is not higher.
 fn faster(rate: f64, configured: Option<f64>) -> Option<f64> {
     let rate = rate * FASTER;
     (rate < configured.unwrap_or(UNLIMITED)).then_some(rate)

@@ -1,5 +1,5 @@
-//! Deleting all jobs of a tenant: those that the index knows, and those that Temporal knows beside
-//! them.
+//! Deletion of all jobs of a tenant: first those of the index in the store, then those that only
+//! Temporal knows.
 
 use anyhow::{Context, Result, bail};
 use darkroom_storage::Storage;
@@ -18,18 +18,18 @@ use temporalio_client::{
     Client, WorkflowGetResultOptions, WorkflowIdConflictPolicy, WorkflowStartOptions,
 };
 
-/// How many jobs are deleted at a time.
+/// Number of deletions at a time.
 const CONCURRENCY: usize = 16;
 
-/// How many jobs are listed at a time.
+/// Jobs per page.
 const PAGE: u16 = 500;
 
-/// Deletes all jobs of a tenant, by the Temporal and the store of the environment, and returns how
-/// many there were. It waits until they are gone, which takes a worker.
+/// Deletes all jobs of a tenant and returns their number. Temporal and the store are those that the
+/// environment configures. It waits until the jobs are deleted, for which a worker has to run.
 ///
 /// # Errors
-/// If Temporal or the store cannot be reached, or a deletion does not end well. What is deleted by
-/// then stays deleted.
+/// If Temporal or the store cannot be reached, or a deletion fails. Jobs that were deleted before
+/// stay deleted.
 pub async fn purge(tenant: &Tenant) -> Result<u64> {
     let storage = Storage::from_env().await?;
     let client = TemporalConfig::from_env()?.connect().await?;
@@ -47,8 +47,8 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
             break;
         }
     }
-    // Those that are under way, and those that were terminated, are in no index. What is deleted
-    // leaves the list.
+    // Open and terminated jobs are not in the index. A deleted job leaves the list, so each round
+    // reads the first page.
     loop {
         let entries = known(&client, tenant).await?;
         if entries.is_empty() {
@@ -58,7 +58,7 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
     }
 }
 
-/// Deletes jobs, and returns how many. One that cannot be deleted keeps none of the others.
+/// Deletes jobs and returns their number. A failure does not stop the other deletions.
 async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
     let deletions = stream::iter(entries).map(|entry| async move {
         let job_id = entry.job_id.clone();
@@ -86,7 +86,7 @@ async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
     }
 }
 
-/// Some of the jobs that Temporal knows.
+/// Returns one page of the tenant's jobs that Temporal knows.
 async fn known(client: &Client, tenant: &Tenant) -> Result<Vec<IndexEntry>> {
     // A tenant's name has no quotes.
     let query = format!("WorkflowType = 'MediaGeneration' AND Tenant = '{tenant}'");

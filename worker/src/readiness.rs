@@ -1,4 +1,5 @@
-//! Whether this process does its work: it serves its queues, and what it stands on answers.
+//! Readiness check of the worker: it serves its task queues, and Temporal, the store and the
+//! provider are available to it.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -15,10 +16,10 @@ use darkroom_temporal::namespace::{self, Missing};
 use temporalio_client::Client;
 use tokio_util::sync::CancellationToken;
 
-/// Timeout of the question to Temporal.
+/// Timeout of the check of Temporal.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a process serves, and from when on.
+/// State that readiness depends on.
 pub(crate) struct Serving {
     store: StoreAccess,
     access: Access,
@@ -36,9 +37,9 @@ impl Serving {
         }
     }
 
-    /// From now on queues are served, until `shutdown`.
+    /// Marks the worker as serving, until `shutdown`.
     pub(crate) fn begins(&self, client: Client, shutdown: CancellationToken) {
-        // It begins once.
+        // Ignored: it is called once.
         let _ = self.begun.set((client, shutdown));
     }
 
@@ -50,10 +51,10 @@ impl Serving {
             return Err("stopping".to_owned());
         }
         if self.access.is_refused() {
-            return Err("the provider refuses our token, or wants credit".to_owned());
+            return Err("the provider rejects the token, or its account has no credit".to_owned());
         }
         if self.misfit.is_seen() {
-            return Err("webhooks cannot be signed: DARKROOM_WEBHOOK_SECRET is another than the api's, or missing".to_owned());
+            return Err("webhooks cannot be signed: DARKROOM_WEBHOOK_SECRET is missing or differs from that of the api".to_owned());
         }
         let asked = tokio::time::timeout(TIMEOUT, namespace::check(client)).await;
         asked
@@ -68,7 +69,7 @@ impl Serving {
     }
 }
 
-/// What the listener asks.
+/// Creates the readiness check for the listener.
 pub(crate) fn of(serving: &Arc<Serving>) -> Readiness {
     let serving = Arc::clone(serving);
     Arc::new(move || {

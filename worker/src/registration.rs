@@ -1,4 +1,5 @@
-//! Which workflows and activities a worker of a queue has, and how many of them run at a time.
+//! The SDK worker of each task queue: its workflows and activities, and its slots and other
+//! options.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,41 +42,43 @@ use crate::{
     slots::{ActivitySlots, tuner},
 };
 
-/// How long a worker that was renewed lets its activities finish before the SDK asks them to: as
-/// long as any output may take. When the process stops, they make room by themselves, and sooner.
+/// Graceful shutdown period: time for which a recycled worker lets its activities finish before the
+/// SDK cancels them, as long as any output may take. At shutdown of the process, activities yield
+/// earlier and by themselves.
 const GRACE: Duration = Duration::from_mins(30);
 
-/// How long a workflow task is kept for the worker that has the workflow in its cache. It may be
-/// gone.
+/// Timeout of a workflow task on the sticky queue of the worker that has the workflow in its cache.
+/// That worker may be gone.
 const STICKY: Duration = Duration::from_secs(5);
 
-/// How many workflows are kept between their tasks, at some 80 KiB each: those that are busy. One
-/// that waits at the provider is told its short history again.
+/// Capacity of the workflow cache, at about 80 KiB for each workflow: enough for the busy ones. A
+/// workflow that waits for the provider may be evicted: its history is short and quickly replayed.
 const CACHED_WORKFLOWS: usize = 250;
 
-/// How many webhooks are sent at a time. A receiver may take its time, and only waiting is cheap.
+/// Slots for webhooks. Receivers may be slow, and an attempt that waits costs little.
 const WEBHOOK_SLOTS: usize = 1000;
 
-/// How many manifests are written at a time where the store was away, and jobs deleted.
+/// Slots for jobs that are deleted, and for manifests that were not written at once because the
+/// store was unavailable.
 const RECORD_SLOTS: usize = 32;
 
 /// A task queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Queue {
-    /// Workflows, manifests that the store could not take at once, and jobs that are deleted.
+    /// Workflows, deletions, and manifests that were not written at once.
     Workflows,
-    /// What callers are told.
+    /// Webhooks to callers.
     Webhooks,
-    /// What is bought from a provider.
+    /// Paid submissions to a provider.
     Submissions(ProviderName),
-    /// What else a provider is asked.
+    /// Other calls to a provider, which are free.
     Reads(ProviderName),
-    /// Outputs.
+    /// Outputs, and the sweep.
     Persist,
 }
 
 impl Queue {
-    /// Whether what is taken from it costs money.
+    /// True if its tasks cost money.
     pub(crate) fn buys(self) -> bool {
         matches!(self, Self::Submissions(_))
     }
@@ -91,7 +94,7 @@ impl Queue {
     }
 }
 
-/// The task queues that a process serves.
+/// Returns the task queues that this process serves.
 pub(crate) fn queues(served: Queues) -> Vec<Queue> {
     let mut queues = Vec::new();
     if served.generate {
@@ -109,7 +112,7 @@ pub(crate) fn queues(served: Queues) -> Vec<Queue> {
     queues
 }
 
-/// What workers are made of, again and again.
+/// Factory of SDK workers: the runtime, the client, the activities and the options.
 pub(crate) struct Registration {
     runtime: CoreRuntime,
     pub(crate) client: Client,
@@ -144,13 +147,13 @@ impl Registration {
         })
     }
 
-    /// Returns when the provider lets us buy, and what it makes can be stored.
+    /// Waits until the provider accepts submissions and outputs can be stored.
     pub(crate) async fn may_buy(&self) {
         self.activities.store.granted().await;
         self.access().granted(&*self.activities.provider).await;
     }
 
-    /// Returns when either is no longer so.
+    /// Waits until the provider refuses submissions or outputs cannot be stored.
     pub(crate) async fn may_not_buy(&self) {
         tokio::select! {
             () = self.access().refused() => {}
@@ -162,7 +165,7 @@ impl Registration {
         &self.activities.listeners.access
     }
 
-    /// A worker for a queue. Its attempts make room when `stopping` is cancelled.
+    /// Creates a worker for a queue. Its attempts yield once `stopping` is cancelled.
     pub(crate) fn worker(
         &self,
         queue: Queue,
@@ -217,7 +220,7 @@ impl Registration {
             .graceful_shutdown_period(GRACE)
             .sticky_queue_schedule_to_start_timeout(STICKY)
             .max_cached_workflows(CACHED_WORKFLOWS)
-            // Each worker says so, as the last one that polls counts.
+            // Each worker sets it: the last poll decides.
             .maybe_max_task_queue_activities_per_second(self.rate(queue))
             .build();
         let tuner = tuner(self.workflow_tasks, slots)?;

@@ -1,6 +1,7 @@
-//! Serving a queue until told to stop. The SDK's worker remembers every activity that it ever ran,
-//! a few hundred bytes each, so after so many of them another takes its place while it ends in
-//! order, and what it remembers goes with it.
+//! Lifecycle of the SDK workers of a task queue. A worker is recycled after a number of activities,
+//! because it leaks some memory for each: the next worker starts while the old one drains. At
+//! shutdown, workers drain for 28 s at most. A worker that buys runs only while the provider and
+//! the store allow it.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -12,14 +13,15 @@ use darkroom_temporal::workarounds::worker_recycling::ActivityCount;
 
 use crate::registration::{Queue, Registration};
 
-/// How long a stopping worker may take at most. What is not done by then is begun again elsewhere
-/// when its heartbeats fail to come.
+/// Longest time for draining at shutdown. Activities that still run are retried by other workers
+/// after their heartbeat timeout.
 const DEADLINE: Duration = Duration::from_secs(28);
 
-/// Serves a queue until `shutdown`, and cancels that if it fails.
+/// Serves a queue until `shutdown`. Cancels `shutdown` when it returns, so that the other queues
+/// stop as well.
 ///
 /// # Errors
-/// If Temporal refuses the worker for good.
+/// If a worker cannot be created or fails permanently.
 pub(crate) async fn serve(
     registration: &Registration,
     queue: Queue,
@@ -28,7 +30,7 @@ pub(crate) async fn serve(
     let result = tokio::select! {
         result = run(registration, queue, shutdown) => result,
         () = overdue(shutdown) => {
-            tracing::warn!("some activities do not end: they are left behind");
+            tracing::warn!("draining took too long: the activities that still run are abandoned");
             Ok(())
         }
     };
@@ -54,15 +56,15 @@ async fn run(
         if shutdown.is_cancelled() {
             break;
         }
-        // Attempts hear of the end before the SDK does, and make room.
+        // At shutdown, attempts are notified before the SDK is, so that they can yield.
         let stopping = shutdown.child_token();
         let activities_run = ActivityCount::new(registration.recycle_after);
         let mut worker =
             registration.worker(queue, stopping.clone(), Arc::clone(&activities_run))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
-            let result = worker.run().await.context("the worker cannot go on");
-            // The connection would remember it for ever.
+            let result = worker.run().await.context("the SDK worker failed");
+            // Otherwise the connection keeps it registered for ever.
             let workers = registration.client.connection().workers();
             if let Err(error) = workers.finalize_unregister(worker.worker_instance_key()) {
                 tracing::debug!(%error, "a worker that ended is still registered");
@@ -75,7 +77,7 @@ async fn run(
                     Err(error) if ended < number => tracing::warn!(%error, "a recycled worker failed"),
                     result => {
                         result?;
-                        ensure!(ended < number, "the worker ended although nobody told it to");
+                        ensure!(ended < number, "the SDK worker stopped without a shutdown");
                     }
                 },
                 () = shutdown.cancelled() => break,
@@ -83,7 +85,7 @@ async fn run(
                 () = registration.may_not_buy(), if queue.buys() => break,
             }
         }
-        // What was just bought need not be looked at here; outputs go on to their ends.
+        // Attempts that buy yield: what they bought is recorded. Others may finish.
         if queue.buys() {
             stopping.cancel();
         }
@@ -95,7 +97,8 @@ async fn run(
     Ok(())
 }
 
-/// Waits until we may buy: jobs are for workers that may. Those that end meanwhile are seen to.
+/// Waits until this worker may buy, so that jobs go to workers that may. Logs workers that fail
+/// meanwhile.
 async fn until_let_in(
     registration: &Registration,
     running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
@@ -105,7 +108,7 @@ async fn until_let_in(
     loop {
         tokio::select! {
             Some((_, result)) = running.next() => if let Err(error) = result {
-                tracing::warn!(%error, "a worker that was to stop failed");
+                tracing::warn!(%error, "a draining worker failed");
             },
             () = &mut granted => return,
             () = shutdown.cancelled() => return,

@@ -1,5 +1,5 @@
-//! The schedule by which the store is swept: one for each bucket and prefix, made by whichever
-//! worker is first.
+//! The Temporal schedule of the sweep: one for each bucket and prefix, created by the first worker
+//! that starts.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use temporalio_client::{
     tonic::Code,
 };
 
-/// How often to sweep.
+/// Interval between two sweeps.
 const INTERVAL: Duration = Duration::from_hours(6);
 
-/// Makes sure that there is a schedule. A worker without one works all the same, and says so.
+/// Creates the schedule if it does not exist. A failure is logged and does not stop the worker.
 pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     let id = format!("darkroom-sweep-{}/{}", storage.bucket, storage.full_key(""));
     let input = SweepInput::default();

@@ -1,7 +1,7 @@
-//! What the runs before a reset tell of what was bought: the result of `generate` in their
-//! histories, what an attempt at it had recorded when they were cut off, and the prediction that
-//! later activities were about. A run that was cut off takes no record any more, so what it does
-//! not have was never sent.
+//! Records of purchases in the runs before a reset: the result of `generate` in their histories,
+//! the last record of an attempt that was open at the reset, and the prediction that later
+//! activities were about. Temporal accepts no record for a run after its reset, so a purchase
+//! without a record was never sent.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,13 +25,13 @@ use temporalio_client::{
 use temporalio_common::data_converters::PayloadConversionError;
 use temporalio_sdk::activities::ActivityContext;
 
-/// How many resets of resets are followed.
+/// Limit of resets that are followed back.
 const MAX_RUNS: usize = 16;
 
-/// What was recorded last in the runs before this one.
+/// Returns the last record in the runs before this one.
 ///
 /// # Errors
-/// If Temporal does not tell.
+/// If a call fails, or the runs do not show what was bought.
 pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecord>, String> {
     let info = ctx.info();
     let workflow_id = info.workflow_id.clone().ok_or("no workflow")?;
@@ -39,7 +39,7 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
     for _ in 0..MAX_RUNS {
         let run = Run::new(ctx.client().clone(), &workflow_id, &run_id);
         let Some((base, reset_at)) = run.base().await? else {
-            // A run that is no reset of another one.
+            // This run was not created by a reset.
             return Ok(None);
         };
         let earlier = Run::new(ctx.client().clone(), &workflow_id, &base);
@@ -49,7 +49,10 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
             }
             record => {
                 if earlier.closed_long_before(reset_at).await? {
-                    return Err("another run may have come between it and its reset".to_owned());
+                    return Err(
+                        "another run may have bought between the end of the run and its reset"
+                            .to_owned(),
+                    );
                 }
                 if record.is_some() {
                     return Ok(record);
@@ -58,7 +61,7 @@ pub(super) async fn record(ctx: &ActivityContext) -> Result<Option<GenerateRecor
         }
         run_id = base;
     }
-    Err("it was reset too often".to_owned())
+    Err("the job was reset more than 16 times".to_owned())
 }
 
 struct Run {
@@ -86,8 +89,8 @@ impl Run {
         History::of(&self.handle, RpcOptions::default())
     }
 
-    /// Returns the run that this one was made of by a reset, and when; `None` if it is no reset of
-    /// another one.
+    /// Returns the run whose reset created this one, and the time of the reset; `None` if this run
+    /// was not created by a reset.
     async fn base(&self) -> Result<Option<(String, SystemTime)>, String> {
         let (mut history, mut base) = (self.history(), None);
         while let Some(event) = history.next().await.map_err(|error| error.to_string())? {
@@ -103,8 +106,8 @@ impl Run {
         Ok(base)
     }
 
-    /// Whether the run had closed before it was reset: then there may have been others in between.
-    /// A run that was open is closed by its reset.
+    /// True if the run had closed before its reset: then other runs may lie in between. The reset
+    /// of an open run closes it.
     async fn closed_long_before(&self, reset_at: SystemTime) -> Result<bool, String> {
         const AT_ONCE: Duration = Duration::from_secs(2);
         let description = self
@@ -119,7 +122,7 @@ impl Run {
         }))
     }
 
-    /// Returns what the run says last of a purchase.
+    /// Returns the last record of a purchase in this run.
     async fn record(&self) -> Result<Option<GenerateRecord>, String> {
         let read = |error: PayloadConversionError| error.to_string();
         let (mut history, mut record) = (self.history(), None);
@@ -144,7 +147,7 @@ impl Run {
                         record = Some(details.decode(&self.client).await.map_err(read)?);
                     }
                     ("generate", Outcome::Failed { .. }) => {
-                        return Err("an attempt failed without saying what it did".to_owned());
+                        return Err("an attempt of generate failed without a record".to_owned());
                     }
                     ("find", Outcome::Completed(result)) => {
                         let found = result.decode(&self.client).await.map_err(read)?;
@@ -163,7 +166,7 @@ impl Run {
         Ok(record)
     }
 
-    /// Returns what an attempt had recorded that was under way when the run was cut off.
+    /// Returns the last record of the attempt that was open when the run was reset.
     async fn pending_record(&self) -> Result<Option<GenerateRecord>, String> {
         let description = self
             .handle
@@ -171,7 +174,7 @@ impl Run {
             .await;
         let description = description.map_err(|error| error.to_string())?;
         let Some(generate) = pending_activities(&description, "generate").next() else {
-            return Err("what was under way is not shown any more".to_owned());
+            return Err("the pending attempt of generate is no longer described".to_owned());
         };
         match generate.heartbeat_details() {
             Some(details) => {
@@ -187,7 +190,7 @@ fn record_of(outcome: GenerateOutcome) -> GenerateRecord {
     match outcome {
         GenerateOutcome::Ended(ended) => GenerateRecord::Submitted(ended.state),
         GenerateOutcome::Submitted { state, .. } => GenerateRecord::Submitted(state),
-        // What the store told it tells again.
+        // The manifest was read from the store, which can be read again.
         GenerateOutcome::Refused { .. } | GenerateOutcome::Recorded(_) => GenerateRecord::Refused,
         GenerateOutcome::InDoubt(doubt) => GenerateRecord::Submitting(doubt),
     }

@@ -1,6 +1,6 @@
-//! Jobs that were ended from outside: they wrote no manifest. Their ids stay taken by a tombstone,
-//! and what they stored is removed by that once Temporal has forgotten them: until then they can be
-//! read, and taken up again.
+//! Tombstones for jobs that were terminated or timed out, and therefore wrote no manifest. The
+//! tombstone keeps the job id taken. It also lets the sweep remove what the job stored once
+//! Temporal no longer knows the job: until then it can be read and retried.
 
 use darkroom_temporal::runs::{self, LatestRun, RunId};
 use darkroom_workflows::{
@@ -11,10 +11,10 @@ use darkroom_workflows::{
 use super::Sweep;
 use crate::{failure::Failure, manifest::Manifest, tombstone};
 
-/// Runs of a page.
+/// Runs per page.
 const PAGE: u16 = 500;
 
-/// The jobs that were ended from outside, as far as Temporal knows them.
+/// List filter of the jobs that were terminated or timed out.
 const TERMINATED: &str =
     "WorkflowType = 'MediaGeneration' AND ExecutionStatus IN ('Terminated', 'TimedOut')";
 
@@ -33,7 +33,7 @@ impl Sweep<'_> {
                 };
                 if let Err(failure) = self.bury(&job_id, run_id).await {
                     swept.failed += 1;
-                    tracing::warn!(%job_id, %failure, "cannot sweep");
+                    tracing::warn!(%job_id, %failure, "cannot sweep a terminated job");
                 }
             }
             token = page.next_page_token;
@@ -44,11 +44,11 @@ impl Sweep<'_> {
     }
 
     async fn bury(&self, job_id: &JobId, run_id: String) -> Result<(), Failure> {
-        // A reset terminates a run as well, and a retry may have taken the job up.
+        // A reset terminates a run as well, and the job may have been retried.
         let is_latest = LatestRun::Closed(run_id);
         let is_last_word = tombstone::read(self.storage, job_id).await?.is_none()
             && runs::latest(&self.client, job_id.as_str()).await? == is_latest
-            // Else an earlier run ended well, and is in the index.
+            // A manifest means that an earlier run ended, and is in the index.
             && matches!(Manifest::read(self.storage, job_id).await?, Manifest::None);
         if is_last_word {
             tombstone::write(self.storage, job_id, Tombstone::Terminated).await?;

@@ -1,5 +1,5 @@
-//! Finding jobs that have begun or ended, for all who follow: about 1.5 looks a second at
-//! Temporal's visibility store, and none while nobody needs them.
+//! Polling of Temporal's visibility store for jobs that have started or ended, for all followers:
+//! about 1.5 calls a second, and none while there are no followers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,27 +11,25 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{context::Context, jobs::Found, visibility};
 
-/// Intervals of the looks for runs that have closed, and for runs that began through another
-/// process.
+/// Poll intervals for runs that have closed, and for runs that were started by another api process.
 const CLOSED: Duration = Duration::from_secs(1);
 const BEGUN: Duration = Duration::from_secs(3);
 
-/// Overlap of a look with the one before it, as the store hears of a run a moment after it has
-/// closed.
+/// Overlap of a poll with the one before it: the store lags a moment behind the runs.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
-/// Intervals and overlap of the far looks, for runs of which the store hears late.
+/// Intervals and overlap of the far polls, for runs that the store lists late.
 const FAR_CLOSED: Duration = Duration::from_secs(20);
 const FAR_BEGUN: Duration = Duration::from_mins(1);
 const FAR_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
-/// How many runs are asked for at a time at least, and at most.
+/// Smallest and largest page, in runs.
 const PAGE: (u16, u16) = (100, 1000);
 
-/// Looks for as long as there is somebody to tell.
+/// Polls until shutdown, whenever there are followers.
 ///
-/// Far looks read many pages of the store; they run beside the others, so that no end waits for
-/// them.
+/// Far polls read many pages of the store. They run concurrently with the others, so that these are
+/// not delayed.
 pub(crate) async fn read(context: Arc<Context>) {
     let readers = [
         Reader::new(Event::Closed, CLOSED, OVERLAP),
@@ -43,7 +41,7 @@ pub(crate) async fn read(context: Arc<Context>) {
     context.shutdown.run_until_cancelled(reading).await;
 }
 
-/// Kind of event that a reader looks for.
+/// Kind of event that a reader polls for.
 #[derive(Clone, Copy)]
 enum Event {
     Begun,
@@ -51,7 +49,7 @@ enum Event {
 }
 
 impl Event {
-    /// Runs that have begun or closed since a time.
+    /// Lists the runs that have started or closed since a time.
     async fn since(self, since: Timestamp, page: u16, client: &Client) -> Result<Vec<Run>, Status> {
         match self {
             Self::Begun => visibility::begun_since(client, since, page).await,
@@ -59,7 +57,7 @@ impl Event {
         }
     }
 
-    /// Tells the followers of a run's job, unless they were told of this event.
+    /// Notifies the followers of a run's job, unless they have received this event.
     fn tell(self, context: &Arc<Context>, found: &Found) {
         let is_told = match self {
             Self::Begun => false,
@@ -81,9 +79,9 @@ struct Reader {
     event: Event,
     pause: Duration,
     overlap: SignedDuration,
-    /// Until when everything was found.
+    /// Time up to which all runs were found.
     position: Option<Timestamp>,
-    /// How many runs the last look found.
+    /// Number of runs that the last poll found.
     found: u16,
 }
 
@@ -106,8 +104,8 @@ impl Reader {
             if !self.is_needed(context) {
                 self.position = None;
             } else if let Err(status) = self.look(context).await {
-                // What was missed is found by the next look.
-                tracing::debug!(code = ?status.code(), "cannot look for jobs that have begun or ended");
+                // The next poll finds what this one missed.
+                tracing::debug!(code = ?status.code(), "cannot poll for jobs that have started or ended");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A run of a job as Temporal's visibility store has it.
+//! A run of a job, as Temporal's visibility store lists it.
 
 use darkroom_temporal::runs::Run;
 use darkroom_types::{
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::context::Context;
 
-/// A run that was found.
+/// A run that the visibility store has listed.
 pub(crate) struct Found {
     pub(crate) job_id: JobId,
     pub(crate) run_id: String,
@@ -28,7 +28,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// `None` if it is not of a job that can be read.
+    /// Converts a run; `None` if its attributes are not those of a job.
     pub(crate) fn of(run: Run) -> Option<Self> {
         let (is_open, attributes) = (run.is_running, run.search_attributes);
         let recorded = attributes
@@ -38,7 +38,7 @@ impl Found {
             Some(status @ (JobStatus::Pending | JobStatus::Processing)) if is_open => status,
             Some(status) if status.is_terminal() => status,
             None if is_open => JobStatus::Processing,
-            // It was ended from outside, and could not record how.
+            // It was terminated or timed out, and recorded no final status.
             Some(_) | None => JobStatus::Failed,
         };
         Some(Self {
@@ -55,7 +55,7 @@ impl Found {
         })
     }
 
-    /// Whether a later run of its job may have taken its place: only these can be taken up again.
+    /// True if a later run of its job may exist: only partial and failed jobs can be retried.
     pub(super) fn may_be_retried(&self) -> bool {
         matches!(self.status, JobStatus::Partial | JobStatus::Failed)
     }

@@ -1,6 +1,5 @@
-//! What can be told of a job without its workflow: what was asked, what its activities have
-//! recorded in the history, and what it waits for. The workflow knows better; this is for when no
-//! worker is there to ask it.
+//! Reconstruction of a job's state when no worker answers a query: from the input, the history and
+//! the pending activities of its workflow. It is less exact than the workflow's own state.
 
 use darkroom_temporal::{
     history::{Activity, Encoded, Event, HistoryError, Outcome},
@@ -31,7 +30,7 @@ use crate::{
     temporal::{history, history_problem},
 };
 
-/// The state of a job as its history tells it.
+/// Reconstructs the state of a job.
 pub(super) async fn reconstruct(
     handle: &WorkflowHandle<Client, MediaGeneration>,
     description: &WorkflowExecutionDescription,
@@ -61,19 +60,20 @@ pub(super) async fn reconstruct(
         () if let Some(generate) = pending("generate") => {
             match recorded(handle.client(), &generate).await {
                 Some(GenerateRecord::Submitted(provider)) => state.bought(provider),
-                // Of a job that was ended from outside nobody else will tell.
+                // The workflow of a job that was terminated will never record this.
                 Some(GenerateRecord::Submitting(doubt)) if !is_open => state.doubt = Some(doubt),
                 Some(_) | None => {}
             }
             generate.has_started().then_some(Stage::Generating)
         }
         () if pending("finalize").is_some() => Some(Stage::Finalizing),
-        // Everything has settled but the manifest, which is written beside the workflow.
+        // All outputs have ended; the local activity that writes the manifest is not in the
+        // history.
         () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => {
             Some(Stage::Finalizing)
         }
         () if state.doubt.is_some() => Some(Stage::Reconciling),
-        // It waits for a report.
+        // The job waits for the provider's report.
         () if state.provider.is_some() && state.media.is_empty() => Some(Stage::Generating),
         () => None,
     };
@@ -84,7 +84,7 @@ pub(super) async fn reconstruct(
     Ok(state)
 }
 
-/// Returns what an attempt at `generate` has recorded so far.
+/// Returns the last record of an attempt of `generate`.
 pub(crate) async fn recorded(
     client: &Client,
     generate: &PendingActivity<'_>,
@@ -92,7 +92,7 @@ pub(crate) async fn recorded(
     generate.heartbeat_details()?.decode(client).await.ok()
 }
 
-/// The state of a job by the events that were read so far.
+/// State of a job after the events that were applied so far.
 struct Projection<'a> {
     client: &'a Client,
     state: JobState,

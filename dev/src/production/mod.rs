@@ -32,6 +32,13 @@ pub const RETENTION: &str = "7d";
 /// Port of the api's metrics. Workers use the ports after it.
 const METRICS_PORT: u16 = 9464;
 
+/// Niceness of workers: where CPU is short, calls come before the work behind them. It gives them
+/// about the share of the CPU that [`WORKER_CPU_SHARES`] does.
+const WORKER_NICENESS: u8 = 10;
+
+/// CPU shares of a worker's container; others have 1,024.
+pub const WORKER_CPU_SHARES: u32 = 128;
+
 /// A running production stack. Dropping it stops everything.
 pub struct Production {
     /// The workers.
@@ -134,12 +141,9 @@ impl Production {
         let mut variables = self.variables()?;
         variables.push(metrics_listen(&self.options, &name, usual).await?);
         variables.extend_from_slice(further);
-        self.workers.push(environment::spawn(
-            &name,
-            "worker",
-            &variables,
-            &self.options,
-        )?);
+        let worker =
+            environment::spawn_nice(WORKER_NICENESS, &name, "worker", &variables, &self.options);
+        self.workers.push(worker?);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use reqwest::{
     Body, StatusCode,
     header::{CONTENT_TYPE, HeaderValue},
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
@@ -55,7 +56,7 @@ pub(super) async fn submit(
     let request = replicate
         .submissions
         .post(url)
-        .bearer_auth(&replicate.token)
+        .bearer_auth(replicate.token.expose_secret())
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header("cancel-after", format!("{cancel_after}s"))
         .body(Body::wrap(gated));
@@ -236,7 +237,7 @@ mod tests {
     fn submission_of(request: Value) -> (String, Value) {
         let public_url = Some("https://darkroom.example".parse().unwrap());
         let base = "http://localhost/v1".parse().unwrap();
-        let replicate = Replicate::new(base, "t".to_owned(), public_url).unwrap();
+        let replicate = Replicate::new(base, "t".into(), public_url).unwrap();
         body(
             &replicate,
             &Submission {

@@ -1,8 +1,9 @@
 //! Format of Replicate's answers, and their conversion. A field that cannot be parsed costs that
 //! field, not the prediction.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use darkroom_types::retry_after::parse_retry_after;
 use darkroom_workflows::{
     failure::chain,
     job::{PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState},
@@ -172,7 +173,7 @@ pub(super) async fn body(response: Response) -> Result<Vec<u8>, Refusal> {
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+        .and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()));
     let body = bounded_body(response).await.map_err(|error| Refusal {
         status,
         by: AnsweredBy::Gateway,
@@ -194,15 +195,16 @@ pub(super) async fn body(response: Response) -> Result<Vec<u8>, Refusal> {
     })
 }
 
-fn refusal(status: StatusCode, problem: &Problem, retry_after: Option<u64>) -> ProviderError {
+fn refusal(status: StatusCode, problem: &Problem, retry_after: Option<Duration>) -> ProviderError {
     let detail = problem.to_text().unwrap_or_else(|| status.to_string());
     match status {
         StatusCode::UNAUTHORIZED => ProviderError::Unauthorized(detail),
         StatusCode::PAYMENT_REQUIRED => ProviderError::InsufficientCredit(detail),
         StatusCode::NOT_FOUND => ProviderError::NotFound,
         StatusCode::TOO_MANY_REQUESTS => {
-            let seconds = problem.retry_after.as_u64().or(retry_after);
-            let retry_after = seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs);
+            let seconds = problem.retry_after.as_u64();
+            let retry_after = seconds.map(Duration::from_secs).or(retry_after);
+            let retry_after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
             ProviderError::RateLimited {
                 retry_after: retry_after.clamp(Duration::from_secs(1), MAX_RETRY_AFTER),
             }

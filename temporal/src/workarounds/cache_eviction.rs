@@ -1,21 +1,20 @@
-//! Evicts a workflow from the worker's cache after a query that may have shown it more than its
-//! tasks.
+//! Evicts a workflow from the worker's cache after a query that may have put it ahead of its tasks.
 //!
-//! - **Fault**: a query that comes without a workflow task makes the SDK do what no task has asked
-//!   for. A worker that does not have the workflow in its cache is sent the whole history, events
-//!   included that no task has told of yet; the SDK applies them, and keeps the commands that the
-//!   workflow makes of them. And a query takes the place of a task that waits for a local activity;
-//!   what the workflow does next is kept, and the task is retried after its timeout. A later replay
-//!   sees the same events together with what came after them, and may decide otherwise: a
-//!   nondeterminism error for ever.
+//! - **Fault**: a query that comes without a workflow task advances the cached workflow, in two
+//!   cases. First, a worker without the workflow in its cache gets the whole history, including
+//!   events of which no workflow task has been started. The SDK applies these events and keeps the
+//!   commands of the workflow. Second, the query replaces a workflow task that waits for a local
+//!   activity. The SDK keeps the commands that follow, and the server retries the task after its
+//!   timeout. In both cases a later replay sees the events in other tasks than the first execution.
+//!   The workflow may then decide differently, and its tasks fail with a nondeterminism error.
 //! - **Shown by**: tests/it/queries.rs.
 //! - **Belongs upstream**: in sdk-core's handling of legacy queries; see
 //!   docs/upstream/query-without-task.md.
-//! - **Remove** when a query leaves a workflow as it was.
+//! - **Remove** when a query leaves the cached workflow unchanged.
 //!
-//! So a workflow that may be ahead of its tasks is evicted as soon as the query is answered, and
-//! its next task begins afresh. The SDK offers no way to evict a workflow but the constructor that
-//! [`new_worker`] uses, which is undocumented: an upgrade of the SDK has to look at it.
+//! A workflow that may be ahead of its tasks is evicted as soon as the query is answered. Its next
+//! task replays it from its history. The SDK lets a program evict a workflow only through the
+//! constructor that [`new_worker`] uses. It is undocumented: check it with each upgrade of the SDK.
 
 use std::{
     collections::HashMap,
@@ -32,13 +31,14 @@ use temporalio_common::protos::coresdk::{
 use temporalio_sdk::{Worker, WorkerOptions, interceptors::WorkerInterceptor, runtime::CoreWorker};
 use temporalio_sdk_core::{CoreRuntime, TunerHolder, init_worker};
 
-/// The SDK's id of a query that comes without a task.
+/// Id that the SDK gives to a query that comes without a workflow task.
 const LEGACY_QUERY_ID: &str = "legacy_query";
 
-/// Makes a worker as `Worker::new` does, with a tuner, and with a hand on its core for evictions.
+/// Creates a worker as `Worker::new` does, with a tuner, and with an interceptor that evicts
+/// workflows after queries.
 ///
 /// # Errors
-/// If the SDK refuses the options.
+/// If the SDK rejects the options.
 pub fn new_worker(
     runtime: &CoreRuntime,
     client: &Client,
@@ -59,7 +59,7 @@ pub fn new_worker(
     )?)
 }
 
-/// Interceptor that evicts workflows that may be ahead of their tasks.
+/// Interceptor that evicts workflows that may be ahead of their tasks when they are queried.
 struct EvictAfterQuery {
     core: Arc<CoreWorker>,
     cached: Mutex<HashMap<String, Run>>,
@@ -68,13 +68,13 @@ struct EvictAfterQuery {
 /// A run in the cache.
 #[derive(Default)]
 struct Run {
-    /// True if it came by replay, be it for a task or for a query.
+    /// True if the run came into the cache by replay, for a task or for a query.
     is_replayed: bool,
-    /// True if what it was last activated with, or did last, may not be in a task of this worker.
+    /// True if its last activation, or its last commands, may not belong to a task of this worker.
     may_be_ahead: bool,
-    /// Time by its own clock, in seconds and nanoseconds: each task has another.
+    /// Workflow time in seconds and nanoseconds. It differs from task to task.
     time: Option<(i64, i32)>,
-    /// Number of events that it was activated with.
+    /// Number of events that have been applied.
     events: u32,
 }
 
@@ -86,7 +86,7 @@ impl EvictAfterQuery {
         }
     }
 
-    /// True if the run is to be evicted once this activation is answered.
+    /// True if the run has to be evicted once this activation is completed.
     fn should_evict(&self, activation: &WorkflowActivation) -> bool {
         let jobs = || {
             activation
@@ -105,7 +105,7 @@ impl EvictAfterQuery {
         ) {
             return run.may_be_ahead;
         }
-        // Queries that come with a task change nothing.
+        // Queries that come with a workflow task do not advance the workflow.
         if !jobs().all(|job| matches!(job, Variant::QueryWorkflow(_))) {
             run.activated(activation);
         }
@@ -118,7 +118,7 @@ impl EvictAfterQuery {
 }
 
 impl Run {
-    /// Notes what the run is activated with.
+    /// Updates the state of the run with an activation.
     fn activated(&mut self, activation: &WorkflowActivation) {
         let mut jobs = activation
             .jobs

@@ -1,16 +1,16 @@
-//! Faults of the SDK that Darkroom works around: one file each, with the fault, the test that shows
-//! it, the place where it belongs upstream, and when to remove it. Reports with small reproductions
-//! are in docs/upstream/.
+//! Workarounds for faults of the SDK, one file each. A file names the fault, the test that shows
+//! it, the fix that belongs upstream, and the condition for its removal. Reports with small
+//! reproductions are in docs/upstream/.
 //!
-//! - [`cache_eviction`]: queries that put a workflow ahead of its tasks
-//! - [`worker_recycling`]: tokens of activities that are never forgotten
+//! - [`cache_eviction`]: evicts a workflow after a query that may have put it ahead of its tasks
+//! - [`worker_recycling`]: recycles a worker, because it keeps a token of each activity
 //!
-//! Two more are elsewhere, as they are a line or part of a whole:
-//! - [`crate::heartbeat`] and [`crate::recorder`] heartbeat by RPC, as the SDK does not tell
-//!   whether a heartbeat arrived, nor why an activity is to stop
+//! Two more workarounds are elsewhere:
+//! - [`crate::heartbeat`] and [`crate::recorder`] heartbeat by RPC, because the SDK does not report
+//!   whether a heartbeat was recorded, nor the reason of a cancellation
 //!   (docs/upstream/heartbeat-acknowledgement.md)
-//! - `debug-assertions = false` for temporalio-sdk-core in the workspace's Cargo.toml: a query at
-//!   the wrong moment breaks one of its assertions, which a release build does not have
+//! - `debug-assertions = false` for temporalio-sdk-core in the workspace's Cargo.toml: a query
+//!   while a workflow task waits for a local activity fails a debug assertion
 //!   (docs/upstream/query-without-task.md)
 
 pub mod cache_eviction;

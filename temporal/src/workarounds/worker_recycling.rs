@@ -1,12 +1,12 @@
-//! Counts the activities of a worker, so that it is replaced before it has leaked much.
+//! Counts the activities of a worker, so that it is recycled before it has leaked much memory.
 //!
-//! - **Fault**: the SDK's worker remembers a token of every activity that it ever ran, about 0.5
-//!   KiB each, and removes none (`task_tokens_to_cancels` in temporalio-sdk 1.1.1, `src/lib.rs`).
-//! - **Shown by**: the soak benchmark (`cargo bench --bench soak`), whose memory grows without
-//!   this.
-//! - **Belongs upstream**: one `remove` where the activity completes; see
+//! - **Fault**: the SDK's worker keeps a token of each activity that it has run, about 0.5 KiB
+//!   each, and removes none (`task_tokens_to_cancels` in temporalio-sdk 1.1.1, `src/lib.rs`).
+//! - **Shown by**: the soak benchmark (`cargo bench --bench soak`): without recycling, the memory
+//!   of the worker grows.
+//! - **Belongs upstream**: remove the token when the activity has completed; see
 //!   docs/upstream/activity-token-leak.md.
-//! - **Remove** when the SDK forgets tokens: then a worker serves its queue until the process
+//! - **Remove** when the SDK removes tokens: then a worker serves its queue until the process
 //!   stops.
 
 use std::sync::{
@@ -26,7 +26,7 @@ pub struct ActivityCount {
 }
 
 impl ActivityCount {
-    /// Counts down from a number.
+    /// Creates a count that is exhausted after so many activities.
     #[must_use]
     pub fn new(recycle_after: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -35,13 +35,13 @@ impl ActivityCount {
         })
     }
 
-    /// Waits until the worker has run as many.
+    /// Waits until the last of them has started.
     pub async fn exhausted(&self) {
         self.exhausted.notified().await;
     }
 }
 
-/// Interceptor that counts.
+/// Interceptor that counts the activities of a worker.
 pub struct CountActivities(pub Arc<ActivityCount>);
 
 impl ActivityInboundInterceptor for CountActivities {
@@ -50,7 +50,7 @@ impl ActivityInboundInterceptor for CountActivities {
         input: ExecuteActivityInput,
         next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
     ) -> ExecuteActivityOutput<'a> {
-        // It wraps below zero, where nobody listens.
+        // Below zero the count wraps around, without effect: the worker is recycled by then.
         if self.0.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.exhausted.notify_one();
         }

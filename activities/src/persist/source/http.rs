@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use darkroom_types::retry_after::parse_retry_after;
 use darkroom_workflows::failure::{FailureType, chain};
 use reqwest::{
     Response, StatusCode, Version,
@@ -258,18 +259,12 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     }
 }
 
-/// Delay in seconds or as a date, <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+/// Delay that the host asks for, within bounds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_mins(10);
     let value = text(headers, &header::RETRY_AFTER)?;
-    let delay = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(SystemTime::now())
-            .unwrap_or_default(),
-    };
+    let delay = parse_retry_after(value, SystemTime::now())?;
     Some(delay.clamp(SHORTEST, LONGEST))
 }
 
