@@ -68,7 +68,7 @@ async fn run() {
     bench.finished(&stack).await;
     bench.running(&stack).await;
     bench.followers(&mut stack).await;
-    bench.dawdlers().await;
+    bench.slow_clients().await;
     bench.creates(&mut stack).await;
 }
 
@@ -232,9 +232,9 @@ impl Bench {
 
     /// Measures the latency of a healthy client among 600 slow clients: 500 that send half a
     /// request head, and 100 that do not read their responses.
-    async fn dawdlers(&self) {
+    async fn slow_clients(&self) {
         let address = self.api.strip_prefix("http://").unwrap();
-        let dawdlers = (0..600).map(async |number| {
+        let slow_clients = (0..600).map(async |number| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let docs = "GET /docs HTTP/1.1\r\nHost: a\r\n\r\n";
             let said = if number < 500 {
@@ -245,7 +245,7 @@ impl Bench {
             stream.write_all(said.as_bytes()).await.unwrap();
             stream
         });
-        let dawdlers = join_all(dawdlers).await;
+        let slow_clients = join_all(slow_clients).await;
         let mut waits = Vec::new();
         for _ in 0..1000 {
             let began = Instant::now();
@@ -258,7 +258,7 @@ impl Bench {
             answer.error_for_status().unwrap();
             waits.push(began.elapsed());
         }
-        drop(dawdlers);
+        drop(slow_clients);
         waits.sort();
         println!(
             "health among 600 slow clients: p50 {:.2?}, p99 {:.2?}",

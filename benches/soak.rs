@@ -42,7 +42,7 @@ async fn run() -> ExitCode {
         minutes >= 4,
         "DARKROOM_SOAK_MINUTES: a curve needs 4 minutes at least"
     );
-    let renew_after = std::env::var("WORKER_RENEW_AFTER");
+    let renew_after = std::env::var("WORKER_RECYCLE_AFTER");
     let mut variables = vec![
         ("RUST_LOG", "warn"),
         ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
@@ -51,7 +51,7 @@ async fn run() -> ExitCode {
         renew_after
             .as_deref()
             .ok()
-            .map(|after| ("WORKER_RENEW_AFTER", after)),
+            .map(|after| ("WORKER_RECYCLE_AFTER", after)),
     );
     let stack = Stack::start(support::options("bench-soak", &variables), |_| {})
         .await

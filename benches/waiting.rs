@@ -26,13 +26,13 @@ const JOBS: usize = 1000;
 const CALLERS: usize = 32;
 
 /// Workflow results that are awaited at a time: Temporal serves no more long polls at once.
-const LISTENERS: usize = 500;
+const CONCURRENT_WAITS: usize = 500;
 
 /// Duration of the measurement while the jobs wait.
-const WATCHED: Duration = Duration::from_secs(30);
+const MEASURED_TIME: Duration = Duration::from_secs(30);
 
 /// Pause before a measurement: a short prediction would have ended by then.
-const LOOKS: Duration = Duration::from_secs(10);
+const SETTLE_TIME: Duration = Duration::from_secs(10);
 
 /// Reads per minute that the provider allows, as Replicate does.
 const READS: u32 = 3000;
@@ -53,7 +53,7 @@ async fn run() {
         .await
         .unwrap();
     let client = support::client(&stack.api_url(), None);
-    tokio::time::sleep(LOOKS).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let idle = Usage::of(stack.worker.id());
 
     let began = Instant::now();
@@ -67,13 +67,14 @@ async fn run() {
     while provider.predictions().len() < jobs {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    tokio::time::sleep(LOOKS).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     println!("{jobs} jobs submitted in {:.0?}", began.elapsed());
 
     let before = (Usage::of(stack.worker.id()), Usage::of(stack.temporal.id()));
-    tokio::time::sleep(WATCHED).await;
+    tokio::time::sleep(MEASURED_TIME).await;
     let after = (Usage::of(stack.worker.id()), Usage::of(stack.temporal.id()));
-    let share = |before: Usage, after: Usage| (after.cpu - before.cpu) / WATCHED.as_secs_f64();
+    let share =
+        |before: Usage, after: Usage| (after.cpu - before.cpu) / MEASURED_TIME.as_secs_f64();
     println!(
         "while they wait: the worker {:.0} MiB above idle, {:.1} % of a core; Temporal {:.1} %",
         after.0.memory - idle.memory,
@@ -83,7 +84,7 @@ async fn run() {
 
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
-    tokio::time::sleep(LOOKS).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let replaced = Usage::of(stack.worker.id());
     println!(
         "the worker that replaced it: {:.0} MiB above idle",
@@ -98,7 +99,7 @@ async fn run() {
     let ended = Instant::now();
     provider.finish();
     let temporal = stack.temporal.client().await.unwrap();
-    let waiting = stream::iter(&ids).for_each_concurrent(LISTENERS, async |id| {
+    let waiting = stream::iter(&ids).for_each_concurrent(CONCURRENT_WAITS, async |id| {
         let handle = temporal.get_workflow_handle::<MediaGeneration>(id.as_str());
         let job = handle
             .get_result(WorkflowGetResultOptions::default())

@@ -35,8 +35,8 @@ const RUNS: u16 = 500;
 
 /// Delay before the next attempt, which checks again whether a job has closed or is gone: the first
 /// one, and the longest. Temporal takes half a minute to delete a workflow that has just closed.
-const SOON: Duration = Duration::from_secs(1);
-const SOON_ENOUGH: Duration = Duration::from_secs(10);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// Deletes a job.
 ///
@@ -57,7 +57,9 @@ pub async fn delete_job(
         entry: &input.entry,
         own_run: ctx.info().workflow_run_id.clone().unwrap_or_default(),
         attempt: ctx.info().attempt,
-        pause: SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH),
+        pause: FIRST_DELAY
+            .saturating_mul(ctx.info().attempt)
+            .min(LONGEST_DELAY),
     };
     let deleted = heartbeat.until_interrupted(Box::pin(deletion.run(input.is_requested)));
     let deleted = deleted.await;

@@ -8,7 +8,7 @@ use std::{
 
 use darkroom_types::retry_after::parse_retry_after;
 use darkroom_workflows::{
-    contract::webhook::{DeliverWebhookInput, Delivery, Verdict},
+    contract::webhook::{DeliverWebhookInput, Delivery, DeliveryOutcome},
     failure::chain,
     job::timestamp,
     tenant::Tenant,
@@ -30,18 +30,18 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends webhooks to receivers.
 #[derive(Clone)]
-pub struct Courier {
+pub struct WebhookSender {
     clients: Clients,
     secret: Option<WebhookSecret>,
-    misfit: SecretMisfit,
+    mismatch: SecretMismatch,
 }
 
 /// Mismatch of the webhook secret, shared by all clones: messages must be signed with a secret that
 /// this process does not have, because worker and api are configured differently.
 #[derive(Clone, Debug, Default)]
-pub struct SecretMisfit(Arc<Mutex<Option<Instant>>>);
+pub struct SecretMismatch(Arc<Mutex<Option<Instant>>>);
 
-impl SecretMisfit {
+impl SecretMismatch {
     /// Time for which a mismatch counts. A single message may date from before the secret was
     /// changed.
     const VALIDITY: Duration = Duration::from_mins(10);
@@ -59,7 +59,7 @@ impl SecretMisfit {
     }
 }
 
-impl Courier {
+impl WebhookSender {
     /// Creates the HTTP clients. Without a secret nothing is sent: receivers cannot verify an
     /// unsigned message.
     ///
@@ -68,7 +68,7 @@ impl Courier {
     pub fn new(
         guard: Guard,
         secret: Option<WebhookSecret>,
-        misfit: SecretMisfit,
+        mismatch: SecretMismatch,
     ) -> Result<Self, SetupError> {
         let builder = || {
             Client::builder()
@@ -78,7 +78,7 @@ impl Courier {
         Ok(Self {
             clients: Clients::new(guard, builder)?,
             secret,
-            misfit,
+            mismatch,
         })
     }
 
@@ -114,7 +114,7 @@ impl Courier {
         if !fits {
             tracing::error!("DARKROOM_WEBHOOK_SECRET must be set, to the same value as the api's");
         }
-        self.misfit.note(fits);
+        self.mismatch.note(fits);
         metrics::secret_fits(fits);
         secret
     }
@@ -144,7 +144,7 @@ impl Courier {
             .body(input.body.clone());
         match request.send().await {
             Ok(response) => Outcome::of(&response),
-            Err(error) => match guard::verdict(&error) {
+            Err(error) => match guard::find_forbidden(&error) {
                 Some(forbidden) => Outcome::refused(forbidden.to_string()),
                 None => Outcome::failed(chain(&error.without_url())),
             },
@@ -154,7 +154,7 @@ impl Courier {
 
 /// Result of one attempt.
 struct Outcome {
-    verdict: Verdict,
+    verdict: DeliveryOutcome,
     response_status: Option<u16>,
     error: Option<String>,
     retry_after_seconds: Option<u64>,
@@ -164,7 +164,7 @@ impl Outcome {
     fn failed(error: impl Into<String>) -> Self {
         let error = Some(error.into());
         Self {
-            verdict: Verdict::Failed,
+            verdict: DeliveryOutcome::Failed,
             response_status: None,
             error,
             retry_after_seconds: None,
@@ -173,7 +173,7 @@ impl Outcome {
 
     fn refused(error: String) -> Self {
         Self {
-            verdict: Verdict::Refused,
+            verdict: DeliveryOutcome::Refused,
             ..Self::failed(error)
         }
     }
@@ -181,19 +181,19 @@ impl Outcome {
     fn of(response: &Response) -> Self {
         let status = response.status();
         let (verdict, error) = match status {
-            _ if status.is_success() => (Verdict::Delivered, None),
+            _ if status.is_success() => (DeliveryOutcome::Delivered, None),
             StatusCode::GONE => (
-                Verdict::Refused,
+                DeliveryOutcome::Refused,
                 Some("the receiver wants no more: it answered 410".to_owned()),
             ),
             _ if status.is_redirection() => (
-                Verdict::Failed,
+                DeliveryOutcome::Failed,
                 Some(format!(
                     "the receiver answered {status}, and redirects are not followed"
                 )),
             ),
             _ => (
-                Verdict::Failed,
+                DeliveryOutcome::Failed,
                 Some(format!("the receiver answered {status}")),
             ),
         };

@@ -42,7 +42,7 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, F
     if job.status != JobStatus::Completed
         && let Some(earlier) = manifest::read(storage, &job.job_id).await?
     {
-        is_other = recorded.keep_stored(earlier);
+        is_other = recorded.adopt_stored(earlier);
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");

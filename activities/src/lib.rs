@@ -4,7 +4,7 @@
 //!
 //! Modules, in reading order:
 //!
-//! - [`registered`]: the activities as a worker registers them
+//! - `registered`: the activities as a worker registers them
 //! - [`failure`]: errors as typed Temporal failures, retryable or not
 //! - [`generate`]: buys a prediction once, polls it, finds one in doubt, cancels it
 //! - [`persist`]: uploads one output into the store, and resumes after an interruption
@@ -24,11 +24,15 @@ pub mod generate;
 pub mod guard;
 pub mod metrics;
 pub mod persist;
-pub mod registered;
+
 pub mod store_access;
 pub mod sweep;
 
 mod manifest;
+mod registered;
 mod tombstone;
 
-pub use registered::Activities;
+pub use registered::{
+    Activities, CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate,
+    Persist, Sweep,
+};

@@ -1,9 +1,9 @@
 //! Metrics of jobs, outputs, predictions and webhooks, with names that dashboards and alerts depend
 //! on. Temporal's SDK exports the metrics of activities itself (attempts, latencies, slots).
 
-use darkroom_telemetry::metrics::{MARGIN, Names};
+use darkroom_telemetry::metrics::{LabelLimiter, MARGIN};
 use darkroom_workflows::{
-    contract::webhook::Verdict,
+    contract::webhook::DeliveryOutcome,
     failure::FailureType,
     job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
 };
@@ -27,7 +27,7 @@ const SECRET_FITS: &str = "darkroom_webhook_secret_fits";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
 
 /// Limits the values of the `model` label: callers choose the models.
-static MODELS: Names = Names::new();
+static MODELS: LabelLimiter = LabelLimiter::new();
 
 /// Registers the help texts. Must be called after the metrics recorder is installed.
 pub fn describe() {
@@ -243,11 +243,11 @@ pub(crate) fn secret_fits(fits: bool) {
 }
 
 /// Counts an attempt at delivering a webhook.
-pub(crate) fn told(verdict: Verdict) {
+pub(crate) fn told(verdict: DeliveryOutcome) {
     let verdict = match verdict {
-        Verdict::Delivered => "delivered",
-        Verdict::Failed => "failed",
-        Verdict::Refused => "refused",
+        DeliveryOutcome::Delivered => "delivered",
+        DeliveryOutcome::Failed => "failed",
+        DeliveryOutcome::Refused => "refused",
     };
     counter!(WEBHOOKS, "verdict" => verdict).increment(1);
 }

@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delete,
-    deliver_webhook::Courier,
+    deliver_webhook::WebhookSender,
     failure::{Failure, attempted},
     finalize,
-    generate::{self, GenerationPolicy, Listeners},
+    generate::{self, GenerationPolicy, RefusalReceivers},
     persist::{self, Engine, Sources},
     store_access::StoreAccess,
     sweep,
@@ -55,7 +55,7 @@ pub struct Activities {
     /// Policy for buying predictions.
     pub policy: GenerationPolicy,
     /// Receivers of the provider's refusals.
-    pub listeners: Listeners,
+    pub listeners: RefusalReceivers,
     /// Fetches outputs.
     pub sources: Sources,
     /// Uploads outputs into the store.
@@ -63,7 +63,7 @@ pub struct Activities {
     /// Write access to the store, as last probed.
     pub store: StoreAccess,
     /// Sends webhooks.
-    pub courier: Courier,
+    pub webhook_sender: WebhookSender,
     /// Canceled when the worker begins to stop.
     pub stopping: CancellationToken,
 }
@@ -199,7 +199,7 @@ impl Activities {
         attempted(&ctx, deleted.await)
     }
 
-    /// Runs [`Courier::deliver`].
+    /// Runs [`WebhookSender::deliver`].
     ///
     /// # Errors
     /// Never: failures are part of the delivery.
@@ -209,7 +209,7 @@ impl Activities {
         _ctx: ActivityContext,
         input: DeliverWebhookInput,
     ) -> Result<Delivery, ActivityError> {
-        Ok(self.courier.deliver(input).await)
+        Ok(self.webhook_sender.deliver(input).await)
     }
 
     /// Runs [`finalize::finalize`].

@@ -101,7 +101,7 @@ impl Config {
         let storage = Storage::from_env().await?;
         let mut temporal_ui: Option<Url> = DARKROOM_TEMPORAL_UI.optional()?;
         if let Some(public_url) = public_url.as_ref().filter(|url| is_public(url)) {
-            check_reach(public_url, storage.signed_for.as_ref())?;
+            check_reach(public_url, storage.presign_endpoint.as_ref())?;
             temporal_ui = temporal_ui.filter(|ui| {
                 let is_reached = !is_loopback(ui);
                 if !is_reached {
@@ -169,8 +169,8 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Checks that callers who reach this api can also reach the outputs, by the URLs that it returns.
-fn check_reach(public_url: &Url, signed_for: Option<&Url>) -> Result<(), InvalidVariable> {
-    let Some(url) = signed_for else {
+fn check_reach(public_url: &Url, presign_endpoint: Option<&Url>) -> Result<(), InvalidVariable> {
+    let Some(url) = presign_endpoint else {
         return Ok(());
     };
     if is_loopback(url) {

@@ -24,11 +24,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 /// prefix.
 #[handler]
 pub(crate) fn begin() -> Response {
-    lead()
+    redirect()
 }
 
 /// Returns the same redirect for another handler at the root.
-pub(crate) fn lead() -> Response {
+pub(crate) fn redirect() -> Response {
     Response::builder()
         .status(StatusCode::TEMPORARY_REDIRECT)
         .header(header::LOCATION, "docs/")

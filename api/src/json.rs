@@ -22,7 +22,7 @@ use crate::{
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Multiple of the size limit up to which a refused body is read and discarded.
-const PATIENCE: usize = 4;
+const DISCARD_FACTOR: usize = 4;
 
 /// Timeout of receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,7 +124,7 @@ async fn collect(request: &Request, body: Body, most: usize) -> Result<Received,
         if refusal.is_none() {
             refusal = received.take(&chunk, most).err();
         }
-        if refusal.is_some() && length > PATIENCE * most {
+        if refusal.is_some() && length > DISCARD_FACTOR * most {
             break;
         }
     }
@@ -170,7 +170,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let error = error.into_inner();
         match error.classify() {
             Category::Data => {
-                let detail = in_words_of_json(&without_position(&error));
+                let detail = with_json_type_names(&without_position(&error));
                 Problem::invalid_field(pointer, detail)
             }
             Category::Syntax | Category::Eof | Category::Io => malformed(&error),
@@ -196,7 +196,7 @@ fn pointer(path: &Path) -> String {
 }
 
 /// Replaces Serde's words for Rust types by those for JSON types.
-fn in_words_of_json(text: &str) -> String {
+fn with_json_type_names(text: &str) -> String {
     text.replace("expected u64", "expected a whole number")
         .replace("a sequence", "an array")
         .replace("a map", "an object")

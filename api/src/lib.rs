@@ -144,7 +144,7 @@ impl Bound {
             shutdown: shutdown.clone(),
         });
         if let Some(address) = config.metrics_listen {
-            listener::serve(address, metrics, readiness::told(&context), told).await?;
+            listener::serve(address, metrics, readiness::probe(&context), told).await?;
         }
         tokio::spawn(feed::read(Arc::clone(&context)));
         tokio::spawn(metrics::watch(Arc::clone(&context), shutdown.clone()));

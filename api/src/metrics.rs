@@ -27,7 +27,7 @@ const ACCEPTED: &str = "darkroom_jobs_accepted_total";
 const FOLLOWERS: &str = "darkroom_job_followers";
 const OPEN: &str = "darkroom_open_jobs";
 const COUNT_AGE: &str = "darkroom_open_jobs_count_age_seconds";
-const LOOKED: &str = "darkroom_ready_check";
+const READY_CHECK: &str = "darkroom_ready_check";
 const STUCK: &str = "darkroom_stuck_workflows";
 const WORKERS: &str = "darkroom_queue_workers";
 const BACKLOG: &str = "darkroom_queue_backlog";
@@ -66,7 +66,7 @@ pub(crate) fn describe() {
         "Age of the count of a tenant's open jobs that the last create was checked against."
     );
     describe_gauge!(
-        LOOKED,
+        READY_CHECK,
         "1 if a check of readiness passed, 0 if it failed, by check."
     );
     describe_gauge!(
@@ -90,7 +90,7 @@ pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
             context.readiness.read(&context).await;
             let pause = match context.temporal.client() {
                 Ok(client) => {
-                    look(client).await;
+                    measure(client).await;
                     INTERVAL
                 }
                 // Temporal is being connected to in the background.
@@ -104,7 +104,7 @@ pub(crate) async fn watch(context: Arc<Context>, shutdown: CancellationToken) {
 
 /// Measures jobs and queues. If Temporal does not answer, a gauge keeps its value.
 #[expect(clippy::cast_precision_loss, reason = "there are not 2^53 jobs")]
-async fn look(client: &Client) {
+async fn measure(client: &Client) {
     if let Ok(open) = visibility::count_all_open(client).await {
         gauge!(OPEN).set(open as f64);
     }
@@ -141,12 +141,12 @@ pub(crate) fn answered(method: &'static str, route: String, status: u16, took: D
 }
 
 /// Records the result of a check of readiness.
-pub(crate) fn looked(check: &'static str, is_there: bool) {
-    gauge!(LOOKED, "check" => check).set(f64::from(u8::from(is_there)));
+pub(crate) fn readiness_checked(check: &'static str, is_there: bool) {
+    gauge!(READY_CHECK, "check" => check).set(f64::from(u8::from(is_there)));
 }
 
 /// Records the age of the count that a create was checked against; infinite without a count.
-pub(crate) fn judged_by_count(age: Option<Duration>) {
+pub(crate) fn count_age(age: Option<Duration>) {
     gauge!(COUNT_AGE).set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
 }
 
@@ -166,9 +166,9 @@ pub(crate) fn accepted() {
 }
 
 /// Guard of a gauge, which is one higher for as long as this is held.
-pub(crate) struct Held(&'static str);
+pub(crate) struct GaugeGuard(&'static str);
 
-impl Held {
+impl GaugeGuard {
     pub(crate) fn connection() -> Self {
         Self::new(CONNECTIONS)
     }
@@ -183,7 +183,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         gauge!(self.0).decrement(1.0);
     }

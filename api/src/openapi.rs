@@ -54,7 +54,7 @@ use crate::{health, jobs, keys, webhooks};
     ),
     // Schemas that only parameters and problems refer to.
     components(schemas(Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
-    modifiers(&ApiKey, &Headers, &Complete, &OptionalBody),
+    modifiers(&ApiKey, &Headers, &RequireAllFields, &OptionalBody),
 )]
 struct Described;
 
@@ -158,17 +158,17 @@ impl Modify for OptionalBody {
 
 /// Marks all fields of resources as required, as responses always contain them. In schemas with
 /// optional fields, those with a default are optional.
-struct Complete;
+struct RequireAllFields;
 
 /// Schemas with optional fields: request bodies, and problems.
-const MAY_LACK: [&str; 4] = ["JobRequest", "RetryRequest", "CreateApiKey", "Problem"];
+const HAS_OPTIONAL_FIELDS: [&str; 4] = ["JobRequest", "RetryRequest", "CreateApiKey", "Problem"];
 
-impl Modify for Complete {
+impl Modify for RequireAllFields {
     fn modify(&self, document: &mut Document) {
         let schemas = &mut document.components.get_or_insert_default().schemas;
         for (name, schema) in schemas {
             if let RefOr::T(Schema::Object(object)) = schema
-                && !MAY_LACK.contains(&name.as_str())
+                && !HAS_OPTIONAL_FIELDS.contains(&name.as_str())
             {
                 object.required = object.properties.keys().cloned().collect();
             }

@@ -65,7 +65,7 @@ impl Problem {
     /// Problem of an invalid field of the body, which a JSON pointer names.
     pub(crate) fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
-        let said = format!("the body is not acceptable at {pointer:?}: {detail}");
+        let said = format!("the body is invalid at {pointer:?}: {detail}");
         Self::new(Kind::InvalidRequest, said).with_field(pointer, detail)
     }
 
@@ -120,9 +120,10 @@ impl From<poem::Error> for Problem {
         match error.downcast::<Self>() {
             Ok(problem) => problem,
             Err(_) if status == StatusCode::NOT_FOUND => Self::not_found("path"),
-            Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(Kind::MethodNotAllowed, "this path does not know the method")
-            }
+            Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => Self::new(
+                Kind::MethodNotAllowed,
+                "this path does not support the method",
+            ),
             Err(error) if error.is::<CorsError>() => Self::origin_not_allowed(),
             Err(error) if error.is::<ParsePathError>() => Self::not_found("path"),
             Err(error) if status.is_client_error() => Self::new(Kind::Malformed, error.to_string()),

@@ -49,10 +49,10 @@ impl LatestReadiness {
 
     /// Returns the readiness, at most a second old.
     pub(crate) async fn read(&self, context: &Context) -> Arc<Readiness> {
-        self.latest.get_with((), self.look(context)).await
+        self.latest.get_with((), self.check(context)).await
     }
 
-    async fn look(&self, context: &Context) -> Arc<Readiness> {
+    async fn check(&self, context: &Context) -> Arc<Readiness> {
         let looked = join3(self.temporal(context), storage(context), serving(context));
         let (temporal, storage, (generate, persist)) = looked.await;
         let others = [&storage, &generate, &persist];
@@ -61,17 +61,17 @@ impl LatestReadiness {
             Ok(()) if others.into_iter().all(Result::is_ok) => ReadinessStatus::Ready,
             Ok(()) => ReadinessStatus::Degraded,
         };
-        metrics::looked("temporal", temporal.is_ok());
-        metrics::looked("storage", storage.is_ok());
-        metrics::looked("worker_generate", generate.is_ok());
-        metrics::looked("worker_persist", persist.is_ok());
+        metrics::readiness_checked("temporal", temporal.is_ok());
+        metrics::readiness_checked("storage", storage.is_ok());
+        metrics::readiness_checked("worker_generate", generate.is_ok());
+        metrics::readiness_checked("worker_persist", persist.is_ok());
         Arc::new(Readiness {
             status,
             checks: Checks {
-                temporal: say(temporal.map_err(|lacking| lacking.to_string())),
-                storage: say(storage),
-                worker_generate: say(generate),
-                worker_persist: say(persist),
+                temporal: status_text(temporal.map_err(|lacking| lacking.to_string())),
+                storage: status_text(storage),
+                worker_generate: status_text(generate),
+                worker_persist: status_text(persist),
             },
         })
     }
@@ -87,12 +87,12 @@ impl LatestReadiness {
     }
 }
 
-fn say(check: Result<(), String>) -> String {
+fn status_text(check: Result<(), String>) -> String {
     check.err().unwrap_or_else(|| "ok".to_owned())
 }
 
 /// Returns the check for an orchestrator's probe, whose error says what is missing.
-pub(crate) fn told(context: &Arc<Context>) -> listener::Readiness {
+pub(crate) fn probe(context: &Arc<Context>) -> listener::Readiness {
     let context = Arc::clone(context);
     Arc::new(move || {
         let context = Arc::clone(&context);

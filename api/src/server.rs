@@ -4,7 +4,7 @@
 //! - `patience`: header timeout and idle timeout of a connection
 //! - `usage`: requests in flight on a connection
 
-mod patience;
+mod timeouts;
 mod usage;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -28,10 +28,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    patience::Patient,
-    usage::{UnderWay, Usage},
+    timeouts::TimeoutStream,
+    usage::{InFlight, Usage},
 };
-use crate::{access::Peers, metrics::Held};
+use crate::{access::Peers, metrics::GaugeGuard};
 
 /// Timeout of an HTTP/2 keep-alive ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,16 +125,19 @@ pub(crate) async fn serve(
                     let response = poem::http::Response::from(response);
                     // In flight until the response body is dropped.
                     Ok::<_, Infallible>(response.map(|body| {
-                        body.map_err(move |error| UnderWay::holding(&under_way, error))
+                        body.map_err(move |error| InFlight::holding(&under_way, error))
                     }))
                 })
             });
         let connection = builder
-            .serve_connection(TokioIo::new(Patient::new(stream, usage.clone())), service)
+            .serve_connection(
+                TokioIo::new(TimeoutStream::new(stream, usage.clone())),
+                service,
+            )
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            let _counted = Held::connection();
+            let _counted = GaugeGuard::connection();
             tokio::select! {
                 served = connection => if let Err(error) = served {
                     tracing::debug!(%peer, %error, "a connection failed");
@@ -155,8 +158,8 @@ pub(crate) async fn serve(
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // Hyper's header timeout also applies to idle keep-alive connections; `Patient` distinguishes
-    // the two.
+    // Hyper's header timeout also applies to idle keep-alive connections; `TimeoutStream`
+    // distinguishes the two.
     builder
         .http1()
         .timer(TokioTimer::new())

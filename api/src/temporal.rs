@@ -60,7 +60,7 @@ impl Temporal {
     /// # Errors
     /// If there is no connection yet.
     pub(crate) fn client(&self) -> Result<&Client, Problem> {
-        self.client.get().ok_or_else(away)
+        self.client.get().ok_or_else(unavailable)
     }
 }
 
@@ -97,9 +97,9 @@ pub(crate) enum Ending<T> {
     /// Closed with its state, as its result or in the details of its failure or cancellation.
     Recorded(T),
     /// Closed without its state: it was terminated or timed out.
-    Unrecorded,
+    Terminated,
     /// Temporal no longer knows the workflow.
-    Forgotten,
+    Unknown,
     /// It has not closed within four seconds.
     Open,
 }
@@ -121,11 +121,11 @@ where
             _ => None,
         },
         Err(WorkflowGetResultError::Cancelled { details }) => details.deserialize().ok(),
-        Err(WorkflowGetResultError::NotFound(_)) => return Ok(Ending::Forgotten),
+        Err(WorkflowGetResultError::NotFound(_)) => return Ok(Ending::Unknown),
         Err(WorkflowGetResultError::Rpc(status)) => return Err(problem(&status)),
         Err(_) => None,
     };
-    Ok(recorded.map_or(Ending::Unrecorded, Ending::Recorded))
+    Ok(recorded.map_or(Ending::Terminated, Ending::Recorded))
 }
 
 /// Returns true if the workflow was started; `false` if its id is taken.
@@ -175,7 +175,7 @@ where
 pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
     match error {
         // The namespace is missing, not the job.
-        WorkflowInteractionError::NotFound(status) if is_unfinished(&status) => problem(&status),
+        WorkflowInteractionError::NotFound(status) if is_not_set_up(&status) => problem(&status),
         WorkflowInteractionError::NotFound(_) => Problem::not_found("job"),
         WorkflowInteractionError::Rpc(status) => problem(&status),
         error => {
@@ -188,10 +188,10 @@ pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
 /// Converts a failed call to Temporal to a problem.
 pub(crate) fn problem(status: &Status) -> Problem {
     if is_unavailable(status) {
-        return away();
+        return unavailable();
     }
     tracing::error!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
-    if is_unfinished(status) {
+    if is_not_set_up(status) {
         let detail = "Temporal is not set up; /readyz says what is missing";
         return Problem::new(Kind::TemporalUnavailable, detail).retry_after(30);
     }
@@ -200,7 +200,7 @@ pub(crate) fn problem(status: &Status) -> Problem {
 
 /// True if a call failed because the namespace or a search attribute is missing. Only the server's
 /// message distinguishes these errors.
-fn is_unfinished(status: &Status) -> bool {
+fn is_not_set_up(status: &Status) -> bool {
     let said = status.message().to_ascii_lowercase();
     match status.code() {
         Code::NotFound => said.contains("namespace"),
@@ -210,7 +210,7 @@ fn is_unfinished(status: &Status) -> bool {
 }
 
 /// Problem of every call while Temporal cannot be reached.
-pub(crate) fn away() -> Problem {
+pub(crate) fn unavailable() -> Problem {
     Problem::new(
         Kind::TemporalUnavailable,
         "Temporal cannot be reached; try again",

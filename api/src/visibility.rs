@@ -90,7 +90,7 @@ pub(crate) async fn closed_since(
 
 /// Lists the open runs of all tenants that have started since a time, the newest first, in pages of
 /// this size.
-pub(crate) async fn begun_since(
+pub(crate) async fn started_since(
     client: &Client,
     since: Timestamp,
     page_size: u16,

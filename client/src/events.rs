@@ -24,12 +24,12 @@ pub struct Change {
     /// resumed from here.
     pub position: Timestamp,
     /// Kind of the change.
-    pub what: What,
+    pub what: ChangeKind,
 }
 
 /// Kind of a change.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum ChangeKind {
     /// A job has changed to this state. The same state may come twice.
     Job(Box<Job>),
     /// Changes may have been missed: list the jobs again.
@@ -93,9 +93,9 @@ impl Client {
                     continue;
                 };
                 let what = match (event.event.as_deref(), &event.data) {
-                    (Some("reset"), _) => What::Reset,
-                    (_, Some(data)) => What::Job(events.parse(data)?),
-                    (_, None) => What::Checkpoint,
+                    (Some("reset"), _) => ChangeKind::Reset,
+                    (_, Some(data)) => ChangeKind::Job(events.parse(data)?),
+                    (_, None) => ChangeKind::Checkpoint,
                 };
                 return Ok(Some((Change { position, what }, events)));
             }

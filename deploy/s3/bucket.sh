@@ -36,7 +36,7 @@ fail() {
 status=$(put /dev/null "")
 case $status in
   200) echo "bucket $S3_BUCKET made" ;;
-  409) grep -q BucketAlreadyOwnedByYou "$answer" || fail "bucket $S3_BUCKET belongs to somebody else" ;;
+  409) grep -q BucketAlreadyOwnedByYou "$answer" || fail "bucket $S3_BUCKET belongs to another account" ;;
   *) fail "cannot make bucket $S3_BUCKET ($status)" ;;
 esac
 

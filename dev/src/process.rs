@@ -17,11 +17,11 @@ use anyhow::{Context, Result, bail};
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Time for a graceful stop of a child after its pipe is closed; after that, it is killed.
-const GRACE: Duration = Duration::from_secs(8);
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Time for a supervised command to stop after a signal. Shorter than [`GRACE`], as the supervisor
-/// must end as well.
-const ORDERLY: Duration = Duration::from_secs(7);
+/// Time for a supervised command to stop after a signal. Shorter than [`STOP_TIMEOUT`], as the
+/// supervisor must end as well.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A running child process. Dropping it stops it.
 pub struct Process {
@@ -82,7 +82,7 @@ impl Process {
     /// Stops the process gracefully, and kills it if that takes longer than 8 seconds.
     pub fn stop(&self) {
         drop(self.lock().stdin.take());
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while self.is_running() && Instant::now() < deadline {
             std::thread::sleep(INTERVAL);
         }
@@ -156,7 +156,7 @@ pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
         }
         if pipe.recv_timeout(INTERVAL).is_ok() {
             if let Some(signal) = signal {
-                stop_in_order(&mut child, signal)?;
+                stop_gracefully(&mut child, signal)?;
             }
             child.kill()?;
             child.wait()?;
@@ -165,11 +165,11 @@ pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
     }
 }
 
-fn stop_in_order(child: &mut Child, signal: &str) -> Result<()> {
+fn stop_gracefully(child: &mut Child, signal: &str) -> Result<()> {
     Command::new("kill")
         .args([format!("-{signal}"), child.id().to_string()])
         .status()?;
-    let deadline = Instant::now() + ORDERLY;
+    let deadline = Instant::now() + SIGNAL_TIMEOUT;
     while child.try_wait()?.is_none() && Instant::now() < deadline {
         std::thread::sleep(INTERVAL);
     }

@@ -14,16 +14,16 @@ use serde_json::{Map, Value};
 pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
     bytes: &[u8],
 ) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes).or_else(|error| match mend(bytes) {
+    serde_json::from_slice(bytes).or_else(|error| match replace_invalid(bytes) {
         Some(mended) => serde_json::from_str(&mended),
         None => Err(error),
     })
 }
 
 /// Replaces lone surrogates and bytes that are not UTF-8; `None` if there are none.
-pub(crate) fn mend(bytes: &[u8]) -> Option<String> {
+pub(crate) fn replace_invalid(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    match mend_surrogates(&text) {
+    match replace_lone_surrogates(&text) {
         Cow::Borrowed(_) if matches!(text, Cow::Borrowed(_)) => None,
         mended => Some(mended.into_owned()),
     }
@@ -31,7 +31,7 @@ pub(crate) fn mend(bytes: &[u8]) -> Option<String> {
 
 /// Replaces the escape of each lone surrogate by that of U+FFFD.
 /// <https://www.rfc-editor.org/rfc/rfc8259#section-8.2>
-fn mend_surrogates(text: &str) -> Cow<'_, str> {
+fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let escape_at = |at: usize| -> Option<u16> {
         let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;

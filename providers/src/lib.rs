@@ -4,10 +4,10 @@
 //!
 //! - [`provider`]: the [`Provider`] trait, with its inputs, results and errors
 //! - [`replicate`]: Replicate, and services that are compatible with its API
-//! - [`counted`]: a wrapper that counts the calls to a provider
+//! - [`instrumented`]: a wrapper that counts the calls to a provider
 //! - `lenient`: lenient parsing of JSON; `clock`: the skew of a provider's clock
 
-pub mod counted;
+pub mod instrumented;
 pub mod provider;
 pub mod replicate;
 

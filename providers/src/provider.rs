@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use darkroom_workflows::{
-    contract::collect::Occasion,
+    contract::collect::PollReason,
     job::{Doubt, JobId, PredictionRef, ProviderName, ProviderState, SubmissionId},
     request::JobRequest,
 };
@@ -23,7 +23,7 @@ pub trait Provider: Send + Sync {
 
     /// Interval before the next poll of a prediction that had not ended at this poll; polls count
     /// from 1.
-    fn next_look(&self, occasion: Occasion, look: u32) -> Duration;
+    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration;
 
     /// Sends a request without any effect, to check that the provider accepts the credentials.
     async fn check(&self) -> Result<(), ProviderError>;
@@ -52,7 +52,7 @@ pub trait Provider: Send + Sync {
     async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError>;
 
     /// Requests the cancellation of a prediction.
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError>;
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError>;
 }
 
 /// Submission of a job.
@@ -130,7 +130,7 @@ pub enum Search {
 
 /// Answer of a provider to a cancel request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Canceling {
+pub enum CancelResponse {
     /// State of the prediction after the request.
     Answered(Prediction),
     /// The provider has accepted the request; the state has to be read separately.

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use darkroom_workflows::{
-    contract::collect::Occasion,
+    contract::collect::PollReason,
     job::{Doubt, JobId, PredictionId, PredictionRef, ProviderName, SubmissionId},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +37,7 @@ use crate::{
     clock::ProviderClock,
     lenient,
     provider::{
-        Canceling, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
+        CancelResponse, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
     },
 };
 
@@ -68,7 +68,10 @@ impl Replicate {
         token: SecretString,
         public_url: Option<Url>,
     ) -> Result<Self, reqwest::Error> {
-        let (base, public_url) = (as_directory(base), public_url.map(as_directory));
+        let (base, public_url) = (
+            with_trailing_slash(base),
+            public_url.map(with_trailing_slash),
+        );
         let client = || {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
@@ -133,7 +136,7 @@ impl Replicate {
         url: Url,
     ) -> Result<T, ProviderError> {
         let response = self.send(self.request(method, url)).await?;
-        wire::read(response).await.map_err(from_anybody)
+        wire::read(response).await.map_err(unpaid_call_error)
     }
 
     /// URL of the webhook that a submission's prediction reports to.
@@ -156,12 +159,12 @@ impl Provider for Replicate {
         self.clock.skew()
     }
 
-    fn next_look(&self, occasion: Occasion, look: u32) -> Duration {
+    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration {
         let pace: &[u64] = match occasion {
             // The answer may come from a replica that lags behind.
-            Occasion::Reported => &[2, 5, 15, 20, 40, 60],
-            Occasion::Polled => &[5, 10, 20, 40, 60],
-            Occasion::BesideReports => &[10 * 60, 20 * 60, 30 * 60],
+            PollReason::Reported => &[2, 5, 15, 20, 40, 60],
+            PollReason::Polled => &[5, 10, 20, 40, 60],
+            PollReason::BesideReports => &[10 * 60, 20 * 60, 30 * 60],
         };
         let position = usize::try_from(look.saturating_sub(1)).unwrap_or(usize::MAX);
         Duration::from_secs(pace[position.min(pace.len() - 1)])
@@ -173,7 +176,7 @@ impl Provider for Replicate {
             Ok(_) => Ok(()),
             // A 404 is not about the credentials: they were accepted.
             Err(Refusal { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
-            Err(refusal) => Err(from_anybody(refusal)),
+            Err(refusal) => Err(unpaid_call_error(refusal)),
         }
     }
 
@@ -197,11 +200,12 @@ impl Provider for Replicate {
     ) -> Result<Option<String>, ProviderError> {
         let url = self.prediction_url(&prediction.id, &[])?;
         let response = self.send(self.request(Method::GET, url)).await?;
-        let body = wire::body(response).await.map_err(from_anybody)?;
-        let found = output::nth(&body, position).or_else(|error| match lenient::mend(&body) {
-            Some(mended) => output::nth(mended.as_bytes(), position),
-            None => Err(error),
-        });
+        let body = wire::body(response).await.map_err(unpaid_call_error)?;
+        let found =
+            output::nth(&body, position).or_else(|error| match lenient::replace_invalid(&body) {
+                Some(mended) => output::nth(mended.as_bytes(), position),
+                None => Err(error),
+            });
         found.map_err(|error| ProviderError::Unreadable(error.to_string()))
     }
 
@@ -212,15 +216,15 @@ impl Provider for Replicate {
         search::find(self, job_id, doubt).await
     }
 
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError> {
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError> {
         let url = self.prediction_url(&prediction.id, &["cancel"])?;
         let answer: Answer = self.call(Method::POST, url).await?;
-        Ok(Canceling::Answered(answer.into()))
+        Ok(CancelResponse::Answered(answer.into()))
     }
 }
 
 /// Error of a call other than the paid one. A gateway's 404 says nothing about a prediction.
-fn from_anybody(refusal: Refusal) -> ProviderError {
+fn unpaid_call_error(refusal: Refusal) -> ProviderError {
     match (refusal.by, refusal.error) {
         (AnsweredBy::Gateway, ProviderError::NotFound | ProviderError::Rejected(_)) => {
             ProviderError::Unavailable(format!("{} from a gateway", refusal.status))
@@ -230,7 +234,7 @@ fn from_anybody(refusal: Refusal) -> ProviderError {
 }
 
 /// Base URL with a slash at its end, so that paths can be joined to it.
-fn as_directory(mut url: Url) -> Url {
+fn with_trailing_slash(mut url: Url) -> Url {
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
     }
@@ -264,10 +268,10 @@ mod tests {
     fn looks_grow_apart() {
         let replicate = replicate();
         let pace =
-            |occasion| [1, 2, 5, 99].map(|look| replicate.next_look(occasion, look).as_secs());
-        assert_eq!(pace(Occasion::Polled), [5, 10, 60, 60]);
-        assert_eq!(pace(Occasion::BesideReports), [600, 1200, 1800, 1800]);
-        assert_eq!(pace(Occasion::Reported), [2, 5, 40, 60]);
+            |occasion| [1, 2, 5, 99].map(|look| replicate.poll_interval(occasion, look).as_secs());
+        assert_eq!(pace(PollReason::Polled), [5, 10, 60, 60]);
+        assert_eq!(pace(PollReason::BesideReports), [600, 1200, 1800, 1800]);
+        assert_eq!(pace(PollReason::Reported), [2, 5, 40, 60]);
     }
 
     #[test]

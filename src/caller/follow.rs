@@ -66,7 +66,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> Result<Exit> {
     let format = following.outputs.output;
     if following.detach {
-        say!("it goes on by itself: darkroom jobs watch {}", job.job_id);
+        say!("the job continues: darkroom jobs watch {}", job.job_id);
         match format {
             Format::Text => show::line(&job.job_id)?,
             Format::Json | Format::Jsonl => show::document(&job, format)?,
@@ -78,14 +78,14 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
     let ended = tokio::select! {
         ended = tokio::time::timeout(timeout, end(client, job, format)) => ended,
         _ = tokio::signal::ctrl_c() => {
-            say!("\nthe job goes on: darkroom jobs watch {job_id}\nto stop it: darkroom jobs cancel {job_id}");
+            say!("\nthe job is still running: darkroom jobs watch {job_id}\nto stop it: darkroom jobs cancel {job_id}");
             return Ok(Exit::Interrupted);
         }
     };
     if let Ok(job) = ended {
         return conclude(client, &job?, &following.outputs).await;
     }
-    say!("the job goes on: darkroom jobs watch {job_id}");
+    say!("the job is still running: darkroom jobs watch {job_id}");
     if format == Format::Json {
         show::document(&client.get_job(&job_id).await?, format)?;
     }

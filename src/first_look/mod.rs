@@ -145,7 +145,7 @@ async fn look(client: &Client, which: Which, verified: bool) -> Result<()> {
         .await
         .with_context(|| format!("the sample jobs have not ended within {DEADLINE:?}"))??;
     if verified {
-        print_line!("All {count} outputs downloaded as their jobs say they are.");
+        print_line!("All {count} outputs downloaded and verified.");
     }
     Ok(())
 }

@@ -130,10 +130,10 @@ async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
 }
 
 async fn probe(url: reqwest::Url) -> Result<ExitCode> {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
     let http = reqwest::Client::builder()
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build()?;
     let answer = http.get(url).send().await?;
     anyhow::ensure!(
@@ -169,10 +169,10 @@ fn serve(
 /// latest. The parent process is gone then, and so are the servers that this process depends on.
 #[cfg(feature = "dev")]
 fn stop_with_stdin(shutdown: CancellationToken) {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
     darkroom_dev::process::when_stdin_closes(move || {
         shutdown.cancel();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(TIMEOUT);
         std::process::exit(0);
     });
 }

@@ -21,30 +21,31 @@ pub(crate) enum Format {
 const TEMPORAL: [Variable; 5] = [
     Variable::new("TEMPORAL_ADDRESS", "127.0.0.1:7233")
         .defaults_to("localhost:7233")
-        .about("Temporal; `TEMPORAL_*` are as its SDKs and CLI read them"),
+        .about("address of Temporal; `TEMPORAL_*` are as its SDKs and CLI read them"),
     Variable::new("TEMPORAL_NAMESPACE", "default")
         .defaults_to("default")
-        .about("its namespace"),
-    Variable::new("TEMPORAL_API_KEY", "eyJ…").about("its API key, for Temporal Cloud"),
+        .about("namespace"),
+    Variable::new("TEMPORAL_API_KEY", "eyJ…").about("API key, for Temporal Cloud"),
     Variable::new("TEMPORAL_TLS_CLIENT_CERT_PATH", "/run/secrets/client.pem")
-        .about("the certificate for mutual TLS"),
-    Variable::new("TEMPORAL_TLS_CLIENT_KEY_PATH", "/run/secrets/client.key").about("its key"),
+        .about("certificate for mutual TLS"),
+    Variable::new("TEMPORAL_TLS_CLIENT_KEY_PATH", "/run/secrets/client.key")
+        .about("private key of that certificate"),
 ];
 
 /// Credentials of the S3 store.
 const CREDENTIALS: [Variable; 2] = [
     Variable::new("AWS_ACCESS_KEY_ID", "AKIA…")
         .otherwise("as AWS SDKs find it")
-        .about("who uses the store"),
+        .about("access key of the store"),
     Variable::new("AWS_SECRET_ACCESS_KEY", "wJal…")
         .otherwise("as AWS SDKs find it")
-        .about("the secret of it"),
+        .about("secret key of the store"),
 ];
 
 /// Traces and logs.
 const TELEMETRY: [Variable; 2] = [
     Variable::new("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
-        .about("where OpenTelemetry traces go, over HTTP; `OTEL_*` are as the OpenTelemetry SDKs have them"),
+        .about("endpoint for OpenTelemetry traces, over HTTP; `OTEL_*` are as the OpenTelemetry SDKs read them"),
     Variable::new("RUST_LOG", "debug")
         .defaults_to(logs::DEFAULT)
         .about("log filter; logs are JSON unless a terminal reads them"),

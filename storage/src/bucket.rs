@@ -50,7 +50,7 @@ pub struct Storage {
     encryption: Option<Encryption>,
     prefix: String,
     /// Endpoint of presigned URLs, if not AWS.
-    pub signed_for: Option<Url>,
+    pub presign_endpoint: Option<Url>,
 }
 
 impl Storage {
@@ -66,7 +66,7 @@ impl Storage {
             return Err(S3_KEY_PREFIX.invalid(problem).into());
         }
         let public_endpoint = S3_PUBLIC_ENDPOINT.optional::<Url>()?;
-        let signed_for = match &public_endpoint {
+        let presign_endpoint = match &public_endpoint {
             Some(endpoint) => Some(endpoint.clone()),
             None => AWS_ENDPOINT_URL_S3.optional()?,
         };
@@ -103,7 +103,7 @@ impl Storage {
             checksums,
             encryption,
             prefix,
-            signed_for,
+            presign_endpoint,
         })
     }
 
@@ -114,7 +114,7 @@ impl Storage {
     }
 
     /// Returns the key without the configured prefix; `None` if it does not begin with that.
-    pub(crate) fn own_key(&self, full_key: &str) -> Option<String> {
+    pub(crate) fn strip_key_prefix(&self, full_key: &str) -> Option<String> {
         full_key.strip_prefix(&self.prefix).map(str::to_owned)
     }
 

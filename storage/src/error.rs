@@ -52,7 +52,7 @@ pub enum StorageError {
 
 /// Error codes with a client error status that a retry may not meet: bytes damaged in transit, a
 /// stalled connection, credentials that are renewed meanwhile.
-const PASSING: [&str; 7] = [
+const RETRYABLE_CODES: [&str; 7] = [
     "BadDigest",
     "ExpiredToken",
     "IncompleteBody",
@@ -140,7 +140,7 @@ impl StorageError {
             ("NoSuchBucket", _) => refused(Refusal::Bucket),
             ("NoSuchKey" | "NoSuchUpload", _) | (_, 404) => Self::NotFound,
             ("PreconditionFailed", _) | (_, 412) => Self::AlreadyExists,
-            (code, _) if PASSING.contains(&code) => unavailable,
+            (code, _) if RETRYABLE_CODES.contains(&code) => unavailable,
             (_, 401 | 403) => refused(Refusal::Permission),
             (_, 408 | 409 | 429) => unavailable,
             (_, 400..=499 | 501) => refused(Refusal::Request),
@@ -158,7 +158,7 @@ impl StorageError {
 
     /// True if the store may not support the form of the request, so that another form may succeed.
     #[must_use]
-    pub fn is_of_the_form(&self) -> bool {
+    pub fn is_unsupported_request(&self) -> bool {
         matches!(
             self,
             Self::Refused {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Existing, Feature, NewObject, ObjectHead, Storage, UploadedObject, digest,
     error::{Result, StorageError},
-    streaming_body::{self, Frames, Payload},
+    streaming_body::{self, ChunkSender, Payload},
 };
 
 /// Largest number of parts of an upload.
@@ -134,7 +134,7 @@ impl Storage {
         })
     }
 
-    /// Starts a streaming upload of a part: the bytes are sent through the returned [`Frames`]
+    /// Starts a streaming upload of a part: the bytes are sent through the returned [`ChunkSender`]
     /// while the returned future is polled. The part's checksum is that of the frames.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Storage {
         upload: &Upload,
         number: usize,
         length: u64,
-    ) -> Result<(Frames, impl Future<Output = Result<UploadedPart>>)> {
+    ) -> Result<(ChunkSender, impl Future<Output = Result<UploadedPart>>)> {
         let (frames, body) = streaming_body::streamed(length);
         let request = self
             .streaming
@@ -199,14 +199,14 @@ impl Storage {
         // The store may not support the condition.
         if present.is_none()
             && condition.is_some()
-            && error.is_of_the_form()
+            && error.is_unsupported_request()
             && let Ok(e_tag) = self.send_complete(upload, parts, None).await
         {
             self.lacks(Feature::ConditionalWrites);
             return self.confirm(sent, e_tag.as_deref()).await;
         }
         // The next attempt finds the upload gone, and starts over.
-        if matches!(error, StorageError::NotFound) || error.is_of_the_form() {
+        if matches!(error, StorageError::NotFound) || error.is_unsupported_request() {
             self.abort_upload(upload).await;
         }
         Err(error)
@@ -315,13 +315,13 @@ impl Storage {
             Ok(listed) => listed,
             Err(error) => {
                 return match StorageError::of("ListMultipartUploads", &error) {
-                    error if error.is_of_the_form() => Ok(UploadPage::default()),
+                    error if error.is_unsupported_request() => Ok(UploadPage::default()),
                     error => Err(error),
                 };
             }
         };
         let uploads = listed.uploads().iter().filter_map(|upload| {
-            let key = self.own_key(upload.key()?)?;
+            let key = self.strip_key_prefix(upload.key()?)?;
             let id = upload.upload_id()?.to_owned();
             let began = upload.initiated();
             Some(ListedUpload {

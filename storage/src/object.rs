@@ -21,12 +21,12 @@ use crate::{
     Feature, Storage,
     digest::{Crc32, Digest},
     error::{Result, StorageError},
-    streaming_body::{self, Frames, Payload},
+    streaming_body::{self, ChunkSender, Payload},
 };
 
 /// Read timeout: longest time that the store may take to start its answer, or for the next bytes of
 /// it.
-const SILENCE: Duration = Duration::from_mins(1);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Metadata key of an object's SHA-256 in hexadecimal, set if it was known before the object was
 /// written.
@@ -177,8 +177,8 @@ impl Storage {
         let condition = self.condition(&object.key, object.existing).await?;
         let put = self.send(object, bytes.clone(), digest, condition, checksum.clone());
         match put.await {
-            Err(refused) if condition.is_some() && refused.is_of_the_form() => {
-                self.look_before_write(&object.key).await?;
+            Err(refused) if condition.is_some() && refused.is_unsupported_request() => {
+                self.fail_if_exists(&object.key).await?;
                 let receipt = self.send(object, bytes, digest, None, checksum).await?;
                 self.lacks(Feature::ConditionalWrites);
                 Ok(receipt)
@@ -213,7 +213,7 @@ impl Storage {
         answer.map_err(|error| StorageError::of("PutObject", &error))
     }
 
-    /// Starts a streaming write: the bytes are sent through the returned [`Frames`] while the
+    /// Starts a streaming write: the bytes are sent through the returned [`ChunkSender`] while the
     /// returned future is polled.
     ///
     /// # Errors
@@ -223,7 +223,7 @@ impl Storage {
         &self,
         object: &NewObject,
         length: u64,
-    ) -> Result<(Frames, impl Future<Output = Result<PutReceipt>>)> {
+    ) -> Result<(ChunkSender, impl Future<Output = Result<PutReceipt>>)> {
         let condition = self.condition(&object.key, object.existing).await?;
         let (frames, body) = streaming_body::streamed(length);
         let request = self
@@ -268,10 +268,10 @@ impl Storage {
         if self.has(Feature::ConditionalWrites) {
             return Ok(Some("*"));
         }
-        self.look_before_write(key).await.map(|()| None)
+        self.fail_if_exists(key).await.map(|()| None)
     }
 
-    async fn look_before_write(&self, key: &str) -> Result<()> {
+    async fn fail_if_exists(&self, key: &str) -> Result<()> {
         match self.head(key).await? {
             Some(_) => Err(StorageError::AlreadyExists),
             None => Ok(()),
@@ -283,8 +283,10 @@ impl Storage {
     /// # Errors
     /// If the store refuses or fails.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectHead>> {
-        let head = match self.ask_head(key).await {
-            Err(refused) if self.is_of_checksums(&refused) => self.ask_head(key).await,
+        let head = match self.send_head(key).await {
+            Err(refused) if self.disable_checksums_if_refused(&refused) => {
+                self.send_head(key).await
+            }
             asked => asked,
         };
         let head = match head {
@@ -314,8 +316,8 @@ impl Storage {
 
     /// True if a refusal may be due to the checksum mode. Then the store is recorded as missing
     /// checksums.
-    fn is_of_checksums(&self, error: &StorageError) -> bool {
-        let is_it = self.adds_checksums() && error.is_of_the_form();
+    fn disable_checksums_if_refused(&self, error: &StorageError) -> bool {
+        let is_it = self.adds_checksums() && error.is_unsupported_request();
         if is_it {
             self.lacks(Feature::Checksums);
         }
@@ -369,7 +371,7 @@ impl Storage {
         Ok(digest)
     }
 
-    async fn ask_head(&self, key: &str) -> Result<HeadObjectOutput> {
+    async fn send_head(&self, key: &str) -> Result<HeadObjectOutput> {
         let request = self.client.head_object().bucket(&self.bucket);
         let request = request
             .key(self.full_key(key))
@@ -379,7 +381,7 @@ impl Storage {
     }
 
     /// Requests an object, or a range of it: a range has no checksum to verify.
-    async fn ask_get(
+    async fn send_get(
         &self,
         client: &aws_sdk_s3::Client,
         key: &str,
@@ -391,7 +393,7 @@ impl Storage {
             .key(self.full_key(key))
             .set_range(range)
             .set_checksum_mode(checksum_mode);
-        let answer = timeout(SILENCE, request.send()).await;
+        let answer = timeout(READ_TIMEOUT, request.send()).await;
         let answer = answer.map_err(|_| StorageError::TooSlow)?;
         answer.map_err(|error| StorageError::of("GetObject", &error))
     }
@@ -403,15 +405,15 @@ impl Storage {
         range: Option<String>,
         mut take: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
-        let answer = match self.ask_get(client, key, range.clone()).await {
-            Err(refused) if self.is_of_checksums(&refused) => {
-                self.ask_get(client, key, range).await
+        let answer = match self.send_get(client, key, range.clone()).await {
+            Err(refused) if self.disable_checksums_if_refused(&refused) => {
+                self.send_get(client, key, range).await
             }
             asked => asked,
         };
         let mut body = answer?.body;
         loop {
-            let piece = timeout(SILENCE, body.try_next()).await;
+            let piece = timeout(READ_TIMEOUT, body.try_next()).await;
             match piece.map_err(|_| StorageError::TooSlow)? {
                 Ok(Some(bytes)) => take(bytes)?,
                 Ok(None) => return Ok(()),
@@ -442,7 +444,7 @@ impl Storage {
         let objects = listed.contents().iter().filter_map(|object| {
             let modified = object.last_modified();
             Some(ListedObject {
-                key: self.own_key(object.key()?)?,
+                key: self.strip_key_prefix(object.key()?)?,
                 modified: modified.and_then(|modified| SystemTime::try_from(*modified).ok()),
             })
         });
@@ -475,7 +477,7 @@ impl Storage {
         let listed = request.send().await;
         let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
         let folders = listed.common_prefixes().iter().filter_map(|common| {
-            let key = self.own_key(common.prefix()?)?;
+            let key = self.strip_key_prefix(common.prefix()?)?;
             Some(key.strip_prefix(prefix)?.strip_suffix('/')?.to_owned())
         });
         Ok((folders.collect(), listed.is_truncated() == Some(true)))

@@ -53,7 +53,7 @@ impl Presigner {
         let credentials = CredentialsExpiry::default();
         if let Some(provider) = shared.credentials_provider() {
             let expiry = credentials.clone();
-            builder = builder.credentials_provider(Observed { provider, expiry });
+            builder = builder.credentials_provider(ExpiryRecorder { provider, expiry });
         }
         if let Some(endpoint) = endpoint {
             builder = builder.endpoint_url(endpoint);
@@ -131,12 +131,12 @@ impl CredentialsExpiry {
 
 /// Credentials provider that records the expiry of the credentials it returns.
 #[derive(Debug)]
-struct Observed {
+struct ExpiryRecorder {
     provider: SharedCredentialsProvider,
     expiry: CredentialsExpiry,
 }
 
-impl ProvideCredentials for Observed {
+impl ProvideCredentials for ExpiryRecorder {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

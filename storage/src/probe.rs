@@ -48,7 +48,7 @@ impl Storage {
         let mut sent = self
             .send(object, content.clone(), &digest, None, checksum)
             .await;
-        if has && matches!(&sent, Err(error) if error.is_of_the_form()) {
+        if has && matches!(&sent, Err(error) if error.is_unsupported_request()) {
             has = false;
             sent = self.send(object, content, &digest, None, None).await;
         }
@@ -75,7 +75,7 @@ impl Storage {
             {
                 Ok(_) => false,
                 Err(StorageError::AlreadyExists) => true,
-                Err(error) if error.is_of_the_form() => false,
+                Err(error) if error.is_unsupported_request() => false,
                 Err(error) => return Err(error),
             },
         };

@@ -36,13 +36,13 @@ const CRC32_LENGTH: u64 = 8;
 
 /// Creates a body of exactly `length` bytes, and the sender of these bytes.
 #[must_use]
-pub fn streamed(length: u64) -> (Frames, ByteStream) {
+pub fn streamed(length: u64) -> (ChunkSender, ByteStream) {
     let (sender, receiver) = mpsc::channel(2);
-    let body = Framed {
+    let body = AwsChunkedBody {
         receiver,
         left: encoded_length(length),
     };
-    let frames = Frames {
+    let frames = ChunkSender {
         sender,
         crc: Crc32::new(),
         left: length,
@@ -52,7 +52,7 @@ pub fn streamed(length: u64) -> (Frames, ByteStream) {
 }
 
 /// Sender of the bytes of a streaming body.
-pub struct Frames {
+pub struct ChunkSender {
     sender: mpsc::Sender<Bytes>,
     crc: Crc32,
     left: u64,
@@ -63,7 +63,7 @@ pub struct Frames {
 #[derive(Debug)]
 pub struct Closed;
 
-impl Frames {
+impl ChunkSender {
     /// Returns the number of bytes still to be sent.
     #[must_use]
     pub fn left(&self) -> u64 {
@@ -132,12 +132,12 @@ fn hex_digits(number: u64) -> u32 {
 }
 
 /// Body as the HTTP client reads it.
-struct Framed {
+struct AwsChunkedBody {
     receiver: mpsc::Receiver<Bytes>,
     left: u64,
 }
 
-impl Body for Framed {
+impl Body for AwsChunkedBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 
 /// Header timeout of a request, against slow clients.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Limit of open connections.
 const CONNECTIONS: usize = 64;
@@ -48,9 +48,9 @@ pub async fn serve(
 }
 
 async fn accept(listener: TcpListener, answering: Answering) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         let Ok((socket, _)) = listener.accept().await else {
@@ -63,10 +63,11 @@ async fn accept(listener: TcpListener, answering: Answering) {
         tokio::spawn(async move {
             let service = service_fn(|request| answering.answer(request));
             let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            http.timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT);
             // Ignored: the client has disconnected.
             let _ = http.serve_connection(TokioIo::new(socket), service).await;
-            drop(place);
+            drop(permit);
         });
     }
 }

@@ -28,7 +28,7 @@ pub const MARGIN: &str = "darkroom_source_margin_seconds";
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Limit of distinct values of a label that callers choose. Further values become `other`.
-const MOST_NAMES: usize = 100;
+const MAX_LABELS: usize = 100;
 
 /// The recorded metrics.
 #[derive(Clone)]
@@ -81,9 +81,9 @@ impl Metrics {
 /// Limiter of the values of a label that callers choose, which could be any number. The first
 /// hundred are kept apart.
 #[derive(Default)]
-pub struct Names(Mutex<Option<HashSet<String>>>);
+pub struct LabelLimiter(Mutex<Option<HashSet<String>>>);
 
-impl Names {
+impl LabelLimiter {
     /// Creates an empty limiter.
     #[must_use]
     pub const fn new() -> Self {
@@ -94,7 +94,7 @@ impl Names {
     pub fn label(&self, name: &str) -> String {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let names = names.get_or_insert_default();
-        if names.contains(name) || (names.len() < MOST_NAMES && names.insert(name.to_owned())) {
+        if names.contains(name) || (names.len() < MAX_LABELS && names.insert(name.to_owned())) {
             name.to_owned()
         } else {
             "other".to_owned()
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn callers_cannot_make_up_labels_without_end() {
-        let names = Names::new();
+        let names = LabelLimiter::new();
         let labels: HashSet<String> = (0..1000)
             .map(|number| names.label(&format!("acme/{number}")))
             .collect();
-        assert_eq!(labels.len(), MOST_NAMES + 1);
+        assert_eq!(labels.len(), MAX_LABELS + 1);
         assert_eq!(names.label("acme/0"), "acme/0");
         assert_eq!(names.label("acme/999"), "other");
     }

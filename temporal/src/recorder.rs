@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Recorder {
     handle: AsyncActivityHandle<Client>,
     /// True if a record was not acknowledged: the server may still receive it.
-    is_one_astray: AtomicBool,
+    has_unacknowledged: AtomicBool,
 }
 
 /// The server's response to a record.
@@ -50,7 +50,7 @@ impl Recorder {
         let identifier = ActivityIdentifier::from_task_token(token);
         Self {
             handle: AsyncActivityHandle::new(ctx.client(), identifier),
-            is_one_astray: AtomicBool::new(false),
+            has_unacknowledged: AtomicBool::new(false),
         }
     }
 
@@ -71,7 +71,7 @@ impl Recorder {
             Err(AsyncActivityError::NotFound(_)) => Err(Superseded),
             Err(error) => {
                 tracing::warn!(%error, "a record was not acknowledged");
-                self.is_one_astray.store(true, Ordering::Relaxed);
+                self.has_unacknowledged.store(true, Ordering::Relaxed);
                 tokio::time::sleep(PAUSE).await;
                 Ok(None)
             }
@@ -84,7 +84,7 @@ impl Recorder {
     /// If the server no longer knows the attempt.
     pub async fn record(&self, record: &impl Serialize) -> Result<(), Superseded> {
         while self.try_record(record).await?.is_none() {}
-        if self.is_one_astray.swap(false, Ordering::Relaxed) {
+        if self.has_unacknowledged.swap(false, Ordering::Relaxed) {
             // An earlier record may still be on its way. It must not be the last to arrive.
             tokio::time::sleep(PAUSE).await;
             while self.try_record(record).await?.is_none() {}

@@ -26,8 +26,8 @@ const MAX_PAGES: usize = 10;
 
 /// Number of heartbeat intervals after which a silent worker counts as dead, and the timeout for a
 /// worker that has sent one heartbeat only: its interval is not known before the second.
-const MISSING: u32 = 3;
-const SECOND: Duration = Duration::from_secs(35);
+const MISSED_HEARTBEATS: u32 = 3;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Counts the live workers of each task queue; `None` if the server does not keep heartbeats.
 ///
@@ -36,12 +36,12 @@ const SECOND: Duration = Duration::from_secs(35);
 pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Status> {
     let mut living = HashMap::new();
     let mut is_any_known = false;
-    let mut place = Vec::new();
+    let mut page_token = Vec::new();
     for _ in 0..MAX_PAGES {
         let request = ListWorkersRequest {
             namespace: client.namespace(),
             page_size: PAGE,
-            next_page_token: place,
+            next_page_token: page_token,
             ..ListWorkersRequest::default()
         };
         let request = with_timeout(request, TIMEOUT);
@@ -67,8 +67,8 @@ pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Sta
                 *living.entry(heartbeat.task_queue).or_default() += 1;
             }
         }
-        place = answer.next_page_token;
-        if place.is_empty() {
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
             break;
         }
     }
@@ -82,14 +82,13 @@ fn is_living(heartbeat: &WorkerHeartbeat, now: SystemTime) -> bool {
         WorkerStatus::ShuttingDown | WorkerStatus::Shutdown
     );
     let interval = heartbeat.elapsed_since_last_heartbeat;
-    let patience = interval
+    let timeout = interval
         .and_then(|interval| Duration::try_from(interval).ok())
-        .map_or(SECOND, |interval| interval * MISSING);
+        .map_or(DEFAULT_TIMEOUT, |interval| interval * MISSED_HEARTBEATS);
     let heard = heartbeat.heartbeat_time;
     let heard = heard.and_then(|heard| SystemTime::try_from(heard).ok());
     // With clock skew, a heartbeat may lie in the future.
-    is_serving
-        && heard.is_some_and(|heard| now.duration_since(heard).unwrap_or_default() < patience)
+    is_serving && heard.is_some_and(|heard| now.duration_since(heard).unwrap_or_default() < timeout)
 }
 
 #[cfg(test)]

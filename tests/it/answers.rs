@@ -11,7 +11,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::harness::{
-    Api, DEADLINE, bought, bought_one, job, kind, options, prediction_id, shared, start,
+    Api, DEADLINE, bought, bought_one, failure_type, job, options, prediction_id, shared, start,
 };
 
 /// Covers answers that are late or partly unreadable. The unreadable part is lost, the job is not.
@@ -49,7 +49,7 @@ async fn an_answer_that_is_too_large_ends_the_job_at_once_with_its_id() {
     let job = api.run(&job(1, dev)).await;
     assert_eq!(job.status, JobStatus::Failed, "{job:#?}");
     let prediction = bought_one(shared().provider.as_ref(), &job.job_id).await;
-    let error = kind(job.error.as_ref());
+    let error = failure_type(job.error.as_ref());
     assert_eq!(error, Some(FailureType::ProviderUnreadable), "{job:#?}");
     assert_eq!(prediction_id(&job), Some(prediction.id.as_str()));
 }

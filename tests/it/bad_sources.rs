@@ -18,7 +18,7 @@ use futures::future::join_all;
 use temporalio_client::WorkflowDescribeOptions;
 
 use crate::support::{
-    harness::{kind, options, until},
+    harness::{failure_type, options, until},
     proxy::{Fault, Operation, Proxy},
     source,
     world::{Place, World},
@@ -525,7 +525,7 @@ impl World {
                 expect(name, media.attempts, Some(attempt))?;
                 self.check_bytes(media).await
             }
-            Failed(error) => expect(name, kind(media.error.as_ref()), Some(error)),
+            Failed(error) => expect(name, failure_type(media.error.as_ref()), Some(error)),
             Retried(_) => unreachable!(),
         }
     }

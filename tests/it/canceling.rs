@@ -12,7 +12,8 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::harness::{
-    Api, bought_one, cancel_outcome, count, endless, job, kind, options, problem_of, shared, start,
+    Api, bought_one, cancel_outcome, count, endless, failure_type, job, options, problem_of,
+    shared, start,
 };
 
 #[tokio::test]
@@ -96,7 +97,7 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
     request["deadline_seconds"] = 2.into();
     let generating = api.run(&request).await;
     assert_eq!(
-        (generating.status, kind(generating.error.as_ref())),
+        (generating.status, failure_type(generating.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::DeadlineExceeded))
     );
     let prediction = bought_one(shared().provider.as_ref(), &generating.job_id).await;
@@ -109,7 +110,7 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
     request["deadline_seconds"] = 2.into();
     let persisting = api.run(&request).await;
     assert_eq!(
-        (persisting.status, kind(persisting.error.as_ref())),
+        (persisting.status, failure_type(persisting.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::DeadlineExceeded))
     );
 }

@@ -24,8 +24,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::{
     faults::report,
     support::harness::{
-        Api, DEADLINE, bought, bought_one, cancel_outcome, job, kind, options, prediction_id,
-        shared, signal, start, until,
+        Api, DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options,
+        prediction_id, shared, signal, start, until,
     },
 };
 
@@ -38,7 +38,7 @@ async fn doubts_are_settled_with_few_reads_of_a_busy_account() {
     let stack = start(&options("busy-account")).await;
     let provider = stack.provider.as_ref().unwrap();
     let within = Duration::from_mins(10);
-    provider.has_others(OTHERS, within).unwrap();
+    provider.add_foreign_predictions(OTHERS, within).unwrap();
     provider.limit(Limits::default());
     let api = Api::of(&stack);
     let lost =
@@ -135,7 +135,7 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     stack.worker = stack.spawn("worker").unwrap();
     for id in &ids {
         let job = api.ended(id).await;
-        let error = kind(job.error.as_ref());
+        let error = failure_type(job.error.as_ref());
         assert_eq!(error, Some(FailureType::SubmissionUnknown), "{job:#?}");
         assert_eq!(prediction_id(&job), None);
         assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Unknown));

@@ -17,8 +17,9 @@ use crate::{
     faults::report,
     support::{
         harness::{
-            Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, moving,
-            options, start, start_without_memory, terminate, until, until_submitted, until_within,
+            Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options,
+            restart_with_empty_temporal, start, terminate, transferred_count, until,
+            until_submitted, until_within,
         },
         world::World,
     },
@@ -78,7 +79,7 @@ async fn an_ended_job_outlives_temporals_memory() {
     let options = options("manifest");
     let stack = start(&options).await;
     let job = Api::of(&stack).run(&job(2, json!({"missing": [1]}))).await;
-    let stack = start_without_memory(stack, &options).await;
+    let stack = restart_with_empty_temporal(stack, &options).await;
     let mut remembered = Api::of(&stack).get(&job.job_id).await;
     for (media, before) in remembered.media.iter_mut().zip(&job.media) {
         media
@@ -144,7 +145,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         ))
         .await;
     until("outputs on their way", async || {
-        (moving(&world.api.get(&id).await) == OUTPUTS as usize).then_some(())
+        (transferred_count(&world.api.get(&id).await) == OUTPUTS as usize).then_some(())
     })
     .await;
 

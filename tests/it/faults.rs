@@ -13,12 +13,14 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::harness::{Api, assert_prompt, job, job_of, kind, options, start, until};
+use crate::support::harness::{
+    Api, assert_prompt, failure_type, job, job_of, options, start, until,
+};
 
 const ROUNDS: u32 = 16;
 
 /// Timeout of a job. It may wait for two heartbeat timeouts and for the timeout of a sticky queue.
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Number of rounds.
 pub(crate) fn rounds() -> u32 {
@@ -26,9 +28,9 @@ pub(crate) fn rounds() -> u32 {
 }
 
 /// A seeded random number generator. The seed is printed, so that a run can be repeated.
-pub(crate) struct Chance(u64);
+pub(crate) struct SeededRng(u64);
 
-impl Chance {
+impl SeededRng {
     pub(crate) fn new() -> Self {
         let seed =
             std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
@@ -86,7 +88,7 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     };
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
-    let mut chance = Chance::new();
+    let mut chance = SeededRng::new();
     let mut jobs = Vec::new();
     for round in 0..rounds() {
         // A third of the rounds delay the provider's answer, so that kills fall between the call
@@ -106,8 +108,8 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     }
     let (mut completed, mut parked) = (0, 0);
     for id in &jobs {
-        let job = api.ended_within(id, PATIENCE).await;
-        match (job.status, kind(job.error.as_ref())) {
+        let job = api.ended_within(id, JOB_TIMEOUT).await;
+        match (job.status, failure_type(job.error.as_ref())) {
             (JobStatus::Completed, _) => completed += 1,
             (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => parked += 1,
             _ => panic!("{job:#?}"),
@@ -135,7 +137,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
     let options = options("faults-cancels");
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
-    let mut chance = Chance::new();
+    let mut chance = SeededRng::new();
     let (mut slowest, mut slowest_without_worker) = (Duration::ZERO, Duration::ZERO);
     let mut endings = BTreeMap::<String, u32>::new();
     for batch in 0..rounds() / BATCH {
@@ -159,7 +161,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
             stack.worker = stack.spawn("worker").unwrap();
         }
         let ended = join_all(ids.iter().map(|id| async {
-            let job = api.ended_within(id, PATIENCE).await;
+            let job = api.ended_within(id, JOB_TIMEOUT).await;
             (job.status, begin.elapsed())
         }));
         for (status, took) in ended.await {

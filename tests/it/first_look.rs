@@ -74,7 +74,7 @@ async fn once_leaves_with_success_when_every_picture_is_right() {
         let output = output.unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{said}");
-        let verified = "All 12 outputs downloaded as their jobs say they are.";
+        let verified = "All 12 outputs downloaded and verified.";
         assert!(said.contains(verified), "{said}");
         for state in ["completed", "partial", "failed", "canceled"] {
             assert!(said.contains(&format!("  {state} ")), "{said}");

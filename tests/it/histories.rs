@@ -17,7 +17,7 @@ use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
 use crate::support::{
     harness::{
-        Api, BINARY, endless, fresh_directory, job, kind, options, shared, start, until,
+        Api, BINARY, endless, failure_type, fresh_directory, job, options, shared, start, until,
         until_submitted,
     },
     receiver::Receiver,
@@ -265,7 +265,7 @@ async fn parked() {
         .run(&job(1, json!({"answer_status": 504, "answer_html": true})))
         .await;
     assert_eq!(
-        kind(ended.error.as_ref()),
+        failure_type(ended.error.as_ref()),
         Some(FailureType::SubmissionUnknown)
     );
     write("parked", &stack, ended.job_id.as_str()).await;

@@ -23,7 +23,9 @@ use temporalio_common::protos::temporal::api::{
     history::v1::{HistoryEvent, history_event::Attributes},
 };
 
-use crate::support::harness::{Api, cancel_outcome, count, history, job, kind, shared, until};
+use crate::support::harness::{
+    Api, cancel_outcome, count, failure_type, history, job, shared, until,
+};
 
 #[tokio::test]
 async fn outputs_are_stored_whole_and_can_be_fetched() {
@@ -84,9 +86,12 @@ async fn one_missing_output_leaves_the_others_stored() {
     assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
     assert_eq!(count(&job, MediaStatus::Completed), 3);
     assert_eq!(count(&job, MediaStatus::Failed), 1);
-    let missing = kind(job.media[2].error.as_ref());
+    let missing = failure_type(job.media[2].error.as_ref());
     assert_eq!(missing, Some(FailureType::SourceExpired));
-    assert_eq!(kind(job.error.as_ref()), Some(FailureType::OutputsFailed));
+    assert_eq!(
+        failure_type(job.error.as_ref()),
+        Some(FailureType::OutputsFailed)
+    );
     let message = job.error_message.as_deref().unwrap();
     let beginning = "1 of 4 outputs could not be stored; output 2: ";
     assert!(message.starts_with(beginning));
@@ -109,7 +114,10 @@ async fn no_stored_output_fails_the_job() {
         (JobStatus::Failed, 4),
         "{job:#?}"
     );
-    assert_eq!(kind(job.error.as_ref()), Some(FailureType::OutputsFailed));
+    assert_eq!(
+        failure_type(job.error.as_ref()),
+        Some(FailureType::OutputsFailed)
+    );
     assert_eq!(temporal_status(&job).await, WorkflowExecutionStatus::Failed);
 }
 
@@ -118,18 +126,18 @@ async fn a_generation_that_fails_or_yields_nothing_fails_the_job() {
     let api = Api::of(shared());
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
     assert_eq!(
-        (failed.status, kind(failed.error.as_ref())),
+        (failed.status, failure_type(failed.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::GenerationFailed))
     );
     assert_eq!(failed.error.unwrap().detail, "NSFW content");
     let empty = api.run(&job(2, json!({"outputs": 0}))).await;
     assert_eq!(
-        (empty.status, kind(empty.error.as_ref())),
+        (empty.status, failure_type(empty.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::NoOutputs))
     );
     let refused = api.run(&job(2, json!({"no such": "instruction"}))).await;
     assert_eq!(
-        (refused.status, kind(refused.error.as_ref())),
+        (refused.status, failure_type(refused.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::ProviderRejected))
     );
 }
@@ -306,7 +314,10 @@ async fn a_terminated_job_reads_as_failed() {
         .unwrap();
     let job = api.ended(&id).await;
     assert_eq!(job.status, JobStatus::Failed);
-    assert_eq!(kind(job.error.as_ref()), Some(FailureType::Internal));
+    assert_eq!(
+        failure_type(job.error.as_ref()),
+        Some(FailureType::Internal)
+    );
     assert_eq!(job.prompt.unwrap().as_str(), "a fox in the snow");
 }
 

@@ -23,15 +23,15 @@ use crate::{
     resets::{reset, reset_generate},
     support::{
         harness::{
-            Api, bought, cancel_outcome, history_of, job, kind, options, signal, start, terminate,
-            until,
+            Api, bought, cancel_outcome, failure_type, history_of, job, options, signal, start,
+            terminate, until,
         },
         rpc_gate::{Held, Rpc, RpcGate},
     },
 };
 
 /// Timeout of a job.
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Deadline of jobs that are meant to miss it.
 const SHORT: Duration = Duration::from_secs(8);
@@ -343,7 +343,7 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
     happens(event, &mut stack, &gate, &api, &cases).await;
 
     let ended = cases.iter().map(async |case| {
-        let job = api.ended_within(&case.job_id, PATIENCE).await;
+        let job = api.ended_within(&case.job_id, JOB_TIMEOUT).await;
         let bought = bought(stack.provider.as_ref(), &case.job_id).len();
         (case, job, bought)
     });
@@ -352,7 +352,7 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
         let Case { point, shown, .. } = case;
         let told = format!("{event:?} at {point:?}, {shown:?}: {bought} bought, {job:#?}");
         assert!(bought <= 1, "{told}");
-        match (job.status, kind(job.error.as_ref())) {
+        match (job.status, failure_type(job.error.as_ref())) {
             (JobStatus::Completed, _) => {
                 assert_eq!(bought, 1, "{told}");
                 completed += 1;

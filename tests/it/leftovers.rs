@@ -19,9 +19,9 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    faults::{Chance, report},
+    faults::{SeededRng, report},
     support::{
-        harness::{Api, job_of, kind, options, terminate, until, until_within},
+        harness::{Api, failure_type, job_of, options, terminate, until, until_within},
         world::World,
     },
 };
@@ -34,7 +34,7 @@ const JOBS_A_ROUND: u64 = 20;
 const CANCELED: u64 = 25;
 
 /// Timeout of a job, counted from the last fault.
-const PATIENCE: Duration = Duration::from_mins(5);
+const JOB_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Fault of one server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -103,7 +103,7 @@ impl Servers {
 
 /// Request for a job, of a kind that depends on its number.
 fn request(world: &World, number: u64) -> Value {
-    let manners: &[&str] = match number % 10 {
+    let answers: &[&str] = match number % 10 {
         0 => &["bytes=9000000&rate=3000000"],
         1 => &["bytes=12000000&framing=chunked", "bytes=1000"],
         2 => &["bytes=1000", "status=410"],
@@ -112,7 +112,7 @@ fn request(world: &World, number: u64) -> Value {
         5 => &["bytes=1000&cut=500&times=1", "bytes=1000"],
         _ => &["bytes=1000", "bytes=5000", "bytes=300000"],
     };
-    let mut request = world.job_of(manners);
+    let mut request = world.job_of(answers);
     request["input"]["dev"]["latency_ms"] = (number % 7 * 400).into();
     request["input"]["dev"]["webhooks"] = (number % 2).into();
     request
@@ -120,7 +120,7 @@ fn request(world: &World, number: u64) -> Value {
 
 /// Creates a job. Retries with the same idempotency key while the api is down or answers 5xx.
 async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
-    until_within("an api that accepts", PATIENCE, async || {
+    until_within("an api that accepts", JOB_TIMEOUT, async || {
         let answer = api.post_with_key(key, body).await.ok()?;
         if !answer.status().is_success() {
             assert!(answer.status().is_server_error(), "{}", answer.status());
@@ -134,7 +134,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
 
 /// Polls a job until it has ended. Retries while the api is down or answers an error.
 async fn ended(api: &Api, id: &JobId) -> Job {
-    until_within(&format!("the end of {id}"), PATIENCE, async || {
+    until_within(&format!("the end of {id}"), JOB_TIMEOUT, async || {
         let url = format!("{}/v1/jobs/{id}", api.url);
         let answer = api.http.get(url).send().await.ok()?;
         assert!(answer.status() != StatusCode::NOT_FOUND, "{id} is lost");
@@ -163,7 +163,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         gateway,
         options,
     };
-    let mut chance = Chance::new();
+    let mut chance = SeededRng::new();
     let mut jobs = Vec::new();
     let mut faults = BTreeMap::<Fault, u32>::new();
     let rounds = std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
@@ -200,7 +200,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
             }
         }
         let failed = job.status == JobStatus::Failed;
-        let is_unknown = kind(job.error.as_ref()) == Some(FailureType::SubmissionUnknown);
+        let is_unknown = failure_type(job.error.as_ref()) == Some(FailureType::SubmissionUnknown);
         assert!(!failed || is_unknown, "{job:#?}");
     }
     let strays = async || {

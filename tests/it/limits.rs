@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Timeout of a job.
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Number of jobs.
 fn jobs(default: u32) -> u32 {
@@ -63,7 +63,7 @@ async fn many_at_once(name: &str, workers: usize) {
         (0..jobs).map(async |_| api.accepted(&job(1, json!({"latency_ms": latency}))).await),
     )
     .await;
-    for job in join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await {
+    for job in join_all(ids.iter().map(|id| api.ended_within(id, JOB_TIMEOUT))).await {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();
@@ -103,7 +103,7 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
     for _ in 0..jobs {
         ids.push(api.accepted(&job(1, json!({}))).await);
     }
-    for job in join_all(ids.iter().map(|id| api.ended_within(id, 2 * PATIENCE))).await {
+    for job in join_all(ids.iter().map(|id| api.ended_within(id, 2 * JOB_TIMEOUT))).await {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     let calls = provider.calls();

@@ -17,12 +17,12 @@ use crate::{
     production::start,
     runbook::Runbook,
     support::harness::{
-        Api, bought, bought_one, cancel_outcome, count, endless, job, kind, terminate, until,
-        until_within,
+        Api, bought, bought_one, cancel_outcome, count, endless, failure_type, job, terminate,
+        until, until_within,
     },
 };
 
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 // Sections of the page that more than one function uses, or that have many lines.
 const AROUND: &str = "Look around";
@@ -176,7 +176,7 @@ async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
         .await;
     let job = api.ended(&id).await;
     assert_eq!(
-        (job.status, kind(job.error.as_ref())),
+        (job.status, failure_type(job.error.as_ref())),
         (JobStatus::Failed, Some(FailureType::Internal))
     );
     assert!(
@@ -317,7 +317,7 @@ async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
         .run("The provider's limits", "config get", &[])
         .await;
     provider.fail(Outage::new(500, 0, None));
-    let job = api.ended_within(&id, PATIENCE).await;
+    let job = api.ended_within(&id, JOB_TIMEOUT).await;
     assert_eq!(job.status, JobStatus::Completed);
     assert_eq!(bought(stack.provider.as_ref(), &id).len(), 1);
 }
@@ -344,7 +344,7 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
         })
         .await
         .unwrap();
-    let job = api.ended_within(&id, PATIENCE).await;
+    let job = api.ended_within(&id, JOB_TIMEOUT).await;
     assert_eq!(count(&job, MediaStatus::Completed), 2, "{job:#?}");
 }
 
@@ -394,7 +394,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         })
         .await
         .unwrap();
-    let again = api.ended_within(&ends_after, PATIENCE).await;
+    let again = api.ended_within(&ends_after, JOB_TIMEOUT).await;
     assert_eq!(
         (again.status, count(&again, MediaStatus::Completed)),
         (JobStatus::Completed, 2),
@@ -415,7 +415,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .unwrap();
     assert_eq!(missing.status(), 404);
     api.act(&open, "cancel").await;
-    let canceled = api.ended_within(&open, PATIENCE).await;
+    let canceled = api.ended_within(&open, JOB_TIMEOUT).await;
     let outcome = cancel_outcome(&canceled);
     assert_eq!(outcome, Some(CancelOutcome::Canceled), "{canceled:#?}");
     for id in [&open, &ends_after] {
@@ -436,7 +436,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
         ]
     };
     stack.add_worker(&build("one")).await.unwrap();
-    until_within("a deployment", PATIENCE, async || {
+    until_within("a deployment", JOB_TIMEOUT, async || {
         let ran = runbook
             .try_run(DARKROOM, &["deployment describe"], &[])
             .await;
@@ -456,7 +456,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .run_until(DARKROOM, "deployment describe", &[], "two")
         .await;
     // Refused until the new build polls all task queues that the current one polls.
-    until_within("a share for the new build", PATIENCE, async || {
+    until_within("a share for the new build", JOB_TIMEOUT, async || {
         let ran = runbook
             .try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")])
             .await;
@@ -477,7 +477,7 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
             .await
             .contains("darkroom")
     );
-    let moved = api.ended_within(&moves, PATIENCE).await;
+    let moved = api.ended_within(&moves, JOB_TIMEOUT).await;
     assert_eq!(moved.status, JobStatus::Completed);
     let variables = [("JOB", moves.as_str())];
     let history = runbook.run(JOB, "show", &variables).await;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use darkroom_dev::{temporal::TemporalServer, temporal_cli};
 
 use crate::support::{
-    harness::{Api, count, job, moving, options, start, until},
+    harness::{Api, count, job, options, start, transferred_count, until},
     world::World,
 };
 
@@ -108,7 +108,7 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
         .accepted(&job(3, json!({"urls": urls, "webhooks": 0})))
         .await;
     until("outputs on their way", async || {
-        (moving(&world.api.get(&persisting).await) == 3).then_some(())
+        (transferred_count(&world.api.get(&persisting).await) == 3).then_some(())
     })
     .await;
     let predictions = || world.stack.provider.as_ref().unwrap().predictions();

@@ -16,7 +16,9 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
     faults::report,
-    support::harness::{Api, count, history_of, job, kind, options, problem_of, shared, start},
+    support::harness::{
+        Api, count, failure_type, history_of, job, options, problem_of, shared, start,
+    },
 };
 
 /// Statuses and names of a job's outputs.
@@ -37,7 +39,7 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
     let (made, withheld) = ((MediaStatus::Completed, None), (MediaStatus::Failed, None));
     assert_eq!(outputs(&job), [made, withheld, made, made]);
     assert_eq!(
-        kind(job.media[1].error.as_ref()),
+        failure_type(job.media[1].error.as_ref()),
         Some(FailureType::OutputNotMade)
     );
     assert_eq!(job.provider.as_ref().unwrap().outputs_made, Some(4));
@@ -190,7 +192,10 @@ async fn many_outputs_are_stored_and_shown_on_pages() {
     assert_eq!(job.media.len(), 100);
     if outputs > stored {
         assert_eq!(job.status, JobStatus::Partial);
-        assert_eq!(kind(job.error.as_ref()), Some(FailureType::TooManyOutputs));
+        assert_eq!(
+            failure_type(job.error.as_ref()),
+            Some(FailureType::TooManyOutputs)
+        );
         assert_eq!(
             problem_of(api.act(&id, "retry").await).await.1,
             "nothing-to-retry"

@@ -20,7 +20,7 @@ use crate::{
 
 /// Timeout of a job. It may wait for the heartbeat timeouts of a killed worker, for the timeout of
 /// a sticky queue, and for a database restart.
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Starts a production stack. Its data are where the system user `postgres` can read them.
 pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
@@ -57,7 +57,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
 
 /// Polls a job until it has ended. Retries while the api answers 503.
 async fn ended(api: &Api, id: &JobId) -> Job {
-    until_within(&format!("the end of {id}"), PATIENCE, async || {
+    until_within(&format!("the end of {id}"), JOB_TIMEOUT, async || {
         let answer = api
             .http
             .get(format!("{}/v1/jobs/{id}", api.url))

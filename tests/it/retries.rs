@@ -6,7 +6,9 @@ use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::json;
 
 use crate::support::{
-    harness::{Api, bought, endless, job, job_in, kind, prediction_id, problem_of, shared, until},
+    harness::{
+        Api, bought, endless, failure_type, job, job_in, prediction_id, problem_of, shared, until,
+    },
     rpc_gate::{Held, Rpc, RpcGate},
 };
 
@@ -86,7 +88,7 @@ async fn what_would_cost_again_is_done_only_when_asked_for() {
     let still = api.ended(id).await;
     let bought = bought(shared().provider.as_ref(), id).len();
     assert_eq!(
-        (kind(still.media[0].error.as_ref()), bought),
+        (failure_type(still.media[0].error.as_ref()), bought),
         (Some(FailureType::SourceExpired), 1),
         "{still:#?}"
     );

@@ -114,11 +114,15 @@ impl Runbook {
         says: &str,
     ) -> String {
         // Temporal reports a workflow task as a problem only after five failures.
-        const PATIENCE: std::time::Duration = std::time::Duration::from_mins(3);
-        until_within(&format!("{says:?} from {words:?}"), PATIENCE, async || {
-            let text = self.run(section, words, variables).await;
-            text.contains(says).then_some(text)
-        })
+        const JOB_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(3);
+        until_within(
+            &format!("{says:?} from {words:?}"),
+            JOB_TIMEOUT,
+            async || {
+                let text = self.run(section, words, variables).await;
+                text.contains(says).then_some(text)
+            },
+        )
         .await
     }
 

@@ -10,7 +10,7 @@ use crate::{
     metrics::metrics_address,
     support::{
         harness::{DEADLINE, bought, options, until},
-        lacks::Lack,
+        missing_features::MissingFeature,
         proxy::Proxy,
         world::{Place, World},
     },
@@ -18,24 +18,24 @@ use crate::{
 };
 
 /// A stack on a store with a missing feature.
-struct Lacking {
+struct LimitedStore {
     world: World,
     proxy: Proxy,
     directory: PathBuf,
     _gateway: VersityGateway,
 }
 
-impl Lacking {
+impl LimitedStore {
     async fn start(
         options: Options,
-        lack: Option<Lack>,
+        lack: Option<MissingFeature>,
         variables: &[(&'static str, &str)],
     ) -> Self {
         let gateway = VersityGateway::start(&options, &|_: &str| {})
             .await
             .unwrap();
         let proxy = Proxy::start(&gateway.endpoint).await;
-        proxy.lacks(lack);
+        proxy.set_missing_feature(lack);
         let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
         let metrics = ("METRICS_LISTEN", "127.0.0.1:0");
         let variables = [&[STREAM_MAX, metrics][..], variables].concat();
@@ -68,8 +68,8 @@ impl Lacking {
     }
 }
 
-async fn rules_hold(name: &str, lack: Lack, variables: &[(&'static str, &str)]) {
-    let lacking = Lacking::start(options(name), Some(lack), variables).await;
+async fn rules_hold(name: &str, lack: MissingFeature, variables: &[(&'static str, &str)]) {
+    let lacking = LimitedStore::start(options(name), Some(lack), variables).await;
     rules(&lacking.world).await;
     lacking.world.sweep().await;
     assert_eq!(lacking.world.uploads().await, 0);
@@ -77,49 +77,54 @@ async fn rules_hold(name: &str, lack: Lack, variables: &[(&'static str, &str)]) 
 
 #[tokio::test]
 async fn the_rules_hold_without_conditional_writes() {
-    let lack = Lack::ConditionalWrites(501, "NotImplemented");
+    let lack = MissingFeature::ConditionalWrites(501, "NotImplemented");
     rules_hold("rules-unconditional", lack, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_where_conditions_are_invalid() {
-    let lack = Lack::ConditionalWrites(400, "InvalidArgument");
+    let lack = MissingFeature::ConditionalWrites(400, "InvalidArgument");
     rules_hold("rules-conditions-invalid", lack, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_where_conditions_are_ignored() {
-    rules_hold("rules-conditions-ignored", Lack::Conditions, &[]).await;
+    rules_hold("rules-conditions-ignored", MissingFeature::Conditions, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_without_streamed_trailers() {
-    rules_hold("rules-no-trailers", Lack::Trailers, &[]).await;
+    rules_hold("rules-no-trailers", MissingFeature::Trailers, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_without_checksums() {
-    rules_hold("rules-without-checksums", Lack::Checksums, &[]).await;
+    rules_hold("rules-without-checksums", MissingFeature::Checksums, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_with_neither() {
-    rules_hold("rules-neither", Lack::ConditionalWritesAndTrailers, &[]).await;
+    rules_hold(
+        "rules-neither",
+        MissingFeature::ConditionalWritesAndTrailers,
+        &[],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_where_all_must_be_encrypted() {
     let variables = [("S3_SERVER_SIDE_ENCRYPTION", "AES256")];
-    rules_hold("rules-encrypted", Lack::Unencrypted, &variables).await;
+    rules_hold("rules-encrypted", MissingFeature::Unencrypted, &variables).await;
 }
 
 /// A store that loses a feature later is served without it by the very attempt that finds out.
 #[tokio::test]
 async fn what_a_store_no_longer_takes_is_done_without() {
-    let lacking = Lacking::start(options("store-changes"), None, &[]).await;
+    let lacking = LimitedStore::start(options("store-changes"), None, &[]).await;
     lacking
         .proxy
-        .lacks(Some(Lack::ConditionalWritesAndTrailers));
+        .set_missing_feature(Some(MissingFeature::ConditionalWritesAndTrailers));
     for manner in ["bytes=9000000", "bytes=20000000", "bytes=1000"] {
         let world = &lacking.world;
         let url = world.source.url("changed", manner);
@@ -133,8 +138,8 @@ async fn what_a_store_no_longer_takes_is_done_without() {
 #[tokio::test]
 async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let options = options("store-unwritable");
-    let lacking = Lacking::start(options, None, &[]).await;
-    let Lacking { world, proxy, .. } = &lacking;
+    let lacking = LimitedStore::start(options, None, &[]).await;
+    let LimitedStore { world, proxy, .. } = &lacking;
     let provider = world.stack.provider.as_ref();
 
     // The store refuses all writes while outputs are under way: they wait, and nothing more is
@@ -142,7 +147,7 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let url = world.source.url("under-way", "bytes=9000000&wait=3");
     let under_way = world.accept(&url).await;
     until("a prediction", async || bought(provider, &under_way).pop()).await;
-    proxy.lacks(Some(Lack::Writes));
+    proxy.set_missing_feature(Some(MissingFeature::Writes));
     lacking.until_not_ready("AccessDenied (403)").await;
     let waits = world.accept(&world.source.url("waits", "bytes=1000")).await;
     // A worker that starts now finds out before it buys.
@@ -151,7 +156,7 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     assert!(bought(provider, &waits).is_empty());
     drop(restarted);
 
-    proxy.lacks(None);
+    proxy.set_missing_feature(None);
     for id in [&under_way, &waits] {
         let job = world.api.ended_within(id, DEADLINE * 2).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
@@ -161,8 +166,10 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
 
 #[tokio::test]
 async fn a_worker_that_must_encrypt_and_does_not_says_so_and_buys_nothing() {
-    let lacking = Lacking::start(options("store-unencrypted"), None, &[]).await;
-    lacking.proxy.lacks(Some(Lack::Unencrypted));
+    let lacking = LimitedStore::start(options("store-unencrypted"), None, &[]).await;
+    lacking
+        .proxy
+        .set_missing_feature(Some(MissingFeature::Unencrypted));
     let _restarted = lacking.world.stack.spawn("worker").unwrap();
     lacking.until_not_ready("encryption").await;
 }

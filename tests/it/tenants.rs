@@ -23,7 +23,7 @@ const NEIGHBOURS: u32 = 40;
 /// Default number of slots for outputs in a worker.
 const PLACES: u32 = 32;
 
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 struct Tenants {
     stack: Stack,
@@ -109,7 +109,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
     });
     let doubts = join_all(doubts).await;
     for id in &doubts {
-        until_within("a submission in doubt", PATIENCE, async || {
+        until_within("a submission in doubt", JOB_TIMEOUT, async || {
             (a.get(id).await.stage == Some(Stage::Reconciling)).then_some(())
         })
         .await;
@@ -130,7 +130,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
     join_all(queued).await;
 
     let at_first = tenants.small_jobs_of_b().await;
-    until_within("outputs that crawl", PATIENCE, async || {
+    until_within("outputs that crawl", JOB_TIMEOUT, async || {
         (a.get(&crawling[0]).await.stage == Some(Stage::Persisting)).then_some(())
     })
     .await;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Timeout of a job.
-const PATIENCE: Duration = Duration::from_mins(3);
+const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Binary with an earlier version of the workflow code, which `.ci/previous` builds.
 fn previous() -> Option<PathBuf> {
@@ -98,7 +98,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     ids.extend(join_all((40..50).map(accept)).await);
     terminate(&old);
     until_gone(&old).await;
-    let ended = join_all(ids.iter().map(|id| api.ended_within(id, PATIENCE))).await;
+    let ended = join_all(ids.iter().map(|id| api.ended_within(id, JOB_TIMEOUT))).await;
     for (number, job) in ended.iter().enumerate() {
         let status = if number % 5 < 4 {
             JobStatus::Partial
@@ -163,7 +163,7 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     until_gone(&stack.worker).await;
     let accepted = api.accepted(&job(2, dev)).await;
     for id in [&under_way, &accepted] {
-        let job = api.ended_within(id, PATIENCE).await;
+        let job = api.ended_within(id, JOB_TIMEOUT).await;
         assert_eq!(job.status, JobStatus::Completed);
     }
     assert!(
@@ -184,7 +184,7 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
 #[tokio::test]
 async fn a_worker_is_recycled_under_jobs() {
     const JOBS: usize = 40;
-    let variables = vec![("WORKER_RENEW_AFTER", "25".to_owned())];
+    let variables = vec![("WORKER_RECYCLE_AFTER", "25".to_owned())];
     let options = Options {
         variables,
         ..options("recycled")
@@ -195,7 +195,8 @@ async fn a_worker_is_recycled_under_jobs() {
         let body = job(4, json!({"latency_ms": number % 10 * 400}));
         // A task that was dispatched to a worker as it shut down is retried after its timeout of a
         // minute.
-        api.ended_within(&api.accepted(&body).await, PATIENCE).await
+        api.ended_within(&api.accepted(&body).await, JOB_TIMEOUT)
+            .await
     };
     for job in join_all((0..JOBS).map(run)).await {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");

@@ -8,9 +8,9 @@ use darkroom_dev::versitygw::VersityGateway;
 use futures::future::join_all;
 
 use crate::{
-    faults::{Chance, report, rounds},
+    faults::{SeededRng, report, rounds},
     support::{
-        harness::{kind, options, until},
+        harness::{failure_type, options, until},
         source,
         world::{Place, World},
     },
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const STREAM_MAX: (&str, &str) = ("PERSIST_STREAM_MAX", "16MiB");
 
 /// Timeout of a job that may wait for several heartbeat timeouts.
-const PATIENCE: Duration = Duration::from_mins(4);
+const JOB_TIMEOUT: Duration = Duration::from_mins(4);
 
 #[tokio::test]
 async fn the_rules_hold_in_the_embedded_store() {
@@ -136,7 +136,7 @@ pub(crate) async fn rules(world: &World) {
         let job = world.api.ended(&id).await;
         let is_stored = job.status == JobStatus::Completed;
         assert_eq!(is_stored, error.is_none(), "{manner}: {job:#?}");
-        let found = kind(job.media[0].error.as_ref());
+        let found = failure_type(job.media[0].error.as_ref());
         assert_eq!(found, error, "{manner}: {job:#?}");
     });
     join_all(taken).await;
@@ -183,7 +183,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
     let options = options("uploads-killed");
     let (mut world, _gateway) = World::on_gateway(options, &[STREAM_MAX]).await;
-    let mut chance = Chance::new();
+    let mut chance = SeededRng::new();
     let mut jobs = Vec::new();
     let mut hit = 0;
     for round in 0..rounds().div_ceil(4) {
@@ -218,7 +218,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         world.stack.worker = world.stack.spawn("worker").unwrap();
     }
     for (id, name) in &jobs {
-        let job = world.api.ended_within(id, PATIENCE).await;
+        let job = world.api.ended_within(id, JOB_TIMEOUT).await;
         assert_eq!(job.status, JobStatus::Completed, "{name}: {job:#?}");
         world.check_bytes(&job.media[0]).await.unwrap();
     }

@@ -155,7 +155,7 @@ impl JobError {
     /// Truncates the detail to 300 bytes, so that the failures of a thousand outputs fit into one
     /// workflow's history.
     #[must_use]
-    pub fn brief(mut self) -> Self {
+    pub fn truncated(mut self) -> Self {
         const MAX: usize = 300;
         if self.detail.len() > MAX {
             self.detail.truncate(self.detail.floor_char_boundary(MAX));
@@ -167,7 +167,7 @@ impl JobError {
     /// True if this shortcoming of a prediction is the main reason of its job's status. An excess
     /// of outputs is not, if some outputs could not be stored.
     #[must_use]
-    pub fn tells_most(&self, is_all_stored: bool) -> bool {
+    pub fn is_main_cause(&self, is_all_stored: bool) -> bool {
         self.kind != FailureType::TooManyOutputs || is_all_stored
     }
 

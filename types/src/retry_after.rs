@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Parses the value of a `Retry-After` header into the delay from `now` on; zero for a date that has
-/// passed. `None` if it is neither a number of seconds nor a date.
+/// Parses the value of a `Retry-After` header into the delay from `now` on; zero for a date that
+/// has passed. `None` if it is neither a number of seconds nor a date.
 #[must_use]
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();

@@ -31,7 +31,7 @@ use crate::variables::{
     REPLICATE_BASE_URL, REPLICATE_CREATES_PER_MINUTE, REPLICATE_READS_PER_MINUTE, SOURCE_ALLOW,
     SOURCE_PORTS, SUBMISSION_SEARCH_SECONDS, SUBMISSION_UNKNOWN, WEBHOOK_ALLOW, WEBHOOK_PORTS,
     WORKER_BUILD_ID, WORKER_DEPLOYMENT, WORKER_HEARTBEAT_SECONDS, WORKER_QUEUES,
-    WORKER_RENEW_AFTER, WORKFLOW_TASK_CONCURRENCY,
+    WORKER_RECYCLE_AFTER, WORKFLOW_TASK_CONCURRENCY,
 };
 
 // `unwrap` of a constant is checked by the compiler.
@@ -65,7 +65,7 @@ pub struct Config {
     pub build: Build,
     /// Number of activities after which the SDK's worker is recycled: it leaks some bytes for each
     /// activity.
-    pub renew_after: NonZeroU64,
+    pub recycle_after: NonZeroU64,
     /// Interval of worker heartbeats to Temporal.
     pub heartbeat_interval: HeartbeatInterval,
 }
@@ -214,7 +214,7 @@ impl Config {
                 id: WORKER_BUILD_ID.or(BuildId(env!("CARGO_PKG_VERSION").to_owned()))?,
             },
             heartbeat_interval: WORKER_HEARTBEAT_SECONDS.value()?,
-            renew_after: WORKER_RENEW_AFTER.value()?,
+            recycle_after: WORKER_RECYCLE_AFTER.value()?,
         })
     }
 }

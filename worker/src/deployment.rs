@@ -33,11 +33,11 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// Time without a poll for workflow tasks after which the workers of a version count as gone. A
 /// long poll takes a minute if there is no task, and workflow tasks are short, so a slot is always
 /// free.
-const SILENCE: Duration = Duration::from_secs(90);
+const POLL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The same for outputs: a worker does not poll while all its slots are taken, and an output takes
 /// one for half an hour at most.
-const SILENCE_OF_OUTPUTS: Duration = Duration::from_mins(32);
+const OUTPUTS_POLL_TIMEOUT: Duration = Duration::from_mins(32);
 
 /// Returns the deployment options of a worker.
 pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
@@ -59,7 +59,7 @@ pub(crate) fn options(build: &Build) -> WorkerDeploymentOptions {
 
 /// Promotes this build to the current version whenever jobs would have to wait for the operator.
 /// Never returns.
-pub(crate) async fn stand_in(
+pub(crate) async fn promote_when_idle(
     client: Client,
     deployment: DeploymentName,
     build: BuildId,
@@ -70,30 +70,30 @@ pub(crate) async fn stand_in(
         deployment,
         build,
     };
-    let workflows = Watched::new(WORKFLOW_QUEUE, Tasks::Workflow, SILENCE);
-    let outputs = Watched::new(PERSIST_QUEUE, Tasks::Activity, SILENCE_OF_OUTPUTS);
+    let workflows = WatchedQueue::new(WORKFLOW_QUEUE, Tasks::Workflow, POLL_TIMEOUT);
+    let outputs = WatchedQueue::new(PERSIST_QUEUE, Tasks::Activity, OUTPUTS_POLL_TIMEOUT);
     let mut queues: Vec<_> = queues
         .generate
         .then_some(workflows)
         .into_iter()
         .chain(queues.persist.then_some(outputs))
         .collect();
-    let mut said = None;
+    let mut logged = None;
     loop {
-        let standing = candidate.stand(&mut queues).await.unwrap_or_else(|status| {
+        let status = candidate.check(&mut queues).await.unwrap_or_else(|status| {
             tracing::warn!(%status, "cannot read the version status of this build");
             // Other workers may not have been able to poll either: their silence starts anew.
-            queues.iter_mut().for_each(Watched::begin_again);
-            Standing::Unknown
+            queues.iter_mut().for_each(WatchedQueue::restart);
+            VersionStatus::Unknown
         });
-        let wait = if standing == Standing::Unknown {
+        let wait = if status == VersionStatus::Unknown {
             FIRST_INTERVAL
         } else {
             INTERVAL
         };
-        if said.as_ref() != Some(&standing) {
-            candidate.say(&standing);
-            said = Some(standing);
+        if logged.as_ref() != Some(&status) {
+            candidate.log(&status);
+            logged = Some(status);
         }
         tokio::time::sleep(wait).await;
     }
@@ -108,7 +108,7 @@ struct Candidate {
 
 /// A task queue of this worker, and the last poll on it by a worker of the current version. Times
 /// of polls are by the server's clock and are compared with each other only.
-struct Watched {
+struct WatchedQueue {
     name: &'static str,
     tasks: Tasks,
     silence: Duration,
@@ -119,7 +119,7 @@ struct Watched {
     since: Instant,
 }
 
-impl Watched {
+impl WatchedQueue {
     fn new(name: &'static str, tasks: Tasks, silence: Duration) -> Self {
         Self {
             name,
@@ -131,27 +131,27 @@ impl Watched {
         }
     }
 
-    fn begin_again(&mut self) {
+    fn restart(&mut self) {
         self.since = Instant::now();
     }
 
-    fn sees(&mut self, build: Option<&str>, poll: Option<SystemTime>) {
+    fn observe(&mut self, build: Option<&str>, poll: Option<SystemTime>) {
         let is_another = self.of.as_deref() != build;
         if is_another || poll > self.last_poll {
             self.of = build.map(str::to_owned);
             self.last_poll = poll;
-            self.begin_again();
+            self.restart();
         }
     }
 
-    fn is_silent(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.since.elapsed() >= self.silence
     }
 }
 
 /// Version status of this build in its deployment.
 #[derive(Eq, PartialEq)]
-enum Standing {
+enum VersionStatus {
     /// Temporal does not know it yet, or the check failed.
     Unknown,
     /// It is the current version and gets the tasks.
@@ -162,39 +162,39 @@ enum Standing {
 
 impl Candidate {
     /// Returns the version status, after a promotion if one was necessary.
-    async fn stand(&self, queues: &mut [Watched]) -> Result<Standing, Status> {
+    async fn check(&self, queues: &mut [WatchedQueue]) -> Result<VersionStatus, Status> {
         let deployment = deployments::describe(&self.client, self.deployment.as_str()).await?;
         let is_known = |known: &Deployment| {
             let build = self.build.as_str();
             known.build_ids.iter().any(|known| known == build)
         };
         let Some(deployment) = deployment.filter(is_known) else {
-            return Ok(Standing::Unknown);
+            return Ok(VersionStatus::Unknown);
         };
         let current = deployment.current_build_id;
         if current.as_deref() == Some(self.build.as_str()) {
-            return Ok(Standing::Current);
+            return Ok(VersionStatus::Current);
         }
         for queue in &mut *queues {
             let poll = self.last_poll(queue, current.as_deref()).await?;
-            queue.sees(current.as_deref(), poll);
+            queue.observe(current.as_deref(), poll);
         }
         // A new deployment may have no other worker that gets tasks.
         let is_alone = !deployment.was_set && queues.iter().all(|queue| queue.last_poll.is_none());
-        if !is_alone && !queues.iter().any(Watched::is_silent) {
-            return Ok(Standing::Waiting { current });
+        if !is_alone && !queues.iter().any(WatchedQueue::is_idle) {
+            return Ok(VersionStatus::Waiting { current });
         }
-        match self.take_over(deployment.conflict_token).await {
-            Ok(()) => Ok(Standing::Current),
+        match self.promote(deployment.conflict_token).await {
+            Ok(()) => Ok(VersionStatus::Current),
             // Another worker was faster, or this build does not poll every queue yet: retried.
             Err(status) if status.code() == Code::FailedPrecondition => {
-                Ok(Standing::Waiting { current })
+                Ok(VersionStatus::Waiting { current })
             }
             Err(status) => Err(status),
         }
     }
 
-    async fn take_over(&self, conflict_token: Vec<u8>) -> Result<(), Status> {
+    async fn promote(&self, conflict_token: Vec<u8>) -> Result<(), Status> {
         let (deployment, build) = (self.deployment.as_str(), self.build.as_str());
         deployments::set_current(&self.client, deployment, build, conflict_token).await
     }
@@ -203,7 +203,7 @@ impl Candidate {
     /// unversioned worker. Temporal keeps polls for some minutes.
     async fn last_poll(
         &self,
-        queue: &Watched,
+        queue: &WatchedQueue,
         build: Option<&str>,
     ) -> Result<Option<SystemTime>, Status> {
         let described = task_queues::describe(&self.client, queue.name, queue.tasks).await?;
@@ -222,12 +222,12 @@ impl Candidate {
         }
     }
 
-    fn say(&self, standing: &Standing) {
+    fn log(&self, status: &VersionStatus) {
         let (deployment, build) = (self.deployment.as_str(), self.build.as_str());
-        match standing {
-            Standing::Unknown => {}
-            Standing::Current => tracing::info!(deployment, build, "this build is current"),
-            Standing::Waiting { current } => tracing::warn!(
+        match status {
+            VersionStatus::Unknown => {}
+            VersionStatus::Current => tracing::info!(deployment, build, "this build is current"),
+            VersionStatus::Waiting { current } => tracing::warn!(
                 deployment,
                 build,
                 current = current.as_deref().unwrap_or("unversioned"),

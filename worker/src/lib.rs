@@ -30,8 +30,8 @@ use std::{env, sync::Arc};
 
 use anyhow::Result;
 use darkroom_activities::{
-    deliver_webhook::SecretMisfit,
-    generate::{Access, Listeners, RefusedLine, Throttle},
+    deliver_webhook::SecretMismatch,
+    generate::{Access, RefusalReceivers, RefusedLine, Throttle},
     store_access::StoreAccess,
 };
 use darkroom_telemetry::{listener, metrics::Metrics};
@@ -61,10 +61,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let _told = told.clone().drop_guard();
     let metrics = Metrics::install(told.clone())?;
     darkroom_activities::metrics::describe();
-    darkroom_providers::counted::describe();
+    darkroom_providers::instrumented::describe();
     let access = Access::new();
-    let (store, misfit) = (StoreAccess::new(), SecretMisfit::default());
-    let serving = Arc::new(Serving::new(store.clone(), access.clone(), misfit.clone()));
+    let (store, mismatch) = (StoreAccess::new(), SecretMismatch::default());
+    let serving = Arc::new(Serving::new(
+        store.clone(),
+        access.clone(),
+        mismatch.clone(),
+    ));
     if let Some(address) = config.metrics_listen {
         listener::serve(address, metrics, readiness::of(&serving), told).await?;
     }
@@ -90,28 +94,28 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
     let (throttle, refusals) = Throttle::new();
     let line = RefusedLine::default();
-    let listeners = Listeners {
+    let listeners = RefusalReceivers {
         throttle,
         access,
         line,
     };
     let registration =
-        Registration::new(runtime, client.clone(), &config, listeners, store, misfit)?;
+        Registration::new(runtime, client.clone(), &config, listeners, store, mismatch)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;
         let configured = config.provider.creates_per_minute.map(pacing::per_second);
         let queue = submissions_queue(ProviderName::Replicate);
-        let pacing = Pacing::new(client.clone(), queue, configured).keep(refusals);
+        let pacing = Pacing::new(client.clone(), queue, configured).adapt(refusals);
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(pacing).await });
     }
     if let Some(deployment) = &config.build.deployment {
         let build = config.build.id.clone();
-        let standing_in =
-            deployment::stand_in(client.clone(), deployment.clone(), build, config.queues);
+        let promoting =
+            deployment::promote_when_idle(client.clone(), deployment.clone(), build, config.queues);
         let shutdown = shutdown.clone();
-        tokio::spawn(async move { shutdown.run_until_cancelled(standing_in).await });
+        tokio::spawn(async move { shutdown.run_until_cancelled(promoting).await });
     }
     tracing::info!(queues = ?config.queues, namespace = config.temporal.namespace(), build = config.build.id.as_str(), "worker started");
     serving.begins(client, shutdown.clone());

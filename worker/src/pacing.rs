@@ -12,17 +12,17 @@ use temporalio_client::{Client, tonic::Status};
 use tokio::time::Instant;
 
 /// Share of a limit that is used: Temporal dispatches slightly too early.
-const SHARE: f64 = 0.95;
+const USED_SHARE: f64 = 0.95;
 
 /// Interval between two checks whether a queue can be sped up.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Time for which a rate is tried before the next higher one.
-const TRIED_FOR: Duration = Duration::from_mins(1);
+const TRIAL_TIME: Duration = Duration::from_mins(1);
 
 /// Time for which a rate is kept that follows from the provider's `Retry-After`. It is longer than
-/// [`TRIED_FOR`], because a job that is refused during a trial loses its position in the queue.
-const NAMED_FOR: Duration = Duration::from_mins(5);
+/// [`TRIAL_TIME`], because a job that is refused during a trial loses its position in the queue.
+const HINTED_TIME: Duration = Duration::from_mins(5);
 
 /// Factor from one rate to the next higher one.
 const FASTER: f64 = 1.5;
@@ -39,13 +39,13 @@ const TOLERATED: f64 = 0.1;
 const UNLIMITED: f64 = 20.0;
 
 /// Time until a new rate takes effect: calls under way are refused at the old one.
-const SETTLES: SignedDuration = SignedDuration::from_secs(10);
+const SETTLE_TIME: SignedDuration = SignedDuration::from_secs(10);
 
 /// Lowest rate: one call a minute.
 const SLOWEST: f64 = 1.0 / 60.0;
 
 /// Seconds by which Temporal may dispatch too early after a pause.
-const EARLY: f64 = 1.0;
+const EARLY_SECONDS: f64 = 1.0;
 
 /// Reason of a rate limit that follows from the provider's `Retry-After`. By the reasons, Darkroom
 /// recognizes its own limits.
@@ -63,8 +63,8 @@ pub(crate) fn per_second(per_minute: NonZeroU32) -> f64 {
 fn rate(interval: f64) -> f64 {
     // Above one call a second, an early call is within the burst of one second that a provider
     // accepts.
-    let early = if interval < 1.0 { 0.0 } else { EARLY };
-    (interval / SHARE + early).recip()
+    let early = if interval < 1.0 { 0.0 } else { EARLY_SECONDS };
+    (interval / USED_SHARE + early).recip()
 }
 
 /// A task queue whose provider may rate limit at less than was configured.
@@ -84,7 +84,7 @@ impl Pacing {
     }
 
     /// Adapts the rate limit of the queue to the provider's refusals. Never returns.
-    pub(crate) async fn keep(self, mut refusals: Refusals) {
+    pub(crate) async fn adapt(self, mut refusals: Refusals) {
         let mut counted = VecDeque::new();
         loop {
             let kept = tokio::select! {
@@ -107,7 +107,7 @@ impl Pacing {
         let age = limited
             .as_ref()
             .map(|limit| Timestamp::now().duration_since(limit.since));
-        if age.is_some_and(|age| age < SETTLES) {
+        if age.is_some_and(|age| age < SETTLE_TIME) {
             // This call was dispatched before the last slowdown took effect.
             return Ok(());
         }
@@ -133,7 +133,11 @@ impl Pacing {
             return Ok(());
         };
         let age = Timestamp::now().duration_since(limit.since);
-        let kept_for = if limit.is_named { NAMED_FOR } else { TRIED_FOR };
+        let kept_for = if limit.is_named {
+            HINTED_TIME
+        } else {
+            TRIAL_TIME
+        };
         if Duration::try_from(age).unwrap_or_default() < kept_for {
             return Ok(());
         }

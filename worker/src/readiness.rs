@@ -7,7 +7,7 @@ use std::{
 };
 
 use darkroom_activities::{
-    deliver_webhook::SecretMisfit,
+    deliver_webhook::SecretMismatch,
     generate::Access,
     store_access::{StoreAccess, Writable},
 };
@@ -23,16 +23,16 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct Serving {
     store: StoreAccess,
     access: Access,
-    misfit: SecretMisfit,
+    mismatch: SecretMismatch,
     begun: OnceLock<(Client, CancellationToken)>,
 }
 
 impl Serving {
-    pub(crate) fn new(store: StoreAccess, access: Access, misfit: SecretMisfit) -> Self {
+    pub(crate) fn new(store: StoreAccess, access: Access, mismatch: SecretMismatch) -> Self {
         Self {
             store,
             access,
-            misfit,
+            mismatch,
             begun: OnceLock::new(),
         }
     }
@@ -53,7 +53,7 @@ impl Serving {
         if self.access.is_refused() {
             return Err("the provider rejects the token, or its account has no credit".to_owned());
         }
-        if self.misfit.is_seen() {
+        if self.mismatch.is_seen() {
             return Err("webhooks cannot be signed: DARKROOM_WEBHOOK_SECRET is missing or differs from that of the api".to_owned());
         }
         let asked = tokio::time::timeout(TIMEOUT, namespace::check(client)).await;

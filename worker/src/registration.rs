@@ -5,18 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use darkroom_activities::{
-    Activities,
-    deliver_webhook::{Courier, SecretMisfit},
-    generate::{Access, Listeners},
+    Activities, CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate,
+    Persist, Sweep,
+    deliver_webhook::{SecretMismatch, WebhookSender},
+    generate::{Access, RefusalReceivers},
     guard::{Guard, Resolver},
     persist::{Engine, Memory, Previewer, Sources, source::Limits},
-    registered::{
-        CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate, Persist,
-        Sweep,
-    },
     store_access::StoreAccess,
 };
-use darkroom_providers::{counted::Counted, replicate::Replicate};
+use darkroom_providers::{instrumented::Instrumented, replicate::Replicate};
 use darkroom_temporal::{
     trace_context::{ActivitySpans, TraceContextPropagator},
     workarounds::{
@@ -130,20 +127,20 @@ impl Registration {
         runtime: CoreRuntime,
         client: Client,
         config: &Config,
-        listeners: Listeners,
+        listeners: RefusalReceivers,
         store: StoreAccess,
-        misfit: SecretMisfit,
+        mismatch: SecretMismatch,
     ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config, listeners, store, misfit)?,
+            activities: activities(config, listeners, store, mismatch)?,
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
             workflow_tasks: config.workflow_task_concurrency.get(),
             generate_slots: config.generate_concurrency.get(),
-            recycle_after: config.renew_after.get(),
+            recycle_after: config.recycle_after.get(),
         })
     }
 
@@ -239,9 +236,9 @@ impl Registration {
 
 fn activities(
     config: &Config,
-    listeners: Listeners,
+    listeners: RefusalReceivers,
     store: StoreAccess,
-    misfit: SecretMisfit,
+    mismatch: SecretMismatch,
 ) -> Result<Activities> {
     let provider = &config.provider;
     let replicate = Replicate::new(
@@ -265,7 +262,7 @@ fn activities(
     );
     let limits = Limits::of(persist.max_output.as_u64());
     Ok(Activities {
-        provider: Arc::new(Counted(replicate)),
+        provider: Arc::new(Instrumented(replicate)),
         policy: provider.policy,
         listeners,
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
@@ -276,7 +273,7 @@ fn activities(
             stream_max: persist.stream_max.as_u64(),
         },
         store,
-        courier: Courier::new(webhook_guard, webhooks.secret.clone(), misfit)
+        webhook_sender: WebhookSender::new(webhook_guard, webhooks.secret.clone(), mismatch)
             .context("cannot set up the client for webhooks")?,
         stopping: CancellationToken::new(),
     })

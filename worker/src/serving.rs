@@ -29,7 +29,7 @@ pub(crate) async fn serve(
 ) -> Result<()> {
     let result = tokio::select! {
         result = run(registration, queue, shutdown) => result,
-        () = overdue(shutdown) => {
+        () = drain_timeout(shutdown) => {
             tracing::warn!("draining took too long: the activities that still run are abandoned");
             Ok(())
         }
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     result
 }
 
-async fn overdue(shutdown: &CancellationToken) {
+async fn drain_timeout(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(DEADLINE).await;
 }
@@ -51,7 +51,7 @@ async fn run(
     let mut running = FuturesUnordered::new();
     for number in 0.. {
         if queue.buys() {
-            until_let_in(registration, &mut running, shutdown).await;
+            wait_until_may_buy(registration, &mut running, shutdown).await;
         }
         if shutdown.is_cancelled() {
             break;
@@ -99,7 +99,7 @@ async fn run(
 
 /// Waits until this worker may buy, so that jobs go to workers that may. Logs workers that fail
 /// meanwhile.
-async fn until_let_in(
+async fn wait_until_may_buy(
     registration: &Registration,
     running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
     shutdown: &CancellationToken,

@@ -173,14 +173,14 @@ impl JobState {
     }
 
     /// Records that the provider has the work, which settles any doubt.
-    pub fn bought(&mut self, provider: ProviderState) {
+    pub fn record_purchase(&mut self, provider: ProviderState) {
         self.provider = Some(provider);
         self.doubt = None;
     }
 
     /// Records the outputs that the provider has made. What an earlier run stored stays; outputs
     /// that were not made fail.
-    pub fn made(&mut self, outputs: &[MadeOutput], prediction: &PredictionId) {
+    pub fn record_outputs(&mut self, outputs: &[MadeOutput], prediction: &PredictionId) {
         let asked = usize::from(self.request.num_outputs.get());
         for index in (0..).take(outputs.len().max(asked)).skip(self.media.len()) {
             self.media.push(Media {
@@ -213,7 +213,7 @@ impl JobState {
 
     /// Adopts outputs that an earlier run of this job has stored and this one has not: after a
     /// reset, a run may be out of time or find its sources expired. Returns true if there were any.
-    pub fn keep_stored(&mut self, earlier: Self) -> bool {
+    pub fn adopt_stored(&mut self, earlier: Self) -> bool {
         let is_stored = |media: &Media| media.status() == MediaStatus::Completed;
         let mut kept = false;
         let mut further = earlier.media;
@@ -230,16 +230,16 @@ impl JobState {
         }
         if kept {
             self.provider = self.provider.take().or(earlier.provider);
-            self.judge_again();
+            self.rederive_status();
         }
         kept
     }
 
     /// Derives the status from the outputs again, after outputs were adopted.
-    fn judge_again(&mut self) {
+    fn rederive_status(&mut self) {
         let is_all = self.count(MediaStatus::Completed) == self.media.len();
         let shortcoming = self.provider.as_ref().and_then(ProviderState::shortcoming);
-        let shortcoming = shortcoming.filter(|error| error.tells_most(is_all));
+        let shortcoming = shortcoming.filter(|error| error.is_main_cause(is_all));
         match self.status {
             JobStatus::Failed | JobStatus::Partial => match shortcoming {
                 Some(shortcoming) => {
@@ -334,7 +334,7 @@ mod tests {
             json!({"name": "replicate", "prediction_id": "p", "status": "failed", "error": "why"});
         let mut run = job("partial", "cf");
         run.provider = serde_json::from_value(failed).unwrap();
-        assert!(run.keep_stored(job("partial", "cc")));
+        assert!(run.adopt_stored(job("partial", "cc")));
         let kind = run.error.map(|error| error.kind);
         assert_eq!(
             (run.status, kind),
@@ -355,7 +355,7 @@ mod tests {
             ("failed", "f", "ffc", Some(JobStatus::Partial), 1),
         ] {
             let mut run = job(status, outputs);
-            let kept = run.keep_stored(job("partial", earlier));
+            let kept = run.adopt_stored(job("partial", earlier));
             assert_eq!(kept, expected.is_some(), "{outputs} {earlier}");
             assert_eq!(
                 run.count(MediaStatus::Completed),

@@ -25,7 +25,7 @@ use temporalio_workflow::{
 use crate::{
     contract::{
         self, Activities,
-        webhook::{DeliverWebhookInput, Delivery, Verdict},
+        webhook::{DeliverWebhookInput, Delivery, DeliveryOutcome},
     },
     failure::read_activity_failure,
     job::{JobId, JobState, MediaStatus, timestamp},
@@ -135,7 +135,7 @@ pub struct WebhookDelivery {
     secret_id: Option<String>,
     message: WebhookMessage,
     /// True if a redelivery was requested, so that the next attempt is due now.
-    is_urged: bool,
+    redelivery_requested: bool,
 }
 
 #[workflow_methods]
@@ -162,7 +162,7 @@ impl WebhookDelivery {
             tenant,
             secret_id,
             message,
-            is_urged: false,
+            redelivery_requested: false,
         }
     }
 
@@ -178,9 +178,9 @@ impl WebhookDelivery {
         loop {
             let (verdict, retry_after) = attempt(ctx).await;
             let status = match verdict {
-                Verdict::Delivered => DeliveryStatus::Delivered,
-                Verdict::Refused => DeliveryStatus::Refused,
-                Verdict::Failed => {
+                DeliveryOutcome::Delivered => DeliveryStatus::Delivered,
+                DeliveryOutcome::Refused => DeliveryStatus::Refused,
+                DeliveryOutcome::Failed => {
                     // An attempt on request does not use up a step of the schedule.
                     let next = due.take().or_else(|| {
                         let delay = schedule.next()?;
@@ -214,7 +214,7 @@ impl WebhookDelivery {
     /// Signal: makes the next attempt now.
     #[signal(name = "redeliver")]
     pub fn redeliver(&mut self, _context: &mut SyncWorkflowContext<Self>) {
-        self.is_urged = true;
+        self.redelivery_requested = true;
     }
 
     /// Query: returns the current state of the delivery.
@@ -225,10 +225,10 @@ impl WebhookDelivery {
     }
 }
 
-async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Duration>) {
+async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (DeliveryOutcome, Option<Duration>) {
     let now = now(ctx);
     let input = ctx.state_mut(|workflow| {
-        workflow.is_urged = false;
+        workflow.redelivery_requested = false;
         workflow.state.next_attempt_at = None;
         DeliverWebhookInput {
             tenant: workflow.tenant.clone(),
@@ -259,7 +259,7 @@ async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (Verdict, Option<Dur
 fn judge(
     delivered: Result<Delivery, ActivityExecutionError>,
     now: Timestamp,
-) -> (Verdict, Option<Duration>, DeliveryAttempt) {
+) -> (DeliveryOutcome, Option<Duration>, DeliveryAttempt) {
     match delivered {
         Ok(Delivery {
             verdict,
@@ -275,7 +275,7 @@ fn judge(
         Err(failure) => {
             let error = Some(read_activity_failure(&failure).0.detail);
             (
-                Verdict::Failed,
+                DeliveryOutcome::Failed,
                 None,
                 DeliveryAttempt {
                     at: now,
@@ -313,7 +313,7 @@ async fn wait(
             .summary("next attempt".to_owned())
             .build(),
     );
-    let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.is_urged));
+    let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.redelivery_requested));
     select! {
         result = timer => if matches!(result, TimerResult::Fired) {
             return Ok(None);

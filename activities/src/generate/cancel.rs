@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use darkroom_providers::{Prediction, Provider, ProviderError, provider::Canceling};
+use darkroom_providers::{Prediction, Provider, ProviderError, provider::CancelResponse};
 use darkroom_workflows::{
     contract::cancel::CancelGenerationInput,
     job::{CancelOutcome, PredictionRef, PredictionStatus, ProviderState},
@@ -14,7 +14,7 @@ use super::watching;
 use crate::failure::Failure;
 
 /// Timeout of waiting for a canceled prediction to stop.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Interval between two polls meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -44,18 +44,18 @@ pub(super) async fn cancel(
         ) => {
             let asked = provider.cancel(prediction).await;
             return Ok(match asked {
-                Ok(Canceling::Answered(seen)) => outcome(seen),
+                Ok(CancelResponse::Answered(seen)) => outcome(seen),
                 _ => unknown(prediction),
             });
         }
         Err(error) => return Err(watching(error)),
     };
     match provider.cancel(prediction).await {
-        Ok(Canceling::Answered(seen)) if seen.state.status.is_terminal() => Ok(outcome(seen)),
-        Ok(Canceling::Answered(_) | Canceling::Requested) => {
+        Ok(CancelResponse::Answered(seen)) if seen.state.status.is_terminal() => Ok(outcome(seen)),
+        Ok(CancelResponse::Answered(_) | CancelResponse::Requested) => {
             Ok(until_stopped(provider, running).await)
         }
-        Ok(Canceling::Unsupported) => Ok(outcome(running)),
+        Ok(CancelResponse::Unsupported) => Ok(outcome(running)),
         Err(error) => Err(watching(error)),
     }
 }
@@ -64,7 +64,7 @@ pub(super) async fn cancel(
 /// timeout.
 async fn until_stopped(provider: &dyn Provider, mut seen: Prediction) -> ProviderState {
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < STOP_TIMEOUT {
         match provider.fetch(&seen.state.prediction).await {
             Ok(prediction) if prediction.state.status.is_terminal() => return outcome(prediction),
             Ok(prediction) => seen = prediction,

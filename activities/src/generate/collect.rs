@@ -13,12 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use temporalio_sdk::activities::ActivityContext;
 
-use super::{ended, lacks_outputs, watching};
+use super::{ended, is_missing_outputs, watching};
 use crate::failure::Failure;
 
 /// Delay of the next poll after a problem that may pass: the first one, and the longest.
-const SOON: Duration = Duration::from_secs(2);
-const SOON_ENOUGH: Duration = Duration::from_secs(15);
+const FIRST_DELAY: Duration = Duration::from_secs(2);
+const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
 /// A problem of one poll that the next one may not have.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -56,7 +56,7 @@ impl Looked {
     /// Records the state, which is sent with the failure of this attempt.
     async fn leave(self, ctx: &ActivityContext) {
         if let Err(error) = ctx.record_heartbeat(self).await {
-            tracing::warn!(%error, "the SDK does not take a heartbeat");
+            tracing::warn!(%error, "the SDK rejected a heartbeat");
         }
     }
 }
@@ -80,15 +80,15 @@ pub async fn collect(
     let (trouble, error) = match provider.fetch(&input.prediction).await {
         Ok(prediction) if !prediction.state.status.is_terminal() => {
             forget_trouble(ctx).await;
-            let next_look = provider.next_look(input.occasion, ctx.info().attempt);
+            let poll_interval = provider.poll_interval(input.occasion, ctx.info().attempt);
             let detail = format!("the provider is still at work on {}", input.prediction.id);
             return Err(Failure::retry_after(
                 FailureType::PredictionRunning,
                 detail,
-                next_look,
+                poll_interval,
             ));
         }
-        Ok(prediction) if lacks_outputs(&prediction) => {
+        Ok(prediction) if is_missing_outputs(&prediction) => {
             if persists(ctx, Trouble::WithoutOutputs).await {
                 return Ok(CollectOutcome::Ended(ended(prediction)));
             }
@@ -96,7 +96,7 @@ pub async fn collect(
             return Err(Failure::retry_after(
                 FailureType::PredictionRunning,
                 detail,
-                SOON,
+                FIRST_DELAY,
             ));
         }
         Ok(prediction) => return Ok(CollectOutcome::Ended(ended(prediction))),
@@ -108,7 +108,9 @@ pub async fn collect(
     if persists(ctx, trouble).await {
         return Ok(lost(error));
     }
-    let soon = SOON.saturating_mul(ctx.info().attempt).min(SOON_ENOUGH);
+    let soon = FIRST_DELAY
+        .saturating_mul(ctx.info().attempt)
+        .min(LONGEST_DELAY);
     Err(Failure::Failed {
         error: Failure::from(error).into_error(),
         retry_after: Some(soon),

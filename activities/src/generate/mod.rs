@@ -110,7 +110,7 @@ impl From<SubmissionPolicy> for IfNotFound {
 
 /// Receivers of the provider's refusals, beyond the job that was refused.
 #[derive(Clone, Debug)]
-pub struct Listeners {
+pub struct RefusalReceivers {
     /// Receives the delays that the provider asks for by its rate limit.
     pub throttle: Throttle,
     /// Is notified when the provider refuses this worker's token or credit.
@@ -119,7 +119,7 @@ pub struct Listeners {
     pub line: RefusedLine,
 }
 
-impl Listeners {
+impl RefusalReceivers {
     /// Notifies the receivers of a refusal, and sets the delay after which the job retries.
     async fn hear(&self, input: &GenerateInput, outcome: &mut GenerateOutcome) {
         let GenerateOutcome::Refused {
@@ -149,7 +149,7 @@ pub async fn generate(
     provider: &dyn Provider,
     storage: &Storage,
     policy: GenerationPolicy,
-    listeners: &Listeners,
+    listeners: &RefusalReceivers,
     ctx: &ActivityContext,
     stopping: &CancellationToken,
     input: &GenerateInput,
@@ -221,11 +221,11 @@ async fn look(
 
 /// True if a prediction has ended and nothing of it is missing.
 fn is_complete(prediction: &Prediction) -> bool {
-    prediction.state.status.is_terminal() && !lacks_outputs(prediction)
+    prediction.state.status.is_terminal() && !is_missing_outputs(prediction)
 }
 
 /// True if a prediction has succeeded and its outputs are missing: they may appear a moment later.
-fn lacks_outputs(prediction: &Prediction) -> bool {
+fn is_missing_outputs(prediction: &Prediction) -> bool {
     prediction.state.status == PredictionStatus::Succeeded
         && prediction.outputs.is_empty()
         && !prediction.data_removed

@@ -32,17 +32,17 @@ use super::{GenerationPolicy, boot_time::BootTime, cancel};
 use crate::{failure::Failure, metrics};
 
 /// Maximum age of the acknowledgement when the request is sent.
-const FRESH: Duration = Duration::from_secs(2);
+const MAX_ACK_AGE: Duration = Duration::from_secs(2);
 
 /// Time that the provider may work beyond the job's deadline. The workflow cancels at the deadline;
 /// this limit of the provider's own is for when no worker can.
 const CANCEL_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Time for which an attempt that was declared timed out tries to signal the workflow.
-const TELLING: Duration = Duration::from_mins(10);
+const SIGNAL_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Timeout of reading the result of a job from Temporal.
-const ANSWERING: Duration = Duration::from_secs(10);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Purchase of a prediction.
 pub(super) struct Purchase<'a> {
@@ -166,7 +166,7 @@ impl Purchase<'_> {
             outcome,
         };
         let began = Instant::now();
-        while began.elapsed() < TELLING {
+        while began.elapsed() < SIGNAL_TIMEOUT {
             let options = WorkflowSignalOptions::builder()
                 .request_id(settled.submission_id.to_string())
                 .build();
@@ -204,7 +204,7 @@ async fn ended_with(
 ) -> bool {
     let result = handle.get_result(WorkflowGetResultOptions::default());
     // A retry starts the workflow again, and that run has no result yet.
-    let Ok(Ok(job)) = timeout(ANSWERING, result).await else {
+    let Ok(Ok(job)) = timeout(RESULT_TIMEOUT, result).await else {
         return false;
     };
     job.provider
@@ -278,7 +278,7 @@ impl Gate for RecordGate {
                 .await
             {
                 // If the process was stopped in between, another attempt may run by now.
-                Ok(Some(Answer::Continue)) if began.elapsed() <= FRESH => return Ok(()),
+                Ok(Some(Answer::Continue)) if began.elapsed() <= MAX_ACK_AGE => return Ok(()),
                 Ok(Some(Answer::Continue) | None) => {}
                 Ok(Some(Answer::Stop)) => return Err(GateClosed),
                 Err(Superseded) => {

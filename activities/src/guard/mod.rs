@@ -145,7 +145,7 @@ impl From<reqwest::Error> for RequestError {
         let is_unsendable = error.is_builder();
         // The URL stays out of the message: it may carry a signature.
         let error = error.without_url();
-        match verdict(&error) {
+        match find_forbidden(&error) {
             Some(forbidden) => Self::Forbidden(forbidden.clone()),
             None if is_unsendable => Self::Unsendable(chain(&error)),
             None => Self::Unanswered(chain(&error)),
@@ -155,7 +155,7 @@ impl From<reqwest::Error> for RequestError {
 
 impl From<hyper_util::client::legacy::Error> for RequestError {
     fn from(error: hyper_util::client::legacy::Error) -> Self {
-        match verdict(&error) {
+        match find_forbidden(&error) {
             Some(forbidden) => Self::Forbidden(forbidden.clone()),
             None => Self::Unanswered(chain(&error)),
         }
@@ -237,7 +237,7 @@ impl Clients {
 
 /// Finds the guard's verdict among the sources of an HTTP client's error.
 #[must_use]
-pub fn verdict<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
+pub fn find_forbidden<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(forbidden) = error.downcast_ref() {

@@ -224,12 +224,12 @@ const PUBLIC_ADDRESSES: [&str; 18] = [
 ];
 
 /// Listeners on all addresses of this machine, and the number of connections to them.
-struct Listeners {
+struct RefusalReceivers {
     port: u16,
     connections: Arc<AtomicU32>,
 }
 
-impl Listeners {
+impl RefusalReceivers {
     async fn start() -> Self {
         let connections = Arc::new(AtomicU32::new(0));
         // With IPv6, this listener takes both families.
@@ -325,7 +325,7 @@ async fn refusal(sources: &Sources, url: &str) -> FailureType {
 
 #[tokio::test]
 async fn nobody_connects_to_what_is_forbidden() {
-    let listeners = Listeners::start().await;
+    let listeners = RefusalReceivers::start().await;
     let port = listeners.port;
     let sources = sources(&format!("80,443,{port}"), AllowedHosts::default()).await;
     let literal = FORBIDDEN_ADDRESSES.iter().chain(&FORBIDDEN_NAMES);
@@ -357,7 +357,7 @@ async fn nobody_connects_to_what_is_forbidden() {
 
 #[tokio::test]
 async fn redirects_lead_nowhere_else() {
-    let listeners = Listeners::start().await;
+    let listeners = RefusalReceivers::start().await;
     let host = redirecting(format!("http://127.0.0.1:{}/", listeners.port)).await;
     let sources = sources(
         &format!("80,443,{}", listeners.port),
@@ -373,7 +373,7 @@ async fn redirects_lead_nowhere_else() {
 
 #[tokio::test]
 async fn a_name_that_changes_its_mind_gains_nothing() {
-    let listeners = Listeners::start().await;
+    let listeners = RefusalReceivers::start().await;
     let sources = sources(&listeners.port.to_string(), AllowedHosts::default()).await;
     let mut refusals = 0;
     for _ in 0..10 {
@@ -396,7 +396,7 @@ async fn a_name_that_changes_its_mind_gains_nothing() {
 
 #[tokio::test]
 async fn the_listeners_do_count() {
-    let listeners = Listeners::start().await;
+    let listeners = RefusalReceivers::start().await;
     let allowed = format!("127.0.0.1:{}", listeners.port);
     let sources = sources("80", allowed.parse().unwrap()).await;
     assert_eq!(

@@ -100,23 +100,23 @@ impl UploadCheckpoint {
 }
 
 /// Recorder of an attempt's checkpoint.
-pub struct Journal<'a> {
+pub struct CheckpointRecorder<'a> {
     heartbeat: Option<&'a Heartbeat>,
     bytes_done: AtomicU64,
     checkpoint: Mutex<PersistCheckpoint>,
 }
 
-impl<'a> Journal<'a> {
+impl<'a> CheckpointRecorder<'a> {
     pub(super) fn new(index: u32, heartbeat: &'a Heartbeat) -> Self {
         Self {
             heartbeat: Some(heartbeat),
-            ..Self::unrecorded(index)
+            ..Self::without_heartbeat(index)
         }
     }
 
     /// Creates a recorder that sends no heartbeats.
     #[must_use]
-    pub fn unrecorded(index: u32) -> Self {
+    pub fn without_heartbeat(index: u32) -> Self {
         let progress = PersistProgress {
             index,
             ..PersistProgress::default()

@@ -4,8 +4,8 @@ use darkroom_storage::{Existing, Feature, NewObject, Storage};
 use darkroom_workflows::job::JobId;
 
 use super::{
-    checkpoint::Journal, disposition, media_type::MediaType, memory::Memory, preview::Previewer,
-    room::Room, source::Source, transfer::transfer,
+    checkpoint::CheckpointRecorder, disposition, media_type::MediaType, memory::Memory,
+    preview::Previewer, room::Room, source::Source, transfer::transfer,
 };
 use crate::failure::Failure;
 
@@ -47,8 +47,8 @@ impl Engine {
         source: Source,
         mut room: Room,
     ) -> Result<String, Failure> {
-        let journal = Journal::unrecorded(to.index);
-        let stored = Box::pin(transfer(self, to, source, None, &journal, &mut room)).await?;
+        let recorder = CheckpointRecorder::without_heartbeat(to.index);
+        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut room)).await?;
         Ok(stored.object.s3_key)
     }
 }

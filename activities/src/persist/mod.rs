@@ -46,7 +46,7 @@ use darkroom_workflows::{
 use temporalio_sdk::activities::ActivityContext;
 
 use self::{
-    checkpoint::{Journal, PersistCheckpoint, UploadCheckpoint},
+    checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
     engine::{Destination, PREDICTION},
     inspector::Inspector,
     media_type::MediaType,
@@ -65,7 +65,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Number of requests to the host for each time that the provider is asked for the current URL.
-const LOOKS_A_READ: u32 = 3;
+const REQUESTS_PER_URL_LOOKUP: u32 = 3;
 
 /// Maximum number of keys that are listed for one output: one for each media type that it ever had.
 const KEYS_OF_AN_OUTPUT: u16 = 32;
@@ -94,17 +94,17 @@ pub async fn persist(
         .unwrap_or_default();
     let heartbeat = Heartbeat::start(ctx, drain);
     let result = {
-        let journal = Journal::new(input.index, &heartbeat);
+        let recorder = CheckpointRecorder::new(input.index, &heartbeat);
         let attempt = Attempt {
             sources,
             provider,
             engine,
             input: &input,
-            journal: &journal,
+            recorder: &recorder,
         };
         let stored = tokio::select! {
             stored = heartbeat.until_interrupted(Box::pin(attempt.store(attempts, earlier))) => stored,
-            failure = journal.keep() => Err(failure),
+            failure = recorder.keep() => Err(failure),
         };
         match stored {
             Ok(stored) => {
@@ -145,14 +145,14 @@ struct Attempt<'a> {
     provider: &'a dyn Provider,
     engine: &'a Engine,
     input: &'a PersistInput,
-    journal: &'a Journal<'a>,
+    recorder: &'a CheckpointRecorder<'a>,
 }
 
 impl Attempt<'_> {
     /// Stores the output: finds or resumes an earlier attempt's work, opens the source, transfers
     /// it.
     async fn store(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
-        self.journal.continue_from(&earlier);
+        self.recorder.continue_from(&earlier);
         if attempt > 1
             && let Some(stored) = self.find_stored(&earlier).await?
         {
@@ -201,15 +201,15 @@ impl Attempt<'_> {
     ) -> Result<Stored, Failure> {
         let (engine, to) = (self.engine, self.destination());
         let streams = engine.streams();
-        let sent = Box::pin(transfer(engine, &to, source, upload, self.journal, room)).await;
+        let sent = Box::pin(transfer(engine, &to, source, upload, self.recorder, room)).await;
         match sent {
             Err(failure) if streams && !engine.streams() => {
-                if let Some(upload) = self.journal.checkpoint().upload {
+                if let Some(upload) = self.recorder.checkpoint().upload {
                     self.abandon(&upload).await;
                 }
                 tracing::debug!(%failure, "sending the output again, from memory");
                 let (source, _) = room.wait(self.open(None)).await??;
-                Box::pin(transfer(engine, &to, source, None, self.journal, room)).await
+                Box::pin(transfer(engine, &to, source, None, self.recorder, room)).await
             }
             sent => sent,
         }
@@ -340,7 +340,7 @@ impl Attempt<'_> {
         &self,
         upload: Option<UploadCheckpoint>,
     ) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
-        let source = self.look_for_source(upload.as_ref()).await?;
+        let source = self.open_with_retries(upload.as_ref()).await?;
         match upload {
             Some(upload) if upload.bytes != source.position() => {
                 self.abandon(&upload).await;
@@ -350,7 +350,10 @@ impl Attempt<'_> {
         }
     }
 
-    async fn look_for_source(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
+    async fn open_with_retries(
+        &self,
+        upload: Option<&UploadCheckpoint>,
+    ) -> Result<Source, Failure> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut address = match &self.input.source {
@@ -364,7 +367,8 @@ impl Attempt<'_> {
                     None => return Ok(source),
                 },
                 Err(error) => {
-                    let may_be_elsewhere = may_have_moved(&error) && look % LOOKS_A_READ == 0;
+                    let may_be_elsewhere =
+                        may_have_moved(&error) && look % REQUESTS_PER_URL_LOOKUP == 0;
                     let told = if may_be_elsewhere {
                         self.told().await?
                     } else {
@@ -443,7 +447,7 @@ impl Attempt<'_> {
 
     /// Ends a failed attempt: aborts an upload that cannot be resumed, and records the checkpoint.
     async fn leave(&self, failure: &Failure) {
-        let checkpoint = self.journal.checkpoint();
+        let checkpoint = self.recorder.checkpoint();
         let is_all_sent = checkpoint.is_all_sent();
         let Some(upload) = checkpoint.upload else {
             return;
@@ -455,7 +459,7 @@ impl Attempt<'_> {
         // Without this record the next attempt would send parts again that the store has, or resume
         // an upload that was aborted.
         if failure.is_retryable()
-            && let Err(failure) = self.journal.record(|_| {}).await
+            && let Err(failure) = self.recorder.record(|_| {}).await
         {
             tracing::debug!(%failure, "cannot record the latest checkpoint");
         }
@@ -464,7 +468,7 @@ impl Attempt<'_> {
     /// Aborts an upload that no attempt will complete.
     async fn abandon(&self, upload: &UploadCheckpoint) {
         self.engine.storage.abort_upload(&upload.upload()).await;
-        self.journal
+        self.recorder
             .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
     }
 }

@@ -23,13 +23,13 @@ use crate::failure::Failure;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Bytes that must arrive within that time; with fewer, the output is slow.
-const CRAWL: u64 = 256 * 1024;
+const MIN_BYTES: u64 = 256 * 1024;
 
 /// Timeout of waiting for a moving permit. The outputs that hold one move, so one is free soon.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Delay of the next attempt after one that found no permit.
-const LATER: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The part of the budget that one output holds.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Room {
     /// # Errors
     /// If the tenant's other outputs hold its share of the moving permits throughout the timeout.
     pub async fn enter(memory: &Memory, tenant: Option<&Tenant>) -> Result<Self, Failure> {
-        let place = timeout(PATIENCE, memory.places.acquire(tenant, 1));
+        let place = timeout(PERMIT_TIMEOUT, memory.places.acquire(tenant, 1));
         let place = place.await.map_err(|_| crowded())?;
         Ok(Self {
             memory: memory.clone(),
@@ -100,7 +100,7 @@ impl Room {
     /// Counts bytes that have arrived. If the output is no longer slow, waits for a moving permit.
     pub(super) async fn arrived(&mut self, bytes: usize) {
         self.arrived += bytes as u64;
-        if matches!(self.taken, Taken::Seat(_)) && self.arrived >= CRAWL {
+        if matches!(self.taken, Taken::Seat(_)) && self.arrived >= MIN_BYTES {
             let place = self.memory.places.acquire(self.tenant.as_ref(), 1).await;
             self.taken = Taken::Place(place);
             (self.waited, self.arrived) = (Duration::ZERO, 0);
@@ -108,7 +108,7 @@ impl Room {
     }
 
     fn judge(&mut self) -> Result<(), Failure> {
-        if matches!(self.taken, Taken::Place(_)) && self.arrived < CRAWL {
+        if matches!(self.taken, Taken::Place(_)) && self.arrived < MIN_BYTES {
             let seat = self.memory.seats.try_acquire(self.tenant.as_ref(), 1);
             let seat = seat.ok_or_else(crowded)?;
             self.taken = Taken::Seat((seat, self.memory.slots().extra()));
@@ -122,6 +122,6 @@ fn crowded() -> Failure {
     Failure::retry_after(
         FailureType::Interrupted,
         "other outputs of this tenant take its whole share of the worker's memory",
-        LATER,
+        RETRY_DELAY,
     )
 }

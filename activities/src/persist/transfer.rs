@@ -12,7 +12,7 @@ use darkroom_storage::{UploadedObject, digest::Digest};
 use darkroom_workflows::{failure::FailureType, job::MediaFacts};
 
 use super::{
-    checkpoint::{Journal, UploadCheckpoint},
+    checkpoint::{CheckpointRecorder, UploadCheckpoint},
     engine::{BUFFER, Destination, Engine},
     inspector::Inspector,
     media_type::{self, MediaType},
@@ -32,10 +32,10 @@ pub(super) async fn transfer(
     to: &Destination,
     mut source: Source,
     left: Option<UploadCheckpoint>,
-    journal: &Journal<'_>,
+    recorder: &CheckpointRecorder<'_>,
     room: &mut Room,
 ) -> Result<Stored, Failure> {
-    journal.note(|checkpoint| checkpoint.progress.bytes_total = source.length());
+    recorder.note(|checkpoint| checkpoint.progress.bytes_total = source.length());
     if let Some(left) = left.filter(|left| left.bytes == source.position())
         && let Some(digest) = Digest::restore(&left.digest, left.bytes)
     {
@@ -44,7 +44,7 @@ pub(super) async fn transfer(
         let mut transfer = Transfer {
             engine,
             object: &object,
-            journal,
+            recorder,
             source,
             digest,
             inspector: left.inspector,
@@ -66,7 +66,7 @@ pub(super) async fn transfer(
     let mut transfer = Transfer {
         engine,
         object: &object,
-        journal,
+        recorder,
         source,
         digest: Digest::new(),
         inspector: Inspector::begin(&head, media_type),

@@ -9,13 +9,13 @@ use darkroom_storage::{
     Existing, Feature, NewObject, StorageError, Upload, UploadedObject, UploadedPart,
     digest::Digest,
     multipart::{self, MAX_PARTS},
-    streaming_body::{Closed, Frames},
+    streaming_body::{ChunkSender, Closed},
 };
 use darkroom_workflows::failure::FailureType;
 use futures::future::Either;
 
 use super::{
-    checkpoint::{Journal, UploadCheckpoint},
+    checkpoint::{CheckpointRecorder, UploadCheckpoint},
     engine::{BUFFER, Engine},
     inspector::Inspector,
     memory::Reserved,
@@ -29,13 +29,13 @@ use crate::failure::Failure;
 const STREAMED_PART: u64 = 64 * 1024 * 1024;
 
 /// Timeout of the store for accepting a chunk, and for answering once it has everything.
-const STORE_SILENCE: Duration = Duration::from_mins(1);
+const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The upload of one output under way.
 pub(super) struct Transfer<'a> {
     pub(super) engine: &'a Engine,
     pub(super) object: &'a NewObject,
-    pub(super) journal: &'a Journal<'a>,
+    pub(super) recorder: &'a CheckpointRecorder<'a>,
     pub(super) source: Source,
     pub(super) digest: Digest,
     pub(super) inspector: Inspector,
@@ -74,8 +74,8 @@ impl Transfer<'_> {
                     storage.confirm(&sent, receipt.e_tag.as_deref()).await?;
                     return Ok(sent);
                 }
-                Err(Unsent::Source(failure)) => return Err(failure),
-                Err(Unsent::Store(error)) => error,
+                Err(SendError::Source(failure)) => return Err(failure),
+                Err(SendError::Store(error)) => error,
             },
             Err(error) => error,
         };
@@ -107,7 +107,7 @@ impl Transfer<'_> {
             let Some(chunk) = self.chunk(usize::MAX).await? else {
                 return Err(too_short());
             };
-            self.take_in(&chunk);
+            self.hash_and_inspect(&chunk);
         }
         let sent = UploadedObject::new(self.object, &self.digest, None);
         self.engine.storage.compare(&sent).await?;
@@ -117,7 +117,7 @@ impl Transfer<'_> {
     /// Converts an error of a streamed request. If the store refuses its form, later requests are
     /// sent from memory: see [`Engine::streams`].
     fn refused(&self, error: StorageError) -> Failure {
-        if error.is_of_the_form() {
+        if error.is_unsupported_request() {
             self.engine.storage.lacks(Feature::StreamedTrailers);
         }
         error.into()
@@ -159,7 +159,7 @@ impl Transfer<'_> {
             inspector: self.inspector.clone(),
         };
         let recorded = self
-            .journal
+            .recorder
             .record(|noted| noted.upload = Some(checkpoint))
             .await;
         if let Err(failure) = recorded {
@@ -183,12 +183,12 @@ impl Transfer<'_> {
         self.check_end().await?;
         let checksum = multipart::checksum(&parts);
         let sent = UploadedObject::new(self.object, &self.digest, checksum);
-        self.tell_what_is_sent(&sent).await;
+        self.record_sent(&sent).await;
         let storage = &self.engine.storage;
         storage
             .complete_upload(upload, &parts, &sent, self.object.existing)
             .await?;
-        self.journal.note(|checkpoint| checkpoint.upload = None);
+        self.recorder.note(|checkpoint| checkpoint.upload = None);
         Ok(sent)
     }
 
@@ -206,8 +206,8 @@ impl Transfer<'_> {
             let (frames, answer) = storage.upload_part_streaming(upload, parts.len() + 1, size)?;
             let (mut part, crc32) = match self.send_while_arriving(frames, answer).await {
                 Ok(sent) => sent,
-                Err(Unsent::Source(failure)) => return Err(failure),
-                Err(Unsent::Store(error)) => return Err(self.refused(error)),
+                Err(SendError::Source(failure)) => return Err(failure),
+                Err(SendError::Store(error)) => return Err(self.refused(error)),
             };
             part.crc32 = crc32;
             parts.push(part);
@@ -262,7 +262,7 @@ impl Transfer<'_> {
 
     /// Sets the parts that the store has, and the digest up to their end, in the checkpoint.
     fn keep(&self, parts: &[UploadedPart], digest: &Digest, inspector: &Inspector) {
-        self.journal.note(|checkpoint| {
+        self.recorder.note(|checkpoint| {
             if let Some(upload) = &mut checkpoint.upload {
                 upload.parts = parts.to_vec();
                 upload.bytes = digest.size();
@@ -282,7 +282,7 @@ impl Transfer<'_> {
     }
 
     /// Hashes and inspects bytes as they pass.
-    fn take_in(&mut self, bytes: &[u8]) {
+    fn hash_and_inspect(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
         self.inspector.update(bytes);
     }
@@ -295,9 +295,9 @@ impl Transfer<'_> {
             let Some(chunk) = self.chunk(size - bytes.len()).await? else {
                 break;
             };
-            self.take_in(&chunk);
+            self.hash_and_inspect(&chunk);
             bytes.extend_from_slice(&chunk);
-            self.journal.advance_to(self.digest.size());
+            self.recorder.advance_to(self.digest.size());
         }
         Ok(Buffer {
             bytes: bytes.freeze(),
@@ -309,9 +309,9 @@ impl Transfer<'_> {
     /// the whole body.
     async fn send_while_arriving<T>(
         &mut self,
-        frames: Frames,
+        frames: ChunkSender,
         answer: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<(T, Option<String>), Unsent> {
+    ) -> Result<(T, Option<String>), SendError> {
         let answer = std::pin::pin!(answer);
         let feed = std::pin::pin!(self.feed(frames));
         match futures::future::select(answer, feed).await {
@@ -319,7 +319,7 @@ impl Transfer<'_> {
             Either::Left((answer, _)) => Ok((answer?, None)),
             Either::Right((fed, answer)) => {
                 let checksum = fed?;
-                let answer = tokio::time::timeout(STORE_SILENCE, answer);
+                let answer = tokio::time::timeout(STORE_TIMEOUT, answer);
                 let answer = answer.await.map_err(|_| StorageError::TooSlow)?;
                 Ok((answer?, checksum))
             }
@@ -328,25 +328,25 @@ impl Transfer<'_> {
 
     /// Sends the bytes as they arrive, and returns their checksum; `None` if the store answered
     /// before the end.
-    async fn feed(&mut self, mut frames: Frames) -> Result<Option<String>, Unsent> {
+    async fn feed(&mut self, mut frames: ChunkSender) -> Result<Option<String>, SendError> {
         while frames.left() > 0 {
             let most = usize::try_from(frames.left()).unwrap_or(usize::MAX);
             let Some(chunk) = self.chunk(most).await? else {
                 return Err(too_short().into());
             };
-            self.take_in(&chunk);
-            let sending = tokio::time::timeout(STORE_SILENCE, frames.send(chunk));
+            self.hash_and_inspect(&chunk);
+            let sending = tokio::time::timeout(STORE_TIMEOUT, frames.send(chunk));
             if let Err(Closed) = sending.await.map_err(|_| StorageError::TooSlow)? {
                 return Ok(None);
             }
-            self.journal.advance_to(self.digest.size());
+            self.recorder.advance_to(self.digest.size());
         }
         if self.source.length() == Some(self.digest.size())
-            && self.journal.checkpoint().upload.is_none()
+            && self.recorder.checkpoint().upload.is_none()
         {
             let checksum = Some(frames.checksum());
             let sent = UploadedObject::new(self.object, &self.digest, checksum);
-            self.tell_what_is_sent(&sent).await;
+            self.record_sent(&sent).await;
         }
         Ok(frames.finish().await.ok())
     }
@@ -354,8 +354,8 @@ impl Transfer<'_> {
     /// Records what was sent, so that a later attempt finds the object if the store's answer is
     /// lost. If Temporal cannot be reached, the upload continues: the object can be found later,
     /// and the source may be gone by the time Temporal is back.
-    async fn tell_what_is_sent(&self, sent: &UploadedObject) {
-        let recorded = self.journal.record(|checkpoint| {
+    async fn record_sent(&self, sent: &UploadedObject) {
+        let recorded = self.recorder.record(|checkpoint| {
             checkpoint.sent = Some(sent.clone());
             checkpoint.facts = self.inspector.facts();
         });
@@ -373,20 +373,20 @@ fn too_short() -> Failure {
 }
 
 /// Failure of a request whose body was still arriving.
-enum Unsent {
+enum SendError {
     /// The source failed.
     Source(Failure),
     /// The store failed.
     Store(StorageError),
 }
 
-impl From<Failure> for Unsent {
+impl From<Failure> for SendError {
     fn from(failure: Failure) -> Self {
         Self::Source(failure)
     }
 }
 
-impl From<StorageError> for Unsent {
+impl From<StorageError> for SendError {
     fn from(error: StorageError) -> Self {
         Self::Store(error)
     }

@@ -43,11 +43,12 @@ impl Sweep<'_> {
 
     async fn tidy_page(&self, mut entries: Vec<ListedObject>, swept: &mut Swept) {
         entries.retain(|entry| entry.is_older_than(self.age()));
-        let tidied = stream::iter(entries).map(|entry| async move {
-            let tidied = self.tidy_entry(&entry).await;
-            tidied.inspect_err(|failure| tracing::warn!(key = entry.key, %failure, "cannot sweep"))
+        let swept_prefix = stream::iter(entries).map(|entry| async move {
+            let swept_prefix = self.tidy_entry(&entry).await;
+            swept_prefix
+                .inspect_err(|failure| tracing::warn!(key = entry.key, %failure, "cannot sweep"))
         });
-        let outcomes: Vec<_> = tidied.buffer_unordered(CONCURRENCY).collect().await;
+        let outcomes: Vec<_> = swept_prefix.buffer_unordered(CONCURRENCY).collect().await;
         for outcome in outcomes {
             swept.jobs += 1;
             match outcome {
@@ -62,7 +63,7 @@ impl Sweep<'_> {
             return self.tidy_indexed(entry, &indexed.job_id).await;
         }
         match Tombstone::job_of(&entry.key) {
-            Some(job_id) => self.tidy_buried(entry, &job_id).await,
+            Some(job_id) => self.sweep_tombstone(entry, &job_id).await,
             // Neither an index entry nor a tombstone: left alone.
             None => Ok(0),
         }
@@ -72,28 +73,28 @@ impl Sweep<'_> {
     async fn tidy_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
         let owner = self.owner(job_id).await?;
         let is_recorded = matches!(owner, Owner::Job(_));
-        let tidied = self.tidy(job_id, owner).await?;
-        let is_gone = !is_recorded && !tidied.is_left;
+        let swept_prefix = self.sweep_prefix(job_id, owner).await?;
+        let is_gone = !is_recorded && !swept_prefix.is_left;
         if is_gone && self.is_over(job_id, &Owner::Nobody).await? {
             self.storage.delete(&entry.key).await?;
         }
-        Ok(tidied.removed)
+        Ok(swept_prefix.removed)
     }
 
     /// Sweeps a job with a tombstone. If it was deleted, a write that was in flight may have
     /// arrived since; if it was terminated, it may have been retried and have a manifest by now.
-    async fn tidy_buried(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
+    async fn sweep_tombstone(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
         let owner = match tombstone::read(self.storage, job_id).await? {
             None => return Ok(0),
             Some(Tombstone::Deleted) => Owner::Deleted,
             Some(Tombstone::Terminated) => self.owner(job_id).await?,
         };
-        let is_taken_up = matches!(owner, Owner::Job(_));
-        let tidied = self.tidy(job_id, owner).await?;
+        let is_retried = matches!(owner, Owner::Job(_));
+        let swept_prefix = self.sweep_prefix(job_id, owner).await?;
         let kept = Duration::from_secs(self.input.tombstones_older_than_seconds.into());
-        if is_taken_up || entry.is_older_than(kept) {
+        if is_retried || entry.is_older_than(kept) {
             self.storage.delete(&entry.key).await?;
         }
-        Ok(tidied.removed)
+        Ok(swept_prefix.removed)
     }
 }

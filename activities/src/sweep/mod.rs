@@ -67,7 +67,7 @@ impl Sweep<'_> {
     async fn run(&self) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         self.abort_uploads(&mut swept).await?;
-        self.bury_terminated(&mut swept).await?;
+        self.sweep_terminated(&mut swept).await?;
         self.go_through_jobs(&mut swept).await?;
         tracing::info!(?swept, "swept the store");
         Ok(swept)
@@ -80,9 +80,9 @@ impl Sweep<'_> {
 
     /// Removes the old objects of a job that its owner does not name. Returns their number, and
     /// whether objects are left.
-    async fn tidy(&self, job_id: &JobId, mut owner: Owner) -> Result<Tidied, Failure> {
+    async fn sweep_prefix(&self, job_id: &JobId, mut owner: Owner) -> Result<PrefixSwept, Failure> {
         let prefix = job_id.prefix();
-        let (mut tidied, mut after, mut is_certain) = (Tidied::default(), None, false);
+        let (mut swept_prefix, mut after, mut is_certain) = (PrefixSwept::default(), None, false);
         loop {
             let page = self.storage.list(&prefix, after.as_deref(), PAGE).await?;
             for object in &page.objects {
@@ -92,8 +92,8 @@ impl Sweep<'_> {
                     // The job may have been retried, or may have ended, since its manifest was
                     // read.
                     if !self.is_over(job_id, &owner).await? {
-                        tidied.is_left = true;
-                        return Ok(tidied);
+                        swept_prefix.is_left = true;
+                        return Ok(swept_prefix);
                     }
                     owner = match owner {
                         Owner::Deleted => Owner::Deleted,
@@ -102,17 +102,17 @@ impl Sweep<'_> {
                     is_certain = true;
                 }
                 if !is_stray(&owner) {
-                    tidied.is_left = true;
+                    swept_prefix.is_left = true;
                     continue;
                 }
                 self.storage.delete(&object.key).await?;
-                tidied.removed += 1;
+                swept_prefix.removed += 1;
                 metrics::removed();
                 tracing::info!(key = object.key, "removed an object that no manifest names");
             }
             match page.objects.into_iter().next_back() {
                 Some(last) if page.has_more => after = Some(last.key),
-                _ => return Ok(tidied),
+                _ => return Ok(swept_prefix),
             }
         }
     }
@@ -133,7 +133,7 @@ impl Sweep<'_> {
             Manifest::None => Owner::Nobody,
             Manifest::Of(job) => Owner::Job(job.stored_keys()),
             Manifest::Unreadable => {
-                let detail = "a manifest makes no sense";
+                let detail = "a manifest cannot be parsed";
                 return Err(Failure::new(FailureType::Internal, detail));
             }
         })
@@ -159,7 +159,7 @@ impl Owner {
 
 /// Result of sweeping the objects of one job.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tidied {
+struct PrefixSwept {
     removed: u32,
     /// True if objects are left under the job's prefix.
     is_left: bool,

@@ -19,7 +19,7 @@ const TERMINATED: &str =
     "WorkflowType = 'MediaGeneration' AND ExecutionStatus IN ('Terminated', 'TimedOut')";
 
 impl Sweep<'_> {
-    pub(super) async fn bury_terminated(&self, swept: &mut Swept) -> Result<(), Failure> {
+    pub(super) async fn sweep_terminated(&self, swept: &mut Swept) -> Result<(), Failure> {
         let mut token = Vec::new();
         loop {
             let page = runs::list(&self.client, TERMINATED.to_owned(), PAGE, token).await?;
@@ -31,7 +31,7 @@ impl Sweep<'_> {
                 let Ok(job_id) = workflow_id.parse::<JobId>() else {
                     continue;
                 };
-                if let Err(failure) = self.bury(&job_id, run_id).await {
+                if let Err(failure) = self.write_tombstone(&job_id, run_id).await {
                     swept.failed += 1;
                     tracing::warn!(%job_id, %failure, "cannot sweep a terminated job");
                 }
@@ -43,14 +43,14 @@ impl Sweep<'_> {
         }
     }
 
-    async fn bury(&self, job_id: &JobId, run_id: String) -> Result<(), Failure> {
+    async fn write_tombstone(&self, job_id: &JobId, run_id: String) -> Result<(), Failure> {
         // A reset terminates a run as well, and the job may have been retried.
         let is_latest = LatestRun::Closed(run_id);
-        let is_last_word = tombstone::read(self.storage, job_id).await?.is_none()
+        let needs_tombstone = tombstone::read(self.storage, job_id).await?.is_none()
             && runs::latest(&self.client, job_id.as_str()).await? == is_latest
             // A manifest means that an earlier run ended, and is in the index.
             && matches!(Manifest::read(self.storage, job_id).await?, Manifest::None);
-        if is_last_word {
+        if needs_tombstone {
             tombstone::write(self.storage, job_id, Tombstone::Terminated).await?;
         }
         Ok(())

@@ -137,7 +137,7 @@ impl Caller {
         let key = if let Some(key) = context.keys.find(text) {
             Key::listed(key)
         } else {
-            let admit = || context.peers.stranger(peer);
+            let admit = || context.peers.unknown_key(peer);
             let Some(stored) = context.stored_keys.find(text, admit).await? else {
                 context.peers.request(peer)?;
                 return Err(unauthenticated());

@@ -79,7 +79,7 @@ impl OpenJobs {
             });
         }
         let mut state = tally.lock();
-        metrics::judged_by_count(state.counted.map(|counted| counted.at.elapsed()));
+        metrics::count_age(state.counted.map(|counted| counted.at.elapsed()));
         if state.open() < self.limit {
             state.starting += 1;
             drop(state);

@@ -21,7 +21,7 @@ const BODIES_OF_PEER: usize = 16 * 1024 * 1024;
 const CONNECTIONS_OF_PEER: usize = 8;
 
 /// Rate limit of unknown keys that a peer may try, per second.
-const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const UNKNOWN_KEY_RATE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Limit of peers that a rate limiter remembers before it evicts those that are idle.
 const MAX_PEERS: usize = 10_000;
@@ -99,7 +99,7 @@ impl Peers {
         Self {
             trusted,
             requests: per_second(requests_per_second),
-            strangers: per_second(STRANGERS),
+            strangers: per_second(UNKNOWN_KEY_RATE),
             connections: Shares::new(
                 usize::MAX,
                 (connections / CONNECTIONS_OF_PEER).max(CONNECTIONS_OF_PEER),
@@ -149,7 +149,7 @@ impl Peers {
     ///
     /// # Errors
     /// If the peer exceeds its rate limit.
-    pub(crate) fn stranger(&self, peer: Option<Peer>) -> Result<(), Problem> {
+    pub(crate) fn unknown_key(&self, peer: Option<Peer>) -> Result<(), Problem> {
         check(&self.strangers, peer, "too many unknown keys")
     }
 }

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::Feed;
-use crate::{access::Caller, context::Context, jobs::view::View, metrics::Held, problem::Problem};
+use crate::{
+    access::Caller, context::Context, jobs::view::View, metrics::GaugeGuard, problem::Problem,
+};
 
 /// Limit of jobs whose latest sent state is remembered, and the time for which it is, beyond the
 /// limit.
@@ -27,7 +29,7 @@ pub(crate) struct Follower {
     told: HashMap<JobId, Told>,
     _feed: Arc<Feed>,
     _place: OwnedSemaphorePermit,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 struct Told {
@@ -60,7 +62,7 @@ impl Follower {
             told: HashMap::new(),
             _feed: feed,
             _place: place,
-            _counted: Held::follower(),
+            _counted: GaugeGuard::follower(),
         })
     }
 

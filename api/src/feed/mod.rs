@@ -95,7 +95,7 @@ impl Feeds {
     }
 
     /// Removes a watch that is over, unless another one has replaced it.
-    pub(crate) fn forget(&self, job_id: &JobId) {
+    pub(crate) fn remove_ended(&self, job_id: &JobId) {
         let feeds: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for feed in feeds {
             let mut watched = feed.lock();

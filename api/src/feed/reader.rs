@@ -9,18 +9,18 @@ use jiff::{SignedDuration, Timestamp};
 use temporalio_client::{Client, tonic::Status};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{context::Context, jobs::Found, visibility};
+use crate::{context::Context, jobs::FoundRun, visibility};
 
 /// Poll intervals for runs that have closed, and for runs that were started by another api process.
-const CLOSED: Duration = Duration::from_secs(1);
-const BEGUN: Duration = Duration::from_secs(3);
+const CLOSED_INTERVAL: Duration = Duration::from_secs(1);
+const STARTED_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Overlap of a poll with the one before it: the store lags a moment behind the runs.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
 /// Intervals and overlap of the far polls, for runs that the store lists late.
-const FAR_CLOSED: Duration = Duration::from_secs(20);
-const FAR_BEGUN: Duration = Duration::from_mins(1);
+const FAR_CLOSED_INTERVAL: Duration = Duration::from_secs(20);
+const FAR_STARTED_INTERVAL: Duration = Duration::from_mins(1);
 const FAR_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
 /// Smallest and largest page, in runs.
@@ -32,10 +32,10 @@ const PAGE: (u16, u16) = (100, 1000);
 /// not delayed.
 pub(crate) async fn read(context: Arc<Context>) {
     let readers = [
-        Reader::new(Event::Closed, CLOSED, OVERLAP),
-        Reader::new(Event::Closed, FAR_CLOSED, FAR_OVERLAP),
-        Reader::new(Event::Begun, BEGUN, OVERLAP),
-        Reader::new(Event::Begun, FAR_BEGUN, FAR_OVERLAP),
+        Reader::new(Event::Closed, CLOSED_INTERVAL, OVERLAP),
+        Reader::new(Event::Closed, FAR_CLOSED_INTERVAL, FAR_OVERLAP),
+        Reader::new(Event::Started, STARTED_INTERVAL, OVERLAP),
+        Reader::new(Event::Started, FAR_STARTED_INTERVAL, FAR_OVERLAP),
     ];
     let reading = join_all(readers.map(|reader| reader.read(&context)));
     context.shutdown.run_until_cancelled(reading).await;
@@ -44,7 +44,7 @@ pub(crate) async fn read(context: Arc<Context>) {
 /// Kind of event that a reader polls for.
 #[derive(Clone, Copy)]
 enum Event {
-    Begun,
+    Started,
     Closed,
 }
 
@@ -52,22 +52,22 @@ impl Event {
     /// Lists the runs that have started or closed since a time.
     async fn since(self, since: Timestamp, page: u16, client: &Client) -> Result<Vec<Run>, Status> {
         match self {
-            Self::Begun => visibility::begun_since(client, since, page).await,
+            Self::Started => visibility::started_since(client, since, page).await,
             Self::Closed => visibility::closed_since(client, since, page).await,
         }
     }
 
     /// Notifies the followers of a run's job, unless they have received this event.
-    fn tell(self, context: &Arc<Context>, found: &Found) {
-        let is_told = match self {
-            Self::Begun => false,
+    fn notify(self, context: &Arc<Context>, found: &FoundRun) {
+        let is_notified = match self {
+            Self::Started => false,
             Self::Closed => {
                 context.feeds.told.contains_key(&found.run_id)
-                    || context.watches.nudge(&found.job_id)
+                    || context.watches.poll_now(&found.job_id)
             }
         };
         if let Some(feed) = context.feeds.of(found.tenant.as_ref())
-            && !is_told
+            && !is_notified
         {
             feed.watch(context, &found.job_id);
         }
@@ -103,7 +103,7 @@ impl Reader {
             ticks.tick().await;
             if !self.is_needed(context) {
                 self.position = None;
-            } else if let Err(status) = self.look(context).await {
+            } else if let Err(status) = self.poll(context).await {
                 // The next poll finds what this one missed.
                 tracing::debug!(code = ?status.code(), "cannot poll for jobs that have started or ended");
             }
@@ -112,12 +112,12 @@ impl Reader {
 
     fn is_needed(&self, context: &Context) -> bool {
         match self.event {
-            Event::Begun => context.feeds.are_followed(),
+            Event::Started => context.feeds.are_followed(),
             Event::Closed => context.feeds.are_followed() || context.watches.are_unheard(),
         }
     }
 
-    async fn look(&mut self, context: &Arc<Context>) -> Result<(), Status> {
+    async fn poll(&mut self, context: &Arc<Context>) -> Result<(), Status> {
         let Ok(client) = context.temporal.client() else {
             return Ok(());
         };
@@ -126,8 +126,8 @@ impl Reader {
         let page = self.found.saturating_mul(2).clamp(PAGE.0, PAGE.1);
         let found = self.event.since(since, page, client).await?;
         self.found = u16::try_from(found.len()).unwrap_or(u16::MAX);
-        for found in found.into_iter().filter_map(Found::of) {
-            self.event.tell(context, &found);
+        for found in found.into_iter().filter_map(FoundRun::of) {
+            self.event.notify(context, &found);
         }
         self.position = Some(began);
         if matches!(self.event, Event::Closed) {

@@ -27,7 +27,7 @@ pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
         .status(status)
         .content_type("application/json")
         .header(header::ETAG, &view.etag);
-    match look_again(view, timestamp(SystemTime::now())) {
+    match retry_after_seconds(view, timestamp(SystemTime::now())) {
         Some(seconds) => response.header(header::RETRY_AFTER, seconds),
         None => response,
     }
@@ -51,7 +51,7 @@ pub(super) fn applied(response: ResponseBuilder, wait: Option<Wait>) -> Response
 
 /// Returns the seconds after which another poll of a job is worthwhile. Providers take a second or
 /// many minutes, and a job that has taken long is likely to take a while longer.
-fn look_again(view: &View, now: Timestamp) -> Option<i64> {
+fn retry_after_seconds(view: &View, now: Timestamp) -> Option<i64> {
     match (view.state.status, view.state.stage) {
         (JobStatus::Pending | JobStatus::Processing, Some(Stage::Generating)) => {
             let age = now
@@ -99,18 +99,18 @@ mod tests {
     fn callers_are_told_to_look_less_often_at_what_takes_long() {
         let after = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let generating = view(JobStatus::Processing, Some(Stage::Generating));
-        assert_eq!(look_again(&generating, after(2)), Some(1));
-        assert_eq!(look_again(&generating, after(60)), Some(6));
-        assert_eq!(look_again(&generating, after(3600)), Some(15));
+        assert_eq!(retry_after_seconds(&generating, after(2)), Some(1));
+        assert_eq!(retry_after_seconds(&generating, after(60)), Some(6));
+        assert_eq!(retry_after_seconds(&generating, after(3600)), Some(15));
         assert_eq!(
-            look_again(
+            retry_after_seconds(
                 &view(JobStatus::Processing, Some(Stage::Persisting)),
                 after(3600)
             ),
             Some(1)
         );
         assert_eq!(
-            look_again(&view(JobStatus::Completed, None), after(3600)),
+            retry_after_seconds(&view(JobStatus::Completed, None), after(3600)),
             None
         );
     }

@@ -171,7 +171,7 @@ async fn accept(
     start(context, state.clone(), Start::New, Run::First, request_id).await?;
     admission.keep();
     // The job of a key may have been looked up, and cached as absent, before it was started.
-    context.views.forget(job_id).await;
+    context.views.invalidate(job_id).await;
     tracing::info!(%job_id, "job accepted");
     tracing::trace!(target: PROMPTS, %job_id, prompt = state.request.prompt.as_ref().map(Prompt::as_str), "prompt accepted");
     metrics::accepted();

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::context::Context;
 
 /// A run that the visibility store has listed.
-pub(crate) struct Found {
+pub(crate) struct FoundRun {
     pub(crate) job_id: JobId,
     pub(crate) run_id: String,
     pub(crate) tenant: Option<Tenant>,
@@ -27,7 +27,7 @@ pub(crate) struct Found {
     pub(crate) completed_at: Option<Timestamp>,
 }
 
-impl Found {
+impl FoundRun {
     /// Converts a run; `None` if its attributes are not those of a job.
     pub(crate) fn of(run: Run) -> Option<Self> {
         let (is_open, attributes) = (run.is_running, run.search_attributes);

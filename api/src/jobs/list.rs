@@ -143,12 +143,12 @@ fn read_cursor(text: &str, filter: &Filter) -> Result<Place, Problem> {
             format!("the parameter cursor {reason}"),
         )
     };
-    let unknown = || invalid("is none that was given out; begin without one");
+    let unknown = || invalid("is invalid; begin without one");
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let (of, place) = bytes.split_first_chunk::<DIGEST>().ok_or_else(unknown)?;
     if *of != digest(filter) {
         return Err(invalid(
-            "is one of a list with other filters; keep them as they were",
+            "belongs to a list with other filters; use the same filters",
         ));
     }
     serde_json::from_slice(place).map_err(|_| unknown())

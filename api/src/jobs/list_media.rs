@@ -63,7 +63,7 @@ pub(crate) async fn list_media(
 }
 
 fn unknown_cursor() -> Problem {
-    let detail = "the parameter cursor is none that was given out; begin without one";
+    let detail = "the parameter cursor is invalid; begin without one";
     Problem::new(Kind::InvalidParameter, detail)
 }
 

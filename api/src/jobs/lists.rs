@@ -19,8 +19,8 @@ use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    found::Found,
-    past::{self, PastPlace},
+    found::FoundRun,
+    past::{self, IndexCursor},
 };
 use crate::{
     access::{Caller, Processes, wait_time},
@@ -37,15 +37,15 @@ const VALIDITY: Duration = Duration::from_secs(1);
 const MAX_PAGES: u64 = 1000;
 
 /// Rate limit of a tenant, in pages a second, and its burst after a pause.
-const OF_TENANT: NonZeroU32 = NonZeroU32::new(2).unwrap();
+const TENANT_RATE: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Rate limit of the visibility queries of all lists, per second: a server answers ten by default,
 /// and creates and followers need some of them.
-const OF_ALL: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const TOTAL_RATE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Timeout of waiting for the rate limit of all lists.
-const TURN: Duration = Duration::from_secs(3);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for which the retention of the namespace is cached.
 const RETENTION: Duration = Duration::from_mins(10);
@@ -67,10 +67,10 @@ pub(super) enum Place {
         /// Temporal's page token; empty for the first page.
         token: Vec<u8>,
         /// Last job before the place that has ended.
-        last: Option<LastKnown>,
+        last: Option<LastListed>,
     },
     /// Among the jobs beyond Temporal's retention.
-    Past(PastPlace),
+    Past(IndexCursor),
 }
 
 impl Default for Place {
@@ -84,7 +84,7 @@ impl Default for Place {
 
 /// Job after which the list continues with jobs that ended before it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub(super) struct LastKnown {
+pub(super) struct LastListed {
     job_id: JobId,
     /// Time at which its run closed.
     ended: Timestamp,
@@ -99,7 +99,7 @@ pub(super) struct Listed {
 /// A job of a page.
 pub(super) enum ListedJob {
     /// As Temporal's visibility store has it.
-    Known(Found),
+    Known(FoundRun),
     /// As its manifest has it.
     Past(Box<JobState>),
 }
@@ -123,10 +123,10 @@ pub(crate) struct Lists {
 
 /// A page of Temporal's visibility store.
 struct Known {
-    runs: Vec<Found>,
+    runs: Vec<FoundRun>,
     token: Vec<u8>,
     /// Last job of the page that has ended.
-    last: Option<LastKnown>,
+    last: Option<LastListed>,
 }
 
 impl Lists {
@@ -137,9 +137,9 @@ impl Lists {
         Self {
             pages: pages.build(),
             tenants: RateLimiter::keyed(
-                Quota::per_second(processes.share(OF_TENANT)).allow_burst(processes.share(BURST)),
+                Quota::per_second(processes.share(TENANT_RATE)).allow_burst(processes.share(BURST)),
             ),
-            all: RateLimiter::direct(Quota::per_second(processes.share(OF_ALL))),
+            all: RateLimiter::direct(Quota::per_second(processes.share(TOTAL_RATE))),
             retention: Cache::builder().time_to_live(RETENTION).build(),
         }
     }
@@ -168,13 +168,13 @@ impl Lists {
         context: &Context,
         caller: &Caller,
         since: Timestamp,
-    ) -> Result<Vec<Found>, Problem> {
+    ) -> Result<Vec<FoundRun>, Problem> {
         self.admit(caller)?;
         let client = context.temporal.client()?;
-        self.turn().await?;
+        self.acquire().await?;
         let runs = visibility::open_or_closed_since(client, caller.tenant(), since).await;
         let runs = runs.map_err(|status| temporal::problem(&status))?;
-        Ok(runs.into_iter().filter_map(Found::of).collect())
+        Ok(runs.into_iter().filter_map(FoundRun::of).collect())
     }
 
     async fn list(
@@ -227,22 +227,27 @@ impl Lists {
     /// They ended before the last job within it. In a list by status or model, that job does not
     /// show how far Temporal reaches back, so the namespace's retention bounds the place as well:
     /// Temporal knows every job that ended within it.
-    async fn past(&self, context: &Context, filter: &Filter, last: Option<LastKnown>) -> PastPlace {
+    async fn past(
+        &self,
+        context: &Context,
+        filter: &Filter,
+        last: Option<LastListed>,
+    ) -> IndexCursor {
         let now = Timestamp::now();
         let ended = last.as_ref().map_or(now, |last| last.ended);
         let last = last.map(|last| last.job_id);
         if filter.status.is_none() && filter.model.is_none() {
-            return PastPlace::before(ended, last);
+            return IndexCursor::before(ended, last);
         }
         let retention = async {
             let retention = namespace::retention(context.temporal.client()?).await;
             let retention = retention.map_err(|status| temporal::problem(&status))?;
             let retention = retention.and_then(|time| SignedDuration::try_from(time).ok());
-            retention.ok_or_else(temporal::away)
+            retention.ok_or_else(temporal::unavailable)
         };
         let retention = self.retention.try_get_with((), retention).await;
         let kept_since = retention.map_or(now, |retention| now - retention);
-        PastPlace::before(ended.min(kept_since), last)
+        IndexCursor::before(ended.min(kept_since), last)
     }
 
     async fn list_known(
@@ -254,7 +259,7 @@ impl Lists {
     ) -> Result<Known, Problem> {
         let client = context.temporal.client()?;
         let has_place = !token.is_empty();
-        self.turn().await?;
+        self.acquire().await?;
         let listed = runs::list(client, filter.to_query(), limit.into(), token).await;
         let Page {
             runs,
@@ -267,9 +272,9 @@ impl Lists {
             }
             temporal::problem(&status)
         })?;
-        let mut runs: Vec<_> = runs.into_iter().filter_map(Found::of).collect();
+        let mut runs: Vec<_> = runs.into_iter().filter_map(FoundRun::of).collect();
         let last = runs.iter().rev().find_map(|found| {
-            Some(LastKnown {
+            Some(LastListed {
                 job_id: found.job_id.clone(),
                 ended: found.completed_at?,
             })
@@ -295,7 +300,7 @@ impl Lists {
         ids: &[JobId],
     ) -> Result<HashMap<JobId, String>, Problem> {
         let client = context.temporal.client()?;
-        self.turn().await?;
+        self.acquire().await?;
         let latest = visibility::latest_runs(client, ids).await;
         latest.map_err(|status| temporal::problem(&status))
     }
@@ -307,8 +312,8 @@ impl Lists {
     }
 
     /// Waits until the rate limit of all lists admits one more query.
-    async fn turn(&self) -> Result<(), Problem> {
-        let turn = tokio::time::timeout(TURN, self.all.until_ready()).await;
+    async fn acquire(&self) -> Result<(), Problem> {
+        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, self.all.until_ready()).await;
         turn.map_err(|_| too_many(1))
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Snapshot {
 #[derive(Clone)]
 pub(super) struct Recorded {
     state: JobState,
-    place: Place,
+    place: HistoryPosition,
 }
 
 impl Recorded {
@@ -59,13 +59,13 @@ impl Recorded {
 
 /// Position in the history of a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Place {
+struct HistoryPosition {
     run_id: String,
     history_length: usize,
     status: WorkflowExecutionStatus,
 }
 
-impl Place {
+impl HistoryPosition {
     fn of(description: &WorkflowExecutionDescription) -> Self {
         Self {
             run_id: description.run_id().to_owned(),
@@ -86,7 +86,7 @@ impl Snapshot {
     }
 
     /// Creates the snapshot of a state that the workflow returned at this position, or later.
-    fn told(state: JobState, place: Place) -> Self {
+    fn told(state: JobState, place: HistoryPosition) -> Self {
         let recorded = Some(Recorded {
             state: state.clone(),
             place,
@@ -112,7 +112,7 @@ pub(super) async fn load(
         // The job was retried in between.
         None => Box::pin(load_once(context, job_id, None))
             .await?
-            .ok_or_else(temporal::away),
+            .ok_or_else(temporal::unavailable),
     }
 }
 
@@ -137,7 +137,7 @@ async fn load_once(
             return Ok(Some(Snapshot::fresh(state)));
         }
     };
-    let place = Place::of(&description);
+    let place = HistoryPosition::of(&description);
     let known = known.filter(|known| known.place == place);
     let snapshot = match description.status() {
         _ if let Some(known) = known => Snapshot::told(known.state.clone(), place),
@@ -212,8 +212,8 @@ async fn closed(
 ) -> Result<Option<Snapshot>, Problem> {
     let state = match temporal::ending(handle.get_result(temporal::result_options())).await? {
         Ending::Recorded(state) => state,
-        Ending::Unrecorded => ended_from_outside(handle).await?,
-        Ending::Forgotten => manifest(context, job_id).await?,
+        Ending::Terminated => ended_from_outside(handle).await?,
+        Ending::Unknown => manifest(context, job_id).await?,
         Ending::Open => return Ok(None),
     };
     Ok(Some(Snapshot::fresh(state)))
@@ -252,7 +252,7 @@ async fn submitting(
     state.status = JobStatus::Processing;
     state.stage = Some(Stage::Generating);
     if let Some(GenerateRecord::Submitted(provider)) = recorded(handle.client(), &generate).await {
-        state.bought(provider);
+        state.record_purchase(provider);
     }
     state
 }
@@ -289,7 +289,7 @@ pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobSta
         Err(_) => return Err(Problem::storage_unavailable()),
     };
     serde_json::from_slice(&bytes).map_err(|error| {
-        tracing::error!(%job_id, %error, "a manifest makes no sense");
+        tracing::error!(%job_id, %error, "a manifest cannot be parsed");
         Problem::internal()
     })
 }

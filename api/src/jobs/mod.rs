@@ -45,7 +45,7 @@ use uuid::Uuid;
 
 use self::view::View;
 pub(crate) use self::{
-    found::Found,
+    found::FoundRun,
     lists::Lists,
     presigned::Presigned,
     reconstruct::recorded,

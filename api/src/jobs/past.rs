@@ -30,7 +30,7 @@ pub(super) const READS_AT_ONCE: usize = 16;
 
 /// Place at which a list resumes.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub(super) struct PastPlace {
+pub(super) struct IndexCursor {
     /// Jobs that ended later are within Temporal's retention.
     ended_before: Timestamp,
     /// Last job within it, which may have ended at that time.
@@ -41,7 +41,7 @@ pub(super) struct PastPlace {
     after: Option<JobId>,
 }
 
-impl PastPlace {
+impl IndexCursor {
     /// Creates the place of the jobs that ended before a time, given the last job that Temporal
     /// knows.
     pub(super) fn before(ended_before: Timestamp, last_known: Option<JobId>) -> Self {
@@ -61,9 +61,9 @@ impl PastPlace {
 pub(super) async fn list(
     context: &Context,
     filter: &Filter,
-    mut place: PastPlace,
+    mut place: IndexCursor,
     limit: usize,
-) -> Result<(Vec<JobState>, Option<PastPlace>), Problem> {
+) -> Result<(Vec<JobState>, Option<IndexCursor>), Problem> {
     let (mut jobs, mut reads) = (Vec::new(), 0);
     for day in days(context, filter, place.day).await? {
         if day != place.day {
@@ -102,7 +102,7 @@ pub(super) async fn list(
 /// ended, so Temporal is asked about jobs that ended near the boundary.
 async fn forgotten(
     context: &Context,
-    place: &PastPlace,
+    place: &IndexCursor,
     mut jobs: Vec<JobState>,
 ) -> Result<Vec<JobState>, Problem> {
     let is_near = |job: &&JobState| {
@@ -145,7 +145,7 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
 async fn indexed(
     context: &Context,
     filter: &Filter,
-    place: &PastPlace,
+    place: &IndexCursor,
     limit: usize,
 ) -> Result<(Vec<JobId>, bool), Problem> {
     let tenant = filter.tenant.as_ref();

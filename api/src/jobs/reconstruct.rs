@@ -59,7 +59,7 @@ pub(super) async fn reconstruct(
         }
         () if let Some(generate) = pending("generate") => {
             match recorded(handle.client(), &generate).await {
-                Some(GenerateRecord::Submitted(provider)) => state.bought(provider),
+                Some(GenerateRecord::Submitted(provider)) => state.record_purchase(provider),
                 // The workflow of a job that was terminated will never record this.
                 Some(GenerateRecord::Submitting(doubt)) if !is_open => state.doubt = Some(doubt),
                 Some(_) | None => {}
@@ -107,12 +107,12 @@ impl Projection<'_> {
                 let input: CollectInput = self.decode(activity.input).await?;
                 let status = PredictionStatus::Processing;
                 self.state
-                    .bought(ProviderState::new(input.prediction, status));
+                    .record_purchase(ProviderState::new(input.prediction, status));
             }
             Event::Signaled { name, input } if name == "submission_settled" => {
                 let settled: SubmissionSettled = self.decode(input).await?;
                 match settled.outcome {
-                    SubmissionOutcome::Bought(provider) => self.state.bought(provider),
+                    SubmissionOutcome::Bought(provider) => self.state.record_purchase(provider),
                     SubmissionOutcome::NotBought => self.state.doubt = None,
                 }
             }
@@ -126,7 +126,7 @@ impl Projection<'_> {
         match (activity.name.as_str(), outcome) {
             ("generate", Outcome::Completed(result)) => match self.decode(result).await? {
                 GenerateOutcome::Ended(ended) => self.prediction_ended(ended),
-                GenerateOutcome::Submitted { state, .. } => self.state.bought(state),
+                GenerateOutcome::Submitted { state, .. } => self.state.record_purchase(state),
                 GenerateOutcome::InDoubt(doubt) => self.state.doubt = Some(doubt),
                 GenerateOutcome::Refused { .. } => self.state.doubt = None,
                 GenerateOutcome::Recorded(ended) => {
@@ -141,13 +141,13 @@ impl Projection<'_> {
                     last_heartbeat: Some(details),
                 },
             ) => match self.decode(details).await? {
-                GenerateRecord::Submitted(provider) => self.state.bought(provider),
+                GenerateRecord::Submitted(provider) => self.state.record_purchase(provider),
                 GenerateRecord::Submitting(doubt) => self.state.doubt = Some(doubt),
                 GenerateRecord::Refused => {}
             },
             ("find", Outcome::Completed(result)) => {
                 if let FindOutcome::Found(provider) = self.decode(result).await? {
-                    self.state.bought(provider);
+                    self.state.record_purchase(provider);
                 }
             }
             ("collect", Outcome::Completed(result)) => match self.decode(result).await? {
@@ -156,7 +156,7 @@ impl Projection<'_> {
             },
             ("cancel_generation", Outcome::Completed(result)) => {
                 let provider = self.decode(result).await?;
-                self.state.bought(provider);
+                self.state.record_purchase(provider);
             }
             ("persist", outcome) => {
                 let outcome = match outcome {
@@ -186,9 +186,9 @@ impl Projection<'_> {
     fn prediction_ended(&mut self, ended: EndedPrediction) {
         if let Ok(outputs) = ended.outputs() {
             let prediction = &ended.state.prediction.id;
-            self.state.made(outputs, prediction);
+            self.state.record_outputs(outputs, prediction);
         }
-        self.state.bought(ended.state);
+        self.state.record_purchase(ended.state);
     }
 
     async fn persist_ended(

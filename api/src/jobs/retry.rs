@@ -97,7 +97,7 @@ pub(crate) async fn retry_job(
     let run = Run::Another(retry.clone());
     super::start(context, ended.clone(), start, run, request.data()).await?;
     admission.keep();
-    context.views.forget(job_id).await;
+    context.views.invalidate(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
     let mut retried = ended.clone().retried(now, start == Start::Regenerate);
     retried.retries.push(retry);

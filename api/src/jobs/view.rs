@@ -30,17 +30,17 @@ use crate::{
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Time for which the view of a job that is under way is valid.
-const BLINK: Duration = Duration::from_millis(200);
+const RUNNING_TTL: Duration = Duration::from_millis(200);
 
 /// Time for which the view of a job that has ended, but may be retried through another process, is
 /// valid.
-const ENDED: Duration = Duration::from_secs(1);
+const RETRYABLE_TTL: Duration = Duration::from_secs(1);
 
 /// Time for which the view of a job that never changes any more, until it is deleted, is valid.
-const SETTLED: Duration = Duration::from_secs(5);
+const TERMINAL_TTL: Duration = Duration::from_secs(5);
 
 /// Idle time after which a view is evicted. What its workflow returned may be valid until then.
-const KEPT: Duration = Duration::from_mins(2);
+const IDLE_TTL: Duration = Duration::from_mins(2);
 
 /// Job as it was read.
 pub(crate) struct View {
@@ -103,9 +103,9 @@ impl View {
 
     fn validity(&self) -> Duration {
         match self.state.status {
-            JobStatus::Pending | JobStatus::Processing => BLINK,
-            JobStatus::Partial | JobStatus::Failed => ENDED,
-            JobStatus::Completed | JobStatus::Canceled => SETTLED,
+            JobStatus::Pending | JobStatus::Processing => RUNNING_TTL,
+            JobStatus::Partial | JobStatus::Failed => RETRYABLE_TTL,
+            JobStatus::Completed | JobStatus::Canceled => TERMINAL_TTL,
         }
     }
 }
@@ -144,7 +144,7 @@ impl Views {
         Self {
             valid: of_limited_size().expire_after(Validity).build(),
             // Mostly the same views as the valid ones.
-            last: of_limited_size().time_to_idle(KEPT).build(),
+            last: of_limited_size().time_to_idle(IDLE_TTL).build(),
             absent: Cache::builder()
                 .max_capacity(MAX_ABSENT)
                 .time_to_live(ABSENCE)
@@ -188,7 +188,7 @@ impl Views {
     }
 
     /// Evicts a job that was just changed.
-    pub(crate) async fn forget(&self, job_id: &JobId) {
+    pub(crate) async fn invalidate(&self, job_id: &JobId) {
         self.valid.invalidate(job_id).await;
         self.absent.invalidate(job_id).await;
     }
@@ -215,7 +215,7 @@ impl Views {
     /// Makes a job that is being deleted count as gone.
     pub(super) async fn delete(&self, job_id: &JobId) {
         self.deleted.insert(job_id.clone(), ()).await;
-        self.forget(job_id).await;
+        self.invalidate(job_id).await;
     }
 
     /// True if a job counts as gone.

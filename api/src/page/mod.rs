@@ -28,7 +28,7 @@ enum Depth {
 pub(crate) async fn home(Data(context): Data<&Arc<Context>>, request: &Request) -> Response {
     match &context.page {
         Some(assets) => shell(context, assets, Depth::Home, request).await,
-        None => docs::lead(),
+        None => docs::redirect(),
     }
 }
 

@@ -24,13 +24,13 @@ struct Counts {
 }
 
 /// Guard of a request, which is in flight for as long as this is held.
-pub(super) struct UnderWay(Usage);
+pub(super) struct InFlight(Usage);
 
 impl Usage {
     /// Counts a request that begins.
-    pub(super) fn begin(&self) -> UnderWay {
+    pub(super) fn begin(&self) -> InFlight {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self.clone())
+        InFlight(self.clone())
     }
 
     /// Returns the number of requests that have begun.
@@ -62,14 +62,14 @@ impl Usage {
     }
 }
 
-impl UnderWay {
+impl InFlight {
     /// Returns the value. A closure that calls this owns the guard, so the request stays in flight.
     pub(super) fn holding<T>(_under_way: &Self, value: T) -> T {
         value
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.ended.fetch_add(1, Ordering::Relaxed);
     }

@@ -2,7 +2,7 @@
 //! the polling: by Temporal's long poll for new events of a history up to a limit, and at an
 //! interval beyond it.
 
-mod look;
+mod poll;
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::{
     access::{Caller, Processes},
     context::Context,
     jobs::view::View,
-    metrics::Held,
+    metrics::GaugeGuard,
     prefer::Wait,
     problem::Problem,
 };
@@ -35,7 +35,7 @@ use crate::{
 const BACKLOG: usize = 64;
 
 /// Time for which a job stays watched without followers: a caller that waited mostly waits again.
-const LINGER: Duration = Duration::from_secs(2);
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
 
 /// Limit of long polls of histories: a frontend allows 1,200 in a namespace by default.
 const LONG_POLLS: NonZeroU32 = NonZeroU32::new(500).unwrap();
@@ -43,7 +43,7 @@ const LONG_POLLS: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// Rate limit of polls of jobs that may have changed, per second. Polls of jobs that have ended,
 /// and polls at an interval, have the same limit each. A poll is one or two calls to Temporal; a
 /// server takes 2,400 a second in a namespace by default, and workers need theirs.
-const LOOKS: NonZeroU32 = NonZeroU32::new(300).unwrap();
+const POLLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(300).unwrap();
 
 /// Jobs that are followed.
 pub(crate) struct Watches {
@@ -51,13 +51,13 @@ pub(crate) struct Watches {
     long_polls: Arc<Semaphore>,
     changes: DefaultDirectRateLimiter,
     ends: DefaultDirectRateLimiter,
-    looks_per_second: NonZeroU32,
+    polls_per_second: NonZeroU32,
 }
 
 /// Followed job. It is polled for as long as this is held.
 pub(crate) struct Watch {
     latest: Mutex<Latest>,
-    nudged: Arc<Notify>,
+    poll_requested: Arc<Notify>,
     _stop_when_dropped: DropGuard,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Follower {
     updates: Option<broadcast::Receiver<Arc<View>>>,
     watch: Arc<Watch>,
     _place: OwnedSemaphorePermit,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 impl Follower {
@@ -104,7 +104,7 @@ impl Drop for Follower {
         let (watch, runtime) = (Arc::clone(&self.watch), Handle::try_current());
         if let Some(runtime) = runtime.ok().filter(|_| !self.known.has_ended()) {
             runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
+                tokio::time::sleep(GRACE_PERIOD).await;
                 drop(watch);
             });
         }
@@ -135,7 +135,7 @@ pub(crate) fn follow(
         updates,
         watch,
         _place: place,
-        _counted: Held::follower(),
+        _counted: GaugeGuard::follower(),
     })
 }
 
@@ -187,13 +187,13 @@ pub(crate) fn watch(
         let watch = Arc::new(Watch::new(known.cloned(), stop.clone()));
         watches.insert(job_id.clone(), Arc::downgrade(&watch));
         let (context, job_id) = (Arc::clone(context), job_id.clone());
-        let (weak, nudged) = (Arc::downgrade(&watch), Arc::clone(&watch.nudged));
+        let (weak, poll_requested) = (Arc::downgrade(&watch), Arc::clone(&watch.poll_requested));
         let known = known.cloned();
         tokio::spawn(async move {
-            let looking = look::look(&context, &job_id, known, &weak, &nudged);
+            let looking = poll::poll(&context, &job_id, known, &weak, &poll_requested);
             stop.run_until_cancelled(looking).await;
-            context.watches.forget(&job_id);
-            context.feeds.forget(&job_id);
+            context.watches.remove_ended(&job_id);
+            context.feeds.remove_ended(&job_id);
         });
         watch
     })
@@ -202,13 +202,13 @@ pub(crate) fn watch(
 impl Watches {
     pub(crate) fn new(processes: Processes) -> Self {
         let long_polls = processes.share(LONG_POLLS).get() as usize;
-        let looks_per_second = processes.share(LOOKS);
+        let polls_per_second = processes.share(POLLS_PER_SECOND);
         Self {
             watches: Mutex::default(),
             long_polls: Arc::new(Semaphore::new(long_polls)),
-            changes: RateLimiter::direct(Quota::per_second(looks_per_second)),
-            ends: RateLimiter::direct(Quota::per_second(looks_per_second)),
-            looks_per_second,
+            changes: RateLimiter::direct(Quota::per_second(polls_per_second)),
+            ends: RateLimiter::direct(Quota::per_second(polls_per_second)),
+            polls_per_second,
         }
     }
 
@@ -219,10 +219,10 @@ impl Watches {
     }
 
     /// Has a job that has ended polled, if it is watched. Returns false if it is not.
-    pub(crate) fn nudge(&self, job_id: &JobId) -> bool {
+    pub(crate) fn poll_now(&self, job_id: &JobId) -> bool {
         let watch = self.lock().get(job_id).and_then(Weak::upgrade);
         watch.is_some_and(|watch| {
-            watch.nudged.notify_one();
+            watch.poll_requested.notify_one();
             true
         })
     }
@@ -240,7 +240,7 @@ impl Watches {
     /// Returns the pause with jitter, and longer if there are too many jobs for the rate limit.
     fn pace(&self, pause: Duration) -> Duration {
         let jobs = u32::try_from(self.lock().len()).unwrap_or(u32::MAX);
-        let least = Duration::from_secs(jobs.into()) / self.looks_per_second.get();
+        let least = Duration::from_secs(jobs.into()) / self.polls_per_second.get();
         pause.max(least).mul_f64(0.75 + 0.5 * fastrand::f64())
     }
 
@@ -249,7 +249,7 @@ impl Watches {
     }
 
     /// Removes a watch that is over, unless another one has replaced it.
-    fn forget(&self, job_id: &JobId) {
+    fn remove_ended(&self, job_id: &JobId) {
         let mut watches = self.lock();
         let watch = watches.get(job_id).map(Weak::upgrade);
         if watch.is_some_and(|watch| watch.is_none_or(|watch| watch.is_over())) {
@@ -263,7 +263,7 @@ impl Watch {
         let sender = Some(broadcast::Sender::new(BACKLOG));
         Self {
             latest: Mutex::new(Latest { view, sender }),
-            nudged: Arc::default(),
+            poll_requested: Arc::default(),
             _stop_when_dropped: stop.drop_guard(),
         }
     }

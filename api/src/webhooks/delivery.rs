@@ -66,7 +66,7 @@ async fn closed(handle: &Handle) -> Result<Option<WebhookDelivery>, Problem> {
     Ok(
         match temporal::ending(handle.get_result(temporal::result_options())).await? {
             Ending::Recorded(state) => Some(state),
-            Ending::Unrecorded | Ending::Forgotten | Ending::Open => None,
+            Ending::Terminated | Ending::Unknown | Ending::Open => None,
         },
     )
 }

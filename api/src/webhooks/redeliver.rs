@@ -70,7 +70,7 @@ pub(crate) async fn redeliver_webhook(
     };
     let begun = begin(client, job, input.clone()).await?;
     // A delivery that ends between the two calls is started again.
-    if !begun && !urge(&handle).await? {
+    if !begun && !signal_redeliver(&handle).await? {
         begin(client, job, input.clone()).await?;
     }
     json::answer(StatusCode::ACCEPTED, &pending(&input))
@@ -93,7 +93,7 @@ async fn begin(
 }
 
 /// Makes a delivery that waits attempt now, by a signal; `false` if it has ended.
-async fn urge(handle: &Handle) -> Result<bool, Problem> {
+async fn signal_redeliver(handle: &Handle) -> Result<bool, Problem> {
     let options = WorkflowSignalOptions::builder()
         .rpc_options(temporal::rpc_options())
         .build();

@@ -36,7 +36,7 @@ use crate::{
 
 /// Runtime of a prediction below which its report is ignored while the attempt that submitted it is
 /// running: that attempt polls for 6 s, and sees the end itself.
-const SEEN_BY_GENERATE: SignedDuration = SignedDuration::from_secs(4);
+const IGNORED_BELOW: SignedDuration = SignedDuration::from_secs(4);
 
 /// Size limit of a report, in bytes: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -80,7 +80,7 @@ pub(crate) async fn report_prediction(
         None => report.completed_at.is_some(),
     };
     if has_ended && let (Ok(job_id), Ok(submission_id)) = (job_id.parse(), submission_id.parse()) {
-        hear(context, &job_id, submission_id, signed.id, &report).await?;
+        signal_job(context, &job_id, submission_id, signed.id, &report).await?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -94,7 +94,7 @@ fn problem(error: &ReportError) -> Problem {
 }
 
 /// Signals the job that the report is of.
-async fn hear(
+async fn signal_job(
     context: &Arc<Context>,
     job_id: &JobId,
     submission_id: SubmissionId,
@@ -141,7 +141,7 @@ async fn hear(
 
 fn was_quick(report: &ProviderReport) -> bool {
     match (report.created_at, report.completed_at) {
-        (Some(created), Some(completed)) => completed.duration_since(created) < SEEN_BY_GENERATE,
+        (Some(created), Some(completed)) => completed.duration_since(created) < IGNORED_BELOW,
         _ => false,
     }
 }
@@ -170,7 +170,7 @@ async fn adopt(
     }
     let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());
     let status = report.status.unwrap_or(PredictionStatus::Processing);
-    job.bought(ProviderState::new(prediction, status));
+    job.record_purchase(ProviderState::new(prediction, status));
     let retry = Retry {
         id: submission_id.to_string(),
         regenerate: false,
@@ -178,7 +178,7 @@ async fn adopt(
     match jobs::start(context, job, Start::Resume, Run::Another(retry), None).await {
         Ok(()) => {
             tracing::info!(%job_id, prediction_id = %report.prediction_id, "job in doubt resumed: a late report names its prediction");
-            context.views.forget(job_id).await;
+            context.views.invalidate(job_id).await;
             Ok(())
         }
         // Another request resumed the job, or it is being deleted.

@@ -23,7 +23,7 @@ pub(super) const ROLE: &str = "temporal";
 
 /// Longest wait for the server of a stack that was killed. It holds the data directory until it has
 /// flushed everything.
-const PREDECESSOR: Duration = Duration::from_secs(20);
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server. Dropping it stops it gracefully.
 pub struct Postgres {
@@ -58,7 +58,7 @@ impl Postgres {
         };
         let began = Instant::now();
         while let Err(error) = postgres.until_ready().await {
-            if postgres.process.is_running() || began.elapsed() > PREDECESSOR {
+            if postgres.process.is_running() || began.elapsed() > PREDECESSOR_TIMEOUT {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -109,7 +109,7 @@ fn spawn(programs: &Path, home: &Path, address: SocketAddr, options: &Options) -
     let mut command = Command::new(&options.binary);
     command
         .args(["supervise", "--signal", "INT", "--"])
-        .args(as_its_user()?);
+        .args(unprivileged_prefix()?);
     command
         .arg(programs.join("postgres"))
         .arg("-D")
@@ -163,7 +163,7 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
             home.display()
         );
     }
-    let mut command = own(&programs.join("initdb"))?;
+    let mut command = unprivileged_command(&programs.join("initdb"))?;
     command
         .arg("-D")
         .arg(&unfinished)
@@ -194,7 +194,7 @@ fn run(command: &mut Command, name: &str) -> Result<()> {
 }
 
 /// Returns the command of a program that must not run as root.
-fn own(program: &Path) -> Result<Command> {
+fn unprivileged_command(program: &Path) -> Result<Command> {
     Ok(if is_root()? {
         let mut command = as_user("--");
         command.arg(program);
@@ -205,7 +205,7 @@ fn own(program: &Path) -> Result<Command> {
 }
 
 /// Prefix of a command line that must not run as root: empty unless this process is root.
-fn as_its_user() -> Result<&'static [&'static str]> {
+fn unprivileged_prefix() -> Result<&'static [&'static str]> {
     Ok(if is_root()? { &SETPRIV } else { &[] })
 }
 

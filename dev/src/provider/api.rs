@@ -371,7 +371,7 @@ async fn file(
         return unknown();
     };
     let Some(picture) = prediction.file(&file, Timestamp::now()) else {
-        return if prediction.is_told_to_miss(&file) {
+        return if prediction.is_scripted_missing(&file) {
             problem(StatusCode::GONE, "Gone", "as told")
         } else {
             unknown()

@@ -115,7 +115,7 @@ impl ProviderServer {
     ///
     /// # Errors
     /// If they cannot be written to disk.
-    pub fn has_others(&self, count: u32, within: Duration) -> Result<()> {
+    pub fn add_foreign_predictions(&self, count: u32, within: Duration) -> Result<()> {
         let step = SignedDuration::try_from(within / count.max(1))?;
         let begin = Timestamp::now() - step * i32::try_from(count)?;
         for number in 0..i32::try_from(count)? {

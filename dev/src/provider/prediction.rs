@@ -262,7 +262,7 @@ impl Prediction {
 
     /// True if the instructions name this file as missing, for a while or for good.
     #[must_use]
-    pub fn is_told_to_miss(&self, name: &str) -> bool {
+    pub fn is_scripted_missing(&self, name: &str) -> bool {
         let index = name.split('.').next().and_then(|index| index.parse().ok());
         index.is_some_and(|index| self.script().missing.contains(&index))
     }

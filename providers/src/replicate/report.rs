@@ -28,7 +28,7 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The signature is not valid, or its timestamp is not recent.
-    #[error("the report is not signed by the provider, or not just now")]
+    #[error("the report's signature is invalid or too old")]
     NotGenuine,
     /// The report is genuine, but cannot be parsed.
     #[error("the report cannot be parsed: {0}")]

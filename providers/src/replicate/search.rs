@@ -26,13 +26,13 @@ use crate::provider::{Prediction, ProviderError, Search};
 const MAX_PAGES: usize = 500;
 
 /// Capacity of the cache of webhook URLs, for predictions that had to be read for theirs.
-const REMEMBERED: u64 = 20_000;
+const WEBHOOK_CACHE_CAPACITY: u64 = 20_000;
 
 /// Longest gap between the time windows of searches that share a scan.
-const NEAR: SignedDuration = SignedDuration::from_mins(5);
+const MAX_GAP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Longest time window of a shared scan; a single search may have a longer one.
-const LONGEST_SHARED: SignedDuration = SignedDuration::from_mins(15);
+const MAX_SHARED_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// Searches under way, and the webhook URLs that they have read.
 pub(super) struct Searches {
@@ -61,7 +61,7 @@ impl Searches {
             waiting: Mutex::default(),
             scan: tokio::sync::Mutex::default(),
             webhooks: Cache::builder()
-                .max_capacity(REMEMBERED)
+                .max_capacity(WEBHOOK_CACHE_CAPACITY)
                 .time_to_idle(Duration::from_hours(1))
                 .build(),
         }
@@ -151,7 +151,7 @@ async fn scan(replicate: &Replicate, window: (Timestamp, Timestamp)) -> Found {
     if let Ok(found) = receiver.try_recv() {
         return found;
     }
-    let (window, near) = take_near(&mut searches.waiting(), window);
+    let (window, near) = take_overlapping(&mut searches.waiting(), window);
     let found = read_list(replicate, window).await;
     for waiting in near {
         // Ignored: the search was dropped.
@@ -161,7 +161,7 @@ async fn scan(replicate: &Replicate, window: (Timestamp, Timestamp)) -> Found {
 }
 
 /// Removes the searches whose windows are near this one, and widens it to theirs.
-fn take_near(
+fn take_overlapping(
     waiting: &mut Vec<Waiting>,
     (mut since, mut until): (Timestamp, Timestamp),
 ) -> ((Timestamp, Timestamp), Vec<Waiting>) {
@@ -169,10 +169,11 @@ fn take_near(
     loop {
         let next = waiting.iter().position(|waiting| {
             let (from, to) = waiting.window;
-            let is_near = from.duration_since(until) <= NEAR && since.duration_since(to) <= NEAR;
+            let is_near =
+                from.duration_since(until) <= MAX_GAP && since.duration_since(to) <= MAX_GAP;
             let is_within = since <= from && to <= until;
             let together = until.max(to).duration_since(since.min(from));
-            is_within || is_near && together <= LONGEST_SHARED
+            is_within || is_near && together <= MAX_SHARED_WINDOW
         });
         let Some(next) = next else {
             return ((since, until), near);
@@ -288,7 +289,7 @@ mod tests {
             waiting(6, 8),
             waiting(12, 14),
         ];
-        let (window, near) = take_near(&mut all, (at(0), at(2)));
+        let (window, near) = take_overlapping(&mut all, (at(0), at(2)));
         assert_eq!((window, near.len(), all.len()), ((at(0), at(14)), 3, 1));
     }
 }

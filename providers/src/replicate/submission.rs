@@ -29,14 +29,14 @@ use super::{
 use crate::provider::{Gate, GateClosed, Prediction, ProviderError, Submission, SubmitError};
 
 /// Timeout of everything before the paid call: connecting, and recording the submission.
-const PREPARATION: Duration = Duration::from_secs(20);
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Timeout of the answer once the request is sent: less than the heartbeat timeout of the activity.
-const ANSWER: Duration = Duration::from_secs(25);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Timeout of reading an answer that is there when [`ANSWER`] has passed: a process that was
-/// suspended meanwhile has had no chance to read it.
-const GRACE: Duration = Duration::from_secs(2);
+/// Timeout of reading an answer that is there when [`ANSWER_TIMEOUT`] has passed: a process that
+/// was suspended meanwhile has had no chance to read it.
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
 
 /// Shortest `Cancel-After` that Replicate accepts, in seconds.
 /// <https://replicate.com/docs/topics/predictions/lifecycle>
@@ -70,16 +70,16 @@ pub(super) async fn submit(
     let mut watched = progress.clone();
     let late = async {
         let sent = watched.wait_for(|progress| *progress == Progress::Sent);
-        let is_sent = tokio::time::timeout(PREPARATION, sent).await.is_ok();
+        let is_sent = tokio::time::timeout(PREPARE_TIMEOUT, sent).await.is_ok();
         if is_sent {
-            tokio::time::sleep(ANSWER).await;
+            tokio::time::sleep(ANSWER_TIMEOUT).await;
         }
     };
     let mut answered = pin!(answered);
     let answered = tokio::select! {
         biased;
         answered = &mut answered => Some(answered),
-        () = late => tokio::time::timeout(GRACE, answered).await.ok(),
+        () = late => tokio::time::timeout(GRACE_PERIOD, answered).await.ok(),
     };
     let progress = *progress.borrow();
     match answered {

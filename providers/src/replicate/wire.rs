@@ -33,11 +33,11 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 /// Limit of an answer's size in bytes: inline outputs are the largest part of one.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// Size in bytes above which reading an answer requires a permit of [`LARGE`].
+/// Size in bytes above which reading an answer requires a permit of [`LARGE_BODY_PERMITS`].
 const SMALL_BODY: usize = 1024 * 1024;
 
 /// Limit of the provider's messages that are kept, in characters.
-const MAX_WORDS: usize = 2000;
+const MAX_MESSAGE: usize = 2000;
 
 /// Prediction as Replicate sends it. Fields that are not used are omitted; all but the id may be
 /// missing.
@@ -96,7 +96,7 @@ impl From<Answer> for Prediction {
             expires_at: answer
                 .completed_at
                 .and_then(|at| at.checked_add(RETENTION).ok()),
-            error: error.map(words),
+            error: error.map(truncate),
             metrics: answer.metrics,
             output: Some(answer.output.rest).filter(|rest| !rest.is_null()),
             ..ProviderState::new(prediction, status)
@@ -132,8 +132,8 @@ pub(super) fn parse_status(name: &str) -> Option<PredictionStatus> {
     serde_json::from_value(name.into()).ok()
 }
 
-fn words(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_WORDS) {
+fn truncate(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
         text.truncate(end);
         text.push('…');
     }
@@ -244,7 +244,7 @@ impl Problem {
             Value::String(text) => text.clone(),
             _ => self.title.as_str().unwrap_or_default().to_owned(),
         };
-        (!text.is_empty()).then(|| words(text))
+        (!text.is_empty()).then(|| truncate(text))
     }
 }
 
@@ -273,14 +273,14 @@ fn field(item: &Value) -> Option<String> {
 }
 
 /// Permit to read a large answer: one at a time, so that inline outputs of many jobs do not add up.
-static LARGE: Semaphore = Semaphore::const_new(1);
+static LARGE_BODY_PERMITS: Semaphore = Semaphore::const_new(1);
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ProviderError> {
     let announced = response.content_length().unwrap_or_default();
     if announced > MAX_BODY as u64 {
         return Err(ProviderError::TooLarge(MAX_BODY));
     }
-    let mut turn = None;
+    let mut permit = None;
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
@@ -291,8 +291,8 @@ async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ProviderError> 
         if length > MAX_BODY {
             return Err(ProviderError::TooLarge(MAX_BODY));
         }
-        if length > SMALL_BODY && turn.is_none() {
-            turn = LARGE.acquire().await.ok();
+        if length > SMALL_BODY && permit.is_none() {
+            permit = LARGE_BODY_PERMITS.acquire().await.ok();
         }
         body.extend_from_slice(&chunk);
     }

@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use clap::Subcommand;
 use darkroom_client::{
     Client,
-    events::What,
+    events::ChangeKind,
     types::{
         job_id::JobId, problem::Kind, provider::CancelOutcome, request::RetryRequest,
         status::JobStatus,
@@ -166,7 +166,7 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
     let print = async {
         while let Some(change) = changes.try_next().await? {
             match (change.what, format) {
-                (What::Job(job), Format::Text) => {
+                (ChangeKind::Job(job), Format::Text) => {
                     let at = change.position.strftime("%H:%M:%S");
                     let counts = job.media_counts;
                     show::line(format_args!(
@@ -174,11 +174,11 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
                         job.job_id, job.status, counts.completed, counts.total, job.model
                     ))?;
                 }
-                (What::Job(job), Format::Json | Format::Jsonl) => {
+                (ChangeKind::Job(job), Format::Json | Format::Jsonl) => {
                     show::document(&job, Format::Jsonl)?;
                 }
-                (What::Reset, _) => say!("some changes were missed: darkroom jobs list"),
-                (What::Checkpoint, _) => {}
+                (ChangeKind::Reset, _) => say!("some changes were missed: darkroom jobs list"),
+                (ChangeKind::Checkpoint, _) => {}
             }
         }
         Ok(Exit::Success)
@@ -201,7 +201,9 @@ async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
     let provider = job.provider.as_ref();
     match provider.and_then(|provider| provider.cancel_outcome) {
         Some(CancelOutcome::Canceled) => say!("  the provider has stopped"),
-        Some(CancelOutcome::TooLate) => say!("  the provider was done already, and charges for it"),
+        Some(CancelOutcome::TooLate) => {
+            say!("  the provider had finished already, and charges for it");
+        }
         Some(CancelOutcome::Unknown) => say!("  the provider does not say whether it has stopped"),
         None => {}
     }

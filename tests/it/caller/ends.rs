@@ -33,7 +33,7 @@ fn what_became_of_a_job_is_told_by_the_exit_code() {
         (3, vec!["-n", "2", "-i", &partial], "darkroom jobs retry"),
         (5, vec!["-i", &failed], "out of memory"),
         (7, vec!["-i", &late, "--timeout", "1s"], "the job goes on"),
-        (0, vec!["-i", &late, "--detach"], "it goes on by itself"),
+        (0, vec!["-i", &late, "--detach"], "the job continues"),
     ] {
         let ran = run(&[&["run", "acme/photo", "a fox"], arguments.as_slice()].concat());
         assert_eq!(ran.code, code, "{ran:#?}");
@@ -155,7 +155,7 @@ async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
     signal_id(child.id(), "INT");
     let rest: Vec<_> = said.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let way_on = format!("the job goes on: darkroom jobs watch {id}");
+    let way_on = format!("the job is still running: darkroom jobs watch {id}");
     assert!(rest.contains(&way_on), "{rest:#?}");
     assert_eq!(api.get(&id).await.status, JobStatus::Processing);
 }

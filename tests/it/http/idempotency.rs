@@ -6,7 +6,9 @@ use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::harness::{Api, job, job_in, options, shared, start, start_without_memory};
+use crate::support::harness::{
+    Api, job, job_in, options, restart_with_empty_temporal, shared, start,
+};
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
     api.post_with_key(key, body).await.unwrap()
@@ -98,7 +100,7 @@ async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgot
     assert_eq!(id_of(post(&api, "kept", &request).await).await, id);
     api.ended(&id).await;
 
-    let stack = start_without_memory(stack, &options).await;
+    let stack = restart_with_empty_temporal(stack, &options).await;
     let api = Api::of(&stack);
     let again = post(&api, "kept", &request).await;
     assert_eq!(

@@ -43,7 +43,7 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
         b"PRI * HTTP/2.0\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ];
-    let dawdlers = join_all((0..500).map(|number| connect(&api, beginnings[number % 5]))).await;
+    let slow_clients = join_all((0..500).map(|number| connect(&api, beginnings[number % 5]))).await;
     for _ in 0..50 {
         let answer = api
             .http
@@ -53,7 +53,7 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
             .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
-    join_all(dawdlers.into_iter().map(until_closed)).await;
+    join_all(slow_clients.into_iter().map(until_closed)).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::{
-    harness::{Api, job, options, problem_of, start, start_without_memory, until},
+    harness::{Api, job, options, problem_of, restart_with_empty_temporal, start, until},
     world::World,
 };
 
@@ -212,7 +212,7 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
         request["model"] = model.into();
         past.push(api.run(&request).await.job_id);
     }
-    let stack = start_without_memory(stack, &options).await;
+    let stack = restart_with_empty_temporal(stack, &options).await;
     let api = Api::of(&stack);
     let fresh = api.run(&job(1, json!({}))).await.job_id;
     until("the fresh job", async || {

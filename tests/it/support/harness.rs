@@ -106,7 +106,7 @@ pub(crate) async fn start(options: &Options) -> Stack {
 
 /// Restarts a stack with an empty Temporal database and the same store. To the api this looks like
 /// a Temporal that has deleted all closed workflows after their retention.
-pub(crate) async fn start_without_memory(stack: Stack, options: &Options) -> Stack {
+pub(crate) async fn restart_with_empty_temporal(stack: Stack, options: &Options) -> Stack {
     stack.temporal.kill();
     for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
         std::fs::remove_file(options.directory.join(file)).unwrap();
@@ -358,7 +358,7 @@ pub(crate) async fn job_in(response: Response) -> Job {
 }
 
 /// Number of a job's outputs of which at least one byte was transferred.
-pub(crate) fn moving(job: &Job) -> usize {
+pub(crate) fn transferred_count(job: &Job) -> usize {
     let moving = job.media.iter().filter(|media| media.bytes_done > Some(0));
     moving.count()
 }
@@ -374,7 +374,7 @@ pub(crate) fn prediction_id(job: &Job) -> Option<&str> {
 }
 
 /// Type of a failure, if there is one.
-pub(crate) fn kind(error: Option<&JobError>) -> Option<FailureType> {
+pub(crate) fn failure_type(error: Option<&JobError>) -> Option<FailureType> {
     error.map(|error| error.kind)
 }
 

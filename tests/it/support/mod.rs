@@ -4,12 +4,12 @@
 //! - [`world`]: a stack with an HTTP host of outputs and direct access to its store
 //! - [`source`]: the HTTP host from which workers download outputs, with configurable faults
 //! - [`proxy`]: a faulty proxy between worker and store
-//! - [`lacks`]: features that the proxy hides from the worker
+//! - [`missing_features`]: features that the proxy hides from the worker
 //! - [`rpc_gate`]: a proxy that holds gRPC calls between a process and Temporal
 //! - [`receiver`]: a receiver of webhooks
 
 pub(crate) mod harness;
-pub(crate) mod lacks;
+pub(crate) mod missing_features;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod rpc_gate;

@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::lacks::{Lack, Passage};
+use super::missing_features::{Decision, MissingFeature};
 
 /// S3 operation that a fault applies to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,7 +58,7 @@ pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     upstream: SocketAddr,
     faults: Arc<Mutex<Vec<Planned>>>,
-    lacks: Arc<Mutex<Option<Lack>>>,
+    lacks: Arc<Mutex<Option<MissingFeature>>>,
     requests: Arc<AtomicU32>,
 }
 
@@ -120,7 +120,7 @@ impl Proxy {
     }
 
     /// Sets the feature that the store is missing from now on; `None` for a complete store.
-    pub(crate) fn lacks(&self, lack: Option<Lack>) {
+    pub(crate) fn set_missing_feature(&self, lack: Option<MissingFeature>) {
         *self.lacks.lock().unwrap() = lack;
     }
 
@@ -159,13 +159,13 @@ impl Proxy {
         while let Some(mut request) = read_head(&mut client).await? {
             self.requests.fetch_add(1, Ordering::Relaxed);
             let lacks = *self.lacks.lock().unwrap();
-            let passage = lacks.map_or(Passage::Pass, |lack| {
+            let passage = lacks.map_or(Decision::Pass, |lack| {
                 lack.judge(&request.method, &request.target, &request.bytes)
             });
             match passage {
-                Passage::Pass => {}
-                Passage::Changed(head) => request.bytes = head,
-                Passage::Refuse(status, code) => {
+                Decision::Pass => {}
+                Decision::Changed(head) => request.bytes = head,
+                Decision::Refuse(status, code) => {
                     let body = format!("<Error><Code>{code}</Code></Error>");
                     answer(&mut client, &request, status, &body).await?;
                     continue;

@@ -24,7 +24,7 @@ const PIECE: usize = 256 * 1024;
 /// Configuration of one answer, parsed from the query of the URL.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Manner {
+pub(crate) struct AnswerConfig {
     /// Length of the file, in bytes.
     pub(crate) bytes: u64,
     /// First bytes of the file in hexadecimal; a PNG signature by default.
@@ -80,7 +80,7 @@ pub(crate) enum Framing {
     Close,
 }
 
-impl Default for Manner {
+impl Default for AnswerConfig {
     fn default() -> Self {
         Self {
             bytes: 1024,
@@ -146,7 +146,7 @@ impl SourceServer {
         })
     }
 
-    /// URL of a file, with a [`Manner`] as its query.
+    /// URL of a file, with an [`AnswerConfig`] as its query.
     #[must_use]
     pub(crate) fn url(&self, name: &str, manner: &str) -> String {
         format!("http://{}/{name}?{manner}", self.address)
@@ -195,7 +195,7 @@ struct Request {
     /// Request target, as received.
     target: String,
     name: String,
-    manner: Manner,
+    manner: AnswerConfig,
     from: Option<u64>,
     if_range: Option<String>,
 }
@@ -257,7 +257,7 @@ async fn answer(
     count: u32,
     seen: &Seen,
 ) -> io::Result<bool> {
-    let Manner {
+    let AnswerConfig {
         bytes,
         framing,
         overstate,

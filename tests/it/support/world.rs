@@ -157,8 +157,8 @@ impl World {
     }
 
     /// Request for a job with one output for each query of the source host.
-    pub(crate) fn job_of(&self, manners: &[&str]) -> Value {
-        let urls: Vec<_> = manners
+    pub(crate) fn job_of(&self, answers: &[&str]) -> Value {
+        let urls: Vec<_> = answers
             .iter()
             .map(|manner| self.source.url("file", manner))
             .collect();

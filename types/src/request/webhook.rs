@@ -161,7 +161,7 @@ impl TryFrom<Vec<WebhookEvent>> for WebhookEvents {
 
     fn try_from(events: Vec<WebhookEvent>) -> Result<Self, Invalid> {
         if events.is_empty() {
-            return Err(Invalid("must name one event at least".to_owned()));
+            return Err(Invalid("must name at least one event".to_owned()));
         }
         Ok(Self(events.into_iter().collect()))
     }

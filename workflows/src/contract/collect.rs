@@ -29,14 +29,14 @@ pub struct CollectInput {
     /// The prediction.
     pub prediction: PredictionRef,
     /// The reason for reading it.
-    pub occasion: Occasion,
+    pub occasion: PollReason,
 }
 
 /// Reason for reading a prediction. It decides how soon to poll again if the prediction has not
 /// ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Occasion {
+pub enum PollReason {
     /// The provider has reported the end.
     Reported,
     /// A report is expected, but may have been lost.
@@ -145,9 +145,9 @@ impl std::fmt::Debug for OutputSource {
 #[must_use]
 pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> ActivityOptions {
     let summary = match input.occasion {
-        Occasion::Reported => "the provider reports the end",
-        Occasion::BesideReports => "no report came",
-        Occasion::Polled => "until it ends",
+        PollReason::Reported => "the provider reports the end",
+        PollReason::BesideReports => "no report came",
+        PollReason::Polled => "until it ends",
     };
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: SCHEDULE_TO_CLOSE,
@@ -158,7 +158,7 @@ pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> Activi
     .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary(summary.to_owned())
-    .maybe_priority((input.occasion == Occasion::Reported).then(|| priority(SOON)))
+    .maybe_priority((input.occasion == PollReason::Reported).then(|| priority(SOON)))
     .build()
 }
 

@@ -31,7 +31,7 @@ pub struct DeliverWebhookInput {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Delivery {
     /// Outcome of the attempt.
-    pub verdict: Verdict,
+    pub verdict: DeliveryOutcome,
     /// Seconds that the receiver asks us to wait (`Retry-After`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
@@ -42,7 +42,7 @@ pub struct Delivery {
 /// Outcome of one attempt to deliver a message.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum DeliveryOutcome {
     /// The receiver has it.
     Delivered,
     /// The attempt failed; a retry may succeed.

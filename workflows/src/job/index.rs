@@ -14,7 +14,7 @@ use crate::tenant::Tenant;
 pub const INDEX: &str = "index/";
 
 /// Placeholder for no tenant; no tenant has this name.
-const NOBODY: &str = "-";
+const NO_TENANT: &str = "-";
 
 /// Entry of a job in the index.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -47,7 +47,7 @@ impl IndexEntry {
     /// Returns the prefix of the keys of a tenant's jobs.
     #[must_use]
     pub fn prefix(tenant: Option<&Tenant>) -> String {
-        format!("{INDEX}{}/", tenant.map_or(NOBODY, Tenant::as_str))
+        format!("{INDEX}{}/", tenant.map_or(NO_TENANT, Tenant::as_str))
     }
 
     /// Returns the prefix of the keys of a tenant's jobs that were accepted on a day.
@@ -79,7 +79,7 @@ impl FromStr for IndexEntry {
             return Err(InvalidIndexKey);
         };
         let tenant = match tenant {
-            NOBODY => None,
+            NO_TENANT => None,
             tenant => Some(tenant.parse().map_err(|_| InvalidIndexKey)?),
         };
         Ok(Self {

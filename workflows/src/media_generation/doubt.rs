@@ -26,10 +26,10 @@ use crate::{
 
 /// Time for which a job that is to stop keeps searching, so that what it bought is canceled as
 /// well.
-const LOOKS_BEFORE_STOP: Duration = Duration::from_mins(1);
+const SEARCH_BEFORE_STOP: Duration = Duration::from_mins(1);
 
 /// Timeout of each search but the last.
-const LONGEST_LOOK: Duration = Duration::from_mins(1);
+const SEARCH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Result of settling a doubt.
 pub(super) enum Settlement {
@@ -75,10 +75,10 @@ pub(super) async fn stop_in_doubt(
     enter(ctx, Stage::Reconciling);
     update(ctx, |job| job.doubt = Some(doubt.clone()));
     let scope = WorkflowCancellationToken::new();
-    match search(ctx, doubt, LOOKS_BEFORE_STOP, scope).await {
+    match search(ctx, doubt, SEARCH_BEFORE_STOP, scope).await {
         Settlement::Bought(state) => {
             let prediction = state.prediction.clone();
-            update(ctx, |job| job.bought(state));
+            update(ctx, |job| job.record_purchase(state));
             stop::cancel(ctx, &prediction).await;
         }
         Settlement::NotBought => update(ctx, |job| job.doubt = None),
@@ -131,7 +131,7 @@ async fn search(
         let time = if is_last && horizon == Duration::MAX {
             DAY
         } else {
-            LONGEST_LOOK
+            SEARCH_TIMEOUT
         };
         let options = contract::find::options(PROVIDER, time, scope.clone());
         let mut finding = pin!(ctx.execute_activity(Activities::find, input, options));

@@ -53,7 +53,7 @@ impl Ending {
             Some(_) | None => {}
         }
         let failed = media.len() - stored;
-        match shortcoming.filter(|error| error.tells_most(failed == 0)) {
+        match shortcoming.filter(|error| error.is_main_cause(failed == 0)) {
             Some(shortcoming) if stored == 0 => return Self::Failed(shortcoming),
             Some(shortcoming) => return Self::Partial(shortcoming),
             None if failed == 0 => return Self::Completed,
@@ -166,7 +166,8 @@ pub(super) async fn notify(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
         return;
     };
     let id = webhook_delivery::workflow_id(&ended.job_id, ended.retry_count);
-    let options = outliving(id, format!("{} of {}", input.message.event, ended.job_id));
+    let options =
+        abandoned_child_options(id, format!("{} of {}", input.message.event, ended.job_id));
     // The child must have started before this workflow closes.
     let _ = ctx
         .start_child_workflow(WebhookDelivery::run, input, options)
@@ -179,7 +180,7 @@ pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
     let Some(input) = JobDeletionInput::expiry(ended) else {
         return;
     };
-    let options = outliving(input.workflow_id(), input.summary());
+    let options = abandoned_child_options(input.workflow_id(), input.summary());
     let _ = ctx
         .start_child_workflow(JobDeletion::run, input, options)
         .await;
@@ -187,7 +188,7 @@ pub(super) async fn expire(ctx: &WorkflowContext<MediaGeneration>, ended: &JobSt
 
 /// Options of a child workflow that outlives this one. It terminates and replaces a child that an
 /// earlier end of the job started, as that one is out of date.
-fn outliving(workflow_id: String, summary: String) -> ChildWorkflowOptions {
+fn abandoned_child_options(workflow_id: String, summary: String) -> ChildWorkflowOptions {
     ChildWorkflowOptions::builder()
         .workflow_id(workflow_id)
         .id_reuse_policy(WorkflowIdReusePolicy::TerminateIfRunning)

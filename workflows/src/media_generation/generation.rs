@@ -20,7 +20,7 @@ use super::{
 use crate::{
     contract::{
         self, Activities, DAY,
-        collect::{CollectInput, CollectOutcome, EndedPrediction, Occasion},
+        collect::{CollectInput, CollectOutcome, EndedPrediction, PollReason},
         generate::{GenerateInput, GenerateOutcome, GenerateRecord},
     },
     failure::{FailureType, JobError, read_activity_failure},
@@ -34,7 +34,7 @@ use crate::{
 pub(super) const PROVIDER: ProviderName = ProviderName::Replicate;
 
 /// Time to wait for a report before the prediction is polled without one.
-const FIRST_LOOK_BESIDE_REPORTS: Duration = Duration::from_mins(5);
+const FIRST_POLL_DELAY: Duration = Duration::from_mins(5);
 
 /// A prediction that was bought.
 enum Bought {
@@ -71,12 +71,12 @@ pub(super) async fn obtain(
         Bought::Ended(ended) => ended,
         Bought::Slow(state) => {
             let prediction = state.prediction.clone();
-            update(ctx, |job| job.bought(state));
-            wait(ctx, stop, &prediction, FIRST_LOOK_BESIDE_REPORTS).await?
+            update(ctx, |job| job.record_purchase(state));
+            wait(ctx, stop, &prediction, FIRST_POLL_DELAY).await?
         }
         Bought::Found(prediction) => wait(ctx, stop, &prediction, Duration::ZERO).await?,
     };
-    update(ctx, |job| job.bought(ended.state.clone()));
+    update(ctx, |job| job.record_purchase(ended.state.clone()));
     match ended.outputs() {
         Ok(outputs) => Ok(Made::of(ctx, &ended.state, outputs)),
         Err(error) => Err(Ending::Failed(error)),
@@ -170,7 +170,7 @@ async fn regenerate(
 
 fn found(ctx: &WorkflowContext<MediaGeneration>, state: ProviderState) -> Bought {
     let prediction = state.prediction.clone();
-    update(ctx, |job| job.bought(state));
+    update(ctx, |job| job.record_purchase(state));
     Bought::Found(prediction)
 }
 
@@ -303,7 +303,7 @@ async fn wait(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
     prediction: &PredictionRef,
-    first_look: Duration,
+    first_poll_delay: Duration,
 ) -> Result<EndedPrediction, Ending> {
     enter(ctx, Stage::Generating);
     loop {
@@ -313,12 +313,13 @@ async fn wait(
             .state_mut(|workflow| workflow.reports.remove(&prediction.id))
             .is_some();
         let occasion = match is_reported {
-            true => Occasion::Reported,
-            false if ctx.state(|workflow| workflow.expects_reports) => Occasion::BesideReports,
-            false => Occasion::Polled,
+            true => PollReason::Reported,
+            false if ctx.state(|workflow| workflow.expects_reports) => PollReason::BesideReports,
+            false => PollReason::Polled,
         };
         let scope = WorkflowCancellationToken::new();
-        let mut looking = pin!(look(ctx, prediction, occasion, first_look, scope.clone()).fuse());
+        let mut looking =
+            pin!(look(ctx, prediction, occasion, first_poll_delay, scope.clone()).fuse());
         let mut reported = pin!(report(ctx, &prediction.id, occasion).fuse());
         select! {
             found = looking => return match found {
@@ -345,12 +346,12 @@ async fn wait(
 async fn look(
     ctx: &WorkflowContext<MediaGeneration>,
     prediction: &PredictionRef,
-    occasion: Occasion,
-    first_look: Duration,
+    occasion: PollReason,
+    first_poll_delay: Duration,
     scope: WorkflowCancellationToken,
 ) -> Result<CollectOutcome, ActivityExecutionError> {
-    if occasion == Occasion::BesideReports && !first_look.is_zero() {
-        let waiting = TimerOptions::builder(first_look)
+    if occasion == PollReason::BesideReports && !first_poll_delay.is_zero() {
+        let waiting = TimerOptions::builder(first_poll_delay)
             .cancellation_token(scope.clone())
             .summary("a report of the provider's".to_owned());
         ctx.timer(waiting.build()).await;
@@ -366,8 +367,8 @@ async fn look(
 
 /// Resolves when the provider reports the end of a prediction that is polled without a report.
 /// Never resolves after a report: the prediction is then polled until it has ended.
-async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occasion: Occasion) {
-    if occasion == Occasion::Reported {
+async fn report(ctx: &WorkflowContext<MediaGeneration>, id: &PredictionId, occasion: PollReason) {
+    if occasion == PollReason::Reported {
         return futures::future::pending().await;
     }
     // The caller handles a cancellation of the workflow.
@@ -404,7 +405,7 @@ impl Refusals {
         let since = *self.since.get_or_insert_with(|| now(ctx));
         let has_waited = Duration::try_from(now(ctx).duration_since(since)).unwrap_or_default();
         // A job with a deadline retries until the deadline.
-        let waits = match patience(error.kind) {
+        let waits = match retry_limit(error.kind) {
             Duration::ZERO => false,
             patience => stop::deadline(ctx).is_some() || has_waited < patience,
         };
@@ -432,7 +433,7 @@ impl Refusals {
 
 /// Longest time for which a job without a deadline retries after a refusal of this type; zero if it
 /// does not.
-fn patience(kind: FailureType) -> Duration {
+fn retry_limit(kind: FailureType) -> Duration {
     match kind {
         // The operator's to fix, and not the job's fault: a token is replaced, a bill is paid.
         FailureType::ProviderUnauthorized | FailureType::ProviderInsufficientCredit => {

@@ -47,7 +47,9 @@ impl Made {
         provider: &ProviderState,
         outputs: &[MadeOutput],
     ) -> Self {
-        update(ctx, |job| job.made(outputs, &provider.prediction.id));
+        update(ctx, |job| {
+            job.record_outputs(outputs, &provider.prediction.id);
+        });
         Self::pending(ctx, provider, |index| {
             let position = usize::try_from(index).unwrap_or(usize::MAX);
             outputs.get(position).map(|output| output.source.clone())
@@ -146,7 +148,7 @@ async fn persist(
         }
         Err(failure) => {
             let (error, attempts) = read_activity_failure(&failure);
-            let error = error.brief();
+            let error = error.truncated();
             MediaOutcome::Failed { error, attempts }
         }
     };

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Shortest timer, one millisecond.
-const LEAST: Duration = Duration::from_millis(1);
+const MIN_TIMER: Duration = Duration::from_millis(1);
 
 /// Reason that a job ends early.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +36,7 @@ pub(super) fn requested(
             ctx.cancelled().await;
             return Stop::Canceled;
         };
-        let left = time_until(ctx, deadline).max(LEAST);
+        let left = time_until(ctx, deadline).max(MIN_TIMER);
         let mut passed = ctx.timer(
             TimerOptions::builder(left)
                 .summary("deadline".to_owned())
@@ -83,7 +83,7 @@ pub(super) async fn stop_generation(
                 _ => CancelOutcome::TooLate,
             };
             update(ctx, |job| {
-                job.bought(ProviderState {
+                job.record_purchase(ProviderState {
                     cancel_outcome: Some(outcome),
                     ..ended.state
                 });
@@ -92,7 +92,7 @@ pub(super) async fn stop_generation(
         }
         GenerateOutcome::Submitted { state, .. } => {
             let prediction = state.prediction.clone();
-            update(ctx, |job| job.bought(state));
+            update(ctx, |job| job.record_purchase(state));
             cancel(ctx, &prediction).await;
             stop.into()
         }
@@ -105,7 +105,7 @@ pub(super) async fn stop_generation(
 pub(super) async fn cancel(ctx: &WorkflowContext<MediaGeneration>, prediction: &PredictionRef) {
     let canceled = execute_cancel(ctx, prediction).await;
     update(ctx, |job| match canceled {
-        Some(state) => job.bought(state),
+        Some(state) => job.record_purchase(state),
         None => {
             if let Some(provider) = &mut job.provider {
                 provider.cancel_outcome = Some(CancelOutcome::Unknown);

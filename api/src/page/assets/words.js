@@ -124,7 +124,7 @@ function lower(text) {
 export function cancelWords(job) {
   switch (job.provider?.cancel_outcome) {
     case "canceled": return "The provider stopped. What it charges for the part that was done is its own affair.";
-    case "too_late": return "It was too late: the provider was done already, and charges for it.";
+    case "too_late": return "It was too late: the provider had finished already, and charges for it.";
     case "unknown": return "The provider did not say whether it stopped. It may charge for it.";
     default: return "It was stopped before the provider had any work with it.";
   }

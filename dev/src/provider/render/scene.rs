@@ -22,7 +22,7 @@ enum Scene {
 
 impl Scene {
     /// Chooses a scene by a word of the prompt, or at random if no word matches.
-    fn of(prompt: &str, chance: &mut Chance) -> Self {
+    fn of(prompt: &str, chance: &mut SeededRng) -> Self {
         const WORDS: [(Scene, &[&str]); 4] = [
             (
                 Scene::Sea,
@@ -78,10 +78,10 @@ impl Scene {
 pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
     let mut pixmap = Pixmap::new(picture.size.0.into(), picture.size.1.into())?;
     let (width, height) = (f32::from(picture.size.0), f32::from(picture.size.1));
-    let mut of_prompt = Chance::of(&picture.prompt, 0);
+    let mut of_prompt = SeededRng::of(&picture.prompt, 0);
     let hue = of_prompt.next() * 360.0;
     let scene = Scene::of(&picture.prompt, &mut of_prompt);
-    let mut chance = Chance::of(&picture.prompt, picture.seed);
+    let mut chance = SeededRng::of(&picture.prompt, picture.seed);
     // Brightness, from night to noon.
     let light = 0.25 + 0.75 * chance.next();
     let hue = hue + 50.0 * (chance.next() - 0.5);
@@ -144,7 +144,7 @@ fn rectangle(left: f32, top: f32, width: f32, height: f32) -> Option<Path> {
     )?))
 }
 
-fn stars(pixmap: &mut Pixmap, chance: &mut Chance) -> Option<()> {
+fn stars(pixmap: &mut Pixmap, chance: &mut SeededRng) -> Option<()> {
     const STARS: u8 = 60;
     let width = pixmap.width().min(4096);
     let (width, height) = (
@@ -171,7 +171,7 @@ fn range((width, height): (f32, f32), points: impl Iterator<Item = (f32, f32)>) 
     path.finish()
 }
 
-fn mountains(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn mountains(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const PEAKS: u8 = 9;
     let step = size.0 / f32::from(PEAKS);
     let points = (0..=PEAKS).map(|peak| {
@@ -185,7 +185,7 @@ fn mountains(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Opt
     range(size, points)
 }
 
-fn waves(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn waves(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const POINTS: u8 = 96;
     let (phase, length) = (chance.next() * 6.0, 3.0 + 5.0 * chance.next());
     let points = (0..=POINTS).map(|point| {
@@ -198,7 +198,7 @@ fn waves(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<
     range(size, points)
 }
 
-fn roofs(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn roofs(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const HOUSES: u8 = 12;
     let step = size.0 / f32::from(HOUSES);
     let points = (0..HOUSES).flat_map(|house| {
@@ -211,7 +211,12 @@ fn roofs(chance: &mut Chance, size: (f32, f32), base: f32, rise: f32) -> Option<
     range(size, points)
 }
 
-fn hills(chance: &mut Chance, (width, height): (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn hills(
+    chance: &mut SeededRng,
+    (width, height): (f32, f32),
+    base: f32,
+    rise: f32,
+) -> Option<Path> {
     const STEPS: u8 = 6;
     let mut path = PathBuilder::new();
     path.move_to(0.0, height);
@@ -262,11 +267,11 @@ fn color(hue: f32, saturation: f32, lightness: f32) -> Color {
 }
 
 /// Pseudorandom numbers, seeded by prompt and seed.
-struct Chance {
+struct SeededRng {
     state: Sha256,
 }
 
-impl Chance {
+impl SeededRng {
     fn of(prompt: &str, seed: u64) -> Self {
         Self {
             state: Sha256::new()

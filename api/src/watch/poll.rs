@@ -15,30 +15,30 @@ use super::Watch;
 use crate::{context::Context, jobs::view::View, problem::Kind, temporal};
 
 /// Poll interval for changes that the history does not show.
-const MOVING: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shortest and longest poll interval of a job without a long poll; the shortest also applies to a
 /// stale state. In between, it is a fraction of the time since the last change: a generation that
 /// has taken an hour is not about to change.
-const UNHEARD: Duration = Duration::from_secs(5);
-const AT_LEAST: Duration = Duration::from_secs(30);
-const PART: u32 = 6;
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL_DIVISOR: u32 = 6;
 
 /// Backoff after a job could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Polls a job until it has ended or is no longer followed: at once, unless it was just read.
-pub(super) async fn look(
+pub(super) async fn poll(
     context: &Context,
     job_id: &JobId,
     known: Option<Arc<View>>,
     watch: &Weak<Watch>,
-    nudged: &Notify,
+    poll_requested: &Notify,
 ) {
     let mut listening = None;
     let mut view = match known {
         Some(view) => view,
-        None => match next(context, job_id, Cause::Change, watch, nudged).await {
+        None => match next(context, job_id, Cause::Change, watch, poll_requested).await {
             Some(view) => view,
             None => return,
         },
@@ -50,11 +50,11 @@ pub(super) async fn look(
         let pause = pause(&view, listening.is_some(), unchanged);
         let pause = pause.map(|pause| context.watches.pace(pause));
         let cause = tokio::select! {
-            () = nudged.notified() => Cause::End,
-            () = heard(context, listening.as_mut(), &view) => Cause::Change,
+            () = poll_requested.notified() => Cause::End,
+            () = history_changed(context, listening.as_mut(), &view) => Cause::Change,
             () = elapsed(pause) => Cause::Time,
         };
-        view = match next(context, job_id, cause, watch, nudged).await {
+        view = match next(context, job_id, cause, watch, poll_requested).await {
             Some(view) => view,
             None => return,
         };
@@ -67,13 +67,13 @@ async fn next(
     job_id: &JobId,
     cause: Cause,
     watch: &Weak<Watch>,
-    nudged: &Notify,
+    poll_requested: &Notify,
 ) -> Option<Arc<View>> {
     match cause {
         Cause::End => context.watches.ends.until_ready().await,
         Cause::Change => tokio::select! {
             () = context.watches.changes.until_ready() => {}
-            () = nudged.notified() => context.watches.ends.until_ready().await,
+            () = poll_requested.notified() => context.watches.ends.until_ready().await,
         },
         // The pause before it was paced.
         Cause::Time => {}
@@ -131,7 +131,7 @@ impl Listening {
 
 /// Waits until the history shows that the job may have changed since it was read; for ever without
 /// a long poll.
-async fn heard(context: &Context, listening: Option<&mut Listening>, view: &View) {
+async fn history_changed(context: &Context, listening: Option<&mut Listening>, view: &View) {
     let Some(listening) = listening else {
         return std::future::pending().await;
     };
@@ -157,19 +157,19 @@ async fn elapsed(pause: Option<Duration>) {
 /// Returns the time after which to poll although the history has not grown.
 fn pause(view: &View, is_heard: bool, unchanged: Duration) -> Option<Duration> {
     match is_heard {
-        true if view.is_stale() => Some(UNHEARD),
-        true => is_moving(view).then_some(MOVING),
-        false => Some(unheard(unchanged)),
+        true if view.is_stale() => Some(MIN_INTERVAL),
+        true => is_progressing(view).then_some(PROGRESS_INTERVAL),
+        false => Some(interval(unchanged)),
     }
 }
 
-fn unheard(unchanged: Duration) -> Duration {
-    (unchanged / PART).clamp(UNHEARD, AT_LEAST)
+fn interval(unchanged: Duration) -> Duration {
+    (unchanged / INTERVAL_DIVISOR).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
 /// True if something is in progress that the history does not show yet: outputs that are being
 /// stored, a job that is queued or being submitted.
-fn is_moving(view: &View) -> bool {
+fn is_progressing(view: &View) -> bool {
     match view.state.stage {
         Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
         Some(Stage::Queued) => true,
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_has_not_changed_for_long_is_looked_at_less_often() {
         for (unchanged, expected) in [(0, 5), (30, 5), (60, 10), (600, 30)] {
-            let pause = unheard(Duration::from_secs(unchanged));
+            let pause = interval(Duration::from_secs(unchanged));
             assert_eq!(pause, Duration::from_secs(expected), "{unchanged}");
         }
     }

@@ -15,7 +15,7 @@ use darkroom_dev::s3;
 
 /// A feature that a store is missing, or a policy that it enforces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Lack {
+pub(crate) enum MissingFeature {
     /// Refuses requests with checksums.
     Checksums,
     /// Refuses conditional writes, with this status and code.
@@ -33,7 +33,7 @@ pub(crate) enum Lack {
 }
 
 /// Decision about one request.
-pub(crate) enum Passage {
+pub(crate) enum Decision {
     /// Forwards the request unchanged.
     Pass,
     /// Forwards the request with this head instead.
@@ -42,9 +42,9 @@ pub(crate) enum Passage {
     Refuse(u16, &'static str),
 }
 
-impl Lack {
+impl MissingFeature {
     /// Decides about a request with this head.
-    pub(crate) fn judge(self, method: &str, target: &str, head: &[u8]) -> Passage {
+    pub(crate) fn judge(self, method: &str, target: &str, head: &[u8]) -> Decision {
         let headers = headers(head);
         let value = |name: &str| {
             let header = headers.iter().find(|(known, _)| known == name);
@@ -54,31 +54,31 @@ impl Lack {
         let has_trailer = value("x-amz-trailer").is_some();
         let begins_object = method == "PUT" && !target.contains("partNumber=")
             || method == "POST" && target.contains("?uploads");
-        let not_implemented = Passage::Refuse(501, "NotImplemented");
+        let not_implemented = Decision::Refuse(501, "NotImplemented");
         match self {
             Self::Checksums
                 if headers.iter().any(|(name, value)| {
                     name.contains("checksum") || value.contains("checksum")
                 }) =>
             {
-                Passage::Refuse(400, "InvalidArgument")
+                Decision::Refuse(400, "InvalidArgument")
             }
             Self::ConditionalWrites(status, code) if is_conditional => {
-                Passage::Refuse(status, code)
+                Decision::Refuse(status, code)
             }
-            Self::Conditions if is_conditional => Passage::Changed(without_condition(head)),
-            Self::Trailers if has_trailer => Passage::Refuse(400, "InvalidArgument"),
+            Self::Conditions if is_conditional => Decision::Changed(without_condition(head)),
+            Self::Trailers if has_trailer => Decision::Refuse(400, "InvalidArgument"),
             Self::ConditionalWritesAndTrailers if is_conditional => not_implemented,
             Self::ConditionalWritesAndTrailers if has_trailer => not_implemented,
             Self::Unencrypted
                 if begins_object && value("x-amz-server-side-encryption").is_none() =>
             {
-                Passage::Refuse(403, "AccessDenied")
+                Decision::Refuse(403, "AccessDenied")
             }
             Self::Writes if matches!(method, "PUT" | "POST") => {
-                Passage::Refuse(403, "AccessDenied")
+                Decision::Refuse(403, "AccessDenied")
             }
-            _ => Passage::Pass,
+            _ => Decision::Pass,
         }
     }
 }

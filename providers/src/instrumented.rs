@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use darkroom_workflows::{
-    contract::collect::Occasion,
+    contract::collect::PollReason,
     job::{Doubt, JobId, PredictionRef, ProviderName},
 };
 use jiff::SignedDuration;
 use metrics::{counter, describe_counter};
 
 use crate::provider::{
-    Canceling, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
+    CancelResponse, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
 };
 
 const CALLS: &str = "darkroom_provider_calls_total";
@@ -32,10 +32,10 @@ pub fn describe() {
 }
 
 /// Wrapper that counts the calls to another provider.
-pub struct Counted<P>(pub P);
+pub struct Instrumented<P>(pub P);
 
 #[async_trait]
-impl<P: Provider> Provider for Counted<P> {
+impl<P: Provider> Provider for Instrumented<P> {
     fn name(&self) -> ProviderName {
         self.0.name()
     }
@@ -44,8 +44,8 @@ impl<P: Provider> Provider for Counted<P> {
         self.0.clock_skew()
     }
 
-    fn next_look(&self, occasion: Occasion, look: u32) -> Duration {
-        self.0.next_look(occasion, look)
+    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration {
+        self.0.poll_interval(occasion, look)
     }
 
     async fn check(&self) -> Result<(), ProviderError> {
@@ -58,7 +58,7 @@ impl<P: Provider> Provider for Counted<P> {
         gate: Arc<dyn Gate>,
     ) -> Result<Prediction, SubmitError> {
         let result = self.0.submit(submission, gate).await;
-        called(
+        record(
             "submit",
             match &result {
                 Ok(_) => "ok",
@@ -85,7 +85,7 @@ impl<P: Provider> Provider for Counted<P> {
         counted("find", self.0.find(job_id, doubt).await)
     }
 
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<Canceling, ProviderError> {
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError> {
         counted("cancel", self.0.cancel(prediction).await)
     }
 }
@@ -94,7 +94,7 @@ fn counted<T>(
     operation: &'static str,
     result: Result<T, ProviderError>,
 ) -> Result<T, ProviderError> {
-    called(operation, result.as_ref().err().map_or("ok", outcome));
+    record(operation, result.as_ref().err().map_or("ok", outcome));
     result
 }
 
@@ -111,6 +111,6 @@ fn outcome(error: &ProviderError) -> &'static str {
     }
 }
 
-fn called(operation: &'static str, outcome: &'static str) {
+fn record(operation: &'static str, outcome: &'static str) {
     counter!(CALLS, "operation" => operation, "outcome" => outcome).increment(1);
 }

@@ -18,18 +18,18 @@ use super::usage::{IDLE, Usage};
 
 /// Header timeout: the time from the first byte of a request to the end of its head. On a new
 /// connection it runs from the beginning.
-const HEAD: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Idle timeout: longer than a caller may wait for a response (60 s), and than the interval between
 /// two heartbeats of an event stream (15 s).
-const SILENCE: Duration = IDLE;
+const IDLE_TIMEOUT: Duration = IDLE;
 
 /// First bytes of the connection preface of HTTP/2:
 /// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
 const HTTP2: &[u8] = b"PRI";
 
 /// A stream that fails with `TimedOut` if no bytes move in time.
-pub(super) struct Patient<T> {
+pub(super) struct TimeoutStream<T> {
     inner: T,
     usage: Usage,
     /// Set while a request head is being received: the number of requests that had begun before it.
@@ -39,14 +39,14 @@ pub(super) struct Patient<T> {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl<T> Patient<T> {
+impl<T> TimeoutStream<T> {
     pub(super) fn new(inner: T, usage: Usage) -> Self {
         Self {
             inner,
             usage,
             head: Some(0),
             is_http2: None,
-            alarm: Box::pin(sleep(HEAD)),
+            alarm: Box::pin(sleep(HEADER_TIMEOUT)),
         }
     }
 
@@ -55,7 +55,7 @@ impl<T> Patient<T> {
     fn moved(&mut self) {
         self.head = self.head.filter(|begun| *begun == self.usage.begun());
         if self.head.is_none() {
-            self.alarm.as_mut().reset(Instant::now() + SILENCE);
+            self.alarm.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
         }
     }
 
@@ -65,7 +65,7 @@ impl<T> Patient<T> {
         self.moved();
         if self.head.is_none() && !is_http2 && !self.usage.is_under_way() {
             self.head = Some(self.usage.begun());
-            self.alarm.as_mut().reset(Instant::now() + HEAD);
+            self.alarm.as_mut().reset(Instant::now() + HEADER_TIMEOUT);
         }
     }
 
@@ -81,7 +81,7 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for TimeoutStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -98,7 +98,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,13 +146,13 @@ mod tests {
 
     use super::*;
 
-    fn connection() -> (DuplexStream, Patient<DuplexStream>, Usage) {
+    fn connection() -> (DuplexStream, TimeoutStream<DuplexStream>, Usage) {
         let (caller, served) = duplex(64);
         let usage = Usage::default();
-        (caller, Patient::new(served, usage.clone()), usage)
+        (caller, TimeoutStream::new(served, usage.clone()), usage)
     }
 
-    async fn fails_after(served: &mut Patient<DuplexStream>) -> Duration {
+    async fn fails_after(served: &mut TimeoutStream<DuplexStream>) -> Duration {
         let began = Instant::now();
         let error = served.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -169,7 +169,7 @@ mod tests {
         ] {
             let (mut caller, mut served, _usage) = connection();
             caller.write_all(said.as_bytes()).await.unwrap();
-            assert_eq!(fails_after(&mut served).await, HEAD, "{said}");
+            assert_eq!(fails_after(&mut served).await, HEADER_TIMEOUT, "{said}");
         }
     }
 
@@ -186,7 +186,7 @@ mod tests {
         });
         assert_eq!(
             fails_after(&mut served).await,
-            Duration::from_mins(1) + HEAD
+            Duration::from_mins(1) + HEADER_TIMEOUT
         );
     }
 
@@ -216,7 +216,7 @@ mod tests {
         let error = served.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!(
             (error.kind(), began.elapsed()),
-            (io::ErrorKind::TimedOut, SILENCE)
+            (io::ErrorKind::TimedOut, IDLE_TIMEOUT)
         );
     }
 
@@ -225,7 +225,7 @@ mod tests {
         let (mut caller, mut served, usage) = connection();
         let _under_way = usage.begin();
         for _ in 0..3 {
-            tokio::time::sleep(SILENCE / 2).await;
+            tokio::time::sleep(IDLE_TIMEOUT / 2).await;
             served.write_all(b": \n").await.unwrap();
             caller.read_exact(&mut [0; 3]).await.unwrap();
         }
