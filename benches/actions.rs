@@ -125,7 +125,7 @@ async fn one(
     let latency = u64::try_from(generation.as_millis()).unwrap();
     let dev = json!({"bytes": 65_536, "latency_ms": latency});
     let id = support::accept(client, outputs, dev).await;
-    let handle = temporal.get_workflow_handle::<MediaGeneration>(id.as_str());
+    let handle = temporal.get_workflow_handle::<MediaGeneration>(id.to_string());
     handle
         .get_result(WorkflowGetResultOptions::default())
         .await

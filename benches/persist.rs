@@ -38,8 +38,8 @@ use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
     persist::{
         Engine, Memory, Previewer, Sources,
+        budget_lease::BudgetLease,
         engine::{BUFFER, Destination},
-        room::Room,
         source::Limits,
     },
 };
@@ -334,10 +334,10 @@ fn url(task: &Task, name: &str, bytes: u64) -> String {
 async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     let job_id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
     for_each(task, async |name| {
-        let room = loop {
+        let lease = loop {
             // Temporal would retry the worker's attempt.
-            if let Ok(room) = Room::enter(&engine.memory, None).await {
-                break room;
+            if let Ok(lease) = BudgetLease::enter(&engine.memory, None).await {
+                break lease;
             }
         };
         let source = sources
@@ -345,7 +345,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
             .await
             .unwrap();
         let index = name.rsplit('-').next().unwrap().parse().unwrap();
-        let (job_id, prediction_id) = (job_id.clone(), String::new());
+        let (job_id, prediction_id) = (job_id, String::new());
         engine
             .store(
                 &Destination {
@@ -356,7 +356,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
                     existing: Existing::Keep,
                 },
                 source,
-                room,
+                lease,
             )
             .await
             .unwrap();

@@ -145,7 +145,7 @@ impl Load {
                 let id = support::accept(&self.client, 4, dev).await;
                 let handle = self
                     .temporal
-                    .get_workflow_handle::<MediaGeneration>(id.as_str());
+                    .get_workflow_handle::<MediaGeneration>(id.to_string());
                 handle
                     .get_result(WorkflowGetResultOptions::default())
                     .await

@@ -121,7 +121,7 @@ async fn call(client: &Client, number: u64, done: &AtomicU64) {
             assert_eq!(error.kind(), Some(Kind::AlreadyEnded), "{error}");
         }
         while job.completed_at.is_none() {
-            let url = client.url_of(&["v1", "jobs", job.job_id.as_str()]);
+            let url = client.url_of(&["v1", "jobs", &job.job_id.to_string()]);
             let read = client.request(Method::GET, url).header("Prefer", "wait=10");
             let answer = read.send().await.unwrap().error_for_status().unwrap();
             job = answer.json().await.unwrap();

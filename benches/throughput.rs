@@ -125,7 +125,7 @@ impl Bench {
     async fn ended(&self, id: &JobId) {
         let handle = self
             .temporal
-            .get_workflow_handle::<MediaGeneration>(id.as_str());
+            .get_workflow_handle::<MediaGeneration>(id.to_string());
         handle
             .get_result(WorkflowGetResultOptions::default())
             .await
@@ -154,7 +154,7 @@ impl Bench {
             self.ended(&id).await;
             let handle = self
                 .temporal
-                .get_workflow_handle::<MediaGeneration>(id.as_str());
+                .get_workflow_handle::<MediaGeneration>(id.to_string());
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
                 .await

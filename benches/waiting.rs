@@ -100,7 +100,7 @@ async fn run() {
     provider.finish();
     let temporal = stack.temporal.client().await.unwrap();
     let waiting = stream::iter(&ids).for_each_concurrent(CONCURRENT_WAITS, async |id| {
-        let handle = temporal.get_workflow_handle::<MediaGeneration>(id.as_str());
+        let handle = temporal.get_workflow_handle::<MediaGeneration>(id.to_string());
         let job = handle
             .get_result(WorkflowGetResultOptions::default())
             .await

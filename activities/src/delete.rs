@@ -50,7 +50,7 @@ pub async fn delete_job(
     input: &DeleteJobInput,
 ) -> Result<(), Failure> {
     let heartbeat = Heartbeat::start(ctx, drain);
-    heartbeat.note(&()).await?;
+    heartbeat.note(&())?;
     let deletion = Deletion {
         storage,
         client: ctx.client(),
@@ -81,7 +81,7 @@ struct Deletion<'a> {
 impl Deletion<'_> {
     async fn run(&self, is_requested: bool) -> Result<(), Failure> {
         let job_id = &self.entry.job_id;
-        if runs::latest(&self.client, job_id.as_str()).await? == LatestRun::Open {
+        if runs::latest(&self.client, &job_id.to_string()).await? == LatestRun::Open {
             // A deletion that has begun is completed, whether a request or expiry began it.
             let tombstone = tombstone::read(self.storage, job_id).await?;
             if !is_requested && tombstone != Some(Tombstone::Deleted) {
@@ -89,7 +89,7 @@ impl Deletion<'_> {
             }
             // An open run is canceled, never terminated: termination would leave its prediction
             // running.
-            runs::request_cancel(&self.client, job_id.as_str(), "the job is deleted").await?;
+            runs::request_cancel(&self.client, &job_id.to_string(), "the job is deleted").await?;
             return Err(self.under_way("the job is being canceled first"));
         }
         tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
@@ -110,7 +110,7 @@ impl Deletion<'_> {
         let job_id = &self.entry.job_id;
         // Visibility may not show a run that has just closed, and a run that has just started may
         // have missed the tombstone.
-        let mut had_runs = match runs::latest(&self.client, job_id.as_str()).await? {
+        let mut had_runs = match runs::latest(&self.client, &job_id.to_string()).await? {
             LatestRun::Open => return Err(self.under_way("the job was taken up again")),
             LatestRun::Closed(run_id) => {
                 let workflow_id = job_id.to_string();
@@ -132,7 +132,7 @@ impl Deletion<'_> {
             // Open runs of the job and of other deletions stay: of two concurrent deletions neither
             // stops the other.
             let is_of_others =
-                run.id.workflow_id == deletion || run.id.workflow_id == job_id.as_str();
+                run.id.workflow_id == deletion || run.id.workflow_id == job_id.to_string();
             if run.id.run_id != self.own_run && !(run.is_open && is_of_others) {
                 had_runs = true;
                 runs::delete(&self.client, run.id).await?;

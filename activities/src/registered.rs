@@ -71,7 +71,7 @@ pub struct Activities {
 impl Activities {
     /// Requests a probe of the store after it has rejected a write: what it refuses one job it may
     /// refuse every job.
-    fn heard<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+    fn probe_store_if_rejected<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &result
             && failure.kind() == Some(FailureType::StorageRejected)
         {
@@ -166,7 +166,7 @@ impl Activities {
             drain,
             input,
         );
-        attempted(&ctx, self.heard(persisted.await))
+        attempted(&ctx, self.probe_store_if_rejected(persisted.await))
     }
 
     /// Runs [`sweep::sweep`].
@@ -223,6 +223,6 @@ impl Activities {
         job: JobState,
     ) -> Result<Option<JobState>, ActivityError> {
         let finalized = finalize::finalize(&self.engine.storage, &job).await;
-        attempted(&ctx, self.heard(finalized))
+        attempted(&ctx, self.probe_store_if_rejected(finalized))
     }
 }

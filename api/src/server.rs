@@ -1,7 +1,7 @@
 //! The listener: accepts a bounded number of connections, serves HTTP/1.1 and HTTP/2 without TLS,
 //! disconnects slow clients, and drains requests in flight on a graceful shutdown.
 //!
-//! - `patience`: header timeout and idle timeout of a connection
+//! - `timeouts`: header timeout and idle timeout of a connection
 //! - `usage`: requests in flight on a connection
 
 mod timeouts;

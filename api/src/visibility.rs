@@ -178,7 +178,7 @@ pub(crate) async fn latest_runs(
     client: &Client,
     ids: &[JobId],
 ) -> Result<HashMap<JobId, String>, Status> {
-    let quoted: Vec<_> = ids.iter().map(|id| quoted(id.as_str())).collect();
+    let quoted: Vec<_> = ids.iter().map(|id| quoted(&id.to_string())).collect();
     let query = format!(
         "WorkflowType = 'MediaGeneration' AND WorkflowId IN ({})",
         quoted.join(", ")

@@ -141,7 +141,7 @@ async fn follow(others: &mut JoinSet<()>, fed: &Arc<Tenant>, waiting: &Arc<Tenan
     for tenant in [fed, waiting] {
         let accepted = stream::iter(0..jobs).map(|_| tenant.accepted(LONG));
         let ids: Vec<_> = accepted.buffer_unordered(16).collect().await;
-        last.extend(ids.last().map(|id| (tenant, id.clone())));
+        last.extend(ids.last().map(|id| (tenant, *id)));
         if Arc::ptr_eq(tenant, fed) {
             let tenant = Arc::clone(tenant);
             others.spawn(async move {

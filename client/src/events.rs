@@ -46,7 +46,7 @@ impl Client {
         &self,
         job_id: &JobId,
     ) -> impl Stream<Item = Result<Job, Error>> + Send + Unpin + use<> {
-        let url = self.url_of(&["v1", "jobs", job_id.as_str(), "events"]);
+        let url = self.url_of(&["v1", "jobs", &job_id.to_string(), "events"]);
         let events = Some(Events::new(self, url, None));
         let states = stream::try_unfold(events, async |events| {
             let Some(mut events) = events else {

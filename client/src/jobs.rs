@@ -143,7 +143,8 @@ impl Client {
 
     /// Builds a request to a path below a job.
     pub(crate) fn of_job(&self, method: Method, job_id: &JobId, what: &[&str]) -> RequestBuilder {
-        let path = [&["v1", "jobs", job_id.as_str()], what].concat();
+        let job_id = job_id.to_string();
+        let path = [&["v1", "jobs", &job_id], what].concat();
         self.request(method, self.url_of(&path))
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn of_provider(provider: &ProviderServer) -> [(&'static str, String);
 }
 
 fn is_of_a_stack(name: &str) -> bool {
-    const OURS: [&str; 13] = [
+    const OURS: [&str; 14] = [
         "AWS_",
         "DARKROOM_",
         "GENERATE_",
@@ -80,6 +80,7 @@ fn is_of_a_stack(name: &str) -> bool {
         "TEMPORAL_",
         "WEBHOOK_",
         "WORKER_",
+        "WORKFLOW_",
     ];
     OURS.iter().any(|of| name.starts_with(of))
 }

@@ -279,6 +279,9 @@ async fn start_provider(options: &Options) -> Result<Option<ProviderServer>> {
     ProviderServer::start(&options.directory.join("provider"), listener, latency).map(Some)
 }
 
+/// Timeout of a component's readiness. Generous, because the machine may be busy.
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_mins(3);
+
 /// Waits until an api reports that it is ready, workers and the store included.
 pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process]) -> Result<()> {
     let url = format!("{api_url}/readyz?full");
@@ -289,7 +292,7 @@ pub(crate) async fn until_ready(what: &str, api_url: &str, processes: &[&Process
             .await
             .is_ok_and(|response| response.status().is_success())
     };
-    process::until(what, Duration::from_mins(1), processes, ready).await
+    process::until(what, READY_TIMEOUT, processes, ready).await
 }
 
 fn log_directory(directory: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
 //! A Temporal dev server: the real server on `SQLite`, with its UI. It is started through the
 //! Temporal CLI.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail, ensure};
 use darkroom_workflows::search_attributes;
@@ -12,7 +12,7 @@ use temporalio_client::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
 use super::{
-    Options, log_directory, ports,
+    Options, READY_TIMEOUT, log_directory, ports,
     process::{self, Process},
 };
 
@@ -60,13 +60,7 @@ impl TemporalServer {
             Ok(client) => has_namespace(client).await,
             Err(_) => false,
         };
-        process::until(
-            "Temporal server",
-            Duration::from_mins(1),
-            &[&server.process],
-            ready,
-        )
-        .await?;
+        process::until("Temporal server", READY_TIMEOUT, &[&server.process], ready).await?;
         // Another server may have bound the port first and be the one that responds.
         ensure!(
             server.process.is_running(),

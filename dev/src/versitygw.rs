@@ -1,12 +1,12 @@
 //! A Versity gateway: an S3 server on files whose behavior is closer to AWS than that of the
 //! embedded one. Tests, benchmarks and the production stack use it.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 
 use super::{
-    Options,
+    Options, READY_TIMEOUT,
     cache::{self, Cached},
     log_directory, ports,
     process::{self, Process},
@@ -77,13 +77,7 @@ impl VersityGateway {
                 .await
                 .is_ok_and(|answer| answer.status().is_success())
         };
-        process::until(
-            "S3 gateway",
-            Duration::from_secs(30),
-            &[&gateway.process],
-            ready,
-        )
-        .await?;
+        process::until("S3 gateway", READY_TIMEOUT, &[&gateway.process], ready).await?;
         Ok(gateway)
     }
 

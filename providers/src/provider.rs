@@ -1,6 +1,6 @@
 //! The [`Provider`] trait, with its inputs, results and errors. A second provider is another
-//! implementation of it, beside [`crate::replicate`]; no other code depends on a particular
-//! provider.
+//! implementation of it, beside [`crate::replicate`]. CONTRIBUTING.md lists the other places that
+//! name a provider: the worker that builds its client, the queues, and the route of its reports.
 
 use std::{sync::Arc, time::Duration};
 

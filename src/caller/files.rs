@@ -58,7 +58,7 @@ impl Destination {
         let name = media.name.as_deref().unwrap_or_default();
         let path = self
             .0
-            .replace("{job}", job.job_id.as_str())
+            .replace("{job}", &job.job_id.to_string())
             .replace("{index}", &media.index.to_string())
             .replace("{ext}", extension)
             .replace("{model}", &plain(&job.model.to_string()))

@@ -68,12 +68,12 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
     if following.detach {
         say!("the job continues: darkroom jobs watch {}", job.job_id);
         match format {
-            Format::Text => show::line(&job.job_id)?,
+            Format::Text => show::line(job.job_id)?,
             Format::Json | Format::Jsonl => show::document(&job, format)?,
         }
         return Ok(Exit::Success);
     }
-    let job_id = job.job_id.clone();
+    let job_id = job.job_id;
     let timeout = following.timeout.unwrap_or(Duration::MAX);
     let ended = tokio::select! {
         ended = tokio::time::timeout(timeout, end(client, job, format)) => ended,

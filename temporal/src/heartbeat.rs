@@ -11,8 +11,9 @@
 //! and with the same details. See [`crate::workarounds`].
 
 use std::{
+    convert::Infallible,
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use temporalio_client::{
 };
 use temporalio_common::protos::TaskToken;
 use temporalio_sdk::activities::ActivityContext;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
@@ -108,7 +109,11 @@ impl Heartbeat {
         let earlier = ctx.heartbeat_details().deserialize::<Value>();
         let sender = Arc::new(Sender {
             handle: AsyncActivityHandle::new(ctx.client(), identifier),
-            details: Mutex::new(earlier.ok().flatten()),
+            latest: Mutex::new(Latest {
+                details: earlier.ok().flatten(),
+                sdk_beat: None,
+            }),
+            order: AsyncMutex::new(()),
             interruption: watch::Sender::new(None),
         });
         let beating = beat(Arc::clone(&sender), ctx.clone(), drain).in_current_span();
@@ -125,10 +130,8 @@ impl Heartbeat {
     /// # Errors
     /// If the details cannot be encoded, or the server did not acknowledge them.
     pub async fn record(&self, details: &impl Serialize) -> Result<(), RecordError> {
-        let details = serde_json::to_value(details)?;
-        let mut current = self.sender.details.lock().await;
-        *current = Some(details.clone());
-        match self.sender.send(Some(details)).await {
+        self.sender.latest().details = Some(serde_json::to_value(details)?);
+        match self.sender.send_latest().await {
             Ok(()) => Ok(()),
             Err(AsyncActivityError::NotFound(_)) => Err(RecordError::Superseded),
             Err(error) => Err(RecordError::NotAcknowledged(error)),
@@ -139,8 +142,8 @@ impl Heartbeat {
     ///
     /// # Errors
     /// If they cannot be encoded.
-    pub async fn note(&self, details: &impl Serialize) -> Result<(), RecordError> {
-        *self.sender.details.lock().await = Some(serde_json::to_value(details)?);
+    pub fn note(&self, details: &impl Serialize) -> Result<(), RecordError> {
+        self.sender.latest().details = Some(serde_json::to_value(details)?);
         Ok(())
     }
 
@@ -151,11 +154,8 @@ impl Heartbeat {
     /// # Errors
     /// Returns the failure of the attempt.
     pub async fn end<T, E>(self, result: Result<T, E>) -> Result<T, E> {
-        if result.is_err()
-            && let Some(details) = self.sender.details.lock().await.clone()
-            && let Err(error) = self.ctx.record_heartbeat(details).await
-        {
-            tracing::warn!(%error, "cannot heartbeat through the SDK");
+        if result.is_err() {
+            self.sender.beat_through_sdk(&self.ctx).await;
         }
         result
     }
@@ -191,16 +191,36 @@ impl Heartbeat {
     }
 }
 
-/// Sender of heartbeat RPCs. The lock on `details` keeps them in order, so that no older details
-/// arrive after newer ones.
+/// Sender of heartbeats: RPCs of our own, and those of the SDK.
 struct Sender {
     handle: AsyncActivityHandle<Client>,
-    details: Mutex<Option<Value>>,
+    latest: Mutex<Latest>,
+    /// Keeps RPCs in order, so that no older details arrive after newer ones. It is held while an
+    /// RPC is under way, which may be for long: nothing else waits for it.
+    order: AsyncMutex<()>,
     interruption: watch::Sender<Option<Interruption>>,
 }
 
+struct Latest {
+    details: Option<Value>,
+    /// Time of the SDK's last heartbeat.
+    sdk_beat: Option<Instant>,
+}
+
 impl Sender {
-    async fn send(&self, details: Option<Value>) -> Result<(), AsyncActivityError> {
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the latest details, which may be newer than those that the caller has set.
+    async fn send_latest(&self) -> Result<(), AsyncActivityError> {
+        let _order = self.order.lock().await;
+        // The SDK sends from another task. Its heartbeat must not arrive after this one.
+        let sdk_beat = self.latest().sdk_beat.map(|at| at.elapsed());
+        if let Some(rest) = sdk_beat.and_then(|since| SDK_HEAD_START.checked_sub(since)) {
+            tokio::time::sleep(rest).await;
+        }
+        let details = self.latest().details.clone();
         let options = RpcOptions::builder().timeout(TIMEOUT).build();
         let answer = self.handle.heartbeat(details, options).await;
         match &answer {
@@ -214,12 +234,45 @@ impl Sender {
         answer.map(|_| ())
     }
 
+    /// Gives the SDK the latest details; false if there are none.
+    async fn beat_through_sdk(&self, ctx: &ActivityContext) -> bool {
+        let Some(details) = self.latest().details.clone() else {
+            return false;
+        };
+        if let Err(error) = ctx.record_heartbeat(details).await {
+            tracing::warn!(%error, "cannot heartbeat through the SDK");
+        }
+        self.latest().sdk_beat = Some(Instant::now());
+        true
+    }
+
     fn interrupt(&self, interruption: Interruption) {
         self.interruption.send_replace(Some(interruption));
     }
 }
 
+/// Heartbeats until the attempt is to stop.
 async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
+    tokio::select! {
+        () = send(&sender, &ctx, drain) => {}
+        never = keep_sdk_alive(&sender, &ctx) => match never {},
+    }
+}
+
+/// Heartbeats through the SDK, however long our own RPCs take: without it, the SDK would cancel the
+/// attempt.
+async fn keep_sdk_alive(sender: &Sender, ctx: &ActivityContext) -> Infallible {
+    loop {
+        let pause = if sender.beat_through_sdk(ctx).await {
+            SDK_INTERVAL
+        } else {
+            INTERVAL
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn send(sender: &Sender, ctx: &ActivityContext, drain: Drain) {
     let mut drained = std::pin::pin!(drain.due());
     // A retry heartbeats at once: it may have been canceled or paused before it started.
     let mut wait = if ctx.info().attempt > 1 {
@@ -227,7 +280,6 @@ async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
     } else {
         INTERVAL
     };
-    let mut sdk_beat: Option<Instant> = None;
     loop {
         let stops = tokio::select! {
             () = tokio::time::sleep(wait) => false,
@@ -235,22 +287,9 @@ async fn beat(sender: Arc<Sender>, ctx: ActivityContext, drain: Drain) {
             () = &mut drained => true,
         };
         wait = INTERVAL;
-        let details = sender.details.lock().await;
-        if !stops
-            && sdk_beat.is_none_or(|last| last.elapsed() >= SDK_INTERVAL)
-            && let Some(details) = &*details
-        {
-            if let Err(error) = ctx.record_heartbeat(details.clone()).await {
-                tracing::warn!(%error, "cannot heartbeat through the SDK");
-            }
-            sdk_beat = Some(Instant::now());
-            // The SDK sends from another task. Its heartbeat must not arrive after a newer record.
-            tokio::time::sleep(SDK_HEAD_START).await;
-        }
-        if let Err(error) = sender.send(details.clone()).await {
+        if let Err(error) = sender.send_latest().await {
             tracing::warn!(%error, "heartbeat not acknowledged");
         }
-        drop(details);
         if stops {
             // The SDK does not tell why it cancels. If the server's response asks for nothing, the
             // worker drains.

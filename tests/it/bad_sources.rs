@@ -533,7 +533,7 @@ impl World {
     /// Waits until an activity of a job is retried, and asserts the type of its last failure.
     async fn until_retried(&self, id: &JobId, error: FailureType) {
         let client = self.stack.temporal.client().await.unwrap();
-        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
         until(&format!("retry of {id} for {error}"), async || {
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
@@ -617,7 +617,7 @@ async fn odd_cases(world: &World) -> BTreeMap<&'static str, (JobId, Ends)> {
             .content_type("image/png");
         put.body(ByteStream::from(bytes)).send().await.unwrap();
     }
-    cases.insert("taken", (taken.clone(), Failed(StorageConflict)));
+    cases.insert("taken", (taken, Failed(StorageConflict)));
     cases.insert("taken-by-the-same", (taken_by_the_same, Stored(1)));
     cases
 }
@@ -729,7 +729,7 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
     stored.push(&cases["taken"].0);
     for key in world.objects().await {
         let is_manifest = key.ends_with("/job.json");
-        let is_stored = stored.iter().any(|id| key.contains(id.as_str()));
+        let is_stored = stored.iter().any(|id| key.contains(&id.to_string()));
         assert!(is_manifest || is_stored, "{key} should not be there");
     }
 }

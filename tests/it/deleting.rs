@@ -45,7 +45,7 @@ async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
     let ids = executions
         .filter_map(|run| run.execution)
         .map(|execution| execution.workflow_id);
-    ids.filter(|workflow| workflow.contains(id.as_str()))
+    ids.filter(|workflow| workflow.contains(&id.to_string()))
         .collect()
 }
 
@@ -58,7 +58,7 @@ async fn until_gone(world: &World, id: &JobId) {
         async || {
             let status = world.api.http.get(&url).send().await.unwrap().status();
             let mut keys = world.keys("").await;
-            keys.retain(|key| key.contains(id.as_str()));
+            keys.retain(|key| key.contains(&id.to_string()));
             let runs = workflows(&world.stack, id).await;
             (status == StatusCode::NOT_FOUND
                 && keys == [format!("tombstones/{id}")]
@@ -259,7 +259,7 @@ async fn a_tenant_is_purged() {
     assert!(world.keys("index/a/").await.is_empty());
     let media = world.objects().await;
     assert!(
-        !media.is_empty() && media.iter().all(|key| key.contains(others.as_str())),
+        !media.is_empty() && media.iter().all(|key| key.contains(&others.to_string())),
         "{media:?}"
     );
     assert_eq!(b.get(&others).await.status, JobStatus::Completed);

@@ -21,12 +21,9 @@ use serde_json::json;
 use temporalio_client::WorkflowTerminateOptions;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::{
-    faults::report,
-    support::harness::{
-        Api, DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options,
-        prediction_id, shared, signal, start, until,
-    },
+use crate::support::harness::{
+    Api, DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options, prediction_id,
+    report, shared, signal, start, until,
 };
 
 /// Puts ten jobs in doubt at a busy account whose list does not show the webhook URLs of its
@@ -174,7 +171,7 @@ async fn a_terminated_job_remembers_what_it_may_have_bought() {
     stack.worker.kill();
     let client = stack.temporal.client().await.unwrap();
     client
-        .get_workflow_handle::<MediaGeneration>(id.as_str())
+        .get_workflow_handle::<MediaGeneration>(id.to_string())
         .terminate(WorkflowTerminateOptions::default())
         .await
         .unwrap();
@@ -242,7 +239,7 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     }
     // Temporal declares the attempt timed out while no worker runs.
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+    let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
     until("an attempt that is declared timed out", async || {
         let description = handle
             .describe(temporalio_client::WorkflowDescribeOptions::default())

@@ -13,16 +13,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use temporalio_client::WorkflowTerminateOptions;
 
-use crate::{
-    faults::report,
-    support::{
-        harness::{
-            Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options,
-            restart_with_empty_temporal, start, terminate, transferred_count, until,
-            until_submitted, until_within,
-        },
-        world::World,
+use crate::support::{
+    harness::{
+        Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options,
+        report, restart_with_empty_temporal, start, terminate, transferred_count, until,
+        until_submitted, until_within,
     },
+    world::World,
 };
 
 #[tokio::test]
@@ -179,7 +176,7 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
         world.check_bytes(media).await.unwrap();
     }
     let objects = world.objects().await;
-    let its = objects.iter().filter(|key| key.contains(id.as_str()));
+    let its = objects.iter().filter(|key| key.contains(&id.to_string()));
     assert_eq!(its.count(), OUTPUTS as usize + 1, "{objects:?}");
     assert_eq!(
         world.stack.provider.as_ref().unwrap().predictions().len(),
@@ -253,7 +250,7 @@ async fn a_prediction_ends_although_everybody_is_gone() {
     stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
     let client = stack.temporal.client().await.unwrap();
     client
-        .get_workflow_handle::<MediaGeneration>(id.as_str())
+        .get_workflow_handle::<MediaGeneration>(id.to_string())
         .terminate(WorkflowTerminateOptions::default())
         .await
         .unwrap();

@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::harness::{
-    Api, assert_prompt, failure_type, job, job_of, options, start, until,
+    Api, assert_prompt, failure_type, job, job_of, options, report, start, until,
 };
 
 const ROUNDS: u32 = 16;
@@ -54,12 +54,6 @@ impl SeededRng {
     pub(crate) fn moment(&mut self, limit: Duration) -> Duration {
         Duration::from_millis(self.below(u64::try_from(limit.as_millis()).unwrap()))
     }
-}
-
-/// Prints a line with the figures of a run.
-#[expect(clippy::print_stdout, reason = "it prints the figures of a run")]
-pub(crate) fn report(line: &str) {
-    println!("{line}");
 }
 
 /// All predictions, by job.

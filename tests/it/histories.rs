@@ -70,7 +70,7 @@ async fn a_history_is_recorded_and_replayed_from_the_command_line() {
         command
     };
     let fetched = darkroom()
-        .args(["fetch", job.job_id.as_str()])
+        .args(["fetch", &job.job_id.to_string()])
         .output()
         .unwrap();
     assert!(fetched.status.success(), "{fetched:?}");
@@ -111,11 +111,11 @@ async fn record_histories() {
         ),
     ] {
         let ended = api.run(&request).await;
-        record(name, ended.job_id.as_str()).await;
+        record(name, &ended.job_id.to_string()).await;
     }
-    record("canceled", canceled(&api).await.as_str()).await;
-    record("retried", retried(&api).await.as_str()).await;
-    record("reported", reported(&api).await.as_str()).await;
+    record("canceled", &canceled(&api).await.to_string()).await;
+    record("retried", &retried(&api).await.to_string()).await;
+    record("reported", &reported(&api).await.to_string()).await;
     expiring(&api).await;
     swept().await;
     parked().await;
@@ -128,7 +128,7 @@ async fn expiring(api: &Api) {
     let mut request = job(1, json!({"webhooks": 0}));
     request["expire_after_seconds"] = 3600.into();
     let id = api.run(&request).await.job_id;
-    record("expiring", id.as_str()).await;
+    record("expiring", &id.to_string()).await;
     api.client.delete_job(&id).await.unwrap();
     let client = shared().temporal.client().await.unwrap();
     let deletion = format!("delete-{id}");
@@ -181,7 +181,7 @@ async fn told() {
     let told = api.run(&request(job(2, json!({"webhooks": 0})))).await;
     let told = told.job_id;
     delivery_ended(&told).await;
-    write("told", &stack, told.as_str()).await;
+    write("told", &stack, &told.to_string()).await;
     write("webhook-delivered", &stack, &format!("webhook-{told}-0")).await;
 
     receiver.answer(&[500, 500, 500]);
@@ -197,7 +197,7 @@ async fn told() {
         assert_eq!(api.act(&urged, "webhooks").await.status(), 202);
     }
     delivery_ended(&urged).await;
-    write("told-of-failure", &stack, urged.as_str()).await;
+    write("told-of-failure", &stack, &urged.to_string()).await;
     write("webhook-urged", &stack, &format!("webhook-{urged}-0")).await;
 
     receiver.answer(&[410]);
@@ -208,7 +208,7 @@ async fn told() {
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     delivery_ended(&id).await;
-    write("told-of-cancellation", &stack, id.as_str()).await;
+    write("told-of-cancellation", &stack, &id.to_string()).await;
     write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
@@ -249,7 +249,7 @@ async fn polled() {
     let ended = Api::of(&stack)
         .run(&job(2, json!({"latency_ms": 12_000})))
         .await;
-    write("polled", &stack, ended.job_id.as_str()).await;
+    write("polled", &stack, &ended.job_id.to_string()).await;
 }
 
 /// Records a job that is parked in doubt: a gateway gave up, and the provider never shows the
@@ -268,7 +268,7 @@ async fn parked() {
         failure_type(ended.error.as_ref()),
         Some(FailureType::SubmissionUnknown)
     );
-    write("parked", &stack, ended.job_id.as_str()).await;
+    write("parked", &stack, &ended.job_id.to_string()).await;
 }
 
 async fn record(name: &str, job_id: &str) {

@@ -186,7 +186,7 @@ async fn the_manifest_is_the_record_of_the_job() {
     for dev in [json!({}), json!({"missing": [0]}), json!({"fail": "no"})] {
         let job = api.run(&job(2, dev)).await;
         let manifest = manifest(&job.job_id);
-        assert_eq!(manifest["job_id"], job.job_id.as_str());
+        assert_eq!(manifest["job_id"], job.job_id.to_string());
         assert_eq!(manifest["status"], job.status.to_string());
         assert_eq!(manifest["request"]["prompt"], "a fox in the snow");
         let media = manifest["media"].as_array().unwrap();
@@ -202,7 +202,7 @@ fn manifest(job_id: &JobId) -> Value {
         .join("s3")
         .join(s3::BUCKET)
         .join("jobs")
-        .join(job_id.as_str())
+        .join(job_id.to_string())
         .join("job.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
@@ -323,7 +323,7 @@ async fn a_terminated_job_reads_as_failed() {
 
 async fn handle(job_id: &JobId) -> WorkflowHandle<temporalio_client::Client, MediaGeneration> {
     let client = shared().temporal.client().await.unwrap();
-    client.get_workflow_handle::<MediaGeneration>(job_id.as_str())
+    client.get_workflow_handle::<MediaGeneration>(job_id.to_string())
 }
 
 async fn temporal_status(job: &Job) -> WorkflowExecutionStatus {

@@ -19,12 +19,11 @@ use temporalio_client::WorkflowDescribeOptions;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
-    faults::report,
     resets::{reset, reset_generate},
     support::{
         harness::{
-            Api, bought, cancel_outcome, failure_type, history_of, job, options, signal, start,
-            terminate, until,
+            Api, bought, cancel_outcome, failure_type, history_of, job, options, report, signal,
+            start, terminate, until,
         },
         rpc_gate::{Held, Rpc, RpcGate},
     },
@@ -135,7 +134,7 @@ async fn is_reached(stack: &Stack, gate: &RpcGate, case: &Case) -> bool {
         Point::BodySent => bought(stack.provider.as_ref(), &case.job_id).len() == 1,
         Point::Submitted => {
             let client = stack.temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(case.job_id.as_str());
+            let handle = client.get_workflow_handle::<MediaGeneration>(case.job_id.to_string());
             let description = handle
                 .describe(WorkflowDescribeOptions::default())
                 .await

@@ -19,9 +19,9 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    faults::{SeededRng, report},
+    faults::SeededRng,
     support::{
-        harness::{Api, failure_type, job_of, options, terminate, until, until_within},
+        harness::{Api, failure_type, job_of, options, report, terminate, until, until_within},
         world::World,
     },
 };

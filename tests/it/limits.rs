@@ -9,9 +9,8 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::{
-    faults::report,
     metrics::metrics_address,
-    support::harness::{Api, job, job_of, options, start, until},
+    support::harness::{Api, job, job_of, options, report, start, until},
 };
 
 /// Timeout of a job.

@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
 use temporalio_common::data_converters::RawValue;
 
-use crate::{
-    faults::report,
-    support::harness::{Api, job, options, start, until},
-};
+use crate::support::harness::{Api, job, options, report, start, until};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

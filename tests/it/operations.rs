@@ -93,18 +93,19 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
 
     let partial = api.run(&job(3, json!({"missing": [1]}))).await;
     let failed = api.run(&job(3, json!({"fail": "no"}))).await;
-    let (partial, failed) = (partial.job_id.as_str(), failed.job_id.as_str());
+    let (partial, failed) = (&partial.job_id.to_string(), &failed.job_id.to_string());
     runbook
         .run_until(FIND, "JobStatus = \"failed\" OR", &[], failed)
         .await;
     runbook.run_until(FIND, "Tenant =", &[], partial).await;
     let open = runbook.run(FIND, "StartTime", &[]).await;
     assert!(
-        !open.contains(id.as_str()),
+        !open.contains(&id.to_string()),
         "it has not been open for an hour"
     );
 
-    let variables = [("JOB", id.as_str())];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str())];
     runbook
         .run_until(JOB, "describe", &variables, "MediaGeneration")
         .await;
@@ -143,7 +144,8 @@ async fn delete(runbook: &Runbook, api: &Api) {
 async fn cancel(runbook: &Runbook, api: &Api) {
     let id = api.accepted(&endless()).await;
     api.until_stage(&id, Stage::Generating).await;
-    let variables = [("JOB", id.as_str())];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str())];
     runbook.run("Cancel", "-w \"$JOB\"", &variables).await;
     let canceled = api.ended(&id).await;
     assert_eq!(canceled.status, JobStatus::Canceled);
@@ -170,7 +172,8 @@ async fn cancel(runbook: &Runbook, api: &Api) {
 
 async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = generating(api, stack).await;
-    let variables = [("JOB", id.as_str())];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str())];
     runbook
         .run("Terminate", "workflow terminate", &variables)
         .await;
@@ -186,7 +189,7 @@ async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
         "it is left running"
     );
     runbook
-        .run_until(FIND, "Terminated", &[], id.as_str())
+        .run_until(FIND, "Terminated", &[], &id.to_string())
         .await;
 }
 
@@ -196,7 +199,8 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
         .await;
     let id = &partial.job_id;
     assert_eq!(partial.status, JobStatus::Partial);
-    let variables = [("JOB", id.as_str())];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str())];
     // The missing output appears after 1.5 seconds.
     let job = until("a job that is completed", async || {
         let words = ["EVENT=", "workflow reset"];
@@ -225,20 +229,26 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     let id = api.accepted(&job(1, json!({"fail_fetches": 1000}))).await;
     api.until_stage(&id, Stage::Persisting).await;
     let described = runbook
-        .run_until(JOB, "describe", &[("JOB", id.as_str())], "persist")
+        .run_until(
+            JOB,
+            "describe",
+            &[("JOB", id.to_string().as_str())],
+            "persist",
+        )
         .await;
     let activity = described
         .lines()
         .find_map(|line| line.trim().strip_prefix("ActivityId"))
         .unwrap()
         .trim();
-    let variables = [("JOB", id.as_str()), ("ACTIVITY", activity)];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str()), ("ACTIVITY", activity)];
     runbook.run(PAUSE, "activity pause", &variables).await;
     runbook
         .run_until(JOB, "describe", &variables, "Paused")
         .await;
     runbook
-        .run_until(PAUSE, "TemporalPauseInfo", &[], id.as_str())
+        .run_until(PAUSE, "TemporalPauseInfo", &[], &id.to_string())
         .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
     until("an activity that goes on", async || {
@@ -284,7 +294,8 @@ async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
         .await;
 
     let id = generating(api, stack).await;
-    let variables = [("JOB", id.as_str())];
+    let job_id = id.to_string();
+    let variables = [("JOB", job_id.as_str())];
     let words = ["history fetch", "history replay"];
     let ran = runbook.try_run(STUCK, &words, &variables).await;
     assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
@@ -309,7 +320,7 @@ async fn provider_outage(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(
             "Provider outage",
             "describe",
-            &[("JOB", id.as_str())],
+            &[("JOB", id.to_string().as_str())],
             "ProviderUnavailable",
         )
         .await;
@@ -335,7 +346,7 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
                 .run_until(
                     "S3 outage",
                     "describe",
-                    &[("JOB", id.as_str())],
+                    &[("JOB", id.to_string().as_str())],
                     "StorageUnavailable",
                 )
                 .await;
@@ -479,7 +490,8 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     );
     let moved = api.ended_within(&moves, JOB_TIMEOUT).await;
     assert_eq!(moved.status, JobStatus::Completed);
-    let variables = [("JOB", moves.as_str())];
+    let job_id = moves.to_string();
+    let variables = [("JOB", job_id.as_str())];
     let history = runbook.run(JOB, "show", &variables).await;
     assert!(history.contains("WorkflowExecutionCompleted"));
     let words = ["history fetch", "history replay"];

@@ -14,11 +14,8 @@ use prost::Message;
 use serde_json::json;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-use crate::{
-    faults::report,
-    support::harness::{
-        Api, count, failure_type, history_of, job, options, problem_of, shared, start,
-    },
+use crate::support::harness::{
+    Api, count, failure_type, history_of, job, options, problem_of, report, shared, start,
 };
 
 /// Statuses and names of a job's outputs.

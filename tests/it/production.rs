@@ -13,10 +13,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    faults::report,
-    support::harness::{Api, job, options, terminate, until, until_within},
-};
+use crate::support::harness::{Api, job, options, report, terminate, until, until_within};
 
 /// Timeout of a job. It may wait for the heartbeat timeouts of a killed worker, for the timeout of
 /// a sticky queue, and for a database restart.

@@ -12,9 +12,10 @@ use temporalio_client::{WorkflowCancelOptions, WorkflowQueryOptions, WorkflowSig
 use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 
 use crate::{
-    faults::{report, rounds},
+    faults::rounds,
     support::harness::{
-        Api, bought_one, endless, history_of, job, options, start, submission_of, until_submitted,
+        Api, bought_one, endless, history_of, job, options, report, start, submission_of,
+        until_submitted,
     },
 };
 
@@ -55,7 +56,7 @@ async fn answered_in_between(stack: &mut Stack) -> usize {
     stack.worker.kill();
     stack.worker = stack.spawn("worker").unwrap();
     let disturb = async |(number, (id, prediction)): (u32, (&JobId, &Prediction))| {
-        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
         let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
         let reported = async {
             // Temporal first keeps the query for the killed worker's sticky queue, and a little
@@ -86,7 +87,7 @@ async fn answered_in_between(stack: &mut Stack) -> usize {
     for id in &ids {
         let job = api.ended_within(id, JOB_TIMEOUT).await;
         assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
-        let recorded = history::fetch_from(&client, id.as_str()).await.unwrap();
+        let recorded = history::fetch_from(&client, &id.to_string()).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
         let events = history_of(stack, id).await;
         between += usize::from(is_canceled_in_the_task_of_the_report(&events));
@@ -105,7 +106,7 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
         let id = api
             .accepted(&job(3, json!({"latency_ms": 300 + number * 40})))
             .await;
-        let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
         let ask = async {
             loop {
                 let asked =
@@ -127,7 +128,7 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
             [JobStatus::Completed, JobStatus::Canceled].contains(&job.status),
             "{job:#?}"
         );
-        let recorded = history::fetch_from(&client, id.as_str()).await.unwrap();
+        let recorded = history::fetch_from(&client, &id.to_string()).await.unwrap();
         history::replay(recorded.as_bytes()).await.unwrap();
     };
     for _ in 0..rounds().div_ceil(4) {

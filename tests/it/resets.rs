@@ -64,7 +64,7 @@ async fn a_completed_job_that_is_reset_too_late_stays_completed() {
         for task in [task_before_persists(&events), first_task(&events)] {
             reset(shared(), id, task).await;
             let client = shared().temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+            let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
             let job = handle.get_result(WorkflowGetResultOptions::default()).await;
             let job = serde_json::to_value(job.unwrap()).unwrap();
             assert_eq!(job["status"], "completed", "{job:#}");

@@ -90,7 +90,7 @@ fn forget(data: &Path, job_id: &JobId) {
     for entry in std::fs::read_dir(data.join("provider")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        if text.contains(job_id.as_str()) {
+        if text.contains(&job_id.to_string()) {
             std::fs::remove_file(path).unwrap();
         }
     }

@@ -21,13 +21,10 @@ use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution, workflowservice::v1::DeleteWorkflowExecutionRequest,
 };
 
-use crate::{
-    faults::report,
-    support::{
-        harness::{job, job_in, options, problem_of, until},
-        proxy::Proxy,
-        world::{Place, World},
-    },
+use crate::support::{
+    harness::{job, job_in, options, problem_of, report, until},
+    proxy::Proxy,
+    world::{Place, World},
 };
 
 /// Puts a stray object, as a late attempt may leave it.
@@ -70,7 +67,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     })
     .await;
     let client = world.stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(terminated.as_str());
+    let handle = client.get_workflow_handle::<MediaGeneration>(terminated.to_string());
     handle
         .terminate(WorkflowTerminateOptions::default())
         .await
@@ -98,7 +95,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     expected.sort();
     let objects = async || {
         let mut objects = world.objects().await;
-        objects.retain(|key| !key.contains(crawling.as_str()));
+        objects.retain(|key| !key.contains(&crawling.to_string()));
         objects.sort();
         objects
     };
@@ -115,7 +112,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     forget(&world, terminated).await;
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
-    expected.retain(|key| !key.contains(terminated.as_str()));
+    expected.retain(|key| !key.contains(&terminated.to_string()));
     assert_eq!(objects().await, expected);
     let (status, _) = problem_of(create().await.unwrap()).await;
     assert_eq!(status, StatusCode::GONE);
@@ -134,7 +131,7 @@ async fn forget(world: &World, id: &JobId) {
     };
     let deleted = WorkflowService::delete_workflow_execution(&mut client, request.into_request());
     deleted.await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(id.as_str());
+    let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
     until("a job that is forgotten", async || {
         let described = handle.describe(WorkflowDescribeOptions::default()).await;
         described.is_err().then_some(())
@@ -164,7 +161,7 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
     let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
     let world = World::start(options, &[], Some(place)).await;
     let job = world.api.run(&world.job_of(&["bytes=1000"])).await;
-    let id = job.job_id.as_str();
+    let id = &job.job_id.to_string();
     let key = format!("jobs/{id}/job.json");
     let manifest = world.store.get_object().bucket(&world.bucket).key(&key);
     let manifest = manifest.send().await.unwrap().body.collect().await.unwrap();

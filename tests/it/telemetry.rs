@@ -145,7 +145,7 @@ async fn logs_name_jobs_and_requests_and_hold_no_prompt_unless_asked() {
             .json(&body)
             .header("X-Request-Id", "heron-1");
         let accepted = job_in(accepted.send().await.unwrap()).await;
-        let id = accepted.job_id.as_str();
+        let id = &accepted.job_id.to_string();
         api.ended(&accepted.job_id).await;
         drop(stack);
 
@@ -169,7 +169,11 @@ async fn logs_name_jobs_and_requests_and_hold_no_prompt_unless_asked() {
             (&json!(id), &json!("heron-1"))
         );
         for message in ["attempt failed", "manifest written"] {
-            assert_eq!(find(&of_worker, message)["span"]["job_id"], id, "{message}");
+            assert_eq!(
+                find(&of_worker, message)["span"]["job_id"],
+                *id,
+                "{message}"
+            );
         }
     }
 }

@@ -9,12 +9,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{
-    faults::report,
-    support::{
-        harness::{Api, api_key_entry, assert_prompt, job, options, start, until_within},
-        source::SourceServer,
-    },
+use crate::support::{
+    harness::{Api, api_key_entry, assert_prompt, job, options, report, start, until_within},
+    source::SourceServer,
 };
 
 /// Default number of jobs of each kind that the other tenant has.

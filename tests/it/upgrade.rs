@@ -12,11 +12,8 @@ use futures::future::join_all;
 use serde_json::json;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
-use crate::{
-    faults::report,
-    support::harness::{
-        Api, BINARY, bought_one, history_of, job, options, start, terminate, until,
-    },
+use crate::support::harness::{
+    Api, BINARY, bought_one, history_of, job, options, report, start, terminate, until,
 };
 
 /// Timeout of a job.

@@ -8,9 +8,9 @@ use darkroom_dev::versitygw::VersityGateway;
 use futures::future::join_all;
 
 use crate::{
-    faults::{SeededRng, report, rounds},
+    faults::{SeededRng, rounds},
     support::{
-        harness::{failure_type, options, until},
+        harness::{failure_type, options, report, until},
         source,
         world::{Place, World},
     },
@@ -151,7 +151,7 @@ pub(crate) async fn rules(world: &World) {
         .unwrap();
     assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
     let mut left = world.objects().await;
-    left.retain(|key| key.contains(id.as_str()));
+    left.retain(|key| key.contains(&id.to_string()));
     assert_eq!(left.len(), 2, "{left:?}");
 
     // An upload under way shows its progress, and leaves nothing after a cancellation.
@@ -169,7 +169,7 @@ pub(crate) async fn rules(world: &World) {
         assert!(world.api.act(&id, "cancel").await.status().is_success());
         assert_eq!(world.api.ended(&id).await.status, JobStatus::Canceled);
         let mut left = world.objects().await;
-        left.retain(|key| key.contains(id.as_str()) && !key.ends_with("job.json"));
+        left.retain(|key| key.contains(&id.to_string()) && !key.ends_with("job.json"));
         assert!(left.is_empty(), "{left:?}");
     });
     join_all(canceled).await;
@@ -197,7 +197,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         ] {
             let name = format!("{name}-{round}");
             let id = world.accept(&world.source.url(&name, &manner)).await;
-            ids.push(id.clone());
+            ids.push(id);
             jobs.push((id, name));
         }
         until("uploads under way", async || {

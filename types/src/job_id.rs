@@ -1,15 +1,19 @@
 //! Job ids, and the S3 keys of a job's objects.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
+use derive_more::Display;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::schema::text;
 
 /// Id of a job and of its workflow: a UUID in its hyphenated lower-case form.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobId(String);
+#[derive(
+    Clone, Copy, Debug, Deserialize, Display, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(try_from = "String")]
+pub struct JobId(Uuid);
 
 /// Validation error: the text is not a job id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -17,21 +21,21 @@ pub struct JobId(String);
 pub struct InvalidJobId;
 
 impl JobId {
-    /// Id as text.
+    /// Id as a UUID.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn uuid(self) -> Uuid {
+        self.0
     }
 
     /// Key of the job's manifest in the bucket, below any configured prefix.
     #[must_use]
-    pub fn manifest_key(&self) -> String {
+    pub fn manifest_key(self) -> String {
         format!("{}job.json", self.prefix())
     }
 
     /// Prefix of the keys of all objects of the job.
     #[must_use]
-    pub fn prefix(&self) -> String {
+    pub fn prefix(self) -> String {
         format!("jobs/{self}/")
     }
 
@@ -39,13 +43,13 @@ impl JobId {
     /// on the output's position and type, so that a retry of an upload overwrites nothing but
     /// itself.
     #[must_use]
-    pub fn media_key(&self, index: u32, extension: &str) -> String {
+    pub fn media_key(self, index: u32, extension: &str) -> String {
         format!("{}{index}.{extension}", self.prefix())
     }
 
     /// Key of an output's preview in the bucket, beside the outputs.
     #[must_use]
-    pub fn preview_key(&self, index: u32, extension: &str) -> String {
+    pub fn preview_key(self, index: u32, extension: &str) -> String {
         format!("{}previews/{index}.{extension}", self.prefix())
     }
 }
@@ -59,20 +63,20 @@ impl FromStr for JobId {
     type Err = InvalidJobId;
 
     fn from_str(text: &str) -> Result<Self, InvalidJobId> {
-        let hyphens = [8, 13, 18, 23];
-        let is_uuid = text.len() == 36
-            && text.bytes().enumerate().all(|(position, byte)| {
-                if hyphens.contains(&position) {
-                    byte == b'-'
-                } else {
-                    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
-                }
-            });
-        if is_uuid {
-            Ok(Self(text.to_owned()))
+        let id = Self(Uuid::try_parse(text).map_err(|_| InvalidJobId)?);
+        // A UUID may be written in several ways, and an id of a workflow is compared letter by
+        // letter.
+        if id.to_string() == text {
+            Ok(id)
         } else {
             Err(InvalidJobId)
         }
+    }
+}
+
+impl From<Uuid> for JobId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
     }
 }
 
@@ -81,18 +85,6 @@ impl TryFrom<String> for JobId {
 
     fn try_from(text: String) -> Result<Self, InvalidJobId> {
         text.parse()
-    }
-}
-
-impl From<JobId> for String {
-    fn from(id: JobId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
     }
 }
 

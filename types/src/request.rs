@@ -360,7 +360,7 @@ mod tests {
                 json!(format!("https://example.com/{}", "é".repeat(600))),
                 "at most 2048 characters",
             ),
-            ("webhook_events", json!([]), "one event at least"),
+            ("webhook_events", json!([]), "at least one event"),
             ("webhook_events", json!(["job.started"]), "unknown variant"),
             ("promt", json!("typo"), "unknown field"),
         ] {

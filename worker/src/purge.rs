@@ -61,7 +61,7 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
 /// Deletes jobs and returns their number. A failure does not stop the other deletions.
 async fn delete(client: &Client, entries: Vec<IndexEntry>) -> Result<u64> {
     let deletions = stream::iter(entries).map(|entry| async move {
-        let job_id = entry.job_id.clone();
+        let job_id = entry.job_id;
         let input = JobDeletionInput::requested(entry);
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
@@ -94,7 +94,7 @@ async fn known(client: &Client, tenant: &Tenant) -> Result<Vec<IndexEntry>> {
     let page = page.context("cannot list the jobs of the tenant in Temporal")?;
     let runs = page.runs.iter();
     let mut entries: Vec<_> = runs.filter_map(|run| entry(tenant, run)).collect();
-    entries.sort_by(|one, other| one.job_id.cmp(&other.job_id));
+    entries.sort_by_key(|entry| entry.job_id);
     entries.dedup_by(|one, other| one.job_id == other.job_id);
     Ok(entries)
 }

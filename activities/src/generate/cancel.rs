@@ -10,7 +10,7 @@ use darkroom_workflows::{
 };
 use tokio::time::Instant;
 
-use super::watching;
+use super::retryable_after_purchase;
 use crate::failure::Failure;
 
 /// Timeout of waiting for a canceled prediction to stop.
@@ -48,7 +48,7 @@ pub(super) async fn cancel(
                 _ => unknown(prediction),
             });
         }
-        Err(error) => return Err(watching(error)),
+        Err(error) => return Err(retryable_after_purchase(error)),
     };
     match provider.cancel(prediction).await {
         Ok(CancelResponse::Answered(seen)) if seen.state.status.is_terminal() => Ok(outcome(seen)),
@@ -56,7 +56,7 @@ pub(super) async fn cancel(
             Ok(until_stopped(provider, running).await)
         }
         Ok(CancelResponse::Unsupported) => Ok(outcome(running)),
-        Err(error) => Err(watching(error)),
+        Err(error) => Err(retryable_after_purchase(error)),
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use temporalio_sdk::activities::ActivityContext;
 
-use super::{ended, is_missing_outputs, watching};
+use super::{ended, is_missing_outputs, retryable_after_purchase};
 use crate::failure::Failure;
 
 /// Delay of the next poll after a problem that may pass: the first one, and the longest.
@@ -23,15 +23,15 @@ const LONGEST_DELAY: Duration = Duration::from_secs(15);
 /// A problem of one poll that the next one may not have.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Trouble {
+enum Problem {
     NotFound,
     Unreadable,
     WithoutOutputs,
 }
 
-impl Trouble {
+impl Problem {
     /// Time after which the problem counts as permanent.
-    fn passes_within(self) -> SignedDuration {
+    fn permanent_after(self) -> SignedDuration {
         match self {
             Self::NotFound => SignedDuration::from_secs(60),
             Self::Unreadable => SignedDuration::from_mins(3),
@@ -42,19 +42,19 @@ impl Trouble {
 
 /// State that one poll leaves for the next, in the heartbeat details.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-struct Looked {
+struct PollState {
     /// The problem of this poll, and its beginning.
-    trouble: Option<(Trouble, Timestamp)>,
+    problem: Option<(Problem, Timestamp)>,
 }
 
-impl Looked {
+impl PollState {
     fn last(ctx: &ActivityContext) -> Self {
         let earlier = ctx.heartbeat_details().deserialize().ok().flatten();
         earlier.unwrap_or_default()
     }
 
     /// Records the state, which is sent with the failure of this attempt.
-    async fn leave(self, ctx: &ActivityContext) {
+    async fn record(self, ctx: &ActivityContext) {
         if let Err(error) = ctx.record_heartbeat(self).await {
             tracing::warn!(%error, "the SDK rejected a heartbeat");
         }
@@ -62,9 +62,9 @@ impl Looked {
 }
 
 /// Clears an earlier problem after a poll without one.
-async fn forget_trouble(ctx: &ActivityContext) {
-    if Looked::last(ctx).trouble.is_some() {
-        Looked::default().leave(ctx).await;
+async fn clear_problem(ctx: &ActivityContext) {
+    if PollState::last(ctx).problem.is_some() {
+        PollState::default().record(ctx).await;
     }
 }
 
@@ -77,9 +77,9 @@ pub async fn collect(
     ctx: &ActivityContext,
     input: &CollectInput,
 ) -> Result<CollectOutcome, Failure> {
-    let (trouble, error) = match provider.fetch(&input.prediction).await {
+    let (problem, error) = match provider.fetch(&input.prediction).await {
         Ok(prediction) if !prediction.state.status.is_terminal() => {
-            forget_trouble(ctx).await;
+            clear_problem(ctx).await;
             let poll_interval = provider.poll_interval(input.occasion, ctx.info().attempt);
             let detail = format!("the provider is still at work on {}", input.prediction.id);
             return Err(Failure::retry_after(
@@ -89,7 +89,7 @@ pub async fn collect(
             ));
         }
         Ok(prediction) if is_missing_outputs(&prediction) => {
-            if persists(ctx, Trouble::WithoutOutputs).await {
+            if has_lasted(ctx, Problem::WithoutOutputs).await {
                 return Ok(CollectOutcome::Ended(ended(prediction)));
             }
             let detail = "the prediction succeeded, but its outputs are still missing";
@@ -100,12 +100,12 @@ pub async fn collect(
             ));
         }
         Ok(prediction) => return Ok(CollectOutcome::Ended(ended(prediction))),
-        Err(error @ ProviderError::NotFound) => (Trouble::NotFound, error),
-        Err(error @ ProviderError::Unreadable(_)) => (Trouble::Unreadable, error),
+        Err(error @ ProviderError::NotFound) => (Problem::NotFound, error),
+        Err(error @ ProviderError::Unreadable(_)) => (Problem::Unreadable, error),
         Err(error @ ProviderError::TooLarge(_)) => return Ok(lost(error)),
-        Err(error) => return Err(watching(error)),
+        Err(error) => return Err(retryable_after_purchase(error)),
     };
-    if persists(ctx, trouble).await {
+    if has_lasted(ctx, problem).await {
         return Ok(lost(error));
     }
     let soon = FIRST_DELAY
@@ -124,18 +124,18 @@ fn lost(error: ProviderError) -> CollectOutcome {
 }
 
 /// True if a problem has lasted too long. Otherwise it is recorded for the next poll.
-async fn persists(ctx: &ActivityContext, trouble: Trouble) -> bool {
+async fn has_lasted(ctx: &ActivityContext, problem: Problem) -> bool {
     let now = timestamp(SystemTime::now());
-    let since = match Looked::last(ctx).trouble {
-        Some((earlier, since)) if earlier == trouble => since,
+    let since = match PollState::last(ctx).problem {
+        Some((earlier, since)) if earlier == problem => since,
         _ => now,
     };
-    if now.duration_since(since) >= trouble.passes_within() {
+    if now.duration_since(since) >= problem.permanent_after() {
         return true;
     }
-    let looked = Looked {
-        trouble: Some((trouble, since)),
+    let state = PollState {
+        problem: Some((problem, since)),
     };
-    looked.leave(ctx).await;
+    state.record(ctx).await;
     false
 }

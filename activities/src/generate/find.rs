@@ -3,7 +3,7 @@
 use darkroom_providers::{Provider, provider::Search};
 use darkroom_workflows::contract::find::{FindInput, FindOutcome};
 
-use super::{cancel, watching};
+use super::{cancel, retryable_after_purchase};
 use crate::{failure::Failure, metrics};
 
 /// Searches once. Of several predictions the oldest is adopted; the others are duplicates and are
@@ -16,7 +16,7 @@ pub async fn find(provider: &dyn Provider, input: &FindInput) -> Result<FindOutc
     let found = provider
         .find(job_id, &input.doubt)
         .await
-        .map_err(watching)?;
+        .map_err(retryable_after_purchase)?;
     let mut predictions = match found {
         Search::Found(predictions) => predictions.into_iter(),
         Search::Absent => return Ok(FindOutcome::Absent),

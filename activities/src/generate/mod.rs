@@ -58,7 +58,7 @@ use self::{ended::ended, precedent::Precedent, submission::Purchase};
 use crate::failure::Failure;
 
 /// Times of the polls after a submission: a quick prediction needs no further activity.
-const LOOKS: [Duration; 3] = [
+const POLLS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
     Duration::from_secs(6),
@@ -175,7 +175,7 @@ pub async fn generate(
         Precedent::Unclear(failure) => return submission::refused(failure),
     };
     match outcome {
-        Ok(prediction) => look(provider, stopping, prediction).await,
+        Ok(prediction) => poll_new(provider, stopping, prediction).await,
         Err(mut outcome) => {
             listeners.hear(input, &mut outcome).await;
             outcome
@@ -184,14 +184,14 @@ pub async fn generate(
 }
 
 /// Polls a prediction that was just bought, until it has ended or the last of these polls is over.
-async fn look(
+async fn poll_new(
     provider: &dyn Provider,
     stopping: &CancellationToken,
     mut prediction: Prediction,
 ) -> GenerateOutcome {
     let bought = Instant::now();
     let mut is_slow = false;
-    for at in LOOKS {
+    for at in POLLS {
         if is_complete(&prediction) {
             return GenerateOutcome::Ended(ended(prediction));
         }
@@ -200,9 +200,9 @@ async fn look(
             () = stopping.cancelled() => break,
         }
         match provider.fetch(&prediction.state.prediction).await {
-            Ok(looked_at) => {
-                is_slow = Some(&at) == LOOKS.last() && !looked_at.state.status.is_terminal();
-                prediction = looked_at;
+            Ok(polled) => {
+                is_slow = Some(&at) == POLLS.last() && !polled.state.status.is_terminal();
+                prediction = polled;
             }
             // The provider's rate limit is exceeded: the workflow polls later.
             Err(ProviderError::RateLimited { .. }) => break,
@@ -233,7 +233,7 @@ fn is_missing_outputs(prediction: &Prediction) -> bool {
 
 /// Converts an error about a prediction that is already bought. If the provider refuses now, for
 /// instance after a rotation of credentials, it may allow the call later, so the job waits.
-pub(crate) fn watching(error: ProviderError) -> Failure {
+pub(crate) fn retryable_after_purchase(error: ProviderError) -> Failure {
     match error {
         ProviderError::Rejected(_)
         | ProviderError::Unauthorized(_)

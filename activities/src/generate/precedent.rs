@@ -147,7 +147,8 @@ fn record_lost(input: &GenerateInput, now: Timestamp) -> Doubt {
         clock_skew_ms: None,
         cause: DoubtCause::RecordLost,
         search_seconds: 0,
-        // The result of a request in flight shows within the time of searching for this doubt.
+        // A create that is still in flight shows in the provider's list while this doubt is
+        // searched for. Afterwards nothing was bought.
         if_not_found: IfNotFound::Resubmit,
     }
 }

@@ -28,12 +28,12 @@ impl RefusedLine {
     /// Joins the line, and waits for others that are refused at the same time. Returns the delay of
     /// this job's retry after that of the first in line.
     pub(super) async fn join(&self, since: Timestamp, job_id: &JobId) -> Duration {
-        let place = (since, job_id.clone());
+        let place = (since, *job_id);
         let now = Instant::now();
         {
             let mut line = self.lock();
             line.retain(|_, joined| now.duration_since(*joined) < 2 * MOMENT);
-            line.insert(place.clone(), now);
+            line.insert(place, now);
         }
         tokio::time::sleep(MOMENT).await;
         let before = self.lock().range(..&place).count();

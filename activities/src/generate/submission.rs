@@ -98,7 +98,8 @@ impl Purchase<'_> {
                 Ok(prediction)
             }
             (Err(SubmitError::Refused(error)), recorded) => {
-                // A later attempt that found the record `Submitting` would be in doubt for nothing.
+                // Without this record, a later attempt would find `Submitting` and treat a refused
+                // submission as in doubt.
                 let is_superseded = is_superseded
                     || recorded.is_some()
                         && self.recorder.record(&GenerateRecord::Refused).await == Err(Superseded);
@@ -131,7 +132,7 @@ impl Purchase<'_> {
 
     async fn in_doubt(&self, doubt: Doubt, error: &ProviderError) -> GenerateOutcome {
         tracing::warn!(job_id = %self.input.job_id, %error, "a submission is in doubt");
-        // The result of this attempt says the same; the record is for when that is lost.
+        // The record repeats the result of this attempt, in case the result is lost.
         let _ = self
             .recorder
             .try_record(&GenerateRecord::Submitting(doubt.clone()))
@@ -160,7 +161,7 @@ impl Purchase<'_> {
         };
         tracing::warn!(%job_id, prediction_id = bought.as_ref().map(|prediction| prediction.id.as_str()), "an attempt that was declared timed out signals its outcome");
         let client = self.ctx.client();
-        let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
+        let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
         let settled = SubmissionSettled {
             submission_id,
             outcome,

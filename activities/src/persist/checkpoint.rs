@@ -176,7 +176,7 @@ impl<'a> CheckpointRecorder<'a> {
             let Some(heartbeat) = self.heartbeat else {
                 continue;
             };
-            if let Err(error) = heartbeat.note(&self.checkpoint()).await {
+            if let Err(error) = heartbeat.note(&self.checkpoint()) {
                 return error.into();
             }
         }

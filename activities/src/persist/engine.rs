@@ -4,8 +4,8 @@ use darkroom_storage::{Existing, Feature, NewObject, Storage};
 use darkroom_workflows::job::JobId;
 
 use super::{
-    checkpoint::CheckpointRecorder, disposition, media_type::MediaType, memory::Memory,
-    preview::Previewer, room::Room, source::Source, transfer::transfer,
+    budget_lease::BudgetLease, checkpoint::CheckpointRecorder, disposition, media_type::MediaType,
+    memory::Memory, preview::Previewer, source::Source, transfer::transfer,
 };
 use crate::failure::Failure;
 
@@ -45,10 +45,10 @@ impl Engine {
         &self,
         to: &Destination,
         source: Source,
-        mut room: Room,
+        mut lease: BudgetLease,
     ) -> Result<String, Failure> {
         let recorder = CheckpointRecorder::without_heartbeat(to.index);
-        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut room)).await?;
+        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut lease)).await?;
         Ok(stored.object.s3_key)
     }
 }

@@ -30,7 +30,7 @@ const TEXT: usize = 4096;
 
 /// Evidence in the bytes of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Told {
+enum Detected {
     /// A type.
     Type(MediaType),
     /// Text of this kind.
@@ -70,19 +70,19 @@ impl MediaType {
     /// Detects the type from the beginning of a file and from the claims of its source.
     pub(super) fn of(head: &[u8], hints: &Hints) -> Self {
         let hinted = |base| hints::find(hints, base);
-        match told(head) {
-            Told::Type(media_type) => media_type,
-            Told::Text(Text::Html) => Self::active("text/html", "html"),
-            Told::Text(Text::Xml) => Self::active("text/xml", "xml"),
-            Told::Text(Text::Json) => {
+        match detect(head) {
+            Detected::Type(media_type) => media_type,
+            Detected::Text(Text::Html) => Self::active("text/html", "html"),
+            Detected::Text(Text::Xml) => Self::active("text/xml", "xml"),
+            Detected::Text(Text::Json) => {
                 hinted(hints::Base::Text).unwrap_or_else(|| Self::inert("application/json", "json"))
             }
-            Told::Text(Text::Plain) => hinted(hints::Base::Text)
+            Detected::Text(Text::Plain) => hinted(hints::Base::Text)
                 .unwrap_or_else(|| Self::inert("text/plain; charset=utf-8", "txt")),
-            Told::Zip => {
+            Detected::Zip => {
                 hinted(hints::Base::Zip).unwrap_or_else(|| Self::inert("application/zip", "zip"))
             }
-            Told::Bytes => hinted(hints::Base::Bytes)
+            Detected::Bytes => hinted(hints::Base::Bytes)
                 .unwrap_or_else(|| Self::inert("application/octet-stream", "bin")),
         }
     }
@@ -92,7 +92,7 @@ impl MediaType {
 /// page with status 200. `asked_for_media` says what the job asked for, in case the source claims
 /// nothing.
 pub(super) fn is_error_page(head: &[u8], hints: &Hints, asked_for_media: bool) -> bool {
-    let Told::Text(text) = told(head) else {
+    let Detected::Text(text) = detect(head) else {
         return false;
     };
     let is_prose = text == Text::Plain;
@@ -102,20 +102,20 @@ pub(super) fn is_error_page(head: &[u8], hints: &Hints, asked_for_media: bool) -
     }
 }
 
-fn told(head: &[u8]) -> Told {
+fn detect(head: &[u8]) -> Detected {
     if let Some(media_type) = by_signature(head) {
-        return Told::Type(media_type);
+        return Detected::Type(media_type);
     }
     let text = beginning_of_text(head);
     if text.is_some_and(|text| after_prologue(text).starts_with("<svg")) {
-        return Told::Type(MediaType::active("image/svg+xml", "svg"));
+        return Detected::Type(MediaType::active("image/svg+xml", "svg"));
     }
     if let Some(kind) = infer::get(head) {
-        let inert = |content_type| Told::Type(MediaType::inert(content_type, kind.extension()));
+        let inert = |content_type| Detected::Type(MediaType::inert(content_type, kind.extension()));
         return match kind.mime_type() {
-            "text/html" => Told::Text(Text::Html),
-            "text/xml" => Told::Text(Text::Xml),
-            "application/zip" => Told::Zip,
+            "text/html" => Detected::Text(Text::Html),
+            "text/xml" => Detected::Text(Text::Xml),
+            "application/zip" => Detected::Zip,
             "audio/x-wav" => inert("audio/wav"),
             "audio/x-flac" => inert("audio/flac"),
             "audio/x-aiff" => inert("audio/aiff"),
@@ -124,11 +124,11 @@ fn told(head: &[u8]) -> Told {
     }
     match text {
         Some(text) if is_json(text) && text.starts_with('{') && text.contains("\"asset\"") => {
-            Told::Type(MediaType::inert("model/gltf+json", "gltf"))
+            Detected::Type(MediaType::inert("model/gltf+json", "gltf"))
         }
-        Some(text) if is_json(text) => Told::Text(Text::Json),
-        Some(_) => Told::Text(Text::Plain),
-        None => Told::Bytes,
+        Some(text) if is_json(text) => Detected::Text(Text::Json),
+        Some(_) => Detected::Text(Text::Plain),
+        None => Detected::Bytes,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The memory budget of all outputs: half of it for buffers, a quarter for outputs that move, a
-//! quarter for [slow](super::room) ones. An output that moves holds a permit of `places`, a slow
-//! one of `seats`. An output that finds no permit waits, so that more outputs at a time take longer
-//! instead of more memory; and no tenant can have the whole budget.
+//! quarter for [slow](super::budget_lease) ones. An output that moves holds a permit of `moving`, a
+//! slow one of `slow`. An output that finds no permit waits, so that more outputs at a time take
+//! longer instead of more memory; and no tenant can have the whole budget.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -9,16 +9,16 @@ use darkroom_workflows::tenant::Tenant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    shares::{Share, Shares},
+    fair_semaphore::{FairPermit, FairSemaphore},
     slots::Slots,
 };
 
 /// Memory of an output that moves, in bytes, without its buffers: what the HTTP clients on both
 /// sides hold of it.
-pub(super) const PLACE: usize = 1024 * 1024;
+pub(super) const MOVING_BYTES: usize = 1024 * 1024;
 
 /// Memory of a slow output, in bytes.
-const SEAT: usize = 64 * 1024;
+const SLOW_BYTES: usize = 64 * 1024;
 
 /// Size of one permit for buffers, in bytes.
 const UNIT: usize = 64 * 1024;
@@ -26,35 +26,36 @@ const UNIT: usize = 64 * 1024;
 /// A memory budget.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    pub(super) places: Arc<Shares>,
-    pub(super) seats: Arc<Shares>,
-    buffers: Arc<Shares>,
-    turn: Arc<Semaphore>,
+    pub(super) moving: Arc<FairSemaphore>,
+    pub(super) slow: Arc<FairSemaphore>,
+    buffers: Arc<FairSemaphore>,
+    inline_permit: Arc<Semaphore>,
     slots: Arc<Slots>,
 }
 
 /// A reservation in the budget; dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Reserved {
-    _share: Option<Share>,
+    _share: Option<FairPermit>,
 }
 
 impl Memory {
     /// Returns the number of outputs that can move at a time within so many bytes.
     #[must_use]
     pub const fn most_at_a_time(bytes: usize) -> usize {
-        bytes / 4 / PLACE
+        bytes / 4 / MOVING_BYTES
     }
 
     /// Creates a budget of so many bytes, for so many outputs that move at a time.
     #[must_use]
     pub fn new(bytes: usize, at_a_time: NonZeroUsize) -> Self {
-        let units = |count: usize| Shares::new(u32::try_from(count).unwrap_or(u32::MAX).max(1));
+        let units =
+            |count: usize| FairSemaphore::new(u32::try_from(count).unwrap_or(u32::MAX).max(1));
         Self {
-            places: units(at_a_time.get()),
-            seats: units(bytes / 4 / SEAT),
+            moving: units(at_a_time.get()),
+            slow: units(bytes / 4 / SLOW_BYTES),
             buffers: units(bytes / 2 / UNIT),
-            turn: Arc::new(Semaphore::new(1)),
+            inline_permit: Arc::new(Semaphore::new(1)),
             slots: Slots::new(at_a_time.get()),
         }
     }
@@ -66,15 +67,15 @@ impl Memory {
     }
 
     /// Waits for the only permit to hold something of unknown size beyond the budget.
-    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn inline_permit(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed, which would be the only error.
-        Arc::clone(&self.turn).acquire_owned().await.ok()
+        Arc::clone(&self.inline_permit).acquire_owned().await.ok()
     }
 
     /// Waits for a buffer of this many bytes; a request for more than all buffers waits for all of
-    /// them. A buffer of up to [`PLACE`] bytes is covered by the permit of its output.
+    /// them. A buffer of up to [`MOVING_BYTES`] bytes is covered by the permit of its output.
     pub(super) async fn buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Reserved {
-        if bytes <= PLACE {
+        if bytes <= MOVING_BYTES {
             return Reserved { _share: None };
         }
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
@@ -101,13 +102,23 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_large_buffer_is_waited_for() {
-        let memory = Memory::new(16 * PLACE, NonZeroUsize::MIN);
-        let first = memory.buffer(None, 100 * PLACE).await;
-        assert!(memory.buffer(None, 2 * PLACE).now_or_never().is_none());
-        assert!(memory.try_buffer(None, 2 * PLACE).is_none());
-        assert!(memory.buffer(None, PLACE).now_or_never().is_some());
+        let memory = Memory::new(16 * MOVING_BYTES, NonZeroUsize::MIN);
+        let first = memory.buffer(None, 100 * MOVING_BYTES).await;
+        assert!(
+            memory
+                .buffer(None, 2 * MOVING_BYTES)
+                .now_or_never()
+                .is_none()
+        );
+        assert!(memory.try_buffer(None, 2 * MOVING_BYTES).is_none());
+        assert!(memory.buffer(None, MOVING_BYTES).now_or_never().is_some());
         drop(first);
-        assert!(memory.try_buffer(None, 2 * PLACE).is_some());
-        assert!(memory.buffer(None, 2 * PLACE).now_or_never().is_some());
+        assert!(memory.try_buffer(None, 2 * MOVING_BYTES).is_some());
+        assert!(
+            memory
+                .buffer(None, 2 * MOVING_BYTES)
+                .now_or_never()
+                .is_some()
+        );
     }
 }

@@ -11,24 +11,25 @@
 //! - [`checkpoint`]: progress in the heartbeat details; `resume`: what the next attempt does with
 //!   it
 //! - [`memory`]: the memory budget of all outputs; `shares`: its fair division among tenants
-//! - [`slots`]: slots of a worker; [`room`]: what one output takes of the budget and the slots
+//! - [`slots`]: slots of a worker; [`budget_lease`]: what one output takes of the budget and the
+//!   slots
 //! - [`media_type`]: media type detection; `disposition`: the `Content-Disposition` header
 //! - `inspector`, `isobmff`: dimensions, duration and Content Credentials; `preview`: thumbnails
 
+pub mod budget_lease;
 pub mod checkpoint;
 pub mod engine;
 pub mod media_type;
 pub mod memory;
-pub mod room;
 pub mod slots;
 pub mod source;
 
 mod disposition;
+mod fair_semaphore;
 mod inspector;
 mod isobmff;
 mod preview;
 mod resume;
-mod shares;
 mod transfer;
 mod upload;
 
@@ -46,17 +47,17 @@ use darkroom_workflows::{
 use temporalio_sdk::activities::ActivityContext;
 
 use self::{
+    budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
     engine::{Destination, PREDICTION},
     inspector::Inspector,
     media_type::MediaType,
     resume::Resume,
-    room::Room,
     source::{Hints, OpenError, Source},
     transfer::{Stored, transfer},
 };
 pub use self::{engine::Engine, memory::Memory, preview::Previewer, source::Sources};
-use crate::{failure::Failure, generate::watching, metrics};
+use crate::{failure::Failure, generate::retryable_after_purchase, metrics};
 
 /// Longest wait for a file that the provider names and its host does not have yet. Meanwhile the
 /// host is asked with an exponential backoff, from the first to the longest pause.
@@ -117,7 +118,7 @@ pub async fn persist(
                 Ok((stored, completed_at, preview))
             }
             Err(failure) => {
-                attempt.leave(&failure).await;
+                attempt.finish_failed(&failure).await;
                 Err(failure)
             }
         }
@@ -158,7 +159,7 @@ impl Attempt<'_> {
         {
             return Ok(stored);
         }
-        let mut room = Room::enter(&self.engine.memory, self.input.tenant.as_ref()).await?;
+        let mut lease = BudgetLease::enter(&self.engine.memory, self.input.tenant.as_ref()).await?;
         let facts = earlier.facts;
         let upload = match self.resume(earlier).await? {
             Resume::Complete(upload, object) => {
@@ -175,9 +176,9 @@ impl Attempt<'_> {
         let mut turn = None;
         if self.input.source == OutputSource::Prediction {
             // A prediction with inline files is large and must be read as a whole: one at a time.
-            turn = room.wait(self.engine.memory.turn()).await?;
+            turn = lease.wait(self.engine.memory.inline_permit()).await?;
         }
-        let (source, upload) = match room.wait(self.open(upload)).await? {
+        let (source, upload) = match lease.wait(self.open(upload)).await? {
             // An attempt whose result did not reach Temporal, or one before a reset, may have
             // stored the output. It outlasts its source.
             Err(failure) if is_gone(&failure) => {
@@ -188,7 +189,7 @@ impl Attempt<'_> {
         if !source.is_inline() {
             drop(turn);
         }
-        self.transfer(source, upload, &mut room).await
+        self.transfer(source, upload, &mut lease).await
     }
 
     /// Transfers the bytes. If the store turns out not to take streamed trailers, sends them again
@@ -197,19 +198,19 @@ impl Attempt<'_> {
         &self,
         source: Source,
         upload: Option<UploadCheckpoint>,
-        room: &mut Room,
+        lease: &mut BudgetLease,
     ) -> Result<Stored, Failure> {
         let (engine, to) = (self.engine, self.destination());
         let streams = engine.streams();
-        let sent = Box::pin(transfer(engine, &to, source, upload, self.recorder, room)).await;
+        let sent = Box::pin(transfer(engine, &to, source, upload, self.recorder, lease)).await;
         match sent {
             Err(failure) if streams && !engine.streams() => {
                 if let Some(upload) = self.recorder.checkpoint().upload {
-                    self.abandon(&upload).await;
+                    self.abort_unfinished(&upload).await;
                 }
                 tracing::debug!(%failure, "sending the output again, from memory");
-                let (source, _) = room.wait(self.open(None)).await??;
-                Box::pin(transfer(engine, &to, source, None, self.recorder, room)).await
+                let (source, _) = lease.wait(self.open(None)).await??;
+                Box::pin(transfer(engine, &to, source, None, self.recorder, lease)).await
             }
             sent => sent,
         }
@@ -217,7 +218,7 @@ impl Attempt<'_> {
 
     fn destination(&self) -> Destination {
         Destination {
-            job_id: self.input.job_id.clone(),
+            job_id: self.input.job_id,
             prediction_id: self.input.prediction.id.to_string(),
             index: self.input.index,
             name: self.input.name.clone(),
@@ -317,7 +318,7 @@ impl Attempt<'_> {
         if is_of_use && self.engine.storage.has_parts(&upload.upload()).await? {
             return Ok(resume);
         }
-        self.abandon(upload).await;
+        self.abort_unfinished(upload).await;
         Ok(Resume::Begin)
     }
 
@@ -343,7 +344,7 @@ impl Attempt<'_> {
         let source = self.open_with_retries(upload.as_ref()).await?;
         match upload {
             Some(upload) if upload.bytes != source.position() => {
-                self.abandon(&upload).await;
+                self.abort_unfinished(&upload).await;
                 Ok((source, None))
             }
             upload => Ok((source, upload)),
@@ -358,7 +359,7 @@ impl Attempt<'_> {
         let mut pause = FIRST_PAUSE;
         let mut address = match &self.input.source {
             OutputSource::Url(url) => url.clone(),
-            OutputSource::Prediction | OutputSource::Withheld => self.told().await?,
+            OutputSource::Prediction | OutputSource::Withheld => self.current_url().await?,
         };
         for look in 0.. {
             let failure = match self.open_at(&address, upload).await {
@@ -370,7 +371,7 @@ impl Attempt<'_> {
                     let may_be_elsewhere =
                         may_have_moved(&error) && look % REQUESTS_PER_URL_LOOKUP == 0;
                     let told = if may_be_elsewhere {
-                        self.told().await?
+                        self.current_url().await?
                     } else {
                         address.clone()
                     };
@@ -433,10 +434,10 @@ impl Attempt<'_> {
     }
 
     /// Returns the current URL of the output, as the provider reports it.
-    async fn told(&self) -> Result<String, Failure> {
+    async fn current_url(&self) -> Result<String, Failure> {
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
         let output = self.provider.output(&self.input.prediction, position);
-        let url = output.await.map_err(reading)?;
+        let url = output.await.map_err(source_failure)?;
         url.ok_or_else(|| {
             Failure::new(
                 FailureType::SourceExpired,
@@ -446,7 +447,7 @@ impl Attempt<'_> {
     }
 
     /// Ends a failed attempt: aborts an upload that cannot be resumed, and records the checkpoint.
-    async fn leave(&self, failure: &Failure) {
+    async fn finish_failed(&self, failure: &Failure) {
         let checkpoint = self.recorder.checkpoint();
         let is_all_sent = checkpoint.is_all_sent();
         let Some(upload) = checkpoint.upload else {
@@ -454,7 +455,7 @@ impl Attempt<'_> {
         };
         let is_of_use = failure.is_retryable() && (is_all_sent || upload.is_resumable());
         if !is_of_use {
-            self.abandon(&upload).await;
+            self.abort_unfinished(&upload).await;
         }
         // Without this record the next attempt would send parts again that the store has, or resume
         // an upload that was aborted.
@@ -466,7 +467,7 @@ impl Attempt<'_> {
     }
 
     /// Aborts an upload that no attempt will complete.
-    async fn abandon(&self, upload: &UploadCheckpoint) {
+    async fn abort_unfinished(&self, upload: &UploadCheckpoint) {
         self.engine.storage.abort_upload(&upload.upload()).await;
         self.recorder
             .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
@@ -484,10 +485,10 @@ fn existing(input: &PersistInput) -> Existing {
 
 /// Converts an error of reading the output's URL. If the provider no longer knows the prediction,
 /// its outputs are gone as well.
-fn reading(error: ProviderError) -> Failure {
+fn source_failure(error: ProviderError) -> Failure {
     match error {
         ProviderError::NotFound => Failure::new(FailureType::SourceExpired, error.to_string()),
-        error => watching(error),
+        error => retryable_after_purchase(error),
     }
 }
 

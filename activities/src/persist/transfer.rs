@@ -12,11 +12,11 @@ use darkroom_storage::{UploadedObject, digest::Digest};
 use darkroom_workflows::{failure::FailureType, job::MediaFacts};
 
 use super::{
+    budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, UploadCheckpoint},
     engine::{BUFFER, Destination, Engine},
     inspector::Inspector,
     media_type::{self, MediaType},
-    room::Room,
     source::Source,
     upload::{Buffer, Transfer},
 };
@@ -33,7 +33,7 @@ pub(super) async fn transfer(
     mut source: Source,
     left: Option<UploadCheckpoint>,
     recorder: &CheckpointRecorder<'_>,
-    room: &mut Room,
+    lease: &mut BudgetLease,
 ) -> Result<Stored, Failure> {
     recorder.note(|checkpoint| checkpoint.progress.bytes_total = source.length());
     if let Some(left) = left.filter(|left| left.bytes == source.position())
@@ -48,13 +48,13 @@ pub(super) async fn transfer(
             source,
             digest,
             inspector: left.inspector,
-            room,
+            lease,
             kept: None,
         };
         let object = transfer.in_parts(&upload, left.parts, None).await?;
         return Ok(transfer.stored(object));
     }
-    let head = room.wait(source.peek(media_type::HEAD)).await??;
+    let head = lease.wait(source.peek(media_type::HEAD)).await??;
     if head.is_empty() {
         return Err(Failure::new(
             FailureType::UnsupportedMedia,
@@ -70,7 +70,7 @@ pub(super) async fn transfer(
         source,
         digest: Digest::new(),
         inspector: Inspector::begin(&head, media_type),
-        room,
+        lease,
         kept: None,
     };
     let stored = match transfer.source.length() {

@@ -15,11 +15,11 @@ use darkroom_workflows::failure::FailureType;
 use futures::future::Either;
 
 use super::{
+    budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, UploadCheckpoint},
     engine::{BUFFER, Engine},
     inspector::Inspector,
     memory::Reserved,
-    room::Room,
     source::Source,
 };
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub(super) struct Transfer<'a> {
     pub(super) source: Source,
     pub(super) digest: Digest,
     pub(super) inspector: Inspector,
-    pub(super) room: &'a mut Room,
+    pub(super) lease: &'a mut BudgetLease,
     /// The whole of an image that was sent from memory, for its preview.
     pub(super) kept: Option<Buffer>,
 }
@@ -85,9 +85,9 @@ impl Transfer<'_> {
         self.compare_rest(length).await
     }
 
-    /// True if the store may have the object although it did not confirm it. A store that answers
-    /// early, for instance that the key is taken, may not be heard while the body is still being
-    /// sent; and an object may be stored although the answer was lost.
+    /// True if the store may have the object although it did not confirm it: an early answer, for
+    /// instance that the key exists, can be lost while the body is still being sent, and so can the
+    /// confirmation.
     async fn may_be_there(&self, error: &StorageError) -> Result<bool, Failure> {
         Ok(match error {
             StorageError::AlreadyExists => true,
@@ -257,7 +257,7 @@ impl Transfer<'_> {
     }
 
     async fn check_end(&mut self) -> Result<(), Failure> {
-        self.room.wait(self.source.check_end(&self.digest)).await?
+        self.lease.wait(self.source.check_end(&self.digest)).await?
     }
 
     /// Sets the parts that the store has, and the digest up to their end, in the checkpoint.
@@ -274,9 +274,9 @@ impl Transfer<'_> {
 
     /// Returns the next bytes of the source; `None` at its end.
     async fn chunk(&mut self, most: usize) -> Result<Option<Bytes>, Failure> {
-        let chunk = self.room.wait(self.source.chunk(most)).await??;
+        let chunk = self.lease.wait(self.source.chunk(most)).await??;
         if let Some(chunk) = &chunk {
-            self.room.arrived(chunk.len()).await;
+            self.lease.arrived(chunk.len()).await;
         }
         Ok(chunk)
     }
@@ -289,7 +289,7 @@ impl Transfer<'_> {
 
     /// Reads up to this many bytes into memory; fewer only at the end of the source.
     async fn fill(&mut self, size: usize) -> Result<Buffer, Failure> {
-        let reserved = self.room.buffer(size).await?;
+        let reserved = self.lease.buffer(size).await?;
         let mut bytes = BytesMut::with_capacity(size);
         while bytes.len() < size {
             let Some(chunk) = self.chunk(size - bytes.len()).await? else {

@@ -46,7 +46,7 @@ pub async fn sweep(
     input: SweepInput,
 ) -> Result<Swept, Failure> {
     let heartbeat = Heartbeat::start(ctx, drain);
-    heartbeat.note(&()).await?;
+    heartbeat.note(&())?;
     let sweep = Sweep {
         storage,
         client: ctx.client(),
@@ -120,7 +120,7 @@ impl Sweep<'_> {
     /// True if the job cannot write any more. A job without a manifest can be retried for as long
     /// as Temporal knows it.
     async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
-        let latest = runs::latest(&self.client, job_id.as_str()).await?;
+        let latest = runs::latest(&self.client, &job_id.to_string()).await?;
         Ok(match owner {
             Owner::Nobody => latest == LatestRun::Unknown,
             Owner::Deleted | Owner::Job(_) => latest != LatestRun::Open,

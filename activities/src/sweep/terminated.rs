@@ -47,7 +47,7 @@ impl Sweep<'_> {
         // A reset terminates a run as well, and the job may have been retried.
         let is_latest = LatestRun::Closed(run_id);
         let needs_tombstone = tombstone::read(self.storage, job_id).await?.is_none()
-            && runs::latest(&self.client, job_id.as_str()).await? == is_latest
+            && runs::latest(&self.client, &job_id.to_string()).await? == is_latest
             // A manifest means that an earlier run ended, and is in the index.
             && matches!(Manifest::read(self.storage, job_id).await?, Manifest::None);
         if needs_tombstone {

@@ -92,7 +92,7 @@ impl Follower {
             etag: view.etag.clone(),
             read_at: view.read_at,
         };
-        self.told.insert(job_id.clone(), told);
+        self.told.insert(*job_id, told);
         true
     }
 }

@@ -140,7 +140,7 @@ impl Feed {
         let watch = watch::watch(context, job_id, None);
         let latest = watch.latest();
         if latest.as_ref().is_none_or(|view| !view.has_ended()) {
-            self.lock().insert(job_id.clone(), watch);
+            self.lock().insert(*job_id, watch);
         }
         latest
     }

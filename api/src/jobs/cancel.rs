@@ -49,7 +49,7 @@ pub(crate) async fn cancel_job(
     let handle = context
         .temporal
         .client()?
-        .get_workflow_handle::<MediaGeneration>(job_id.as_str());
+        .get_workflow_handle::<MediaGeneration>(job_id.to_string());
     let options = WorkflowCancelOptions::builder()
         .reason("requested over HTTP")
         .rpc_options(temporal::rpc_options())

@@ -128,7 +128,7 @@ async fn once(
     };
     let mut refused = None;
     if !is_recorded {
-        match accept(context, caller, job_id.clone(), request.clone(), request_id).await {
+        match accept(context, caller, job_id, request.clone(), request_id).await {
             Ok(view) => return Ok((view, false)),
             // A replay opens no further job, so the limit does not apply to it.
             Err(problem) if matches!(problem.kind(), Kind::NotEnded | Kind::TooManyOpenJobs) => {

@@ -68,7 +68,7 @@ pub(crate) async fn delete_job(
     tracing::info!(%job_id, "deletion requested");
     let keeps_versions = tokio::time::timeout(STORE_TIMEOUT, context.storage.keeps_versions());
     let deletion = Deletion {
-        job_id: job_id.clone(),
+        job_id: *job_id,
         keeps_versions: keeps_versions.await.ok().and_then(Result::ok),
     };
     json::answer(StatusCode::ACCEPTED, &deletion)

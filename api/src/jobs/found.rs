@@ -63,7 +63,7 @@ impl FoundRun {
     pub(super) fn summary(&self, context: &Context) -> JobSummary {
         let this = context.job_url(&self.job_id);
         JobSummary {
-            job_id: self.job_id.clone(),
+            job_id: self.job_id,
             status: self.status,
             model: self.model.clone(),
             created_at: self.created_at,

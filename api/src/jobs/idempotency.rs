@@ -53,7 +53,7 @@ mod tests {
             job_id(&key.parse().unwrap(), tenant.as_ref())
         };
         assert_eq!(
-            id(None, "order-7").as_str(),
+            id(None, "order-7").to_string(),
             "8a0c5bee-1399-8f78-98cf-3ea1542adb8f"
         );
         assert_eq!(id(Some("acme"), "order-7"), id(Some("acme"), "order-7"));

@@ -124,7 +124,7 @@ async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
 fn summarize(context: &Context, job: &JobState) -> JobSummary {
     let this = context.job_url(&job.job_id);
     JobSummary {
-        job_id: job.job_id.clone(),
+        job_id: job.job_id,
         status: job.status,
         model: job.request.model.clone(),
         created_at: job.created_at,

@@ -275,12 +275,12 @@ impl Lists {
         let mut runs: Vec<_> = runs.into_iter().filter_map(FoundRun::of).collect();
         let last = runs.iter().rev().find_map(|found| {
             Some(LastListed {
-                job_id: found.job_id.clone(),
+                job_id: found.job_id,
                 ended: found.completed_at?,
             })
         });
         let retried = runs.iter().filter(|found| found.may_be_retried());
-        let retried: Vec<_> = retried.map(|found| found.job_id.clone()).collect();
+        let retried: Vec<_> = retried.map(|found| found.job_id).collect();
         let latest = if retried.is_empty() {
             HashMap::new()
         } else {

@@ -125,7 +125,7 @@ async fn load_once(
     let handle: Handle = context
         .temporal
         .client()?
-        .get_workflow_handle(job_id.as_str());
+        .get_workflow_handle(job_id.to_string());
     let description = match handle.describe(temporal::describe_options()).await {
         Ok(description) => description,
         Err(error) => {

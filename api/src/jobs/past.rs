@@ -76,7 +76,7 @@ pub(super) async fn list(
             }
             let (ids, has_more) = indexed(context, filter, &place, room).await?;
             reads += ids.len();
-            place.after = ids.last().cloned().or(place.after);
+            place.after = ids.last().copied().or(place.after);
             let manifests: Vec<_> = ids
                 .iter()
                 .map(|job_id| manifest(context, job_id).boxed())
@@ -110,7 +110,7 @@ async fn forgotten(
         job.completed_at.is_some_and(|end| end >= since)
     };
     let near = jobs.iter().filter(is_near);
-    let near: Vec<_> = near.map(|job| job.job_id.clone()).collect();
+    let near: Vec<_> = near.map(|job| job.job_id).collect();
     if !near.is_empty() {
         let known = context.lists.latest_runs(context, &near).await?;
         jobs.retain(|job| !known.contains_key(&job.job_id));

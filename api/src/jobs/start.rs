@@ -73,7 +73,7 @@ pub(crate) async fn start(
         return Err(Problem::not_found("job"));
     }
     let options = options(&job, WorkflowIdReusePolicy::AllowDuplicate, request_id);
-    let (job_id, follower_id) = (job.job_id.clone(), follower_id(&job));
+    let (job_id, follower_id) = (job.job_id, follower_id(&job));
     job.retries.push(retry.clone());
     let run = MediaGeneration::run;
     let started = start_once(client, follower_id, run, &input(job), options).await;
@@ -82,7 +82,7 @@ pub(crate) async fn start(
     }
     // `start_once` reports success to all starts that follow the same run: the input shows which of
     // them it was.
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
     let input = temporal::history(&handle).input().await;
     match input {
         Ok(MediaGenerationInput { job, .. }) if job.retries.latest() != Some(&retry) => {
@@ -131,7 +131,7 @@ fn options(
         memo.insert("request_id", id.as_str().to_owned());
         memo
     });
-    WorkflowStartOptions::new(WORKFLOW_QUEUE, job_id.as_str())
+    WorkflowStartOptions::new(WORKFLOW_QUEUE, job_id.to_string())
         .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .search_attributes(SearchAttributes::new(attributes))

@@ -171,7 +171,7 @@ impl Views {
             .try_get_with_by_ref(job_id, self.load(context, job_id));
         let view = view.await.map_err(|problem| Problem::clone(&problem));
         if matches!(&view, Err(problem) if problem.kind() == Kind::NotFound) {
-            self.absent.insert(job_id.clone(), ()).await;
+            self.absent.insert(*job_id, ()).await;
         }
         view
     }
@@ -183,7 +183,7 @@ impl Views {
         job_id: &JobId,
     ) -> Result<Arc<View>, Problem> {
         let view = self.load(context, job_id).await?;
-        self.valid.insert(job_id.clone(), Arc::clone(&view)).await;
+        self.valid.insert(*job_id, Arc::clone(&view)).await;
         Ok(view)
     }
 
@@ -206,7 +206,7 @@ impl Views {
             let known = known.as_ref().and_then(|view| view.recorded.as_ref());
             let snapshot = load::load(context, job_id, known).await?;
             let view = Arc::new(View::read_at(context, snapshot, read_at).await?);
-            self.last.insert(job_id.clone(), Arc::clone(&view)).await;
+            self.last.insert(*job_id, Arc::clone(&view)).await;
             Ok(view)
         }
         .boxed()
@@ -214,7 +214,7 @@ impl Views {
 
     /// Makes a job that is being deleted count as gone.
     pub(super) async fn delete(&self, job_id: &JobId) {
-        self.deleted.insert(job_id.clone(), ()).await;
+        self.deleted.insert(*job_id, ()).await;
         self.invalidate(job_id).await;
     }
 

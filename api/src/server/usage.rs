@@ -63,7 +63,8 @@ impl Usage {
 }
 
 impl InFlight {
-    /// Returns the value. A closure that calls this owns the guard, so the request stays in flight.
+    /// Returns the value. Moves the guard into a closure that calls this: the request stays in
+    /// flight for as long as the closure lives.
     pub(super) fn holding<T>(_under_way: &Self, value: T) -> T {
         value
     }

@@ -185,8 +185,8 @@ pub(crate) fn watch(
     running.unwrap_or_else(|| {
         let stop = CancellationToken::new();
         let watch = Arc::new(Watch::new(known.cloned(), stop.clone()));
-        watches.insert(job_id.clone(), Arc::downgrade(&watch));
-        let (context, job_id) = (Arc::clone(context), job_id.clone());
+        watches.insert(*job_id, Arc::downgrade(&watch));
+        let (context, job_id) = (Arc::clone(context), *job_id);
         let (weak, poll_requested) = (Arc::downgrade(&watch), Arc::clone(&watch.poll_requested));
         let known = known.cloned();
         tokio::spawn(async move {

@@ -123,7 +123,7 @@ impl Listening {
             None => context.watches.long_poll()?,
         };
         Some(Self {
-            poll: HistoryPoll::of(view.state.job_id.as_str(), run_id),
+            poll: HistoryPoll::of(&view.state.job_id.to_string(), run_id),
             place,
         })
     }

@@ -102,7 +102,7 @@ async fn signal_job(
     report: &ProviderReport,
 ) -> Result<(), Problem> {
     let client = context.temporal.client()?;
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.as_str());
+    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
     let description = match handle.describe(temporal::describe_options()).await {
         Ok(description) => description,
         Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),

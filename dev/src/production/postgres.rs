@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::super::{
-    Options, log_directory, ports,
+    Options, READY_TIMEOUT, log_directory, ports,
     process::{self, Process},
 };
 
@@ -95,13 +95,7 @@ impl Postgres {
                 .stdout(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
-        process::until(
-            "PostgreSQL",
-            Duration::from_mins(1),
-            &[&self.process],
-            ready,
-        )
-        .await
+        process::until("PostgreSQL", READY_TIMEOUT, &[&self.process], ready).await
     }
 }
 

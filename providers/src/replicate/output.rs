@@ -95,8 +95,8 @@ fn place(text: &str) -> Option<Place> {
 #[derive(Debug, Default)]
 struct Found {
     items: Vec<Item>,
-    /// Flag of each list: true if it has only files and nulls, and at least one file unless it is
-    /// the output itself.
+    /// Flag of each list: true if it has nothing but files and nulls. A list within the output must
+    /// have at least one file as well.
     lists: Vec<bool>,
     rest: Value,
     /// True if there is anything beside unnamed files.

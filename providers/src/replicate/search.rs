@@ -131,7 +131,7 @@ fn is_of(webhook: &str, job_id: &JobId, doubt: &Doubt) -> bool {
         .map(|segments| segments.filter(|segment| !segment.is_empty()).collect())
         .unwrap_or_default();
     match segments.as_slice() {
-        [.., job, submission] if *job == job_id.as_str() => submission
+        [.., job, submission] if *job == job_id.to_string() => submission
             .parse()
             .is_ok_and(|submission| doubt.is_of(&submission)),
         _ => false,

@@ -214,7 +214,7 @@ async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
 }
 
 fn open(client: &Client, job_id: &JobId) -> Result<Exit> {
-    let page = client.url_of(&["j", job_id.as_str()]);
+    let page = client.url_of(&["j", &job_id.to_string()]);
     show::line(&page)?;
     if open::that_detached(page.as_str()).is_err() {
         say!("no browser could be opened; open the URL elsewhere");

@@ -32,7 +32,11 @@ fn what_became_of_a_job_is_told_by_the_exit_code() {
         (0, vec!["-i", &small], "completed in "),
         (3, vec!["-n", "2", "-i", &partial], "darkroom jobs retry"),
         (5, vec!["-i", &failed], "out of memory"),
-        (7, vec!["-i", &late, "--timeout", "1s"], "the job goes on"),
+        (
+            7,
+            vec!["-i", &late, "--timeout", "1s"],
+            "the job is still running",
+        ),
         (0, vec!["-i", &late, "--detach"], "the job continues"),
     ] {
         let ran = run(&[&["run", "acme/photo", "a fox"], arguments.as_slice()].concat());

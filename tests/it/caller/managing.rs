@@ -47,7 +47,7 @@ fn jobs_are_listed_read_retried_and_deleted() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert!(
-        lines.into_iter().any(|job| job["job_id"] == id.as_str()),
+        lines.into_iter().any(|job| job["job_id"] == id.clone()),
         "{id}"
     );
     let table = run(&["jobs", "list", "--limit", "1"]);

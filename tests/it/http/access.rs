@@ -125,7 +125,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
     );
 
     let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(id.as_str());
+    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(&id.to_string());
     let description = handle
         .describe(WorkflowDescribeOptions::default())
         .await

@@ -119,7 +119,7 @@ async fn what_is_counted_can_be_scraped() {
         );
     }
     assert!(
-        !text.contains(id.as_str()),
+        !text.contains(&id.to_string()),
         "there are as many jobs as there are"
     );
 }

@@ -14,11 +14,8 @@ use serde_json::json;
 use tokio::time::sleep_until;
 
 use super::sse::Events;
-use crate::{
-    faults::report,
-    support::harness::{
-        Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, start,
-    },
+use crate::support::harness::{
+    Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, report, start,
 };
 
 /// Starts a stack, and returns it with one caller per tenant.
@@ -63,7 +60,7 @@ async fn until_ended(events: &mut Events, ids: &[&JobId]) -> (HashMap<JobId, Job
             if job.completed_at.is_some() {
                 missing.remove(&job.job_id);
             }
-            jobs.insert(job.job_id.clone(), job);
+            jobs.insert(job.job_id, job);
         }
     }
     (jobs, last)

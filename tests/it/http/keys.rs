@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use darkroom_client::types::{
     resource::{ApiKeys, CreatedApiKey, Job},
-    status::JobStatus,
+    status::{JobStatus, Stage},
 };
 use darkroom_dev::{Options, Stack};
 use futures::StreamExt;
@@ -200,9 +200,17 @@ async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
     let stream = call(&other, Method::GET, &format!("{path}/events"), &key.key);
     let stream = stream.send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
+    let etag = until("a job that is generating", async || {
+        let read = call(&other, Method::GET, &path, &key.key).send().await;
+        let read = read.unwrap();
+        let etag = read.headers()["etag"].clone();
+        let job: Job = read.json().await.unwrap();
+        (job.stage == Some(Stage::Generating)).then_some(etag)
+    })
+    .await;
     let wait = call(&other, Method::GET, &path, &key.key).header("Prefer", "wait=60");
-    let etag = format!("{path}-as-it-is");
     let wait = tokio::spawn(wait.header("If-None-Match", etag).send());
+    other.until_followed_by(2).await;
     assert_eq!(
         status(&other, Method::GET, &path, &key.key).await,
         StatusCode::OK

@@ -12,7 +12,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::harness::{Api, DEADLINE, job, options, shared, start, terminate};
+use crate::support::harness::{
+    Api, DEADLINE, assert_prompt, job, options, shared, start, terminate, until,
+};
 
 async fn connect(api: &Api, said: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap())
@@ -131,24 +133,20 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
     let mut stack = start(&options("drain")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
-    let settled = loop {
-        let read = api
-            .http
-            .get(format!("{}/v1/jobs/{id}", api.url))
-            .send()
-            .await
-            .unwrap();
+    let settled = until("a job that is generating", async || {
+        let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send();
+        let read = read.await.unwrap();
         let etag = read.headers()["etag"].clone();
-        if read.json::<Job>().await.unwrap().stage == Some(Stage::Generating) {
-            break etag;
-        }
-    };
+        let job: Job = read.json().await.unwrap();
+        (job.stage == Some(Stage::Generating)).then_some(etag)
+    })
+    .await;
     let read = api
         .http
         .get(format!("{}/v1/jobs/{id}", api.url))
         .header("Prefer", "wait=60");
     let waiting = tokio::spawn(read.header("If-None-Match", settled).send());
-    tokio::task::yield_now().await;
+    api.until_followed_by(1).await;
     let began = Instant::now();
     terminate(&stack.api);
     if let Ok(answer) = waiting.await.unwrap() {
@@ -158,10 +156,11 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
             "nothing has changed, and that is an answer"
         );
     }
-    while stack.api.is_running() {
-        assert!(began.elapsed() < Duration::from_secs(25), "it stops");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("an api that has stopped", async || {
+        (!stack.api.is_running()).then_some(())
+    })
+    .await;
+    assert_prompt("stopping", began.elapsed(), Duration::from_secs(25));
     stack.api = stack.spawn("api").unwrap();
     stack.until_ready().await.unwrap();
     assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));

@@ -31,7 +31,7 @@ async fn page(api: &Api, query: &str) -> JobPage {
 }
 
 fn ids(page: &JobPage) -> Vec<JobId> {
-    page.jobs.iter().map(|job| job.job_id.clone()).collect()
+    page.jobs.iter().map(|job| job.job_id).collect()
 }
 
 #[tokio::test]
@@ -53,10 +53,7 @@ async fn jobs_are_listed_filtered_and_paged() {
     })
     .await;
     ended.reverse();
-    let expected: Vec<_> = [open.clone(), failed.clone()]
-        .into_iter()
-        .chain(ended.clone())
-        .collect();
+    let expected: Vec<_> = [open, failed].into_iter().chain(ended.clone()).collect();
     assert_eq!(
         ids(&all),
         expected,
@@ -129,7 +126,7 @@ async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
     until("the job in the list", async || {
         let page = page(&api, "").await;
         let is_completed = |job: &JobSummary| job.status == JobStatus::Completed;
-        (ids(&page) == [id.clone()] && page.jobs.iter().all(is_completed)).then_some(())
+        (ids(&page) == [id] && page.jobs.iter().all(is_completed)).then_some(())
     })
     .await;
     assert!(ids(&page(&api, "status=partial").await).is_empty());
@@ -217,7 +214,7 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     let fresh = api.run(&job(1, json!({}))).await.job_id;
     until("the fresh job", async || {
         let page = page(&api, "limit=1").await;
-        (ids(&page) == [fresh.clone()]).then_some(())
+        (ids(&page) == [fresh]).then_some(())
     })
     .await;
 

@@ -11,12 +11,9 @@ use darkroom_dev::Options;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
-use crate::{
-    faults::report,
-    support::{
-        harness::{Api, count, job, options, shared, start, until},
-        source::SourceServer,
-    },
+use crate::support::{
+    harness::{Api, count, job, options, report, shared, start, until},
+    source::SourceServer,
 };
 
 async fn get(api: &Api, id: &JobId, headers: &[(&str, &str)]) -> Response {

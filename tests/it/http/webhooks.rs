@@ -96,7 +96,7 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
         let id = &job.job_id;
         let (message_id, message) = messages
             .iter()
-            .find(|(_, message)| message["data"]["job_id"] == id.as_str())
+            .find(|(_, message)| message["data"]["job_id"] == id.to_string())
             .unwrap_or_else(|| panic!("{event}"));
         assert_eq!(message["type"], event);
         assert!(

@@ -82,7 +82,7 @@ impl RpcGate {
     /// Holds these calls of a job from now on.
     pub(crate) fn hold(&self, job_id: &JobId, rpc: Rpc, held: Held) {
         self.plans.lock().unwrap().push(Plan {
-            job_id: job_id.clone(),
+            job_id: *job_id,
             rpc,
             held,
             is_reached: false,
@@ -156,7 +156,7 @@ impl RpcGate {
         };
         let mut plans = self.plans.lock().unwrap();
         let plan = plans.iter_mut().find(|plan| {
-            says(plan.job_id.as_str())
+            says(&plan.job_id.to_string())
                 && match plan.rpc {
                     Rpc::Records(words) => {
                         path.ends_with("/RecordActivityTaskHeartbeat") && says(words)

@@ -242,7 +242,7 @@ impl World {
             .send()
             .await
             .unwrap();
-        let is_of = |key: &str| ids.iter().any(|id| key.contains(id.as_str()));
+        let is_of = |key: &str| ids.iter().any(|id| key.contains(&id.to_string()));
         listed
             .uploads()
             .iter()

@@ -40,7 +40,7 @@ impl IndexEntry {
         Self {
             tenant: job.tenant.clone(),
             day: job.created_at.to_zoned(TimeZone::UTC).date(),
-            job_id: job.job_id.clone(),
+            job_id: job.job_id,
         }
     }
 

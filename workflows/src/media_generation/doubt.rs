@@ -122,7 +122,7 @@ async fn search(
             continue;
         }
         let input = FindInput {
-            job_id: ctx.state(|workflow| workflow.state.job_id.clone()),
+            job_id: ctx.state(|workflow| workflow.state.job_id),
             doubt: doubt.clone(),
         };
         // The last search must get an answer, so it is retried for a day, unless the job is to

@@ -118,7 +118,7 @@ async fn purchase(
                     }
                     update(ctx, |job| job.doubt = None);
                     settled = Some(doubt);
-                    (lost_submission(), None)
+                    (not_submitted(), None)
                 }
             };
         enter(ctx, Stage::Queued);
@@ -188,7 +188,7 @@ async fn generate(
     let time_left = deadline.map_or(DAY, |deadline| time_until(ctx, deadline) + MARGIN);
     let began = now(ctx);
     let input = ctx.state(|workflow| GenerateInput {
-        job_id: workflow.state.job_id.clone(),
+        job_id: workflow.state.job_id,
         request: workflow.state.request.clone(),
         since: match workflow.start {
             // Predictions that an earlier run bought do not count.
@@ -215,7 +215,8 @@ async fn generate(
         stop = stop => {
             scope.cancel();
             let known = match (outcome(ctx, generating.await, began), last) {
-                // The attempt was interrupted in the queue: the refusal before it says more.
+                // An attempt that was interrupted in the queue says nothing of the provider; the
+                // refusal before it is the reason.
                 (GenerateOutcome::Refused { error, .. }, Some(last))
                     if error.kind == FailureType::Interrupted =>
                 {
@@ -241,7 +242,7 @@ fn outcome(
         error: JobError::new(kind, detail),
         retry_after_ms: None,
     };
-    let record_lost = || {
+    let died_after_submitting = || {
         GenerateOutcome::InDoubt(Doubt {
             submission_id: None,
             since: began,
@@ -264,7 +265,7 @@ fn outcome(
         Err(failure) => failure,
     };
     let Some(timeout) = failure.as_timeout() else {
-        return record_lost();
+        return died_after_submitting();
     };
     match timeout.last_heartbeat_details::<GenerateRecord>() {
         Ok(Some(GenerateRecord::Submitted(state))) => GenerateOutcome::Submitted {
@@ -293,7 +294,7 @@ fn outcome(
             FailureType::Interrupted,
             "the worker that was to ask the provider is gone".to_owned(),
         ),
-        Err(_) => record_lost(),
+        Err(_) => died_after_submitting(),
     }
 }
 
@@ -457,7 +458,7 @@ fn unknown() -> JobError {
     )
 }
 
-fn lost_submission() -> JobError {
+fn not_submitted() -> JobError {
     JobError::new(
         FailureType::ProviderUnavailable,
         "the provider did not take a submission",

@@ -75,7 +75,7 @@ impl Made {
                 .filter(|media| media.status() == MediaStatus::Pending);
             let inputs = pending.filter_map(|media| {
                 Some(PersistInput {
-                    job_id: state.job_id.clone(),
+                    job_id: state.job_id,
                     tenant: state.tenant.clone(),
                     prediction: provider.prediction.clone(),
                     index: media.index,

@@ -19,12 +19,12 @@ const RATIO: u32 = 3;
 
 /// A fixed number of permits, in units.
 #[derive(Debug)]
-pub(super) struct Shares(Mutex<State>);
+pub(super) struct FairSemaphore(Mutex<State>);
 
 /// Permits that are held; dropping them returns them.
 #[derive(Debug)]
-pub(super) struct Share {
-    shares: Arc<Shares>,
+pub(super) struct FairPermit {
+    shares: Arc<FairSemaphore>,
     holder: Holder,
     units: u32,
 }
@@ -33,7 +33,7 @@ pub(super) struct Share {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Holder(Option<Tenant>);
 
-impl Shares {
+impl FairSemaphore {
     pub(super) fn new(units: u32) -> Arc<Self> {
         let (held, waiting) = (HashMap::new(), VecDeque::new());
         Arc::new(Self(Mutex::new(State {
@@ -45,7 +45,11 @@ impl Shares {
     }
 
     /// Waits for permits, at most for as many as there are.
-    pub(super) async fn acquire(self: &Arc<Self>, tenant: Option<&Tenant>, units: u32) -> Share {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        tenant: Option<&Tenant>,
+        units: u32,
+    ) -> FairPermit {
         loop {
             // Fails only if the queue were dropped, which never happens.
             if let Ok(share) = self.enqueue(tenant, units).await {
@@ -54,7 +58,11 @@ impl Shares {
         }
     }
 
-    fn enqueue(self: &Arc<Self>, tenant: Option<&Tenant>, units: u32) -> oneshot::Receiver<Share> {
+    fn enqueue(
+        self: &Arc<Self>,
+        tenant: Option<&Tenant>,
+        units: u32,
+    ) -> oneshot::Receiver<FairPermit> {
         let (grant, granted) = oneshot::channel();
         let mut state = self.lock();
         let units = units.min(state.all);
@@ -74,12 +82,12 @@ impl Shares {
         self: &Arc<Self>,
         tenant: Option<&Tenant>,
         units: u32,
-    ) -> Option<Share> {
+    ) -> Option<FairPermit> {
         let holder = Holder(tenant.cloned());
         let mut state = self.lock();
         (state.may_take(&holder, units) == Verdict::Now).then(|| {
             state.take(&holder, units);
-            Share {
+            FairPermit {
                 shares: Arc::clone(self),
                 holder,
                 units,
@@ -109,7 +117,7 @@ impl Shares {
                     };
                     state.take(&holder, units);
                     let shares = Arc::clone(self);
-                    let share = Share {
+                    let share = FairPermit {
                         shares,
                         holder,
                         units,
@@ -128,7 +136,7 @@ impl Shares {
     }
 }
 
-impl Drop for Share {
+impl Drop for FairPermit {
     fn drop(&mut self) {
         self.shares.lock().give_back(&self.holder, self.units);
         self.shares.grant();
@@ -147,7 +155,7 @@ struct State {
 struct Waiting {
     holder: Holder,
     units: u32,
-    grant: oneshot::Sender<Share>,
+    grant: oneshot::Sender<FairPermit>,
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -194,13 +202,13 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn take(shares: &Arc<Shares>, name: &str, units: u32) -> Vec<Share> {
+    fn take(shares: &Arc<FairSemaphore>, name: &str, units: u32) -> Vec<FairPermit> {
         std::iter::from_fn(|| shares.try_acquire(Some(&tenant(name)), units)).collect()
     }
 
     #[test]
     fn one_tenant_leaves_a_quarter_and_each_further_one_something() {
-        let shares = Shares::new(32);
+        let shares = FairSemaphore::new(32);
         let a = take(&shares, "a", 1);
         let b = take(&shares, "b", 1);
         let c = take(&shares, "c", 1);
@@ -211,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_share_of_large_pieces_is_as_fair() {
-        let shares = Shares::new(1024);
+        let shares = FairSemaphore::new(1024);
         let a = take(&shares, "a", 128);
         assert_eq!(a.len(), 6);
         assert!(!take(&shares, "b", 128).is_empty());
@@ -219,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_beyond_its_share_is_overtaken_and_who_waits_for_room_is_not() {
-        let shares = Shares::new(4);
+        let shares = FairSemaphore::new(4);
         let (a, b) = (tenant("a"), tenant("b"));
         let first = shares.acquire(Some(&a), 3).await;
         let mut second = Box::pin(shares.acquire(Some(&a), 1));
@@ -239,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_no_more_takes_nothing() {
-        let shares = Shares::new(1);
+        let shares = FairSemaphore::new(1);
         let held = shares.acquire(None, 1).await;
         let mut gone = Box::pin(shares.acquire(None, 1));
         assert!((&mut gone).now_or_never().is_none());

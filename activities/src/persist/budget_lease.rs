@@ -13,8 +13,8 @@ use darkroom_workflows::{failure::FailureType, tenant::Tenant};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    fair_semaphore::FairPermit,
     memory::{Memory, Reserved},
-    shares::Share,
     slots::ExtraSlot,
 };
 use crate::failure::Failure;
@@ -33,33 +33,33 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The part of the budget that one output holds.
 #[derive(Debug)]
-pub struct Room {
+pub struct BudgetLease {
     memory: Memory,
     tenant: Option<Tenant>,
-    taken: Taken,
+    permit: Permit,
     /// Time of waiting in the current window, and bytes that arrived in it.
     waited: Duration,
     arrived: u64,
 }
 
 #[derive(Debug)]
-enum Taken {
-    Place(#[expect(dead_code, reason = "held")] Share),
-    Seat(#[expect(dead_code, reason = "held")] (Share, ExtraSlot)),
+enum Permit {
+    Moving(#[expect(dead_code, reason = "held")] FairPermit),
+    Slow(#[expect(dead_code, reason = "held")] (FairPermit, ExtraSlot)),
 }
 
-impl Room {
+impl BudgetLease {
     /// Waits for a moving permit.
     ///
     /// # Errors
     /// If the tenant's other outputs hold its share of the moving permits throughout the timeout.
     pub async fn enter(memory: &Memory, tenant: Option<&Tenant>) -> Result<Self, Failure> {
-        let place = timeout(PERMIT_TIMEOUT, memory.places.acquire(tenant, 1));
-        let place = place.await.map_err(|_| crowded())?;
+        let moving = timeout(PERMIT_TIMEOUT, memory.moving.acquire(tenant, 1));
+        let moving = moving.await.map_err(|_| over_share())?;
         Ok(Self {
             memory: memory.clone(),
             tenant: tenant.cloned(),
-            taken: Taken::Place(place),
+            permit: Permit::Moving(moving),
             waited: Duration::ZERO,
             arrived: 0,
         })
@@ -80,7 +80,7 @@ impl Room {
             };
             self.waited += begin.elapsed();
             if self.waited >= WINDOW {
-                self.judge()?;
+                self.check_rate()?;
             }
             if let Some(done) = done {
                 return Ok(done);
@@ -91,7 +91,7 @@ impl Room {
     /// Waits for a buffer.
     ///
     /// # Errors
-    /// As [`Room::wait`].
+    /// As [`BudgetLease::wait`].
     pub(super) async fn buffer(&mut self, bytes: usize) -> Result<Reserved, Failure> {
         let (memory, tenant) = (self.memory.clone(), self.tenant.clone());
         self.wait(memory.buffer(tenant.as_ref(), bytes)).await
@@ -100,25 +100,25 @@ impl Room {
     /// Counts bytes that have arrived. If the output is no longer slow, waits for a moving permit.
     pub(super) async fn arrived(&mut self, bytes: usize) {
         self.arrived += bytes as u64;
-        if matches!(self.taken, Taken::Seat(_)) && self.arrived >= MIN_BYTES {
-            let place = self.memory.places.acquire(self.tenant.as_ref(), 1).await;
-            self.taken = Taken::Place(place);
+        if matches!(self.permit, Permit::Slow(_)) && self.arrived >= MIN_BYTES {
+            let moving = self.memory.moving.acquire(self.tenant.as_ref(), 1).await;
+            self.permit = Permit::Moving(moving);
             (self.waited, self.arrived) = (Duration::ZERO, 0);
         }
     }
 
-    fn judge(&mut self) -> Result<(), Failure> {
-        if matches!(self.taken, Taken::Place(_)) && self.arrived < MIN_BYTES {
-            let seat = self.memory.seats.try_acquire(self.tenant.as_ref(), 1);
-            let seat = seat.ok_or_else(crowded)?;
-            self.taken = Taken::Seat((seat, self.memory.slots().extra()));
+    fn check_rate(&mut self) -> Result<(), Failure> {
+        if matches!(self.permit, Permit::Moving(_)) && self.arrived < MIN_BYTES {
+            let slow = self.memory.slow.try_acquire(self.tenant.as_ref(), 1);
+            let slow = slow.ok_or_else(over_share)?;
+            self.permit = Permit::Slow((slow, self.memory.slots().extra()));
         }
         (self.waited, self.arrived) = (Duration::ZERO, 0);
         Ok(())
     }
 }
 
-fn crowded() -> Failure {
+fn over_share() -> Failure {
     Failure::retry_after(
         FailureType::Interrupted,
         "other outputs of this tenant take its whole share of the worker's memory",
