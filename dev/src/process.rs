@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Interval between two checks of a condition.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -186,6 +186,25 @@ pub fn when_stdin_closes(then: impl FnOnce() + Send + 'static) {
         {}
         then();
     });
+}
+
+/// Runs a command to its end and returns its standard output.
+///
+/// # Errors
+/// If it cannot be started or fails; the message has the command's name and the last line of its
+/// standard error.
+pub(crate) fn run(name: &str, command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {name}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{name} failed: {}",
+        said.lines().last().unwrap_or_default()
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn last_line(log: &Path) -> String {

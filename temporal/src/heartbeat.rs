@@ -104,11 +104,9 @@ impl Heartbeat {
     /// [`Heartbeat::record`] or [`Heartbeat::note`].
     #[must_use]
     pub fn start(ctx: &ActivityContext, drain: Drain) -> Self {
-        let token = TaskToken::from(ctx.info().task_token.clone());
-        let identifier = ActivityIdentifier::from_task_token(token);
         let earlier = ctx.heartbeat_details().deserialize::<Value>();
         let sender = Arc::new(Sender {
-            handle: AsyncActivityHandle::new(ctx.client(), identifier),
+            handle: attempt_handle(ctx),
             latest: Mutex::new(Latest {
                 details: earlier.ok().flatten(),
                 sdk_beat: None,
@@ -125,7 +123,7 @@ impl Heartbeat {
     }
 
     /// Records details for the next attempt. On return the server has them, and
-    /// [`Heartbeat::interruption`] reflects its response.
+    /// [`Heartbeat::interrupted`] knows its response.
     ///
     /// # Errors
     /// If the details cannot be encoded, or the server did not acknowledge them.
@@ -160,12 +158,6 @@ impl Heartbeat {
         result
     }
 
-    /// Returns the reason to stop this attempt, if there is one.
-    #[must_use]
-    pub fn interruption(&self) -> Option<Interruption> {
-        *self.sender.interruption.borrow()
-    }
-
     /// Waits until there is a reason to stop this attempt, and returns it.
     pub async fn interrupted(&self) -> Interruption {
         let mut interruption = self.sender.interruption.subscribe();
@@ -189,6 +181,12 @@ impl Heartbeat {
             interruption = self.interrupted() => Err(interruption.into()),
         }
     }
+}
+
+/// Handle by which an attempt heartbeats by RPC.
+pub(crate) fn attempt_handle(ctx: &ActivityContext) -> AsyncActivityHandle<Client> {
+    let token = TaskToken::from(ctx.info().task_token.clone());
+    AsyncActivityHandle::new(ctx.client(), ActivityIdentifier::from_task_token(token))
 }
 
 /// Sender of heartbeats: RPCs of our own, and those of the SDK.

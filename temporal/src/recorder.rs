@@ -9,11 +9,10 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use temporalio_client::{
-    ActivityIdentifier, AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError,
-};
-use temporalio_common::protos::TaskToken;
+use temporalio_client::{AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError};
 use temporalio_sdk::activities::ActivityContext;
+
+use crate::heartbeat::attempt_handle;
 
 /// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,10 +45,8 @@ impl Recorder {
     /// Creates the recorder of an attempt.
     #[must_use]
     pub fn new(ctx: &ActivityContext) -> Self {
-        let token = TaskToken::from(ctx.info().task_token.clone());
-        let identifier = ActivityIdentifier::from_task_token(token);
         Self {
-            handle: AsyncActivityHandle::new(ctx.client(), identifier),
+            handle: attempt_handle(ctx),
             has_unacknowledged: AtomicBool::new(false),
         }
     }

@@ -21,12 +21,6 @@ pub struct JobId(Uuid);
 pub struct InvalidJobId;
 
 impl JobId {
-    /// Id as a UUID.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-
     /// Key of the job's manifest in the bucket, below any configured prefix.
     #[must_use]
     pub fn manifest_key(self) -> String {

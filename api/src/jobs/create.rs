@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Run,
     answer::{accepted_or_ended, applied, describe},
-    delete, idempotency, job_id,
+    delete, idempotency,
     load::{self, Snapshot},
     start,
     view::View,
@@ -72,7 +72,7 @@ pub(crate) async fn create_job(
     let (view, is_replayed) = match key {
         Some(key) => once(context, &caller, key, body, request_id).await?,
         None => (
-            accept(context, &caller, job_id(Uuid::now_v7()), body, request_id).await?,
+            accept(context, &caller, Uuid::now_v7().into(), body, request_id).await?,
             false,
         ),
     };

@@ -33,7 +33,7 @@ pub(super) fn job_id(key: &IdempotencyKey, tenant: Option<&Tenant>) -> JobId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     // RFC 9562 reserves version 8 for ids that an application derives by its own rule.
-    super::job_id(Uuid::new_v8(bytes))
+    Uuid::new_v8(bytes).into()
 }
 
 /// Derives the id of a retry: always the same for the same job and key.

@@ -41,7 +41,6 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use darkroom_workflows::job::JobId;
-use uuid::Uuid;
 
 use self::view::View;
 pub(crate) use self::{
@@ -85,14 +84,6 @@ fn owned(caller: &Caller, view: Arc<View>) -> Result<Arc<View>, Problem> {
     } else {
         Err(Problem::not_found("job"))
     }
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "a job id is a UUID in its hyphenated form"
-)]
-fn job_id(uuid: Uuid) -> JobId {
-    uuid.hyphenated().to_string().parse().expect("a UUID")
 }
 
 /// Parses the id of a job. One that is being deleted is not found.

@@ -130,7 +130,7 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
     let (password_file, unfinished) = (home.join("password"), home.join("unfinished"));
     // Left by a first start that was interrupted.
     for path in [&password_file, &unfinished] {
-        run(Command::new("rm").arg("-rf").arg(path), "rm")?;
+        run("rm", Command::new("rm").arg("-rf").arg(path))?;
     }
     let mut secret = File::options()
         .write(true)
@@ -140,10 +140,10 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
     secret.write_all(password.as_bytes())?;
     if is_root()? {
         run(
+            "chown",
             Command::new("chown")
                 .args(["-R", "postgres:postgres"])
                 .arg(home),
-            "chown",
         )?;
         let reached = as_user("test")
             .arg("-x")
@@ -166,25 +166,15 @@ fn initialize(programs: &Path, home: &Path, password: &str) -> Result<()> {
         .args(["--encoding", "UTF8", "--locale", "C"])
         .arg("--pwfile")
         .arg(&password_file);
-    run(&mut command, "initdb")?;
+    run("initdb", &mut command)?;
     std::fs::remove_file(password_file)?;
     std::fs::rename(unfinished, home.join("data"))?;
     Ok(())
 }
 
-fn run(command: &mut Command, name: &str) -> Result<()> {
-    let output = command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {name}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{name} failed: {}",
-        said.lines().last().unwrap_or_default()
-    );
-    Ok(())
+/// Runs a command in a directory that every user can reach.
+fn run(name: &str, command: &mut Command) -> Result<()> {
+    process::run(name, command.current_dir("/")).map(|_| ())
 }
 
 /// Returns the command of a program that must not run as root.

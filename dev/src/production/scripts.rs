@@ -6,17 +6,17 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::{
     NAMESPACE, RETENTION,
     postgres::{self, Postgres},
     programs::Programs,
 };
-use crate::s3::BUCKET;
+use crate::{process, s3::BUCKET};
 
 /// Variables written by `deploy/new-env.sh`.
 pub(super) struct Secrets(BTreeMap<String, String>);
@@ -111,20 +111,7 @@ fn script(programs: &Programs, name: &str) -> Result<Command> {
 }
 
 /// Runs a script and returns its standard output.
-///
-/// # Errors
-/// If it fails; the message has the last line of its standard error.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {name}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{name} failed: {}",
-        said.lines().last().unwrap_or_default()
-    );
-    Ok(String::from_utf8(output.stdout)?)
+    process::run(&name, command)
 }

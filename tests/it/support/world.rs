@@ -235,31 +235,21 @@ impl World {
 
     /// Number of multipart uploads of these jobs under way.
     pub(crate) async fn uploads_of(&self, ids: &[JobId]) -> usize {
-        let listed = self
-            .store
-            .list_multipart_uploads()
-            .bucket(&self.bucket)
-            .send()
-            .await
-            .unwrap();
-        let is_of = |key: &str| ids.iter().any(|id| key.contains(&id.to_string()));
-        listed
-            .uploads()
-            .iter()
-            .filter(|upload| is_of(upload.key().unwrap()))
-            .count()
+        let is_of = |key: &String| ids.iter().any(|id| key.contains(&id.to_string()));
+        self.upload_keys().await.into_iter().filter(is_of).count()
     }
 
     /// Number of all multipart uploads under way.
     pub(crate) async fn uploads(&self) -> usize {
-        let listed = self
-            .store
-            .list_multipart_uploads()
-            .bucket(&self.bucket)
-            .send()
-            .await
-            .unwrap();
-        listed.uploads().len()
+        self.upload_keys().await.len()
+    }
+
+    async fn upload_keys(&self) -> Vec<String> {
+        let listed = self.store.list_multipart_uploads().bucket(&self.bucket);
+        let listed = listed.send().await.unwrap();
+        let keys = listed.uploads().iter();
+        keys.map(|upload| upload.key().unwrap().to_owned())
+            .collect()
     }
 
     /// Keys of all objects of jobs.

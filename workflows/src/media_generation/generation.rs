@@ -408,7 +408,7 @@ impl Refusals {
         // A job with a deadline retries until the deadline.
         let waits = match retry_limit(error.kind) {
             Duration::ZERO => false,
-            patience => stop::deadline(ctx).is_some() || has_waited < patience,
+            limit => stop::deadline(ctx).is_some() || has_waited < limit,
         };
         if !waits {
             return Err(Ending::Failed(error));
