@@ -4,14 +4,16 @@
 //! [`ProviderError`]s. No request has `Prefer: wait`: the longer a create call stays open, the more
 //! easily its answer is lost.
 //!
-//! - `submission`: the paid call
+//! - `submission`: the paid call; `gated_body`: its body, which waits for the gate
 //! - `search`: search for a submission in doubt, whose answer is lost
 //! - [`report`]: webhooks that Replicate sends
-//! - `wire`: format of the answers; `output`: the files in them
+//! - `response`: reading of answers; `wire`: format of predictions; `output`: the files in them
 
 pub mod report;
 
+mod gated_body;
 mod output;
+mod response;
 mod search;
 mod submission;
 mod wire;
@@ -30,8 +32,9 @@ use serde::Deserialize;
 use url::Url;
 
 use self::{
+    response::{AnsweredBy, Refusal, unavailable},
     search::Searches,
-    wire::{Answer, AnsweredBy, Refusal, unavailable},
+    wire::Answer,
 };
 use crate::{
     clock::ProviderClock,
@@ -136,7 +139,7 @@ impl Replicate {
         url: Url,
     ) -> Result<T, ProviderError> {
         let response = self.send(self.request(method, url)).await?;
-        wire::read(response).await.map_err(unpaid_call_error)
+        response::read(response).await.map_err(unpaid_call_error)
     }
 
     /// URL of the webhook that a submission's prediction reports to.
@@ -172,7 +175,7 @@ impl Provider for Replicate {
 
     async fn check(&self) -> Result<(), ProviderError> {
         let response = self.send(self.request(Method::GET, self.url("account")?));
-        match wire::body(response.await?).await {
+        match response::body(response.await?).await {
             Ok(_) => Ok(()),
             // A 404 is not about the credentials: they were accepted.
             Err(Refusal { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
@@ -200,7 +203,7 @@ impl Provider for Replicate {
     ) -> Result<Option<String>, ProviderError> {
         let url = self.prediction_url(&prediction.id, &[])?;
         let response = self.send(self.request(Method::GET, url)).await?;
-        let body = wire::body(response).await.map_err(unpaid_call_error)?;
+        let body = response::body(response).await.map_err(unpaid_call_error)?;
         let found =
             output::nth(&body, position).or_else(|error| match lenient::replace_invalid(&body) {
                 Some(mended) => output::nth(mended.as_bytes(), position),

@@ -3,8 +3,8 @@
 //!
 //! - [`bucket`]: the bucket and its clients; [`variables`]: the environment variables that
 //!   configure them
-//! - [`object`]: an object written in one request, read, listed, deleted; [`multipart`]: multipart
-//!   uploads
+//! - [`object`]: objects written in one request, and deleted; [`multipart`]: multipart uploads
+//! - [`read`]: objects read; [`list`]: listings of objects and multipart uploads
 //! - [`verify`]: verifies that the store has what it was sent
 //! - [`streaming_body`]: a request body with a trailer checksum, sent while its bytes arrive;
 //!   [`digest`]: SHA-256 and CRC-32
@@ -16,9 +16,11 @@ pub mod bucket;
 pub mod digest;
 pub mod error;
 pub mod features;
+pub mod list;
 pub mod multipart;
 pub mod object;
 pub mod presign;
+pub mod read;
 pub mod streaming_body;
 pub mod variables;
 pub mod verify;
@@ -29,8 +31,10 @@ pub use self::{
     bucket::Storage,
     error::{Refusal, StorageError},
     features::Feature,
-    multipart::{ListedUpload, Upload, UploadPage, UploadedPart},
-    object::{Existing, ListedObject, NewObject, ObjectHead, ObjectPage, PutReceipt},
+    list::{ListedObject, ListedUpload, ObjectPage, UploadPage},
+    multipart::{Upload, UploadedPart},
+    object::{Existing, NewObject, PutReceipt},
     presign::{Presentation, PresignedUrl},
+    read::ObjectHead,
     verify::UploadedObject,
 };

@@ -1,8 +1,8 @@
 //! Multipart uploads. An upload can be resumed with its id and its parts; one that is given up is
-//! aborted.
+//! aborted. Those in progress are listed by [`crate::list`].
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::{
     config::timeout::TimeoutConfig,
@@ -41,31 +41,6 @@ pub struct UploadedPart {
     pub e_tag: Option<String>,
     /// CRC-32 in base64.
     pub crc32: Option<String>,
-}
-
-/// A multipart upload in a listing.
-#[derive(Clone, Debug)]
-pub struct ListedUpload {
-    /// The upload.
-    pub upload: Upload,
-    /// Time at which it began, by the store's clock.
-    pub began: Option<SystemTime>,
-}
-
-/// Page of multipart uploads, and the marker of the next page.
-#[derive(Clone, Debug, Default)]
-pub struct UploadPage {
-    /// The uploads.
-    pub uploads: Vec<ListedUpload>,
-    /// Marker after which to continue, if there are more.
-    pub next: Option<UploadMarker>,
-}
-
-/// Position in the listing of multipart uploads.
-#[derive(Clone, Debug, Default)]
-pub struct UploadMarker {
-    key: Option<String>,
-    id: Option<String>,
 }
 
 impl Storage {
@@ -291,53 +266,6 @@ impl Storage {
                 StorageError::of("AbortMultipartUpload", &error) == StorageError::NotFound
             }
         }
-    }
-
-    /// Lists the multipart uploads in progress below a prefix, a page at a time; none if the store
-    /// cannot list them.
-    ///
-    /// # Errors
-    /// If the store refuses or fails.
-    pub async fn list_uploads(
-        &self,
-        prefix: &str,
-        after: Option<UploadMarker>,
-    ) -> Result<UploadPage> {
-        let UploadMarker { key, id } = after.unwrap_or_default();
-        let request = self
-            .client
-            .list_multipart_uploads()
-            .bucket(&self.bucket)
-            .prefix(self.full_key(prefix))
-            .set_key_marker(key)
-            .set_upload_id_marker(id);
-        let listed = match request.send().await {
-            Ok(listed) => listed,
-            Err(error) => {
-                return match StorageError::of("ListMultipartUploads", &error) {
-                    error if error.is_unsupported_request() => Ok(UploadPage::default()),
-                    error => Err(error),
-                };
-            }
-        };
-        let uploads = listed.uploads().iter().filter_map(|upload| {
-            let key = self.strip_key_prefix(upload.key()?)?;
-            let id = upload.upload_id()?.to_owned();
-            let began = upload.initiated();
-            Some(ListedUpload {
-                upload: Upload { key, id },
-                began: began.and_then(|began| SystemTime::try_from(*began).ok()),
-            })
-        });
-        let uploads = uploads.collect();
-        let has_more = listed.is_truncated() == Some(true) && listed.next_key_marker.is_some();
-        Ok(UploadPage {
-            uploads,
-            next: has_more.then_some(UploadMarker {
-                key: listed.next_key_marker,
-                id: listed.next_upload_id_marker,
-            }),
-        })
     }
 }
 

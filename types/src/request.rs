@@ -1,7 +1,8 @@
 //! Requests that callers send. Every field is a type that is validated while it is parsed, so that
 //! a [`JobRequest`] value is always valid. Statuses of jobs are in [`crate::status`].
 //!
-//! - `model`, `prompt`, `free_form`, `webhook`: types of a job request's fields
+//! - `model`, `prompt`, `numbers`, `output_format`, `free_form`, `webhook`: types of a job
+//!   request's fields
 //! - `idempotency_key`: the header `Idempotency-Key`
 //! - `list`, `media_url`: query parameters
 //! - `retry`, `api_key`: bodies of other requests
@@ -12,11 +13,11 @@ mod idempotency_key;
 mod list;
 mod media_url;
 mod model;
+mod numbers;
+mod output_format;
 mod prompt;
 mod retry;
 mod webhook;
-
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use utoipa::ToSchema;
@@ -28,11 +29,13 @@ pub use self::{
     list::{Expansion, ListJobs, ListMedia, ListedStatus, PageSize},
     media_url::{Disposition, GetMediaUrl},
     model::Model,
+    numbers::{DeadlineSeconds, ExpireAfterSeconds, JobPriority, NumOutputs},
+    output_format::OutputFormat,
     prompt::Prompt,
     retry::RetryRequest,
     webhook::{WebhookEvent, WebhookEvents, WebhookUrl},
 };
-use crate::{bounded::bounded, schema::example};
+use crate::schema::example;
 
 /// Request for a job: a model, with a prompt, an input, or both.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -129,103 +132,6 @@ impl<'de> Deserialize<'de> for JobRequest {
             ));
         }
         Ok(request)
-    }
-}
-
-bounded! {
-    /// Number of files to request; 1 by default.
-    NumOutputs(u8) 1..=100
-}
-
-impl Default for NumOutputs {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-bounded! {
-    /// Deadline of a job, in seconds after its acceptance: at most 7 days.
-    DeadlineSeconds(u32) 1..=7 * 24 * 60 * 60
-}
-
-impl DeadlineSeconds {
-    /// Deadline as a duration.
-    #[must_use]
-    pub fn duration(self) -> Duration {
-        Duration::from_secs(self.0.into())
-    }
-}
-
-bounded! {
-    /// Retention of a job, in seconds after its end: at most 10 years.
-    ExpireAfterSeconds(u32) 1..=10 * 366 * 24 * 60 * 60
-}
-
-bounded! {
-    /// Priority among waiting jobs, on Temporal's scale, where lower numbers come first: 3 is the
-    /// default, 4 and 5 come later. Callers cannot choose 1 and 2, which are reserved for work that
-    /// the operator starts and for work that must not wait.
-    JobPriority(u8) 3..=5
-}
-
-impl JobPriority {
-    const USUAL: Self = Self(3);
-
-    /// Priority one step before that of these jobs, on Temporal's scale.
-    #[must_use]
-    pub fn before(self) -> u32 {
-        u32::from(self.0) - 1
-    }
-
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    fn is_usual(&self) -> bool {
-        *self == Self::USUAL
-    }
-}
-
-impl Default for JobPriority {
-    fn default() -> Self {
-        Self::USUAL
-    }
-}
-
-/// File format to request from a provider.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(
-    missing_docs,
-    reason = "each variant is the name of a well-known format"
-)]
-pub enum OutputFormat {
-    Jpg,
-    Png,
-    Webp,
-    Gif,
-    Mp4,
-    Webm,
-    Mp3,
-    Wav,
-    Glb,
-}
-
-impl OutputFormat {
-    /// True for pictures, sounds and videos; false for 3D models.
-    #[must_use]
-    pub fn is_media(self) -> bool {
-        match self {
-            Self::Jpg
-            | Self::Png
-            | Self::Webp
-            | Self::Gif
-            | Self::Mp4
-            | Self::Webm
-            | Self::Mp3
-            | Self::Wav => true,
-            Self::Glb => false,
-        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! `persist`: uploads one output into the store, under a key that depends only on the job, the
 //! output's position and its media type. An attempt that is retried finds what earlier attempts
-//! stored, resumes their upload, and overwrites nothing else.
+//! stored, resumes their upload, and overwrites nothing else. The steps of an attempt are here; the
+//! files below do the work.
 //!
 //! In reading order:
 //!
 //! - [`engine`]: what all uploads of a process share, and the destination of one output
+//! - [`checkpoint`]: progress in the heartbeat details; `resume`: what the next attempt does with
+//!   it; `stored_finder`: finds the object that an earlier attempt stored
+//! - `source_opener`: opens the source, and waits for a file that its host does not have yet
 //! - [`source`]: the bytes of an output, from an HTTP download or a `data:` URL
 //! - `transfer`: chooses the kind of upload; `upload`: sends one request or the parts of a
 //!   multipart upload
-//! - [`checkpoint`]: progress in the heartbeat details; `resume`: what the next attempt does with
-//!   it
-//! - [`memory`]: the memory budget of all outputs; `shares`: its fair division among tenants
+//! - [`memory`]: the memory budget of all outputs; `fair_semaphore`: its fair division among
+//!   tenants
 //! - [`slots`]: slots of a worker; [`budget_lease`]: what one output takes of the budget and the
 //!   slots
 //! - [`media_type`]: media type detection; `disposition`: the `Content-Disposition` header
@@ -30,46 +33,34 @@ mod inspector;
 mod isobmff;
 mod preview;
 mod resume;
+mod source_opener;
+mod stored_finder;
 mod transfer;
 mod upload;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use darkroom_providers::{Provider, ProviderError};
-use darkroom_storage::{Existing, ObjectHead, UploadedObject};
+use darkroom_providers::Provider;
+use darkroom_storage::{Existing, UploadedObject};
 use darkroom_temporal::heartbeat::{Drain, Heartbeat};
 use darkroom_workflows::{
     contract::{collect::OutputSource, persist::PersistInput},
-    failure::FailureType,
     job::{StoredMedia, timestamp},
-    request::OutputFormat,
 };
 use temporalio_sdk::activities::ActivityContext;
 
 use self::{
     budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
-    engine::{Destination, PREDICTION},
-    inspector::Inspector,
-    media_type::MediaType,
+    engine::Destination,
     resume::Resume,
-    source::{Hints, OpenError, Source},
+    source::Source,
+    source_opener::{SourceOpener, is_gone},
+    stored_finder::StoredFinder,
     transfer::{Stored, transfer},
 };
 pub use self::{engine::Engine, memory::Memory, preview::Previewer, source::Sources};
-use crate::{failure::Failure, generate::retryable_after_purchase, metrics};
-
-/// Longest wait for a file that the provider names and its host does not have yet. Meanwhile the
-/// host is asked with an exponential backoff, from the first to the longest pause.
-const APPEARS_WITHIN: Duration = Duration::from_secs(40);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-
-/// Number of requests to the host for each time that the provider is asked for the current URL.
-const REQUESTS_PER_URL_LOOKUP: u32 = 3;
-
-/// Maximum number of keys that are listed for one output: one for each media type that it ever had.
-const KEYS_OF_AN_OUTPUT: u16 = 32;
+use crate::{failure::Failure, metrics};
 
 /// Uploads the output. If an earlier attempt was interrupted, its upload is resumed from the
 /// checkpoint, or begun anew.
@@ -97,8 +88,15 @@ pub async fn persist(
     let result = {
         let recorder = CheckpointRecorder::new(input.index, &heartbeat);
         let attempt = Attempt {
-            sources,
-            provider,
+            finder: StoredFinder {
+                storage: &engine.storage,
+                input: &input,
+            },
+            opener: SourceOpener {
+                sources,
+                provider,
+                input: &input,
+            },
             engine,
             input: &input,
             recorder: &recorder,
@@ -142,8 +140,8 @@ pub async fn persist(
 
 /// One attempt at `persist`.
 struct Attempt<'a> {
-    sources: &'a Sources,
-    provider: &'a dyn Provider,
+    finder: StoredFinder<'a>,
+    opener: SourceOpener<'a>,
     engine: &'a Engine,
     input: &'a PersistInput,
     recorder: &'a CheckpointRecorder<'a>,
@@ -155,7 +153,7 @@ impl Attempt<'_> {
     async fn store(&self, attempt: u32, earlier: PersistCheckpoint) -> Result<Stored, Failure> {
         self.recorder.continue_from(&earlier);
         if attempt > 1
-            && let Some(stored) = self.find_stored(&earlier).await?
+            && let Some(stored) = self.finder.find(&earlier).await?
         {
             return Ok(stored);
         }
@@ -182,7 +180,7 @@ impl Attempt<'_> {
             // An attempt whose result did not reach Temporal, or one before a reset, may have
             // stored the output. It outlasts its source.
             Err(failure) if is_gone(&failure) => {
-                return self.recover().await?.ok_or(failure);
+                return self.finder.recover().await?.ok_or(failure);
             }
             opened => opened?,
         };
@@ -226,86 +224,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// Returns what an earlier attempt stored without being able to report it.
-    async fn find_stored(&self, earlier: &PersistCheckpoint) -> Result<Option<Stored>, Failure> {
-        if let Some(sent) = &earlier.sent {
-            let head = self.engine.storage.head(&sent.s3_key).await?;
-            let is_there = head.is_some_and(|head| self.is_ours(&head) && head.may_be(sent));
-            return Ok(is_there.then(|| Stored {
-                object: sent.clone(),
-                facts: earlier.facts,
-                kept: None,
-            }));
-        }
-        let Some((s3_key, head)) = self.present().await? else {
-            return Ok(None);
-        };
-        let Some(sha256) = head.sha256 else {
-            return Ok(None);
-        };
-        let object = UploadedObject {
-            s3_key,
-            content_type: head.content_type,
-            size: head.size,
-            sha256,
-            checksum: None,
-        };
-        self.described(object).await.map(Some)
-    }
-
-    /// Returns what an earlier attempt stored if neither its checkpoint nor the source can tell
-    /// what it was. An object is in the store as a whole or not at all, so its digest is computed
-    /// from it.
-    async fn recover(&self) -> Result<Option<Stored>, Failure> {
-        let Some((s3_key, head)) = self.present().await? else {
-            return Ok(None);
-        };
-        let digest = self.engine.storage.digest(&s3_key).await?;
-        let object = UploadedObject {
-            s3_key,
-            content_type: head.content_type,
-            size: digest.size(),
-            sha256: digest.sha256(),
-            checksum: None,
-        };
-        self.described(object).await.map(Some)
-    }
-
-    /// Inspects the beginning of a stored object.
-    async fn described(&self, object: UploadedObject) -> Result<Stored, Failure> {
-        let storage = &self.engine.storage;
-        let head = storage
-            .read_beginning(&object.s3_key, media_type::HEAD)
-            .await?;
-        let mut inspector = Inspector::begin(&head, MediaType::of(&head, &Hints::default()));
-        inspector.update(&head);
-        Ok(Stored {
-            object,
-            facts: inspector.facts(),
-            kept: None,
-        })
-    }
-
-    /// Returns the object that is stored for this output, whichever media type it had.
-    async fn present(&self) -> Result<Option<(String, ObjectHead)>, Failure> {
-        let storage = &self.engine.storage;
-        let prefix = self.input.job_id.media_key(self.input.index, "");
-        let page = storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await?;
-        for object in page.objects {
-            if let Some(head) = storage.head(&object.key).await?
-                && self.is_ours(&head)
-            {
-                return Ok(Some((object.key, head)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// True if an object is of this prediction: there may be one of an earlier generation.
-    fn is_ours(&self, head: &ObjectHead) -> bool {
-        head.metadata(PREDICTION) == Some(self.input.prediction.id.as_str())
-    }
-
     /// Decides what to do with an earlier attempt's upload. The sweep or a slow attempt may have
     /// aborted it, so the store is asked for its parts.
     async fn resume(&self, earlier: PersistCheckpoint) -> Result<Resume, Failure> {
@@ -341,7 +259,7 @@ impl Attempt<'_> {
         &self,
         upload: Option<UploadCheckpoint>,
     ) -> Result<(Source, Option<UploadCheckpoint>), Failure> {
-        let source = self.open_with_retries(upload.as_ref()).await?;
+        let source = self.opener.open(upload.as_ref()).await?;
         match upload {
             Some(upload) if upload.bytes != source.position() => {
                 self.abort_unfinished(&upload).await;
@@ -349,101 +267,6 @@ impl Attempt<'_> {
             }
             upload => Ok((source, upload)),
         }
-    }
-
-    async fn open_with_retries(
-        &self,
-        upload: Option<&UploadCheckpoint>,
-    ) -> Result<Source, Failure> {
-        let begin = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut address = match &self.input.source {
-            OutputSource::Url(url) => url.clone(),
-            OutputSource::Prediction | OutputSource::Withheld => self.current_url().await?,
-        };
-        for look in 0.. {
-            let failure = match self.open_at(&address, upload).await {
-                Ok(mut source) => match self.error_page(&mut source).await? {
-                    Some(failure) => failure,
-                    None => return Ok(source),
-                },
-                Err(error) => {
-                    let may_be_elsewhere =
-                        may_have_moved(&error) && look % REQUESTS_PER_URL_LOOKUP == 0;
-                    let told = if may_be_elsewhere {
-                        self.current_url().await?
-                    } else {
-                        address.clone()
-                    };
-                    if told != address {
-                        address = told;
-                        continue;
-                    }
-                    match error {
-                        OpenError::Absent(failure) => failure,
-                        OpenError::Failed(failure) => return Err(failure),
-                    }
-                }
-            };
-            if begin.elapsed() + pause > APPEARS_WITHIN {
-                return Err(failure);
-            }
-            tracing::debug!(%failure, "the host does not have the output yet; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        unreachable!("the loop ends by returning")
-    }
-
-    /// Returns a failure if the host sent an error page instead of media, as some hosts do until
-    /// the file is there. Checks only the beginning of a file, and no inline outputs, which come
-    /// from the provider itself.
-    async fn error_page(&self, source: &mut Source) -> Result<Option<Failure>, Failure> {
-        if source.position() > 0 || source.is_inline() {
-            return Ok(None);
-        }
-        let head = source.peek(media_type::HEAD).await?;
-        let asked_for_media = self.input.output_format.is_some_and(OutputFormat::is_media);
-        let is_page = media_type::is_error_page(&head, source.hints(), asked_for_media);
-        Ok(is_page.then(|| {
-            let detail =
-                "the output's host sent text in place of an image, a sound or a video file";
-            Failure::new(FailureType::UnsupportedMedia, detail)
-        }))
-    }
-
-    async fn open_at(
-        &self,
-        url: &str,
-        upload: Option<&UploadCheckpoint>,
-    ) -> Result<Source, OpenError> {
-        if let Some(UploadCheckpoint {
-            bytes,
-            validator: Some(validator),
-            ..
-        }) = upload
-        {
-            match self.sources.try_open_at(url, *bytes, validator).await {
-                // The host may have trouble with the range only: then the whole file is requested.
-                Err(OpenError::Failed(failure))
-                    if failure.kind() == Some(FailureType::SourceUnavailable) => {}
-                opened => return opened,
-            }
-        }
-        self.sources.try_open(url).await
-    }
-
-    /// Returns the current URL of the output, as the provider reports it.
-    async fn current_url(&self) -> Result<String, Failure> {
-        let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
-        let output = self.provider.output(&self.input.prediction, position);
-        let url = output.await.map_err(source_failure)?;
-        url.ok_or_else(|| {
-            Failure::new(
-                FailureType::SourceExpired,
-                "the provider has removed the output",
-            )
-        })
     }
 
     /// Ends a failed attempt: aborts an upload that cannot be resumed, and records the checkpoint.
@@ -481,30 +304,4 @@ fn existing(input: &PersistInput) -> Existing {
     } else {
         Existing::Keep
     }
-}
-
-/// Converts an error of reading the output's URL. If the provider no longer knows the prediction,
-/// its outputs are gone as well.
-fn source_failure(error: ProviderError) -> Failure {
-    match error {
-        ProviderError::NotFound => Failure::new(FailureType::SourceExpired, error.to_string()),
-        error => retryable_after_purchase(error),
-    }
-}
-
-/// True if the provider may know another URL by now: links expire, and so do the signatures in
-/// them.
-fn may_have_moved(error: &OpenError) -> bool {
-    match error {
-        OpenError::Absent(_) => true,
-        OpenError::Failed(failure) => is_gone(failure),
-    }
-}
-
-/// True if the source can no longer be downloaded.
-fn is_gone(failure: &Failure) -> bool {
-    matches!(
-        failure.kind(),
-        Some(FailureType::SourceExpired | FailureType::SourceRejected)
-    )
 }

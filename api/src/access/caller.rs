@@ -17,7 +17,7 @@ use tracing::Span;
 
 use super::{
     keys::{ApiKey, Role},
-    stored::StoredKey,
+    stored_key::StoredKey,
 };
 use crate::{
     context::Context,

@@ -1,7 +1,8 @@
 //! Authentication, authorization, rate limits and quotas.
 //!
 //! - [`caller`]: the caller of a request, and what its key permits
-//! - `keys`: API keys that the operator lists; `stored`: API keys issued over HTTP
+//! - `keys`: API keys that the operator lists; `stored`: API keys issued over HTTP; `stored_key`:
+//!   the object of such a key
 //! - `limits`: rate limits and followers per tenant; `open_jobs`: open jobs per tenant
 //! - [`peers`]: limits per client address, for requests without a key; `shares`: amounts of which
 //!   each peer can take only a part
@@ -13,6 +14,7 @@ mod open_jobs;
 pub(crate) mod peers;
 mod shares;
 mod stored;
+mod stored_key;
 
 pub(crate) use self::{
     caller::{Admin, Caller},
@@ -20,5 +22,6 @@ pub(crate) use self::{
     limits::{Limits, Processes, wait_time},
     peers::{Peer, Peers, TrustedProxies},
     shares::Share,
-    stored::{MAX_KEYS, StoredKey, StoredKeys},
+    stored::{MAX_KEYS, StoredKeys},
+    stored_key::StoredKey,
 };

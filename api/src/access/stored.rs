@@ -1,26 +1,19 @@
-//! API keys issued over HTTP. Each is an object in the store, `keys/{tenant}/{digits}.json`, with
-//! the SHA-256 of the key and not the key. While a key is in use, its object is read again every
-//! two seconds, so that one that is revoked through another process is rejected soon. While the
-//! store is unavailable, the last known state of a key applies.
+//! API keys issued over HTTP. Each is an object in the store, with the SHA-256 of the key and not
+//! the key: see `stored_key`. While a key is in use, its object is read again every two seconds, so
+//! that one that is revoked through another process is rejected soon. While the store is
+//! unavailable, the last known state of a key applies.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use darkroom_storage::{NewObject, Storage, StorageError};
-use darkroom_types::{
-    api_key::{KeyId, ModelPattern, Scope},
-    request::KeyName,
-    resource::ApiKey,
-    tenant::Tenant,
-};
+use darkroom_types::{api_key::KeyId, resource::ApiKey, tenant::Tenant};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
+use super::stored_key::{LastUse, StoredKey, id_of, last_use_key, object_key, prefix};
 use crate::problem::Problem;
 
 /// Limit of keys per tenant.
@@ -48,99 +41,6 @@ const MAX_PAGES: usize = 10;
 
 /// Limit of concurrent reads.
 const READS: usize = 16;
-
-/// Content of a key's object.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct StoredKey {
-    pub(crate) key_id: KeyId,
-    pub(crate) name: KeyName,
-    pub(crate) scopes: BTreeSet<Scope>,
-    #[serde(default)]
-    pub(crate) models: Vec<ModelPattern>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) expires_at: Option<Timestamp>,
-    sha256: String,
-}
-
-/// Time of a key's last use. It has its own object, so that a record of it cannot restore a revoked
-/// key.
-#[derive(Deserialize, Serialize)]
-struct LastUse {
-    at: Timestamp,
-}
-
-impl StoredKey {
-    /// Generates a key. Returns it with its text, which is not stored.
-    pub(crate) fn generate(
-        key_id: KeyId,
-        name: KeyName,
-        scopes: BTreeSet<Scope>,
-        models: Vec<ModelPattern>,
-        created_at: Timestamp,
-        expires_at: Option<Timestamp>,
-    ) -> (Self, String) {
-        // 244 random bits from the system.
-        let [first, second] = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::simple);
-        let text = format!("dk_{key_id}.{first}{second}");
-        let key = Self {
-            sha256: hex::encode(Sha256::digest(&text)),
-            key_id,
-            name,
-            scopes,
-            models,
-            created_at,
-            expires_at,
-        };
-        (key, text)
-    }
-
-    /// Returns the key without its digest.
-    pub(crate) fn resource(&self, last_used_at: Option<Timestamp>) -> ApiKey {
-        ApiKey {
-            key_id: self.key_id.clone(),
-            name: self.name.clone(),
-            scopes: self.scopes.clone(),
-            models: self.models.clone(),
-            created_at: self.created_at,
-            expires_at: self.expires_at,
-            last_used_at,
-        }
-    }
-
-    fn is_good(&self, text: &str, now: Timestamp) -> bool {
-        let digest = hex::encode(Sha256::digest(text));
-        let is_it = bool::from(digest.as_bytes().ct_eq(self.sha256.as_bytes()));
-        is_it && !self.has_expired(now)
-    }
-
-    fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
-    }
-}
-
-/// Parses the id of a key out of its text.
-fn id_of(text: &str) -> Option<KeyId> {
-    let (id, _secret) = text.strip_prefix("dk_")?.rsplit_once('.')?;
-    id.parse().ok()
-}
-
-fn prefix(tenant: &Tenant) -> String {
-    format!("keys/{tenant}/")
-}
-
-fn object_key(id: &KeyId) -> String {
-    format!("{}{}.json", prefix(id.tenant()), id.digits())
-}
-
-fn last_use_key(id: &KeyId) -> String {
-    format!("{}{}.used.json", prefix(id.tenant()), id.digits())
-}
-
-/// Logs an error of the store, and returns the problem for the caller.
-fn unavailable(error: &StorageError) -> Problem {
-    tracing::error!(%error, "cannot access an API key in the store");
-    Problem::storage_unavailable()
-}
 
 /// Cache of keys that were used recently.
 pub(crate) struct StoredKeys {
@@ -347,4 +247,10 @@ impl StoredKeys {
         let keys: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
         Ok(keys.into_iter().flatten().collect())
     }
+}
+
+/// Logs an error of the store, and returns the problem for the caller.
+fn unavailable(error: &StorageError) -> Problem {
+    tracing::error!(%error, "cannot access an API key in the store");
+    Problem::storage_unavailable()
 }

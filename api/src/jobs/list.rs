@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     list_media::Page,
-    lists::{ListQuery, ListedJob, Place},
+    listed::{ListQuery, ListedJob, Place},
     past::READS_AT_ONCE,
 };
 use crate::{

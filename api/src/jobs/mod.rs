@@ -5,12 +5,13 @@
 //!
 //! - `start`: starts a run of a job's workflow
 //! - `idempotency`: derives the id of a job from its key
+//! - `retryable`: decides what a retry does
 //! - [`view`]: caches jobs as they were read
 //! - `load`: reads the state of a job; `reconstruct`: rebuilds it if no worker answers
 //! - `resource`: converts a state into the job resource
 //! - `answer`: common parts of responses about a job
 //! - `lists`: pages of Temporal's visibility store; `past`: pages of the index in the object store;
-//!   `found`: a run on a page
+//!   `listed`: a page of both; `found`: a run on a page
 //! - `presigned`: presigned URLs of outputs
 
 pub(crate) mod cancel;
@@ -28,12 +29,14 @@ pub(crate) mod retry;
 mod answer;
 mod found;
 mod idempotency;
+mod listed;
 mod lists;
 mod load;
 mod past;
 mod presigned;
 mod reconstruct;
 mod resource;
+mod retryable;
 mod start;
 
 pub(crate) mod view;

@@ -1,24 +1,24 @@
 //! Files in a prediction's output, which is arbitrary JSON. It is parsed in one pass: files within
 //! the answer itself may be large, and are skipped unless one of them is requested. The rest of the
 //! output is kept if it is small.
+//!
+//! - `parser`: the pass over the JSON
+//! - `found`: what the pass finds, and the positions of the files
+
+mod found;
+mod parser;
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::{Map, Value, json};
-use url::Url;
+use serde_json::Value;
 
-use crate::provider::{Output, Place};
-
-/// Limit of what is kept of an output beside its files, in bytes of its texts and names.
-const MAX_REST: usize = 64 * 1024;
-
-/// Limit of a file's name, in characters.
-const MAX_NAME: usize = 200;
+use self::{found::Found, parser::Reading};
+use crate::provider::Output;
 
 /// Files of an output. They may be anywhere in it: a string, a list, an object, nested. Other
 /// strings are text. An output without a single file is a file itself, so that it can be stored.
@@ -80,295 +80,6 @@ fn whole(answer: &[u8]) -> Result<String, serde_json::Error> {
     Ok(format!("data:{content_type};base64,{encoded}"))
 }
 
-/// Location of a file, if the whole string is its URL or a `data:` URL.
-fn place(text: &str) -> Option<Place> {
-    if text.starts_with("data:") && text.contains(',') {
-        return Some(Place::Inline);
-    }
-    let is_http = text.starts_with("https:") || text.starts_with("http:");
-    let is_whole = !text.contains(char::is_whitespace);
-    let is_address = is_http && is_whole && Url::parse(text).is_ok_and(|url| url.has_host());
-    is_address.then(|| Place::Url(text.to_owned()))
-}
-
-/// Items that were found in an output, and the rest of it.
-#[derive(Debug, Default)]
-struct Found {
-    items: Vec<Item>,
-    /// Flag of each list: true if it has nothing but files and nulls. A list within the output must
-    /// have at least one file as well.
-    lists: Vec<bool>,
-    rest: Value,
-    /// True if there is anything beside unnamed files.
-    has_more: bool,
-    is_some: bool,
-}
-
-/// File, or a null in the place of one.
-#[derive(Debug)]
-struct Item {
-    name: Option<String>,
-    place: Place,
-    /// List that a null is in: the file was withheld if it is a list of files.
-    list: Option<usize>,
-}
-
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Reading(None).deserialize(deserializer)
-    }
-}
-
-/// Seed that parses an output, and captures the text of one of its items.
-struct Reading<'a>(Option<Wanted<'a>>);
-
-impl<'de> DeserializeSeed<'de> for Reading<'_> {
-    type Value = Found;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
-        let mut found = Found::default();
-        let mut walk = Walk {
-            found: &mut found,
-            path: Vec::new(),
-            budget: MAX_REST,
-            is_null: false,
-            wanted: self.0,
-        };
-        let rest = Step(&mut walk).deserialize(deserializer)?;
-        let fits = walk.budget > 0;
-        found.is_some = !rest.is_null() || !found.items.is_empty();
-        found.rest = if fits { rest } else { Value::Null };
-        Ok(found)
-    }
-}
-
-impl Found {
-    /// Numbers of the items that are outputs, in order.
-    fn positions(&self) -> impl Iterator<Item = usize> {
-        let is_output = |item: &Item| item.list.is_none_or(|list| self.lists[list]);
-        let numbered = self.items.iter().enumerate();
-        numbered
-            .filter(move |(_, item)| is_output(item))
-            .map(|(number, _)| number)
-    }
-
-    fn into_files(mut self) -> Files {
-        let positions: Vec<_> = self.positions().collect();
-        let rest = if self.has_more {
-            placed(std::mem::take(&mut self.rest), &positions)
-        } else {
-            Value::Null
-        };
-        let mut numbered = self.items.into_iter().enumerate();
-        let files = positions.iter().filter_map(|position| {
-            let (_, item) = numbered.find(|(number, _)| number == position)?;
-            Some(Output {
-                name: item.name,
-                place: item.place,
-            })
-        });
-        let mut files: Vec<_> = files.collect();
-        if files.is_empty() && self.has_more {
-            files.push(Output {
-                name: None,
-                place: Place::Inline,
-            });
-        }
-        Files {
-            files,
-            rest,
-            is_some: self.is_some,
-        }
-    }
-}
-
-/// Key that marks an item in the rest of an output, until its position is known.
-const MARK: &str = "\0item";
-
-/// Replaces the marks in the rest of an output by positions.
-fn placed(rest: Value, positions: &[usize]) -> Value {
-    match rest {
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| placed(item, positions))
-            .collect(),
-        Value::Object(fields) => {
-            if let Some(number) = fields.get(MARK).and_then(Value::as_u64) {
-                let number = usize::try_from(number).unwrap_or(usize::MAX);
-                return match positions.binary_search(&number) {
-                    Ok(position) => json!({"media": position}),
-                    Err(_) => Value::Null,
-                };
-            }
-            let placed = fields
-                .into_iter()
-                .map(|(name, value)| (name, placed(value, positions)));
-            Value::Object(placed.collect())
-        }
-        other => other,
-    }
-}
-
-/// State of the walk through an output.
-struct Walk<'a> {
-    found: &'a mut Found,
-    path: Vec<Segment>,
-    /// Number of bytes that may still be kept.
-    budget: usize,
-    /// True if the last value was a null, as opposed to a value that is not kept.
-    is_null: bool,
-    wanted: Option<Wanted<'a>>,
-}
-
-enum Segment {
-    Key(String),
-    Index(usize),
-}
-
-impl Walk<'_> {
-    /// Records an item, and returns its mark.
-    fn item(&mut self, place: Place, list: Option<usize>) -> Value {
-        let number = self.found.items.len();
-        let name = self.name();
-        self.found.has_more |= name.is_some();
-        self.found.items.push(Item { name, place, list });
-        json!({MARK: number})
-    }
-
-    /// Path of the current item; `None` if it is no more than a position.
-    fn name(&self) -> Option<String> {
-        if let [] | [Segment::Index(_)] = self.path.as_slice() {
-            return None;
-        }
-        let mut name = String::new();
-        for segment in &self.path {
-            match segment {
-                Segment::Key(key) if name.is_empty() => name += key,
-                Segment::Key(key) => name.extend([".", key]),
-                Segment::Index(index) => name.extend(["[", &index.to_string(), "]"]),
-            }
-        }
-        let visible = name.chars().filter(|character| !character.is_control());
-        Some(visible.take(MAX_NAME).collect())
-    }
-
-    /// Keeps a value of this many bytes, unless the budget is used up.
-    fn keep(&mut self, bytes: usize, value: impl Into<Value>) -> Value {
-        self.found.has_more = true;
-        self.budget = self.budget.saturating_sub(bytes.max(1));
-        if self.budget == 0 {
-            return Value::Null;
-        }
-        value.into()
-    }
-}
-
-/// Seed and visitor of one step of the walk: any value.
-struct Step<'a, 'b>(&'a mut Walk<'b>);
-
-impl<'de> DeserializeSeed<'de> for Step<'_, '_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Step<'_, '_> {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("any JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(self.0.keep(1, value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(self.0.keep(8, value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(self.0.keep(8, value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(self.0.keep(8, value))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        self.0.is_null = true;
-        Ok(Value::Null)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        let Self(walk) = self;
-        if text.is_empty() {
-            return Ok(text.into());
-        }
-        let Some(place) = place(text) else {
-            return Ok(walk.keep(text.len(), text));
-        };
-        if let Some(Wanted(number, found)) = &mut walk.wanted
-            && *number == walk.found.items.len()
-        {
-            **found = Some(text.to_owned());
-        }
-        Ok(walk.item(place, None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let Self(walk) = self;
-        let list = walk.found.lists.len();
-        walk.found.lists.push(false);
-        let is_output = walk.path.is_empty();
-        let (mut values, mut others, mut has_file) = (Vec::new(), false, false);
-        for index in 0.. {
-            walk.path.push(Segment::Index(index));
-            walk.is_null = false;
-            let value = items.next_element_seed(Step(&mut *walk))?;
-            let value = match value {
-                Some(Value::Null) if walk.is_null && walk.budget > 0 => {
-                    walk.budget -= 1;
-                    Some(walk.item(Place::Withheld, Some(list)))
-                }
-                Some(value) => {
-                    let is_file = value.get(MARK).is_some();
-                    has_file |= is_file;
-                    others |= !is_file;
-                    Some(value)
-                }
-                None => None,
-            };
-            walk.path.pop();
-            match value {
-                Some(value) if walk.budget > 0 => values.push(value),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        walk.is_null = false;
-        walk.found.lists[list] = !others && (has_file || (is_output && !values.is_empty()));
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let Self(walk) = self;
-        let mut kept = Map::new();
-        while let Some(key) = fields.next_key::<String>()? {
-            walk.budget = walk.budget.saturating_sub(key.len() + 1);
-            walk.path.push(Segment::Key(key.clone()));
-            let value = fields.next_value_seed(Step(&mut *walk))?;
-            walk.path.pop();
-            if walk.budget > 0 {
-                kept.insert(key, value);
-            }
-        }
-        Ok(Value::Object(kept))
-    }
-}
-
 /// Number of the requested item, and the destination of its text.
 struct Wanted<'a>(usize, &'a mut Option<String>);
 
@@ -393,7 +104,10 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::provider::Place;
 
     fn files(output: &Value) -> Files {
         serde_json::from_value(output.clone()).unwrap()

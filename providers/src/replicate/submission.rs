@@ -2,17 +2,9 @@
 //! shows how far the request got. Its body waits for the gate: without a body, the request creates
 //! nothing.
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use darkroom_workflows::{failure::chain, request::JobRequest};
-use http_body::{Frame, SizeHint};
 use jiff::Timestamp;
 use reqwest::{
     Body, StatusCode,
@@ -20,11 +12,12 @@ use reqwest::{
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
 
 use super::{
     Replicate,
-    wire::{self, Answer, AnsweredBy, Refusal},
+    gated_body::{GatedBody, Progress},
+    response::{self, AnsweredBy, Refusal},
+    wire::Answer,
 };
 use crate::provider::{Gate, GateClosed, Prediction, ProviderError, Submission, SubmitError};
 
@@ -65,7 +58,7 @@ pub(super) async fn submit(
         replicate
             .clock
             .observe(response.headers(), Timestamp::now());
-        Ok::<_, reqwest::Error>((response.status(), wire::read::<Answer>(response).await))
+        Ok::<_, reqwest::Error>((response.status(), response::read::<Answer>(response).await))
     };
     let mut watched = progress.clone();
     let late = async {
@@ -158,74 +151,6 @@ fn input(request: &JobRequest) -> Map<String, Value> {
         input.insert("output_format".to_owned(), json!(format));
     }
     input
-}
-
-/// Progress of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Progress {
-    /// No part of the body is sent: there is no connection yet, or the gate has not opened.
-    Waiting,
-    /// The gate did not open.
-    Closed,
-    /// The body is sent, or is being sent.
-    Sent,
-}
-
-/// Request body that waits for the gate. It is polled only once there is a connection.
-struct GatedBody {
-    bytes: Option<Bytes>,
-    gate: Opening,
-    progress: watch::Sender<Progress>,
-}
-
-/// Future of the gate. The mutex is never locked: it makes the future `Sync`, as a body must be.
-type Opening = Mutex<Pin<Box<dyn Future<Output = Result<(), GateClosed>> + Send>>>;
-
-impl GatedBody {
-    fn new(bytes: Bytes, gate: Arc<dyn Gate>) -> (Self, watch::Receiver<Progress>) {
-        let (sender, receiver) = watch::channel(Progress::Waiting);
-        let body = Self {
-            bytes: Some(bytes),
-            gate: Mutex::new(Box::pin(async move { gate.open().await })),
-            progress: sender,
-        };
-        (body, receiver)
-    }
-}
-
-impl http_body::Body for GatedBody {
-    type Data = Bytes;
-    type Error = GateClosed;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GateClosed>>> {
-        if self.bytes.is_none() {
-            return Poll::Ready(None);
-        }
-        let gate = self.gate.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let opened = ready!(gate.as_mut().poll(context));
-        let bytes = self.bytes.take();
-        Poll::Ready(match opened {
-            Ok(()) => {
-                self.progress.send_replace(Progress::Sent);
-                bytes.map(|bytes| Ok(Frame::data(bytes)))
-            }
-            Err(closed) => {
-                self.progress.send_replace(Progress::Closed);
-                Some(Err(closed))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+//! Successful responses: the whole file, or the rest of it that was asked for, and the validator
+//! that shows whether it is still the same file.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{
+    Response, StatusCode, Version,
+    header::{self, HeaderMap},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    coding::{Body, Coding},
+    http::{Range, unavailable},
+};
+use crate::failure::Failure;
+
+/// Validator that distinguishes versions of a file: a strong `ETag`. `Last-Modified` is too coarse.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5>
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Validator(pub(super) String);
+
+/// A successful response with a body to read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    /// Number of bytes to come, if it is announced.
+    pub(super) length: Option<u64>,
+    /// Validator with which the rest can be requested if the body breaks off.
+    pub(super) validator: Option<Validator>,
+    /// True if it is the requested range, false if it is the whole file.
+    pub(super) is_partial: bool,
+    /// True if only the end of the connection marks the end of the body: a body that was cut looks
+    /// the same. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
+    pub(super) ends_with_connection: bool,
+    /// MIME type that the host claims.
+    pub(super) content_type: Option<String>,
+}
+
+impl Answer {
+    fn new(response: Response) -> Self {
+        let headers = response.headers();
+        let is_framed = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::TRANSFER_ENCODING)
+            || response.version() >= Version::HTTP_2;
+        Self {
+            length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            validator: None,
+            is_partial: false,
+            ends_with_connection: !is_framed && response.url().scheme() == "http",
+            content_type: text(headers, &header::CONTENT_TYPE).map(str::to_owned),
+            body: Body::Plain(response),
+        }
+    }
+
+    /// Returns the next bytes; `None` at the end.
+    pub(super) async fn chunk(&mut self, silence: Duration) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(silence, self.body.chunk()).await {
+            Ok(chunk) => chunk,
+            Err(_) => Err(unavailable(format!(
+                "the output's host was silent for {} s",
+                silence.as_secs()
+            ))),
+        }
+    }
+}
+
+/// Accepts a response with the whole file.
+///
+/// # Errors
+/// If its content coding cannot be decoded.
+pub(super) fn whole(response: Response) -> Result<Answer, Failure> {
+    let coding = Coding::of(response.headers())?;
+    let in_part = text(response.headers(), &header::ACCEPT_RANGES)
+        .is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
+    let validator = validator(response.headers());
+    let answer = Answer::new(response);
+    Ok(match coding {
+        Coding::Identity => Answer {
+            validator: validator.filter(|_| answer.length.is_some() && in_part),
+            ..answer
+        },
+        // The length is that of the encoded bytes, and decoded bytes cannot be requested by range.
+        Coding::Gzip => Answer {
+            body: answer.body.gunzip(),
+            length: None,
+            ..answer
+        },
+    })
+}
+
+/// Accepts a partial response only if it is the requested range of the same file.
+pub(super) fn partial(response: Response, range: Option<Range<'_>>) -> Option<Answer> {
+    let Range {
+        position,
+        validator: wanted,
+    } = range.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT)?;
+    let headers = response.headers();
+    let is_same = text(headers, &header::ETAG).is_none_or(|tag| tag == wanted.0);
+    let (first, last, total) =
+        text(headers, &header::CONTENT_RANGE).and_then(parse_content_range)?;
+    let is_the_rest = first == position && last + 1 == total;
+    let (length, validator) = (Some(total - position), Some(wanted.clone()));
+    (is_same && is_the_rest).then_some(Answer {
+        length,
+        validator,
+        is_partial: true,
+        ..Answer::new(response)
+    })
+}
+
+/// Returns the value of a header, if it is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Parses `bytes 100-199/200`, <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
+fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    (first <= last && last < total).then_some((first, last, total))
+}
+
+fn validator(headers: &HeaderMap) -> Option<Validator> {
+    text(headers, &header::ETAG)
+        .filter(|tag| tag.starts_with('"'))
+        .map(|tag| Validator(tag.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_parse() {
+        assert_eq!(
+            parse_content_range("bytes 100-199/200"),
+            Some((100, 199, 200))
+        );
+        for text in [
+            "",
+            "bytes */200",
+            "bytes 100-199/*",
+            "bytes 199-100/200",
+            "bytes 0-200/200",
+            "lines 1-2/3",
+        ] {
+            assert_eq!(parse_content_range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_strong_tags_tell_versions_apart() {
+        let headers = |name: header::HeaderName, value: &str| {
+            HeaderMap::from_iter([(name, value.parse().unwrap())])
+        };
+        assert!(validator(&headers(header::ETAG, "\"abc\"")).is_some());
+        assert!(validator(&headers(header::ETAG, "W/\"abc\"")).is_none());
+        assert!(
+            validator(&headers(
+                header::LAST_MODIFIED,
+                "Wed, 21 Oct 2015 07:28:00 GMT"
+            ))
+            .is_none()
+        );
+    }
+}

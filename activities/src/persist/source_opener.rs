@@ -1,0 +1,157 @@
+//! Opens the source of an output. The host may not have the file yet, or send an error page in its
+//! place: then it is asked again, and the provider is asked for the current URL. The requests
+//! themselves are in `source`.
+
+use std::time::{Duration, Instant};
+
+use darkroom_providers::{Provider, ProviderError};
+use darkroom_workflows::{
+    contract::{collect::OutputSource, persist::PersistInput},
+    failure::FailureType,
+    request::OutputFormat,
+};
+
+use super::{
+    checkpoint::UploadCheckpoint,
+    media_type,
+    source::{OpenError, Source, Sources},
+};
+use crate::{failure::Failure, generate::retryable_after_purchase};
+
+/// Longest wait for a file that the provider names and its host does not have yet. Meanwhile the
+/// host is asked with an exponential backoff, from the first to the longest pause.
+const APPEARS_WITHIN: Duration = Duration::from_secs(40);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Number of requests to the host for each time that the provider is asked for the current URL.
+const REQUESTS_PER_URL_LOOKUP: u32 = 3;
+
+/// Opener of the source of an output.
+pub(super) struct SourceOpener<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) provider: &'a dyn Provider,
+    pub(super) input: &'a PersistInput,
+}
+
+impl SourceOpener<'_> {
+    /// Opens the source, at the position that the upload under way has reached if the host allows
+    /// it. Waits for a file that the host does not have yet, and follows one that has moved.
+    pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
+        let begin = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut address = match &self.input.source {
+            OutputSource::Url(url) => url.clone(),
+            OutputSource::Prediction | OutputSource::Withheld => self.current_url().await?,
+        };
+        for request in 0.. {
+            let failure = match self.open_at(&address, upload).await {
+                Ok(mut source) => match self.error_page(&mut source).await? {
+                    Some(failure) => failure,
+                    None => return Ok(source),
+                },
+                Err(error) => {
+                    let may_be_elsewhere =
+                        may_have_moved(&error) && request % REQUESTS_PER_URL_LOOKUP == 0;
+                    let current_url = if may_be_elsewhere {
+                        self.current_url().await?
+                    } else {
+                        address.clone()
+                    };
+                    if current_url != address {
+                        address = current_url;
+                        continue;
+                    }
+                    match error {
+                        OpenError::Absent(failure) => failure,
+                        OpenError::Failed(failure) => return Err(failure),
+                    }
+                }
+            };
+            if begin.elapsed() + pause > APPEARS_WITHIN {
+                return Err(failure);
+            }
+            tracing::debug!(%failure, "the host does not have the output yet; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Returns a failure if the host sent an error page instead of media, as some hosts do until
+    /// the file is there. Checks only the beginning of a file, and no inline outputs, which come
+    /// from the provider itself.
+    async fn error_page(&self, source: &mut Source) -> Result<Option<Failure>, Failure> {
+        if source.position() > 0 || source.is_inline() {
+            return Ok(None);
+        }
+        let head = source.peek(media_type::HEAD).await?;
+        let asked_for_media = self.input.output_format.is_some_and(OutputFormat::is_media);
+        let is_page = media_type::is_error_page(&head, source.hints(), asked_for_media);
+        Ok(is_page.then(|| {
+            let detail =
+                "the output's host sent text in place of an image, a sound or a video file";
+            Failure::new(FailureType::UnsupportedMedia, detail)
+        }))
+    }
+
+    async fn open_at(
+        &self,
+        url: &str,
+        upload: Option<&UploadCheckpoint>,
+    ) -> Result<Source, OpenError> {
+        if let Some(UploadCheckpoint {
+            bytes,
+            validator: Some(validator),
+            ..
+        }) = upload
+        {
+            match self.sources.try_open_at(url, *bytes, validator).await {
+                // The host may have trouble with the range only: then the whole file is requested.
+                Err(OpenError::Failed(failure))
+                    if failure.kind() == Some(FailureType::SourceUnavailable) => {}
+                opened => return opened,
+            }
+        }
+        self.sources.try_open(url).await
+    }
+
+    /// Returns the current URL of the output, as the provider reports it.
+    async fn current_url(&self) -> Result<String, Failure> {
+        let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
+        let output = self.provider.output(&self.input.prediction, position);
+        let url = output.await.map_err(source_failure)?;
+        url.ok_or_else(|| {
+            Failure::new(
+                FailureType::SourceExpired,
+                "the provider has removed the output",
+            )
+        })
+    }
+}
+
+/// True if the source can no longer be downloaded.
+pub(super) fn is_gone(failure: &Failure) -> bool {
+    matches!(
+        failure.kind(),
+        Some(FailureType::SourceExpired | FailureType::SourceRejected)
+    )
+}
+
+/// Converts an error of reading the output's URL. If the provider no longer knows the prediction,
+/// its outputs are gone as well.
+fn source_failure(error: ProviderError) -> Failure {
+    match error {
+        ProviderError::NotFound => Failure::new(FailureType::SourceExpired, error.to_string()),
+        error => retryable_after_purchase(error),
+    }
+}
+
+/// True if the provider may know another URL by now: links expire, and so do the signatures in
+/// them.
+fn may_have_moved(error: &OpenError) -> bool {
+    match error {
+        OpenError::Absent(_) => true,
+        OpenError::Failed(failure) => is_gone(failure),
+    }
+}

@@ -1,0 +1,72 @@
+//! A page of a list of jobs: what was asked for, the jobs on it, and the place of the next page.
+
+use darkroom_types::job_id::JobId;
+use darkroom_workflows::job::JobState;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{found::FoundRun, past::IndexCursor};
+use crate::visibility::Filter;
+
+/// Key of a page in the cache.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct ListQuery {
+    pub(super) filter: Filter,
+    pub(super) limit: u8,
+    pub(super) place: Place,
+}
+
+/// Place at which a list resumes.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Place {
+    /// Among the jobs within Temporal's retention.
+    Known {
+        /// Temporal's page token; empty for the first page.
+        token: Vec<u8>,
+        /// Last job before the place that has ended.
+        last: Option<LastListed>,
+    },
+    /// Among the jobs beyond Temporal's retention.
+    Past(IndexCursor),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Known {
+            token: Vec::new(),
+            last: None,
+        }
+    }
+}
+
+/// Job after which the list continues with jobs that ended before it.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct LastListed {
+    pub(super) job_id: JobId,
+    /// Time at which its run closed.
+    pub(super) ended: Timestamp,
+}
+
+/// A page, and the place of the next one.
+pub(super) struct Listed {
+    pub(super) jobs: Vec<ListedJob>,
+    pub(super) next: Option<Place>,
+}
+
+/// A job of a page.
+pub(super) enum ListedJob {
+    /// As Temporal's visibility store has it.
+    Known(FoundRun),
+    /// As its manifest has it.
+    Past(Box<JobState>),
+}
+
+impl ListedJob {
+    pub(super) fn job_id(&self) -> &JobId {
+        match self {
+            Self::Known(found) => &found.job_id,
+            Self::Past(job) => &job.job_id,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Expected end of a job with one output, and the check that a job ends so.
+
+use std::{fmt::Debug, time::Duration};
+
+use darkroom_client::types::{
+    failure::FailureType,
+    job_id::JobId,
+    resource::{Job, Media},
+    status::JobStatus,
+};
+use darkroom_workflows::MediaGeneration;
+use temporalio_client::WorkflowDescribeOptions;
+
+use super::Case;
+use crate::support::{
+    harness::{failure_type, until},
+    world::World,
+};
+
+/// Deadline for the end of a job that is not canceled.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Expected end of a job.
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    /// The output is stored, with this number of attempts.
+    Stored { attempts: u32 },
+    /// The output fails for good, with this type.
+    Failed(FailureType),
+    /// The output is retried without end, for failures of this type.
+    Retried(FailureType),
+}
+
+impl World {
+    /// Waits for the end of a job. Cancels a job that is retried without end.
+    ///
+    /// # Errors
+    /// If it does not end as expected.
+    pub(super) async fn check(&self, name: &str, case: &Case) -> Result<(), String> {
+        match case.expected {
+            Outcome::Stored { attempts } => {
+                let job = self.api.ended_within(&case.id, DEADLINE).await;
+                let media = output(name, &job)?;
+                compare(name, job.status, JobStatus::Completed)
+                    .map_err(|error| format!("{error} {job:#?}"))?;
+                compare(name, media.attempts, Some(attempts))?;
+                self.check_bytes(media).await
+            }
+            Outcome::Failed(failure) => {
+                let job = self.api.ended_within(&case.id, DEADLINE).await;
+                let media = output(name, &job)?;
+                compare(name, failure_type(media.error.as_ref()), Some(failure))
+            }
+            Outcome::Retried(failure) => {
+                self.until_retried(&case.id, failure).await;
+                let canceled = self.api.act(&case.id, "cancel").await;
+                assert!(canceled.status().is_success());
+                let job = self.api.ended(&case.id).await;
+                compare(name, job.status, JobStatus::Canceled)
+            }
+        }
+    }
+
+    /// Waits until an activity of a job is retried, and asserts the type of its last failure.
+    async fn until_retried(&self, id: &JobId, expected: FailureType) {
+        let client = self.stack.temporal.client().await.unwrap();
+        let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
+        until(&format!("retry of {id} for {expected}"), async || {
+            let description = handle
+                .describe(WorkflowDescribeOptions::default())
+                .await
+                .unwrap();
+            let pending = description.raw().pending_activities.clone();
+            let failure = pending
+                .iter()
+                .find(|activity| activity.attempt >= 2)?
+                .last_failure
+                .clone()?;
+            let info = format!("{:?}", failure.failure_info?);
+            assert!(
+                info.contains(&expected.to_string()),
+                "{id}: {info} {}",
+                failure.message
+            );
+            Some(())
+        })
+        .await;
+    }
+}
+
+/// The output of a job.
+///
+/// # Errors
+/// If it has none.
+fn output<'a>(name: &str, job: &'a Job) -> Result<&'a Media, String> {
+    job.media
+        .first()
+        .ok_or_else(|| format!("{name}: no outputs: {job:#?}"))
+}
+
+/// Compares a property of a job with the expected one.
+///
+/// # Errors
+/// If they differ.
+fn compare<T: Copy + Debug + PartialEq>(name: &str, actual: T, expected: T) -> Result<(), String> {
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(format!("{name}: {actual:?} instead of {expected:?}"))
+    }
+}
