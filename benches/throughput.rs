@@ -33,7 +33,7 @@ use darkroom_workflows::{
         persist::PersistInput,
     },
     job::{
-        JobState, MediaFacts, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+        JobState, MediaFacts, PredictionRef, PredictionStatus, ProviderName, ProviderState, Sha256,
         StoredMedia, timestamp,
     },
     submissions_queue,
@@ -204,7 +204,7 @@ impl Empty {
             s3_key: input.job_id.media_key(input.index, "bin"),
             content_type: "application/octet-stream".to_owned(),
             size: 0,
-            sha256: String::new(),
+            sha256: Sha256::from([0; 32]),
             facts: MediaFacts::default(),
             preview: None,
             attempts: 1,

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use darkroom_storage::{Storage, StorageError};
 use darkroom_workflows::{
     failure::FailureType,
-    job::{JobState, JobStatus, MediaOutcome},
+    job::{JobState, JobStatus, MediaOutcome, ObjectKey},
 };
 
 use crate::{failure::Failure, manifest, metrics};
@@ -23,7 +23,7 @@ const TIDYING_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE: u16 = 1000;
 
 /// Records the end of a job. A run after a reset may know less than the one before it: outputs that
-/// the earlier run stored are kept, and then the job is returned as recorded.
+/// the earlier run stored are adopted.
 ///
 /// # Errors
 /// If the store refuses the write or cannot be reached in time.
@@ -59,10 +59,10 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, F
 /// declared timed out.
 async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let listed = job.stored_keys();
-    let mut after: Option<String> = None;
+    let mut after: Option<ObjectKey> = None;
     loop {
         let prefix = job.job_id.prefix();
-        let page = storage.list(&prefix, after.as_deref(), PAGE).await?;
+        let page = storage.list(&prefix, after.as_ref(), PAGE).await?;
         let keys = page.objects.into_iter().map(|object| object.key);
         let keys: Vec<_> = keys.collect();
         let strays: Vec<_> = keys
@@ -76,7 +76,7 @@ async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
         for key in strays {
             storage.delete(key).await?;
             metrics::removed();
-            tracing::info!(key, "removed an object that no manifest names");
+            tracing::info!(%key, "removed an object that no manifest names");
         }
         match keys.into_iter().next_back() {
             Some(last) if page.has_more => after = Some(last),
@@ -95,8 +95,8 @@ async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
 /// True if the manifest names the object, or may come to name it: a conflicting object is inspected
 /// before it is removed, and an output that failed with a retryable error may be stored as a whole.
 /// The sweep removes both later.
-fn is_listed(job: &JobState, listed: &BTreeSet<String>, key: &str) -> bool {
-    let is_of = |index| key.starts_with(&job.job_id.media_key(index, ""));
+fn is_listed(job: &JobState, listed: &BTreeSet<ObjectKey>, key: &ObjectKey) -> bool {
+    let is_of = |index| key.as_str().starts_with(&job.job_id.media_prefix(index));
     listed.contains(key)
         || job.media.iter().any(|media| match &media.outcome {
             MediaOutcome::Failed { error, .. } => {

@@ -112,7 +112,7 @@ impl Client {
         if media.size.is_some_and(|expected| size != expected) {
             return Err(corrupt(format!("it ends after {size} bytes")));
         }
-        let sha256 = hex::encode(sha256.finalize());
+        let sha256 = <[u8; 32]>::from(sha256.finalize()).into();
         match &media.sha256 {
             Some(expected) if *expected != sha256 => {
                 Err(corrupt(format!("its SHA-256 is {sha256}")))

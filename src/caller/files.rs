@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use darkroom_client::{
     Client,
     types::{
+        object_key::ObjectKey,
         resource::{Job, Media},
         status::MediaStatus,
     },
@@ -51,7 +52,7 @@ impl FromStr for Destination {
 impl Destination {
     /// Path of an output.
     fn of(&self, job: &Job, media: &Media) -> PathBuf {
-        let key = media.s3_key.as_deref().unwrap_or_default();
+        let key = media.s3_key.as_ref().map_or("", ObjectKey::as_str);
         let extension = key
             .rsplit_once('.')
             .map_or("bin", |(_, extension)| extension);

@@ -2,7 +2,7 @@
 //! `AWS_*` variables through aws-config, and by `S3_*` for what those leave open. The content of
 //! the bucket is not known here.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use anyhow::{Result, ensure};
 use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
@@ -109,13 +109,13 @@ impl Storage {
 
     /// Returns the key as it is in the bucket, with the configured prefix.
     #[must_use]
-    pub fn full_key(&self, key: &str) -> String {
+    pub fn full_key(&self, key: impl Display) -> String {
         format!("{}{key}", self.prefix)
     }
 
     /// Returns the key without the configured prefix; `None` if it does not begin with that.
-    pub(crate) fn strip_key_prefix(&self, full_key: &str) -> Option<String> {
-        full_key.strip_prefix(&self.prefix).map(str::to_owned)
+    pub(crate) fn strip_key_prefix<'a>(&self, full_key: &'a str) -> Option<&'a str> {
+        full_key.strip_prefix(&self.prefix)
     }
 
     /// True if the store has this feature, as far as is known.

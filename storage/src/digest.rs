@@ -5,15 +5,16 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use crc_fast::CrcAlgorithm;
+use darkroom_types::sha256::Sha256;
 use sha2::{
-    Digest as _, Sha256,
+    Digest as _,
     digest::common::hazmat::{SerializableState, SerializedState},
 };
 
 /// Running SHA-256 and length.
 #[derive(Clone, Default)]
 pub struct Digest {
-    sha256: Sha256,
+    sha256: sha2::Sha256,
     size: u64,
 }
 
@@ -44,10 +45,10 @@ impl Digest {
         self.size
     }
 
-    /// Returns the SHA-256 of the bytes so far, in hexadecimal.
+    /// Returns the SHA-256 of the bytes so far.
     #[must_use]
-    pub fn sha256(&self) -> String {
-        hex::encode(self.sha256.clone().finalize())
+    pub fn sha256(&self) -> Sha256 {
+        <[u8; 32]>::from(self.sha256.clone().finalize()).into()
     }
 
     /// Returns the state, to resume from later.
@@ -60,9 +61,9 @@ impl Digest {
     #[must_use]
     pub fn restore(saved: &str, size: u64) -> Option<Self> {
         let bytes = BASE64_STANDARD.decode(saved).ok()?;
-        let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
+        let state = SerializedState::<sha2::Sha256>::try_from(bytes.as_slice()).ok()?;
         Some(Self {
-            sha256: Sha256::deserialize(&state).ok()?,
+            sha256: sha2::Sha256::deserialize(&state).ok()?,
             size,
         })
     }
@@ -127,7 +128,7 @@ mod tests {
         let mut digest = Digest::new();
         digest.update(b"abc");
         assert_eq!(
-            digest.sha256(),
+            digest.sha256().to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         // The check value of CRC-32/ISO-HDLC: cbf43926.

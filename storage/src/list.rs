@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use darkroom_types::object_key::ObjectKey;
+
 use crate::{
     Storage, Upload,
     error::{Result, StorageError},
@@ -19,8 +21,8 @@ pub struct ObjectPage {
 /// An object in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedObject {
-    /// Key, without the configured prefix.
-    pub key: String,
+    /// Key.
+    pub key: ObjectKey,
     /// Time at which it was written, by the store's clock.
     pub modified: Option<SystemTime>,
 }
@@ -65,7 +67,12 @@ impl Storage {
     ///
     /// # Errors
     /// If the store refuses or fails.
-    pub async fn list(&self, prefix: &str, after: Option<&str>, limit: u16) -> Result<ObjectPage> {
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: u16,
+    ) -> Result<ObjectPage> {
         let request = self
             .client
             .list_objects_v2()
@@ -78,7 +85,7 @@ impl Storage {
         let objects = listed.contents().iter().filter_map(|object| {
             let modified = object.last_modified();
             Some(ListedObject {
-                key: self.strip_key_prefix(object.key()?)?,
+                key: ObjectKey::new(self.strip_key_prefix(object.key()?)?),
                 modified: modified.and_then(|modified| SystemTime::try_from(*modified).ok()),
             })
         });
@@ -100,7 +107,7 @@ impl Storage {
         after: Option<&str>,
     ) -> Result<(Vec<String>, bool)> {
         // Starts after all keys in the folder `after`: `0` is the character after the slash.
-        let last = after.map(|after| format!("{}0", self.full_key(&format!("{prefix}{after}"))));
+        let last = after.map(|after| format!("{}0", self.full_key(format!("{prefix}{after}"))));
         let request = self
             .client
             .list_objects_v2()
@@ -145,7 +152,7 @@ impl Storage {
             }
         };
         let uploads = listed.uploads().iter().filter_map(|upload| {
-            let key = self.strip_key_prefix(upload.key()?)?;
+            let key = ObjectKey::new(self.strip_key_prefix(upload.key()?)?);
             let id = upload.upload_id()?.to_owned();
             let began = upload.initiated();
             Some(ListedUpload {

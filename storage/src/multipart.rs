@@ -10,6 +10,7 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
+use darkroom_types::object_key::ObjectKey;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,8 +29,8 @@ const COMPLETE_TIMEOUT: Duration = Duration::from_mins(5);
 /// A multipart upload in progress.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// Key, without the configured prefix.
-    pub key: String,
+    /// Key.
+    pub key: ObjectKey,
     /// Upload id of the store.
     pub id: String,
 }

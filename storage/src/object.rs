@@ -8,6 +8,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use bytes::Bytes;
+use darkroom_types::object_key::ObjectKey;
 
 use crate::{
     Feature, Storage,
@@ -23,8 +24,8 @@ pub(crate) const SHA256: &str = "sha256";
 /// An object to write.
 #[derive(Clone, Debug)]
 pub struct NewObject {
-    /// Key, without the configured prefix.
-    pub key: String,
+    /// Key.
+    pub key: ObjectKey,
     /// MIME type.
     pub content_type: String,
     /// `Content-Disposition`, if not the default of its type.
@@ -38,7 +39,7 @@ pub struct NewObject {
 impl NewObject {
     /// Creates an object without metadata, of type `application/octet-stream`.
     #[must_use]
-    pub fn empty(key: String, existing: Existing) -> Self {
+    pub fn empty(key: ObjectKey, existing: Existing) -> Self {
         Self {
             key,
             content_type: "application/octet-stream".to_owned(),
@@ -50,7 +51,7 @@ impl NewObject {
 
     /// Creates a JSON object that replaces an existing one with the same key.
     #[must_use]
-    pub fn json(key: String) -> Self {
+    pub fn json(key: ObjectKey) -> Self {
         Self {
             content_type: "application/json".to_owned(),
             ..Self::empty(key, Existing::Replace)
@@ -142,7 +143,7 @@ impl Storage {
         let sha256 = digest.sha256();
         let request = self
             .put_request(&self.client, object, condition)
-            .metadata(SHA256, &sha256)
+            .metadata(SHA256, sha256.to_string())
             .set_checksum_crc32(checksum)
             .body(ByteStream::from(bytes))
             .customize()
@@ -197,7 +198,7 @@ impl Storage {
     /// missing conditional writes, the key is looked up first.
     pub(crate) async fn condition(
         &self,
-        key: &str,
+        key: &ObjectKey,
         existing: Existing,
     ) -> Result<Option<&'static str>> {
         if existing == Existing::Replace {
@@ -209,7 +210,7 @@ impl Storage {
         self.fail_if_exists(key).await.map(|()| None)
     }
 
-    async fn fail_if_exists(&self, key: &str) -> Result<()> {
+    async fn fail_if_exists(&self, key: &ObjectKey) -> Result<()> {
         match self.head(key).await? {
             Some(_) => Err(StorageError::AlreadyExists),
             None => Ok(()),
@@ -220,7 +221,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the store refuses or fails.
-    pub async fn delete(&self, key: &str) -> Result<()> {
+    pub async fn delete(&self, key: &ObjectKey) -> Result<()> {
         let request = self.client.delete_object().bucket(&self.bucket);
         match request.key(self.full_key(key)).send().await {
             Ok(_) => Ok(()),

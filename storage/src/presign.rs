@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::{Client, config::Builder, presigning::PresigningConfig};
+use darkroom_types::object_key::ObjectKey;
 use url::Url;
 
 use crate::Storage;
@@ -73,7 +74,7 @@ impl Storage {
     /// If the validity is over a week, or there are no credentials to sign with.
     pub async fn presign(
         &self,
-        key: &str,
+        key: &ObjectKey,
         presentation: &Presentation,
         from: SystemTime,
         validity: Duration,

@@ -2,6 +2,7 @@
 //! written, read and deleted, and detects the [features](Feature) of the store.
 
 use bytes::Bytes;
+use darkroom_types::object_key::ObjectKey;
 
 use crate::{
     Existing, Feature, NewObject, Storage,
@@ -20,7 +21,7 @@ impl Storage {
     /// If the store refuses what every output needs, or fails.
     pub async fn probe(&self, name: &str) -> Result<()> {
         let object = NewObject {
-            key: format!("probes/{name}"),
+            key: ObjectKey::new(format!("probes/{name}")),
             content_type: "text/plain".to_owned(),
             content_disposition: Some("attachment".to_owned()),
             metadata: vec![("prediction", name.to_owned())],

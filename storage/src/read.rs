@@ -7,6 +7,7 @@ use aws_sdk_s3::{
     types::ChecksumMode,
 };
 use bytes::{Bytes, BytesMut};
+use darkroom_types::{object_key::ObjectKey, sha256::Sha256};
 use tokio::time::timeout;
 
 use crate::{
@@ -28,7 +29,7 @@ pub struct ObjectHead {
     /// Length in bytes.
     pub size: u64,
     /// SHA-256, if it was known before the object was written.
-    pub sha256: Option<String>,
+    pub sha256: Option<Sha256>,
     /// Checksum by the store: the CRC-32 in base64, or the composite one of its parts.
     pub checksum: Option<String>,
     pub(crate) e_tag: Option<String>,
@@ -48,7 +49,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the store refuses or fails.
-    pub async fn head(&self, key: &str) -> Result<Option<ObjectHead>> {
+    pub async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectHead>> {
         let head = match self.send_head(key).await {
             Err(refused) if self.disable_checksums_if_refused(&refused) => {
                 self.send_head(key).await
@@ -66,7 +67,7 @@ impl Storage {
             size: length
                 .and_then(|length| u64::try_from(length).ok())
                 .unwrap_or_default(),
-            sha256: metadata.get(SHA256).cloned(),
+            sha256: metadata.get(SHA256).and_then(|text| text.parse().ok()),
             metadata,
             e_tag: head.e_tag,
             checksum: head.checksum_crc32,
@@ -95,7 +96,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NotFound`] if there is no such object; otherwise if it is longer, or the
     /// store refuses or fails.
-    pub async fn read(&self, key: &str, limit: usize) -> Result<Bytes> {
+    pub async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Bytes> {
         self.collect(key, limit, None).await
     }
 
@@ -104,12 +105,12 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NotFound`] if there is no such object; otherwise if the store refuses or
     /// fails.
-    pub async fn read_beginning(&self, key: &str, bytes: usize) -> Result<Bytes> {
+    pub async fn read_beginning(&self, key: &ObjectKey, bytes: usize) -> Result<Bytes> {
         let range = format!("bytes=0-{}", bytes.saturating_sub(1));
         self.collect(key, bytes, Some(range)).await
     }
 
-    async fn collect(&self, key: &str, limit: usize, range: Option<String>) -> Result<Bytes> {
+    async fn collect(&self, key: &ObjectKey, limit: usize, range: Option<String>) -> Result<Bytes> {
         let mut read = BytesMut::new();
         let take = |bytes: Bytes| {
             read.extend_from_slice(&bytes);
@@ -127,7 +128,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NotFound`] if there is no such object; otherwise if the store refuses or
     /// fails.
-    pub async fn digest(&self, key: &str) -> Result<Digest> {
+    pub async fn digest(&self, key: &ObjectKey) -> Result<Digest> {
         let mut digest = Digest::new();
         let update = |bytes: Bytes| {
             digest.update(&bytes);
@@ -137,7 +138,7 @@ impl Storage {
         Ok(digest)
     }
 
-    async fn send_head(&self, key: &str) -> Result<HeadObjectOutput> {
+    async fn send_head(&self, key: &ObjectKey) -> Result<HeadObjectOutput> {
         let request = self.client.head_object().bucket(&self.bucket);
         let request = request
             .key(self.full_key(key))
@@ -150,7 +151,7 @@ impl Storage {
     async fn send_get(
         &self,
         client: &aws_sdk_s3::Client,
-        key: &str,
+        key: &ObjectKey,
         range: Option<String>,
     ) -> Result<GetObjectOutput> {
         let checksum_mode = self.checksum_mode().filter(|_| range.is_none());
@@ -167,7 +168,7 @@ impl Storage {
     async fn receive(
         &self,
         client: &aws_sdk_s3::Client,
-        key: &str,
+        key: &ObjectKey,
         range: Option<String>,
         mut take: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
@@ -184,7 +185,7 @@ impl Storage {
                 Ok(Some(bytes)) => take(bytes)?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(key, %error, "the store's answer ended early");
+                    tracing::warn!(%key, %error, "the store's answer ended early");
                     let code = "it broke off".to_owned();
                     return Err(StorageError::Unavailable { code });
                 }

@@ -20,6 +20,7 @@ use aws_sdk_s3::{
     primitives::{ByteStream, SdkBody},
 };
 use bytes::Bytes;
+use darkroom_types::sha256::Sha256;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -173,7 +174,7 @@ pub enum Payload {
     /// Unsigned: the connection and a checksum protect it.
     Unsigned,
     /// Signed by its SHA-256, which is known already.
-    Hashed(String),
+    Hashed(Sha256),
     /// Unsigned with a trailer checksum: a [`streamed`] body of this length in bytes.
     Streamed(u64),
 }
@@ -191,7 +192,7 @@ impl Intercept for Payload {
     ) -> Result<(), BoxError> {
         let signing = match self {
             Self::Unsigned => PayloadSigningOverride::UnsignedPayload,
-            Self::Hashed(sha256) => PayloadSigningOverride::Precomputed(sha256.clone()),
+            Self::Hashed(sha256) => PayloadSigningOverride::Precomputed(sha256.to_string()),
             Self::Streamed(length) => {
                 let request = context.request_mut();
                 // AWS requires this header and does not store it. Other stores recognize the

@@ -1,6 +1,7 @@
 //! Verification that the store has what it was sent, complete and unchanged.
 
 use bytes::Bytes;
+use darkroom_types::{object_key::ObjectKey, sha256::Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,14 +13,14 @@ use crate::{
 /// An object as it was sent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UploadedObject {
-    /// Key, without the configured prefix.
-    pub s3_key: String,
+    /// Key.
+    pub s3_key: ObjectKey,
     /// MIME type.
     pub content_type: String,
     /// Length in bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256,
     /// Checksum in the form in which the store returns it, if known.
     pub checksum: Option<String>,
 }
@@ -105,7 +106,7 @@ impl Storage {
             return Err(StorageError::Corrupt("has an object that was not sent"));
         }
         tracing::error!(
-            key = sent.s3_key,
+            key = %sent.s3_key,
             "the store has other bytes than it was sent; deleting them"
         );
         self.delete(&sent.s3_key).await?;

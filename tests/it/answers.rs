@@ -10,8 +10,12 @@ use darkroom_dev::provider::control::Outage;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::harness::{
-    Api, DEADLINE, bought, bought_one, failure_type, job, options, prediction_id, shared, start,
+use crate::support::{
+    api::Api,
+    harness::{
+        DEADLINE, bought, bought_one, failure_type, job, options, prediction_id, setting, shared,
+        start,
+    },
 };
 
 /// Covers answers that are late or partly unreadable. The unreadable part is lost, the job is not.
@@ -93,20 +97,19 @@ async fn an_outage_of_the_provider_delays_jobs_and_fails_none() {
     let before = api.accepted(&job(2, json!({"latency_ms": 2000}))).await;
     bought_one(stack.provider.as_ref(), &before).await;
     // Short by default; `DARKROOM_OUTAGE_SECONDS` sets the length of the outage.
-    let seconds =
-        std::env::var("DARKROOM_OUTAGE_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
+    let seconds: u32 = setting("DARKROOM_OUTAGE_SECONDS", 4);
     // A submission without an answer is searched for during a minute before it is sent again.
-    let patience = 2 * Duration::from_secs(seconds.into()) + 3 * DEADLINE;
+    let timeout = 2 * Duration::from_secs(seconds.into()) + 3 * DEADLINE;
     provider.fail(Outage::new(500, seconds, None));
     let during = api.accepted(&job(2, json!({}))).await;
     for id in [&before, &during] {
-        let job = api.ended_within(id, patience).await;
+        let job = api.ended_within(id, timeout).await;
         assert_eq!(job.status, JobStatus::Completed);
         assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
     }
     provider.fail(Outage::new(429, seconds, Some(5)));
     let limited = api.accepted(&job(2, json!({}))).await;
-    let job = api.ended_within(&limited, patience).await;
+    let job = api.ended_within(&limited, timeout).await;
     assert_eq!(job.status, JobStatus::Completed);
     assert_eq!(bought(stack.provider.as_ref(), &limited).len(), 1);
 }

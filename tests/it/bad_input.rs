@@ -9,7 +9,7 @@ use std::{
 use crate::support::harness::{BINARY, DEADLINE, shared};
 
 /// Runs a service that cannot start, and returns its error message.
-fn refuses(service: &str, environment: &[(&str, &str)]) -> String {
+fn startup_error(service: &str, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(BINARY);
     command.arg(service).env_clear();
     command.envs([
@@ -39,42 +39,45 @@ fn refuses(service: &str, environment: &[(&str, &str)]) -> String {
     } = process.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(1), "{environment:?}");
     assert!(stdout.is_empty());
-    let said = String::from_utf8(stderr).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said.trim().to_owned()
+    let message = String::from_utf8(stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message.trim().to_owned()
 }
 
 #[test]
 fn a_malformed_environment_is_named_on_one_line() {
-    for (service, name, value) in [
-        ("worker", "REPLICATE_API_TOKEN", ""),
-        ("worker", "REPLICATE_BASE_URL", "not a url"),
-        ("worker", "WORKER_QUEUES", "render"),
-        ("worker", "WORKFLOW_TASK_CONCURRENCY", "1"),
-        ("worker", "PERSIST_CONCURRENCY", "0"),
-        ("worker", "PERSIST_CONCURRENCY", "33"),
-        ("worker", "SUBMISSION_UNKNOWN", "perhaps"),
-        ("worker", "S3_CHECKSUMS", "always"),
-        ("worker", "TEMPORAL_ADDRESS", "://"),
-        ("api", "DARKROOM_LISTEN", "localhost"),
-        ("api", "DARKROOM_LISTEN", "0.0.0.0:0"),
-        ("api", "DARKROOM_API_KEYS", "acme"),
-        ("api", "DARKROOM_CORS_ORIGINS", "*"),
-        ("api", "DARKROOM_REQUESTS_PER_SECOND", "0"),
-        ("api", "DARKROOM_WEBHOOK_SECRET", "secret"),
-        ("worker", "DARKROOM_WEBHOOK_SECRET", "secret"),
-        ("worker", "WEBHOOK_ALLOW", "hooks.internal"),
-        ("api", "DARKROOM_PUBLIC_URL", "darkroom"),
-        ("api", "S3_PUBLIC_ENDPOINT", "?"),
-        ("api", "S3_KEY_PREFIX", "media"),
-        ("worker", "S3_KEY_PREFIX", "media"),
-        ("api", "S3_PATH_STYLE", "perhaps"),
+    for (service, variable) in [
+        ("worker", "REPLICATE_API_TOKEN="),
+        ("worker", "REPLICATE_BASE_URL=not a url"),
+        ("worker", "WORKER_QUEUES=render"),
+        ("worker", "WORKFLOW_TASK_CONCURRENCY=1"),
+        ("worker", "PERSIST_CONCURRENCY=0"),
+        ("worker", "PERSIST_CONCURRENCY=33"),
+        ("worker", "SUBMISSION_UNKNOWN=perhaps"),
+        ("worker", "S3_CHECKSUMS=always"),
+        ("worker", "TEMPORAL_ADDRESS=://"),
+        ("api", "DARKROOM_LISTEN=localhost"),
+        ("api", "DARKROOM_LISTEN=0.0.0.0:0"),
+        ("api", "DARKROOM_API_KEYS=acme"),
+        ("api", "DARKROOM_CORS_ORIGINS=*"),
+        ("api", "DARKROOM_REQUESTS_PER_SECOND=0"),
+        ("api", "DARKROOM_WEBHOOK_SECRET=secret"),
+        ("worker", "DARKROOM_WEBHOOK_SECRET=secret"),
+        ("worker", "WEBHOOK_ALLOW=hooks.internal"),
+        ("api", "DARKROOM_PUBLIC_URL=darkroom"),
+        ("api", "S3_PUBLIC_ENDPOINT=?"),
+        ("api", "S3_KEY_PREFIX=media"),
+        ("worker", "S3_KEY_PREFIX=media"),
+        ("api", "S3_PATH_STYLE=perhaps"),
     ] {
-        let said = refuses(service, &[(name, value)]);
+        let (name, value) = variable.split_once('=').unwrap();
+        let message = startup_error(service, &[(name, value)]);
         assert!(
-            said.starts_with("error: ") && said.contains(name) && said.contains("set it like")
-                || said.contains("set them like"),
-            "{said}"
+            message.starts_with("error: ")
+                && message.contains(name)
+                && message.contains("set it like")
+                || message.contains("set them like"),
+            "{message}"
         );
     }
 }
@@ -83,33 +86,33 @@ fn a_malformed_environment_is_named_on_one_line() {
 #[test]
 fn what_callers_cannot_reach_is_named() {
     let public = ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
-    for (service, name, value) in [
-        ("api", "S3_PUBLIC_ENDPOINT", "http://localhost:9000"),
+    for (service, variable) in [
+        ("api", "S3_PUBLIC_ENDPOINT=http://localhost:9000"),
         (
             "worker",
-            "REPLICATE_BASE_URL",
-            "https://darkroom.example.com/v1",
+            "REPLICATE_BASE_URL=https://darkroom.example.com/v1",
         ),
     ] {
-        let said = refuses(service, &[public, (name, value)]);
-        assert!(said.contains(&format!("{name}: ")), "{said}");
+        let (name, value) = variable.split_once('=').unwrap();
+        let message = startup_error(service, &[public, (name, value)]);
+        assert!(message.contains(&format!("{name}: ")), "{message}");
     }
 }
 
 #[test]
 fn a_secret_is_not_repeated() {
-    let said = refuses(
+    let message = startup_error(
         "worker",
         &[
             ("REPLICATE_API_TOKEN", "r8_secret"),
             ("WORKER_QUEUES", "render"),
         ],
     );
-    assert!(!said.contains("r8_secret"));
+    assert!(!message.contains("r8_secret"));
 }
 
 #[test]
 fn a_worker_does_not_start_without_a_region() {
-    let said = refuses("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]);
-    assert!(said.contains("AWS_REGION"), "{said}");
+    let message = startup_error("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]);
+    assert!(message.contains("AWS_REGION"), "{message}");
 }

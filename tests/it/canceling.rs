@@ -11,9 +11,12 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::harness::{
-    Api, bought_one, cancel_outcome, count, endless, failure_type, job, options, problem_of,
-    shared, start,
+use crate::support::{
+    api::{Api, Problem},
+    harness::{
+        bought_one, cancel_outcome, count, endless, failure_type, job, options, shared, start,
+    },
+    processes::start_worker,
 };
 
 #[tokio::test]
@@ -32,18 +35,18 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
     );
 
     assert_eq!(
-        problem_of(api.act(&id, "cancel").await).await,
-        (StatusCode::CONFLICT, "already-ended".to_owned())
+        Problem::of(api.act(&id, "cancel").await).await,
+        Problem::new(StatusCode::CONFLICT, "already-ended")
     );
     assert_eq!(
-        problem_of(api.act(&id, "retry").await).await,
-        (StatusCode::CONFLICT, "nothing-to-retry".to_owned())
+        Problem::of(api.act(&id, "retry").await).await,
+        Problem::new(StatusCode::CONFLICT, "nothing-to-retry")
     );
     let unknown = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
     for action in ["cancel", "retry"] {
         assert_eq!(
-            problem_of(api.act(&unknown, action).await).await,
-            (StatusCode::NOT_FOUND, "not-found".to_owned())
+            Problem::of(api.act(&unknown, action).await).await,
+            Problem::new(StatusCode::NOT_FOUND, "not-found")
         );
     }
 }
@@ -80,7 +83,7 @@ async fn a_canceled_job_whose_worker_died_leaves_no_prediction_running() {
     bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     let job = api.ended(&id).await;
     assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
     let prediction = bought_one(stack.provider.as_ref(), &id).await;

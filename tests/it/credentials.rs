@@ -13,14 +13,17 @@ use tokio::{
 use darkroom_client::types::status::JobStatus;
 use darkroom_dev::s3;
 
-use crate::support::harness::{Api, job, options, start};
+use crate::support::{
+    api::Api,
+    harness::{job, options_with, start},
+};
 
 /// Lifetime of the credentials: shorter than the usual lifetime of a presigned URL.
-const LASTING: Duration = Duration::from_mins(20);
+const LIFETIME: Duration = Duration::from_mins(20);
 
 /// Serves credentials as a container credential provider does, and returns its URL:
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>.
-async fn agent() -> String {
+async fn credential_provider() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -30,7 +33,7 @@ async fn agent() -> String {
             while socket.read_line(&mut line).await.is_ok_and(|read| read > 2) {
                 line.clear();
             }
-            let expiration = Timestamp::try_from(SystemTime::now() + LASTING).unwrap();
+            let expiration = Timestamp::try_from(SystemTime::now() + LIFETIME).unwrap();
             let body = json!({
                 "AccessKeyId": s3::ACCESS_KEY, "SecretAccessKey": s3::SECRET_KEY, "Token": "a-token",
                 "Expiration": expiration.to_string(),
@@ -48,24 +51,21 @@ async fn agent() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_is_good_for_no_longer_than_the_credentials_that_sign_it() {
-    let mut options = options("credentials");
-    options.variables = vec![
-        ("AWS_ACCESS_KEY_ID", String::new()),
-        ("AWS_SECRET_ACCESS_KEY", String::new()),
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent().await),
+    let url = credential_provider().await;
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
     ];
-    let stack = start(&options).await;
+    let stack = start(&options_with("credentials", &variables)).await;
     let api = Api::of(&stack);
     let job = api.run(&job(1, json!({}))).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     let url = job.media[0].presigned_media_url.clone().unwrap();
     let parameter = |name: &str| {
         let mut pairs = url.query_pairs();
-        pairs
-            .find(|(other, _)| other == name)
-            .unwrap()
-            .1
-            .into_owned()
+        let (_, value) = pairs.find(|(other, _)| other == name).unwrap();
+        value.into_owned()
     };
     assert_eq!(parameter("X-Amz-Security-Token"), "a-token");
     let signed = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", parameter("X-Amz-Date")).unwrap();
@@ -76,7 +76,7 @@ async fn a_url_is_good_for_no_longer_than_the_credentials_that_sign_it() {
         .unwrap()
         .timestamp();
     let ends = signed + Duration::from_secs(parameter("X-Amz-Expires").parse().unwrap());
-    let credentials_end = Timestamp::now() + LASTING;
+    let credentials_end = Timestamp::now() + LIFETIME;
     assert!(
         ends > Timestamp::now() && ends <= credentials_end,
         "{ends} {credentials_end}"

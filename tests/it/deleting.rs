@@ -10,26 +10,21 @@ use darkroom_client::types::{
     resource::{Deletion, Job, JobSummary},
     status::JobStatus,
 };
-use darkroom_dev::{Stack, versitygw::VersityGateway};
+use darkroom_dev::Stack;
 use jiff::Timestamp;
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 
 use crate::support::{
-    harness::{
-        Api, BINARY, api_key_entry, bought_one, endless, options, problem_of, until,
-        until_submitted, until_within,
-    },
-    proxy::{Fault, Operation, Proxy},
+    api::{Api, Problem},
+    harness::{BINARY, api_key_entry, bought_one, endless, options, setting, until, until_within},
+    processes::{start_gateway, start_worker},
+    proxy::{Fault, Operation},
     receiver::Receiver,
-    world::{Place, World},
+    workflows::until_submitted,
+    world::{ProxiedWorld, World},
 };
-
-async fn delete(api: &Api, id: &JobId) -> Response {
-    let url = format!("{}/v1/jobs/{id}", api.url);
-    api.http.delete(url).send().await.unwrap()
-}
 
 /// Ids of all workflows of a job, without a deletion workflow that has ended.
 async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
@@ -50,13 +45,13 @@ async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
 }
 
 /// Waits until a job is gone: reads return 404, and only its tombstone is left.
-async fn until_gone(world: &World, id: &JobId) {
-    let url = format!("{}/v1/jobs/{id}", world.api.url);
+async fn until_deleted(world: &World, id: &JobId) {
+    let path = format!("/v1/jobs/{id}");
     until_within(
         &format!("the end of all of {id}"),
         Duration::from_mins(2),
         async || {
-            let status = world.api.http.get(&url).send().await.unwrap().status();
+            let status = world.api.get_path(&path).await.status();
             let mut keys = world.keys("").await;
             keys.retain(|key| key.contains(&id.to_string()));
             let runs = workflows(&world.stack, id).await;
@@ -67,7 +62,7 @@ async fn until_gone(world: &World, id: &JobId) {
         },
     )
     .await;
-    assert_eq!(delete(&world.api, id).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(world.api.delete(id).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -90,14 +85,13 @@ async fn a_deleted_job_is_gone() {
         .unwrap();
     let ended = &accepted.job_id;
     assert_eq!(api.ended(ended).await.status, JobStatus::Completed);
-    let answer = delete(api, ended).await;
+    let answer = api.delete(ended).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let answer: Deletion = answer.json().await.unwrap();
     assert_eq!(answer.job_id, *ended);
-    let again = delete(api, ended).await.status();
+    let again = api.delete(ended).await.status();
     assert_eq!(again, StatusCode::ACCEPTED);
-    let url = format!("{}/v1/jobs/{ended}", api.url);
-    let read = api.http.get(url).send().await.unwrap();
+    let read = api.get_path(&format!("/v1/jobs/{ended}")).await;
     assert_eq!(read.status(), StatusCode::NOT_FOUND);
 
     // A job that was retried.
@@ -109,16 +103,13 @@ async fn a_deleted_job_is_gone() {
         StatusCode::ACCEPTED
     );
     api.ended(retried).await;
-    assert_eq!(delete(api, retried).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(api.delete(retried).await.status(), StatusCode::ACCEPTED);
 
     // A job under way at the provider, and a job whose output is being uploaded.
     let generating = api.accepted(&endless()).await;
     until_submitted(&world.stack, &generating).await;
     let prediction = bought_one(world.stack.provider.as_ref(), &generating).await;
-    assert_eq!(
-        delete(api, &generating).await.status(),
-        StatusCode::ACCEPTED
-    );
+    assert_eq!(api.delete(&generating).await.status(), StatusCode::ACCEPTED);
     let persisting = world
         .accept(&world.source.url("slow", "bytes=60000000&rate=5000000"))
         .await;
@@ -127,13 +118,10 @@ async fn a_deleted_job_is_gone() {
         done.filter(|done| *done > 0)
     })
     .await;
-    assert_eq!(
-        delete(api, &persisting).await.status(),
-        StatusCode::ACCEPTED
-    );
+    assert_eq!(api.delete(&persisting).await.status(), StatusCode::ACCEPTED);
 
     for id in [ended, retried, &generating, &persisting] {
-        until_gone(&world, id).await;
+        until_deleted(&world, id).await;
     }
     let provider = world.stack.provider.as_ref().unwrap();
     let predictions = provider.predictions();
@@ -148,23 +136,21 @@ async fn a_deleted_job_is_gone() {
     assert_eq!(world.uploads().await, 0);
 
     // The idempotency key of a deleted job creates no other job, and nothing is bought.
-    let (status, kind) = problem_of(api.post_with_key("deleted", &request).await.unwrap()).await;
-    assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
+    let refused = api.post_with_key("deleted", &request).await.unwrap();
+    let gone = Problem::new(StatusCode::GONE, "deleted");
+    assert_eq!(Problem::of(refused).await, gone);
     assert_eq!(provider.predictions().len(), predictions.len());
     assert_eq!(api.list().await, Vec::<JobSummary>::new());
 }
 
 #[tokio::test]
 async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
-    const AWAY: u64 = 5;
     let options = options("deleting-kills");
-    let gateway_options = options.clone();
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let proxy = Proxy::start(&gateway.endpoint).await;
-    let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
-    let mut world = World::start(options, &[], Some(place)).await;
+    let ProxiedWorld {
+        mut world,
+        proxy,
+        gateway,
+    } = World::behind_proxy(options.clone(), &[], None).await;
     let ended = world.api.run(&world.job_of(&["bytes=1000"; 20])).await;
     assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
     let id = &ended.job_id;
@@ -176,7 +162,7 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
         Fault::Refuse(503, "SlowDown"),
         10_000,
     );
-    assert_eq!(delete(&world.api, id).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(world.api.delete(id).await.status(), StatusCode::ACCEPTED);
     until("a job that is half gone", async || {
         let left = world.keys(&format!("jobs/{id}/")).await.len();
         (left > 0 && left <= 12).then_some(())
@@ -184,14 +170,12 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
     .await;
     world.stack.worker.kill();
     gateway.stop();
-    world.stack.worker = world.stack.spawn("worker").unwrap();
-    proxy.forget(&within);
-    let away = std::env::var("DARKROOM_STORE_AWAY").map_or(AWAY, |away| away.parse().unwrap());
-    tokio::time::sleep(Duration::from_secs(away)).await;
-    let _gateway = VersityGateway::start(&gateway_options, &|_: &str| {})
-        .await
-        .unwrap();
-    until_gone(&world, id).await;
+    start_worker(&mut world.stack);
+    proxy.remove_faults(&within);
+    let outage = setting("DARKROOM_STORE_AWAY", 5);
+    tokio::time::sleep(Duration::from_secs(outage)).await;
+    let _gateway = start_gateway(&options).await;
+    until_deleted(&world, id).await;
 }
 
 #[tokio::test]
@@ -206,7 +190,7 @@ async fn a_job_expires() {
     // The workflow that waits for the expiry is deleted with its job.
     let kept = &kept.job_id;
     assert_eq!(workflows(&world.stack, kept).await.len(), 2);
-    assert_eq!(delete(api, kept).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(api.delete(kept).await.status(), StatusCode::ACCEPTED);
 
     let mut request = world.job_of(&["bytes=1000"]);
     request["expire_after_seconds"] = 2.into();
@@ -222,7 +206,7 @@ async fn a_job_expires() {
     assert!(retried.expires_at > partial.expires_at, "{retried:#?}");
 
     for id in [kept, &expiring, id] {
-        until_gone(&world, id).await;
+        until_deleted(&world, id).await;
     }
 }
 
@@ -237,7 +221,7 @@ async fn a_tenant_is_purged() {
     }
     a.accepted(&endless()).await;
     let others = b.run(&world.job_of(&["bytes=1000"])).await.job_id;
-    assert_eq!(delete(&a, &others).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(a.delete(&others).await.status(), StatusCode::NOT_FOUND);
 
     let purge = async |arguments: &[&str]| -> Output {
         let mut command = tokio::process::Command::new(BINARY);

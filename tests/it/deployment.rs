@@ -224,12 +224,15 @@ fn every_service_is_looked_after() {
             .into_iter()
             .flatten()
         {
-            let ran = if jobs.contains(&other.as_str()) {
+            let condition = if jobs.contains(&other.as_str()) {
                 "service_completed_successfully"
             } else {
                 "service_healthy"
             };
-            assert_eq!(dependency["condition"], ran, "{name} waits for {other}");
+            assert_eq!(
+                dependency["condition"], condition,
+                "{name} waits for {other}"
+            );
         }
         for published in service
             .get("ports")
@@ -421,7 +424,7 @@ fn variables_are_documented_as_the_program_knows_them() {
 #[test]
 fn variables_reach_who_reads_them() {
     // The image sets its own build id, and the store of the compose stack needs no S3 options.
-    let elsewhere = [
+    let unset = [
         "WORKER_BUILD_ID",
         "S3_CHECKSUMS",
         "S3_CONDITIONAL_WRITES",
@@ -432,20 +435,20 @@ fn variables_reach_who_reads_them() {
     for service in ["worker", "api"] {
         let crates = ["config/src", "storage/src", &format!("{service}/src")];
         let read: BTreeSet<_> = crates.iter().flat_map(|of| variables_of(of)).collect();
-        let told = environment(service);
-        for name in read
-            .iter()
-            .filter(|name| !elsewhere.contains(&name.as_str()))
-        {
-            assert!(told.contains_key(name), "{service} is not told {name}");
+        let variables = environment(service);
+        for name in read.iter().filter(|name| !unset.contains(&name.as_str())) {
+            assert!(
+                variables.contains_key(name),
+                "{service} does not get {name}"
+            );
         }
-        for name in told.keys() {
+        for name in variables.keys() {
             let is_standard = ["TEMPORAL_", "AWS_", "OTEL_", "RUST_"]
                 .iter()
                 .any(|of| name.starts_with(of));
             assert!(
                 is_standard || read.contains(name),
-                "{service} is told {name}, which it does not read"
+                "{service} gets {name}, which it does not read"
             );
         }
     }

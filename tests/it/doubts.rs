@@ -10,20 +10,23 @@ use darkroom_client::types::{
     failure::FailureType, provider::CancelOutcome, resource::Job, status::JobStatus,
 };
 use darkroom_dev::{
-    Options, Stack,
+    Stack,
     provider::{limits::Limits, prediction::Prediction},
 };
-use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
-use temporalio_client::WorkflowTerminateOptions;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::harness::{
-    Api, DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options, prediction_id,
-    report, shared, signal, start, until,
+use crate::support::{
+    api::Api,
+    harness::{
+        DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options, options_with,
+        prediction_id, report, shared, start, until,
+    },
+    processes::{restart_worker, signal, start_worker},
+    workflows::{pending_activities, terminate_workflow, workflow_handle},
 };
 
 /// Puts ten jobs in doubt at a busy account whose list does not show the webhook URLs of its
@@ -114,10 +117,7 @@ async fn a_connection_that_takes_seconds_makes_no_doubt() {
 #[tokio::test]
 async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     const HIDDEN: Duration = Duration::from_secs(55);
-    let options = Options {
-        variables: vec![("SUBMISSION_SEARCH_SECONDS", "10".to_owned())],
-        ..options("in-doubt")
-    };
+    let options = options_with("in-doubt", &[("SUBMISSION_SEARCH_SECONDS", "10")]);
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
     let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "hidden_for_ms": HIDDEN.as_millis(), "webhooks": 0});
@@ -128,8 +128,7 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
     for id in &ids {
         bought_one(stack.provider.as_ref(), id).await;
     }
-    stack.worker.kill();
-    stack.worker = stack.spawn("worker").unwrap();
+    restart_worker(&mut stack);
     for id in &ids {
         let job = api.ended(id).await;
         let error = failure_type(job.error.as_ref());
@@ -169,18 +168,23 @@ async fn a_terminated_job_remembers_what_it_may_have_bought() {
     let id = api.accepted(&job(1, dev)).await;
     let prediction = bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
-    let client = stack.temporal.client().await.unwrap();
-    client
-        .get_workflow_handle::<MediaGeneration>(id.to_string())
-        .terminate(WorkflowTerminateOptions::default())
-        .await
-        .unwrap();
+    terminate_workflow(&stack, &id).await;
     let terminated = api.ended(&id).await;
     assert!(terminated.in_doubt_since.is_some(), "{terminated:#?}");
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(&id).await;
     assert_adopted(&stack, &job, &prediction);
+}
+
+/// An error answer to a submission that the provider takes nevertheless.
+#[derive(Debug)]
+struct ErrorAnswer {
+    status: u16,
+    /// True for a gateway's HTML page instead of the provider's JSON.
+    is_html: bool,
+    /// Time from the answer until the provider takes the submission, in milliseconds.
+    taken_after_ms: u64,
 }
 
 /// Covers each error status with the provider's JSON and with a gateway's HTML page. The provider
@@ -191,25 +195,33 @@ async fn an_answer_that_is_no_answer_buys_once() {
     let mut cases = Vec::new();
     for status in [500, 502, 503, 504, 520, 524] {
         for is_html in [false, true] {
-            for taken_after in [0, 3_000, 8_000] {
-                cases.push((status, is_html, taken_after));
+            for taken_after_ms in [0, 3_000, 8_000] {
+                cases.push(ErrorAnswer {
+                    status,
+                    is_html,
+                    taken_after_ms,
+                });
             }
         }
     }
-    cases.push((504, true, 20_000));
-    let run = async |(status, is_html, taken_after): &(u16, bool, u64)| {
+    cases.push(ErrorAnswer {
+        status: 504,
+        is_html: true,
+        taken_after_ms: 20_000,
+    });
+    let run = async |case: &ErrorAnswer| {
         let dev = json!({
-            "answer_status": status, "answer_html": is_html, "taken_after_ms": taken_after,
-            "latency_ms": 100, "webhooks": 0,
+            "answer_status": case.status, "answer_html": case.is_html,
+            "taken_after_ms": case.taken_after_ms, "latency_ms": 100, "webhooks": 0,
         });
         let id = api.accepted(&job(1, dev)).await;
-        let job = api.ended_within(&id, 2 * DEADLINE).await;
-        let bought = bought(shared().provider.as_ref(), &id).len();
-        (job.status, bought)
+        api.ended_within(&id, 2 * DEADLINE).await
     };
     let ended = join_all(cases.iter().map(run)).await;
-    for (case, ended) in cases.iter().zip(ended) {
-        assert_eq!(ended, (JobStatus::Completed, 1), "{case:?}");
+    for (case, job) in cases.iter().zip(ended) {
+        assert_eq!(job.status, JobStatus::Completed, "{case:?}");
+        let bought = bought(shared().provider.as_ref(), &job.job_id).len();
+        assert_eq!(bought, 1, "{case:?}");
     }
 }
 
@@ -238,18 +250,10 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
         signal(worker, "STOP");
     }
     // Temporal declares the attempt timed out while no worker runs.
-    let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
+    let handle = workflow_handle(&stack, &id).await;
     until("an attempt that is declared timed out", async || {
-        let description = handle
-            .describe(temporalio_client::WorkflowDescribeOptions::default())
-            .await
-            .unwrap();
-        description
-            .raw()
-            .pending_activities
-            .is_empty()
-            .then_some(())
+        let pending = pending_activities(&handle).await;
+        pending.is_empty().then_some(())
     })
     .await;
     for worker in [&stack.worker, &other] {

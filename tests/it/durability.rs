@@ -6,19 +6,20 @@ use darkroom_client::types::{
     provider::CancelOutcome,
     status::{JobStatus, MediaStatus, Stage},
 };
-use darkroom_dev::{temporal::TemporalServer, temporal_cli};
-use darkroom_workflows::MediaGeneration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
-use temporalio_client::WorkflowTerminateOptions;
 
 use crate::support::{
+    api::Api,
     harness::{
-        Api, assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options,
-        report, restart_with_empty_temporal, start, terminate, transferred_count, until,
-        until_submitted, until_within,
+        assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options, report,
+        start, transferred_count, until, until_within,
     },
+    processes::{
+        restart_with_empty_temporal, start_temporal, start_worker, terminate, until_exited,
+    },
+    workflows::{terminate_workflow, until_submitted},
     world::World,
 };
 
@@ -27,10 +28,7 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     let mut stack = start(&options("worker-killed")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(4, json!({"latency_ms": 3000}))).await;
-    until("generation", async || {
-        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
-    })
-    .await;
+    bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
     let while_away = api.get(&id).await;
     assert_eq!(
@@ -39,7 +37,7 @@ async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     );
     assert!(while_away.stale);
 
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     let job = api.ended(&id).await;
     assert_eq!(
         (job.status, count(&job, MediaStatus::Completed)),
@@ -60,7 +58,7 @@ async fn a_job_that_was_accepted_without_a_worker_waits_for_one() {
         (waiting.status, waiting.stage),
         (JobStatus::Pending, Some(Stage::Queued))
     );
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 
     stack.worker.kill();
@@ -91,16 +89,10 @@ async fn a_worker_that_is_told_to_stop_stops() {
     let mut stack = start(&options("worker-stopped")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(2, json!({"latency_ms": 4000}))).await;
-    until("generation", async || {
-        (stack.provider.as_ref().unwrap().predictions().len() == 1).then_some(())
-    })
-    .await;
+    bought_one(stack.provider.as_ref(), &id).await;
     terminate(&stack.worker);
-    until("end of the worker", async || {
-        (!stack.worker.is_running()).then_some(())
-    })
-    .await;
-    stack.worker = stack.spawn("worker").unwrap();
+    until_exited(&stack.worker).await;
+    start_worker(&mut stack);
     assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 1);
     tokio::time::timeout(Duration::from_secs(10), async { drop(stack) })
@@ -109,7 +101,7 @@ async fn a_worker_that_is_told_to_stop_stops() {
 }
 
 /// Limit of a worker's graceful shutdown, and of the wait of a drained output for another worker.
-const HANDED_OVER: Duration = Duration::from_secs(25);
+const HANDOVER_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::test]
 async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop() {
@@ -146,13 +138,10 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     })
     .await;
 
-    let (told, told_at) = (Instant::now(), Timestamp::now());
+    let (began, terminated_at) = (Instant::now(), Timestamp::now());
     terminate(&world.stack.worker);
-    until("end of the worker", async || {
-        (!world.stack.worker.is_running()).then_some(())
-    })
-    .await;
-    assert_prompt("the end of the worker", told.elapsed(), HANDED_OVER);
+    until_exited(&world.stack.worker).await;
+    assert_prompt("the end of the worker", began.elapsed(), HANDOVER_LIMIT);
 
     let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
     let stored = count(&job, MediaStatus::Completed);
@@ -162,14 +151,14 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     assert!(!handed_over.is_empty(), "both workers had some of them");
     let mut longest = Duration::ZERO;
     for media in &handed_over {
-        let again = media.started_at.unwrap();
-        longest = longest.max(again.duration_since(told_at).unsigned_abs());
+        let started_at = media.started_at.unwrap();
+        longest = longest.max(started_at.duration_since(terminated_at).unsigned_abs());
     }
     report(&format!(
         "{} of {OUTPUTS} outputs were handed over, the last after {longest:?}",
         handed_over.len()
     ));
-    assert_prompt("the longest wait of an output", longest, HANDED_OVER);
+    assert_prompt("the longest wait of an output", longest, HANDOVER_LIMIT);
     let waiting = world.api.ended(&waiting).await;
     assert_eq!(waiting.status, JobStatus::Completed);
     for media in &job.media {
@@ -190,19 +179,19 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
 #[tokio::test]
 async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     const JOBS: usize = 100;
-    const AWAY: Duration = Duration::from_secs(20);
-    const SOON: Duration = Duration::from_secs(10);
+    const OUTAGE: Duration = Duration::from_secs(20);
+    const LIMIT: Duration = Duration::from_secs(10);
     let mut stack = start(&options("many-canceled")).await;
     let api = Api::of(&stack);
     let ids = join_all((0..JOBS).map(async |_| api.accepted(&endless()).await)).await;
     join_all(ids.iter().map(|id| until_submitted(&stack, id))).await;
     stack.worker.kill();
-    let back = Instant::now() + AWAY;
+    let outage_end = Instant::now() + OUTAGE;
     for canceled in join_all(ids.iter().map(|id| api.act(id, "cancel"))).await {
         assert!(canceled.status().is_success());
     }
-    tokio::time::sleep_until(back.into()).await;
-    stack.worker = stack.spawn("worker").unwrap();
+    tokio::time::sleep_until(outage_end.into()).await;
+    start_worker(&mut stack);
     let began = Instant::now();
     for job in join_all(ids.iter().map(|id| api.ended(id))).await {
         assert_eq!(job.status, JobStatus::Canceled, "{job:#?}");
@@ -213,7 +202,7 @@ async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
     report(&format!(
         "{JOBS} jobs canceled {took:.1?} after the worker was back"
     ));
-    assert_prompt("canceling them", took, SOON);
+    assert_prompt("canceling them", took, LIMIT);
 }
 
 /// Kills worker, api and Temporal: the provider itself cancels the prediction.
@@ -246,12 +235,6 @@ async fn a_prediction_ends_although_everybody_is_gone() {
     report(&format!("ended after {:.1?}", gone.elapsed()));
     let prediction = bought_one(stack.provider.as_ref(), &id).await;
     assert_eq!(prediction.cancel_calls, 0);
-    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
-    stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
-    let client = stack.temporal.client().await.unwrap();
-    client
-        .get_workflow_handle::<MediaGeneration>(id.to_string())
-        .terminate(WorkflowTerminateOptions::default())
-        .await
-        .unwrap();
+    stack.temporal = start_temporal(&options).await;
+    terminate_workflow(&stack, &id).await;
 }

@@ -13,18 +13,21 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::harness::{
-    Api, assert_prompt, failure_type, job, job_of, options, report, start, until,
+use crate::support::{
+    api::Api,
+    harness::{
+        assert_prompt, failure_type, job, job_of, options, options_with, report, setting, start,
+        until,
+    },
+    processes::{log_of, restart_worker, start_worker},
 };
-
-const ROUNDS: u32 = 16;
 
 /// Timeout of a job. It may wait for two heartbeat timeouts and for the timeout of a sticky queue.
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Number of rounds.
 pub(crate) fn rounds() -> u32 {
-    std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
+    setting("DARKROOM_FAULTS", 16)
 }
 
 /// A seeded random number generator. The seed is printed, so that a run can be repeated.
@@ -32,8 +35,7 @@ pub(crate) struct SeededRng(u64);
 
 impl SeededRng {
     pub(crate) fn new() -> Self {
-        let seed =
-            std::env::var("DARKROOM_FAULTS_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
+        let seed = setting("DARKROOM_FAULTS_SEED", 20_261_123);
         report(&format!(
             "DARKROOM_FAULTS={} DARKROOM_FAULTS_SEED={seed}",
             rounds()
@@ -51,13 +53,13 @@ impl SeededRng {
     }
 
     /// Returns a duration below the limit.
-    pub(crate) fn moment(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn duration_below(&mut self, limit: Duration) -> Duration {
         Duration::from_millis(self.below(u64::try_from(limit.as_millis()).unwrap()))
     }
 }
 
 /// All predictions, by job.
-fn bought(stack: &Stack) -> BTreeMap<JobId, Vec<Prediction>> {
+pub(crate) fn predictions_by_job(stack: &Stack) -> BTreeMap<JobId, Vec<Prediction>> {
     let mut by_job = BTreeMap::<JobId, Vec<Prediction>>::new();
     for prediction in stack.provider.as_ref().unwrap().predictions() {
         let job = job_of(&prediction);
@@ -66,23 +68,15 @@ fn bought(stack: &Stack) -> BTreeMap<JobId, Vec<Prediction>> {
     by_job
 }
 
-fn lines_of_log(options: &Options, words: &str) -> usize {
-    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
-    log.lines().filter(|line| line.contains(words)).count()
-}
-
 /// Kills workers at random moments around the one call that costs money.
 #[tokio::test]
 async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     // A submission whose worker was killed between its record and the call was never sent, but the
     // job cannot know that and is in doubt. It searches for 30 seconds.
-    let options = Options {
-        variables: vec![("SUBMISSION_SEARCH_SECONDS", "30".to_owned())],
-        ..options("faults-kills")
-    };
+    let options = options_with("faults-kills", &[("SUBMISSION_SEARCH_SECONDS", "30")]);
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
-    let mut chance = SeededRng::new();
+    let mut random = SeededRng::new();
     let mut jobs = Vec::new();
     for round in 0..rounds() {
         // A third of the rounds delay the provider's answer, so that kills fall between the call
@@ -96,9 +90,8 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
         } else {
             Duration::from_millis(1200)
         };
-        tokio::time::sleep(chance.moment(span)).await;
-        stack.worker.kill();
-        stack.worker = stack.spawn("worker").unwrap();
+        tokio::time::sleep(random.duration_below(span)).await;
+        restart_worker(&mut stack);
     }
     let (mut completed, mut parked) = (0, 0);
     for id in &jobs {
@@ -109,9 +102,10 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
             _ => panic!("{job:#?}"),
         }
     }
-    let bought = bought(&stack);
+    let bought = predictions_by_job(&stack);
     let creates: usize = bought.values().map(Vec::len).sum();
-    let adopted = lines_of_log(&options, "adopted a prediction");
+    let log = log_of(&options.directory, "worker");
+    let adopted = log.matches("adopted a prediction").count();
     report(&format!(
         "{} jobs, {} kills: {completed} completed, {parked} parked; {creates} creates, {adopted} adopted",
         jobs.len(),
@@ -131,7 +125,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
     let options = options("faults-cancels");
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
-    let mut chance = SeededRng::new();
+    let mut random = SeededRng::new();
     let (mut slowest, mut slowest_without_worker) = (Duration::ZERO, Duration::ZERO);
     let mut endings = BTreeMap::<String, u32>::new();
     for batch in 0..rounds() / BATCH {
@@ -144,7 +138,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
                 api.accepted(&job(3, json!({"latency_ms": 700, "bytes": bytes})))
                     .await,
             );
-            tokio::time::sleep(chance.moment(Duration::from_millis(600))).await;
+            tokio::time::sleep(random.duration_below(Duration::from_millis(600))).await;
         }
         if kills {
             stack.worker.kill();
@@ -152,7 +146,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
         let begin = Instant::now();
         join_all(ids.iter().map(|id| cancel(&api, id))).await;
         if kills {
-            stack.worker = stack.spawn("worker").unwrap();
+            start_worker(&mut stack);
         }
         let ended = join_all(ids.iter().map(|id| async {
             let job = api.ended_within(id, JOB_TIMEOUT).await;
@@ -183,7 +177,7 @@ async fn jobs_canceled_at_any_moment_leave_nothing_running() {
         Duration::from_secs(45),
     );
     let now = Timestamp::now();
-    for (job, predictions) in bought(&stack) {
+    for (job, predictions) in predictions_by_job(&stack) {
         assert_eq!(predictions.len(), 1, "{job} was paid for twice");
         assert!(
             predictions[0].status(now).is_terminal(),

@@ -10,7 +10,11 @@ use std::{
 use darkroom_client::types::status::JobStatus;
 use serde_json::json;
 
-use crate::support::harness::{Api, BINARY, fresh_directory, job, signal_id, until};
+use crate::support::{
+    api::Api,
+    harness::{BINARY, fresh_directory, job, until},
+    processes::signal_id,
+};
 
 /// A run whose output is read.
 struct Run {
@@ -72,12 +76,12 @@ async fn once_leaves_with_success_when_every_picture_is_right() {
             .env_remove("REPLICATE_API_TOKEN")
             .output();
         let output = output.unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{said}");
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{stdout}");
         let verified = "All 12 outputs downloaded and verified.";
-        assert!(said.contains(verified), "{said}");
+        assert!(stdout.contains(verified), "{stdout}");
         for state in ["completed", "partial", "failed", "canceled"] {
-            assert!(said.contains(&format!("  {state} ")), "{said}");
+            assert!(stdout.contains(&format!("  {state} ")), "{stdout}");
         }
     }
 }
@@ -129,8 +133,8 @@ async fn without_a_temporal_cli_it_names_three_ways_out() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    for way in ["install Go", "https://docs.temporal.io/cli", "TEMPORAL_CLI"] {
-        assert!(said.contains(way), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for remedy in ["install Go", "https://docs.temporal.io/cli", "TEMPORAL_CLI"] {
+        assert!(stderr.contains(remedy), "{stderr}");
     }
 }

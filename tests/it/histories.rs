@@ -9,18 +9,19 @@ use std::{
 use darkroom_client::types::{
     failure::FailureType, job_id::JobId, resource::DeliveryStatus, status::Stage,
 };
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use darkroom_worker::history;
 use darkroom_workflows::{JobDeletion, StorageSweep, WORKFLOW_QUEUE, contract::sweep::SweepInput};
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
 use crate::support::{
+    api::Api,
     harness::{
-        Api, BINARY, endless, failure_type, fresh_directory, job, options, shared, start, until,
-        until_submitted,
+        BINARY, endless, failure_type, fresh_directory, job, options_with, shared, start, until,
     },
     receiver::Receiver,
+    workflows::until_submitted,
 };
 
 fn directory() -> PathBuf {
@@ -120,7 +121,7 @@ async fn record_histories() {
     swept().await;
     parked().await;
     polled().await;
-    told().await;
+    with_webhooks().await;
 }
 
 /// Records a job that waits to expire, and its deletion before that.
@@ -156,14 +157,10 @@ async fn swept() {
 
 /// Records jobs with webhooks and their deliveries: delivered at the second attempt, delivered by a
 /// redelivery on request, and refused.
-async fn told() {
+async fn with_webhooks() {
     let receiver = Receiver::start().await;
-    let allow = vec![("WEBHOOK_ALLOW", receiver.address.to_string())];
-    let stack = start(&Options {
-        variables: allow,
-        ..options("record-told")
-    })
-    .await;
+    let allow = receiver.address.to_string();
+    let stack = start(&options_with("record-told", &[("WEBHOOK_ALLOW", &allow)])).await;
     let api = Api::of(&stack);
     let request = |mut job: Value| {
         job["webhook_url"] = receiver.url().into();
@@ -171,34 +168,36 @@ async fn told() {
     };
     let delivery_ended = async |id: &JobId| {
         until("the end of a delivery", async || {
-            let told = api.client.list_webhooks(id).await.unwrap();
-            let status = told.deliveries.first()?.status;
+            let listed = api.client.list_webhooks(id).await.unwrap();
+            let status = listed.deliveries.first()?.status;
             (status != DeliveryStatus::Pending).then_some(())
         })
         .await;
     };
     receiver.answer(&[503]);
-    let told = api.run(&request(job(2, json!({"webhooks": 0})))).await;
-    let told = told.job_id;
-    delivery_ended(&told).await;
-    write("told", &stack, &told.to_string()).await;
-    write("webhook-delivered", &stack, &format!("webhook-{told}-0")).await;
+    let completed = api.run(&request(job(2, json!({"webhooks": 0})))).await;
+    let completed = completed.job_id;
+    delivery_ended(&completed).await;
+    write("told", &stack, &completed.to_string()).await;
+    write(
+        "webhook-delivered",
+        &stack,
+        &format!("webhook-{completed}-0"),
+    )
+    .await;
 
     receiver.answer(&[500, 500, 500]);
-    let urged = api
+    let failed = api
         .run(&request(job(1, json!({"fail": "no", "webhooks": 0}))))
         .await;
-    let urged = urged.job_id;
+    let failed = failed.job_id;
     for attempts in [5, 6] {
-        until("an attempt", async || {
-            (receiver.count() == attempts - 1).then_some(())
-        })
-        .await;
-        assert_eq!(api.act(&urged, "webhooks").await.status(), 202);
+        receiver.until_received(attempts - 1).await;
+        assert_eq!(api.act(&failed, "webhooks").await.status(), 202);
     }
-    delivery_ended(&urged).await;
-    write("told-of-failure", &stack, &urged.to_string()).await;
-    write("webhook-urged", &stack, &format!("webhook-{urged}-0")).await;
+    delivery_ended(&failed).await;
+    write("told-of-failure", &stack, &failed.to_string()).await;
+    write("webhook-urged", &stack, &format!("webhook-{failed}-0")).await;
 
     receiver.answer(&[410]);
     let id = api
@@ -240,12 +239,8 @@ async fn reported(api: &Api) -> JobId {
 
 /// Records a job that resumes because it polled the prediction: there are no webhooks.
 async fn polled() {
-    let variables = vec![("REPLICATE_WEBHOOK_SECRET", String::new())];
-    let stack = start(&Options {
-        variables,
-        ..options("record-polled")
-    })
-    .await;
+    let options = options_with("record-polled", &[("REPLICATE_WEBHOOK_SECRET", "")]);
+    let stack = start(&options).await;
     let ended = Api::of(&stack)
         .run(&job(2, json!({"latency_ms": 12_000})))
         .await;
@@ -255,12 +250,8 @@ async fn polled() {
 /// Records a job that is parked in doubt: a gateway gave up, and the provider never shows the
 /// prediction.
 async fn parked() {
-    let variables = vec![("SUBMISSION_SEARCH_SECONDS", "6".to_owned())];
-    let stack = start(&Options {
-        variables,
-        ..options("record-parked")
-    })
-    .await;
+    let options = options_with("record-parked", &[("SUBMISSION_SEARCH_SECONDS", "6")]);
+    let stack = start(&options).await;
     let ended = Api::of(&stack)
         .run(&job(1, json!({"answer_status": 504, "answer_html": true})))
         .await;

@@ -19,7 +19,8 @@ use tokio_rustls::{
 };
 
 use crate::support::{
-    harness::{Api, fresh_directory, job, options, start},
+    api::Api,
+    harness::{fresh_directory, job, options_with, start},
     source,
 };
 
@@ -28,19 +29,19 @@ const OUTPUTS: usize = 40;
 
 #[tokio::test]
 async fn outputs_of_one_host_share_a_connection() {
-    let (versions, mut seen) = mpsc::unbounded_channel();
+    let (versions, mut received) = mpsc::unbounded_channel();
     let (address, certificate) = serve(versions).await;
     let directory = fresh_directory("http2-certificate");
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("certificate.pem");
     std::fs::write(&path, certificate).unwrap();
-    let mut options = options("http2");
-    options.variables = vec![
-        ("SSL_CERT_FILE", path.display().to_string()),
-        ("SOURCE_ALLOW", address.to_string()),
-        ("PERSIST_MEMORY", "32MiB".to_owned()),
+    let allow = address.to_string();
+    let variables = [
+        ("SSL_CERT_FILE", path.to_str().unwrap()),
+        ("SOURCE_ALLOW", allow.as_str()),
+        ("PERSIST_MEMORY", "32MiB"),
     ];
-    let stack = start(&options).await;
+    let stack = start(&options_with("http2", &variables)).await;
     let api = Api::of(&stack);
     let urls: Vec<_> = (0..OUTPUTS)
         .map(|index| format!("https://{address}/{index}"))
@@ -54,7 +55,7 @@ async fn outputs_of_one_host_share_a_connection() {
             "{media:#?}"
         );
     }
-    assert_eq!(seen.recv().await, Some(Version::HTTP_2));
+    assert_eq!(received.recv().await, Some(Version::HTTP_2));
 }
 
 /// Starts a host that speaks HTTP/2 over TLS. Returns its address and its certificate as PEM.

@@ -11,20 +11,18 @@ use darkroom_client::types::{
     status::{JobStatus, MediaStatus, Stage},
 };
 use darkroom_dev::s3;
-use darkroom_workflows::MediaGeneration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use temporalio_client::{
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowHandle,
-};
+use temporalio_client::{WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus};
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
 };
 
-use crate::support::harness::{
-    Api, cancel_outcome, count, failure_type, history, job, shared, until,
+use crate::support::{
+    api::Api,
+    harness::{cancel_outcome, count, failure_type, job, sha256, shared, until},
+    workflows::{history, is_scheduled, terminate_workflow, workflow_handle},
 };
 
 #[tokio::test]
@@ -40,7 +38,7 @@ async fn outputs_are_stored_whole_and_can_be_fetched() {
     assert_eq!((job.stage, job.error, job.stale), (None, None, false));
     assert_eq!(job.provider.unwrap().name, ProviderName::Replicate);
 
-    let mut sums = BTreeSet::new();
+    let mut checksums = BTreeSet::new();
     for media in &job.media {
         let url = media.media_url.as_deref().unwrap();
         let redirect = api.http.get(url).send().await.unwrap();
@@ -53,12 +51,11 @@ async fn outputs_are_stored_whole_and_can_be_fetched() {
             assert_eq!(response.headers()["content-type"], "image/png");
             let bytes = response.bytes().await.unwrap();
             assert_eq!(media.size, Some(bytes.len() as u64));
-            let sha256 = hex::encode(Sha256::digest(&bytes));
-            assert_eq!(media.sha256, Some(sha256));
+            assert_eq!(media.sha256, Some(sha256(&bytes)));
         }
-        sums.insert(media.sha256.as_deref().unwrap());
+        checksums.insert(media.sha256.unwrap());
     }
-    assert_eq!(sums.len(), 4, "four different pictures");
+    assert_eq!(checksums.len(), 4, "four different pictures");
 }
 
 #[tokio::test]
@@ -74,7 +71,7 @@ async fn every_format_is_told_from_its_bytes() {
             .await;
         let media = &job.media[0];
         assert_eq!(media.content_type.as_deref(), Some(content_type));
-        let key = media.s3_key.as_deref().unwrap();
+        let key = media.s3_key.as_ref().unwrap().as_str();
         assert!(key.ends_with(&format!("/0.{format}")));
     }
 }
@@ -162,8 +159,7 @@ async fn an_output_of_many_parts_is_whole() {
     let response = api.http.get(url).send().await.unwrap();
     let bytes = response.bytes().await.unwrap();
     assert_eq!(bytes.len(), SIZE);
-    let sha256 = hex::encode(Sha256::digest(&bytes));
-    assert_eq!(job.media[0].sha256, Some(sha256));
+    assert_eq!(job.media[0].sha256, Some(sha256(&bytes)));
 }
 
 #[tokio::test]
@@ -231,15 +227,11 @@ async fn all_outputs_are_scheduled_in_one_workflow_task() {
     // own, and a marker with it.
     let job = api.run(&job(6, json!({"webhooks": 0}))).await;
     let history = history(&job.job_id).await;
-    let scheduled = |name: &str| -> Vec<&HistoryEvent> {
-        let is_it = |event: &&HistoryEvent| match &event.attributes {
-            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
-                .activity_type
-                .as_ref()
-                .is_some_and(|kind| kind.name == name),
-            _ => false,
-        };
-        history.iter().filter(is_it).collect()
+    let scheduled = |activity: &str| -> Vec<&HistoryEvent> {
+        let events = history.iter();
+        events
+            .filter(|event| is_scheduled(event, activity))
+            .collect()
     };
     assert_eq!(scheduled("generate").len(), 1);
     let persists = scheduled("persist");
@@ -284,7 +276,7 @@ async fn a_canceled_job_cancels_its_prediction() {
     let api = Api::of(shared());
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
     api.until_stage(&id, Stage::Generating).await;
-    let running = handle(&id).await;
+    let running = workflow_handle(shared(), &id).await;
     running
         .cancel(
             WorkflowCancelOptions::builder()
@@ -307,11 +299,7 @@ async fn a_canceled_job_cancels_its_prediction() {
 async fn a_terminated_job_reads_as_failed() {
     let api = Api::of(shared());
     let id = api.accepted(&job(2, json!({"latency_ms": 600_000}))).await;
-    let running = handle(&id).await;
-    running
-        .terminate(temporalio_client::WorkflowTerminateOptions::default())
-        .await
-        .unwrap();
+    terminate_workflow(shared(), &id).await;
     let job = api.ended(&id).await;
     assert_eq!(job.status, JobStatus::Failed);
     assert_eq!(
@@ -321,14 +309,9 @@ async fn a_terminated_job_reads_as_failed() {
     assert_eq!(job.prompt.unwrap().as_str(), "a fox in the snow");
 }
 
-async fn handle(job_id: &JobId) -> WorkflowHandle<temporalio_client::Client, MediaGeneration> {
-    let client = shared().temporal.client().await.unwrap();
-    client.get_workflow_handle::<MediaGeneration>(job_id.to_string())
-}
-
 async fn temporal_status(job: &Job) -> WorkflowExecutionStatus {
-    handle(&job.job_id)
-        .await
+    let handle = workflow_handle(shared(), &job.job_id).await;
+    handle
         .describe(WorkflowDescribeOptions::default())
         .await
         .unwrap()

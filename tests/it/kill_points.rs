@@ -3,29 +3,28 @@
 //! in doubt only if a worker was killed between its record and the call.
 //!
 //! `DARKROOM_FAULTS` sets how many jobs of each kind there are. More than one also brings longer
-//! standstills.
+//! suspensions.
 
 use std::{process::Command, time::Duration};
 
 use darkroom_client::types::{
     failure::FailureType, job_id::JobId, provider::CancelOutcome, resource::Job, status::JobStatus,
 };
-use darkroom_dev::{Options, Stack};
-use darkroom_workflows::MediaGeneration;
+use darkroom_dev::Stack;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use temporalio_client::WorkflowDescribeOptions;
-use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
 use crate::{
-    resets::{reset, reset_generate},
+    resets::{first_task, reset, reset_generate},
     support::{
+        api::Api,
         harness::{
-            Api, bought, cancel_outcome, failure_type, history_of, job, options, report, signal,
-            start, terminate, until,
+            bought, cancel_outcome, failure_type, job, options_with, report, setting, start, until,
         },
+        processes::{restart_worker, signal, terminate, until_exited},
         rpc_gate::{Held, Rpc, RpcGate},
+        workflows::{history_of, pending_activities, workflow_handle},
     },
 };
 
@@ -39,10 +38,10 @@ const SHORT: Duration = Duration::from_secs(8);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
     /// The heartbeat that records the submission is on its way to Temporal.
-    BeforeTheRecord,
+    BeforeRecord,
     /// Temporal has the record, and its acknowledgement is on its way back. Nothing is sent to the
     /// provider yet.
-    AfterTheRecord,
+    AfterRecord,
     /// The provider has accepted the request and has not answered.
     BodySent,
     /// The provider has answered, and the heartbeat that records the prediction is on its way to
@@ -51,24 +50,24 @@ enum Point {
     /// Temporal has that record, and the activity polls the prediction.
     Submitted,
     /// The result of the activity is on its way to Temporal.
-    ResultOnItsWay,
+    ResultSent,
     /// Temporal has the result, and its acknowledgement is on its way back.
-    ResultThere,
+    ResultReceived,
 }
 
 const POINTS: [Point; 7] = [
-    Point::BeforeTheRecord,
-    Point::AfterTheRecord,
+    Point::BeforeRecord,
+    Point::AfterRecord,
     Point::BodySent,
     Point::Answered,
     Point::Submitted,
-    Point::ResultOnItsWay,
-    Point::ResultThere,
+    Point::ResultSent,
+    Point::ResultReceived,
 ];
 
 /// Visibility of a prediction at the provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Shown {
+enum Visibility {
     /// Listed by the provider.
     Listed,
     /// Not listed, as at a provider without lists; a webhook reports its end.
@@ -89,18 +88,18 @@ enum Event {
     /// The provider reports the end by webhook.
     Report,
     /// Temporal is suspended (SIGSTOP) for this long.
-    TemporalStill(Duration),
+    TemporalSuspended(Duration),
     /// The worker is suspended (SIGSTOP) for this long.
-    WorkerStill(Duration),
+    WorkerSuspended(Duration),
 }
 
 struct Case {
     point: Point,
-    shown: Shown,
+    visibility: Visibility,
     job_id: JobId,
 }
 
-fn request(point: Point, shown: Shown, event: Event) -> Value {
+fn request(point: Point, visibility: Visibility, event: Event) -> Value {
     let latency = match (point, event) {
         // Never ends by itself: the job must cancel it.
         (_, Event::Deadline | Event::Canceled) => 3_600_000,
@@ -114,11 +113,11 @@ fn request(point: Point, shown: Shown, event: Event) -> Value {
         json!({
             "latency_ms": latency,
             "answer_delay_ms": if point == Point::BodySent { 12_000 } else { 0 },
-            "hidden": shown != Shown::Listed,
+            "hidden": visibility != Visibility::Listed,
             // A job that knows its prediction waits for its webhook.
-            "webhooks": match (shown, event, point) {
+            "webhooks": match (visibility, event, point) {
                 (_, Event::Report, _) => 10,
-                (Shown::Reported, ..) | (.., Point::Submitted) => 1,
+                (Visibility::Reported, ..) | (.., Point::Submitted) => 1,
                 _ => 0,
             },
         }),
@@ -133,17 +132,12 @@ async fn is_reached(stack: &Stack, gate: &RpcGate, case: &Case) -> bool {
     match case.point {
         Point::BodySent => bought(stack.provider.as_ref(), &case.job_id).len() == 1,
         Point::Submitted => {
-            let client = stack.temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(case.job_id.to_string());
-            let description = handle
-                .describe(WorkflowDescribeOptions::default())
-                .await
-                .unwrap();
-            description.raw().pending_activities.iter().any(|activity| {
+            let handle = workflow_handle(stack, &case.job_id).await;
+            pending_activities(&handle).await.iter().any(|activity| {
                 let details = activity.heartbeat_details.as_ref();
                 details.is_some_and(|details| {
-                    let said = String::from_utf8_lossy(&details.payloads[0].data).into_owned();
-                    said.contains("\"submitted\"")
+                    let text = String::from_utf8_lossy(&details.payloads[0].data);
+                    text.contains("\"submitted\"")
                 })
             })
         }
@@ -153,26 +147,27 @@ async fn is_reached(stack: &Stack, gate: &RpcGate, case: &Case) -> bool {
 
 fn hold(gate: &RpcGate, case: &Case) {
     let (rpc, held) = match case.point {
-        Point::BeforeTheRecord => (Rpc::Records("\"submitting\""), Held::Request),
-        Point::AfterTheRecord => (Rpc::Records("\"submitting\""), Held::Answer),
+        Point::BeforeRecord => (Rpc::Records("\"submitting\""), Held::Request),
+        Point::AfterRecord => (Rpc::Records("\"submitting\""), Held::Answer),
         Point::Answered => (Rpc::Records("\"submitted\""), Held::Request),
-        Point::ResultOnItsWay => (Rpc::Completes, Held::Request),
-        Point::ResultThere => (Rpc::Completes, Held::Answer),
+        Point::ResultSent => (Rpc::Completes, Held::Request),
+        Point::ResultReceived => (Rpc::Completes, Held::Answer),
         Point::BodySent | Point::Submitted => return,
     };
     gate.hold(&case.job_id, rpc, held);
 }
 
-async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cases: &[Case]) {
+/// Lets an event happen to all cases at once.
+async fn inject(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cases: &[Case]) {
     match event {
-        Event::TemporalStill(time) => {
+        Event::TemporalSuspended(time) => {
             // The server is a child of the process that supervises it.
             signal_children(stack.temporal.id(), "STOP");
             gate.open();
             tokio::time::sleep(time).await;
             signal_children(stack.temporal.id(), "CONT");
         }
-        Event::WorkerStill(time) => {
+        Event::WorkerSuspended(time) => {
             signal(&stack.worker, "STOP");
             gate.open();
             tokio::time::sleep(time).await;
@@ -180,17 +175,13 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
         }
         Event::WorkerKilled => {
             // Held calls are lost with the worker, so the gate need not open.
-            stack.worker.kill();
-            stack.worker = stack.spawn("worker").unwrap();
+            restart_worker(stack);
         }
         Event::WorkerStopped => {
             terminate(&stack.worker);
             let other = stack.spawn("worker").unwrap();
             gate.open();
-            until("the end of the worker", async || {
-                (!stack.worker.is_running()).then_some(())
-            })
-            .await;
+            until_exited(&stack.worker).await;
             stack.worker = other;
         }
         Event::Deadline => {
@@ -214,10 +205,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
         Event::WorkflowReset => {
             join_all(cases.iter().map(async |case| {
                 let events = history_of(stack, &case.job_id).await;
-                let task = events
-                    .iter()
-                    .find(|event| event.event_type() == EventType::WorkflowTaskCompleted);
-                reset(stack, &case.job_id, task.unwrap().event_id).await;
+                reset(stack, &case.job_id, first_task(&events)).await;
             }))
             .await;
             gate.open();
@@ -234,7 +222,7 @@ async fn happens(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, cas
         Event::Report => {
             join_all(cases.iter().map(async |case| {
                 // Nothing is bought yet at these points, so there is no report.
-                if matches!(case.point, Point::BeforeTheRecord | Point::AfterTheRecord) {
+                if matches!(case.point, Point::BeforeRecord | Point::AfterRecord) {
                     return;
                 }
                 until("a report", async || {
@@ -263,24 +251,24 @@ fn assert_stopped(stack: &Stack, case: &Case, job: &Job) {
         return;
     };
     let has_ended = prediction.status(Timestamp::now()).is_terminal();
-    let is_told =
+    let is_in_doubt =
         cancel_outcome(job) == Some(CancelOutcome::Unknown) && job.in_doubt_since.is_some();
     assert!(
-        has_ended || is_told,
+        has_ended || is_in_doubt,
         "{:?}, {:?}: {job:#?}",
         case.point,
-        case.shown
+        case.visibility
     );
 }
 
 /// Number of jobs of each kind.
 fn copies() -> usize {
-    std::env::var("DARKROOM_FAULTS").map_or(1, |copies| copies.parse().unwrap())
+    setting("DARKROOM_FAULTS", 1)
 }
 
 /// Durations for which a process is suspended: less than the maximum age of an acknowledgement,
 /// more than that, and more than the heartbeat timeout.
-fn standstills() -> Vec<Duration> {
+fn suspensions() -> Vec<Duration> {
     let seconds: &[u64] = if copies() > 1 { &[1, 5, 15, 40] } else { &[5] };
     seconds.iter().copied().map(Duration::from_secs).collect()
 }
@@ -295,10 +283,7 @@ enum Provider {
 /// Runs jobs up to every point, lets the event happen to all of them at once, and checks their
 /// ends.
 async fn every_point(event: Event, provider: Provider, name: &str) {
-    let options = Options {
-        variables: vec![("SUBMISSION_SEARCH_SECONDS", "20".to_owned())],
-        ..options(name)
-    };
+    let options = options_with(name, &[("SUBMISSION_SEARCH_SECONDS", "20")]);
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
     let gate = RpcGate::start(&stack.temporal.address).await;
@@ -308,19 +293,21 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
     }
     let mut cases = Vec::new();
     for point in POINTS {
-        for shown in [Shown::Listed, Shown::Reported, Shown::Never].repeat(copies()) {
-            let is_pointless = match shown {
-                Shown::Listed => provider == Provider::CannotList,
-                Shown::Reported => false,
-                Shown::Never => event == Event::Report,
+        for visibility in
+            [Visibility::Listed, Visibility::Reported, Visibility::Never].repeat(copies())
+        {
+            let is_excluded = match visibility {
+                Visibility::Listed => provider == Provider::CannotList,
+                Visibility::Reported => false,
+                Visibility::Never => event == Event::Report,
             };
-            if is_pointless {
+            if is_excluded {
                 continue;
             }
-            let job_id = api.accepted(&request(point, shown, event)).await;
+            let job_id = api.accepted(&request(point, visibility, event)).await;
             let case = Case {
                 point,
-                shown,
+                visibility,
                 job_id,
             };
             hold(&gate, &case);
@@ -339,7 +326,7 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
         .await;
     }))
     .await;
-    happens(event, &mut stack, &gate, &api, &cases).await;
+    inject(event, &mut stack, &gate, &api, &cases).await;
 
     let ended = cases.iter().map(async |case| {
         let job = api.ended_within(&case.job_id, JOB_TIMEOUT).await;
@@ -348,35 +335,38 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
     });
     let (mut completed, mut parked) = (0, 0);
     for (case, job, bought) in join_all(ended).await {
-        let Case { point, shown, .. } = case;
-        let told = format!("{event:?} at {point:?}, {shown:?}: {bought} bought, {job:#?}");
-        assert!(bought <= 1, "{told}");
+        let Case {
+            point, visibility, ..
+        } = case;
+        let description =
+            format!("{event:?} at {point:?}, {visibility:?}: {bought} bought, {job:#?}");
+        assert!(bought <= 1, "{description}");
         match (job.status, failure_type(job.error.as_ref())) {
             (JobStatus::Completed, _) => {
-                assert_eq!(bought, 1, "{told}");
+                assert_eq!(bought, 1, "{description}");
                 completed += 1;
             }
             (JobStatus::Failed, Some(FailureType::DeadlineExceeded)) => {
-                assert_eq!(event, Event::Deadline, "{told}");
+                assert_eq!(event, Event::Deadline, "{description}");
                 assert_stopped(&stack, case, &job);
             }
             (JobStatus::Canceled, _) => {
-                assert_eq!(event, Event::Canceled, "{told}");
+                assert_eq!(event, Event::Canceled, "{description}");
                 assert_stopped(&stack, case, &job);
             }
             (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => {
-                assert!(job.in_doubt_since.is_some(), "{told}");
+                assert!(job.in_doubt_since.is_some(), "{description}");
                 // A prediction that the provider lists or reports must be found.
-                let is_shown = bought == 1 && *shown != Shown::Never;
-                assert!(!is_shown, "{told}");
+                let is_shown = bought == 1 && *visibility != Visibility::Never;
+                assert!(!is_shown, "{description}");
                 // A submission that was never sent is not in doubt, unless the worker that knew it
                 // was killed.
-                let is_known = bought == 0
-                    && !(event == Event::WorkerKilled && *point == Point::AfterTheRecord);
-                assert!(!is_known, "{told}");
+                let is_known =
+                    bought == 0 && !(event == Event::WorkerKilled && *point == Point::AfterRecord);
+                assert!(!is_known, "{description}");
                 parked += 1;
             }
-            _ => panic!("{told}"),
+            _ => panic!("{description}"),
         }
     }
     report(&format!(
@@ -427,9 +417,9 @@ async fn a_report_at_every_point() {
 
 #[tokio::test]
 async fn temporal_stands_still_at_every_point() {
-    for time in standstills() {
+    for time in suspensions() {
         every_point(
-            Event::TemporalStill(time),
+            Event::TemporalSuspended(time),
             Provider::Lists,
             "point-temporal-still",
         )
@@ -439,9 +429,9 @@ async fn temporal_stands_still_at_every_point() {
 
 #[tokio::test]
 async fn a_worker_stands_still_at_every_point() {
-    for time in standstills() {
+    for time in suspensions() {
         every_point(
-            Event::WorkerStill(time),
+            Event::WorkerSuspended(time),
             Provider::Lists,
             "point-worker-still",
         )

@@ -13,20 +13,22 @@ use darkroom_client::types::{
     resource::Job,
     status::{JobStatus, MediaStatus},
 };
-use darkroom_dev::{Options, temporal::TemporalServer, temporal_cli, versitygw::VersityGateway};
+use darkroom_dev::{Options, versitygw::VersityGateway};
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    faults::SeededRng,
+    faults::{SeededRng, predictions_by_job},
     support::{
-        harness::{Api, failure_type, job_of, options, report, terminate, until, until_within},
+        api::Api,
+        harness::{failure_type, options, report, setting, until_within},
+        processes::{
+            restart_worker, start_gateway, start_temporal, start_worker, terminate, until_exited,
+        },
         world::World,
     },
 };
-
-const ROUNDS: u32 = 6;
 
 const JOBS_A_ROUND: u64 = 20;
 
@@ -61,8 +63,8 @@ struct Servers {
 }
 
 impl Servers {
-    /// Injects a fault and brings the server back; Temporal and the store are down for `away`.
-    async fn suffer(&mut self, fault: Fault, away: Duration) {
+    /// Injects a fault and brings the server back; Temporal and the store are down for `outage`.
+    async fn inject(&mut self, fault: Fault, outage: Duration) {
         let Self {
             world,
             gateway,
@@ -70,17 +72,11 @@ impl Servers {
         } = self;
         let stack = &mut world.stack;
         match fault {
-            Fault::WorkerKilled => {
-                stack.worker.kill();
-                stack.worker = stack.spawn("worker").unwrap();
-            }
+            Fault::WorkerKilled => restart_worker(stack),
             Fault::WorkerStopped => {
                 terminate(&stack.worker);
-                until("the end of a worker", async || {
-                    (!stack.worker.is_running()).then_some(())
-                })
-                .await;
-                stack.worker = stack.spawn("worker").unwrap();
+                until_exited(&stack.worker).await;
+                start_worker(stack);
             }
             Fault::ApiKilled => {
                 stack.api.kill();
@@ -88,14 +84,13 @@ impl Servers {
             }
             Fault::TemporalKilled => {
                 stack.temporal.kill();
-                tokio::time::sleep(away).await;
-                let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
-                stack.temporal = TemporalServer::start(&cli, options).await.unwrap();
+                tokio::time::sleep(outage).await;
+                stack.temporal = start_temporal(options).await;
             }
             Fault::StoreStopped => {
                 gateway.stop();
-                tokio::time::sleep(away).await;
-                *gateway = VersityGateway::start(options, &|_: &str| {}).await.unwrap();
+                tokio::time::sleep(outage).await;
+                *gateway = start_gateway(options).await;
             }
         }
     }
@@ -103,7 +98,7 @@ impl Servers {
 
 /// Request for a job, of a kind that depends on its number.
 fn request(world: &World, number: u64) -> Value {
-    let answers: &[&str] = match number % 10 {
+    let queries: &[&str] = match number % 10 {
         0 => &["bytes=9000000&rate=3000000"],
         1 => &["bytes=12000000&framing=chunked", "bytes=1000"],
         2 => &["bytes=1000", "status=410"],
@@ -112,7 +107,7 @@ fn request(world: &World, number: u64) -> Value {
         5 => &["bytes=1000&cut=500&times=1", "bytes=1000"],
         _ => &["bytes=1000", "bytes=5000", "bytes=300000"],
     };
-    let mut request = world.job_of(answers);
+    let mut request = world.job_of(queries);
     request["input"]["dev"]["latency_ms"] = (number % 7 * 400).into();
     request["input"]["dev"]["webhooks"] = (number % 2).into();
     request
@@ -163,26 +158,26 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         gateway,
         options,
     };
-    let mut chance = SeededRng::new();
+    let mut random = SeededRng::new();
     let mut jobs = Vec::new();
     let mut faults = BTreeMap::<Fault, u32>::new();
-    let rounds = std::env::var("DARKROOM_FAULTS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let rounds: u32 = setting("DARKROOM_FAULTS", 6);
     for (round, fault) in (0..rounds).zip(FAULTS.into_iter().cycle()) {
         let api = &servers.world.api;
         for _ in 0..JOBS_A_ROUND {
             let number = jobs.len() as u64;
             let body = request(&servers.world, number);
             jobs.push(accepted(api, &format!("job-{round}-{number}"), &body).await);
-            tokio::time::sleep(chance.moment(Duration::from_millis(80))).await;
+            tokio::time::sleep(random.duration_below(Duration::from_millis(80))).await;
             if number % CANCELED == CANCELED - 1 {
-                let back = usize::try_from(chance.below(10)).unwrap();
-                api.act(&jobs[jobs.len() - 1 - back], "cancel").await;
+                let earlier = usize::try_from(random.below(10)).unwrap();
+                api.act(&jobs[jobs.len() - 1 - earlier], "cancel").await;
             }
         }
-        tokio::time::sleep(chance.moment(Duration::from_secs(2))).await;
+        tokio::time::sleep(random.duration_below(Duration::from_secs(2))).await;
         *faults.entry(fault).or_default() += 1;
-        let away = chance.moment(Duration::from_secs(8));
-        servers.suffer(fault, away).await;
+        let outage = random.duration_below(Duration::from_secs(8));
+        servers.inject(fault, outage).await;
     }
     let Servers { world, .. } = &servers;
     let ended = stream::iter(&jobs).map(|id| ended(&world.api, id));
@@ -192,10 +187,10 @@ async fn nothing_is_left_that_belongs_to_nobody() {
     let mut named = BTreeSet::new();
     for job in &ended {
         *endings.entry(job.status.to_string()).or_default() += 1;
-        named.insert(format!("jobs/{}/job.json", job.job_id));
+        named.insert(job.job_id.manifest_key().to_string());
         for media in &job.media {
             if media.status == MediaStatus::Completed {
-                named.insert(media.s3_key.clone().unwrap());
+                named.insert(media.s3_key.as_ref().unwrap().to_string());
                 world.check_bytes(media).await.unwrap();
             }
         }
@@ -219,13 +214,9 @@ async fn nothing_is_left_that_belongs_to_nobody() {
     assert_eq!(world.uploads().await, 0);
     let kept: BTreeSet<_> = world.objects().await.into_iter().collect();
     assert_eq!(kept, named, "something is missing");
-    let mut bought = BTreeMap::<JobId, u32>::new();
-    let predictions = world.stack.provider.as_ref().unwrap().predictions();
-    for prediction in &predictions {
-        *bought.entry(job_of(prediction)).or_default() += 1;
-    }
+    let bought = predictions_by_job(&world.stack);
     assert!(
-        bought.values().all(|count| *count == 1),
+        bought.values().all(|predictions| predictions.len() == 1),
         "a job was paid for twice"
     );
 }

@@ -4,22 +4,18 @@
 use std::time::{Duration, Instant};
 
 use darkroom_client::types::status::JobStatus;
-use darkroom_dev::{Options, provider::limits::Limits};
+use darkroom_dev::provider::limits::Limits;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::{
-    metrics::metrics_address,
-    support::harness::{Api, job, job_of, options, report, start, until},
+use crate::support::{
+    api::Api,
+    harness::{job, job_of, options_with, report, setting, start, until},
+    processes::{log_of, metrics_address},
 };
 
 /// Timeout of a job.
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
-
-/// Number of jobs.
-fn jobs(default: u32) -> u32 {
-    std::env::var("DARKROOM_JOBS").map_or(default, |jobs| jobs.parse().unwrap())
-}
 
 #[tokio::test]
 async fn many_jobs_at_once_are_bought_at_the_pace_that_the_provider_allows() {
@@ -37,15 +33,12 @@ async fn one_worker_buys_many_jobs_at_the_pace_that_the_provider_allows() {
 async fn many_at_once(name: &str, workers: usize) {
     const LATENCY: Duration = Duration::from_secs(5);
     const CREATES_PER_SECOND: f64 = 10.0;
-    let jobs = jobs(100);
-    let options = Options {
-        variables: vec![
-            ("REPLICATE_CREATES_PER_MINUTE", "600".to_owned()),
-            ("REPLICATE_READS_PER_MINUTE", "3000".to_owned()),
-        ],
-        ..options(name)
-    };
-    let stack = start(&options).await;
+    let jobs: u32 = setting("DARKROOM_JOBS", 100);
+    let variables = [
+        ("REPLICATE_CREATES_PER_MINUTE", "600"),
+        ("REPLICATE_READS_PER_MINUTE", "3000"),
+    ];
+    let stack = start(&options_with(name, &variables)).await;
     let others: Vec<_> = (1..workers)
         .map(|_| stack.spawn("worker").unwrap())
         .collect();
@@ -83,13 +76,11 @@ async fn many_at_once(name: &str, workers: usize) {
 /// as well. The worker adapts to it.
 #[tokio::test]
 async fn an_account_that_allows_less_gets_its_own_pace() {
-    let jobs = jobs(4);
+    let jobs: u32 = setting("DARKROOM_JOBS", 4);
     // A long run uses the rate that Replicate allows accounts with little credit.
     let creates_per_minute = if jobs > 4 { 6 } else { 12 };
-    let options = Options {
-        variables: vec![("REPLICATE_CREATES_PER_MINUTE", "600".to_owned())],
-        ..options("slow-account")
-    };
+    let variables = [("REPLICATE_CREATES_PER_MINUTE", "600")];
+    let options = options_with("slow-account", &variables);
     let stack = start(&options).await;
     let api = Api::of(&stack);
     let provider = stack.provider.as_ref().unwrap();
@@ -125,19 +116,15 @@ async fn an_account_that_allows_less_gets_its_own_pace() {
 #[tokio::test]
 async fn a_worker_that_the_provider_refuses_fails_no_job() {
     const JOBS: usize = 20;
-    let options = Options {
-        variables: vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())],
-        ..options("refused")
-    };
+    let options = options_with("refused", &[("METRICS_LISTEN", "127.0.0.1:0")]);
     let stack = start(&options).await;
-    let bad = [("REPLICATE_API_TOKEN", "wrong".to_owned())];
+    let wrong_token = [("REPLICATE_API_TOKEN", "wrong".to_owned())];
     let refused = stack
-        .spawn_worker("worker-refused", &options.binary, &bad)
+        .spawn_worker("worker-refused", &options.binary, &wrong_token)
         .unwrap();
     let api = Api::of(&stack);
-    let log = options.directory.join("logs/worker-refused.log");
     until("a worker that is refused", async || {
-        let log = std::fs::read_to_string(&log).ok()?;
+        let log = log_of(&options.directory, "worker-refused");
         log.contains("nothing is bought until").then_some(())
     })
     .await;

@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use darkroom_client::types::{resource::Job, status::JobStatus};
-use darkroom_dev::Options;
-use serde_json::{Value, json};
+use serde_json::json;
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
 use temporalio_common::data_converters::RawValue;
 
-use crate::support::harness::{Api, job, options, report, start, until};
+use crate::support::{
+    api::Api,
+    harness::{job, options_with, report, start, until},
+    processes::metrics_address,
+};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -17,11 +20,7 @@ fn read(path: &str) -> String {
 /// Every metric in the dashboard and in the alerts is exported.
 #[tokio::test]
 async fn what_dashboards_and_alerts_look_at_is_counted() {
-    let variables = vec![("METRICS_LISTEN", "127.0.0.1:0".to_owned())];
-    let options = Options {
-        variables,
-        ..options("metrics")
-    };
+    let options = options_with("metrics", &[("METRICS_LISTEN", "127.0.0.1:0")]);
     let stack = start(&options).await;
     let api = Api::of(&stack);
     // Without provider webhooks: one that comes while the job ends would have the manifest written,
@@ -55,7 +54,7 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
             );
         }
     }
-    let counted = async || {
+    let exported = async || {
         let mut all = String::new();
         for process in ["worker", "api"] {
             let address = metrics_address(&options.directory, process);
@@ -75,9 +74,9 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         .start_workflow(UntypedWorkflow::new("Unknown"), RawValue::default(), stuck)
         .await
         .unwrap();
-    let looked_at =
+    let consumers =
         read("deploy/prometheus/alerts.yml") + &read("deploy/grafana/dashboards/darkroom.json");
-    let names: BTreeSet<_> = looked_at
+    let names: BTreeSet<_> = consumers
         .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .filter(|word| {
             ["darkroom_", "temporal_", "process_"]
@@ -90,20 +89,20 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         .collect();
     assert!(names.len() > 20, "{names:?}");
     // Webhooks are delivered and open jobs are counted in the background.
-    until("all that is looked at", async || {
-        let counted = counted().await;
-        let types: BTreeSet<_> = counted
+    until("all metrics that are used", async || {
+        let exported = exported().await;
+        let types: BTreeSet<_> = exported
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
             .collect();
         let missing: Vec<_> = names.iter().filter(|name| !types.contains(*name)).collect();
         if !missing.is_empty() {
-            report(&format!("not counted yet: {missing:?}"));
+            report(&format!("not exported yet: {missing:?}"));
         }
         missing.is_empty().then_some(())
     })
     .await;
-    let all = counted().await;
+    let all = exported().await;
     for line in [
         r#"darkroom_jobs_ended_total{status="partial"} 1"#,
         r#"darkroom_jobs_ended_total{status="failed"} 1"#,
@@ -114,18 +113,18 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
         "darkroom_jobs_accepted_total 2",
     ] {
         assert!(
-            all.lines().any(|counted| counted == line),
+            all.lines().any(|other| other == line),
             "{line}\nis not among\n{all}"
         );
     }
     stack.temporal.kill();
     until("calls that failed", async || {
-        let counted = counted().await;
+        let exported = exported().await;
         let is_failure = |line: &str| {
             line.starts_with("temporal_long_request_failure{")
                 && line.contains("\"TRANSPORT_ERROR\"")
         };
-        counted.lines().any(is_failure).then_some(())
+        exported.lines().any(is_failure).then_some(())
     })
     .await;
     let address = metrics_address(&options.directory, "worker");
@@ -140,16 +139,4 @@ async fn what_dashboards_and_alerts_look_at_is_counted() {
             .then_some(())
     })
     .await;
-}
-
-/// Address at which a process of a stack serves its metrics, read from its log.
-pub(crate) fn metrics_address(directory: &Path, process: &str) -> String {
-    let log = fs::read_to_string(directory.join(format!("logs/{process}.log"))).unwrap();
-    let mut lines = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines
-        .rfind(|line| line["message"] == "metrics are served")
-        .unwrap();
-    said["address"].as_str().unwrap().to_owned()
 }

@@ -16,19 +16,23 @@ use serde_json::json;
 use crate::{
     production::start,
     runbook::Runbook,
-    support::harness::{
-        Api, bought, bought_one, cancel_outcome, count, endless, failure_type, job, terminate,
-        until, until_within,
+    support::{
+        api::Api,
+        harness::{
+            bought, bought_one, cancel_outcome, count, endless, failure_type, job, until,
+            until_within,
+        },
+        processes::{terminate, until_exited},
     },
 };
 
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
 // Sections of the page that more than one function uses, or that have many lines.
-const AROUND: &str = "Look around";
-const FIND: &str = "Find jobs";
-const JOB: &str = "Look at a job";
-const FAIL: &str = "Jobs fail";
+const LOOK_AROUND: &str = "Look around";
+const FIND_JOBS: &str = "Find jobs";
+const LOOK_AT_A_JOB: &str = "Look at a job";
+const JOBS_FAIL: &str = "Jobs fail";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_the_runbook_does_what_it_says() {
@@ -39,7 +43,7 @@ async fn every_line_of_the_runbook_does_what_it_says() {
         .cli("workflow start --type Unknown --task-queue media-generation --workflow-id stuck");
     stuck.await;
 
-    look(&runbook, &api, &stack).await;
+    inspect(&runbook, &api, &stack).await;
     cancel(&runbook, &api).await;
     delete(&runbook, &api).await;
     terminate_one(&runbook, &api, &stack).await;
@@ -66,23 +70,23 @@ async fn generating(api: &Api, stack: &Production) -> JobId {
     id
 }
 
-async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
+async fn inspect(runbook: &Runbook, api: &Api, stack: &Production) {
     assert!(
         runbook
-            .run(AROUND, "cluster health", &[])
+            .run(LOOK_AROUND, "cluster health", &[])
             .await
             .contains("SERVING")
     );
-    let attributes = runbook.run(AROUND, "search-attribute list", &[]).await;
+    let attributes = runbook.run(LOOK_AROUND, "search-attribute list", &[]).await;
     for name in darkroom_workflows::search_attributes::NAMES {
         assert!(attributes.contains(name), "{attributes}");
     }
     let id = generating(api, stack).await;
     runbook
-        .run_until(AROUND, "workflow count", &[], "Total: 1")
+        .run_until(LOOK_AROUND, "workflow count", &[], "Total: 1")
         .await;
     for queue in ["media-generation", "media-persist"] {
-        let described = runbook.run(AROUND, queue, &[]).await;
+        let described = runbook.run(LOOK_AROUND, queue, &[]).await;
         for worker in &stack.workers {
             assert!(
                 described.contains(&format!("{}@", worker.id())),
@@ -95,10 +99,10 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
     let failed = api.run(&job(3, json!({"fail": "no"}))).await;
     let (partial, failed) = (&partial.job_id.to_string(), &failed.job_id.to_string());
     runbook
-        .run_until(FIND, "JobStatus = \"failed\" OR", &[], failed)
+        .run_until(FIND_JOBS, "JobStatus = \"failed\" OR", &[], failed)
         .await;
-    runbook.run_until(FIND, "Tenant =", &[], partial).await;
-    let open = runbook.run(FIND, "StartTime", &[]).await;
+    runbook.run_until(FIND_JOBS, "Tenant =", &[], partial).await;
+    let open = runbook.run(FIND_JOBS, "StartTime", &[]).await;
     assert!(
         !open.contains(&id.to_string()),
         "it has not been open for an hour"
@@ -107,20 +111,28 @@ async fn look(runbook: &Runbook, api: &Api, stack: &Production) {
     let job_id = id.to_string();
     let variables = [("JOB", job_id.as_str())];
     runbook
-        .run_until(JOB, "describe", &variables, "MediaGeneration")
+        .run_until(LOOK_AT_A_JOB, "describe", &variables, "MediaGeneration")
         .await;
-    let says = r#""stage":"generating""#;
+    let stage = r#""stage":"generating""#;
     let state = runbook
-        .run_until(JOB, "--type state", &variables, says)
+        .run_until(LOOK_AT_A_JOB, "--type state", &variables, stage)
         .await;
     let prediction = &bought(stack.provider.as_ref(), &id)[0].id;
     assert!(state.contains(prediction), "{state}");
-    let shown = runbook.run(JOB, "show", &variables).await;
+    let shown = runbook.run(LOOK_AT_A_JOB, "show", &variables).await;
     assert!(shown.contains("ActivityTaskScheduled"));
 
-    runbook.run_until(FAIL, "workflow list", &[], failed).await;
-    let ran = runbook.try_run(FAIL, &["result"], &[("JOB", failed)]).await;
-    assert!(ran.text.contains("GenerationFailed"), "{}", ran.text);
+    runbook
+        .run_until(JOBS_FAIL, "workflow list", &[], failed)
+        .await;
+    let outcome = runbook
+        .try_run(JOBS_FAIL, &["result"], &[("JOB", failed)])
+        .await;
+    assert!(
+        outcome.text.contains("GenerationFailed"),
+        "{}",
+        outcome.text
+    );
     runbook
         .run_until("An orphaned prediction", "workflow list", &[], failed)
         .await;
@@ -189,7 +201,7 @@ async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
         "it is left running"
     );
     runbook
-        .run_until(FIND, "Terminated", &[], &id.to_string())
+        .run_until(FIND_JOBS, "Terminated", &[], &id.to_string())
         .await;
 }
 
@@ -204,10 +216,10 @@ async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
     // The missing output appears after 1.5 seconds.
     let job = until("a job that is completed", async || {
         let words = ["EVENT=", "workflow reset"];
-        let ran = runbook
+        let outcome = runbook
             .try_run("Reset to before the persists", &words, &variables)
             .await;
-        assert!(ran.success, "{}", ran.text);
+        assert!(outcome.success, "{}", outcome.text);
         let job = until("another end", async || {
             let job = api.ended(id).await;
             (job.updated_at != partial.updated_at).then_some(job)
@@ -230,7 +242,7 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     api.until_stage(&id, Stage::Persisting).await;
     let described = runbook
         .run_until(
-            JOB,
+            LOOK_AT_A_JOB,
             "describe",
             &[("JOB", id.to_string().as_str())],
             "persist",
@@ -245,14 +257,14 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
     let variables = [("JOB", job_id.as_str()), ("ACTIVITY", activity)];
     runbook.run(PAUSE, "activity pause", &variables).await;
     runbook
-        .run_until(JOB, "describe", &variables, "Paused")
+        .run_until(LOOK_AT_A_JOB, "describe", &variables, "Paused")
         .await;
     runbook
         .run_until(PAUSE, "TemporalPauseInfo", &[], &id.to_string())
         .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
     until("an activity that goes on", async || {
-        let described = runbook.run(JOB, "describe", &variables).await;
+        let described = runbook.run(LOOK_AT_A_JOB, "describe", &variables).await;
         (!described.contains("Paused")).then_some(())
     })
     .await;
@@ -297,11 +309,15 @@ async fn stuck_task(runbook: &Runbook, api: &Api, stack: &Production) {
     let job_id = id.to_string();
     let variables = [("JOB", job_id.as_str())];
     let words = ["history fetch", "history replay"];
-    let ran = runbook.try_run(STUCK, &words, &variables).await;
-    assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
+    let outcome = runbook.try_run(STUCK, &words, &variables).await;
+    assert!(
+        outcome.success && outcome.text.contains("replays"),
+        "{}",
+        outcome.text
+    );
     let words = ["EVENT=", "workflow reset"];
-    let ran = runbook.try_run(STUCK, &words, &variables).await;
-    assert!(ran.success, "{}", ran.text);
+    let outcome = runbook.try_run(STUCK, &words, &variables).await;
+    assert!(outcome.success, "{}", outcome.text);
     api.until_stage(&id, Stage::Generating).await;
     api.act(&id, "cancel").await;
     assert_eq!(api.ended(&id).await.status, JobStatus::Canceled);
@@ -362,10 +378,7 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
 async fn drain(runbook: &Runbook, stack: &Production) {
     let worker = &stack.workers[1];
     terminate(worker);
-    until("the end of a worker", async || {
-        (!worker.is_running()).then_some(())
-    })
-    .await;
+    until_exited(worker).await;
     let described = runbook.run("Drain a worker", "media-persist", &[]).await;
     assert!(
         described.contains(&format!("{}@", worker.id())),
@@ -418,12 +431,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         let job = api.get(&job.job_id).await;
         assert_eq!(job.status, JobStatus::Completed);
     }
-    let missing = api
-        .http
-        .get(format!("{}/v1/jobs/{lost}", api.url))
-        .send()
-        .await
-        .unwrap();
+    let missing = api.get_path(&format!("/v1/jobs/{lost}")).await;
     assert_eq!(missing.status(), 404);
     api.act(&open, "cancel").await;
     let canceled = api.ended_within(&open, JOB_TIMEOUT).await;
@@ -448,10 +456,10 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     };
     stack.add_worker(&build("one")).await.unwrap();
     until_within("a deployment", JOB_TIMEOUT, async || {
-        let ran = runbook
+        let outcome = runbook
             .try_run(DARKROOM, &["deployment describe"], &[])
             .await;
-        ran.text.contains("one").then_some(())
+        outcome.text.contains("one").then_some(())
     })
     .await;
     // Workers without a build get the work until a version is made current.
@@ -468,15 +476,15 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .await;
     // Refused until the new build polls all task queues that the current one polls.
     until_within("a share for the new build", JOB_TIMEOUT, async || {
-        let ran = runbook
+        let outcome = runbook
             .try_run(DARKROOM, &["set-ramping-version"], &[("BUILD", "two")])
             .await;
         assert!(
-            ran.success || ran.text.contains("missing active task queues"),
+            outcome.success || outcome.text.contains("missing active task queues"),
             "{}",
-            ran.text
+            outcome.text
         );
-        ran.success.then_some(())
+        outcome.success.then_some(())
     })
     .await;
     runbook
@@ -492,9 +500,13 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     assert_eq!(moved.status, JobStatus::Completed);
     let job_id = moves.to_string();
     let variables = [("JOB", job_id.as_str())];
-    let history = runbook.run(JOB, "show", &variables).await;
+    let history = runbook.run(LOOK_AT_A_JOB, "show", &variables).await;
     assert!(history.contains("WorkflowExecutionCompleted"));
     let words = ["history fetch", "history replay"];
-    let ran = runbook.try_run(DARKROOM, &words, &variables).await;
-    assert!(ran.success && ran.text.contains("replays"), "{}", ran.text);
+    let outcome = runbook.try_run(DARKROOM, &words, &variables).await;
+    assert!(
+        outcome.success && outcome.text.contains("replays"),
+        "{}",
+        outcome.text
+    );
 }

@@ -13,10 +13,10 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use darkroom_dev::{temporal::TemporalServer, temporal_cli};
-
 use crate::support::{
-    harness::{Api, count, job, options, start, transferred_count, until},
+    api::Api,
+    harness::{count, job, options, start, transferred_count, until},
+    processes::start_temporal,
     world::World,
 };
 
@@ -32,23 +32,12 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
     assert!(response.headers().contains_key("retry-after"));
     let problem: Value = response.json().await.unwrap();
     assert_eq!(problem["type"], "urn:darkroom:problem:temporal-unavailable");
-    let alive = api
-        .http
-        .get(format!("{}/healthz", api.url))
-        .send()
-        .await
-        .unwrap();
+    let alive = api.get_path("/healthz").await;
     assert_eq!(alive.status(), StatusCode::OK);
-    let ready = api
-        .http
-        .get(format!("{}/readyz", api.url))
-        .send()
-        .await
-        .unwrap();
+    let ready = api.get_path("/readyz").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
 
-    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
-    stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
+    stack.temporal = start_temporal(&options).await;
     let id = until("accepted job", async || {
         let response = api.post(&job(1, json!({}))).await;
         match response.status() {
@@ -65,7 +54,7 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
 
 /// Length of the outage: longer than the SDK retries to report a result, and longer than any
 /// heartbeat timeout.
-const AWAY: Duration = Duration::from_secs(90);
+const OUTAGE: Duration = Duration::from_secs(90);
 
 #[tokio::test]
 async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_for_again() {
@@ -118,7 +107,7 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     .await;
 
     world.stack.temporal.kill();
-    let back = Instant::now() + AWAY;
+    let outage_end = Instant::now() + OUTAGE;
     until("predictions that have ended", async || {
         predictions()
             .iter()
@@ -130,21 +119,20 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
         (world.objects().await.len() >= 3).then_some(())
     })
     .await;
-    tokio::time::sleep_until(back).await;
-    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
-    world.stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
+    tokio::time::sleep_until(outage_end).await;
+    world.stack.temporal = start_temporal(&options).await;
 
-    let patience = Duration::from_mins(2);
+    let timeout = Duration::from_mins(2);
     let ended = join_all(
         generating
             .iter()
-            .map(|id| world.api.ended_within(id, patience)),
+            .map(|id| world.api.ended_within(id, timeout)),
     )
     .await;
     for job in ended {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
-    let job = world.api.ended_within(&persisting, patience).await;
+    let job = world.api.ended_within(&persisting, timeout).await;
     assert_eq!(count(&job, MediaStatus::Completed), 3, "{job:#?}");
     for media in &job.media {
         world.check_bytes(media).await.unwrap();

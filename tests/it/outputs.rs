@@ -11,11 +11,14 @@ use darkroom_client::types::{
     status::{JobStatus, MediaStatus},
 };
 use prost::Message;
-use serde_json::json;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-use crate::support::harness::{
-    Api, count, failure_type, history_of, job, options, problem_of, report, shared, start,
+use crate::support::{
+    api::{Api, Problem},
+    harness::{count, failure_type, job, options, report, setting, shared, start},
+    workflows::history_of,
 };
 
 /// Statuses and names of a job's outputs.
@@ -40,11 +43,13 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
         Some(FailureType::OutputNotMade)
     );
     assert_eq!(job.provider.as_ref().unwrap().outputs_made, Some(4));
-    let key = job.media[2].s3_key.as_deref().unwrap();
+    let key = job.media[2].s3_key.as_ref().unwrap().as_str();
     assert!(key.ends_with("/2.png"), "{key}");
     // Only another prediction could make the missing output.
-    let (status, kind) = problem_of(api.act(&job.job_id, "retry").await).await;
-    assert_eq!((status.as_u16(), kind.as_str()), (409, "generation-needed"));
+    assert_eq!(
+        Problem::of(api.act(&job.job_id, "retry").await).await,
+        Problem::new(StatusCode::CONFLICT, "generation-needed")
+    );
 }
 
 #[tokio::test]
@@ -136,30 +141,40 @@ async fn what_can_be_seen_of_an_output_is_told() {
     assert_eq!(video.duration_ms, Some(1500));
 }
 
+/// An output of the provider that is no URL, and the file that it is stored as.
+struct StoredText {
+    output: Value,
+    content_type: &'static str,
+    body: &'static str,
+}
+
+impl StoredText {
+    /// An output that is plain text.
+    fn plain(text: &'static str) -> Self {
+        Self {
+            output: json!(text),
+            content_type: "text/plain; charset=utf-8",
+            body: text,
+        }
+    }
+}
+
 #[tokio::test]
 async fn paid_text_can_be_had() {
     let api = Api::of(shared());
-    for (output, content_type, body) in [
-        (
-            json!("A fox, in the snow."),
-            "text/plain; charset=utf-8",
-            "A fox, in the snow.",
-        ),
-        (
-            json!("/tmp/out.png"),
-            "text/plain; charset=utf-8",
-            "/tmp/out.png",
-        ),
-        (
-            json!("see https://a.example/b for it"),
-            "text/plain; charset=utf-8",
-            "see https://a.example/b for it",
-        ),
-        (
-            json!({"text": "a", "score": 1}),
-            "application/json",
-            "{\n  \"score\": 1,\n  \"text\": \"a\"\n}",
-        ),
+    for StoredText {
+        output,
+        content_type,
+        body,
+    } in [
+        StoredText::plain("A fox, in the snow."),
+        StoredText::plain("/tmp/out.png"),
+        StoredText::plain("see https://a.example/b for it"),
+        StoredText {
+            output: json!({"text": "a", "score": 1}),
+            content_type: "application/json",
+            body: "{\n  \"score\": 1,\n  \"text\": \"a\"\n}",
+        },
     ] {
         let job = api.run(&job(1, json!({"output": output}))).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
@@ -175,9 +190,7 @@ async fn paid_text_can_be_had() {
 /// Covers a prediction of many files. `DARKROOM_OUTPUTS` sets how many; the default is 1100.
 #[tokio::test]
 async fn many_outputs_are_stored_and_shown_on_pages() {
-    const OUTPUTS: usize = 1100;
-    let outputs =
-        std::env::var("DARKROOM_OUTPUTS").map_or(OUTPUTS, |outputs| outputs.parse().unwrap());
+    let outputs: usize = setting("DARKROOM_OUTPUTS", 1100);
     let stored = outputs.min(1000);
     let stack = start(&options("many-outputs")).await;
     let api = Api::of(&stack);
@@ -194,7 +207,7 @@ async fn many_outputs_are_stored_and_shown_on_pages() {
             Some(FailureType::TooManyOutputs)
         );
         assert_eq!(
-            problem_of(api.act(&id, "retry").await).await.1,
+            Problem::of(api.act(&id, "retry").await).await.kind,
             "nothing-to-retry"
         );
     } else {

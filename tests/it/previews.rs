@@ -5,12 +5,13 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::support::{
-    harness::{Api, options, shared, until},
+    api::Api,
+    harness::{options, shared, until},
     world::World,
 };
 
 /// Request for a job that makes a real picture. `dev` is the script of the embedded provider.
-fn painted(dev: &Value) -> Value {
+fn picture(dev: &Value) -> Value {
     let input = json!({"dev": dev});
     json!({"model": "acme/photo", "prompt": "hills", "output_format": "png", "input": input})
 }
@@ -29,22 +30,22 @@ async fn a_picture_has_a_preview_and_what_is_none_does_not() {
     // There is one thread for previews. An output that waits too long for it gets none.
     let done = until("a picture with a preview", async || {
         let done = api
-            .run(&painted(&json!({"output": ["{0}", "a caption"]})))
+            .run(&picture(&json!({"output": ["{0}", "a caption"]})))
             .await;
         done.media[0].thumbhash.is_some().then_some(done)
     })
     .await;
-    let picture = &done.media[0];
-    let url = picture.presigned_preview_url.clone().unwrap();
+    let stored = &done.media[0];
+    let url = stored.presigned_preview_url.clone().unwrap();
     let (content_type, bytes) = fetched(&api, url).await;
     assert_eq!(content_type, "image/jpeg");
     let preview = image::load_from_memory(&bytes).unwrap();
     let (width, height) = (f64::from(preview.width()), f64::from(preview.height()));
-    assert_eq!(preview.width().max(preview.height()), 512, "{picture:#?}");
-    let of = |side: Option<u32>| f64::from(side.unwrap());
-    let shape = of(picture.width) / of(picture.height);
-    assert!((width / height - shape).abs() < 0.01);
-    let hash = picture.thumbhash.as_deref().unwrap();
+    assert_eq!(preview.width().max(preview.height()), 512, "{stored:#?}");
+    let pixels = |side: Option<u32>| f64::from(side.unwrap());
+    let aspect_ratio = pixels(stored.width) / pixels(stored.height);
+    assert!((width / height - aspect_ratio).abs() < 0.01);
+    let hash = stored.thumbhash.as_deref().unwrap();
     assert!(BASE64_STANDARD.decode(hash).unwrap().len() < 40);
     for caption in &done.media[1..] {
         assert_eq!(caption.presigned_preview_url, None);
@@ -57,18 +58,18 @@ async fn a_preview_goes_with_its_job_and_not_before() {
     let world = World::start(options("previews"), &[], None).await;
     let id = until("a picture with a preview", async || {
         // Inline, as workers of this stack may download only from its source host.
-        let done = world.api.run(&painted(&json!({"inline": true}))).await;
+        let done = world.api.run(&picture(&json!({"inline": true}))).await;
         done.media[0].thumbhash.is_some().then_some(done.job_id)
     })
     .await;
-    let place = format!("jobs/{id}/");
-    let kept = ["0.png", "job.json", "previews/0.jpg"].map(|name| format!("{place}{name}"));
+    let prefix = format!("jobs/{id}/");
+    let kept = ["0.png", "job.json", "previews/0.jpg"].map(|name| format!("{prefix}{name}"));
     let swept = world.sweep().await;
     assert_eq!((swept.removed, swept.failed), (0, 0));
-    assert_eq!(world.keys(&place).await, kept);
+    assert_eq!(world.keys(&prefix).await, kept);
     world.api.client.delete_job(&id).await.unwrap();
     until("the end of what it had", async || {
-        world.keys(&place).await.is_empty().then_some(())
+        world.keys(&prefix).await.is_empty().then_some(())
     })
     .await;
 }

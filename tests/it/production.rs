@@ -11,9 +11,12 @@ use darkroom_dev::{Options, production::Production};
 use futures::future::{join, join_all};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::harness::{Api, job, options, report, terminate, until, until_within};
+use crate::support::{
+    api::Api,
+    harness::{job, options, report, sha256, until, until_within},
+    processes::terminate,
+};
 
 /// Timeout of a job. It may wait for the heartbeat timeouts of a killed worker, for the timeout of
 /// a sticky queue, and for a database restart.
@@ -55,12 +58,7 @@ async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
 /// Polls a job until it has ended. Retries while the api answers 503.
 async fn ended(api: &Api, id: &JobId) -> Job {
     until_within(&format!("the end of {id}"), JOB_TIMEOUT, async || {
-        let answer = api
-            .http
-            .get(format!("{}/v1/jobs/{id}", api.url))
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get_path(&format!("/v1/jobs/{id}")).await;
         match answer.status() {
             StatusCode::OK => {
                 let job: Job = answer.json().await.unwrap();
@@ -116,8 +114,7 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
             let url = media.presigned_media_url.clone().unwrap();
             let stored = api.http.get(url).send().await.unwrap();
             let bytes = stored.error_for_status().unwrap().bytes().await.unwrap();
-            let sha256 = hex::encode(Sha256::digest(&bytes));
-            assert_eq!(media.sha256, Some(sha256), "{media:#?}");
+            assert_eq!(media.sha256, Some(sha256(&bytes)), "{media:#?}");
         }
     }
     let predictions = stack.provider.as_ref().unwrap().predictions();

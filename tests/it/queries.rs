@@ -13,9 +13,11 @@ use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1
 
 use crate::{
     faults::rounds,
-    support::harness::{
-        Api, bought_one, endless, history_of, job, options, report, start, submission_of,
-        until_submitted,
+    support::{
+        api::Api,
+        harness::{bought_one, endless, job, options, report, start, submission_of},
+        processes::restart_worker,
+        workflows::{history_of, until_submitted},
     },
 };
 
@@ -53,11 +55,10 @@ async fn answered_in_between(stack: &mut Stack) -> usize {
     let predictions = join_all(ids.iter().map(|id| bought_one(stack.provider.as_ref(), id))).await;
     join_all(ids.iter().map(|id| until_submitted(stack, id))).await;
 
-    stack.worker.kill();
-    stack.worker = stack.spawn("worker").unwrap();
-    let disturb = async |(number, (id, prediction)): (u32, (&JobId, &Prediction))| {
+    restart_worker(stack);
+    let query_and_cancel = async |(number, (id, prediction)): (u32, (&JobId, &Prediction))| {
         let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
-        let asked = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
+        let queried = handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
         let reported = async {
             // Temporal first keeps the query for the killed worker's sticky queue, and a little
             // later the task as well: each job has another time in between.
@@ -75,14 +76,19 @@ async fn answered_in_between(stack: &mut Stack) -> usize {
                 .await
         };
         // Ignored: Temporal drops some queries under load.
-        let (_, reported) = join(asked, reported).await;
+        let (_, reported) = join(queried, reported).await;
         reported.unwrap();
         handle
             .cancel(WorkflowCancelOptions::default())
             .await
             .unwrap();
     };
-    join_all((1..).zip(ids.iter().zip(&predictions)).map(disturb)).await;
+    join_all(
+        (1..)
+            .zip(ids.iter().zip(&predictions))
+            .map(query_and_cancel),
+    )
+    .await;
     let mut between = 0;
     for id in &ids {
         let job = api.ended_within(id, JOB_TIMEOUT).await;
@@ -107,12 +113,12 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
             .accepted(&job(3, json!({"latency_ms": 300 + number * 40})))
             .await;
         let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
-        let ask = async {
+        let query = async {
             loop {
-                let asked =
+                let queried =
                     handle.query(MediaGeneration::state, (), WorkflowQueryOptions::default());
                 // Ignored: Temporal drops some queries under load.
-                let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
+                let _ = tokio::time::timeout(Duration::from_secs(2), queried).await;
             }
         };
         let end = async {
@@ -123,7 +129,8 @@ async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
             }
             api.ended(&id).await
         };
-        let (Either::Left((job, _)) | Either::Right((job, _))) = select(pin!(end), pin!(ask)).await;
+        let (Either::Left((job, _)) | Either::Right((job, _))) =
+            select(pin!(end), pin!(query)).await;
         assert!(
             [JobStatus::Completed, JobStatus::Canceled].contains(&job.status),
             "{job:#?}"

@@ -5,13 +5,12 @@ use darkroom_dev::provider::sign_webhook;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
-use temporalio_common::protos::temporal::api::{
-    enums::v1::EventType,
-    history::v1::{HistoryEvent, history_event::Attributes},
-};
+use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 
-use crate::support::harness::{
-    Api, bought, bought_one, endless, history, job, shared, submission_of, until,
+use crate::support::{
+    api::Api,
+    harness::{bought, bought_one, endless, job, shared, submission_of, until},
+    workflows::{history, is_scheduled},
 };
 
 #[tokio::test]
@@ -78,14 +77,9 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
         StatusCode::NO_CONTENT
     );
     until("collect", async || {
-        let scheduled = |event: &HistoryEvent| match &event.attributes {
-            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
-                .activity_type
-                .as_ref()
-                .is_some_and(|kind| kind.name == "collect"),
-            _ => false,
-        };
-        history(&id).await.iter().any(scheduled).then_some(())
+        let events = history(&id).await;
+        let is_collect = |event: &HistoryEvent| is_scheduled(event, "collect");
+        events.iter().any(is_collect).then_some(())
     })
     .await;
     api.act(&id, "cancel").await;

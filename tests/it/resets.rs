@@ -9,8 +9,7 @@ use darkroom_client::types::{
     resource::Job,
     status::{JobStatus, MediaStatus},
 };
-use darkroom_dev::{Options, Stack};
-use darkroom_workflows::MediaGeneration;
+use darkroom_dev::Stack;
 use jiff::Timestamp;
 use serde_json::json;
 use temporalio_client::{
@@ -28,9 +27,13 @@ use temporalio_common::protos::temporal::api::{
     },
 };
 
-use crate::support::harness::{
-    Api, bought, bought_one, cancel_outcome, count, endless, history, history_of, job, options,
-    prediction_id, shared, start, until, until_submitted,
+use crate::support::{
+    api::Api,
+    harness::{
+        bought, bought_one, cancel_outcome, count, endless, job, options_with, prediction_id,
+        setting, shared, start, until,
+    },
+    workflows::{history, history_of, is_scheduled, until_submitted, workflow_handle},
 };
 
 #[tokio::test]
@@ -48,29 +51,28 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
 #[tokio::test]
 async fn a_completed_job_that_is_reset_too_late_stays_completed() {
     let api = Api::of(shared());
-    let mut late = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
-    late["deadline_seconds"] = 5.into();
-    let gone = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
-    for request in [late, gone] {
+    let mut past_deadline = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
+    past_deadline["deadline_seconds"] = 5.into();
+    let expired = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
+    for request in [past_deadline, expired] {
         let completed = api.run(&request).await;
         assert_eq!(completed.status, JobStatus::Completed, "{completed:#?}");
         let (id, ended_at) = (&completed.job_id, completed.completed_at.unwrap());
-        let is_late = |now: Timestamp| now > ended_at + Duration::from_secs(6);
+        let is_over = |now: Timestamp| now > ended_at + Duration::from_secs(6);
         until("sources and time that are over", async || {
-            is_late(Timestamp::now()).then_some(())
+            is_over(Timestamp::now()).then_some(())
         })
         .await;
         let events = history(id).await;
         for task in [task_before_persists(&events), first_task(&events)] {
             reset(shared(), id, task).await;
-            let client = shared().temporal.client().await.unwrap();
-            let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
+            let handle = workflow_handle(shared(), id).await;
             let job = handle.get_result(WorkflowGetResultOptions::default()).await;
             let job = serde_json::to_value(job.unwrap()).unwrap();
             assert_eq!(job["status"], "completed", "{job:#}");
             for index in 0..2 {
-                let before = completed.media[index].sha256.as_deref();
-                assert_eq!(job["media"][index]["sha256"].as_str(), before);
+                let before = json!(completed.media[index].sha256);
+                assert_eq!(job["media"][index]["sha256"], before);
             }
             assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
         }
@@ -106,11 +108,11 @@ async fn a_job_that_is_reset_while_the_provider_answers_is_not_paid_again() {
 /// how many seconds it has waited.
 #[tokio::test]
 async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
-    let after = std::env::var("DARKROOM_RESET_AFTER").map_or(0, |after| after.parse().unwrap());
+    let wait = setting("DARKROOM_RESET_AFTER", 0);
     let api = Api::of(shared());
     // At least the first task, and the one that learns of the purchase.
     let tasks = async |id: &JobId| {
-        until("a job that has heard of its purchase", async || {
+        until("a job that knows its purchase", async || {
             let completed: Vec<_> = history(id)
                 .await
                 .into_iter()
@@ -123,7 +125,7 @@ async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
     };
     let first = api.accepted(&endless()).await;
     until_submitted(shared(), &first).await;
-    tokio::time::sleep(Duration::from_secs(after)).await;
+    tokio::time::sleep(Duration::from_secs(wait)).await;
     let count = tasks(&first).await.len();
     let mut ids = vec![first];
     for _ in 1..count {
@@ -142,11 +144,8 @@ async fn a_job_that_is_reset_to_any_of_its_tasks_is_not_paid_again() {
 /// Resets before anything was bought. The job knows that at once and need not search.
 #[tokio::test]
 async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
-    let options = Options {
-        variables: vec![("REPLICATE_CREATES_PER_MINUTE", "6".to_owned())],
-        ..options("reset-in-queue")
-    };
-    let stack = start(&options).await;
+    let variables = [("REPLICATE_CREATES_PER_MINUTE", "6")];
+    let stack = start(&options_with("reset-in-queue", &variables)).await;
     let api = Api::of(&stack);
     let ids = [
         api.accepted(&job(1, json!({}))).await,
@@ -154,10 +153,7 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
     ];
     bought_one(stack.provider.as_ref(), &ids[0]).await;
     let events = history_of(&stack, &ids[1]).await;
-    let task = events
-        .iter()
-        .find(|event| event.event_type() == EventType::WorkflowTaskCompleted);
-    reset(&stack, &ids[1], task.unwrap().event_id).await;
+    reset(&stack, &ids[1], first_task(&events)).await;
     for id in &ids {
         let job = api.ended_within(id, Duration::from_mins(1)).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
@@ -167,8 +163,8 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
 
 /// Resets a job to its first workflow task.
 async fn reset_to_the_beginning(api: &Api, id: &JobId) {
-    let first = history(id).await;
-    reset(shared(), id, first_task(&first)).await;
+    let events = history(id).await;
+    reset(shared(), id, first_task(&events)).await;
     until_found_again(api, id).await;
 }
 
@@ -213,7 +209,7 @@ pub(crate) async fn reset(stack: &Stack, job_id: &JobId, task_id: i64) {
 }
 
 /// The first completed workflow task.
-fn first_task(events: &[HistoryEvent]) -> i64 {
+pub(crate) fn first_task(events: &[HistoryEvent]) -> i64 {
     let mut tasks = events
         .iter()
         .filter(|event| event.event_type() == EventType::WorkflowTaskCompleted);
@@ -222,13 +218,8 @@ fn first_task(events: &[HistoryEvent]) -> i64 {
 
 /// The completed workflow task that scheduled the `persist` activities.
 pub(crate) fn task_before_persists(events: &[HistoryEvent]) -> i64 {
-    let persist = events.iter().position(|event| match &event.attributes {
-        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => scheduled
-            .activity_type
-            .as_ref()
-            .is_some_and(|kind| kind.name == "persist"),
-        _ => false,
-    });
+    let is_persist = |event: &HistoryEvent| is_scheduled(event, "persist");
+    let persist = events.iter().position(is_persist);
     let before = events[..persist.unwrap()]
         .iter()
         .rfind(|event| event.event_type() == EventType::WorkflowTaskCompleted);

@@ -7,20 +7,21 @@ use darkroom_client::types::{
     job_id::JobId,
     status::{JobStatus, MediaStatus},
 };
-use darkroom_dev::{Options, s3, temporal::TemporalServer, temporal_cli};
+use darkroom_dev::{Options, s3};
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::support::harness::{
-    Api, DEADLINE, bought, count, fresh_directory, job, options, prediction_id, start,
+use crate::support::{
+    api::Api,
+    harness::{DEADLINE, bought, count, fresh_directory, job, options, prediction_id, start},
+    processes::{TEMPORAL_FILES, start_temporal, start_worker},
 };
 
-const FILES: [&str; 3] = ["temporal.db", "temporal.db-wal", "temporal.db-shm"];
-
+/// Copies the database of a Temporal server.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for file in FILES {
+    for file in TEMPORAL_FILES {
         let _ = std::fs::remove_file(to.join(file));
         if from.join(file).exists() {
             std::fs::copy(from.join(file), to.join(file)).unwrap();
@@ -39,7 +40,7 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
     stack.worker.kill();
     // All traces of this job but its workflow are removed below, as if no worker had started it
     // before the restore.
-    let never = api.accepted(&job(1, json!({}))).await;
+    let unstarted = api.accepted(&job(1, json!({}))).await;
     let queued = async |dev| api.accepted(&job(2, dev)).await;
     let ids = [
         queued(json!({})).await,
@@ -48,21 +49,20 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
         queued(json!({"fail": "no", "retention_ms": 1_000})).await,
     ];
     stack.temporal.kill();
-    let cli = temporal_cli::locate(&|_: &str| {}).await.unwrap();
     copy(&data, &dump);
     let dumped_at = Timestamp::now();
-    stack.temporal = TemporalServer::start(&cli, &options).await.unwrap();
-    stack.worker = stack.spawn("worker").unwrap();
-    assert_eq!(api.ended(&never).await.status, JobStatus::Completed);
+    stack.temporal = start_temporal(&options).await;
+    start_worker(&mut stack);
+    assert_eq!(api.ended(&unstarted).await.status, JobStatus::Completed);
     let before = join_all(ids.iter().map(|id| api.ended(id))).await;
 
     stack.temporal.kill();
     drop(stack);
     copy(&dump, &data);
-    forget(&data, &never);
-    let lost = format!("{dumped_at},{}", Timestamp::now());
+    remove_traces(&data, &unstarted);
+    let lost_period = format!("{dumped_at},{}", Timestamp::now());
     options = Options {
-        variables: vec![("DARKROOM_DOUBT_BEFORE", lost)],
+        variables: vec![("DARKROOM_DOUBT_BEFORE", lost_period)],
         ..options
     };
     let stack = start(&options).await;
@@ -78,13 +78,13 @@ async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_
         let bought = bought(stack.provider.as_ref(), id).len();
         assert_eq!(bought, 1, "nothing is bought again");
     }
-    let job = api.ended_within(&never, 3 * DEADLINE).await;
+    let job = api.ended_within(&unstarted, 3 * DEADLINE).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
-    assert_eq!(bought(stack.provider.as_ref(), &never).len(), 1);
+    assert_eq!(bought(stack.provider.as_ref(), &unstarted).len(), 1);
 }
 
 /// Removes everything that the provider and the store have of a job.
-fn forget(data: &Path, job_id: &JobId) {
+fn remove_traces(data: &Path, job_id: &JobId) {
     let media = data.join("s3").join(s3::BUCKET).join(job_id.prefix());
     std::fs::remove_dir_all(media).unwrap();
     for entry in std::fs::read_dir(data.join("provider")).unwrap() {

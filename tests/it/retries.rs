@@ -6,9 +6,8 @@ use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::json;
 
 use crate::support::{
-    harness::{
-        Api, bought, endless, failure_type, job, job_in, prediction_id, problem_of, shared, until,
-    },
+    api::{Api, Problem, job_in},
+    harness::{bought, endless, failure_type, job, prediction_id, shared, until},
     rpc_gate::{Held, Rpc, RpcGate},
 };
 
@@ -30,14 +29,8 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
     let prediction = prediction_id(&partial).unwrap();
     let file = format!("{provider}/files/{prediction}/1.webp");
     until("file", async || {
-        api.http
-            .get(&file)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .is_success()
-            .then_some(())
+        let answer = api.http.get(&file).send().await.unwrap();
+        answer.status().is_success().then_some(())
     })
     .await;
 
@@ -61,8 +54,8 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
     assert_eq!(retried.created_at, partial.created_at);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 1);
     assert_eq!(
-        problem_of(api.act(id, "retry").await).await,
-        (StatusCode::CONFLICT, "nothing-to-retry".to_owned())
+        Problem::of(api.act(id, "retry").await).await,
+        Problem::new(StatusCode::CONFLICT, "nothing-to-retry")
     );
 }
 
@@ -72,8 +65,8 @@ async fn what_would_cost_again_is_done_only_when_asked_for() {
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
     let id = &failed.job_id;
     assert_eq!(
-        problem_of(api.act(id, "retry").await).await,
-        (StatusCode::CONFLICT, "generation-needed".to_owned())
+        Problem::of(api.act(id, "retry").await).await,
+        Problem::new(StatusCode::CONFLICT, "generation-needed")
     );
     let regenerated = api.retry(id, None, &json!({"regenerate": true})).await;
     assert_eq!(regenerated.status(), StatusCode::ACCEPTED);
@@ -99,8 +92,8 @@ async fn a_running_job_is_not_retried() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
     assert_eq!(
-        problem_of(api.act(&id, "retry").await).await,
-        (StatusCode::CONFLICT, "not-ended".to_owned())
+        Problem::of(api.act(&id, "retry").await).await,
+        Problem::new(StatusCode::CONFLICT, "not-ended")
     );
     api.act(&id, "cancel").await;
     api.ended(&id).await;
@@ -138,11 +131,8 @@ async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
     assert_eq!(replayed.status(), StatusCode::OK);
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 3);
     assert_eq!(
-        problem_of(api.retry(id, Some("again"), &json!({})).await).await,
-        (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-mismatch".to_owned()
-        )
+        Problem::of(api.retry(id, Some("again"), &json!({})).await).await,
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-mismatch")
     );
 }
 
@@ -172,9 +162,8 @@ async fn of_retries_without_a_key_one_is_accepted() {
 async fn a_retry_that_is_overtaken_starts_nothing() {
     let api = Api::of(shared());
     let gate = RpcGate::start(&shared().temporal.address).await;
-    let through = [("TEMPORAL_ADDRESS", gate.address.clone())];
-    let slow = shared().spawn_another_api(&through).await.unwrap();
-    let (_process, address) = slow;
+    let gated = [("TEMPORAL_ADDRESS", gate.address.clone())];
+    let (_process, address) = shared().spawn_another_api(&gated).await.unwrap();
     let slow = api.at(address);
     let again = &json!({"regenerate": true});
     for key in [None, Some("overtaken")] {
@@ -193,8 +182,8 @@ async fn a_retry_that_is_overtaken_starts_nothing() {
         };
         let (overtaken, ()) = join(slow.retry(id, key, again), overtaking).await;
         assert_eq!(
-            problem_of(overtaken).await,
-            (StatusCode::CONFLICT, "not-ended".to_owned())
+            Problem::of(overtaken).await,
+            Problem::new(StatusCode::CONFLICT, "not-ended")
         );
         assert_eq!(api.ended(id).await.retry_count, 1);
         assert_eq!(bought(shared().provider.as_ref(), id).len(), 2);

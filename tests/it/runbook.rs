@@ -23,7 +23,7 @@ struct Line {
 }
 
 /// Outcome of a command.
-pub(crate) struct Ran {
+pub(crate) struct Outcome {
     pub(crate) success: bool,
     /// Everything that it printed.
     pub(crate) text: String,
@@ -60,9 +60,9 @@ impl Runbook {
         words: &str,
         variables: &[(&str, &str)],
     ) -> String {
-        let ran = self.try_run(section, &[words], variables).await;
-        assert!(ran.success, "{section}: {words}: {}", ran.text);
-        ran.text
+        let outcome = self.try_run(section, &[words], variables).await;
+        assert!(outcome.success, "{section}: {words}: {}", outcome.text);
+        outcome.text
     }
 
     /// Runs lines of a section in one shell. They may fail.
@@ -71,7 +71,7 @@ impl Runbook {
         section: &str,
         words: &[&str],
         variables: &[(&str, &str)],
-    ) -> Ran {
+    ) -> Outcome {
         let script: Vec<_> = words
             .iter()
             .map(|words| self.line(section, words))
@@ -81,12 +81,12 @@ impl Runbook {
 
     /// Runs a `temporal` command that is not on the page.
     pub(crate) async fn cli(&self, arguments: &str) -> String {
-        let ran = self.shell(&format!("temporal {arguments}"), &[]).await;
-        assert!(ran.success, "{arguments}: {}", ran.text);
-        ran.text
+        let outcome = self.shell(&format!("temporal {arguments}"), &[]).await;
+        assert!(outcome.success, "{arguments}: {}", outcome.text);
+        outcome.text
     }
 
-    async fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Ran {
+    async fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Outcome {
         let mut command = Command::new("sh");
         command
             .args(["-c", script])
@@ -99,7 +99,7 @@ impl Runbook {
         let text = [output.stdout, output.stderr]
             .map(|text| String::from_utf8(text).unwrap())
             .concat();
-        Ran {
+        Outcome {
             success: output.status.success(),
             text,
         }
@@ -111,16 +111,16 @@ impl Runbook {
         section: &str,
         words: &str,
         variables: &[(&str, &str)],
-        says: &str,
+        expected: &str,
     ) -> String {
         // Temporal reports a workflow task as a problem only after five failures.
         const JOB_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(3);
         until_within(
-            &format!("{says:?} from {words:?}"),
+            &format!("{expected:?} from {words:?}"),
             JOB_TIMEOUT,
             async || {
                 let text = self.run(section, words, variables).await;
-                text.contains(says).then_some(text)
+                text.contains(expected).then_some(text)
             },
         )
         .await
@@ -138,8 +138,12 @@ impl Runbook {
     }
 
     fn line(&self, section: &str, words: &str) -> &str {
-        let fits = |line: &Line| line.section == section && line.text.contains(words);
-        let mut found = self.lines.iter().enumerate().filter(|(_, line)| fits(line));
+        let matches = |line: &Line| line.section == section && line.text.contains(words);
+        let mut found = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| matches(line));
         let (number, line) = found
             .next()
             .unwrap_or_else(|| panic!("no line has {words:?} under {section:?}"));
@@ -155,7 +159,7 @@ impl Runbook {
 /// Commands of the page that can be run here. Those of `tctl`, of compose and of the provider
 /// cannot.
 fn lines(page: &str) -> Vec<Line> {
-    const OURS: [&str; 6] = [
+    const PROGRAMS: [&str; 6] = [
         "temporal ",
         "EVENT=",
         "pg_dump ",
@@ -177,7 +181,7 @@ fn lines(page: &str) -> Vec<Line> {
                 text.push('\n');
                 continue;
             }
-            if OURS.iter().any(|begins| text.starts_with(begins)) {
+            if PROGRAMS.iter().any(|program| text.starts_with(program)) {
                 lines.push(Line {
                     section: section.clone(),
                     text: text.clone(),

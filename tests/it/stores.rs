@@ -7,12 +7,12 @@ use darkroom_client::types::status::JobStatus;
 use darkroom_dev::{Options, versitygw::VersityGateway};
 
 use crate::{
-    metrics::metrics_address,
     support::{
         harness::{DEADLINE, bought, options, until},
         missing_features::MissingFeature,
+        processes::metrics_address,
         proxy::Proxy,
-        world::{Place, World},
+        world::{ProxiedWorld, World},
     },
     uploads::{STREAM_MAX, rules},
 };
@@ -28,19 +28,17 @@ struct LimitedStore {
 impl LimitedStore {
     async fn start(
         options: Options,
-        lack: Option<MissingFeature>,
+        missing_feature: Option<MissingFeature>,
         variables: &[(&'static str, &str)],
     ) -> Self {
-        let gateway = VersityGateway::start(&options, &|_: &str| {})
-            .await
-            .unwrap();
-        let proxy = Proxy::start(&gateway.endpoint).await;
-        proxy.set_missing_feature(lack);
-        let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
         let metrics = ("METRICS_LISTEN", "127.0.0.1:0");
         let variables = [&[STREAM_MAX, metrics][..], variables].concat();
         let directory = options.directory.clone();
-        let world = World::start(options, &variables, Some(place)).await;
+        let ProxiedWorld {
+            world,
+            proxy,
+            gateway,
+        } = World::behind_proxy(options, &variables, missing_feature).await;
         Self {
             world,
             proxy,
@@ -61,30 +59,30 @@ impl LimitedStore {
     /// Waits until the worker that was started last reports this reason for not being ready.
     async fn until_not_ready(&self, reason: &str) {
         until(&format!("worker that says {reason}"), async || {
-            let (status, said) = self.readiness().await;
-            (status == 503 && said.contains(reason)).then_some(())
+            let (status, body) = self.readiness().await;
+            (status == 503 && body.contains(reason)).then_some(())
         })
         .await;
     }
 }
 
-async fn rules_hold(name: &str, lack: MissingFeature, variables: &[(&'static str, &str)]) {
-    let lacking = LimitedStore::start(options(name), Some(lack), variables).await;
-    rules(&lacking.world).await;
-    lacking.world.sweep().await;
-    assert_eq!(lacking.world.uploads().await, 0);
+async fn rules_hold(name: &str, missing: MissingFeature, variables: &[(&'static str, &str)]) {
+    let store = LimitedStore::start(options(name), Some(missing), variables).await;
+    rules(&store.world).await;
+    store.world.sweep().await;
+    assert_eq!(store.world.uploads().await, 0);
 }
 
 #[tokio::test]
 async fn the_rules_hold_without_conditional_writes() {
-    let lack = MissingFeature::ConditionalWrites(501, "NotImplemented");
-    rules_hold("rules-unconditional", lack, &[]).await;
+    let missing = MissingFeature::ConditionalWrites(501, "NotImplemented");
+    rules_hold("rules-unconditional", missing, &[]).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_where_conditions_are_invalid() {
-    let lack = MissingFeature::ConditionalWrites(400, "InvalidArgument");
-    rules_hold("rules-conditions-invalid", lack, &[]).await;
+    let missing = MissingFeature::ConditionalWrites(400, "InvalidArgument");
+    rules_hold("rules-conditions-invalid", missing, &[]).await;
 }
 
 #[tokio::test]
@@ -121,16 +119,16 @@ async fn the_rules_hold_where_all_must_be_encrypted() {
 /// A store that loses a feature later is served without it by the very attempt that finds out.
 #[tokio::test]
 async fn what_a_store_no_longer_takes_is_done_without() {
-    let lacking = LimitedStore::start(options("store-changes"), None, &[]).await;
-    lacking
+    let store = LimitedStore::start(options("store-changes"), None, &[]).await;
+    store
         .proxy
         .set_missing_feature(Some(MissingFeature::ConditionalWritesAndTrailers));
-    for manner in ["bytes=9000000", "bytes=20000000", "bytes=1000"] {
-        let world = &lacking.world;
-        let url = world.source.url("changed", manner);
+    for query in ["bytes=9000000", "bytes=20000000", "bytes=1000"] {
+        let world = &store.world;
+        let url = world.source.url("changed", query);
         let job = world.api.ended(&world.accept(&url).await).await;
-        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
-        assert_eq!(job.media[0].attempts, Some(1), "{manner}");
+        assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
+        assert_eq!(job.media[0].attempts, Some(1), "{query}");
         world.check_bytes(&job.media[0]).await.unwrap();
     }
 }
@@ -138,8 +136,8 @@ async fn what_a_store_no_longer_takes_is_done_without() {
 #[tokio::test]
 async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let options = options("store-unwritable");
-    let lacking = LimitedStore::start(options, None, &[]).await;
-    let LimitedStore { world, proxy, .. } = &lacking;
+    let store = LimitedStore::start(options, None, &[]).await;
+    let LimitedStore { world, proxy, .. } = &store;
     let provider = world.stack.provider.as_ref();
 
     // The store refuses all writes while outputs are under way: they wait, and nothing more is
@@ -148,11 +146,11 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let under_way = world.accept(&url).await;
     until("a prediction", async || bought(provider, &under_way).pop()).await;
     proxy.set_missing_feature(Some(MissingFeature::Writes));
-    lacking.until_not_ready("AccessDenied (403)").await;
+    store.until_not_ready("AccessDenied (403)").await;
     let waits = world.accept(&world.source.url("waits", "bytes=1000")).await;
     // A worker that starts now finds out before it buys.
     let restarted = world.stack.spawn("worker").unwrap();
-    lacking.until_not_ready("AccessDenied (403)").await;
+    store.until_not_ready("AccessDenied (403)").await;
     assert!(bought(provider, &waits).is_empty());
     drop(restarted);
 
@@ -166,10 +164,10 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
 
 #[tokio::test]
 async fn a_worker_that_must_encrypt_and_does_not_says_so_and_buys_nothing() {
-    let lacking = LimitedStore::start(options("store-unencrypted"), None, &[]).await;
-    lacking
+    let store = LimitedStore::start(options("store-unencrypted"), None, &[]).await;
+    store
         .proxy
         .set_missing_feature(Some(MissingFeature::Unencrypted));
-    let _restarted = lacking.world.stack.spawn("worker").unwrap();
-    lacking.until_not_ready("encryption").await;
+    let _restarted = store.world.stack.spawn("worker").unwrap();
+    store.until_not_ready("encryption").await;
 }

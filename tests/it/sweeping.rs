@@ -3,35 +3,31 @@
 
 use std::{slice, time::Instant};
 
-use aws_sdk_s3::primitives::ByteStream;
 use darkroom_client::types::{
     job_id::JobId,
     status::{JobStatus, MediaStatus},
 };
-use darkroom_dev::versitygw::VersityGateway;
-use darkroom_workflows::MediaGeneration;
 use futures::{StreamExt, stream};
 use reqwest::StatusCode;
 use serde_json::json;
 use temporalio_client::{
-    NamespacedClient, WorkflowDescribeOptions, WorkflowTerminateOptions, grpc::WorkflowService,
-    tonic::IntoRequest,
+    NamespacedClient, WorkflowDescribeOptions, grpc::WorkflowService, tonic::IntoRequest,
 };
 use temporalio_common::protos::temporal::api::{
     common::v1::WorkflowExecution, workflowservice::v1::DeleteWorkflowExecutionRequest,
 };
 
 use crate::support::{
-    harness::{job, job_in, options, problem_of, report, until},
-    proxy::Proxy,
-    world::{Place, World},
+    api::{Problem, job_in},
+    harness::{job, options, report, setting, until},
+    workflows::{terminate_workflow, workflow_handle},
+    world::{ProxiedWorld, World},
 };
 
 /// Puts a stray object, as a late attempt may leave it.
-async fn put(world: &World, key: &str) {
-    let put = world.store.put_object().bucket(&world.bucket).key(key);
-    let body = ByteStream::from_static(b"of an attempt that came late");
-    put.body(body).send().await.unwrap();
+async fn put_stray(world: &World, key: &str) {
+    let bytes = b"of an attempt that came late".to_vec();
+    world.put_object(key, bytes).await;
 }
 
 #[tokio::test]
@@ -43,14 +39,14 @@ async fn the_sweep_removes_what_no_manifest_names() {
     let partial = world.job_of(&["bytes=1000", "status=410"]);
     let partial = api.run(&partial).await.job_id;
     for id in [&completed, &partial] {
-        put(&world, &format!("jobs/{id}/1.webp")).await;
+        put_stray(&world, &format!("jobs/{id}/1.webp")).await;
     }
     // Objects of no job, and objects of a job under way, are left alone.
-    put(&world, "others/file").await;
-    let crawling = world
+    put_stray(&world, "others/file").await;
+    let slow = world
         .accept(&world.source.url("slow", "bytes=60000000&rate=2000000"))
         .await;
-    put(&world, &format!("jobs/{crawling}/1.webp")).await;
+    put_stray(&world, &format!("jobs/{slow}/1.webp")).await;
 
     // A job that is terminated with one output in the store and another one being uploaded.
     let urls = [
@@ -66,12 +62,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
         (status == MediaStatus::Completed).then_some(())
     })
     .await;
-    let client = world.stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(terminated.to_string());
-    handle
-        .terminate(WorkflowTerminateOptions::default())
-        .await
-        .unwrap();
+    terminate_workflow(&world.stack, terminated).await;
     until("a job that is listed as terminated", async || {
         let jobs = api.list().await;
         let job = jobs.iter().find(|job| job.job_id == *terminated)?;
@@ -95,7 +86,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     expected.sort();
     let objects = async || {
         let mut objects = world.objects().await;
-        objects.retain(|key| !key.contains(&crawling.to_string()));
+        objects.retain(|key| !key.contains(&slow.to_string()));
         objects.sort();
         objects
     };
@@ -103,24 +94,26 @@ async fn the_sweep_removes_what_no_manifest_names() {
     assert_eq!((swept.jobs, swept.removed), (3, 2), "{swept:?}");
     assert_eq!(objects().await, expected);
     assert_eq!(world.keys("others/").await.len(), 1);
-    assert_eq!(world.keys(&format!("jobs/{crawling}/")).await.len(), 1);
+    assert_eq!(world.keys(&format!("jobs/{slow}/")).await.len(), 1);
     // Its idempotency key stays in use.
-    let (status, kind) = problem_of(create().await.unwrap()).await;
-    assert_eq!((status, kind.as_str()), (StatusCode::GONE, "deleted"));
+    assert_eq!(
+        Problem::of(create().await.unwrap()).await,
+        Problem::new(StatusCode::GONE, "deleted")
+    );
 
     // Once Temporal has deleted its history, the job is gone and its output is swept.
-    forget(&world, terminated).await;
+    delete_workflow(&world, terminated).await;
     let again = world.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
     expected.retain(|key| !key.contains(&terminated.to_string()));
     assert_eq!(objects().await, expected);
-    let (status, _) = problem_of(create().await.unwrap()).await;
-    assert_eq!(status, StatusCode::GONE);
-    assert_eq!(api.ended(&crawling).await.status, JobStatus::Completed);
+    let refused = Problem::of(create().await.unwrap()).await;
+    assert_eq!(refused.status, StatusCode::GONE);
+    assert_eq!(api.ended(&slow).await.status, JobStatus::Completed);
 }
 
 /// Deletes a job's workflow from Temporal, as Temporal does by itself after the retention.
-async fn forget(world: &World, id: &JobId) {
+async fn delete_workflow(world: &World, id: &JobId) {
     let mut client = world.stack.temporal.client().await.unwrap();
     let request = DeleteWorkflowExecutionRequest {
         namespace: client.namespace(),
@@ -131,8 +124,8 @@ async fn forget(world: &World, id: &JobId) {
     };
     let deleted = WorkflowService::delete_workflow_execution(&mut client, request.into_request());
     deleted.await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
-    until("a job that is forgotten", async || {
+    let handle = workflow_handle(&world.stack, id).await;
+    until("a workflow that is deleted", async || {
         let described = handle.describe(WorkflowDescribeOptions::default()).await;
         described.is_err().then_some(())
     })
@@ -151,15 +144,13 @@ fn resident(process: u32) -> u64 {
 
 #[tokio::test]
 async fn a_sweep_goes_on_where_the_last_one_stopped() {
-    const JOBS: usize = 1100;
-    let jobs = std::env::var("DARKROOM_SWEPT").map_or(JOBS, |jobs| jobs.parse().unwrap());
+    let jobs: usize = setting("DARKROOM_SWEPT", 1100);
     let options = options("sweeping-on");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let proxy = Proxy::start(&gateway.endpoint).await;
-    let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
-    let world = World::start(options, &[], Some(place)).await;
+    let ProxiedWorld {
+        gateway: _gateway,
+        proxy,
+        world,
+    } = World::behind_proxy(options, &[], None).await;
     let job = world.api.run(&world.job_of(&["bytes=1000"])).await;
     let id = &job.job_id.to_string();
     let key = format!("jobs/{id}/job.json");
@@ -171,28 +162,23 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
     let others: Vec<_> = (1..jobs)
         .map(|_| uuid::Uuid::now_v7().to_string())
         .collect();
-    let write = |key: String, body: String| {
-        let put = world.store.put_object().bucket(&world.bucket).key(key);
-        put.body(body.into_bytes().into()).send()
-    };
     let written = stream::iter(&others).map(async |other| {
-        write(index.replace(id, other), String::new())
-            .await
-            .unwrap();
-        write(
-            format!("jobs/{other}/job.json"),
-            manifest.replace(id, other),
-        )
-        .await
-        .unwrap();
-        write(format!("jobs/{other}/0.png"), "an output".to_owned())
-            .await
-            .unwrap();
+        let manifest = manifest.replace(id, other).into_bytes();
+        let output = b"an output".to_vec();
+        world
+            .put_object(&index.replace(id, other), Vec::new())
+            .await;
+        world
+            .put_object(&format!("jobs/{other}/job.json"), manifest)
+            .await;
+        world
+            .put_object(&format!("jobs/{other}/0.png"), output)
+            .await;
     });
     written.buffer_unordered(16).collect::<Vec<()>>().await;
     let (first, last) = (others.first().unwrap(), others.last().unwrap());
     for stray in [first, last] {
-        put(&world, &format!("jobs/{stray}/1.png")).await;
+        put_stray(&world, &format!("jobs/{stray}/1.png")).await;
     }
 
     let (requests, memory) = (proxy.requests(), resident(world.stack.worker.id()));

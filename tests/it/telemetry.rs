@@ -1,12 +1,7 @@
 //! Telemetry: traces from a request to the activities, and logs without prompts.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use darkroom_dev::Options;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value, trace::v1::Span,
 };
@@ -15,10 +10,28 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::harness::{Api, job, job_in, options, start, until};
+use crate::support::{
+    api::{Api, job_in},
+    harness::{job, options_with, start, until},
+    processes::log_of,
+};
 
-/// Spans with the names of their services.
-type Spans = Arc<Mutex<Vec<(String, Span)>>>;
+/// A span with the name of the service that exported it.
+#[derive(Clone)]
+struct ExportedSpan {
+    service: String,
+    span: Span,
+}
+
+/// Spans that the collector has received.
+type Spans = Arc<Mutex<Vec<ExportedSpan>>>;
+
+/// Expected number of spans with a name in a trace.
+struct ExpectedSpans {
+    service: &'static str,
+    name: &'static str,
+    count: usize,
+}
 
 /// Starts a receiver of traces that acts as an OpenTelemetry collector, and returns its URL:
 /// <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
@@ -50,10 +63,10 @@ async fn collect(Data(spans): Data<&Spans>, body: Body) {
             .scope_spans
             .into_iter()
             .flat_map(|of_scope| of_scope.spans);
-        spans
-            .lock()
-            .unwrap()
-            .extend(all.map(|span| (service.clone(), span)));
+        spans.lock().unwrap().extend(all.map(|span| ExportedSpan {
+            service: service.clone(),
+            span,
+        }));
     }
 }
 
@@ -62,15 +75,11 @@ async fn a_trace_leads_from_the_request_to_the_activities() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const CALLER: &str = "00f067aa0ba902b7";
     let (url, spans) = collector().await;
-    let variables = vec![
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
-        ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
     ];
-    let stack = start(&Options {
-        variables,
-        ..options("traces")
-    })
-    .await;
+    let stack = start(&options_with("traces", &variables)).await;
     let api = Api::of(&stack);
     let request = api
         .http
@@ -84,57 +93,57 @@ async fn a_trace_leads_from_the_request_to_the_activities() {
     let accepted = job_in(accepted).await;
     api.ended(&accepted.job_id).await;
 
+    let activity = |name, count| ExpectedSpans {
+        service: "darkroom-worker",
+        name,
+        count,
+    };
     let expected = [
-        ("darkroom-api", "POST /v1/jobs", 1),
-        ("darkroom-worker", "finalize", 1),
-        ("darkroom-worker", "generate", 1),
-        ("darkroom-worker", "persist", 2),
+        ExpectedSpans {
+            service: "darkroom-api",
+            name: "POST /v1/jobs",
+            count: 1,
+        },
+        activity("finalize", 1),
+        activity("generate", 1),
+        activity("persist", 2),
     ];
     let of_trace = until("the spans of a job", async || {
         let spans = spans.lock().unwrap().clone();
         let of_trace: Vec<_> = spans
             .into_iter()
-            .filter(|(_, span)| hex::encode(&span.trace_id) == TRACE)
+            .filter(|exported| hex::encode(&exported.span.trace_id) == TRACE)
             .collect();
-        let mut names = BTreeMap::new();
-        for (service, span) in &of_trace {
-            *names
-                .entry((service.as_str(), span.name.as_str()))
-                .or_insert(0) += 1;
-        }
-        let has_all = expected
-            .iter()
-            .all(|(service, name, count)| names.get(&(*service, *name)) == Some(count));
+        let has_all = expected.iter().all(|expected| {
+            let found = of_trace.iter().filter(|exported| {
+                exported.service == expected.service && exported.span.name == expected.name
+            });
+            found.count() == expected.count
+        });
         has_all.then_some(of_trace)
     })
     .await;
-    let request = &of_trace
+    let request = of_trace
         .iter()
-        .find(|(_, span)| span.name == "POST /v1/jobs")
-        .unwrap()
-        .1;
+        .find(|exported| exported.span.name == "POST /v1/jobs");
+    let request = &request.unwrap().span;
     assert_eq!(hex::encode(&request.parent_span_id), CALLER);
-    for (_, activity) in of_trace
-        .iter()
-        .filter(|(service, _)| service == "darkroom-worker")
-    {
-        assert_eq!(
-            activity.parent_span_id, request.span_id,
-            "{} is below the request",
-            activity.name
-        );
+    for ExportedSpan { service, span } in &of_trace {
+        if service == "darkroom-worker" {
+            assert_eq!(
+                span.parent_span_id, request.span_id,
+                "{} is below the request",
+                span.name
+            );
+        }
     }
 }
 
 #[tokio::test]
 async fn logs_name_jobs_and_requests_and_hold_no_prompt_unless_asked() {
     const PROMPT: &str = "a heron at the edge of the reeds";
-    for (filter, is_asked_for) in [("info", false), ("info,darkroom_prompts=trace", true)] {
-        let variables = vec![("RUST_LOG", filter.to_owned())];
-        let options = Options {
-            variables,
-            ..options("logs")
-        };
+    for (filter, logs_prompt) in [("info", false), ("info,darkroom_prompts=trace", true)] {
+        let options = options_with("logs", &[("RUST_LOG", filter)]);
         let stack = start(&options).await;
         let api = Api::of(&stack);
         let mut body = job(2, json!({"missing": [1]}));
@@ -149,10 +158,8 @@ async fn logs_name_jobs_and_requests_and_hold_no_prompt_unless_asked() {
         api.ended(&accepted.job_id).await;
         drop(stack);
 
-        let [of_api, of_worker] = ["api", "worker"].map(|name| {
-            fs::read_to_string(options.directory.join(format!("logs/{name}.log"))).unwrap()
-        });
-        assert_eq!(of_api.contains(PROMPT), is_asked_for, "{filter}");
+        let [of_api, of_worker] = ["api", "worker"].map(|name| log_of(&options.directory, name));
+        assert_eq!(of_api.contains(PROMPT), logs_prompt, "{filter}");
         assert!(!of_worker.contains(PROMPT), "{filter}");
         let find = |log: &str, message: &str| -> Value {
             let lines = log

@@ -4,21 +4,21 @@
 use std::time::{Duration, Instant};
 
 use darkroom_client::types::status::{JobStatus, Stage};
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    harness::{Api, api_key_entry, assert_prompt, job, options, report, start, until_within},
+    api::Api,
+    harness::{
+        api_key_entry, assert_prompt, job, options_with, report, setting, start, until_within,
+    },
     source::SourceServer,
 };
 
-/// Default number of jobs of each kind that the other tenant has.
-const NEIGHBOURS: u32 = 40;
-
 /// Default number of slots for outputs in a worker.
-const PLACES: u32 = 32;
+const OUTPUT_SLOTS: u32 = 32;
 
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
@@ -33,19 +33,15 @@ impl Tenants {
     async fn start(name: &str, creates_per_minute: u32) -> Self {
         let source = SourceServer::start().await.unwrap();
         let keys = [api_key_entry("a", "key-a"), api_key_entry("b", "key-b")].join(",");
-        let options = Options {
-            variables: vec![
-                ("DARKROOM_API_KEYS", keys),
-                ("DARKROOM_REQUESTS_PER_SECOND", "1000".to_owned()),
-                (
-                    "REPLICATE_CREATES_PER_MINUTE",
-                    creates_per_minute.to_string(),
-                ),
-                ("SOURCE_ALLOW", source.address.to_string()),
-            ],
-            ..options(name)
-        };
-        let stack = start(&options).await;
+        let creates_per_minute = creates_per_minute.to_string();
+        let allow = source.address.to_string();
+        let variables = [
+            ("DARKROOM_API_KEYS", keys.as_str()),
+            ("DARKROOM_REQUESTS_PER_SECOND", "1000"),
+            ("REPLICATE_CREATES_PER_MINUTE", creates_per_minute.as_str()),
+            ("SOURCE_ALLOW", allow.as_str()),
+        ];
+        let stack = start(&options_with(name, &variables)).await;
         Self {
             a: Api::with_key(stack.api_url(), "key-a"),
             b: Api::with_key(stack.api_url(), "key-b"),
@@ -87,48 +83,47 @@ async fn tarpit() -> String {
 #[tokio::test]
 async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
     const OUTPUTS_OF_ONE: u32 = 16;
-    let neighbours = std::env::var("DARKROOM_NEIGHBOURS")
-        .map_or(NEIGHBOURS, |neighbours| neighbours.parse().unwrap());
+    let jobs: u32 = setting("DARKROOM_NEIGHBOURS", 40);
     let tarpit = tarpit().await;
     let tenants = Tenants::start("tenants", 600).await;
     let Tenants { a, source, .. } = &tenants;
     let alone = tenants.small_jobs_of_b().await;
 
-    let told = async |_| {
-        let mut told = job(1, json!({}));
-        told["webhook_url"] = format!("http://{tarpit}/hook").into();
-        a.run(&told).await
+    let with_webhook = async |_| {
+        let mut request = job(1, json!({}));
+        request["webhook_url"] = format!("http://{tarpit}/hook").into();
+        a.run(&request).await
     };
-    join_all((0..neighbours.min(100)).map(told)).await;
-    let doubts = (0..neighbours).map(async |_| {
+    join_all((0..jobs.min(100)).map(with_webhook)).await;
+    let in_doubt = (0..jobs).map(async |_| {
         let lost = json!({"answer_status": 504, "answer_html": true});
         a.accepted(&job(1, lost)).await
     });
-    let doubts = join_all(doubts).await;
-    for id in &doubts {
+    let in_doubt = join_all(in_doubt).await;
+    for id in &in_doubt {
         until_within("a submission in doubt", JOB_TIMEOUT, async || {
             (a.get(id).await.stage == Some(Stage::Reconciling)).then_some(())
         })
         .await;
     }
-    let crawling = (0..3 * PLACES / OUTPUTS_OF_ONE).map(async |batch| {
+    let slow = (0..3 * OUTPUT_SLOTS / OUTPUTS_OF_ONE).map(async |batch| {
         // Half of them have no `Content-Length`.
         let framing = ["", "&framing=chunked"][batch as usize % 2];
         let urls = (0..OUTPUTS_OF_ONE).map(|output| {
-            let name = format!("crawling-{batch}-{output}");
+            let name = format!("slow-{batch}-{output}");
             source.url(&name, &format!("bytes=20000000&rate=81920{framing}"))
         });
         let urls: Vec<String> = urls.collect();
         a.accepted(&job(OUTPUTS_OF_ONE, json!({"urls": urls})))
             .await
     });
-    let crawling = join_all(crawling).await;
-    let queued = (0..neighbours).map(async |_| a.accepted(&job(1, json!({}))).await);
+    let slow = join_all(slow).await;
+    let queued = (0..jobs).map(async |_| a.accepted(&job(1, json!({}))).await);
     join_all(queued).await;
 
     let at_first = tenants.small_jobs_of_b().await;
-    until_within("outputs that crawl", JOB_TIMEOUT, async || {
-        (a.get(&crawling[0]).await.stage == Some(Stage::Persisting)).then_some(())
+    until_within("outputs under way", JOB_TIMEOUT, async || {
+        (a.get(&slow[0]).await.stage == Some(Stage::Persisting)).then_some(())
     })
     .await;
     let beside = tenants.small_jobs_of_b().await;
@@ -142,7 +137,7 @@ async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
             3 * alone + Duration::from_secs(1),
         );
     }
-    for id in &crawling {
+    for id in &slow {
         let job = a.get(id).await;
         assert_eq!(job.status, JobStatus::Processing, "{job:#?}");
     }

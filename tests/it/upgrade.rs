@@ -7,13 +7,16 @@ use std::{
 };
 
 use darkroom_client::types::{job_id::JobId, status::JobStatus};
-use darkroom_dev::{Options, Stack, process::Process};
+use darkroom_dev::{Options, Stack};
 use futures::future::join_all;
 use serde_json::json;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
-use crate::support::harness::{
-    Api, BINARY, bought_one, history_of, job, options, report, start, terminate, until,
+use crate::support::{
+    api::Api,
+    harness::{BINARY, bought_one, job, options, options_with, report, start, until},
+    processes::{log_of, start_worker, terminate, until_exited},
+    workflows::history_of,
 };
 
 /// Timeout of a job.
@@ -47,13 +50,6 @@ async fn workers_of(stack: &Stack, job_id: &JobId) -> Vec<u32> {
         .collect()
 }
 
-async fn until_gone(worker: &Process) {
-    until("the end of a worker", async || {
-        (!worker.is_running()).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn jobs_move_from_an_old_build_to_a_new_one() {
     let Some(previous) = previous() else {
@@ -79,7 +75,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     })
     .await;
 
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     ids.extend(join_all((20..40).map(accept)).await);
     // Both builds complete workflow tasks of the jobs that were accepted since.
     until("jobs of either build", async || {
@@ -94,7 +90,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
     .await;
     ids.extend(join_all((40..50).map(accept)).await);
     terminate(&old);
-    until_gone(&old).await;
+    until_exited(&old).await;
     let ended = join_all(ids.iter().map(|id| api.ended_within(id, JOB_TIMEOUT))).await;
     for (number, job) in ended.iter().enumerate() {
         let status = if number % 5 < 4 {
@@ -148,16 +144,14 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
     let next = stack
         .spawn_worker("worker-two", Path::new(BINARY), &build("two"))
         .unwrap();
-    let log = options.directory.join("logs/worker-two.log");
     until("a build that waits", async || {
-        std::fs::read_to_string(&log)
-            .unwrap()
-            .contains("gets no work until it is current")
+        let log = log_of(&options.directory, "worker-two");
+        log.contains("gets no work until it is current")
             .then_some(())
     })
     .await;
     terminate(&stack.worker);
-    until_gone(&stack.worker).await;
+    until_exited(&stack.worker).await;
     let accepted = api.accepted(&job(2, dev)).await;
     for id in [&under_way, &accepted] {
         let job = api.ended_within(id, JOB_TIMEOUT).await;
@@ -181,11 +175,7 @@ async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
 #[tokio::test]
 async fn a_worker_is_recycled_under_jobs() {
     const JOBS: usize = 40;
-    let variables = vec![("WORKER_RECYCLE_AFTER", "25".to_owned())];
-    let options = Options {
-        variables,
-        ..options("recycled")
-    };
+    let options = options_with("recycled", &[("WORKER_RECYCLE_AFTER", "25")]);
     let stack = start(&options).await;
     let api = Api::of(&stack);
     let run = async |number: usize| {
@@ -199,7 +189,7 @@ async fn a_worker_is_recycled_under_jobs() {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), JOBS);
-    let log = std::fs::read_to_string(options.directory.join("logs/worker.log")).unwrap();
+    let log = log_of(&options.directory, "worker");
     let recycled = log.matches("worker recycled").count();
     report(&format!("recycled {recycled} times under {JOBS} jobs"));
     assert!(recycled >= 4, "recycled {recycled} times only");

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use darkroom_client::types::{failure::FailureType, status::JobStatus};
-use darkroom_dev::versitygw::VersityGateway;
 use futures::future::join_all;
 
 use crate::{
     faults::{SeededRng, rounds},
     support::{
         harness::{failure_type, options, report, until},
+        processes::restart_worker,
         source,
-        world::{Place, World},
+        world::{ExternalStore, World},
     },
 };
 
@@ -30,16 +29,7 @@ async fn the_rules_hold_in_the_embedded_store() {
 
 #[tokio::test]
 async fn the_rules_hold_in_a_versity_gateway() {
-    let options = options("rules-versity");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let world = World::start(
-        options,
-        &[STREAM_MAX],
-        Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint)),
-    )
-    .await;
+    let (world, _gateway) = World::on_gateway(options("rules-versity"), &[STREAM_MAX]).await;
     rules(&world).await;
     world.sweep().await;
     assert_eq!(world.uploads().await, 0);
@@ -47,32 +37,24 @@ async fn the_rules_hold_in_a_versity_gateway() {
 
 #[tokio::test]
 async fn the_rules_hold_in_the_store_of_the_environment() {
-    let Some(place) = Place::of_the_environment() else {
+    let Some(store) = ExternalStore::of_the_environment() else {
         return report("skipped: DARKROOM_TEST_BUCKET names no bucket");
     };
-    rules(&World::start(options("rules-environment"), &[STREAM_MAX], Some(place)).await).await;
+    rules(&World::start(options("rules-environment"), &[STREAM_MAX], Some(store)).await).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_where_checksums_are_not_wanted() {
     const PREFIX: &str = "below/here/";
-    let options = options("rules-no-checksums");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
     let variables = [
         STREAM_MAX,
         ("S3_CHECKSUMS", "when_required"),
         ("S3_KEY_PREFIX", PREFIX),
     ];
-    let mut world = World::start(
-        options,
-        &variables,
-        Some(Place::on_loopback(&gateway.endpoint, &gateway.endpoint)),
-    )
-    .await;
+    let options = options("rules-no-checksums");
+    let (mut world, _gateway) = World::on_gateway(options, &variables).await;
     world.prefix = PREFIX;
-    for manner in [
+    for query in [
         "bytes=1000",
         "bytes=9000000",
         "bytes=20000000&ranges=true",
@@ -80,9 +62,9 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
     ] {
         let job = world
             .api
-            .ended(&world.accept(&world.source.url("file", manner)).await)
+            .ended(&world.accept(&world.source.url("file", query)).await)
             .await;
-        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
+        assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
         world.check_bytes(&job.media[0]).await.unwrap();
     }
     assert!(
@@ -94,61 +76,73 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
     );
 }
 
+/// An object that is in the store before the output of a job is put under its key.
+struct ExistingObject {
+    bytes: Vec<u8>,
+    /// Query for the output.
+    query: &'static str,
+    /// Failure of the output; `None` if the object is taken for it.
+    error: Option<FailureType>,
+}
+
 /// Checks the rules that hold in every store.
 pub(crate) async fn rules(world: &World) {
-    let url = |name: &str, manner: &str| world.source.url(name, manner);
+    let url = |name: &str, query: &str| world.source.url(name, query);
     let stored = [
         "bytes=1",
         "bytes=9000000",
         "bytes=20000000",
         "bytes=20000000&framing=chunked",
     ];
-    let stored = stored.map(|manner| async move {
+    let stored = stored.map(|query| async move {
         let job = world
             .api
-            .ended(&world.accept(&url("stored", manner)).await)
+            .ended(&world.accept(&url("stored", query)).await)
             .await;
-        assert_eq!(job.status, JobStatus::Completed, "{manner}: {job:#?}");
-        assert_eq!(job.media[0].attempts, Some(1), "{manner}");
+        assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
+        assert_eq!(job.media[0].attempts, Some(1), "{query}");
         world.check_bytes(&job.media[0]).await.unwrap();
         assert_eq!(job.media[0].bytes_done, job.media[0].size);
     });
     join_all(stored).await;
 
-    let same = (source::file(1000), "bytes=1000");
-    let same_and_large = (source::file(9_000_000), "bytes=9000000");
-    let other = (vec![7; 1000], "bytes=1000");
-    let other_and_large = (vec![7; 9_000_000], "bytes=9000000");
-    let taken = [
-        (same, None),
-        (same_and_large, None),
-        (other, Some(FailureType::StorageConflict)),
-        (other_and_large, Some(FailureType::StorageConflict)),
+    let same = |length, query| ExistingObject {
+        bytes: source::file(length),
+        query,
+        error: None,
+    };
+    let other = |length, query| ExistingObject {
+        bytes: vec![7; length],
+        query,
+        error: Some(FailureType::StorageConflict),
+    };
+    let existing = [
+        same(1000, "bytes=1000"),
+        same(9_000_000, "bytes=9000000"),
+        other(1000, "bytes=1000"),
+        other(9_000_000, "bytes=9000000"),
     ];
-    let taken = taken.map(|((bytes, manner), error)| async move {
-        let id = world.accept(&url("taken", manner)).await;
-        let put = world
-            .store
-            .put_object()
-            .bucket(&world.bucket)
-            .key(format!("jobs/{id}/0.png"));
-        put.body(ByteStream::from(bytes)).send().await.unwrap();
+    let existing = existing.map(|object| async move {
+        let ExistingObject {
+            bytes,
+            query,
+            error,
+        } = object;
+        let id = world.accept(&url("existing", query)).await;
+        world.put_object(&format!("jobs/{id}/0.png"), bytes).await;
         let job = world.api.ended(&id).await;
         let is_stored = job.status == JobStatus::Completed;
-        assert_eq!(is_stored, error.is_none(), "{manner}: {job:#?}");
+        assert_eq!(is_stored, error.is_none(), "{query}: {job:#?}");
         let found = failure_type(job.media[0].error.as_ref());
-        assert_eq!(found, error, "{manner}: {job:#?}");
+        assert_eq!(found, error, "{query}: {job:#?}");
     });
-    join_all(taken).await;
+    join_all(existing).await;
 
     // An object below the job's prefix that is no output of it is removed when the job ends.
     let id = world.accept(&url("stray", "bytes=1000")).await;
     let stray = format!("{}jobs/{id}/7.png", world.prefix);
-    let put = world.store.put_object().bucket(&world.bucket).key(&stray);
-    put.body(ByteStream::from_static(b"of an attempt that was canceled"))
-        .send()
-        .await
-        .unwrap();
+    let bytes = b"of an attempt that was canceled".to_vec();
+    world.put_object(&stray, bytes).await;
     assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
     let mut left = world.objects().await;
     left.retain(|key| key.contains(&id.to_string()));
@@ -159,8 +153,8 @@ pub(crate) async fn rules(world: &World) {
         "bytes=60000000&rate=5000000",
         "bytes=60000000&rate=5000000&framing=chunked",
     ];
-    let canceled = canceled.map(|manner| async move {
-        let id = world.accept(&url("canceled", manner)).await;
+    let canceled = canceled.map(|query| async move {
+        let id = world.accept(&url("canceled", query)).await;
         until("progress", async || {
             let done = world.api.get(&id).await.media.first()?.bytes_done?;
             (done > 0).then_some(())
@@ -183,12 +177,12 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
     let options = options("uploads-killed");
     let (mut world, _gateway) = World::on_gateway(options, &[STREAM_MAX]).await;
-    let mut chance = SeededRng::new();
+    let mut random = SeededRng::new();
     let mut jobs = Vec::new();
-    let mut hit = 0;
+    let mut interrupted = 0;
     for round in 0..rounds().div_ceil(4) {
         let mut ids = Vec::new();
-        for (name, manner) in [
+        for (name, query) in [
             ("known", format!("bytes={LENGTH}&ranges=true&rate=20000000")),
             (
                 "unsized",
@@ -196,7 +190,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
             ),
         ] {
             let name = format!("{name}-{round}");
-            let id = world.accept(&world.source.url(&name, &manner)).await;
+            let id = world.accept(&world.source.url(&name, &query)).await;
             ids.push(id);
             jobs.push((id, name));
         }
@@ -211,11 +205,10 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
             })
             .await;
         } else {
-            tokio::time::sleep(chance.moment(Duration::from_secs(6))).await;
+            tokio::time::sleep(random.duration_below(Duration::from_secs(6))).await;
         }
-        hit += world.uploads_of(&ids).await;
-        world.stack.worker.kill();
-        world.stack.worker = world.stack.spawn("worker").unwrap();
+        interrupted += world.uploads_of(&ids).await;
+        restart_worker(&mut world.stack);
     }
     for (id, name) in &jobs {
         let job = world.api.ended_within(id, JOB_TIMEOUT).await;
@@ -238,7 +231,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     });
     let (resumed, left) = (resumed.count(), world.uploads().await);
     report(&format!(
-        "{} uploads, {hit} killed under way, {resumed} gone on with, {left} left for the sweep",
+        "{} uploads, {interrupted} interrupted, {resumed} resumed, {left} left for the sweep",
         jobs.len()
     ));
     assert!(resumed > 0, "every upload began again");

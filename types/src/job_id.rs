@@ -6,7 +6,7 @@ use derive_more::Display;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::schema::text;
+use crate::{object_key::ObjectKey, schema::text};
 
 /// Id of a job and of its workflow: a UUID in its hyphenated lower-case form.
 #[derive(
@@ -21,10 +21,10 @@ pub struct JobId(Uuid);
 pub struct InvalidJobId;
 
 impl JobId {
-    /// Key of the job's manifest in the bucket, below any configured prefix.
+    /// Key of the job's manifest.
     #[must_use]
-    pub fn manifest_key(self) -> String {
-        format!("{}job.json", self.prefix())
+    pub fn manifest_key(self) -> ObjectKey {
+        ObjectKey::new(format!("{}job.json", self.prefix()))
     }
 
     /// Prefix of the keys of all objects of the job.
@@ -33,18 +33,23 @@ impl JobId {
         format!("jobs/{self}/")
     }
 
-    /// Key of an output in the bucket, below any configured prefix. It depends only on the job and
-    /// on the output's position and type, so that a retry of an upload overwrites nothing but
-    /// itself.
+    /// Key of an output. It depends only on the job and on the output's position and type, so that
+    /// a retry of an upload overwrites nothing but itself.
     #[must_use]
-    pub fn media_key(self, index: u32, extension: &str) -> String {
-        format!("{}{index}.{extension}", self.prefix())
+    pub fn media_key(self, index: u32, extension: &str) -> ObjectKey {
+        ObjectKey::new(format!("{}{extension}", self.media_prefix(index)))
+    }
+
+    /// Prefix of the keys that an output may have.
+    #[must_use]
+    pub fn media_prefix(self, index: u32) -> String {
+        format!("{}{index}.", self.prefix())
     }
 
     /// Key of an output's preview in the bucket, beside the outputs.
     #[must_use]
-    pub fn preview_key(self, index: u32, extension: &str) -> String {
-        format!("{}previews/{index}.{extension}", self.prefix())
+    pub fn preview_key(self, index: u32, extension: &str) -> ObjectKey {
+        ObjectKey::new(format!("{}previews/{index}.{extension}", self.prefix()))
     }
 }
 

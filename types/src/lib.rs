@@ -9,6 +9,7 @@
 //! - [`problem`]: error responses (`application/problem+json`)
 //! - [`tenant`], [`job_id`], [`api_key`]: tenants, job ids with the S3 keys of a job, API keys with
 //!   their scopes
+//! - [`object_key`], [`sha256`]: keys of objects in the bucket, and digests of their content
 //! - [`status`], [`provider`]: statuses of jobs, outputs and predictions
 //! - [`failure`]: failure types of jobs and outputs
 //! - [`retry_after`]: the `Retry-After` header, in seconds or as a date
@@ -20,11 +21,13 @@ mod schema;
 pub mod api_key;
 pub mod failure;
 pub mod job_id;
+pub mod object_key;
 pub mod problem;
 pub mod provider;
 pub mod request;
 pub mod resource;
 pub mod retry_after;
+pub mod sha256;
 pub mod status;
 pub mod tenant;
 

@@ -37,11 +37,13 @@ pub async fn purge(tenant: &Tenant) -> Result<u64> {
     let prefix = IndexEntry::prefix(Some(tenant));
     let mut after = None;
     loop {
-        let page = storage.list(&prefix, after.as_deref(), PAGE).await;
+        let page = storage.list(&prefix, after.as_ref(), PAGE).await;
         let page = page.context("cannot list the jobs of the tenant in the store")?;
         after = page.objects.last().map(|object| object.key.clone());
         let keys = page.objects.iter();
-        let entries = keys.filter_map(|object| object.key.parse().ok()).collect();
+        let entries = keys
+            .filter_map(|object| object.key.as_str().parse().ok())
+            .collect();
         deleted += delete(&client, entries).await?;
         if !page.has_more {
             break;

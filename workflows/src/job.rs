@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 pub use darkroom_types::{
     api_key::KeyId,
     job_id::{InvalidJobId, JobId},
+    object_key::ObjectKey,
     provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName},
+    sha256::Sha256,
     status::{JobStatus, MediaStatus, Stage},
 };
 
@@ -223,7 +225,7 @@ impl JobState {
     /// Returns the keys of everything that the job has in the store: outputs, previews and
     /// manifest.
     #[must_use]
-    pub fn stored_keys(&self) -> BTreeSet<String> {
+    pub fn stored_keys(&self) -> BTreeSet<ObjectKey> {
         let stored = self.media.iter().flat_map(|media| match &media.outcome {
             MediaOutcome::Completed(stored) => {
                 let preview = stored.preview.as_ref();

@@ -12,7 +12,10 @@ use std::{
 
 use darkroom_storage::{NewObject, Upload, UploadedObject, UploadedPart, digest::Digest};
 use darkroom_temporal::heartbeat::Heartbeat;
-use darkroom_workflows::{contract::persist::PersistProgress, job::MediaFacts};
+use darkroom_workflows::{
+    contract::persist::PersistProgress,
+    job::{MediaFacts, ObjectKey},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -44,7 +47,7 @@ pub(super) struct PersistCheckpoint {
 /// A multipart upload, with the state that is needed to resume it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct UploadCheckpoint {
-    pub(super) s3_key: String,
+    pub(super) s3_key: ObjectKey,
     pub(super) content_type: String,
     pub(super) upload_id: String,
     /// Validator by which the source shows that it is still the same file. Without one, the upload

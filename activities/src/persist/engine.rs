@@ -1,7 +1,7 @@
 //! The engine that uploads outputs, shared by all of a process, and the destination of one output.
 
 use darkroom_storage::{Existing, Feature, NewObject, Storage};
-use darkroom_workflows::job::JobId;
+use darkroom_workflows::job::{JobId, ObjectKey};
 
 use super::{
     budget_lease::BudgetLease, checkpoint::CheckpointRecorder, disposition, media_type::MediaType,
@@ -46,7 +46,7 @@ impl Engine {
         to: &Destination,
         source: Source,
         mut lease: BudgetLease,
-    ) -> Result<String, Failure> {
+    ) -> Result<ObjectKey, Failure> {
         let recorder = CheckpointRecorder::without_heartbeat(to.index);
         let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut lease)).await?;
         Ok(stored.object.s3_key)

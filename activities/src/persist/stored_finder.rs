@@ -2,7 +2,7 @@
 //! output. What is done with an upload that an earlier attempt did not complete is in `resume`.
 
 use darkroom_storage::{ObjectHead, Storage, UploadedObject};
-use darkroom_workflows::contract::persist::PersistInput;
+use darkroom_workflows::{contract::persist::PersistInput, job::ObjectKey};
 
 use super::{
     checkpoint::PersistCheckpoint,
@@ -88,8 +88,8 @@ impl StoredFinder<'_> {
     }
 
     /// Returns the object that is stored for this output, whichever media type it had.
-    async fn present(&self) -> Result<Option<(String, ObjectHead)>, Failure> {
-        let prefix = self.input.job_id.media_key(self.input.index, "");
+    async fn present(&self) -> Result<Option<(ObjectKey, ObjectHead)>, Failure> {
+        let prefix = self.input.job_id.media_prefix(self.input.index);
         let page = self.storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await?;
         for object in page.objects {
             if let Some(head) = self.storage.head(&object.key).await?

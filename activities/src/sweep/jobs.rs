@@ -25,7 +25,7 @@ impl Sweep<'_> {
                 if swept.jobs >= self.input.jobs {
                     return Ok(());
                 }
-                let page = self.storage.list(prefix, after.as_deref(), PAGE).await?;
+                let page = self.storage.list(prefix, after.as_ref(), PAGE).await?;
                 let Some(last) = page.objects.last().map(|entry| entry.key.clone()) else {
                     break;
                 };
@@ -46,7 +46,7 @@ impl Sweep<'_> {
         let swept_prefix = stream::iter(entries).map(|entry| async move {
             let swept_prefix = self.tidy_entry(&entry).await;
             swept_prefix
-                .inspect_err(|failure| tracing::warn!(key = entry.key, %failure, "cannot sweep"))
+                .inspect_err(|failure| tracing::warn!(key = %entry.key, %failure, "cannot sweep"))
         });
         let outcomes: Vec<_> = swept_prefix.buffer_unordered(CONCURRENCY).collect().await;
         for outcome in outcomes {
@@ -59,7 +59,7 @@ impl Sweep<'_> {
     }
 
     async fn tidy_entry(&self, entry: &ListedObject) -> Result<u32, Failure> {
-        if let Ok(indexed) = entry.key.parse::<IndexEntry>() {
+        if let Ok(indexed) = entry.key.as_str().parse::<IndexEntry>() {
             return self.tidy_indexed(entry, &indexed.job_id).await;
         }
         match Tombstone::job_of(&entry.key) {

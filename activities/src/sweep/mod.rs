@@ -22,7 +22,7 @@ use darkroom_temporal::{
 use darkroom_workflows::{
     contract::sweep::{SweepInput, Swept},
     failure::FailureType,
-    job::JobId,
+    job::{JobId, ObjectKey},
 };
 use temporalio_client::Client;
 use temporalio_sdk::activities::ActivityContext;
@@ -84,7 +84,7 @@ impl Sweep<'_> {
         let prefix = job_id.prefix();
         let (mut swept_prefix, mut after, mut is_certain) = (PrefixSwept::default(), None, false);
         loop {
-            let page = self.storage.list(&prefix, after.as_deref(), PAGE).await?;
+            let page = self.storage.list(&prefix, after.as_ref(), PAGE).await?;
             for object in &page.objects {
                 let is_stray =
                     |owner: &Owner| !owner.names(&object.key) && object.is_older_than(self.age());
@@ -108,7 +108,7 @@ impl Sweep<'_> {
                 self.storage.delete(&object.key).await?;
                 swept_prefix.removed += 1;
                 metrics::removed();
-                tracing::info!(key = object.key, "removed an object that no manifest names");
+                tracing::info!(key = %object.key, "removed an object that no manifest names");
             }
             match page.objects.into_iter().next_back() {
                 Some(last) if page.has_more => after = Some(last.key),
@@ -148,11 +148,11 @@ enum Owner {
     /// The job was deleted: objects that were written later are removed as well.
     Deleted,
     /// Its manifest names these keys.
-    Job(BTreeSet<String>),
+    Job(BTreeSet<ObjectKey>),
 }
 
 impl Owner {
-    fn names(&self, key: &str) -> bool {
+    fn names(&self, key: &ObjectKey) -> bool {
         matches!(self, Self::Job(keys) if keys.contains(key))
     }
 }

@@ -2,11 +2,10 @@
 //! sweep that is interrupted is kept.
 
 use darkroom_storage::{NewObject, Storage, StorageError};
+use darkroom_workflows::job::ObjectKey;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-
-const KEY: &str = "sweep.json";
 
 /// Size limit of the object, in bytes: a key has 1,024 bytes at most.
 const LIMIT: usize = 8 * 1024;
@@ -15,13 +14,13 @@ const LIMIT: usize = 8 * 1024;
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Place {
     /// Last key that was swept; `None` if the next sweep starts at the beginning.
-    pub(super) after: Option<String>,
+    pub(super) after: Option<ObjectKey>,
 }
 
 impl Place {
     /// Reads the position. An object that cannot be parsed counts as the beginning.
     pub(super) async fn read(storage: &Storage) -> Result<Self, Failure> {
-        match storage.read(KEY, LIMIT).await {
+        match storage.read(&key(), LIMIT).await {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
             Err(StorageError::NotFound) => Ok(Self::default()),
             Err(error) => Err(error.into()),
@@ -30,21 +29,30 @@ impl Place {
 
     pub(super) async fn write(&self, storage: &Storage) -> Result<(), Failure> {
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        let object = NewObject::json(KEY.to_owned());
+        let object = NewObject::json(key());
         storage.put(&object, bytes.into()).await?;
         Ok(())
     }
 
     /// True if all keys with this prefix have been swept.
     pub(super) fn is_after(&self, prefix: &str) -> bool {
-        let after = self.after.as_deref().unwrap_or_default();
+        let after = self
+            .after
+            .as_ref()
+            .map(ObjectKey::as_str)
+            .unwrap_or_default();
         after > prefix && !after.starts_with(prefix)
     }
 
     /// Returns the last key with this prefix that was swept.
-    pub(super) fn within(&self, prefix: &str) -> Option<String> {
-        self.after.clone().filter(|after| after.starts_with(prefix))
+    pub(super) fn within(&self, prefix: &str) -> Option<ObjectKey> {
+        let after = self.after.clone();
+        after.filter(|after| after.as_str().starts_with(prefix))
     }
+}
+
+fn key() -> ObjectKey {
+    ObjectKey::new("sweep.json")
 }
 
 #[cfg(test)]
@@ -54,13 +62,13 @@ mod tests {
     #[test]
     fn a_sweep_goes_on_where_another_stopped() {
         let place = |after: &str| Place {
-            after: Some(after.to_owned()),
+            after: Some(ObjectKey::new(after)),
         };
         let begin = Place::default();
         assert!(!begin.is_after("index/") && begin.within("index/").is_none());
         let key = "index/-/2026-11-24/x";
         assert!(!place(key).is_after("index/"));
-        assert_eq!(place(key).within("index/").as_deref(), Some(key));
+        assert_eq!(place(key).within("index/"), place(key).after);
         assert!(!place(key).is_after("tombstones/") && place(key).within("tombstones/").is_none());
         assert!(place("tombstones/x").is_after("index/"));
     }

@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use darkroom_types::{api_key::KeyId, tenant::Tenant};
-use sha2::{Digest, Sha256};
+use darkroom_types::{api_key::KeyId, sha256::Sha256, tenant::Tenant};
+use sha2::Digest;
 use subtle::ConstantTimeEq;
 
 /// List of `tenant:sha256hex`, separated by commas, with `:admin` or `:operator` after keys that
@@ -17,7 +17,7 @@ pub struct ApiKeys(Vec<ApiKey>);
 pub(super) struct ApiKey {
     pub(super) tenant: Tenant,
     pub(super) role: Role,
-    sha256: [u8; 32],
+    sha256: Sha256,
 }
 
 /// Keys that a key may manage.
@@ -34,7 +34,11 @@ pub(super) enum Role {
 impl ApiKey {
     /// Returns the id that jobs and the log name the key by.
     pub(super) fn id(&self) -> Option<KeyId> {
-        KeyId::new(self.tenant.clone(), hex::encode(&self.sha256[..4])).ok()
+        KeyId::new(
+            self.tenant.clone(),
+            hex::encode(&self.sha256.as_bytes()[..4]),
+        )
+        .ok()
     }
 }
 
@@ -45,10 +49,10 @@ impl ApiKeys {
 
     /// Finds a key by its text, in constant time: it takes as long whichever key matches, or none.
     pub(super) fn find(&self, key: &str) -> Option<&ApiKey> {
-        let sha256 = Sha256::digest(key.as_bytes());
+        let sha256 = sha2::Sha256::digest(key.as_bytes());
         let mut found = None;
         for candidate in &self.0 {
-            if bool::from(candidate.sha256.ct_eq(&sha256)) {
+            if bool::from(candidate.sha256.as_bytes().ct_eq(&sha256[..])) {
                 found = Some(candidate);
             }
         }
@@ -82,9 +86,8 @@ impl FromStr for ApiKey {
         let tenant = tenant
             .parse()
             .map_err(|error| format!("{tenant:?}: {error}"))?;
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(digest, &mut sha256).map_err(|_| {
-            format!("the key of {tenant} must be the SHA-256 of the key in 64 hexadecimal digits")
+        let sha256 = digest.parse().map_err(|error| {
+            format!("the key of {tenant} is given by its SHA-256, which {error}")
         })?;
         Ok(Self {
             tenant,
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     fn entry(tenant: &str, key: &str) -> String {
-        format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
+        format!("{tenant}:{}", hex::encode(sha2::Sha256::digest(key)))
     }
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
         );
         assert_eq!(tenant(""), None);
         assert_eq!(
-            tenant(&hex::encode(Sha256::digest("one"))),
+            tenant(&hex::encode(sha2::Sha256::digest("one"))),
             None,
             "the listed digest is not a key"
         );

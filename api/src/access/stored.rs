@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use darkroom_storage::{NewObject, Storage, StorageError};
-use darkroom_types::{api_key::KeyId, resource::ApiKey, tenant::Tenant};
+use darkroom_types::{api_key::KeyId, object_key::ObjectKey, resource::ApiKey, tenant::Tenant};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use moka::future::Cache;
@@ -143,10 +143,13 @@ impl StoredKeys {
         }
     }
 
-    async fn read<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Problem> {
+    async fn read<T: for<'de> Deserialize<'de>>(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<T>, Problem> {
         match self.storage.read(key, LIMIT).await {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                tracing::error!(%error, key, "an object of an API key cannot be parsed");
+                tracing::error!(%error, %key, "an object of an API key cannot be parsed");
                 Problem::internal()
             }),
             Err(StorageError::NotFound) => Ok(None),
@@ -154,7 +157,7 @@ impl StoredKeys {
         }
     }
 
-    async fn write(&self, key: String, value: &impl Serialize) -> Result<(), Problem> {
+    async fn write(&self, key: ObjectKey, value: &impl Serialize) -> Result<(), Problem> {
         let bytes = serde_json::to_vec(value).map_err(|_| Problem::internal())?;
         let object = NewObject::json(key);
         let written = self.storage.put(&object, Bytes::from(bytes)).await;
@@ -214,14 +217,14 @@ impl StoredKeys {
     pub(crate) async fn ids(&self, tenant: &Tenant) -> Result<Vec<KeyId>, Problem> {
         let prefix = prefix(tenant);
         let mut ids = Vec::new();
-        let mut after: Option<String> = None;
+        let mut after: Option<ObjectKey> = None;
         // Beside each key is the object of its last use. One of a revoked key may remain, if it was
         // written just after.
         for _ in 0..MAX_PAGES {
-            let page = self.storage.list(&prefix, after.as_deref(), PAGE).await;
+            let page = self.storage.list(&prefix, after.as_ref(), PAGE).await;
             let page = page.map_err(|error| unavailable(&error))?;
             ids.extend(page.objects.iter().filter_map(|object| {
-                let name = object.key.strip_prefix(&prefix)?;
+                let name = object.key.as_str().strip_prefix(&prefix)?;
                 KeyId::new(tenant.clone(), name.strip_suffix(".json")?).ok()
             }));
             after = page.objects.last().map(|object| object.key.clone());

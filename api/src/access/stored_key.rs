@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 
 use darkroom_types::{
     api_key::{KeyId, ModelPattern, Scope},
+    object_key::ObjectKey,
     request::KeyName,
     resource::ApiKey,
+    sha256::Sha256,
     tenant::Tenant,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -25,7 +27,7 @@ pub(crate) struct StoredKey {
     pub(crate) models: Vec<ModelPattern>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
-    sha256: String,
+    sha256: Sha256,
 }
 
 /// Time of a key's last use. It has its own object, so that a record of it cannot restore a revoked
@@ -49,7 +51,7 @@ impl StoredKey {
         let [first, second] = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::simple);
         let text = format!("dk_{key_id}.{first}{second}");
         let key = Self {
-            sha256: hex::encode(Sha256::digest(&text)),
+            sha256: digest(&text),
             key_id,
             name,
             scopes,
@@ -74,8 +76,7 @@ impl StoredKey {
     }
 
     pub(super) fn is_good(&self, text: &str, now: Timestamp) -> bool {
-        let digest = hex::encode(Sha256::digest(text));
-        let is_it = bool::from(digest.as_bytes().ct_eq(self.sha256.as_bytes()));
+        let is_it = bool::from(digest(text).as_bytes().ct_eq(self.sha256.as_bytes()));
         is_it && !self.has_expired(now)
     }
 
@@ -94,10 +95,14 @@ pub(super) fn prefix(tenant: &Tenant) -> String {
     format!("keys/{tenant}/")
 }
 
-pub(super) fn object_key(id: &KeyId) -> String {
-    format!("{}{}.json", prefix(id.tenant()), id.digits())
+pub(super) fn object_key(id: &KeyId) -> ObjectKey {
+    ObjectKey::new(format!("{}{}.json", prefix(id.tenant()), id.digits()))
 }
 
-pub(super) fn last_use_key(id: &KeyId) -> String {
-    format!("{}{}.used.json", prefix(id.tenant()), id.digits())
+pub(super) fn last_use_key(id: &KeyId) -> ObjectKey {
+    ObjectKey::new(format!("{}{}.used.json", prefix(id.tenant()), id.digits()))
+}
+
+fn digest(text: &str) -> Sha256 {
+    <[u8; 32]>::from(sha2::Sha256::digest(text)).into()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use darkroom_types::{
     job_id::JobId,
+    object_key::ObjectKey,
     request::{Disposition, GetMediaUrl},
     resource::MediaUrl,
 };
@@ -67,7 +68,7 @@ pub(crate) async fn get_media_url(
 
 /// Names a file after its job. The last segment of the object's key is the position and the
 /// extension of the output, which need no quoting.
-fn attachment(job_id: &JobId, s3_key: &str) -> String {
-    let name = s3_key.rsplit('/').next().unwrap_or_default();
+fn attachment(job_id: &JobId, s3_key: &ObjectKey) -> String {
+    let name = s3_key.as_str().rsplit('/').next().unwrap_or_default();
     format!("attachment; filename=\"{job_id}-{name}\"")
 }

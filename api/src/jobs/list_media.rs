@@ -10,7 +10,7 @@ use darkroom_types::{
 };
 use darkroom_workflows::{
     contract::persist::PersistProgress,
-    job::{JobState, Media, MediaOutcome},
+    job::{JobState, Media, MediaOutcome, ObjectKey},
 };
 use futures::future::join_all;
 use poem::{
@@ -123,7 +123,7 @@ async fn present(
         MediaOutcome::Completed(stored) => {
             resource.media_url = Some(format!("{}/media/{}", context.job_url(job_id), media.index));
             // A job can be read even if no URL can be signed: `media_url` reports the error.
-            let url = async |key: &str| {
+            let url = async |key: &ObjectKey| {
                 let url = context.presigned.url(context, key, stored.completed_at);
                 url.await.ok()
             };
@@ -138,7 +138,7 @@ async fn present(
             resource.size = Some(stored.size);
             resource.bytes_done = Some(stored.size);
             resource.bytes_total = Some(stored.size);
-            resource.sha256 = Some(stored.sha256.clone());
+            resource.sha256 = Some(stored.sha256);
             resource.width = stored.facts.width;
             resource.height = stored.facts.height;
             resource.duration_ms = stored.facts.duration_ms;

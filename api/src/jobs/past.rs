@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use darkroom_storage::StorageError;
-use darkroom_workflows::job::{IndexEntry, JobId, JobState};
+use darkroom_workflows::job::{IndexEntry, JobId, JobState, ObjectKey};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -153,13 +153,13 @@ async fn indexed(
     let after = place
         .after
         .as_ref()
-        .map(|job_id| format!("{prefix}{job_id}"));
+        .map(|job_id| ObjectKey::new(format!("{prefix}{job_id}")));
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    let listed = in_time(context.storage.list(&prefix, after.as_deref(), limit)).await?;
+    let listed = in_time(context.storage.list(&prefix, after.as_ref(), limit)).await?;
     let entries = listed
         .objects
         .iter()
-        .filter_map(|object| object.key.parse().ok());
+        .filter_map(|object| object.key.as_str().parse().ok());
     let ids = entries.map(|entry: IndexEntry| entry.job_id).collect();
     Ok((ids, listed.has_more))
 }

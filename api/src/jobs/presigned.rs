@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use darkroom_storage::{Presentation, PresignedUrl};
+use darkroom_types::object_key::ObjectKey;
 use jiff::Timestamp;
 use moka::future::Cache;
 use url::Url;
@@ -26,7 +27,7 @@ const LEAST_VALIDITY: Duration = Duration::from_mins(1);
 const MAX_KEPT: u64 = 20_000;
 
 /// Cache of presigned URLs. Anyone who has a URL can use it.
-pub(crate) struct Presigned(Cache<(String, Presentation, u64), PresignedUrl>);
+pub(crate) struct Presigned(Cache<(ObjectKey, Presentation, u64), PresignedUrl>);
 
 impl Presigned {
     pub(crate) fn new() -> Self {
@@ -43,7 +44,7 @@ impl Presigned {
     pub(super) async fn url(
         &self,
         context: &Context,
-        s3_key: &str,
+        s3_key: &ObjectKey,
         stored_at: Timestamp,
     ) -> Result<Url, Problem> {
         self.signed(context, s3_key, stored_at, None)
@@ -55,7 +56,7 @@ impl Presigned {
     pub(super) async fn signed(
         &self,
         context: &Context,
-        s3_key: &str,
+        s3_key: &ObjectKey,
         stored_at: Timestamp,
         disposition: Option<String>,
     ) -> Result<PresignedUrl, Problem> {
@@ -68,7 +69,7 @@ impl Presigned {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let period = since_epoch.as_secs() / PERIOD.as_secs();
         let from = UNIX_EPOCH + Duration::from_secs(period * PERIOD.as_secs());
-        let key = (s3_key.to_owned(), presentation.clone(), period);
+        let key = (s3_key.clone(), presentation.clone(), period);
         let signed = self
             .0
             .try_get_with(key, presign(context, s3_key, &presentation, from))
@@ -84,7 +85,7 @@ impl Presigned {
 
 async fn presign(
     context: &Context,
-    s3_key: &str,
+    s3_key: &ObjectKey,
     presentation: &Presentation,
     from: SystemTime,
 ) -> Result<PresignedUrl, Problem> {

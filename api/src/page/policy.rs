@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use darkroom_storage::{Presentation, Storage};
+use darkroom_types::object_key::ObjectKey;
 use tokio::sync::OnceCell;
 
 /// Origin from which browsers fetch outputs, known once a URL was signed.
@@ -13,9 +14,9 @@ pub(crate) struct StoreOrigin(OnceCell<String>);
 impl StoreOrigin {
     /// Returns the origin of signed URLs; `None` while there are no credentials to sign with.
     pub(super) async fn get(&self, storage: &Storage) -> Option<&str> {
-        let any = Presentation::default();
+        let (key, any) = (ObjectKey::new("any"), Presentation::default());
         let find = async || {
-            let signed = storage.presign("any", &any, SystemTime::now(), Duration::from_secs(1));
+            let signed = storage.presign(&key, &any, SystemTime::now(), Duration::from_secs(1));
             let origin = signed.await?.url.origin();
             anyhow::Ok(origin.ascii_serialization())
         };

@@ -22,14 +22,13 @@ mod statuses;
 use std::{collections::BTreeMap, time::Duration};
 
 use darkroom_client::types::job_id::JobId;
-use darkroom_dev::versitygw::VersityGateway;
 use futures::future::join_all;
 
 use self::outcome::Outcome::{self, Retried, Stored};
 use crate::support::{
     harness::options,
     proxy::{Fault, Operation, Proxy},
-    world::{Place, World},
+    world::{ProxiedWorld, World},
 };
 
 /// Variables of the worker. An output is 160 MiB long at most, and one of more than 32 MiB is a
@@ -96,12 +95,11 @@ type Cases = BTreeMap<&'static str, Case>;
 #[tokio::test]
 async fn bad_sources_and_bad_stores_do_no_harm() {
     let options = options("bad-sources");
-    let gateway = VersityGateway::start(&options, &|_: &str| {})
-        .await
-        .unwrap();
-    let proxy = Proxy::start(&gateway.endpoint).await;
-    let place = Place::on_loopback(&proxy.endpoint, &gateway.endpoint);
-    let world = World::start(options, &VARIABLES, Some(place)).await;
+    let ProxiedWorld {
+        gateway: _gateway,
+        proxy,
+        world,
+    } = World::behind_proxy(options, &VARIABLES, None).await;
     let mut cases = start_sources(&world).await;
     cases.extend(start_store_faults(&world, &proxy).await);
     cases.extend(start_addresses(&world).await);

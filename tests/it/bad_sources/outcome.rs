@@ -8,12 +8,11 @@ use darkroom_client::types::{
     resource::{Job, Media},
     status::JobStatus,
 };
-use darkroom_workflows::MediaGeneration;
-use temporalio_client::WorkflowDescribeOptions;
 
 use super::Case;
 use crate::support::{
     harness::{failure_type, until},
+    workflows::{pending_activities, workflow_handle},
     world::World,
 };
 
@@ -63,14 +62,9 @@ impl World {
 
     /// Waits until an activity of a job is retried, and asserts the type of its last failure.
     async fn until_retried(&self, id: &JobId, expected: FailureType) {
-        let client = self.stack.temporal.client().await.unwrap();
-        let handle = client.get_workflow_handle::<MediaGeneration>(id.to_string());
+        let handle = workflow_handle(&self.stack, id).await;
         until(&format!("retry of {id} for {expected}"), async || {
-            let description = handle
-                .describe(WorkflowDescribeOptions::default())
-                .await
-                .unwrap();
-            let pending = description.raw().pending_activities.clone();
+            let pending = pending_activities(&handle).await;
             let failure = pending
                 .iter()
                 .find(|activity| activity.attempt >= 2)?

@@ -19,55 +19,83 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{Ran, darkroom, dev, run};
-use crate::support::harness::{Api, api_key_entry, options, shared, signal_id, start, until};
+use super::{Outcome, darkroom, dev, run};
+use crate::support::{
+    api::Api,
+    harness::{api_key_entry, options_with, shared, start, until},
+    processes::signal_id,
+};
+
+/// Arguments of `darkroom run`, and the outcome that they lead to.
+struct Case<'a> {
+    arguments: &'a [&'a str],
+    exit_code: i32,
+    /// Part of the standard error.
+    message: &'a str,
+}
 
 #[test]
 fn what_became_of_a_job_is_told_by_the_exit_code() {
     let small = dev(r#"{"bytes": 1024}"#);
     let partial = dev(r#"{"bytes": 1024, "missing": [1]}"#);
     let failed = dev(r#"{"fail": "out of memory"}"#);
-    let late = dev(r#"{"latency_ms": 3600000}"#);
-    for (code, arguments, said) in [
-        (0, vec!["-i", &small], "completed in "),
-        (3, vec!["-n", "2", "-i", &partial], "darkroom jobs retry"),
-        (5, vec!["-i", &failed], "out of memory"),
-        (
-            7,
-            vec!["-i", &late, "--timeout", "1s"],
-            "the job is still running",
-        ),
-        (0, vec!["-i", &late, "--detach"], "the job continues"),
+    let slow = dev(r#"{"latency_ms": 3600000}"#);
+    for case in [
+        Case {
+            arguments: &["-i", &small],
+            exit_code: 0,
+            message: "completed in ",
+        },
+        Case {
+            arguments: &["-n", "2", "-i", &partial],
+            exit_code: 3,
+            message: "darkroom jobs retry",
+        },
+        Case {
+            arguments: &["-i", &failed],
+            exit_code: 5,
+            message: "out of memory",
+        },
+        Case {
+            arguments: &["-i", &slow, "--timeout", "1s"],
+            exit_code: 7,
+            message: "the job is still running",
+        },
+        Case {
+            arguments: &["-i", &slow, "--detach"],
+            exit_code: 0,
+            message: "the job continues",
+        },
     ] {
-        let ran = run(&[&["run", "acme/photo", "a fox"], arguments.as_slice()].concat());
-        assert_eq!(ran.code, code, "{ran:#?}");
-        assert!(ran.err.contains(said), "{ran:#?}");
+        let outcome = run(&[&["run", "acme/photo", "a fox"], case.arguments].concat());
+        assert_eq!(outcome.exit_code, case.exit_code, "{outcome:#?}");
+        assert!(outcome.stderr.contains(case.message), "{outcome:#?}");
     }
 }
 
 #[test]
 fn a_job_that_somebody_else_cancels_is_canceled() {
-    let late = dev(r#"{"latency_ms": 3600000}"#);
-    let accepted = run(&["run", "acme/photo", "a fox", "-i", &late, "--detach"]);
-    let id = accepted.out.trim();
+    let slow = dev(r#"{"latency_ms": 3600000}"#);
+    let accepted = run(&["run", "acme/photo", "a fox", "-i", &slow, "--detach"]);
+    let id = accepted.stdout.trim();
     let watching = darkroom(&shared().api_url(), &["jobs", "watch", id])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let canceled = run(&["jobs", "cancel", id]);
-    assert_eq!(canceled.code, 0, "{canceled:#?}");
-    assert!(canceled.err.contains("canceled"), "{canceled:#?}");
-    let watched = Ran::of(watching.wait_with_output().unwrap());
-    assert_eq!(watched.code, 6, "{watched:#?}");
+    assert_eq!(canceled.exit_code, 0, "{canceled:#?}");
+    assert!(canceled.stderr.contains("canceled"), "{canceled:#?}");
+    let watched = Outcome::of(watching.wait_with_output().unwrap());
+    assert_eq!(watched.exit_code, 6, "{watched:#?}");
     let again = run(&["jobs", "cancel", id]);
-    assert_eq!(again.code, 1, "it has ended: {again:#?}");
-    assert_eq!(run(&["jobs", "watch", id]).code, 6);
+    assert_eq!(again.exit_code, 1, "it has ended: {again:#?}");
+    assert_eq!(run(&["jobs", "watch", id]).exit_code, 6);
 }
 
 #[test]
 fn what_cannot_be_asked_for_is_usage() {
-    for (arguments, said) in [
+    for (arguments, message) in [
         (vec![], "Usage"),
         (vec!["no-slash", "a fox"], "owner/name"),
         (vec!["acme/photo"], "a prompt, or an input"),
@@ -93,44 +121,43 @@ fn what_cannot_be_asked_for_is_usage() {
             "output_format: unknown variant",
         ),
     ] {
-        let ran = run(&[&["run"], arguments.as_slice()].concat());
-        assert_eq!(ran.code, 2, "{ran:#?}");
-        assert!(ran.err.contains(said), "{said}: {ran:#?}");
+        let outcome = run(&[&["run"], arguments.as_slice()].concat());
+        assert_eq!(outcome.exit_code, 2, "{outcome:#?}");
+        assert!(outcome.stderr.contains(message), "{message}: {outcome:#?}");
     }
 }
 
 #[test]
 fn an_api_that_is_not_there_is_an_error_of_one_line() {
-    let ran = Ran::of(
+    let outcome = Outcome::of(
         darkroom("http://127.0.0.1:1", &["jobs", "list"])
             .output()
             .unwrap(),
     );
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(outcome.exit_code, 1, "{outcome:#?}");
     assert!(
-        ran.err.contains("cannot reach http://127.0.0.1:1/"),
-        "{ran:#?}"
+        outcome.stderr.contains("cannot reach http://127.0.0.1:1/"),
+        "{outcome:#?}"
     );
-    assert_eq!(ran.err.lines().count(), 1, "{ran:#?}");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
     let key = "dk_of-the-caller";
     let entry = format!("{}:admin", api_key_entry("acme", key));
-    let mut options = options("caller");
-    options.variables = vec![
-        ("DARKROOM_API_KEYS", entry),
-        ("SUBMISSION_SEARCH_SECONDS", "1".to_owned()),
+    let variables = [
+        ("DARKROOM_API_KEYS", entry.as_str()),
+        ("SUBMISSION_SEARCH_SECONDS", "1"),
     ];
-    let stack = start(&options).await;
+    let stack = start(&options_with("caller", &variables)).await;
     let url = stack.api_url();
     let lost =
         dev(r#"{"drop_answer": true, "hidden": true, "webhooks": 0, "latency_ms": 3600000}"#);
     let request = ["run", "acme/photo", "a fox", "-i", &lost];
 
-    let refused = Ran::of(darkroom(&url, &request).output().unwrap());
-    assert_eq!(refused.code, 4, "{refused:#?}");
+    let refused = Outcome::of(darkroom(&url, &request).output().unwrap());
+    assert_eq!(refused.exit_code, 4, "{refused:#?}");
     let wrong = darkroom(&url, &request)
         .env("DARKROOM_API_KEY", "dk_of-nobody")
         .output();
@@ -139,34 +166,34 @@ async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
     let parked = darkroom(&url, &request)
         .env("DARKROOM_API_KEY", key)
         .output();
-    let parked = Ran::of(parked.unwrap());
-    assert_eq!(parked.code, 8, "{parked:#?}");
+    let parked = Outcome::of(parked.unwrap());
+    assert_eq!(parked.exit_code, 8, "{parked:#?}");
 }
 
 #[tokio::test]
 async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
     let api = Api::of(shared());
-    let late = dev(r#"{"latency_ms": 3600000}"#);
-    let mut child = darkroom(&api.url, &["run", "acme/photo", "a fox", "-i", &late])
+    let slow = dev(r#"{"latency_ms": 3600000}"#);
+    let mut child = darkroom(&api.url, &["run", "acme/photo", "a fox", "-i", &slow])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    let accepted = said.next().unwrap().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let accepted = lines.next().unwrap().unwrap();
     let id: JobId = accepted.split(' ').nth(1).unwrap().parse().unwrap();
     api.until_stage(&id, Stage::Generating).await;
     signal_id(child.id(), "INT");
-    let rest: Vec<_> = said.map(Result::unwrap).collect();
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let way_on = format!("the job is still running: darkroom jobs watch {id}");
-    assert!(rest.contains(&way_on), "{rest:#?}");
+    let hint = format!("the job is still running: darkroom jobs watch {id}");
+    assert!(rest.contains(&hint), "{rest:#?}");
     assert_eq!(api.get(&id).await.status, JobStatus::Processing);
 }
 
 /// Starts a TCP proxy before the api that loses the first answer. Returns its URL and the number of
 /// connections so far.
-async fn lossy(api: &str) -> (String, Arc<AtomicU32>) {
+async fn start_lossy_proxy(api: &str) -> (String, Arc<AtomicU32>) {
     let upstream = api.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -195,7 +222,7 @@ async fn lossy(api: &str) -> (String, Arc<AtomicU32>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_leads_to_the_same_job() {
     let api = Api::of(shared());
-    let (url, connections) = lossy(&api.url).await;
+    let (url, connections) = start_lossy_proxy(&api.url).await;
     let small = dev(r#"{"bytes": 1024}"#);
     let label = format!("call={}", uuid::Uuid::new_v4());
     let request = [
@@ -209,20 +236,20 @@ async fn a_lost_answer_leads_to_the_same_job() {
         "-o",
         "json",
     ];
-    let ran = Ran::of(darkroom(&url, &request).output().unwrap());
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let outcome = Outcome::of(darkroom(&url, &request).output().unwrap());
+    assert_eq!(outcome.exit_code, 0, "{outcome:#?}");
     assert!(connections.load(Ordering::Relaxed) >= 2);
-    let job: Job = serde_json::from_value(ran.json()).unwrap();
+    let job: Job = serde_json::from_value(outcome.json()).unwrap();
     assert_eq!(job.status, JobStatus::Completed);
-    let alike = async || {
-        let mut alike = Vec::new();
+    let labelled = async || {
+        let mut ids = Vec::new();
         for listed in api.list().await {
             let listed = api.get(&listed.job_id).await;
             if listed.metadata == job.metadata {
-                alike.push(listed.job_id);
+                ids.push(listed.job_id);
             }
         }
-        (!alike.is_empty()).then_some(alike)
+        (!ids.is_empty()).then_some(ids)
     };
-    assert_eq!(until("job in the list", alike).await, [job.job_id]);
+    assert_eq!(until("job in the list", labelled).await, [job.job_id]);
 }

@@ -4,8 +4,8 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::Value;
 
-use super::{Ran, darkroom, dev, run, run_with_input};
-use crate::support::harness::{api_key_entry, fresh_directory, options, start};
+use super::{Outcome, darkroom, dev, run, run_with_input};
+use crate::support::harness::{api_key_entry, fresh_directory, options_with, start};
 
 /// Creates a job and returns its id.
 fn accepted(script: &str) -> String {
@@ -20,7 +20,7 @@ fn accepted(script: &str) -> String {
         &script,
         "--detach",
     ])
-    .out
+    .stdout
     .trim()
     .to_owned()
 }
@@ -28,7 +28,7 @@ fn accepted(script: &str) -> String {
 #[test]
 fn jobs_are_listed_read_retried_and_deleted() {
     let id = accepted(r#"{"bytes": 1024, "missing": [1]}"#);
-    assert_eq!(run(&["jobs", "watch", &id]).code, 3);
+    assert_eq!(run(&["jobs", "watch", &id]).exit_code, 3);
 
     let listed = run(&[
         "jobs",
@@ -43,7 +43,7 @@ fn jobs_are_listed_read_retried_and_deleted() {
         "jsonl",
     ]);
     let lines = listed
-        .out
+        .stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert!(
@@ -51,28 +51,28 @@ fn jobs_are_listed_read_retried_and_deleted() {
         "{id}"
     );
     let table = run(&["jobs", "list", "--limit", "1"]);
-    assert_eq!(table.out.trim_end().split('\t').count(), 6, "{table:#?}");
+    assert_eq!(table.stdout.trim_end().split('\t').count(), 6, "{table:#?}");
     let text = run(&["jobs", "get", &id]);
     assert!(
-        text.out.contains("managed") && text.out.contains("output 1"),
+        text.stdout.contains("managed") && text.stdout.contains("output 1"),
         "{text:#?}"
     );
 
     let canceled = run(&["jobs", "cancel", &id]);
-    assert_eq!(canceled.code, 1, "it has ended: {canceled:#?}");
+    assert_eq!(canceled.exit_code, 1, "it has ended: {canceled:#?}");
     let retried = run(&["jobs", "retry", &id]);
-    assert_eq!(retried.code, 3, "it is missing still: {retried:#?}");
+    assert_eq!(retried.exit_code, 3, "it is missing still: {retried:#?}");
     assert_eq!(
         run(&["jobs", "webhooks", &id]).json()["deliveries"],
         Value::Array(vec![])
     );
 
     let unasked = run(&["jobs", "delete", &id]);
-    assert_eq!(unasked.code, 1, "{unasked:#?}");
-    assert!(unasked.err.contains("add --yes"), "{unasked:#?}");
+    assert_eq!(unasked.exit_code, 1, "{unasked:#?}");
+    assert!(unasked.stderr.contains("add --yes"), "{unasked:#?}");
     let deleted = run(&["jobs", "delete", "--yes", &id]);
-    assert_eq!(deleted.code, 0, "{deleted:#?}");
-    assert_eq!(run(&["jobs", "get", &id]).code, 1);
+    assert_eq!(deleted.exit_code, 0, "{deleted:#?}");
+    assert_eq!(run(&["jobs", "get", &id]).exit_code, 1);
 }
 
 #[test]
@@ -89,12 +89,12 @@ fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
         "num_outputs:=2",
     ];
     let created = run(&request);
-    assert_eq!(created.code, 0, "{created:#?}");
+    assert_eq!(created.exit_code, 0, "{created:#?}");
     assert_eq!(created.json()["num_outputs"], 2);
     let listed = run(&["request", "GET", "/v1/jobs", "-f", "limit=1"]);
     assert_eq!(listed.json()["jobs"].as_array().unwrap().len(), 1);
     let missing = run(&["request", "GET", "/v1/nothing"]);
-    assert_eq!(missing.code, 1);
+    assert_eq!(missing.exit_code, 1);
     assert_eq!(missing.json()["status"], 404);
 }
 
@@ -102,44 +102,47 @@ fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
 async fn keys_are_given_out_and_profiles_keep_them() {
     let admin = "dk_of-the-admin";
     let entry = format!("{}:admin", api_key_entry("acme", admin));
-    let mut options = options("caller-keys");
-    options.variables = vec![("DARKROOM_API_KEYS", entry)];
+    let options = options_with("caller-keys", &[("DARKROOM_API_KEYS", &entry)]);
     let stack = start(&options).await;
     let url = stack.api_url();
     let home = fresh_directory("caller-home");
     std::fs::create_dir_all(&home).unwrap();
     let as_admin = |arguments: &[&str]| {
         let mut command = darkroom(&url, arguments);
-        Ran::of(command.env("DARKROOM_API_KEY", admin).output().unwrap())
+        Outcome::of(command.env("DARKROOM_API_KEY", admin).output().unwrap())
     };
 
     let created = as_admin(&[
         "keys", "create", "web shop", "--scopes", "read", "--model", "acme/*",
     ]);
-    assert_eq!(created.code, 0, "{created:#?}");
-    let key = created.out.trim();
+    assert_eq!(created.exit_code, 0, "{created:#?}");
+    let key = created.stdout.trim();
     assert!(key.starts_with("dk_acme."), "{created:#?}");
 
     let in_home = |arguments: &[&str], input: &str| with_profiles(&home, arguments, input);
-    assert_eq!(in_home(&["profile", "get"], "").code, 1, "there is none");
+    assert_eq!(
+        in_home(&["profile", "get"], "").exit_code,
+        1,
+        "there is none"
+    );
     let set = in_home(
         &["profile", "set", "shop", "--url", &url, "--api-key-stdin"],
         key,
     );
-    assert_eq!(set.code, 0, "{set:#?}");
+    assert_eq!(set.exit_code, 0, "{set:#?}");
     let file = home.join(".config/darkroom/profiles.toml");
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let shown = in_home(&["profile", "get"], "");
     assert!(
-        shown.out.contains(&url) && !shown.out.contains(key),
+        shown.stdout.contains(&url) && !shown.stdout.contains(key),
         "{shown:#?}"
     );
 
     let listed = in_home(&["jobs", "list"], "");
-    assert_eq!(listed.code, 0, "{listed:#?}");
+    assert_eq!(listed.exit_code, 0, "{listed:#?}");
     let forbidden = in_home(&["run", "acme/photo", "a fox"], "");
-    assert_eq!(forbidden.code, 4, "the key reads: {forbidden:#?}");
+    assert_eq!(forbidden.exit_code, 4, "the key reads: {forbidden:#?}");
     let elsewhere = in_home(
         &[
             "jobs",
@@ -150,7 +153,7 @@ async fn keys_are_given_out_and_profiles_keep_them() {
         "",
     );
     assert_eq!(
-        elsewhere.code, 4,
+        elsewhere.exit_code, 4,
         "its key goes to its own api alone: {elsewhere:#?}"
     );
 
@@ -158,22 +161,31 @@ async fn keys_are_given_out_and_profiles_keep_them() {
         &["profile", "set", "other", "--url", "http://127.0.0.1:1"],
         "",
     );
-    assert!(in_home(&["profile", "list"], "").out.contains("* shop"));
-    assert_eq!(in_home(&["profile", "use", "other"], "").code, 0);
-    assert!(in_home(&["profile", "list"], "").out.contains("* other"));
-    assert_eq!(in_home(&["jobs", "list", "--profile", "shop"], "").code, 0);
+    assert!(in_home(&["profile", "list"], "").stdout.contains("* shop"));
+    assert_eq!(in_home(&["profile", "use", "other"], "").exit_code, 0);
+    assert!(in_home(&["profile", "list"], "").stdout.contains("* other"));
     assert_eq!(
-        in_home(&["jobs", "list", "--profile", "nobody"], "").code,
+        in_home(&["jobs", "list", "--profile", "shop"], "").exit_code,
+        0
+    );
+    assert_eq!(
+        in_home(&["jobs", "list", "--profile", "nobody"], "").exit_code,
         1
     );
 
     let id = as_admin(&["keys", "list", "-o", "json"]).json()["keys"][0]["key_id"].clone();
-    assert_eq!(as_admin(&["keys", "revoke", id.as_str().unwrap()]).code, 0);
-    assert_eq!(in_home(&["jobs", "list", "--profile", "shop"], "").code, 4);
+    assert_eq!(
+        as_admin(&["keys", "revoke", id.as_str().unwrap()]).exit_code,
+        0
+    );
+    assert_eq!(
+        in_home(&["jobs", "list", "--profile", "shop"], "").exit_code,
+        4
+    );
 }
 
 /// Runs a command with a home directory that holds profiles.
-fn with_profiles(home: &Path, arguments: &[&str], input: &str) -> Ran {
+fn with_profiles(home: &Path, arguments: &[&str], input: &str) -> Outcome {
     let mut command = darkroom("", arguments);
     command.env_remove("DARKROOM_URL").env("HOME", home);
     run_with_input(command, input)

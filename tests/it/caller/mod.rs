@@ -43,12 +43,12 @@ fn fresh_home() -> &'static Path {
 }
 
 /// Runs a command against the shared stack and returns its outcome.
-fn run(arguments: &[&str]) -> Ran {
-    Ran::of(darkroom(&shared().api_url(), arguments).output().unwrap())
+fn run(arguments: &[&str]) -> Outcome {
+    Outcome::of(darkroom(&shared().api_url(), arguments).output().unwrap())
 }
 
 /// Runs a command with this standard input and returns its outcome.
-fn run_with_input(mut command: Command, input: &str) -> Ran {
+fn run_with_input(mut command: Command, input: &str) -> Outcome {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -58,28 +58,28 @@ fn run_with_input(mut command: Command, input: &str) -> Ran {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).unwrap();
     drop(stdin);
-    Ran::of(child.wait_with_output().unwrap())
+    Outcome::of(child.wait_with_output().unwrap())
 }
 
 /// Exit code and output of a command.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+struct Outcome {
+    exit_code: i32,
+    stdout: String,
+    stderr: String,
 }
 
-impl Ran {
+impl Outcome {
     fn of(output: Output) -> Self {
         Self {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
+            exit_code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
     fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use aws_sdk_s3::primitives::ByteStream;
 use darkroom_client::{Client, Error};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -24,7 +23,7 @@ fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
         "{}/{{model}}/{{job}}/{{index}}.{{ext}}",
         directory.display()
     );
-    let ran = run(&[
+    let outcome = run(&[
         "run",
         "acme/photo",
         "a fox",
@@ -35,10 +34,10 @@ fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
         "--save",
         &template,
     ]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    let paths: Vec<_> = ran.out.lines().map(Path::new).collect();
-    assert_eq!(paths.len(), 3, "{ran:#?}");
-    let id = ran.err.split(' ').nth(1).unwrap();
+    assert_eq!(outcome.exit_code, 0, "{outcome:#?}");
+    let paths: Vec<_> = outcome.stdout.lines().map(Path::new).collect();
+    assert_eq!(paths.len(), 3, "{outcome:#?}");
+    let id = outcome.stderr.split(' ').nth(1).unwrap();
     let job = run(&["jobs", "get", id, "-o", "json"]).json();
     for (path, media) in paths.iter().zip(job["media"].as_array().unwrap()) {
         let expected = directory.join(format!("acme-photo/{id}/{}.png", media["index"]));
@@ -52,7 +51,7 @@ fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
 
     let later = directory.join("later");
     let saved = run(&["jobs", "save", id, later.to_str().unwrap()]);
-    assert_eq!(saved.code, 0, "{saved:#?}");
+    assert_eq!(saved.exit_code, 0, "{saved:#?}");
     assert_eq!(sha256(&later.join(format!("{id}-2.png"))), sha256(paths[2]));
 }
 
@@ -61,7 +60,7 @@ fn what_is_stored_of_a_partial_job_is_saved() {
     let directory = fresh_directory("saved-partial");
     let partial = dev(r#"{"bytes": 1024, "missing": [0]}"#);
     let to = directory.to_str().unwrap();
-    let ran = run(&[
+    let outcome = run(&[
         "run",
         "acme/photo",
         "a fox",
@@ -72,29 +71,33 @@ fn what_is_stored_of_a_partial_job_is_saved() {
         "--save",
         to,
     ]);
-    assert_eq!(ran.code, 3, "{ran:#?}");
-    assert_eq!(ran.out.lines().count(), 1, "{ran:#?}");
-    assert!(ran.out.trim().ends_with("-1.png"), "{ran:#?}");
-    assert!(ran.err.contains("output 0: "), "{ran:#?}");
+    assert_eq!(outcome.exit_code, 3, "{outcome:#?}");
+    assert_eq!(outcome.stdout.lines().count(), 1, "{outcome:#?}");
+    assert!(outcome.stdout.trim().ends_with("-1.png"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("output 0: "), "{outcome:#?}");
 }
 
 #[test]
 fn without_a_place_to_save_to_a_pipe_gets_urls_that_need_no_key() {
-    let ran = run(&["run", "acme/photo", "a fox", "-n", "2"]);
-    assert_eq!(ran.out.lines().count(), 2, "{ran:#?}");
+    let outcome = run(&["run", "acme/photo", "a fox", "-n", "2"]);
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
     assert!(
-        ran.out
+        outcome
+            .stdout
             .lines()
             .all(|line| line.contains("X-Amz-Signature=")),
-        "{ran:#?}"
+        "{outcome:#?}"
     );
 }
 
 #[test]
 fn what_a_file_cannot_be_written_to_is_said() {
-    let ran = run(&["run", "acme/photo", "a fox", "--save", "/proc/nowhere"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
-    assert!(ran.err.contains("cannot create /proc/nowhere"), "{ran:#?}");
+    let outcome = run(&["run", "acme/photo", "a fox", "--save", "/proc/nowhere"]);
+    assert_eq!(outcome.exit_code, 1, "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("cannot create /proc/nowhere"),
+        "{outcome:#?}"
+    );
 }
 
 #[tokio::test]
@@ -108,10 +111,8 @@ async fn what_is_not_what_the_job_says_is_not_saved() {
     let ended = client.wait(&accepted.job_id).await.unwrap();
     let media = &ended.media[0];
     let length = usize::try_from(media.size.unwrap()).unwrap();
-    let put = world.store.put_object().bucket(&world.bucket);
-    let put = put.key(media.s3_key.as_ref().unwrap());
-    let other = ByteStream::from(vec![7; length]);
-    put.body(other).send().await.unwrap();
+    let key = media.s3_key.as_ref().unwrap().as_str();
+    world.put_object(key, vec![7; length]).await;
 
     let directory = fresh_directory("corrupt-files");
     std::fs::create_dir_all(&directory).unwrap();

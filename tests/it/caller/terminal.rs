@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Ran, darkroom, dev, run, run_with_input};
+use super::{Outcome, darkroom, dev, run, run_with_input};
 use crate::support::harness::{BINARY, shared};
 
 #[test]
@@ -15,7 +15,7 @@ fn a_document_is_one_and_lines_are_states() {
     assert_eq!(json.json()["status"], "completed");
     let jsonl = run(&[request.as_slice(), &["jsonl"]].concat());
     let states: Vec<Value> = jsonl
-        .out
+        .stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -36,12 +36,12 @@ fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
         if let Some(name) = color {
             command.env(name, "1");
         }
-        let ran = Ran::of(command.output().unwrap());
+        let outcome = Outcome::of(command.output().unwrap());
         assert!(
-            !ran.out.contains('\u{1b}') && !ran.err.contains(['\u{1b}', '\r']),
-            "{ran:#?}"
+            !outcome.stdout.contains('\u{1b}') && !outcome.stderr.contains(['\u{1b}', '\r']),
+            "{outcome:#?}"
         );
-        assert!(ran.err.contains("generating"), "{ran:#?}");
+        assert!(outcome.stderr.contains("generating"), "{outcome:#?}");
     }
 }
 
@@ -49,8 +49,8 @@ fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
 fn a_prompt_may_come_by_a_pipe() {
     let request = ["run", "acme/photo", "-", "-o", "json"];
     let command = darkroom(&shared().api_url(), &request);
-    let ran = run_with_input(command, "a fox,\nin the snow\n");
-    assert_eq!(ran.json()["prompt"], "a fox,\nin the snow");
+    let outcome = run_with_input(command, "a fox,\nin the snow\n");
+    assert_eq!(outcome.json()["prompt"], "a fox,\nin the snow");
 }
 
 #[test]
@@ -61,16 +61,16 @@ fn shells_and_the_manual_know_the_commands() {
         ("fish", "complete -c darkroom"),
     ] {
         let script = run(&["completion", shell]);
-        assert_eq!(script.code, 0);
+        assert_eq!(script.exit_code, 0);
         for word in [mark, "idempotency-key", "webhooks"] {
-            assert!(script.out.contains(word), "{shell}: {word}");
+            assert!(script.stdout.contains(word), "{shell}: {word}");
         }
     }
-    let script = run(&["completion", "bash"]).out;
+    let script = run(&["completion", "bash"]).stdout;
     let checked = Command::new("bash").args(["-n", "-c", &script]).status();
     assert!(checked.unwrap().success());
     let manual = run(&["man"]);
-    assert!(manual.out.contains(".TH darkroom"), "{manual:#?}");
+    assert!(manual.stdout.contains(".TH darkroom"), "{manual:#?}");
 }
 
 #[test]

@@ -2,34 +2,35 @@
 //! tenant, and browsers may call from configured origins only.
 
 use darkroom_client::types::{resource::Job, status::JobStatus};
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::WorkflowDescribeOptions;
 
-use crate::support::harness::{Api, api_key_entry, job, options, problem_of, start, until};
+use crate::support::{
+    api::{Api, Problem},
+    harness::{api_key_entry, job, options_with, start, until},
+    workflows::workflow_handle,
+};
 
 pub(super) const ACME: &str = "dk_acme_4f1c";
 const ACME_TOO: &str = "dk_acme_77b0";
 pub(super) const OTHER: &str = "dk_other_9a7e";
 
-pub(super) async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
+/// Starts a stack with keys of two tenants and these variables.
+pub(super) async fn start_with_keys(
+    name: &str,
+    variables: &[(&'static str, &str)],
+) -> (Stack, Api) {
     let keys = [
         api_key_entry("acme", ACME),
         api_key_entry("acme", ACME_TOO),
         api_key_entry("other", OTHER),
     ]
     .join(",");
-    let mut options = Options {
-        variables: vec![("DARKROOM_API_KEYS", keys)],
-        ..options(name)
-    };
-    options.variables.extend(
-        variables
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
+    let mut options = options_with(name, variables);
+    options.variables.push(("DARKROOM_API_KEYS", keys));
     let stack = start(&options).await;
     let api = Api::of(&stack);
     (stack, api)
@@ -48,7 +49,7 @@ async fn body(request: RequestBuilder) -> (StatusCode, Value) {
 
 #[tokio::test]
 async fn jobs_of_other_tenants_do_not_exist() {
-    let (stack, api) = world("tenants", &[]).await;
+    let (stack, api) = start_with_keys("tenants", &[]).await;
     let created = call(&api, Method::POST, "/v1/jobs", ACME)
         .header("X-Request-Id", "order-1042")
         .json(&job(1, json!({})));
@@ -119,13 +120,11 @@ async fn jobs_of_other_tenants_do_not_exist() {
             .header("Idempotency-Key", "k")
             .json(&job(1, json!({})))
     };
-    assert_ne!(
-        body(keyed(ACME)).await.1["job_id"],
-        body(keyed(OTHER)).await.1["job_id"]
-    );
+    let (_, of_acme) = body(keyed(ACME)).await;
+    let (_, of_other) = body(keyed(OTHER)).await;
+    assert_ne!(of_acme["job_id"], of_other["job_id"]);
 
-    let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<darkroom_workflows::MediaGeneration>(&id.to_string());
+    let handle = workflow_handle(&stack, &id).await;
     let description = handle
         .describe(WorkflowDescribeOptions::default())
         .await
@@ -142,7 +141,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
 
 #[tokio::test]
 async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
-    let (_stack, api) = world(
+    let (_stack, api) = start_with_keys(
         "limits",
         &[
             ("DARKROOM_REQUESTS_PER_SECOND", "5"),
@@ -177,11 +176,8 @@ async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
     let first = other.accepted(&slow).await;
     other.accepted(&slow).await;
     assert_eq!(
-        problem_of(other.post(&slow).await).await,
-        (
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-open-jobs".to_owned()
-        )
+        Problem::of(other.post(&slow).await).await,
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-open-jobs")
     );
     let canceled = other.act(&first, "cancel").await;
     assert_eq!(canceled.status(), StatusCode::ACCEPTED);
@@ -194,7 +190,7 @@ async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
 
 #[tokio::test]
 async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
-    let (_stack, api) = world(
+    let (_stack, api) = start_with_keys(
         "origins",
         &[("DARKROOM_CORS_ORIGINS", "https://app.example.com")],
     )
@@ -255,15 +251,15 @@ async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
         "default-src 'none'; frame-ancestors 'none'"
     );
 
-    let odd = call(&api, Method::GET, "/healthz", ACME)
+    let malformed = call(&api, Method::GET, "/healthz", ACME)
         .header("Origin", b"\xff\xfe".as_slice())
         .send()
         .await
         .unwrap();
     assert!(
-        odd.status().is_success() || odd.status().is_client_error(),
+        malformed.status().is_success() || malformed.status().is_client_error(),
         "{}",
-        odd.status()
+        malformed.status()
     );
     for id in ["", "a b", "é", &"a".repeat(129)] {
         let answer = call(&api, Method::GET, "/healthz", ACME)

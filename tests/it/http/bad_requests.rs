@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use temporalio_client::WorkflowListOptions;
 
 use super::document;
-use crate::support::harness::{Api, shared};
+use crate::support::{api::Api, harness::shared};
 
 /// Model that no acceptable request of any test names.
 const MODEL: &str = "acme/never-started";
@@ -24,24 +24,22 @@ struct Case {
     body: Option<String>,
 }
 
+/// A create with this body.
 fn create(name: &'static str, body: &impl ToString) -> Case {
-    let headers = vec![("content-type", "application/json".to_owned())];
     Case {
-        name,
-        method: Method::POST,
-        path: "/v1/jobs".to_owned(),
-        route: "/v1/jobs",
-        headers,
         body: Some(body.to_string()),
+        ..declared(name, &[("content-type", "application/json")])
     }
 }
 
+/// A create whose only fault is the value of this field.
 fn with(name: &'static str, field: &str, value: Value) -> Case {
     let mut body = json!({"model": MODEL, "prompt": "a fox"});
     body[field] = value;
     create(name, &body)
 }
 
+/// A create that is acceptable but for these headers.
 fn declared(name: &'static str, headers: &[(&'static str, &str)]) -> Case {
     let body = json!({"model": MODEL, "prompt": "a fox"}).to_string();
     let headers = headers
@@ -59,17 +57,10 @@ fn declared(name: &'static str, headers: &[(&'static str, &str)]) -> Case {
 }
 
 fn list(name: &'static str, query: &str) -> Case {
-    Case {
-        name,
-        method: Method::GET,
-        path: format!("/v1/jobs?{query}"),
-        route: "/v1/jobs",
-        headers: Vec::new(),
-        body: None,
-    }
+    without_body(name, Method::GET, "/v1/jobs", &format!("/v1/jobs?{query}"))
 }
 
-fn on_job(name: &'static str, method: Method, route: &'static str, path: &str) -> Case {
+fn without_body(name: &'static str, method: Method, route: &'static str, path: &str) -> Case {
     Case {
         name,
         method,
@@ -247,94 +238,94 @@ fn cases() -> Vec<Case> {
             "a cursor that is forged",
             "cursor=eyJwbGFjZSI6WzEsMiwzXSwiZmlsdGVyIjpbXX0",
         ),
-        on_job(
+        without_body(
             "an unknown job",
             Method::GET,
             "/v1/jobs/{job_id}",
             &format!("/v1/jobs/{ID}"),
         ),
-        on_job(
+        without_body(
             "no job id",
             Method::GET,
             "/v1/jobs/{job_id}",
             "/v1/jobs/..%2f..%2fetc%2fpasswd",
         ),
-        on_job(
+        without_body(
             "a job id in capitals",
             Method::GET,
             "/v1/jobs/{job_id}",
             &format!("/v1/jobs/{}", ID.to_uppercase()),
         ),
-        on_job(
+        without_body(
             "an unknown job's events",
             Method::GET,
             "/v1/jobs/{job_id}/events",
             &format!("/v1/jobs/{ID}/events"),
         ),
-        on_job(
+        without_body(
             "an unknown job's output",
             Method::GET,
             "/v1/jobs/{job_id}/media/{index}",
             &format!("/v1/jobs/{ID}/media/0"),
         ),
-        on_job(
+        without_body(
             "no output index",
             Method::GET,
             "/v1/jobs/{job_id}/media/{index}",
             &format!("/v1/jobs/{ID}/media/first"),
         ),
-        on_job(
+        without_body(
             "canceling an unknown job",
             Method::POST,
             "/v1/jobs/{job_id}/cancel",
             &format!("/v1/jobs/{ID}/cancel"),
         ),
-        on_job(
+        without_body(
             "retrying an unknown job",
             Method::POST,
             "/v1/jobs/{job_id}/retry",
             &format!("/v1/jobs/{ID}/retry"),
         ),
-        on_job(
+        without_body(
             "an unknown job's webhooks",
             Method::GET,
             "/v1/jobs/{job_id}/webhooks",
             &format!("/v1/jobs/{ID}/webhooks"),
         ),
-        on_job(
+        without_body(
             "telling of an unknown job",
             Method::POST,
             "/v1/jobs/{job_id}/webhooks",
             &format!("/v1/jobs/{ID}/webhooks"),
         ),
-        on_job(
+        without_body(
             "a report that nobody signed",
             Method::POST,
             "/v1/webhooks/replicate/{job_id}/{submission_id}",
             &format!("/v1/webhooks/replicate/{ID}/abc"),
         ),
-        on_job("an unknown path", Method::GET, "", "/v2"),
-        on_job(
+        without_body("an unknown path", Method::GET, "", "/v2"),
+        without_body(
             "a path below a job",
             Method::GET,
             "",
             &format!("/v1/jobs/{ID}/nothing"),
         ),
-        on_job(
+        without_body(
             "deleting a job",
             Method::DELETE,
             "",
             &format!("/v1/jobs/{ID}"),
         ),
-        on_job("putting a job", Method::PUT, "", "/v1/jobs"),
-        on_job(
+        without_body("putting a job", Method::PUT, "", "/v1/jobs"),
+        without_body(
             "an unknown method",
             Method::from_bytes(b"BREW").unwrap(),
             "",
             "/v1/jobs",
         ),
     ];
-    let mut retry = on_job(
+    let mut retry = without_body(
         "a retry with an unknown field",
         Method::POST,
         "/v1/jobs/{job_id}/retry",
@@ -379,7 +370,7 @@ async fn bad_requests_have_exact_answers_and_start_nothing() {
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         if route.is_empty() {
-            answers.push(format!("{name}\n{}\n", describe(answer).await.0));
+            answers.push(format!("{name}\n{}\n", describe(answer).await.text));
         } else {
             let described = &document["paths"][route][method.as_str().to_lowercase()]["responses"]
                 [answer.status().as_str()];
@@ -388,12 +379,12 @@ async fn bad_requests_have_exact_answers_and_start_nothing() {
                 .unwrap_or_else(|| panic!("{name}: {}", answer.status()));
             let described = description.to_owned();
             let problem = describe(answer).await;
-            let kind = problem.1["type"].as_str().unwrap();
+            let kind = problem.body["type"].as_str().unwrap();
             assert!(
                 described.contains(&format!("`{kind}`")),
                 "{name}: {kind} is not described"
             );
-            answers.push(format!("{name}\n{}\n", problem.0));
+            answers.push(format!("{name}\n{}\n", problem.text));
         }
     }
     insta::assert_snapshot!(answers.join("\n"));
@@ -403,7 +394,14 @@ async fn bad_requests_have_exact_answers_and_start_nothing() {
     assert_eq!(futures::StreamExt::count(started).await, 0);
 }
 
-async fn describe(response: Response) -> (String, Value) {
+/// An answer to a bad request.
+struct Answer {
+    /// Status, `Allow` header and body, as the snapshot holds them.
+    text: String,
+    body: Value,
+}
+
+async fn describe(response: Response) -> Answer {
     let status = response.status();
     assert_eq!(
         response.headers()[CONTENT_TYPE],
@@ -420,8 +418,8 @@ async fn describe(response: Response) -> (String, Value) {
         (&body["status"], &body["request_id"]),
         (&json!(status.as_u16()), &json!("r-1"))
     );
-    (
-        format!("{status}{}\n{body:#}", allow.unwrap_or_default()),
+    Answer {
+        text: format!("{status}{}\n{body:#}", allow.unwrap_or_default()),
         body,
-    )
+    }
 }

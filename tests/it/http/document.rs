@@ -6,15 +6,13 @@ use darkroom_client::types::resource::Job;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::harness::{Api, job, shared};
+use crate::support::{
+    api::Api,
+    harness::{job, shared},
+};
 
 pub(super) async fn fetch(api: &Api) -> Value {
-    let answer = api
-        .http
-        .get(format!("{}/openapi.json", api.url))
-        .send()
-        .await
-        .unwrap();
+    let answer = api.get_path("/openapi.json").await;
     assert_eq!(
         (
             answer.status(),
@@ -30,8 +28,8 @@ async fn jobs_are_as_they_are_described() {
     let api = Api::of(shared());
     for dev in [json!({}), json!({"missing": [1]}), json!({"fail": "no"})] {
         let id = api.run(&job(2, dev)).await.job_id;
-        let answer = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send();
-        let job: Value = answer.await.unwrap().json().await.unwrap();
+        let answer = api.get_path(&format!("/v1/jobs/{id}")).await;
+        let job: Value = answer.json().await.unwrap();
         let read: Job = serde_json::from_value(job.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), job);
     }
@@ -40,14 +38,7 @@ async fn jobs_are_as_they_are_described() {
 #[tokio::test]
 async fn the_description_needs_nothing_from_elsewhere() {
     let api = Api::of(shared());
-    let get = async |path: &str| {
-        api.http
-            .get(format!("{}{path}", api.url))
-            .send()
-            .await
-            .unwrap()
-    };
-    let answer = get("/docs").await;
+    let answer = api.get_path("/docs").await;
     assert_eq!(
         (
             answer.status(),
@@ -55,7 +46,7 @@ async fn the_description_needs_nothing_from_elsewhere() {
         ),
         (StatusCode::TEMPORARY_REDIRECT, "docs/")
     );
-    let answer = get("/docs/").await;
+    let answer = api.get_path("/docs/").await;
     assert_eq!(answer.status(), StatusCode::OK);
     let policy = answer.headers()["content-security-policy"]
         .to_str()
@@ -70,39 +61,25 @@ async fn the_description_needs_nothing_from_elsewhere() {
         .filter(|text| text.starts_with("./"));
     let mut files = 0;
     for file in sources {
-        let answer = get(&format!("/docs/{}", file.trim_start_matches("./"))).await;
+        let answer = api
+            .get_path(&format!("/docs/{}", file.trim_start_matches("./")))
+            .await;
         assert_eq!(answer.status(), StatusCode::OK, "{file}");
         files += 1;
     }
     assert!(files >= 4 && !page.contains("http"), "{page}");
-    let begin = get("/docs/swagger-initializer.js")
-        .await
-        .text()
-        .await
-        .unwrap();
-    assert!(begin.contains("\"../openapi.json\""), "{begin}");
+    let initializer = api.get_path("/docs/swagger-initializer.js").await;
+    let initializer = initializer.text().await.unwrap();
+    assert!(initializer.contains("\"../openapi.json\""), "{initializer}");
 }
 
 #[tokio::test]
 async fn what_is_counted_can_be_scraped() {
     let api = Api::of(shared());
     let id = api.run(&job(1, json!({}))).await.job_id;
-    let answer = api
-        .http
-        .get(format!("{}/v1/made/up", api.url))
-        .send()
-        .await
-        .unwrap();
+    let answer = api.get_path("/v1/made/up").await;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    let text = api
-        .http
-        .get(format!("{}/metrics", api.url))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let text = api.metrics().await;
     for line in [
         "darkroom_http_requests_total{method=\"POST\",route=\"/v1/jobs\",status=\"202\"}",
         "darkroom_http_requests_total{method=\"GET\",route=\"/v1/jobs/{job_id}\",status=\"200\"}",

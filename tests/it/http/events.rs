@@ -11,7 +11,11 @@ use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 use super::sse::{Event, Events};
-use crate::support::harness::{Api, count, job, options, shared, start, terminate};
+use crate::support::{
+    api::Api,
+    harness::{count, job, options, shared, start},
+    processes::{start_api, terminate},
+};
 
 async fn follow(api: &Api, id: &JobId, last: Option<&str>) -> Response {
     let mut request = api.http.get(format!("{}/v1/jobs/{id}/events", api.url));
@@ -29,8 +33,16 @@ fn stage(event: &Event) -> Option<Stage> {
     event.job.as_ref().unwrap().stage
 }
 
-/// Progress of a job: position of its stage, and number of stored outputs.
-fn progress(event: &Event) -> (usize, usize) {
+/// Progress of a job, in the order of its states.
+#[derive(PartialEq, PartialOrd)]
+struct Progress {
+    /// Position of its stage.
+    stage: usize,
+    /// Number of stored outputs.
+    stored: usize,
+}
+
+fn progress(event: &Event) -> Progress {
     let job = event.job.as_ref().unwrap();
     let stages = [
         Some(Stage::Queued),
@@ -40,7 +52,10 @@ fn progress(event: &Event) -> (usize, usize) {
         None,
     ];
     let stage = stages.iter().position(|stage| *stage == job.stage);
-    (stage.unwrap(), count(job, MediaStatus::Completed))
+    Progress {
+        stage: stage.unwrap(),
+        stored: count(job, MediaStatus::Completed),
+    }
 }
 
 #[tokio::test]
@@ -106,8 +121,7 @@ async fn streams_end_when_the_api_stops() {
             .iter()
             .all(|event| status(event) != JobStatus::Completed)
     );
-    stack.api = stack.spawn("api").unwrap();
-    stack.until_ready().await.unwrap();
+    start_api(&mut stack).await;
     let last = events.last().map(|event| event.id.clone());
     let rest = Events::of(follow(&api, &id, last.as_deref()).await)
         .all()

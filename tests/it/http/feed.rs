@@ -6,7 +6,7 @@ use std::{
 };
 
 use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -14,8 +14,9 @@ use serde_json::json;
 use tokio::time::sleep_until;
 
 use super::sse::Events;
-use crate::support::harness::{
-    Api, DEADLINE, api_key_entry, assert_prompt, job, options, problem_of, report, start,
+use crate::support::{
+    api::{Api, Problem},
+    harness::{DEADLINE, api_key_entry, assert_prompt, job, options_with, report, start},
 };
 
 /// Starts a stack, and returns it with one caller per tenant.
@@ -25,14 +26,10 @@ async fn tenants<const N: usize>(
     variables: &[(&'static str, &str)],
 ) -> (Stack, [Api; N]) {
     let keys = tenants.map(|tenant| api_key_entry(tenant, tenant));
-    let mut options = Options {
-        variables: vec![("DARKROOM_API_KEYS", keys.join(","))],
-        ..options(name)
-    };
-    let further = variables.iter();
+    let mut options = options_with(name, variables);
     options
         .variables
-        .extend(further.map(|(name, value)| (*name, (*value).to_owned())));
+        .push(("DARKROOM_API_KEYS", keys.join(",")));
     let stack = start(&options).await;
     let callers = tenants.map(|tenant| Api::with_key(stack.api_url(), tenant));
     (stack, callers)
@@ -111,8 +108,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     assert_eq!(jobs[&meanwhile].status, JobStatus::Completed);
 
     // A deleted job is not in the feed, although Temporal and the store still have it.
-    let url = format!("{}/v1/jobs/{meanwhile}", acme.url);
-    let deleted = acme.http.delete(url).send().await.unwrap();
+    let deleted = acme.delete(&meanwhile).await;
     assert_eq!(deleted.status(), StatusCode::ACCEPTED);
     let mut events = follow(&acme, Some(&last)).await;
     let after = acme.accepted(&job(1, json!({}))).await;
@@ -130,8 +126,8 @@ async fn a_follower_that_was_away_hears_of_every_end() {
     let request = acme.http.get(format!("{}/v1/events", acme.url));
     let refused = request.header("Last-Event-ID", "17").send().await.unwrap();
     assert_eq!(
-        problem_of(refused).await,
-        (StatusCode::BAD_REQUEST, "invalid-parameter".to_owned())
+        Problem::of(refused).await,
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter")
     );
 }
 
@@ -139,7 +135,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
 /// as one of twenty processes) and cannot poll all jobs often.
 #[tokio::test]
 async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
-    const LATE: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(2);
     let (jobs, processes): (usize, _) = match std::env::var("DARKROOM_FOLLOWED") {
         Ok(jobs) => (jobs.parse().unwrap(), "1"),
         Err(_) => (200, "20"),
@@ -149,8 +145,9 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
         ("DARKROOM_OPEN_JOBS", "100000"),
     ];
-    let (stack, [fed, waiting]) = tenants("feed-many", ["fed", "waiting"], &variables).await;
-    let mut events = follow(&fed, None).await;
+    let (stack, [following, polling]) =
+        tenants("feed-many", ["following", "polling"], &variables).await;
+    let mut events = follow(&following, None).await;
     let half = jobs / 2;
     // Each tenant creates twenty jobs a second. Once all of them are followed, five end each
     // second: this measures following, not the purchase of thousands of jobs at once.
@@ -165,26 +162,26 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
         });
         join_all(accepted).await
     };
-    let calls_before = calls(&fed, &stack).await;
+    let calls_before = calls(&following, &stack).await;
     let began = Instant::now();
-    let (told, waited) = futures::join!(accept(&fed), accept(&waiting));
-    let heard = async {
-        let mut heard = BTreeMap::new();
-        while heard.len() < half {
+    let (followed, polled) = futures::join!(accept(&following), accept(&polling));
+    let event_delay = async {
+        let mut delays = BTreeMap::new();
+        while delays.len() < half {
             if let Some(job) = events.next().await.unwrap().job
                 && let Some(ended) = job.completed_at
             {
-                heard.entry(job.job_id).or_insert(late(ended));
+                delays.entry(job.job_id).or_insert(since(ended));
             }
         }
-        heard.into_values().max().unwrap()
+        delays.into_values().max().unwrap()
     };
-    let waits = waited.iter().map(async |id| {
+    let poll_delays = polled.iter().map(async |id| {
         let mut etag = String::new();
         loop {
-            let read = waiting
+            let read = polling
                 .http
-                .request(Method::GET, format!("{}/v1/jobs/{id}", waiting.url));
+                .request(Method::GET, format!("{}/v1/jobs/{id}", polling.url));
             let read = read
                 .header("Prefer", "wait=60")
                 .header("If-None-Match", &etag);
@@ -193,27 +190,27 @@ async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
             if answer.status() == StatusCode::OK {
                 let job: Job = answer.json().await.unwrap();
                 if let Some(ended) = job.completed_at {
-                    return late(ended);
+                    return since(ended);
                 }
             }
         }
     });
-    let both = async { futures::join!(heard, join_all(waits)) };
+    let both = async { futures::join!(event_delay, join_all(poll_delays)) };
     let deadline = Duration::from_secs(120 + u64::try_from(half).unwrap() / 5);
-    let (heard, waits) = tokio::time::timeout(deadline, both).await.unwrap();
-    let waits = waits.into_iter().max().unwrap();
+    let (event_delay, poll_delays) = tokio::time::timeout(deadline, both).await.unwrap();
+    let poll_delay = poll_delays.into_iter().max().unwrap();
     let seconds = began.elapsed().as_secs();
-    let rate = (calls(&fed, &stack).await - calls_before) / seconds;
+    let rate = (calls(&following, &stack).await - calls_before) / seconds;
     report(&format!(
-        "{} jobs followed for {seconds} s: ends were told {heard:.1?} late at most, and {waits:.1?} to those who wait; \
-         {rate} calls of the namespace a second",
-        told.len() + waited.len()
+        "{} jobs followed for {seconds} s: events of ends came {event_delay:.1?} late at most, \
+         long polls {poll_delay:.1?}; {rate} calls of the namespace a second",
+        followed.len() + polled.len()
     ));
-    assert_prompt("telling of an end", heard.max(waits), LATE);
+    assert_prompt("the event of an end", event_delay.max(poll_delay), LIMIT);
 }
 
 /// Time since a job ended.
-fn late(ended: Timestamp) -> Duration {
+fn since(ended: Timestamp) -> Duration {
     Timestamp::now().duration_since(ended).unsigned_abs()
 }
 

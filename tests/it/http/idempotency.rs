@@ -6,8 +6,10 @@ use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::harness::{
-    Api, job, job_in, options, restart_with_empty_temporal, shared, start,
+use crate::support::{
+    api::{Api, job_in},
+    harness::{job, options, shared, start},
+    processes::{restart_with_empty_temporal, start_api},
 };
 
 async fn post(api: &Api, key: &str, body: &Value) -> Response {
@@ -95,8 +97,7 @@ async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgot
     let request = job(1, json!({}));
     let id = id_of(post(&api, "kept", &request).await).await;
     stack.api.kill();
-    stack.api = stack.spawn("api").unwrap();
-    stack.until_ready().await.unwrap();
+    start_api(&mut stack).await;
     assert_eq!(id_of(post(&api, "kept", &request).await).await, id);
     api.ended(&id).await;
 

@@ -7,7 +7,7 @@ use darkroom_client::types::{
     resource::{ApiKeys, CreatedApiKey, Job},
     status::{JobStatus, Stage},
 };
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -15,7 +15,9 @@ use tokio::time::Instant;
 
 use super::access::call;
 use crate::support::{
-    harness::{Api, api_key_entry, assert_prompt, job, job_in, options, problem_of, start, until},
+    api::{Api, Problem, job_in},
+    harness::{api_key_entry, assert_prompt, job, options, options_with, start, until},
+    processes::log_of,
     world::World,
 };
 
@@ -32,11 +34,9 @@ fn keys() -> String {
     keys.join(",")
 }
 
-async fn world(name: &str) -> (Stack, Api, PathBuf) {
-    let options = Options {
-        variables: vec![("DARKROOM_API_KEYS", keys())],
-        ..options(name)
-    };
+/// Starts a stack with these keys, and returns it with a caller and its directory.
+async fn start_with_keys(name: &str) -> (Stack, Api, PathBuf) {
+    let options = options_with(name, &[("DARKROOM_API_KEYS", &keys())]);
     let stack = start(&options).await;
     let api = Api::of(&stack);
     (stack, api, options.directory)
@@ -68,13 +68,13 @@ async fn status(api: &Api, method: Method, path: &str, key: &str) -> StatusCode 
 
 #[tokio::test]
 async fn a_key_is_good_for_what_it_was_given_out_for() {
-    let (_stack, api, directory) = world("keys").await;
-    let forbidden = (StatusCode::FORBIDDEN, "forbidden".to_owned());
+    let (_stack, api, directory) = start_with_keys("keys").await;
+    let forbidden = Problem::new(StatusCode::FORBIDDEN, "forbidden");
     for (key, body) in [
         (PLAIN, json!({"name": "mine"})),
         (ADMIN, json!({"name": "theirs", "tenant": "other"})),
     ] {
-        assert_eq!(problem_of(create(&api, key, body).await).await, forbidden);
+        assert_eq!(Problem::of(create(&api, key, body).await).await, forbidden);
     }
     for body in [
         json!({}),
@@ -102,11 +102,11 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     assert_eq!(accepted.key_id.as_ref(), Some(&shop.api_key.key_id));
     let path = format!("/v1/jobs/{}", accepted.job_id);
     assert_eq!(
-        problem_of(post(&shop.key, "others/photo").await.unwrap()).await,
+        Problem::of(post(&shop.key, "others/photo").await.unwrap()).await,
         forbidden
     );
     assert_eq!(
-        problem_of(post(&reader.key, "acme/photo").await.unwrap()).await,
+        Problem::of(post(&reader.key, "acme/photo").await.unwrap()).await,
         forbidden
     );
     assert_eq!(
@@ -117,7 +117,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
         status(&api, Method::DELETE, &path, &reader.key).await,
         StatusCode::FORBIDDEN
     );
-    let log = std::fs::read_to_string(directory.join("logs/api.log")).unwrap();
+    let log = log_of(&directory, "api");
     let line = log.lines().find(|line| line.contains("job accepted"));
     assert!(line.unwrap().contains(&shop.api_key.key_id.to_string()));
 
@@ -154,7 +154,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     for end in [Value::Null, json!("2999-01-02T00:00:00Z")] {
         let body = json!({"name": "later", "expires_at": end});
         assert_eq!(
-            problem_of(create(&api, &soon.key, body).await).await,
+            Problem::of(create(&api, &soon.key, body).await).await,
             forbidden
         );
     }
@@ -169,7 +169,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
     assert_eq!(failed.status, JobStatus::Failed);
     let retry = format!("/v1/jobs/{}/retry", failed.job_id);
     let retry = call(&api, Method::POST, &retry, &shop.key).json(&json!({"regenerate": true}));
-    assert_eq!(problem_of(retry.send().await.unwrap()).await, forbidden);
+    assert_eq!(Problem::of(retry.send().await.unwrap()).await, forbidden);
     assert_eq!(
         status(&api, Method::GET, "/v1/webhooks/secret", &reader.key).await,
         StatusCode::FORBIDDEN
@@ -189,7 +189,7 @@ async fn a_key_is_good_for_what_it_was_given_out_for() {
 
 #[tokio::test]
 async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
-    let (stack, api, _) = world("keys-revoked").await;
+    let (stack, api, _) = start_with_keys("keys-revoked").await;
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
     let other = api.at(address);
     let key = created(&api, ADMIN, json!({"name": "short"})).await;

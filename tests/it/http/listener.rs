@@ -12,27 +12,31 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::harness::{
-    Api, DEADLINE, assert_prompt, job, options, shared, start, terminate, until,
+use crate::support::{
+    api::Api,
+    harness::{DEADLINE, assert_prompt, job, options, shared, start, until},
+    processes::{start_api, terminate, until_exited},
 };
 
-async fn connect(api: &Api, said: &[u8]) -> TcpStream {
+/// Connects to the api and sends these bytes.
+async fn connect(api: &Api, sent: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(api.url.strip_prefix("http://").unwrap())
         .await
         .unwrap();
-    stream.write_all(said).await.unwrap();
+    stream.write_all(sent).await.unwrap();
     stream
 }
 
+/// Waits until the api closes a connection, and returns the bytes that it sent.
 async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
-    let (mut said, port) = (Vec::new(), stream.local_addr().unwrap().port());
+    let (mut received, port) = (Vec::new(), stream.local_addr().unwrap().port());
     // A connection reset counts as closed, too.
-    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
+    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut received)).await;
     assert!(
         closed.is_ok(),
-        "the connection from port {port} is still held, which was told {said:?}"
+        "the connection from port {port} is still open, which received {received:?}"
     );
-    said
+    received
 }
 
 #[tokio::test]
@@ -47,12 +51,7 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
     ];
     let slow_clients = join_all((0..500).map(|number| connect(&api, beginnings[number % 5]))).await;
     for _ in 0..50 {
-        let answer = api
-            .http
-            .get(format!("{}/healthz", api.url))
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get_path("/healthz").await;
         assert_eq!(answer.status(), StatusCode::OK);
     }
     join_all(slow_clients.into_iter().map(until_closed)).await;
@@ -60,14 +59,14 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
 
 #[tokio::test]
 async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
-    const REST: Duration = Duration::from_secs(12);
+    const IDLE: Duration = Duration::from_secs(12);
     let api = Api::of(shared());
     let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = connect(&api, request).await;
     let mut answer = [0; 2048];
     assert!(stream.read(&mut answer).await.unwrap() > 0);
     // A fixed wait, because the idle time itself is tested.
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(IDLE).await;
     stream.write_all(request).await.unwrap();
     let length = stream.read(&mut answer).await.unwrap();
     assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
@@ -100,12 +99,12 @@ async fn what_is_no_http_is_refused() {
         "GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n",
         "X-Many: a\r\n".repeat(100)
     );
-    for said in [
+    for request in [
         "\0\x01\x02\x03\r\n\r\n".as_bytes(),
         b"GET /healthz HTTP/9.9\r\n\r\n",
         header.as_bytes(),
     ] {
-        let answer = until_closed(connect(&api, said).await).await;
+        let answer = until_closed(connect(&api, request).await).await;
         let answer = String::from_utf8_lossy(&answer);
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
@@ -133,9 +132,8 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
     let mut stack = start(&options("drain")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
-    let settled = until("a job that is generating", async || {
-        let read = api.http.get(format!("{}/v1/jobs/{id}", api.url)).send();
-        let read = read.await.unwrap();
+    let etag = until("a job that is generating", async || {
+        let read = api.get_path(&format!("/v1/jobs/{id}")).await;
         let etag = read.headers()["etag"].clone();
         let job: Job = read.json().await.unwrap();
         (job.stage == Some(Stage::Generating)).then_some(etag)
@@ -145,7 +143,7 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
         .http
         .get(format!("{}/v1/jobs/{id}", api.url))
         .header("Prefer", "wait=60");
-    let waiting = tokio::spawn(read.header("If-None-Match", settled).send());
+    let waiting = tokio::spawn(read.header("If-None-Match", etag).send());
     api.until_followed_by(1).await;
     let began = Instant::now();
     terminate(&stack.api);
@@ -156,12 +154,8 @@ async fn requests_under_way_are_answered_when_the_api_stops() {
             "nothing has changed, and that is an answer"
         );
     }
-    until("an api that has stopped", async || {
-        (!stack.api.is_running()).then_some(())
-    })
-    .await;
+    until_exited(&stack.api).await;
     assert_prompt("stopping", began.elapsed(), Duration::from_secs(25));
-    stack.api = stack.spawn("api").unwrap();
-    stack.until_ready().await.unwrap();
+    start_api(&mut stack).await;
     assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));
 }

@@ -12,15 +12,16 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::{
-    harness::{Api, job, options, problem_of, restart_with_empty_temporal, start, until},
+    api::{Api, Problem},
+    harness::{job, options, start, until},
+    processes::restart_with_empty_temporal,
     world::World,
 };
 
 /// Reads a page of the list. Retries while it is rate limited.
 async fn page(api: &Api, query: &str) -> JobPage {
     until("a page", async || {
-        let page = api.http.get(format!("{}/v1/jobs?{query}", api.url));
-        let response = page.send().await.unwrap();
+        let response = api.get_path(&format!("/v1/jobs?{query}")).await;
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             return None;
         }
@@ -96,12 +97,10 @@ async fn jobs_are_listed_filtered_and_paged() {
     assert_eq!(paged.iter().collect::<BTreeSet<_>>().len(), 5);
 
     let first = page(&api, "limit=2&status=completed").await;
-    let foreign = format!(
-        "{}/v1/jobs?limit=2&cursor={}",
-        api.url,
-        first.next_cursor.unwrap()
-    );
-    let refused = api.http.get(foreign).send().await.unwrap();
+    let cursor = first.next_cursor.unwrap();
+    let refused = api
+        .get_path(&format!("/v1/jobs?limit=2&cursor={cursor}"))
+        .await;
     assert_eq!(
         refused.status(),
         StatusCode::BAD_REQUEST,
@@ -139,11 +138,8 @@ async fn lists_have_a_limit_of_their_own() {
     let stack = start(&options("listing-limit")).await;
     let api = Api::of(&stack);
     let list = async |number: usize| {
-        let url = format!(
-            "{}/v1/jobs?created_after=2026-01-01T00:00:{number:02}Z",
-            api.url
-        );
-        api.http.get(url).send().await.unwrap().status()
+        let path = format!("/v1/jobs?created_after=2026-01-01T00:00:{number:02}Z");
+        api.get_path(&path).await.status()
     };
     let statuses = join_all((0..40).map(list)).await;
     let is = |wanted: StatusCode| move |status: &&StatusCode| **status == wanted;
@@ -185,10 +181,9 @@ async fn a_list_can_have_the_outputs_of_its_jobs() {
     assert_eq!(prompt.as_str(), "a fox in the snow");
     let plain = &page(&api, "").await.jobs[1];
     assert_eq!((&plain.media, &plain.prompt), (&None, &None));
-    let url = format!("{}/v1/jobs?expand=media&limit=51", api.url);
     assert_eq!(
-        problem_of(api.http.get(url).send().await.unwrap()).await,
-        (StatusCode::BAD_REQUEST, "invalid-parameter".to_owned())
+        Problem::of(api.get_path("/v1/jobs?expand=media&limit=51").await).await,
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter")
     );
 }
 
@@ -254,7 +249,8 @@ async fn what_temporal_knows_is_listed_without_the_store() {
     let known = page(api, "limit=3").await;
     assert_eq!(ids(&known), done);
     let cursor = known.next_cursor.unwrap();
-    let url = format!("{}/v1/jobs?limit=3&cursor={cursor}", api.url);
-    let rest = api.http.get(url).send().await.unwrap();
+    let rest = api
+        .get_path(&format!("/v1/jobs?limit=3&cursor={cursor}"))
+        .await;
     assert_eq!(rest.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

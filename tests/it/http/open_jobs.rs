@@ -4,8 +4,11 @@ use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::access::{ACME, OTHER, call, world};
-use crate::support::harness::{Api, job, until};
+use super::access::{ACME, OTHER, call, start_with_keys};
+use crate::support::{
+    api::Api,
+    harness::{job, until},
+};
 
 const LIMIT: usize = 5;
 
@@ -44,7 +47,7 @@ async fn no_more_jobs_are_open_than_may_be() {
         ("DARKROOM_OPEN_JOBS", "5"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
     ];
-    let (stack, api) = world("open-jobs", &variables).await;
+    let (stack, api) = start_with_keys("open-jobs", &variables).await;
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
     let other = api.at(address);
     assert_eq!(admitted(&[&api], ACME, 50).await, LIMIT);

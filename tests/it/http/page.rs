@@ -5,12 +5,10 @@ use darkroom_client::types::resource::MediaUrl;
 use reqwest::{StatusCode, header};
 use serde_json::json;
 
-use crate::support::harness::{Api, job, options, shared, start};
-
-async fn get(api: &Api, path: &str) -> reqwest::Response {
-    let url = format!("{}{path}", api.url);
-    api.http.get(url).send().await.unwrap()
-}
+use crate::support::{
+    api::Api,
+    harness::{job, options_with, shared, start},
+};
 
 fn header<'a>(answer: &'a reqwest::Response, name: &str) -> &'a str {
     answer.headers()[name].to_str().unwrap()
@@ -29,7 +27,7 @@ async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
         ("/", ""),
         ("/j/01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1", "../"),
     ] {
-        let answer = get(&api, path).await;
+        let answer = api.get_path(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         assert_eq!(header(&answer, "cache-control"), "no-cache");
         let policy = header(&answer, "content-security-policy");
@@ -49,14 +47,14 @@ async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
         assert!(files.len() > 10, "{html}");
         for file in files {
             let file = file.strip_prefix(root).unwrap();
-            let answer = get(&api, &format!("/{file}")).await;
+            let answer = api.get_path(&format!("/{file}")).await;
             assert_eq!(answer.status(), StatusCode::OK, "{file}");
             assert!(header(&answer, "cache-control").ends_with("immutable"));
         }
     }
-    let another = get(&api, "/assets/0123456789abcdef/main.js").await;
+    let another = api.get_path("/assets/0123456789abcdef/main.js").await;
     assert_eq!(header(&another, "cache-control"), "no-cache");
-    let none = get(&api, "/assets/0123456789abcdef/none.js").await;
+    let none = api.get_path("/assets/0123456789abcdef/none.js").await;
     assert_eq!(none.status(), StatusCode::NOT_FOUND);
 }
 
@@ -83,13 +81,9 @@ async fn files_are_compressed_for_those_who_take_it() {
 
 #[tokio::test]
 async fn a_page_that_is_turned_off_leads_to_the_description() {
-    let mut options = options("no-page");
-    options
-        .variables
-        .push(("DARKROOM_PAGE", "false".to_owned()));
-    let stack = start(&options).await;
+    let stack = start(&options_with("no-page", &[("DARKROOM_PAGE", "false")])).await;
     let api = Api::of(&stack);
-    let home = get(&api, "/").await;
+    let home = api.get_path("/").await;
     assert_eq!(home.status(), StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(header(&home, "location"), "docs/");
     for path in [
@@ -97,7 +91,7 @@ async fn a_page_that_is_turned_off_leads_to_the_description() {
         "/assets/any/main.js",
     ] {
         assert_eq!(
-            get(&api, path).await.status(),
+            api.get_path(path).await.status(),
             StatusCode::NOT_FOUND,
             "{path}"
         );
@@ -109,7 +103,9 @@ async fn an_output_is_saved_under_a_name_of_its_own() {
     let api = Api::of(shared());
     let id = api.run(&job(2, json!({"missing": [1]}))).await.job_id;
     let url = async |query: &str| {
-        let answer = get(&api, &format!("/v1/jobs/{id}/media/0/url{query}")).await;
+        let answer = api
+            .get_path(&format!("/v1/jobs/{id}/media/0/url{query}"))
+            .await;
         assert_eq!(answer.status(), StatusCode::OK);
         answer.json::<MediaUrl>().await.unwrap().url
     };
@@ -127,7 +123,7 @@ async fn an_output_is_saved_under_a_name_of_its_own() {
         ("7/url", StatusCode::NOT_FOUND),
         ("0/url?disposition=other", StatusCode::BAD_REQUEST),
     ] {
-        let answer = get(&api, &format!("/v1/jobs/{id}/media/{path}")).await;
+        let answer = api.get_path(&format!("/v1/jobs/{id}/media/{path}")).await;
         assert_eq!(answer.status(), expected, "{path}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use darkroom_dev::{Options, Stack};
+use darkroom_dev::Stack;
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::{Response, StatusCode};
 use serde_json::json;
@@ -12,17 +12,13 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::harness::{Api, job, options, problem_of, start, until};
+use crate::support::{
+    api::{Api, Problem},
+    harness::{job, options_with, start, until},
+};
 
-async fn world(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
-    let variables = variables.iter();
-    let stack = start(&Options {
-        variables: variables
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect(),
-        ..options(name)
-    })
-    .await;
+async fn start_with(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
+    let stack = start(&options_with(name, variables)).await;
     let api = Api::of(&stack);
     (stack, api)
 }
@@ -42,7 +38,7 @@ async fn admitted(api: &Api, path: &str, forwarded_for: Option<&str>) -> usize {
     for answer in answers {
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
             assert!(answer.headers().contains_key("retry-after"));
-            assert_eq!(problem_of(answer).await.1, "rate-limited");
+            assert_eq!(Problem::of(answer).await.kind, "rate-limited");
         } else {
             admitted += 1;
         }
@@ -52,8 +48,8 @@ async fn admitted(api: &Api, path: &str, forwarded_for: Option<&str>) -> usize {
 
 #[tokio::test]
 async fn an_address_makes_so_many_requests_without_a_key() {
-    let few = ("DARKROOM_REQUESTS_PER_SECOND", "5");
-    let (stack, api) = world("peers", &[few]).await;
+    let limit = ("DARKROOM_REQUESTS_PER_SECOND", "5");
+    let (stack, api) = start_with("peers", &[limit]).await;
     assert_eq!(
         admitted(&api, "/readyz", None).await,
         20,
@@ -70,8 +66,8 @@ async fn an_address_makes_so_many_requests_without_a_key() {
     drop(stack);
 
     // `X-Forwarded-For` of an address that is not a trusted proxy is ignored.
-    let nobody = ("DARKROOM_TRUSTED_PROXIES", "none");
-    let (_stack, api) = world("peers-distrusted", &[few, nobody]).await;
+    let no_proxies = ("DARKROOM_TRUSTED_PROXIES", "none");
+    let (_stack, api) = start_with("peers-distrusted", &[limit, no_proxies]).await;
     let requests = (0..20).map(|number| {
         let address = format!("198.51.100.{number}");
         let api = &api;
@@ -91,7 +87,7 @@ async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
         ("DARKROOM_CONNECTIONS", "320"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
     ];
-    let (_stack, api) = world("peers-connections", &variables).await;
+    let (_stack, api) = start_with("peers-connections", &variables).await;
     let address = api.url.strip_prefix("http://").unwrap();
     let connect = async || TcpStream::connect(address).await.unwrap();
     // An address may hold an eighth of the 320 connections, which is forty; the stack itself holds

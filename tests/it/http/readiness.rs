@@ -16,7 +16,10 @@ use temporalio_common::protos::temporal::api::{
     workflowservice::v1::{ListWorkersRequest, RegisterNamespaceRequest},
 };
 
-use crate::support::harness::{Api, job, options, shared, start, until};
+use crate::support::{
+    api::Api,
+    harness::{job, options, shared, start, until},
+};
 
 async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
     let url = format!("{}/readyz{query}", api.url);
@@ -26,7 +29,7 @@ async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
 
 /// Number of workers of which Temporal has received two heartbeats. From then on it knows their
 /// interval; it takes longer to miss a worker that dies earlier.
-async fn heard_twice(stack: &Stack) -> usize {
+async fn workers_with_two_heartbeats(stack: &Stack) -> usize {
     let mut client = stack.temporal.client().await.unwrap();
     let request = ListWorkersRequest {
         namespace: client.namespace(),
@@ -57,7 +60,7 @@ async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
     );
 
     until("workers whose heartbeats are known", async || {
-        (heard_twice(&stack).await >= 2).then_some(())
+        (workers_with_two_heartbeats(&stack).await >= 2).then_some(())
     })
     .await;
     stack.worker.kill();
@@ -78,13 +81,12 @@ async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
     );
     let (status, _) = ready(&api, "?full").await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    let metrics = api.http.get(format!("{}/metrics", api.url)).send();
-    let metrics = metrics.await.unwrap().text().await.unwrap();
+    let metrics = api.metrics().await;
     for line in [
         "darkroom_ready_check{check=\"temporal\"} 1",
         "darkroom_ready_check{check=\"worker_persist\"} 0",
     ] {
-        assert!(metrics.lines().any(|there| there == line), "{line}");
+        assert!(metrics.lines().any(|other| other == line), "{line}");
     }
     let accepted = api.post(&job(1, json!({}))).await;
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
@@ -99,20 +101,20 @@ async fn what_temporal_lacks_is_named_with_its_remedy() {
     let variables = [("TEMPORAL_NAMESPACE", namespace.to_owned())];
     let (_process, address) = stack.spawn_api(&variables).await.unwrap();
     let api = Api::of(stack).at(address);
-    let lacks = async |what: &str| {
+    let until_missing = async |what: &str| {
         until(what, async || {
             let (status, body) = ready(&api, "").await?;
-            let said = body["checks"]["temporal"].as_str()?;
-            let is_named = said.contains(what) && said.contains("temporal operator ");
+            let check = body["checks"]["temporal"].as_str()?;
+            let is_named = check.contains(what) && check.contains("temporal operator ");
             (status == StatusCode::SERVICE_UNAVAILABLE && is_named).then_some(())
         })
         .await;
         let refused = api.post(&job(1, json!({}))).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{what}");
     };
-    lacks("the namespace unfinished is missing").await;
-    let job = format!("{}/v1/jobs/01a209ea-1ee1-7280-bf3d-b03044971ad4", api.url);
-    let read = api.http.get(job).send().await.unwrap();
+    until_missing("the namespace unfinished is missing").await;
+    let unknown = "/v1/jobs/01a209ea-1ee1-7280-bf3d-b03044971ad4";
+    let read = api.get_path(unknown).await;
     assert_eq!(
         read.status(),
         StatusCode::SERVICE_UNAVAILABLE,
@@ -129,7 +131,7 @@ async fn what_temporal_lacks_is_named_with_its_remedy() {
     WorkflowService::register_namespace(&mut client, register.into_request())
         .await
         .unwrap();
-    lacks("the search attribute JobStatus is missing").await;
+    until_missing("the search attribute JobStatus is missing").await;
 
     let keyword = i32::from(IndexedValueType::Keyword);
     let names = ["JobStatus", "Model", "Tenant"];

@@ -7,12 +7,13 @@ use darkroom_client::types::{
     resource::Job,
     status::{JobStatus, MediaStatus, Stage},
 };
-use darkroom_dev::Options;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 use crate::support::{
-    harness::{Api, count, job, options, report, shared, start, until},
+    api::Api,
+    harness::{count, job, options, options_with, report, setting, shared, start, until},
+    processes::{start_api, start_worker},
     source::SourceServer,
 };
 
@@ -96,12 +97,9 @@ async fn reading_can_wait_for_a_change() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 1500}))).await;
     let first = get(&api, &id, &[]).await;
-    let mut seen = vec![(
-        header(&first, "etag").to_owned(),
-        first.json::<Job>().await.unwrap(),
-    )];
+    let mut etag = header(&first, "etag").to_owned();
+    let mut stages = vec![first.json::<Job>().await.unwrap().stage];
     loop {
-        let etag = seen.last().unwrap().0.clone();
         let response = get(
             &api,
             &id,
@@ -113,15 +111,13 @@ async fn reading_can_wait_for_a_change() {
             StatusCode::OK,
             "a change came before the time was over"
         );
-        let etag = header(&response, "etag").to_owned();
+        header(&response, "etag").clone_into(&mut etag);
         let job: Job = response.json().await.unwrap();
-        let ended = job.status == JobStatus::Completed;
-        seen.push((etag, job));
-        if ended {
+        stages.push(job.stage);
+        if job.status == JobStatus::Completed {
             break;
         }
     }
-    let stages: Vec<_> = seen.iter().map(|(_, job)| job.stage).collect();
     assert!(stages.contains(&Some(Stage::Generating)), "{stages:?}");
     assert_eq!(stages.last(), Some(&None));
 }
@@ -135,8 +131,8 @@ async fn two_processes_agree_and_workers_may_be_away() {
     let partial = api.run(&job(2, json!({"missing": [1]}))).await;
     let id = &partial.job_id;
     assert_eq!(second.get(id).await, partial);
-    let tags = (get(&api, id, &[]).await, get(&second, id, &[]).await);
-    assert_eq!(header(&tags.0, "etag"), header(&tags.1, "etag"));
+    let (here, there) = (get(&api, id, &[]).await, get(&second, id, &[]).await);
+    assert_eq!(header(&here, "etag"), header(&there, "etag"));
 
     stack.worker.kill();
     let waiting = api.accepted(&job(1, json!({}))).await;
@@ -145,30 +141,24 @@ async fn two_processes_agree_and_workers_may_be_away() {
         assert_eq!((read.status, read.stale), (JobStatus::Pending, true));
         assert_eq!(api.get(id).await.status, JobStatus::Partial);
     }
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
     assert_eq!(second.ended(&waiting).await.status, JobStatus::Completed);
     stack.api.kill();
-    stack.api = stack.spawn("api").unwrap();
-    stack.until_ready().await.unwrap();
+    start_api(&mut stack).await;
     assert_eq!(api.get(&waiting).await.status, JobStatus::Completed);
 }
 
 #[tokio::test]
 async fn what_is_stored_stays_known_while_workers_are_away() {
     let source = SourceServer::start().await.unwrap();
-    let allow = vec![("SOURCE_ALLOW", source.address.to_string())];
-    let stack = start(&Options {
-        variables: allow,
-        ..options("reading-away")
-    })
-    .await;
+    let allow = source.address.to_string();
+    let stack = start(&options_with("reading-away", &[("SOURCE_ALLOW", &allow)])).await;
     let api = Api::of(&stack);
-    let url = |name: &str| format!("http://{}/{name}", source.address);
     let urls = [
-        url("a?bytes=1000"),
-        url("b?bytes=2000"),
-        url("c?bytes=1000000&rate=20000"),
-        url("d?bytes=1000000&rate=20000"),
+        source.url("a", "bytes=1000"),
+        source.url("b", "bytes=2000"),
+        source.url("c", "bytes=1000000&rate=20000"),
+        source.url("d", "bytes=1000000&rate=20000"),
     ];
     let id = api.accepted(&job(4, json!({"urls": urls}))).await;
     let stored = until("two stored outputs", async || {
@@ -195,21 +185,16 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
             (before.status, &before.sha256)
         );
     }
-    let lead = api
-        .http
-        .get(format!("{}/v1/jobs/{id}/media/0", api.url))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(lead.status(), StatusCode::FOUND);
+    let redirect = api.get_path(&format!("/v1/jobs/{id}/media/0")).await;
+    assert_eq!(redirect.status(), StatusCode::FOUND);
 }
 
 /// Counts the queries behind a polling caller. A query costs a worker's time and a billed action; a
 /// description of the workflow does not.
 #[tokio::test]
 async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
-    const PACE: Duration = Duration::from_millis(250);
-    let seconds: u64 = std::env::var("DARKROOM_GENERATION").map_or(8, |set| set.parse().unwrap());
+    const INTERVAL: Duration = Duration::from_millis(250);
+    let seconds: u64 = setting("DARKROOM_GENERATION", 8);
     let stack = start(&options("polled")).await;
     let api = Api::of(&stack);
     let slow = job(4, json!({"latency_ms": seconds * 1000}));
@@ -224,18 +209,18 @@ async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
     let polled = async {
         let mut reads = 1;
         while api.get(&id).await.status != JobStatus::Completed {
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(INTERVAL).await;
             reads += 1;
         }
         reads
     };
     let limit = Duration::from_secs(seconds + 60);
     let reads: u64 = tokio::time::timeout(limit, polled).await.unwrap();
-    let asked = queries().await - before;
+    let queries = queries().await - before;
     report(&format!(
-        "{reads} reads of a generation of {seconds} s made {asked} queries"
+        "{reads} reads of a generation of {seconds} s made {queries} queries"
     ));
-    assert!(asked <= 8, "{reads} reads made {asked} queries");
+    assert!(queries <= 8, "{reads} reads made {queries} queries");
 }
 
 /// Number of calls that Temporal's frontend has answered, for operations whose name begins with
@@ -247,7 +232,9 @@ pub(super) fn counted(metrics: &str, name: &str) -> u64 {
             && line.contains("service_name=\"frontend\"")
             && line.contains(&operation)
     });
-    lines
-        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
-        .sum()
+    let counts = lines.map(|line| {
+        let (_, count) = line.rsplit_once(' ').unwrap();
+        count.parse::<u64>().unwrap()
+    });
+    counts.sum()
 }

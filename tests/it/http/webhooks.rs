@@ -8,32 +8,32 @@ use darkroom_client::types::{
     resource::{DeliveryStatus, WebhookDeliveries, WebhookDelivery},
     status::Stage,
 };
-use darkroom_dev::{Options, Stack, WEBHOOK_SECRET};
+use darkroom_dev::{Stack, WEBHOOK_SECRET};
 use serde_json::{Value, json};
 use temporalio_client::WorkflowCountOptions;
 
 use crate::{
-    metrics::metrics_address,
     resets::{reset, task_before_persists},
     support::{
-        harness::{Api, history_of, job, options, start, until},
+        api::Api,
+        harness::{job, options_with, start, until},
+        processes::{metrics_address, restart_worker, start_worker},
         receiver::Receiver,
+        workflows::history_of,
     },
 };
 
-async fn world(name: &str) -> (Stack, Api, Receiver) {
+/// Starts a stack whose workers may send webhooks to a receiver.
+async fn start_with_receiver(name: &str) -> (Stack, Api, Receiver) {
     let receiver = Receiver::start().await;
-    let options = Options {
-        variables: vec![("WEBHOOK_ALLOW", receiver.address.to_string())],
-        ..options(name)
-    };
-    let stack = start(&options).await;
+    let allow = receiver.address.to_string();
+    let stack = start(&options_with(name, &[("WEBHOOK_ALLOW", &allow)])).await;
     let api = Api::of(&stack);
     (stack, api, receiver)
 }
 
 /// Adds the receiver's URL to a request for a job.
-fn told(receiver: &Receiver, mut job: Value) -> Value {
+fn with_webhook(receiver: &Receiver, mut job: Value) -> Value {
     job["webhook_url"] = receiver.url().into();
     job
 }
@@ -43,12 +43,7 @@ async fn secret(api: &Api) -> String {
 }
 
 async fn deliveries(api: &Api, id: &JobId) -> Vec<WebhookDelivery> {
-    let answer = api
-        .http
-        .get(format!("{}/v1/jobs/{id}/webhooks", api.url))
-        .send()
-        .await
-        .unwrap();
+    let answer = api.get_path(&format!("/v1/jobs/{id}/webhooks")).await;
     assert_eq!(answer.status(), 200);
     let listed: WebhookDeliveries = answer.json().await.unwrap();
     listed.deliveries
@@ -64,28 +59,28 @@ async fn delivery_is(api: &Api, id: &JobId, status: DeliveryStatus) -> WebhookDe
 
 #[tokio::test]
 async fn every_end_is_told_to_whoever_asked_for_it() {
-    let (_stack, api, receiver) = world("webhooks").await;
-    let completed = api.run(&told(&receiver, job(2, json!({})))).await;
+    let (_stack, api, receiver) = start_with_receiver("webhooks").await;
+    let completed = api.run(&with_webhook(&receiver, job(2, json!({})))).await;
     let partial = api
-        .run(&told(&receiver, job(2, json!({"missing": [1]}))))
+        .run(&with_webhook(&receiver, job(2, json!({"missing": [1]}))))
         .await;
     let failed = api
-        .run(&told(&receiver, job(1, json!({"fail": "no"}))))
+        .run(&with_webhook(&receiver, job(1, json!({"fail": "no"}))))
         .await;
     let slow = api
-        .accepted(&told(&receiver, job(1, json!({"latency_ms": 60_000}))))
+        .accepted(&with_webhook(
+            &receiver,
+            job(1, json!({"latency_ms": 60_000})),
+        ))
         .await;
     api.until_stage(&slow, Stage::Generating).await;
     assert_eq!(api.act(&slow, "cancel").await.status(), 202);
     let canceled = api.ended(&slow).await;
-    let mut picky = told(&receiver, job(1, json!({})));
-    picky["webhook_events"] = json!(["job.failed"]);
-    let unasked = api.run(&picky).await;
+    let mut filtered = with_webhook(&receiver, job(1, json!({})));
+    filtered["webhook_events"] = json!(["job.failed"]);
+    let unasked = api.run(&filtered).await;
 
-    until("four messages", async || {
-        (receiver.count() == 4).then_some(())
-    })
-    .await;
+    receiver.until_received(4).await;
     let messages = receiver.messages(&secret(&api).await);
     for (job, event) in [
         (&completed, "job.completed"),
@@ -94,25 +89,26 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
         (&canceled, "job.canceled"),
     ] {
         let id = &job.job_id;
-        let (message_id, message) = messages
+        let message = messages
             .iter()
-            .find(|(_, message)| message["data"]["job_id"] == id.to_string())
+            .find(|message| message.body["data"]["job_id"] == id.to_string())
             .unwrap_or_else(|| panic!("{event}"));
-        assert_eq!(message["type"], event);
         assert!(
-            message_id.starts_with(&format!("msg_{id}_")),
-            "{message_id}"
+            message.id.starts_with(&format!("msg_{id}_")),
+            "{message:#?}"
         );
+        let body = &message.body;
+        assert_eq!(body["type"], event);
         assert_eq!(
-            message["data"]["provider"]["prediction_id"],
+            body["data"]["provider"]["prediction_id"],
             json!(job.provider.as_ref().unwrap().prediction_id)
         );
-        assert_eq!(message["data"]["status"], json!(job.status));
-        assert_eq!(message["timestamp"], json!(job.completed_at));
+        assert_eq!(body["data"]["status"], json!(job.status));
+        assert_eq!(body["timestamp"], json!(job.completed_at));
         let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
         assert_eq!(
             (&delivery.message_id, delivery.attempts[0].response_status),
-            (message_id, Some(204))
+            (&message.id, Some(204))
         );
     }
     assert!(deliveries(&api, &unasked.job_id).await.is_empty());
@@ -122,23 +118,20 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
 /// not take it for a retry, and the delivery of the earlier end stops.
 #[tokio::test]
 async fn a_job_that_is_reset_tells_of_its_last_end() {
-    let (stack, api, receiver) = world("webhooks-reset").await;
+    let (stack, api, receiver) = start_with_receiver("webhooks-reset").await;
     receiver.answer(&[503]);
-    let id = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
-    until("first attempt", async || {
-        (receiver.count() == 1).then_some(())
-    })
-    .await;
+    let id = &api
+        .run(&with_webhook(&receiver, job(1, json!({}))))
+        .await
+        .job_id;
+    receiver.until_received(1).await;
     let task = task_before_persists(&history_of(&stack, id).await);
     reset(&stack, id, task).await;
-    until("two messages", async || {
-        (receiver.count() == 2).then_some(())
-    })
-    .await;
+    receiver.until_received(2).await;
     delivery_is(&api, id, DeliveryStatus::Delivered).await;
     let secret = secret(&api).await;
     let messages = receiver.messages(&secret);
-    let ids: BTreeSet<_> = messages.iter().map(|(id, _)| id).collect();
+    let ids: BTreeSet<_> = messages.iter().map(|message| &message.id).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
     // The earlier delivery would be retried five seconds after its first attempt.
     let client = stack.temporal.client().await.unwrap();
@@ -153,16 +146,15 @@ async fn a_job_that_is_reset_tells_of_its_last_end() {
 
 #[tokio::test]
 async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
-    let (mut stack, api, receiver) = world("webhooks-again").await;
+    let (mut stack, api, receiver) = start_with_receiver("webhooks-again").await;
     receiver.answer(&[503]);
-    let id = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
+    let id = &api
+        .run(&with_webhook(&receiver, job(1, json!({}))))
+        .await
+        .job_id;
     // The next attempt is due in five seconds, even if the worker is killed meanwhile.
-    until("first attempt", async || {
-        (receiver.count() == 1).then_some(())
-    })
-    .await;
-    stack.worker.kill();
-    stack.worker = stack.spawn("worker").unwrap();
+    receiver.until_received(1).await;
+    restart_worker(&mut stack);
     let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
     let attempts = delivery.attempts.iter();
     let statuses: Vec<_> = attempts.map(|attempt| attempt.response_status).collect();
@@ -184,7 +176,10 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
 
     // A redelivery of one that waits makes its next attempt at once.
     receiver.answer(&[500, 500]);
-    let waiting = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
+    let waiting = &api
+        .run(&with_webhook(&receiver, job(1, json!({}))))
+        .await
+        .job_id;
     until("a delivery that waits for minutes", async || {
         let delivery = deliveries(&api, waiting).await.into_iter().next()?;
         (delivery.attempts.len() == 2 && delivery.next_attempt_at.is_some()).then_some(())
@@ -200,26 +195,24 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
         DeliveryStatus::Delivered,
         "it has ended"
     );
-    stack.worker = stack.spawn("worker").unwrap();
+    start_worker(&mut stack);
 
     receiver.answer(&[410]);
-    let gone = &api.run(&told(&receiver, job(1, json!({})))).await.job_id;
+    let gone = &api
+        .run(&with_webhook(&receiver, job(1, json!({}))))
+        .await
+        .job_id;
     let refused = delivery_is(&api, gone, DeliveryStatus::Refused).await;
     assert_eq!(refused.attempts.len(), 1);
 
     stack.temporal.kill();
-    let answer = api
-        .http
-        .get(format!("{}/v1/jobs/{gone}/webhooks", api.url))
-        .send()
-        .await
-        .unwrap();
+    let answer = api.get_path(&format!("/v1/jobs/{gone}/webhooks")).await;
     assert_eq!(answer.status(), 503, "no state is invented");
 }
 
 #[tokio::test]
 async fn nobody_is_told_at_a_private_address() {
-    let (_stack, api, receiver) = world("webhooks-guard").await;
+    let (_stack, api, receiver) = start_with_receiver("webhooks-guard").await;
     let port = receiver.address.port();
     for url in [
         "http://169.254.169.254/latest/meta-data".to_owned(),
@@ -241,13 +234,12 @@ async fn nobody_is_told_at_a_private_address() {
 #[tokio::test]
 async fn a_worker_that_signs_with_another_secret_says_so() {
     let receiver = Receiver::start().await;
-    let options = Options {
-        variables: vec![
-            ("WEBHOOK_ALLOW", receiver.address.to_string()),
-            ("METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-        ],
-        ..options("webhook-secret")
-    };
+    let allow = receiver.address.to_string();
+    let variables = [
+        ("WEBHOOK_ALLOW", allow.as_str()),
+        ("METRICS_LISTEN", "127.0.0.1:0"),
+    ];
+    let options = options_with("webhook-secret", &variables);
     let stack = start(&options).await;
     let api = Api::of(&stack);
     let worker = metrics_address(&options.directory, "worker");
@@ -260,15 +252,21 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
     let variables = [("DARKROOM_WEBHOOK_SECRET", changed)];
     let (_process, address) = stack.spawn_another_api(&variables).await.unwrap();
     let other = api.at(address);
-    for (api, misfits) in [(&api, false), (&other, true), (&api, false)] {
-        let id = api.accepted(&told(&receiver, job(1, json!({})))).await;
+    for (api, is_mismatch) in [(&api, false), (&other, true), (&api, false)] {
+        let id = api
+            .accepted(&with_webhook(&receiver, job(1, json!({}))))
+            .await;
         delivery_is(api, &id, DeliveryStatus::Delivered).await;
-        let (status, said) = ready().await;
-        assert_eq!(status, if misfits { 503 } else { 200 }, "{said}");
-        assert_eq!(said.contains("DARKROOM_WEBHOOK_SECRET"), misfits, "{said}");
+        let (status, body) = ready().await;
+        assert_eq!(status, if is_mismatch { 503 } else { 200 }, "{body}");
+        assert_eq!(
+            body.contains("DARKROOM_WEBHOOK_SECRET"),
+            is_mismatch,
+            "{body}"
+        );
         let metrics = api.http.get(format!("http://{worker}/metrics")).send();
         let metrics = metrics.await.unwrap().text().await.unwrap();
-        let line = format!("darkroom_webhook_secret_fits {}", u8::from(!misfits));
+        let line = format!("darkroom_webhook_secret_fits {}", u8::from(!is_mismatch));
         assert!(metrics.lines().any(|counted| counted == line), "{line}");
     }
 }

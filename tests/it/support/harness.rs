@@ -1,37 +1,29 @@
-//! Basis of all tests: a stack, a caller of its api, and waiting for conditions with a deadline.
+//! Basis of all tests: stacks, requests for jobs, what jobs say and have bought, and waiting for
+//! conditions with a deadline.
 
 use std::{
-    net::SocketAddr,
+    fmt::Debug,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use darkroom_client::{
-    Client,
-    types::{
-        failure::{FailureType, JobError},
-        job_id::JobId,
-        provider::CancelOutcome,
-        request::ListJobs,
-        resource::{Job, JobSummary},
-        status::{MediaStatus, Stage},
-    },
+use darkroom_client::types::{
+    failure::{FailureType, JobError},
+    job_id::JobId,
+    provider::CancelOutcome,
+    resource::Job,
+    sha256::Sha256,
+    status::MediaStatus,
 };
 use darkroom_dev::{
     Options, ProviderChoice, Stack,
-    process::Process,
     provider::{ProviderServer, prediction::Prediction},
 };
-use darkroom_workflows::{MediaGeneration, job::SubmissionId};
-use reqwest::{
-    Response, StatusCode,
-    header::{AUTHORIZATION, HeaderMap},
-};
+use darkroom_workflows::job::SubmissionId;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use temporalio_client::{WorkflowDescribeOptions, WorkflowFetchHistoryOptions};
-use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use sha2::Digest;
 
 /// Deadline for anything that is normally quick. Generous, because the machine may be busy.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
@@ -90,6 +82,27 @@ pub(crate) fn options(name: &str) -> Options {
     }
 }
 
+/// Options for a stack with fresh data, with these variables of its worker and its api.
+pub(crate) fn options_with(name: &str, variables: &[(&'static str, &str)]) -> Options {
+    Options {
+        variables: owned(variables),
+        ..options(name)
+    }
+}
+
+/// Variables as [`Options`] hold them.
+pub(crate) fn owned(variables: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    let variables = variables.iter();
+    variables
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
+}
+
+/// Setting of the test run: the value of an environment variable, or a default.
+pub(crate) fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
 /// Path of a directory below the target directory, from which the files of earlier runs are
 /// removed.
 pub(crate) fn fresh_directory(name: &str) -> PathBuf {
@@ -105,189 +118,9 @@ pub(crate) async fn start(options: &Options) -> Stack {
     Stack::start(options.clone(), |_| {}).await.unwrap()
 }
 
-/// Restarts a stack with an empty Temporal database and the same store. To the api this looks like
-/// a Temporal that has deleted all closed workflows after their retention.
-pub(crate) async fn restart_with_empty_temporal(stack: Stack, options: &Options) -> Stack {
-    stack.temporal.kill();
-    for file in ["temporal.db", "temporal.db-wal", "temporal.db-shm"] {
-        std::fs::remove_file(options.directory.join(file)).unwrap();
-    }
-    drop(stack);
-    start(options).await
-}
-
-/// Sends SIGTERM to a process, as an orchestrator does for a graceful shutdown.
-pub(crate) fn terminate(process: &Process) {
-    signal(process, "TERM");
-}
-
-/// Sends a signal to a process.
-pub(crate) fn signal(process: &Process, name: &str) {
-    signal_id(process.id(), name);
-}
-
-/// Sends a signal to a process that is known by its id.
-pub(crate) fn signal_id(id: u32, name: &str) {
-    let told = std::process::Command::new("kill")
-        .args([&format!("-{name}"), &id.to_string()])
-        .status()
-        .unwrap();
-    assert!(told.success());
-}
-
 /// An entry of `DARKROOM_API_KEYS`: a tenant with one of its keys.
 pub(crate) fn api_key_entry(tenant: &str, key: &str) -> String {
-    format!("{tenant}:{}", hex::encode(Sha256::digest(key)))
-}
-
-/// A caller of an api: through the client crate, and through plain HTTP where HTTP is tested.
-pub(crate) struct Api {
-    pub(crate) url: String,
-    pub(crate) client: Client,
-    pub(crate) http: reqwest::Client,
-    key: Option<String>,
-}
-
-impl Api {
-    pub(crate) fn of(stack: &Stack) -> Self {
-        Self::at_url(stack.api_url())
-    }
-
-    /// A caller without a key.
-    pub(crate) fn at_url(url: String) -> Self {
-        Self::new(url, None)
-    }
-
-    /// A caller with a key.
-    pub(crate) fn with_key(url: String, key: &str) -> Self {
-        Self::new(url, Some(key))
-    }
-
-    fn new(url: String, key: Option<&str>) -> Self {
-        let mut headers = HeaderMap::new();
-        let mut client = Client::builder(url.parse().unwrap());
-        if let Some(key) = key {
-            headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
-            client = client.api_key(key);
-        }
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .default_headers(headers);
-        Self {
-            // Without retries, so that a test sees every failure.
-            client: client.build().unwrap().with_retry_budget(Duration::ZERO),
-            http: http.build().unwrap(),
-            url,
-            key: key.map(str::to_owned),
-        }
-    }
-
-    /// The same caller, directed at another api process.
-    pub(crate) fn at(&self, address: SocketAddr) -> Self {
-        Self::new(format!("http://{address}"), self.key.as_deref())
-    }
-
-    /// Posts a job.
-    pub(crate) async fn post(&self, body: &Value) -> Response {
-        self.http
-            .post(format!("{}/v1/jobs", self.url))
-            .json(body)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    /// Posts a job with an `Idempotency-Key`.
-    pub(crate) async fn post_with_key(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
-        let url = format!("{}/v1/jobs", self.url);
-        let request = self.http.post(url).header("Idempotency-Key", key);
-        request.json(body).send().await
-    }
-
-    /// Retries a job, with an `Idempotency-Key` or without.
-    pub(crate) async fn retry(&self, id: &JobId, key: Option<&str>, body: &Value) -> Response {
-        let mut request = self.http.post(format!("{}/v1/jobs/{id}/retry", self.url));
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        request.json(body).send().await.unwrap()
-    }
-
-    /// Reads the first page of the list of jobs, 100 at most. Retries while the rate limit of lists
-    /// refuses it.
-    pub(crate) async fn list(&self) -> Vec<JobSummary> {
-        let list = ListJobs {
-            limit: Some(100.try_into().unwrap()),
-            ..ListJobs::default()
-        };
-        let client = self.client.clone().with_retry_budget(DEADLINE);
-        client.list_jobs(&list).await.unwrap().jobs
-    }
-
-    /// Creates a job, asserts that it is accepted, and returns its id.
-    pub(crate) async fn accepted(&self, body: &Value) -> JobId {
-        let response = self.post(body).await;
-        let status = response.status();
-        let job = job_in(response).await;
-        assert_eq!(status, StatusCode::ACCEPTED, "{job:#?}");
-        job.job_id
-    }
-
-    /// Reads a job.
-    pub(crate) async fn get(&self, job_id: &JobId) -> Job {
-        self.client.get_job(job_id).await.unwrap()
-    }
-
-    /// Posts to one of a job's actions, such as `cancel`.
-    pub(crate) async fn act(&self, job_id: &JobId, action: &str) -> Response {
-        self.http
-            .post(format!("{}/v1/jobs/{job_id}/{action}", self.url))
-            .send()
-            .await
-            .unwrap()
-    }
-
-    /// Waits until a job has reached a stage.
-    pub(crate) async fn until_stage(&self, job_id: &JobId, stage: Stage) {
-        until(&format!("{stage:?} of {job_id}"), async || {
-            (self.get(job_id).await.stage == Some(stage)).then_some(())
-        })
-        .await;
-    }
-
-    /// Waits until a job has ended and returns it.
-    pub(crate) async fn ended(&self, job_id: &JobId) -> Job {
-        self.ended_within(job_id, DEADLINE).await
-    }
-
-    /// Waits until a job has ended, with a deadline for jobs that are delayed on purpose. Follows
-    /// the job's events to the last one, then reads the job.
-    pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
-        let ended = tokio::time::timeout(deadline, self.client.wait(job_id)).await;
-        ended
-            .unwrap_or_else(|_| panic!("{job_id} has not ended within {deadline:?}"))
-            .unwrap();
-        let job = self.get(job_id).await;
-        assert!(job.status.is_terminal(), "{job:#?}");
-        job
-    }
-
-    /// Waits until the api has this many followers of jobs: event streams and long polls.
-    pub(crate) async fn until_followed_by(&self, count: u32) {
-        let expected = format!("darkroom_job_followers {count}");
-        until(&expected, async || {
-            let metrics = self.http.get(format!("{}/metrics", self.url)).send();
-            let metrics = metrics.await.unwrap().text().await.unwrap();
-            metrics.lines().any(|line| line == expected).then_some(())
-        })
-        .await;
-    }
-
-    /// Creates a job and waits until it has ended.
-    pub(crate) async fn run(&self, body: &Value) -> Job {
-        self.ended(&self.accepted(body).await).await
-    }
+    format!("{tenant}:{}", hex::encode(sha2::Sha256::digest(key)))
 }
 
 /// Request for a job. `dev` is the script of the embedded provider; outputs have 1 KiB unless it
@@ -337,36 +170,12 @@ pub(crate) fn submission_of(prediction: &Prediction) -> SubmissionId {
     webhook.rsplit('/').next().unwrap().parse().unwrap()
 }
 
-/// Waits until a job's prediction is bought and no activity is pending: the activity that submitted
-/// it has stopped waiting for it, as it does for a prediction that takes longer.
-pub(crate) async fn until_submitted(stack: &Stack, job_id: &JobId) {
-    let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
-    until("a job that waits at the provider", async || {
-        let description = handle
-            .describe(WorkflowDescribeOptions::default())
-            .await
-            .unwrap();
-        let is_bought = bought(stack.provider.as_ref(), job_id).len() == 1;
-        (is_bought && description.raw().pending_activities.is_empty()).then_some(())
-    })
-    .await;
-}
-
 /// Number of a job's outputs with a status.
 pub(crate) fn count(job: &Job, status: MediaStatus) -> usize {
     job.media
         .iter()
         .filter(|media| media.status == status)
         .count()
-}
-
-/// The job in the body of a response.
-pub(crate) async fn job_in(response: Response) -> Job {
-    let status = response.status();
-    let body: Value = response.json().await.unwrap();
-    serde_json::from_value(body.clone())
-        .unwrap_or_else(|error| panic!("{status}: {error}: {body:#}"))
 }
 
 /// Number of a job's outputs of which at least one byte was transferred.
@@ -411,32 +220,7 @@ pub(crate) async fn until_within<T>(
     }
 }
 
-/// Workflow history of a job of the shared stack.
-pub(crate) async fn history(job_id: &JobId) -> Vec<HistoryEvent> {
-    history_of(shared(), job_id).await
-}
-
-/// Workflow history of a job.
-pub(crate) async fn history_of(stack: &Stack, job_id: &JobId) -> Vec<HistoryEvent> {
-    let client = stack.temporal.client().await.unwrap();
-    let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
-    handle
-        .fetch_history(WorkflowFetchHistoryOptions::default())
-        .into_events()
-        .await
-        .unwrap()
-}
-
-/// Status of a response, and type of the problem in its body without the common prefix.
-pub(crate) async fn problem_of(response: Response) -> (StatusCode, String) {
-    let status = response.status();
-    let problem: Value = response.json().await.unwrap();
-    (
-        status,
-        problem["type"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{status} {problem:#}"))
-            .trim_start_matches("urn:darkroom:problem:")
-            .to_owned(),
-    )
+/// Returns the SHA-256 of these bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
+    <[u8; 32]>::from(sha2::Sha256::digest(bytes)).into()
 }

@@ -44,7 +44,7 @@ pub(crate) enum Decision {
 
 impl MissingFeature {
     /// Decides about a request with this head.
-    pub(crate) fn judge(self, method: &str, target: &str, head: &[u8]) -> Decision {
+    pub(crate) fn decide(self, method: &str, target: &str, head: &[u8]) -> Decision {
         let headers = headers(head);
         let value = |name: &str| {
             let header = headers.iter().find(|(known, _)| known == name);

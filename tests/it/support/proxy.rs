@@ -58,7 +58,7 @@ pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     upstream: SocketAddr,
     faults: Arc<Mutex<Vec<Planned>>>,
-    lacks: Arc<Mutex<Option<MissingFeature>>>,
+    missing_feature: Arc<Mutex<Option<MissingFeature>>>,
     requests: Arc<AtomicU32>,
 }
 
@@ -86,7 +86,7 @@ impl Proxy {
             endpoint,
             upstream,
             faults: Arc::default(),
-            lacks: Arc::default(),
+            missing_feature: Arc::default(),
             requests: Arc::default(),
         };
         let serving = proxy.clone();
@@ -114,14 +114,14 @@ impl Proxy {
     }
 
     /// Removes the faults that were planned for targets with these words.
-    pub(crate) fn forget(&self, within: &str) {
+    pub(crate) fn remove_faults(&self, within: &str) {
         let mut faults = self.faults.lock().unwrap();
         faults.retain(|planned| planned.within != within);
     }
 
     /// Sets the feature that the store is missing from now on; `None` for a complete store.
-    pub(crate) fn set_missing_feature(&self, lack: Option<MissingFeature>) {
-        *self.lacks.lock().unwrap() = lack;
+    pub(crate) fn set_missing_feature(&self, feature: Option<MissingFeature>) {
+        *self.missing_feature.lock().unwrap() = feature;
     }
 
     /// Number of requests so far.
@@ -158,11 +158,11 @@ impl Proxy {
         let mut store: Option<BufReader<TcpStream>> = None;
         while let Some(mut request) = read_head(&mut client).await? {
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let lacks = *self.lacks.lock().unwrap();
-            let passage = lacks.map_or(Decision::Pass, |lack| {
-                lack.judge(&request.method, &request.target, &request.bytes)
+            let missing_feature = *self.missing_feature.lock().unwrap();
+            let decision = missing_feature.map_or(Decision::Pass, |feature| {
+                feature.decide(&request.method, &request.target, &request.bytes)
             });
-            match passage {
+            match decision {
                 Decision::Pass => {}
                 Decision::Changed(head) => request.bytes = head,
                 Decision::Refuse(status, code) => {
@@ -189,7 +189,7 @@ impl Proxy {
                 }
                 Some(Fault::ErrorWithin) => {
                     let body =
-                        "<Error><Code>InternalError</Code><Message>as told</Message></Error>";
+                        "<Error><Code>InternalError</Code><Message>injected</Message></Error>";
                     answer(&mut client, &request, 200, body).await?;
                     continue;
                 }
@@ -330,7 +330,7 @@ async fn answer(
     tokio::io::copy(&mut client.take(request.length as u64), &mut rest).await?;
     let body = if request.method == "HEAD" { "" } else { body };
     let answer = format!(
-        "HTTP/1.1 {status} As Told\r\nETag: \"made-up\"\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 {status} Configured\r\nETag: \"made-up\"\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     client.get_mut().write_all(answer.as_bytes()).await

@@ -17,8 +17,20 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
-/// Headers and body of a message as it was received.
-type Received = (HeaderMap, Vec<u8>);
+use super::harness::until;
+
+/// A message as it was received.
+struct Received {
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// A message with a verified signature.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) body: Value,
+}
 
 /// A receiver that answers with the configured statuses in turn, and with 204 after the last one.
 #[derive(Clone)]
@@ -58,14 +70,24 @@ impl Receiver {
         self.received.lock().unwrap().len()
     }
 
-    /// Ids and bodies of the messages so far, each with a verified signature.
-    pub(crate) fn messages(&self, secret: &str) -> Vec<(String, Value)> {
+    /// Waits until this number of messages has been received.
+    pub(crate) async fn until_received(&self, count: usize) {
+        until(&format!("{count} messages"), async || {
+            (self.count() == count).then_some(())
+        })
+        .await;
+    }
+
+    /// The messages so far. Asserts their signatures.
+    pub(crate) fn messages(&self, secret: &str) -> Vec<Message> {
         let webhook = Webhook::new(secret).unwrap();
         let received = self.received.lock().unwrap();
-        let verified = received.iter().map(|(headers, body)| {
+        let verified = received.iter().map(|Received { headers, body }| {
             webhook.verify(body, headers).unwrap();
-            let id = headers["webhook-id"].to_str().unwrap().to_owned();
-            (id, serde_json::from_slice(body).unwrap())
+            Message {
+                id: headers["webhook-id"].to_str().unwrap().to_owned(),
+                body: serde_json::from_slice(body).unwrap(),
+            }
         });
         verified.collect()
     }
@@ -74,11 +96,9 @@ impl Receiver {
 #[handler]
 async fn receive(Data(receiver): Data<&Receiver>, headers: &HeaderMap, body: Body) -> Response {
     let body = body.into_vec().await.unwrap();
-    receiver
-        .received
-        .lock()
-        .unwrap()
-        .push((headers.clone(), body));
+    let headers = headers.clone();
+    let received = Received { headers, body };
+    receiver.received.lock().unwrap().push(received);
     let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(204);
     Response::builder()
         .status(StatusCode::from_u16(status).unwrap())

@@ -12,11 +12,14 @@ use darkroom_workflows::{
     contract::sweep::{SweepInput, Swept},
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use temporalio_client::{WorkflowGetResultOptions, WorkflowStartOptions};
 
 use super::{
-    harness::{Api, job, start},
+    api::Api,
+    harness::{job, owned, sha256, start},
+    missing_features::MissingFeature,
+    processes::start_gateway,
+    proxy::Proxy,
     source::SourceServer,
 };
 
@@ -31,26 +34,31 @@ pub(crate) struct World {
     pub(crate) prefix: &'static str,
 }
 
+/// A stack whose worker reaches its store, a Versity gateway, through a proxy.
+pub(crate) struct ProxiedWorld {
+    pub(crate) world: World,
+    pub(crate) proxy: Proxy,
+    pub(crate) gateway: VersityGateway,
+}
+
 /// A store other than the embedded one.
-pub(crate) struct Place {
+pub(crate) struct ExternalStore {
     /// The endpoint that the worker uses.
-    for_worker: String,
+    worker_endpoint: String,
     /// The endpoint that the test uses.
-    for_us: String,
+    test_endpoint: String,
     bucket: String,
     credentials: Credentials,
 }
 
-impl Place {
+impl ExternalStore {
     /// A store on loopback.
-    pub(crate) fn on_loopback(for_worker: &str, for_us: &str) -> Self {
-        let credentials = Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests");
-        let (for_worker, for_us) = (for_worker.to_owned(), for_us.to_owned());
+    pub(crate) fn on_loopback(worker_endpoint: &str, test_endpoint: &str) -> Self {
         Self {
-            for_worker,
-            for_us,
+            worker_endpoint: worker_endpoint.to_owned(),
+            test_endpoint: test_endpoint.to_owned(),
             bucket: s3::BUCKET.to_owned(),
-            credentials,
+            credentials: Credentials::new(s3::ACCESS_KEY, s3::SECRET_KEY, None, None, "tests"),
         }
     }
 
@@ -66,8 +74,8 @@ impl Place {
         let aws = || format!("https://s3.{}.amazonaws.com", region());
         let endpoint = variable("AWS_ENDPOINT_URL_S3").unwrap_or_else(aws);
         Some(Self {
-            for_worker: endpoint.clone(),
-            for_us: endpoint,
+            worker_endpoint: endpoint.clone(),
+            test_endpoint: endpoint,
             bucket,
             credentials,
         })
@@ -85,7 +93,7 @@ impl Place {
                 self.credentials.secret_access_key().to_owned(),
             ),
             ("AWS_REGION", region()),
-            ("AWS_ENDPOINT_URL_S3", self.for_worker.clone()),
+            ("AWS_ENDPOINT_URL_S3", self.worker_endpoint.clone()),
         ];
         variables.extend(
             self.credentials
@@ -100,7 +108,7 @@ impl Place {
             .behavior_version(BehaviorVersion::latest())
             .credentials_provider(self.credentials.clone())
             .region(Region::new(region()))
-            .endpoint_url(&self.for_us)
+            .endpoint_url(&self.test_endpoint)
             .force_path_style(true);
         S3::from_conf(config.build())
     }
@@ -118,28 +126,25 @@ impl World {
     pub(crate) async fn start(
         mut options: Options,
         variables: &[(&'static str, &str)],
-        place: Option<Place>,
+        store: Option<ExternalStore>,
     ) -> Self {
         let source = SourceServer::start().await.unwrap();
-        options.variables = variables
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
+        options.variables = owned(variables);
         options
             .variables
             .push(("SOURCE_ALLOW", source.address.to_string()));
         options
             .variables
-            .extend(place.iter().flat_map(Place::variables));
+            .extend(store.iter().flat_map(ExternalStore::variables));
         let stack = start(&options).await;
-        let place =
-            place.unwrap_or_else(|| Place::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint));
+        let endpoint = &stack.s3.endpoint;
+        let store = store.unwrap_or_else(|| ExternalStore::on_loopback(endpoint, endpoint));
         Self {
             api: Api::of(&stack),
             stack,
             source,
-            store: place.client(),
-            bucket: place.bucket,
+            store: store.client(),
+            bucket: store.bucket,
             prefix: "",
         }
     }
@@ -149,18 +154,34 @@ impl World {
         options: Options,
         variables: &[(&'static str, &str)],
     ) -> (Self, VersityGateway) {
-        let gateway = VersityGateway::start(&options, &|_: &str| {})
-            .await
-            .unwrap();
-        let place = Place::on_loopback(&gateway.endpoint, &gateway.endpoint);
-        (Self::start(options, variables, Some(place)).await, gateway)
+        let gateway = start_gateway(&options).await;
+        let store = ExternalStore::on_loopback(&gateway.endpoint, &gateway.endpoint);
+        (Self::start(options, variables, Some(store)).await, gateway)
+    }
+
+    /// Starts a stack on a Versity gateway behind a proxy that injects faults. The proxy also hides
+    /// this feature of the gateway, if one is given.
+    pub(crate) async fn behind_proxy(
+        options: Options,
+        variables: &[(&'static str, &str)],
+        missing_feature: Option<MissingFeature>,
+    ) -> ProxiedWorld {
+        let gateway = start_gateway(&options).await;
+        let proxy = Proxy::start(&gateway.endpoint).await;
+        proxy.set_missing_feature(missing_feature);
+        let store = ExternalStore::on_loopback(&proxy.endpoint, &gateway.endpoint);
+        ProxiedWorld {
+            world: Self::start(options, variables, Some(store)).await,
+            proxy,
+            gateway,
+        }
     }
 
     /// Request for a job with one output for each query of the source host.
-    pub(crate) fn job_of(&self, answers: &[&str]) -> Value {
-        let urls: Vec<_> = answers
+    pub(crate) fn job_of(&self, queries: &[&str]) -> Value {
+        let urls: Vec<_> = queries
             .iter()
-            .map(|manner| self.source.url("file", manner))
+            .map(|query| self.source.url("file", query))
             .collect();
         let count = u32::try_from(urls.len()).unwrap();
         job(count, json!({"urls": urls, "webhooks": 0}))
@@ -176,12 +197,18 @@ impl World {
             .await
     }
 
+    /// Puts an object.
+    pub(crate) async fn put_object(&self, key: &str, bytes: Vec<u8>) {
+        let put = self.store.put_object().bucket(&self.bucket).key(key);
+        put.body(bytes.into()).send().await.unwrap();
+    }
+
     /// Compares a stored object with what the job says of it. Asserts its content type.
     ///
     /// # Errors
     /// If its size or SHA-256 differs.
     pub(crate) async fn check_bytes(&self, media: &Media) -> Result<(), String> {
-        let key = format!("{}{}", self.prefix, media.s3_key.as_deref().unwrap());
+        let key = format!("{}{}", self.prefix, media.s3_key.as_ref().unwrap());
         let object = self
             .store
             .get_object()
@@ -194,9 +221,9 @@ impl World {
         let content_type = media.content_type.as_deref();
         assert_eq!(object.content_type(), content_type, "{key}");
         let bytes = object.body.collect().await.unwrap().into_bytes();
-        let sha256 = hex::encode(Sha256::digest(&bytes));
+        let sha256 = sha256(&bytes);
         let size = Some(bytes.len() as u64);
-        if media.size == size && media.sha256.as_ref() == Some(&sha256) {
+        if media.size == size && media.sha256 == Some(sha256) {
             return Ok(());
         }
         Err(format!(

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::{failure::JobError, schema::example, status::MediaStatus};
+use crate::{
+    failure::JobError, object_key::ObjectKey, schema::example, sha256::Sha256, status::MediaStatus,
+};
 
 /// Output of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -21,7 +23,7 @@ pub struct Media {
     /// the api does.
     pub media_url: Option<String>,
     /// Key of the output in the bucket.
-    pub s3_key: Option<String>,
+    pub s3_key: Option<ObjectKey>,
     /// Presigned URL of the output: valid for at least 45 minutes, and usable without an API key.
     /// Null also while the api has no credentials to sign it with.
     pub presigned_media_url: Option<Url>,
@@ -39,8 +41,8 @@ pub struct Media {
     pub bytes_done: Option<u64>,
     /// Number of bytes to transfer, if it is known.
     pub bytes_total: Option<u64>,
-    /// SHA-256 of the content, in hexadecimal.
-    pub sha256: Option<String>,
+    /// SHA-256 of the content.
+    pub sha256: Option<Sha256>,
     /// Width of a picture or a video in pixels, if it is known.
     pub width: Option<u32>,
     /// Height of a picture or a video in pixels, if it is known.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::{JobId, JobState};
+use super::{JobId, JobState, ObjectKey};
 use crate::tenant::Tenant;
 
 /// Prefix of the keys of the index.
@@ -56,15 +56,16 @@ impl IndexEntry {
         format!("{}{day}/", Self::prefix(tenant))
     }
 
-    /// Returns the key in the bucket, without the configured prefix.
+    /// Returns the key of the entry.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub fn key(&self) -> ObjectKey {
         let Self {
             tenant,
             day,
             job_id,
         } = self;
-        format!("{}{job_id}", Self::prefix_of_day(tenant.as_ref(), *day))
+        let prefix = Self::prefix_of_day(tenant.as_ref(), *day);
+        ObjectKey::new(format!("{prefix}{job_id}"))
     }
 }
 
@@ -101,7 +102,8 @@ mod tests {
             format!("index/-/2026-11-24/{id}"),
             format!("index/acme/2026-11-24/{id}"),
         ] {
-            assert_eq!(key.parse::<IndexEntry>().map(|entry| entry.key()), Ok(key));
+            let entry: IndexEntry = key.parse().unwrap();
+            assert_eq!(entry.key().as_str(), key);
         }
         for key in [
             "",

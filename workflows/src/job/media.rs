@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use darkroom_types::{job_id::JobId, status::MediaStatus};
+use darkroom_types::{job_id::JobId, object_key::ObjectKey, sha256::Sha256, status::MediaStatus};
 
 use crate::failure::JobError;
 
@@ -58,13 +58,13 @@ pub enum MediaOutcome {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StoredMedia {
     /// Key in the bucket.
-    pub s3_key: String,
+    pub s3_key: ObjectKey,
     /// MIME type, detected from the first bytes.
     pub content_type: String,
     /// Length in bytes.
     pub size: u64,
-    /// SHA-256 in hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the content.
+    pub sha256: Sha256,
     /// Properties that were detected while the bytes passed.
     #[serde(flatten)]
     pub facts: MediaFacts,
@@ -92,7 +92,7 @@ pub struct Preview {
 impl Preview {
     /// Returns its key in the bucket, as the preview of the output at this position of a job.
     #[must_use]
-    pub fn key(&self, job_id: &JobId, index: u32) -> String {
+    pub fn key(&self, job_id: &JobId, index: u32) -> ObjectKey {
         job_id.preview_key(index, self.format.extension())
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::JobId;
+use super::{JobId, ObjectKey};
 
 /// Prefix of the keys of tombstones.
 pub const TOMBSTONES: &str = "tombstones/";
@@ -30,16 +30,16 @@ impl Tombstone {
         serde_json::from_slice(bytes).unwrap_or(Self::Terminated)
     }
 
-    /// Returns the key of a job's tombstone, without the configured prefix.
+    /// Returns the key of a job's tombstone.
     #[must_use]
-    pub fn key(job_id: &JobId) -> String {
-        format!("{TOMBSTONES}{job_id}")
+    pub fn key(job_id: &JobId) -> ObjectKey {
+        ObjectKey::new(format!("{TOMBSTONES}{job_id}"))
     }
 
     /// Returns the job whose tombstone has this key.
     #[must_use]
-    pub fn job_of(key: &str) -> Option<JobId> {
-        key.strip_prefix(TOMBSTONES)?.parse().ok()
+    pub fn job_of(key: &ObjectKey) -> Option<JobId> {
+        key.as_str().strip_prefix(TOMBSTONES)?.parse().ok()
     }
 }
 

@@ -224,6 +224,7 @@ fn failed(error: JobError, state: JobState) -> WorkflowTermination {
 
 #[cfg(test)]
 mod tests {
+    use darkroom_types::{object_key::ObjectKey, sha256::Sha256};
     use jiff::Timestamp;
 
     use super::*;
@@ -232,10 +233,10 @@ mod tests {
     fn media(outcomes: &str) -> Vec<Media> {
         let outcome = |letter| match letter {
             'c' => MediaOutcome::Completed(StoredMedia {
-                s3_key: String::new(),
+                s3_key: ObjectKey::new("jobs/0.png"),
                 content_type: String::new(),
                 size: 1,
-                sha256: String::new(),
+                sha256: Sha256::from([0; 32]),
                 facts: MediaFacts::default(),
                 preview: None,
                 attempts: 1,

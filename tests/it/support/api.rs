@@ -1,0 +1,221 @@
+//! A caller of a stack's api, and the bodies of its answers.
+
+use std::{net::SocketAddr, time::Duration};
+
+use darkroom_client::{
+    Client,
+    types::{
+        job_id::JobId,
+        request::ListJobs,
+        resource::{Job, JobSummary},
+        status::Stage,
+    },
+};
+use darkroom_dev::Stack;
+use reqwest::{
+    Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap},
+};
+use serde_json::Value;
+
+use super::harness::{DEADLINE, until};
+
+/// A caller of an api: through the client crate, and through plain HTTP where HTTP is tested.
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    pub(crate) http: reqwest::Client,
+    key: Option<String>,
+}
+
+impl Api {
+    pub(crate) fn of(stack: &Stack) -> Self {
+        Self::at_url(stack.api_url())
+    }
+
+    /// A caller without a key.
+    pub(crate) fn at_url(url: String) -> Self {
+        Self::new(url, None)
+    }
+
+    /// A caller with a key.
+    pub(crate) fn with_key(url: String, key: &str) -> Self {
+        Self::new(url, Some(key))
+    }
+
+    fn new(url: String, key: Option<&str>) -> Self {
+        let mut headers = HeaderMap::new();
+        let mut client = Client::builder(url.parse().unwrap());
+        if let Some(key) = key {
+            headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+            client = client.api_key(key);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .default_headers(headers);
+        Self {
+            // Without retries, so that a test sees every failure.
+            client: client.build().unwrap().with_retry_budget(Duration::ZERO),
+            http: http.build().unwrap(),
+            url,
+            key: key.map(str::to_owned),
+        }
+    }
+
+    /// The same caller, directed at another api process.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self::new(format!("http://{address}"), self.key.as_deref())
+    }
+
+    /// Gets a path.
+    pub(crate) async fn get_path(&self, path: &str) -> Response {
+        let url = format!("{}{path}", self.url);
+        self.http.get(url).send().await.unwrap()
+    }
+
+    /// Metrics of the api.
+    pub(crate) async fn metrics(&self) -> String {
+        self.get_path("/metrics").await.text().await.unwrap()
+    }
+
+    /// Posts a job.
+    pub(crate) async fn post(&self, body: &Value) -> Response {
+        self.http
+            .post(format!("{}/v1/jobs", self.url))
+            .json(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Posts a job with an `Idempotency-Key`.
+    pub(crate) async fn post_with_key(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
+        let url = format!("{}/v1/jobs", self.url);
+        let request = self.http.post(url).header("Idempotency-Key", key);
+        request.json(body).send().await
+    }
+
+    /// Retries a job, with an `Idempotency-Key` or without.
+    pub(crate) async fn retry(&self, id: &JobId, key: Option<&str>, body: &Value) -> Response {
+        let mut request = self.http.post(format!("{}/v1/jobs/{id}/retry", self.url));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        request.json(body).send().await.unwrap()
+    }
+
+    /// Reads the first page of the list of jobs, 100 at most. Retries while the rate limit of lists
+    /// refuses it.
+    pub(crate) async fn list(&self) -> Vec<JobSummary> {
+        let list = ListJobs {
+            limit: Some(100.try_into().unwrap()),
+            ..ListJobs::default()
+        };
+        let client = self.client.clone().with_retry_budget(DEADLINE);
+        client.list_jobs(&list).await.unwrap().jobs
+    }
+
+    /// Creates a job, asserts that it is accepted, and returns its id.
+    pub(crate) async fn accepted(&self, body: &Value) -> JobId {
+        let response = self.post(body).await;
+        let status = response.status();
+        let job = job_in(response).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job:#?}");
+        job.job_id
+    }
+
+    /// Reads a job.
+    pub(crate) async fn get(&self, job_id: &JobId) -> Job {
+        self.client.get_job(job_id).await.unwrap()
+    }
+
+    /// Deletes a job.
+    pub(crate) async fn delete(&self, job_id: &JobId) -> Response {
+        let url = format!("{}/v1/jobs/{job_id}", self.url);
+        self.http.delete(url).send().await.unwrap()
+    }
+
+    /// Posts to one of a job's actions, such as `cancel`.
+    pub(crate) async fn act(&self, job_id: &JobId, action: &str) -> Response {
+        self.http
+            .post(format!("{}/v1/jobs/{job_id}/{action}", self.url))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Waits until a job has reached a stage.
+    pub(crate) async fn until_stage(&self, job_id: &JobId, stage: Stage) {
+        until(&format!("{stage:?} of {job_id}"), async || {
+            (self.get(job_id).await.stage == Some(stage)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a job has ended and returns it.
+    pub(crate) async fn ended(&self, job_id: &JobId) -> Job {
+        self.ended_within(job_id, DEADLINE).await
+    }
+
+    /// Waits until a job has ended, with a deadline for jobs that are delayed on purpose. Follows
+    /// the job's events to the last one, then reads the job.
+    pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
+        let ended = tokio::time::timeout(deadline, self.client.wait(job_id)).await;
+        ended
+            .unwrap_or_else(|_| panic!("{job_id} has not ended within {deadline:?}"))
+            .unwrap();
+        let job = self.get(job_id).await;
+        assert!(job.status.is_terminal(), "{job:#?}");
+        job
+    }
+
+    /// Waits until the api has this many followers of jobs: event streams and long polls.
+    pub(crate) async fn until_followed_by(&self, count: u32) {
+        let expected = format!("darkroom_job_followers {count}");
+        until(&expected, async || {
+            let metrics = self.metrics().await;
+            metrics.lines().any(|line| line == expected).then_some(())
+        })
+        .await;
+    }
+
+    /// Creates a job and waits until it has ended.
+    pub(crate) async fn run(&self, body: &Value) -> Job {
+        self.ended(&self.accepted(body).await).await
+    }
+}
+
+/// The job in the body of a response.
+pub(crate) async fn job_in(response: Response) -> Job {
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    serde_json::from_value(body.clone())
+        .unwrap_or_else(|error| panic!("{status}: {error}: {body:#}"))
+}
+
+/// Status and type of a problem.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// Type without the common prefix.
+    pub(crate) kind: String,
+}
+
+impl Problem {
+    /// The problem with this status and this type, which is without the common prefix.
+    pub(crate) fn new(status: StatusCode, kind: &str) -> Self {
+        let kind = kind.to_owned();
+        Self { status, kind }
+    }
+
+    /// The problem in the body of a response.
+    pub(crate) async fn of(response: Response) -> Self {
+        let status = response.status();
+        let problem: Value = response.json().await.unwrap();
+        let kind = problem["type"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{status} {problem:#}"));
+        Self::new(status, kind.trim_start_matches("urn:darkroom:problem:"))
+    }
+}
