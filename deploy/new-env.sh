@@ -19,9 +19,13 @@ cat >"$file" <<END
 # Password of Temporal's database.
 POSTGRES_PASSWORD=$(random 24)
 
-# Access key of the store.
-AWS_ACCESS_KEY_ID=darkroom$(random 4)
-AWS_SECRET_ACCESS_KEY=$(random 24)
+# Access keys of the store: the gateway's own, which may do everything, and those of worker and api.
+S3_ROOT_ACCESS_KEY_ID=root$(random 4)
+S3_ROOT_SECRET_ACCESS_KEY=$(random 24)
+S3_WORKER_ACCESS_KEY_ID=worker$(random 4)
+S3_WORKER_SECRET_ACCESS_KEY=$(random 24)
+S3_API_ACCESS_KEY_ID=api$(random 4)
+S3_API_SECRET_ACCESS_KEY=$(random 24)
 
 # API keys: tenants with the SHA-256 of their keys. An operator creates further ones: POST /v1/keys.
 DARKROOM_API_KEYS=default:$(printf %s "$key" | sha256sum | cut -c1-64):operator

@@ -36,7 +36,8 @@ impl VersityGateway {
         Self::start_with_keys(options, (ACCESS_KEY, SECRET_KEY), progress).await
     }
 
-    /// Starts a gateway with the given access key and secret key, without a bucket.
+    /// Starts a gateway without a bucket, whose root user has the given access key and secret key.
+    /// Further users may be created.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -48,18 +49,25 @@ impl VersityGateway {
         let program = locate(progress)?;
         let address = ports::pick(options, "versitygw", 7070).await?;
         let root = root(options);
-        std::fs::create_dir_all(&root)
-            .with_context(|| format!("cannot create {}", root.display()))?;
+        let users = options.directory.join("versitygw-users");
+        for directory in [&root, &users] {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
         let mut command = Command::new(&options.binary);
         command.args(["supervise", "--"]).arg(program);
+        // Without the cache of users, a changed secret applies at once, and to every request.
         command
             .args([
                 "--port",
                 &address.to_string(),
                 "--health",
                 "/health",
-                "posix",
+                "--iam-cache-disable",
+                "--iam-dir",
             ])
+            .arg(users)
+            .arg("posix")
             .arg(root);
         command
             .env("ROOT_ACCESS_KEY", access_key)

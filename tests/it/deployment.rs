@@ -504,3 +504,33 @@ fn the_image_is_built_of_all_that_the_workspace_needs() {
         assert!(known, "{target} does not get into the image");
     }
 }
+
+#[test]
+fn worker_and_api_have_keys_of_the_store_of_their_own() {
+    let setup = environment("s3-bucket");
+    let root = &setup["AWS_ACCESS_KEY_ID"];
+    let gateway = environment("s3");
+    assert_eq!(&gateway["ROOT_ACCESS_KEY"], root);
+    assert_eq!(gateway["ROOT_SECRET_KEY"], setup["AWS_SECRET_ACCESS_KEY"]);
+    for (service, user) in [("worker", "S3_WORKER"), ("api", "S3_API")] {
+        let variables = environment(service);
+        for part in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"] {
+            let key = &variables[&format!("AWS_{part}")];
+            assert_eq!(key, &setup[&format!("{user}_{part}")], "{service}");
+        }
+        assert_ne!(&variables["AWS_ACCESS_KEY_ID"], root, "{service}");
+        assert_eq!(variables["S3_KEY_PREFIX"], setup["S3_KEY_PREFIX"]);
+    }
+    assert_ne!(
+        setup["S3_WORKER_ACCESS_KEY_ID"],
+        setup["S3_API_ACCESS_KEY_ID"]
+    );
+    let services = services();
+    let others = services
+        .iter()
+        .filter(|(name, _)| !["s3", "s3-bucket"].contains(&name.as_str()));
+    for (name, service) in others {
+        let has_root_key = service.to_string().contains(root.as_str());
+        assert!(!has_root_key, "{name} has the root key");
+    }
+}

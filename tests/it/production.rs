@@ -1,13 +1,24 @@
 //! The production stack without Docker: Temporal on PostgreSQL, several workers.
 
 use std::{
+    fmt::Debug,
     os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
+use aws_sdk_s3::{
+    Client as S3,
+    config::{BehaviorVersion, Credentials, Region},
+    error::SdkError,
+    primitives::ByteStream,
+};
 use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
-use darkroom_dev::{Options, production::Production};
+use darkroom_dev::{
+    Options,
+    production::{Production, StoreUser},
+    s3::BUCKET,
+};
 use futures::future::{join, join_all};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -120,4 +131,111 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
     let predictions = stack.provider.as_ref().unwrap().predictions();
     assert_eq!(predictions.len(), JOBS, "each job is paid for once");
     assert!(stack.workers[2].is_running() && stack.api.is_running());
+}
+
+/// The store, as one of its users.
+fn store_of(stack: &Production, user: StoreUser) -> S3 {
+    let (access_key, secret_key) = stack.store_keys(user).unwrap();
+    let credentials = Credentials::new(access_key, secret_key, None, None, "tests");
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        .region(Region::from_static("us-east-1"))
+        .endpoint_url(&stack.s3.endpoint)
+        .force_path_style(true);
+    S3::from_conf(config.build())
+}
+
+/// True if the store carried a request out, false if it answered 403.
+fn is_allowed<T, E: Debug>(answer: Result<T, SdkError<E>>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(error) => {
+            let status = error.raw_response().map(|answer| answer.status().as_u16());
+            assert_eq!(status, Some(403), "{error:?}");
+            false
+        }
+    }
+}
+
+/// Access of a user of the store to one key.
+struct Access {
+    user: StoreUser,
+    key: &'static str,
+    put: bool,
+    get: bool,
+    delete: bool,
+}
+
+impl Access {
+    const fn all(user: StoreUser, key: &'static str) -> Self {
+        Self {
+            user,
+            key,
+            put: true,
+            get: true,
+            delete: true,
+        }
+    }
+
+    const fn none(user: StoreUser, key: &'static str) -> Self {
+        Self {
+            put: false,
+            get: false,
+            delete: false,
+            ..Self::all(user, key)
+        }
+    }
+
+    const fn read(user: StoreUser, key: &'static str) -> Self {
+        Self {
+            get: true,
+            ..Self::none(user, key)
+        }
+    }
+}
+
+#[tokio::test]
+async fn worker_and_api_may_do_in_the_store_what_they_need() {
+    let (stack, _api, _directory) = start(1).await;
+    let root = store_of(&stack, StoreUser::Root);
+    for access in [
+        Access::all(StoreUser::Worker, "jobs/x"),
+        Access::none(StoreUser::Worker, "keys/x"),
+        Access::read(StoreUser::Api, "jobs/x"),
+        Access::read(StoreUser::Api, "tombstones/x"),
+        Access::all(StoreUser::Api, "keys/x"),
+    ] {
+        let Access {
+            user,
+            key,
+            put,
+            get,
+            delete,
+        } = access;
+        let existing = root.put_object().bucket(BUCKET).key(key);
+        existing
+            .body(ByteStream::from_static(b"x"))
+            .send()
+            .await
+            .unwrap();
+
+        let store = store_of(&stack, user);
+        let object = store.put_object().bucket(BUCKET).key(key);
+        let written = object.body(ByteStream::from_static(b"x")).send().await;
+        assert_eq!(is_allowed(written), put, "{user:?} puts {key}");
+        let read = store.get_object().bucket(BUCKET).key(key).send().await;
+        assert_eq!(is_allowed(read), get, "{user:?} gets {key}");
+        let deleted = store.delete_object().bucket(BUCKET).key(key).send().await;
+        assert_eq!(is_allowed(deleted), delete, "{user:?} deletes {key}");
+    }
+    for user in [StoreUser::Worker, StoreUser::Api] {
+        let store = store_of(&stack, user);
+        let head = store.head_bucket().bucket(BUCKET).send().await;
+        assert!(is_allowed(head), "{user:?}");
+        let policy = store.get_bucket_policy().bucket(BUCKET).send().await;
+        assert!(!is_allowed(policy), "{user:?}");
+        let uploads = store.list_multipart_uploads().bucket(BUCKET).send().await;
+        assert_eq!(is_allowed(uploads), matches!(user, StoreUser::Worker));
+    }
 }

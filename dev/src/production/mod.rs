@@ -39,6 +39,28 @@ const WORKER_NICENESS: u8 = 10;
 /// CPU shares of a worker's container; others have 1,024.
 pub const WORKER_CPU_SHARES: u32 = 128;
 
+/// A user of the store, with keys and rights of its own (`deploy/s3/policy.json`).
+#[derive(Clone, Copy, Debug)]
+pub enum StoreUser {
+    /// The gateway's own user, who may do everything.
+    Root,
+    /// The workers.
+    Worker,
+    /// The api.
+    Api,
+}
+
+impl StoreUser {
+    /// Variables of the user's access key and secret key, as `deploy/new-env.sh` writes them.
+    fn variables(self) -> [&'static str; 2] {
+        match self {
+            Self::Root => ["S3_ROOT_ACCESS_KEY_ID", "S3_ROOT_SECRET_ACCESS_KEY"],
+            Self::Worker => ["S3_WORKER_ACCESS_KEY_ID", "S3_WORKER_SECRET_ACCESS_KEY"],
+            Self::Api => ["S3_API_ACCESS_KEY_ID", "S3_API_SECRET_ACCESS_KEY"],
+        }
+    }
+}
+
 /// A running production stack. Dropping it stops everything.
 pub struct Production {
     /// The workers.
@@ -87,7 +109,7 @@ impl Production {
         let provider = start_provider(&options).await?;
         let api_address = ports::pick(&options, "api", 8080).await?;
         let variables = variables(&temporal, &s3, provider.as_ref(), api_address, &secrets)?;
-        let api = start_api(&variables, &options).await?;
+        let api = start_api(&variables, &secrets, &options).await?;
         let mut stack = Self {
             workers: Vec::new(),
             api,
@@ -129,6 +151,14 @@ impl Production {
         self.secrets.get("POSTGRES_PASSWORD")
     }
 
+    /// Returns the access key and the secret key of a user of the store.
+    ///
+    /// # Errors
+    /// If they are not among the secrets.
+    pub fn store_keys(&self, user: StoreUser) -> Result<(&str, &str)> {
+        self.secrets.store_keys(user)
+    }
+
     /// Starts another worker, with further variables.
     ///
     /// # Errors
@@ -139,6 +169,7 @@ impl Production {
         // The port after those of the api and of earlier workers.
         let usual = METRICS_PORT.saturating_add(u16::try_from(number).unwrap_or(u16::MAX));
         let mut variables = self.variables()?;
+        variables.extend(store_variables(&self.secrets, StoreUser::Worker)?);
         variables.push(metrics_listen(&self.options, &name, usual).await?);
         variables.extend_from_slice(further);
         let worker =
@@ -170,7 +201,7 @@ impl Production {
         meanwhile().await;
         self.temporal =
             Temporal::start(&self.programs, &self.options, &self.postgres, &self.secrets).await?;
-        self.api = start_api(&self.variables()?, &self.options).await?;
+        self.api = start_api(&self.variables()?, &self.secrets, &self.options).await?;
         self.add_workers(workers).await
     }
 
@@ -204,15 +235,17 @@ async fn start_store(
     secrets: &Secrets,
     progress: &impl Fn(&str),
 ) -> Result<VersityGateway> {
-    let keys = (
-        secrets.get("AWS_ACCESS_KEY_ID")?,
-        secrets.get("AWS_SECRET_ACCESS_KEY")?,
-    );
+    let keys = secrets.store_keys(StoreUser::Root)?;
     VersityGateway::start_with_keys(options, keys, progress).await
 }
 
-async fn start_api(variables: &[(&'static str, String)], options: &Options) -> Result<Process> {
+async fn start_api(
+    variables: &[(&'static str, String)],
+    secrets: &Secrets,
+    options: &Options,
+) -> Result<Process> {
     let mut variables = variables.to_vec();
+    variables.extend(store_variables(secrets, StoreUser::Api)?);
     variables.push(metrics_listen(options, "api", METRICS_PORT).await?);
     environment::spawn("api", "api", &variables, options)
 }
@@ -227,8 +260,17 @@ async fn metrics_listen(
     Ok(("METRICS_LISTEN", address.to_string()))
 }
 
-/// Environment variables of worker and api: those that `docker-compose.yml` sets, and those of the
-/// embedded provider.
+/// Environment variables of a process that acts as this user of the store.
+fn store_variables(secrets: &Secrets, user: StoreUser) -> Result<[(&'static str, String); 2]> {
+    let (access_key, secret_key) = secrets.store_keys(user)?;
+    Ok([
+        ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", secret_key.to_owned()),
+    ])
+}
+
+/// Environment variables of worker and api alike: those that `docker-compose.yml` sets, and those
+/// of the embedded provider.
 fn variables(
     temporal: &Temporal,
     s3: &VersityGateway,
@@ -247,12 +289,7 @@ fn variables(
         ("DARKROOM_PUBLIC_URL", format!("http://{api_address}")),
         ("DARKROOM_TEMPORAL_UI", temporal.ui.clone()),
     ];
-    for name in [
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "DARKROOM_API_KEYS",
-        "DARKROOM_WEBHOOK_SECRET",
-    ] {
+    for name in ["DARKROOM_API_KEYS", "DARKROOM_WEBHOOK_SECRET"] {
         variables.push((name, secrets.get(name)?.to_owned()));
     }
     variables.extend(provider.into_iter().flat_map(environment::of_provider));

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    NAMESPACE, RETENTION,
+    NAMESPACE, RETENTION, StoreUser,
     postgres::{self, Postgres},
     programs::Programs,
 };
@@ -27,6 +27,12 @@ impl Secrets {
             .get(name)
             .map(String::as_str)
             .with_context(|| format!("{name} is not among the secrets of the stack"))
+    }
+
+    /// Returns the access key and the secret key of a user of the store.
+    pub(super) fn store_keys(&self, user: StoreUser) -> Result<(&str, &str)> {
+        let [access_key, secret_key] = user.variables();
+        Ok((self.get(access_key)?, self.get(secret_key)?))
     }
 }
 
@@ -88,18 +94,23 @@ pub(super) fn namespace(programs: &Programs, address: &str) -> Result<()> {
     run(&mut command).map(|_| ())
 }
 
-/// Creates the bucket.
+/// Creates the bucket, and the users of worker and api with their rights.
 pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
+    let (access_key, secret_key) = secrets.store_keys(StoreUser::Root)?;
     let mut command = Command::new(deploy().join("s3/bucket.sh"));
     command
         .env("AWS_ENDPOINT_URL_S3", endpoint)
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", secrets.get("AWS_ACCESS_KEY_ID")?)
-        .env(
-            "AWS_SECRET_ACCESS_KEY",
-            secrets.get("AWS_SECRET_ACCESS_KEY")?,
-        )
-        .env("S3_BUCKET", BUCKET);
+        .env("AWS_ACCESS_KEY_ID", access_key)
+        .env("AWS_SECRET_ACCESS_KEY", secret_key)
+        .env("S3_BUCKET", BUCKET)
+        // Belongs to another stack, as do all variables of worker and api in this environment.
+        .env_remove("S3_KEY_PREFIX");
+    for user in [StoreUser::Worker, StoreUser::Api] {
+        for name in user.variables() {
+            command.env(name, secrets.get(name)?);
+        }
+    }
     run(&mut command).map(|_| ())
 }
 
