@@ -29,6 +29,7 @@ use darkroom_workflows::{
     contract::{
         self,
         collect::{EndedPrediction, MadeOutput, OutputSource},
+        finalize::Finalized,
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
     },
@@ -214,11 +215,11 @@ impl Empty {
     }
 
     #[activity(definition = contract::Finalize)]
-    async fn finalize(
-        _ctx: ActivityContext,
-        _job: JobState,
-    ) -> Result<Option<JobState>, ActivityError> {
-        Ok(None)
+    async fn finalize(_ctx: ActivityContext, job: JobState) -> Result<Finalized, ActivityError> {
+        Ok(Finalized {
+            completed_at: job.completed_at,
+            adopted: None,
+        })
     }
 }
 

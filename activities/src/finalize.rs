@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use darkroom_storage::{Storage, StorageError};
 use darkroom_workflows::{
+    contract::finalize::Finalized,
     failure::FailureType,
     job::{JobState, JobStatus, MediaOutcome, ObjectKey},
 };
@@ -27,22 +28,22 @@ const PAGE: u16 = 1000;
 ///
 /// # Errors
 /// If the store refuses the write or cannot be reached in time.
-pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
+pub async fn finalize(storage: &Storage, job: &JobState) -> Result<Finalized, Failure> {
     match tokio::time::timeout(TIMEOUT, record(storage, job)).await {
         Ok(recorded) => recorded,
         Err(_) => Err(StorageError::TooSlow.into()),
     }
 }
 
-async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, Failure> {
+async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure> {
     // Written first, so that every manifest has an index entry.
     manifest::index(storage, job).await?;
     let mut recorded = job.clone();
-    let mut is_other = false;
+    let mut has_adopted = false;
     if job.status != JobStatus::Completed
         && let Some(earlier) = manifest::read(storage, &job.job_id).await?
     {
-        is_other = recorded.adopt_stored(earlier);
+        has_adopted = recorded.adopt_stored(earlier);
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
@@ -52,7 +53,10 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Option<JobState>, F
         Err(_) => tracing::warn!(job_id = %job.job_id, "cannot remove strays: store too slow"),
     }
     metrics::ended(&recorded);
-    Ok(is_other.then_some(recorded))
+    Ok(Finalized {
+        completed_at: recorded.completed_at,
+        adopted: has_adopted.then_some(recorded),
+    })
 }
 
 /// Removes objects that the manifest does not name: writes of attempts that were canceled or

@@ -45,6 +45,7 @@ use darkroom_workflows::{
         cancel::CancelGenerationInput,
         collect::{CollectInput, CollectOutcome},
         delete::DeleteJobInput,
+        finalize::Finalized,
         find::{FindInput, FindOutcome},
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
@@ -246,7 +247,7 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         job: JobState,
-    ) -> Result<Option<JobState>, ActivityError> {
+    ) -> Result<Finalized, ActivityError> {
         let finalized = finalize::finalize(&self.engine.storage, &job).await;
         attempted(&ctx, self.probe_store_if_rejected(finalized))
     }

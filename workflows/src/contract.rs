@@ -39,6 +39,7 @@ use self::{
     cancel::CancelGenerationInput,
     collect::{CollectInput, CollectOutcome},
     delete::DeleteJobInput,
+    finalize::Finalized,
     find::{FindInput, FindOutcome},
     generate::{GenerateInput, GenerateOutcome},
     persist::PersistInput,
@@ -132,13 +133,12 @@ impl Activities {
         unimplemented!()
     }
 
-    /// Writes the job's manifest: the record of the job after Temporal's retention period. Returns
-    /// the recorded state if an earlier run stored more.
+    /// Writes the job's manifest: the record of the job after Temporal's retention period.
     ///
     /// # Errors
     /// If the store refuses or fails.
     #[activity(name = "finalize")]
-    pub fn finalize(_job: JobState) -> Result<Option<JobState>, ActivityError> {
+    pub fn finalize(_job: JobState) -> Result<Finalized, ActivityError> {
         unimplemented!()
     }
 }

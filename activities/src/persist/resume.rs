@@ -45,7 +45,7 @@ mod tests {
             "bytes": bytes, "digest": digest.save(),
         });
         let sent = sent.map(|size| {
-            json!({"s3_key": "k", "content_type": "video/mp4", "size": size, "sha256": "", "checksum": null})
+            json!({"s3_key": "k", "content_type": "video/mp4", "size": size, "sha256": "0".repeat(64), "checksum": null})
         });
         PersistCheckpoint {
             upload: Some(serde_json::from_value(upload).unwrap()),

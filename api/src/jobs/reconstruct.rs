@@ -72,9 +72,11 @@ pub(super) async fn reconstruct(
         () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => {
             Some(Stage::Finalizing)
         }
+        // The outputs are known, and the workflow is about to schedule their activities.
+        () if !state.media.is_empty() => Some(Stage::Persisting),
         () if state.doubt.is_some() => Some(Stage::Reconciling),
         // The job waits for the provider's report.
-        () if state.provider.is_some() && state.media.is_empty() => Some(Stage::Generating),
+        () if state.provider.is_some() => Some(Stage::Generating),
         () => None,
     };
     if let Some(stage) = stage {

@@ -14,6 +14,7 @@ use crate::support::{
     api::Api,
     harness::{count, job, options, options_with, report, setting, shared, start, until},
     processes::{start_api, start_worker},
+    rpc_gate::{Held, Rpc, RpcGate},
     source::SourceServer,
 };
 
@@ -237,4 +238,29 @@ pub(super) fn counted(metrics: &str, name: &str) -> u64 {
         count.parse::<u64>().unwrap()
     });
     counts.sum()
+}
+
+/// Holds the workflow task that schedules the activities of the outputs, so that no query is
+/// answered.
+#[tokio::test]
+async fn a_job_whose_outputs_are_known_reads_as_persisting() {
+    let options = options("outputs-known");
+    let mut stack = start(&options).await;
+    let api = Api::of(&stack);
+    let gate = RpcGate::start(&stack.temporal.address).await;
+    stack.worker.kill();
+    let id = api.accepted(&job(2, json!({}))).await;
+    gate.hold(&id, Rpc::Commands("persist"), Held::Request);
+    let gated = [("TEMPORAL_ADDRESS", gate.address.clone())];
+    stack.worker = stack
+        .spawn_worker("worker-gated", &options.binary, &gated)
+        .unwrap();
+    until("outputs that are known", async || {
+        gate.is_held(&id).then_some(())
+    })
+    .await;
+    let read = api.get(&id).await;
+    assert_eq!((read.stage, read.stale), (Some(Stage::Persisting), true));
+    gate.open();
+    assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 }

@@ -1,12 +1,12 @@
 //! Webhooks that notify callers of the end of their jobs. The receiver verifies them with the
 //! reference library of Standard Webhooks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use darkroom_client::types::{
     job_id::JobId,
     resource::{DeliveryStatus, WebhookDeliveries, WebhookDelivery},
-    status::Stage,
+    status::{JobStatus, Stage},
 };
 use darkroom_dev::{Stack, WEBHOOK_SECRET};
 use serde_json::{Value, json};
@@ -16,10 +16,13 @@ use crate::{
     resets::{reset, task_before_persists},
     support::{
         api::Api,
-        harness::{job, options_with, start, until},
+        harness::{job, options, options_with, start, until},
         processes::{metrics_address, restart_worker, start_worker},
+        proxy::{Fault, Operation},
         receiver::Receiver,
+        rpc_gate::{Held, Rpc, RpcGate},
         workflows::history_of,
+        world::World,
     },
 };
 
@@ -269,4 +272,51 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
         let line = format!("darkroom_webhook_secret_fits {}", u8::from(!is_mismatch));
         assert!(metrics.lines().any(|counted| counted == line), "{line}");
     }
+}
+
+/// Delays the manifest until Core has completed a workflow task while the local activity that writes
+/// it is running, and kills the worker once the webhook's workflow is started. The next worker
+/// replays the end from a history in which this task and the one before count as one: the task
+/// after the first output had no commands, without which Core would tell them apart.
+#[tokio::test]
+async fn an_end_that_was_slow_to_record_has_one_time() {
+    // Core completes the task after 80 % of its timeout of five seconds.
+    const DELAY: Duration = Duration::from_secs(6);
+    let receiver = Receiver::start().await;
+    let allow = receiver.address.to_string();
+    let options = options("end-time");
+    let variables = [("WEBHOOK_ALLOW", allow.as_str())];
+    let mut proxied = World::behind_proxy(options.clone(), &variables, None).await;
+    let world = &mut proxied.world;
+    let gate = RpcGate::start(&world.stack.temporal.address).await;
+    world.stack.worker.kill();
+    let outputs = world.job_of(&["bytes=1000", "bytes=3000&rate=1000"]);
+    let id = world.api.accepted(&with_webhook(&receiver, outputs)).await;
+    let manifest = id.manifest_key();
+    let delay = Fault::Delay(DELAY);
+    proxied
+        .proxy
+        .plan(manifest.as_str(), Operation::PutObject, delay, 1);
+    gate.hold(&id, Rpc::Commands("WebhookDelivery"), Held::Answer);
+    let gated = [("TEMPORAL_ADDRESS", gate.address.clone())];
+    let worker = world
+        .stack
+        .spawn_worker("worker-gated", &options.binary, &gated);
+    world.stack.worker = worker.unwrap();
+    until("the webhook's workflow", async || {
+        gate.is_held(&id).then_some(())
+    })
+    .await;
+    restart_worker(&mut world.stack);
+    let job = world.api.ended(&id).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+
+    receiver.until_received(1).await;
+    let message = &receiver.messages(&secret(&world.api).await)[0];
+    assert_eq!(message.body["timestamp"], json!(job.completed_at));
+    let manifest = world.store.get_object().bucket(&world.bucket);
+    let manifest = manifest.key(id.manifest_key().as_str()).send().await;
+    let manifest = manifest.unwrap().body.collect().await.unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest.into_bytes()).unwrap();
+    assert_eq!(manifest["completed_at"], json!(job.completed_at));
 }

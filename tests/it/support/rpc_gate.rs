@@ -32,6 +32,8 @@ pub(crate) enum Rpc {
     Completes,
     /// The start of a run of the job's workflow.
     Starts,
+    /// The completion of a workflow task with commands that contain these words.
+    Commands(&'static str),
 }
 
 /// Point at which a call is held.
@@ -135,37 +137,42 @@ impl RpcGate {
         }
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let held = self.held(parts.uri.path(), &body);
+        let path = parts.uri.path().to_owned();
         let mut opened = self.opened.subscribe();
-        if held == Some(Held::Request) {
+        if self.holds(Held::Request, &path, &body) {
             let _ = opened.changed().await;
         }
-        let answer = upstream
-            .send_request(Request::from_parts(parts, Full::new(body)))
-            .await?;
-        if held == Some(Held::Answer) {
+        let request = Request::from_parts(parts, Full::new(body.clone()));
+        let answer = upstream.send_request(request).await?;
+        if self.holds(Held::Answer, &path, &body) {
             let _ = opened.changed().await;
         }
         Ok(answer.map(Either::Left))
     }
 
-    fn held(&self, path: &str, body: &[u8]) -> Option<Held> {
+    /// True if a plan holds this call at this point, which it has reached.
+    fn holds(&self, point: Held, path: &str, body: &[u8]) -> bool {
         let says = |words: &str| {
             body.windows(words.len())
                 .any(|window| window == words.as_bytes())
         };
         let mut plans = self.plans.lock().unwrap();
         let plan = plans.iter_mut().find(|plan| {
-            says(&plan.job_id.to_string())
+            plan.held == point
+                && says(&plan.job_id.to_string())
                 && match plan.rpc {
                     Rpc::Records(words) => {
                         path.ends_with("/RecordActivityTaskHeartbeat") && says(words)
                     }
                     Rpc::Completes => path.ends_with("/RespondActivityTaskCompleted"),
                     Rpc::Starts => path.ends_with("/StartWorkflowExecution"),
+                    Rpc::Commands(words) => {
+                        path.ends_with("/RespondWorkflowTaskCompleted") && says(words)
+                    }
                 }
-        })?;
+        });
+        let Some(plan) = plan else { return false };
         plan.is_reached = true;
-        Some(plan.held)
+        true
     }
 }

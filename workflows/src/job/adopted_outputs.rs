@@ -66,7 +66,7 @@ mod tests {
         let media = |(letter, index)| match letter {
             'c' => json!({
                 "index": index, "status": "completed", "s3_key": "k", "content_type": "image/png", "size": 1,
-                "sha256": "", "attempts": 1, "started_at": at, "completed_at": at,
+                "sha256": "0".repeat(64), "attempts": 1, "started_at": at, "completed_at": at,
             }),
             _ => json!({
                 "index": index, "status": "failed", "error": JobError::new(FailureType::SourceExpired, "gone"),

@@ -146,17 +146,19 @@ pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: End
             contract::finalize::options(),
         )
         .await;
-    let recorded = if let Ok(recorded) = written {
-        recorded
+    let finalized = if let Ok(finalized) = written {
+        Some(finalized)
     } else {
         let options = contract::finalize::later_options();
         // No retry follows. The state is in the workflow's result all the same.
         ctx.execute_activity(Activities::finalize, ended.clone(), options)
             .await
             .ok()
-            .flatten()
     };
-    recorded.unwrap_or(ended)
+    match finalized {
+        Some(finalized) => finalized.into_state(ended),
+        None => ended,
+    }
 }
 
 /// Starts the child workflow that delivers the webhook, if the caller asked for one. It continues
