@@ -21,8 +21,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// stale state. In between, it is a fraction of the time since the last change: a generation that
 /// has taken an hour is not about to change.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
-const MAX_INTERVAL: Duration = Duration::from_secs(30);
-const INTERVAL_DIVISOR: u32 = 6;
+const MAX_INTERVAL: Duration = Duration::from_mins(1);
+const INTERVAL_DIVISOR: u32 = 4;
 
 /// Backoff after a job could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_has_not_changed_for_long_is_looked_at_less_often() {
-        for (unchanged, expected) in [(0, 5), (30, 5), (60, 10), (600, 30)] {
+        for (unchanged, expected) in [(0, 5), (20, 5), (60, 15), (600, 60)] {
             let pause = interval(Duration::from_secs(unchanged));
             assert_eq!(pause, Duration::from_secs(expected), "{unchanged}");
         }

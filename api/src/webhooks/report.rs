@@ -23,7 +23,7 @@ use poem::{
     web::{Data, Path},
 };
 use temporalio_client::{
-    WorkflowExecutionStatus, WorkflowSignalOptions, errors::WorkflowInteractionError,
+    Client, WorkflowHandle, WorkflowSignalOptions, errors::WorkflowInteractionError,
 };
 
 use crate::{
@@ -93,7 +93,7 @@ fn problem(error: &ReportError) -> Problem {
     Problem::new(kind, error.to_string())
 }
 
-/// Signals the job that the report is of.
+/// Signals the job that the report is of, or resumes it if it has ended without this prediction.
 async fn signal_job(
     context: &Arc<Context>,
     job_id: &JobId,
@@ -103,25 +103,11 @@ async fn signal_job(
 ) -> Result<(), Problem> {
     let client = context.temporal.client()?;
     let handle = client.get_workflow_handle::<MediaGeneration>(job_id.to_string());
-    let description = match handle.describe(temporal::describe_options()).await {
-        Ok(description) => description,
-        Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),
-        Err(error) => return Err(temporal::interaction_problem(error)),
-    };
-    match description.status() {
-        WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused => {}
-        _ => return adopt(context, job_id, &submission_id, report).await,
-    }
-    if let Some(generate) = pending_activities(&description, "generate").next()
-        && let Some(GenerateRecord::Submitted(state)) = jobs::recorded(client, &generate).await
-        && state.prediction.id == report.prediction_id
-        && was_quick(report)
-    {
-        // The attempt that submitted it sees the end by itself, and a signal costs an action.
+    if was_quick(report) && is_polled(&handle, report).await? {
         return Ok(());
     }
     let signal = PredictionReport {
-        submission_id,
+        submission_id: submission_id.clone(),
         prediction_id: report.prediction_id.clone(),
     };
     // Temporal drops a signal whose request id it has seen, so a repeated report has no effect.
@@ -133,10 +119,33 @@ async fn signal_job(
         .signal(MediaGeneration::prediction_reported, signal, options)
         .await
     {
-        // A job that has ended meanwhile needs no report.
-        Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+        Ok(()) => Ok(()),
+        // The job has ended, or there is none.
+        Err(WorkflowInteractionError::NotFound(_)) => {
+            adopt(context, job_id, &submission_id, report).await
+        }
         Err(error) => Err(temporal::interaction_problem(error)),
     }
+}
+
+/// True if the attempt that submitted the prediction is still running: it sees the end by itself,
+/// and a signal costs an action.
+async fn is_polled(
+    handle: &WorkflowHandle<Client, MediaGeneration>,
+    report: &ProviderReport,
+) -> Result<bool, Problem> {
+    let description = match handle.describe(temporal::describe_options()).await {
+        Ok(description) => description,
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(false),
+        Err(error) => return Err(temporal::interaction_problem(error)),
+    };
+    let Some(generate) = pending_activities(&description, "generate").next() else {
+        return Ok(false);
+    };
+    Ok(match jobs::recorded(handle.client(), &generate).await {
+        Some(GenerateRecord::Submitted(state)) => state.prediction.id == report.prediction_id,
+        _ => false,
+    })
 }
 
 fn was_quick(report: &ProviderReport) -> bool {
