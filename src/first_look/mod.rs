@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
                 latency: Duration::from_secs(3),
             },
         },
-        variables: Vec::new(),
+        variables: webhook_receivers(),
     };
     let start = Stack::start(options, |line| print_line!("  ✓ {line}"));
     let stack = tokio::select! {
@@ -95,6 +95,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         print_line!("\nStopping. Open jobs resume at the next `cargo run`.");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns `WEBHOOK_ALLOW` of this environment: the only variable of a worker that is passed on, so
+/// that a receiver on this machine can be tried.
+fn webhook_receivers() -> Vec<(&'static str, String)> {
+    const NAME: &str = "WEBHOOK_ALLOW";
+    let allowed = std::env::var(NAME).ok();
+    allowed.map(|hosts| (NAME, hosts)).into_iter().collect()
 }
 
 /// Prints the address of the page, a command to try, and the other addresses.

@@ -39,6 +39,7 @@ mod deployment;
 mod documentation;
 mod doubts;
 mod durability;
+mod examples;
 mod faults;
 mod first_look;
 mod histories;

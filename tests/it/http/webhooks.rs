@@ -274,10 +274,10 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
     }
 }
 
-/// Delays the manifest until Core has completed a workflow task while the local activity that writes
-/// it is running, and kills the worker once the webhook's workflow is started. The next worker
-/// replays the end from a history in which this task and the one before count as one: the task
-/// after the first output had no commands, without which Core would tell them apart.
+/// Delays the manifest until Core has completed a workflow task while the local activity that
+/// writes it is running, and kills the worker once the webhook's workflow is started. The next
+/// worker replays the end from a history in which this task and the one before count as one: the
+/// task after the first output had no commands, without which Core would tell them apart.
 #[tokio::test]
 async fn an_end_that_was_slow_to_record_has_one_time() {
     // Core completes the task after 80 % of its timeout of five seconds.
