@@ -29,7 +29,7 @@ pub enum Missing {
     Namespace(String),
     /// A search attribute of the namespace is missing.
     #[error(
-        "the search attribute {0} is missing: temporal operator search-attribute create --name {0} --type Keyword"
+        "the search attribute {0} is missing: temporal operator search-attribute create --name {0} --type Keyword, or on Temporal Cloud tcld namespace search-attributes add --sa {0}=Keyword"
     )]
     SearchAttribute(&'static str),
 }
