@@ -28,14 +28,14 @@ use darkroom_workflows::{
     MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
     contract::{
         self,
-        collect::{EndedPrediction, MadeOutput, OutputSource},
+        collect::EndedPrediction,
         finalize::Finalized,
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
     },
     job::{
-        JobState, MediaFacts, PredictionRef, PredictionStatus, ProviderName, ProviderState, Sha256,
-        StoredMedia, timestamp,
+        JobState, MadeOutput, MediaFacts, OutputSource, PredictionRef, PredictionStatus,
+        ProviderName, ProviderState, Sha256, StoredMedia, timestamp,
     },
     submissions_queue,
 };

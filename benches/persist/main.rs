@@ -99,6 +99,19 @@ struct Task {
     round: String,
 }
 
+impl Task {
+    /// Returns the URL of an output's source.
+    fn url(&self, name: &str, bytes: u64) -> String {
+        let framing = if self.mover == Mover::EngineUnsized {
+            "&framing=chunked"
+        } else {
+            ""
+        };
+        let query = format!("/{name}?ranges=true&bytes={bytes}{framing}");
+        self.source.replace("/?", &query)
+    }
+}
+
 /// Output of a process.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Figures {

@@ -14,7 +14,7 @@ use darkroom_dev::s3;
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
-use super::{MIB, Mover, STREAM_MAX, Task, work::url};
+use super::{MIB, Mover, STREAM_MAX, Task};
 
 const STREAMED_PART: u64 = 64 * MIB;
 
@@ -162,7 +162,7 @@ impl<'a> Pipe<'a> {
 
     async fn get(&self, name: &str, bytes: u64) -> reqwest::Response {
         self.http
-            .get(url(self.task, name, bytes))
+            .get(self.task.url(name, bytes))
             .send()
             .await
             .unwrap()

@@ -65,17 +65,6 @@ async fn for_each(task: &Task, work: impl AsyncFn(String)) {
         .await;
 }
 
-/// Returns the URL of an output's source.
-pub(super) fn url(task: &Task, name: &str, bytes: u64) -> String {
-    let framing = if task.mover == Mover::EngineUnsized {
-        "&framing=chunked"
-    } else {
-        ""
-    };
-    task.source
-        .replace("/?", &format!("/{name}?ranges=true&bytes={bytes}{framing}"))
-}
-
 async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
     let job_id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
     for_each(task, async |name| {
@@ -86,7 +75,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
             }
         };
         let source = sources
-            .open(&url(task, &name, task.load.bytes))
+            .open(&task.url(&name, task.load.bytes))
             .await
             .unwrap();
         let index = name.rsplit('-').next().unwrap().parse().unwrap();

@@ -2,7 +2,8 @@
 //! manifest keeps it. The request of the caller is in [`crate::request`]; the HTTP resource is
 //! built by the `api` crate.
 //!
-//! - `prediction`: the provider's side of a job; `media`: one output
+//! - `prediction`: the provider's side of a job; `made_output`: an output that it made; `media`: one
+//!   output of the job
 //! - `doubt`: a submission in doubt; `retry`: the retries of a job; `adopted_outputs`: outputs that
 //!   an earlier run has stored
 //! - `index`, `tombstone`: the objects in the bucket that list ended jobs, and that reserve the ids
@@ -11,6 +12,7 @@
 mod adopted_outputs;
 mod doubt;
 mod index;
+mod made_output;
 mod media;
 mod prediction;
 mod retry;
@@ -36,13 +38,13 @@ pub use darkroom_types::{
 pub use self::{
     doubt::{Doubt, DoubtCause, IfNotFound, SubmissionId},
     index::{INDEX, IndexEntry, InvalidIndexKey},
+    made_output::{MAX_OUTPUTS, MadeOutput, OutputSource},
     media::{Media, MediaFacts, MediaOutcome, Preview, PreviewFormat, StoredMedia},
     prediction::{PredictionRef, ProviderState},
     retry::{Retries, Retry},
     tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
 };
 use crate::{
-    contract::collect::{MadeOutput, OutputSource},
     failure::{FailureType, JobError},
     request::{ExpireAfterSeconds, JobRequest},
     tenant::Tenant,

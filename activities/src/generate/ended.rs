@@ -3,8 +3,8 @@
 
 use darkroom_providers::{Prediction, provider::Place};
 use darkroom_workflows::{
-    contract::collect::{EndedPrediction, MAX_OUTPUTS, MadeOutput, OutputSource},
-    job::ProviderState,
+    contract::collect::EndedPrediction,
+    job::{MAX_OUTPUTS, MadeOutput, OutputSource, ProviderState},
 };
 
 /// Maximum length of a URL in a history, in bytes; a longer one is read from the prediction when it

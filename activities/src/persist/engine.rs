@@ -1,13 +1,9 @@
 //! The engine that uploads outputs, shared by all of a process, and the destination of one output.
 
 use darkroom_storage::{Existing, Feature, NewObject, Storage};
-use darkroom_workflows::job::{JobId, ObjectKey};
+use darkroom_workflows::job::JobId;
 
-use super::{
-    budget_lease::BudgetLease, checkpoint::CheckpointRecorder, disposition, media_type::MediaType,
-    memory::Memory, preview::Previewer, source::Source, transfer::transfer,
-};
-use crate::failure::Failure;
+use super::{disposition, media_type::MediaType, memory::Memory, preview::Previewer};
 
 /// Size of a part that is sent from memory, and of the largest object that is sent from memory in
 /// one request, in bytes.
@@ -34,22 +30,6 @@ impl Engine {
     /// True if bodies are sent while they arrive: only with a trailer checksum.
     pub(super) fn streams(&self) -> bool {
         self.storage.has(Feature::StreamedTrailers)
-    }
-
-    /// Uploads a new source without recording checkpoints: there is no later attempt. Returns the
-    /// key.
-    ///
-    /// # Errors
-    /// If the source or the store fails.
-    pub async fn store(
-        &self,
-        to: &Destination,
-        source: Source,
-        mut lease: BudgetLease,
-    ) -> Result<ObjectKey, Failure> {
-        let recorder = CheckpointRecorder::without_heartbeat(to.index);
-        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut lease)).await?;
-        Ok(stored.object.s3_key)
     }
 }
 

@@ -44,8 +44,8 @@ use darkroom_providers::Provider;
 use darkroom_storage::{Existing, UploadedObject};
 use darkroom_temporal::heartbeat::{Drain, Heartbeat};
 use darkroom_workflows::{
-    contract::{collect::OutputSource, persist::PersistInput},
-    job::{StoredMedia, timestamp},
+    contract::persist::PersistInput,
+    job::{OutputSource, StoredMedia, timestamp},
 };
 use temporalio_sdk::activities::ActivityContext;
 
@@ -53,6 +53,7 @@ use self::{
     budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
     engine::Destination,
+    preview::Original,
     resume::Resume,
     source::Source,
     source_opener::{SourceOpener, is_gone},
@@ -109,8 +110,20 @@ pub async fn persist(
             Ok(stored) => {
                 let completed_at = timestamp(SystemTime::now());
                 // The output is stored, whether or not it gets a preview.
+                let original = Original {
+                    object: &stored.object,
+                    facts: &stored.facts,
+                    bytes: stored.kept.as_ref().map(|kept| kept.bytes().clone()),
+                };
+                let Engine {
+                    storage,
+                    memory,
+                    previewer,
+                    ..
+                } = engine;
+                let preview = previewer.preview(storage, memory, &input, original);
                 let preview = tokio::select! {
-                    preview = Box::pin(engine.previewer.preview(engine, &input, &stored)) => preview,
+                    preview = Box::pin(preview) => preview,
                     _ = heartbeat.interrupted() => None,
                 };
                 Ok((stored, completed_at, preview))

@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use darkroom_storage::{Existing, NewObject};
+use bytes::Bytes;
+use darkroom_storage::{Existing, NewObject, Storage, UploadedObject};
 use darkroom_workflows::{
     contract::persist::PersistInput,
     job::{MediaFacts, Preview},
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 use self::thumbnail::Made;
-use super::{engine::Engine, transfer::Stored};
+use super::memory::Memory;
 
 /// Largest image that a preview is made of, in pixels.
 const MAX_PIXELS: u64 = 24_000_000;
@@ -47,6 +48,14 @@ pub struct Previewer {
 }
 
 type Work = Box<dyn FnOnce() + Send>;
+
+/// A stored output to make a preview of.
+pub(super) struct Original<'a> {
+    pub(super) object: &'a UploadedObject,
+    pub(super) facts: &'a MediaFacts,
+    /// Its bytes, if they are in memory anyhow.
+    pub(super) bytes: Option<Bytes>,
+}
 
 impl Previewer {
     /// Starts the thread that makes previews. It ends when the last clone is dropped.
@@ -73,27 +82,28 @@ impl Previewer {
     /// Makes and stores a preview of a stored output, if that is possible now.
     pub(super) async fn preview(
         &self,
-        engine: &Engine,
+        storage: &Storage,
+        memory: &Memory,
         input: &PersistInput,
-        stored: &Stored,
+        original: Original<'_>,
     ) -> Option<Preview> {
-        let Engine {
-            storage, memory, ..
-        } = engine;
+        let Original {
+            object,
+            facts,
+            bytes,
+        } = original;
         let (tenant, job_id, index) = (input.tenant.as_ref(), &input.job_id, input.index);
-        let format = thumbnail::source_format(&stored.object.content_type)?;
-        pixels(&stored.facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
-        let size = stored.object.size;
-        let size = usize::try_from(size)
+        let format = thumbnail::source_format(&object.content_type)?;
+        pixels(facts).filter(|pixels| *pixels <= MAX_PIXELS)?;
+        let size = usize::try_from(object.size)
             .ok()
             .filter(|size| *size <= MAX_FILE)?;
         let file = memory.try_buffer(tenant, size)?;
         let turn = self.turn().await?;
         let made = async {
-            let bytes = if let Some(kept) = &stored.kept {
-                kept.bytes().clone()
-            } else {
-                storage.read(&stored.object.s3_key, size).await.ok()?
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                None => storage.read(&object.s3_key, size).await.ok()?,
             };
             let needed = thumbnail::needed(&bytes, format)?;
             let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
-    contract::{collect::OutputSource, persist::PersistInput},
-    failure::FailureType,
-    request::OutputFormat,
+    contract::persist::PersistInput, failure::FailureType, job::OutputSource, request::OutputFormat,
 };
 
 use super::{

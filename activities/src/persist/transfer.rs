@@ -9,7 +9,10 @@
 //! All buffers come out of one memory budget for the process.
 
 use darkroom_storage::{UploadedObject, digest::Digest};
-use darkroom_workflows::{failure::FailureType, job::MediaFacts};
+use darkroom_workflows::{
+    failure::FailureType,
+    job::{MediaFacts, ObjectKey},
+};
 
 use super::{
     budget_lease::BudgetLease,
@@ -81,6 +84,24 @@ pub(super) async fn transfer(
         Some(_) | None => transfer.begin_parts().await?,
     };
     Ok(transfer.stored(stored))
+}
+
+impl Engine {
+    /// Uploads a new source without recording checkpoints: there is no later attempt. Returns the
+    /// key.
+    ///
+    /// # Errors
+    /// If the source or the store fails.
+    pub async fn store(
+        &self,
+        to: &Destination,
+        source: Source,
+        mut lease: BudgetLease,
+    ) -> Result<ObjectKey, Failure> {
+        let recorder = CheckpointRecorder::without_heartbeat(to.index);
+        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut lease)).await?;
+        Ok(stored.object.s3_key)
+    }
 }
 
 /// A stored output, with the facts seen as it passed.

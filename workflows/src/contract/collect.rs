@@ -12,13 +12,9 @@ use temporalio_workflow::{
 use super::{DAY, SOON, backoff, priority};
 use crate::{
     failure::{FailureType, JobError},
-    job::{PredictionRef, ProviderState},
+    job::{MadeOutput, PredictionRef, ProviderState},
     reads_queue,
 };
-
-/// Largest number of outputs that a job carries: each is an activity and a few events in one
-/// workflow's history. If a prediction made more, the first ones are stored.
-pub const MAX_OUTPUTS: usize = 1000;
 
 /// Longest time that the provider may work, and an hour more.
 const SCHEDULE_TO_CLOSE: Duration = DAY.saturating_add(Duration::from_hours(1));
@@ -63,7 +59,7 @@ pub enum CollectOutcome {
 pub struct EndedPrediction {
     /// State at its end.
     pub state: ProviderState,
-    /// Outputs in the provider's order, at most [`MAX_OUTPUTS`].
+    /// Outputs in the provider's order, at most [`MAX_OUTPUTS`](crate::job::MAX_OUTPUTS).
     pub outputs: Vec<MadeOutput>,
     /// True if the provider has removed the outputs already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -99,47 +95,6 @@ impl EndedPrediction {
     }
 }
 
-/// Output that a prediction made.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct MadeOutput {
-    /// Location in the provider's answer, if that is more than a position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Source to read it from.
-    pub source: OutputSource,
-}
-
-impl MadeOutput {
-    /// True unless the provider withheld the output.
-    fn is_there(&self) -> bool {
-        self.source != OutputSource::Withheld
-    }
-}
-
-/// Source of an output. A URL may carry a signature, so it stays out of the job resource and of
-/// logs.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputSource {
-    /// The URL of the output.
-    Url(String),
-    /// The prediction: the output is inline in it, or its URL is too large for a history, so the
-    /// prediction is read again.
-    Prediction,
-    /// None: the provider withheld the output.
-    Withheld,
-}
-
-impl std::fmt::Debug for OutputSource {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Url(_) => "Url(…)",
-            Self::Prediction => "Prediction",
-            Self::Withheld => "Withheld",
-        })
-    }
-}
-
 /// Options of `collect`. It is canceled by a report or a stop of the job, which do not wait for it
 /// to end.
 #[must_use]
@@ -167,6 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::job::OutputSource;
 
     fn ended(status: &str, outputs: &str, data_removed: bool) -> EndedPrediction {
         let state =

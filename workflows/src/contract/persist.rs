@@ -8,10 +8,10 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken,
 };
 
-use super::{DAY, backoff, collect::OutputSource};
+use super::{DAY, backoff};
 use crate::{
     PERSIST_QUEUE,
-    job::{JobId, PredictionRef},
+    job::{JobId, OutputSource, PredictionRef},
     request::OutputFormat,
     tenant::Tenant,
 };

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use darkroom_types::resource::DeliveryAttempt;
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 
 use super::once;
-use crate::{
-    WEBHOOK_QUEUE, request::WebhookUrl, tenant::Tenant, webhook_delivery::DeliveryAttempt,
-};
+use crate::{WEBHOOK_QUEUE, request::WebhookUrl, tenant::Tenant};
 
 /// Input of `deliver_webhook`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -6,10 +6,8 @@ use serde_json::{Map, Value};
 
 use darkroom_types::provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName};
 
-use crate::{
-    contract::collect::MAX_OUTPUTS,
-    failure::{FailureType, JobError},
-};
+use super::MAX_OUTPUTS;
+use crate::failure::{FailureType, JobError};
 
 /// Reference to a prediction, by which its provider is queried.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

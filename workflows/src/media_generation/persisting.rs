@@ -19,13 +19,9 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    contract::{
-        self, Activities,
-        collect::{MadeOutput, OutputSource},
-        persist::PersistInput,
-    },
+    contract::{self, Activities, persist::PersistInput},
     failure::{JobError, read_activity_failure},
-    job::{MediaOutcome, MediaStatus, ProviderState, Stage, timestamp},
+    job::{MadeOutput, MediaOutcome, MediaStatus, OutputSource, ProviderState, Stage, timestamp},
 };
 
 /// Limit of pending `persist` activities: workers have fewer slots, and the server refuses a

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     coding::{Body, Coding},
-    http::{Range, unavailable},
+    failures::unavailable,
 };
 use crate::failure::Failure;
 
@@ -21,6 +21,13 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Validator(pub(super) String);
+
+/// Range request for the rest of a file, provided that it is still the same file.
+#[derive(Clone, Copy)]
+pub(super) struct Range<'a> {
+    pub(super) position: u64,
+    pub(super) validator: &'a Validator,
+}
 
 /// A successful response with a body to read.
 #[derive(Debug)]

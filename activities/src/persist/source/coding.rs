@@ -18,7 +18,7 @@ use reqwest::{
 use tokio::io::AsyncReadExt;
 use tokio_util::io::StreamReader;
 
-use super::http::{broken, unavailable};
+use super::failures::{broken, unavailable};
 use crate::failure::Failure;
 
 /// Content codings that cannot be decoded here.

@@ -7,8 +7,8 @@ use darkroom_workflows::failure::FailureType;
 
 use super::{
     Sources,
-    answer::Answer,
-    http::{self, Range},
+    answer::{Answer, Range},
+    http,
 };
 use crate::failure::Failure;
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use darkroom_types::retry_after::parse_retry_after;
-use darkroom_workflows::failure::{FailureType, chain};
+use darkroom_workflows::failure::FailureType;
 use reqwest::{
     Response, StatusCode,
     header::{self, HeaderMap, HeaderValue},
@@ -12,7 +12,8 @@ use reqwest::{
 
 use super::{
     Sources,
-    answer::{Answer, Validator, partial, text, whole},
+    answer::{Answer, Range, partial, text, whole},
+    failures::{rejected, unavailable},
 };
 use crate::{
     failure::Failure,
@@ -21,13 +22,6 @@ use crate::{
 
 /// Maximum number of redirects that are followed.
 const MAX_REDIRECTS: u32 = 3;
-
-/// Range request for the rest of a file, provided that it is still the same file.
-#[derive(Clone, Copy)]
-pub(super) struct Range<'a> {
-    pub(super) position: u64,
-    pub(super) validator: &'a Validator,
-}
 
 /// Reason for which a URL cannot be opened.
 #[derive(Debug)]
@@ -169,17 +163,4 @@ impl From<RequestError> for Failure {
             RequestError::Unanswered(detail) => unavailable(detail),
         }
     }
-}
-
-/// Converts the error of a body that broke off.
-pub(super) fn broken(error: reqwest::Error) -> Failure {
-    unavailable(chain(&error.without_url()))
-}
-
-fn rejected(detail: impl Into<String>) -> Failure {
-    Failure::new(FailureType::SourceRejected, detail)
-}
-
-pub(super) fn unavailable(detail: impl Into<String>) -> Failure {
-    Failure::new(FailureType::SourceUnavailable, detail)
 }

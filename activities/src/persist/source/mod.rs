@@ -8,11 +8,13 @@
 //! - `answer`: successful responses, whole or in part; `coding`: content codings, and decoding them
 //! - `data_url`: decoding of `data:` URLs
 //! - `reading`: a source that is being read, within its limits; `download`: resumes what broke off
+//! - `failures`: failures of sources
 
 mod answer;
 mod coding;
 mod data_url;
 mod download;
+mod failures;
 mod http;
 mod reading;
 
@@ -23,8 +25,12 @@ use reqwest::Client;
 use url::Url;
 
 pub(super) use self::http::OpenError;
-use self::{answer::Answer, download::Download, http::Range, reading::State};
 pub use self::{answer::Validator, reading::Source};
+use self::{
+    answer::{Answer, Range},
+    download::Download,
+    reading::State,
+};
 use crate::{
     failure::Failure,
     guard::{Clients, Guard, SetupError},
