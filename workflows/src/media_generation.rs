@@ -30,7 +30,10 @@ use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use crate::job::{JobState, PredictionId, ProviderState, SubmissionId, timestamp};
+use crate::job::{JobState, PredictionId, ProviderName, ProviderState, SubmissionId, timestamp};
+
+/// The only provider.
+const PROVIDER: ProviderName = ProviderName::Replicate;
 
 /// Limit of reports and settled submissions that are kept: a job has one of each, and seldom more.
 const MAX_REMEMBERED: usize = 32;

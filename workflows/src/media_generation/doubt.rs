@@ -10,9 +10,8 @@ use temporalio_workflow::{
 };
 
 use super::{
-    MediaGeneration, SubmissionOutcome,
+    MediaGeneration, PROVIDER, SubmissionOutcome,
     ending::Ending,
-    generation::PROVIDER,
     progress::{enter, time_until, update},
     stop::{self, Stop},
 };
