@@ -9,6 +9,7 @@ use crate::{
     faults::{SeededRng, rounds},
     support::{
         harness::{failure_type, options, report, until},
+        missing_features::MissingFeature,
         processes::restart_worker,
         source,
         world::{ExternalStore, World},
@@ -237,4 +238,33 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     assert!(resumed > 0, "every upload began again");
     world.sweep().await;
     assert_eq!(world.uploads().await, 0);
+}
+
+/// The first attempt sends parts from memory, as the store takes no streamed trailers then, and the
+/// second one could stream them. Some stores complete an upload only if its parts but the last are
+/// of one size.
+#[tokio::test]
+async fn the_parts_of_a_resumed_upload_are_of_one_size() {
+    const PART: usize = 8 * 1024 * 1024;
+    let missing = Some(MissingFeature::Trailers);
+    let mut proxied = World::behind_proxy(options("part-sizes"), &[STREAM_MAX], missing).await;
+    let (world, proxy) = (&mut proxied.world, &proxied.proxy);
+    let query = "bytes=100000000&ranges=true&rate=10000000";
+    let id = world.accept(&world.source.url("file", query)).await;
+    until("recorded parts", async || {
+        let done = world.api.get(&id).await.media.first()?.bytes_done?;
+        (done >= 2 * PART as u64).then_some(())
+    })
+    .await;
+    proxy.set_missing_feature(None);
+    restart_worker(&mut world.stack);
+    let job = world.api.ended_within(&id, JOB_TIMEOUT).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    world.check_bytes(&job.media[0]).await.unwrap();
+
+    let mut sizes = proxy.part_sizes();
+    let last = sizes.pop().unwrap();
+    let is_alike = sizes.iter().all(|size| *size == PART) && last <= PART;
+    assert!(is_alike, "{sizes:?}, {last}");
+    assert!(sizes.len() < 16, "it was begun anew: {sizes:?}");
 }

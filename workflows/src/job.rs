@@ -2,8 +2,8 @@
 //! manifest keeps it. The request of the caller is in [`crate::request`]; the HTTP resource is
 //! built by the `api` crate.
 //!
-//! - `prediction`: the provider's side of a job; `made_output`: an output that it made; `media`: one
-//!   output of the job
+//! - `prediction`: the provider's side of a job; `made_output`: an output that it made
+//! - `media`: one output of the job
 //! - `doubt`: a submission in doubt; `retry`: the retries of a job; `adopted_outputs`: outputs that
 //!   an earlier run has stored
 //! - `index`, `tombstone`: the objects in the bucket that list ended jobs, and that reserve the ids

@@ -54,6 +54,8 @@ pub(super) struct UploadCheckpoint {
     /// cannot be resumed.
     pub(super) validator: Option<Validator>,
     pub(super) parts: Vec<UploadedPart>,
+    /// Size of each part but the last, in bytes: some stores require that they are alike.
+    pub(super) part_size: u64,
     /// Length of the parts, in bytes.
     pub(super) bytes: u64,
     /// State of the digest after the parts.

@@ -52,7 +52,7 @@ use temporalio_sdk::activities::ActivityContext;
 use self::{
     budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
-    engine::Destination,
+    engine::{BUFFER, Destination},
     preview::Original,
     resume::Resume,
     source::Source,
@@ -243,7 +243,12 @@ impl Attempt<'_> {
         let resume = Resume::decide(earlier);
         let (upload, is_of_use) = match &resume {
             Resume::Begin => return Ok(Resume::Begin),
-            Resume::Complete(upload, _) | Resume::Continue(upload) => (upload, true),
+            Resume::Complete(upload, _) => (upload, true),
+            // Parts that are not streamed have another size.
+            Resume::Continue(upload) => {
+                let is_streamed = upload.part_size > BUFFER as u64;
+                (upload, !is_streamed || self.engine.streams())
+            }
             Resume::Abandon(upload) => (upload, false),
         };
         if is_of_use && self.engine.storage.has_parts(&upload.upload()).await? {

@@ -41,7 +41,7 @@ mod tests {
         let mut digest = Digest::new();
         digest.update(&vec![7; usize::try_from(bytes).unwrap()]);
         let upload = json!({
-            "s3_key": "k", "content_type": "video/mp4", "upload_id": "u", "validator": validator, "parts": [],
+            "s3_key": "k", "content_type": "video/mp4", "upload_id": "u", "validator": validator, "parts": [], "part_size": 8,
             "bytes": bytes, "digest": digest.save(),
         });
         let sent = sent.map(|size| {

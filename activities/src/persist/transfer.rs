@@ -54,7 +54,9 @@ pub(super) async fn transfer(
             lease,
             kept: None,
         };
-        let object = transfer.in_parts(&upload, left.parts, None).await?;
+        let object = transfer
+            .in_parts(&upload, left.parts, left.part_size, None)
+            .await?;
         return Ok(transfer.stored(object));
     }
     let head = lease.wait(source.peek(media_type::HEAD)).await??;

@@ -60,6 +60,8 @@ pub(crate) struct Proxy {
     faults: Arc<Mutex<Vec<Planned>>>,
     missing_feature: Arc<Mutex<Option<MissingFeature>>>,
     requests: Arc<AtomicU32>,
+    /// Sizes of the parts of multipart uploads, in the order of their requests.
+    part_sizes: Arc<Mutex<Vec<usize>>>,
 }
 
 struct Planned {
@@ -74,6 +76,8 @@ struct Head {
     method: String,
     target: String,
     length: usize,
+    /// Length without the framing of a trailer checksum, if there is one.
+    decoded_length: Option<usize>,
     is_chunked: bool,
 }
 
@@ -88,6 +92,7 @@ impl Proxy {
             faults: Arc::default(),
             missing_feature: Arc::default(),
             requests: Arc::default(),
+            part_sizes: Arc::default(),
         };
         let serving = proxy.clone();
         tokio::spawn(async move {
@@ -129,6 +134,11 @@ impl Proxy {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Sizes of the parts that were sent so far, in bytes.
+    pub(crate) fn part_sizes(&self) -> Vec<usize> {
+        self.part_sizes.lock().unwrap().clone()
+    }
+
     /// Number of planned faults that have not been injected. Faults with 1000 or more repetitions
     /// left are permanent and do not count.
     pub(crate) fn left(&self, within: &str) -> u32 {
@@ -158,6 +168,10 @@ impl Proxy {
         let mut store: Option<BufReader<TcpStream>> = None;
         while let Some(mut request) = read_head(&mut client).await? {
             self.requests.fetch_add(1, Ordering::Relaxed);
+            if request.operation() == Some(Operation::UploadPart) {
+                let size = request.decoded_length.unwrap_or(request.length);
+                self.part_sizes.lock().unwrap().push(size);
+            }
             let missing_feature = *self.missing_feature.lock().unwrap();
             let decision = missing_feature.map_or(Decision::Pass, |feature| {
                 feature.decide(&request.method, &request.target, &request.bytes)
@@ -269,6 +283,7 @@ async fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> 
         method: String::new(),
         target: String::new(),
         length: 0,
+        decoded_length: None,
         is_chunked: false,
     };
     loop {
@@ -288,6 +303,8 @@ async fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> 
             return Ok(Some(Head { bytes, ..head }));
         } else if let Some(length) = line.strip_prefix("content-length:") {
             head.length = length.trim().parse().map_err(io::Error::other)?;
+        } else if let Some(length) = line.strip_prefix("x-amz-decoded-content-length:") {
+            head.decoded_length = Some(length.trim().parse().map_err(io::Error::other)?);
         } else if line.starts_with("transfer-encoding:") {
             head.is_chunked = true;
         }

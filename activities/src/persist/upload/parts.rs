@@ -33,6 +33,10 @@ impl Transfer<'_> {
             }
             first => first,
         };
+        let part_size = match self.source.length().filter(|_| !buffers) {
+            Some(length) => STREAMED_PART.max(length.div_ceil(MAX_PARTS)),
+            None => BUFFER as u64,
+        };
         let upload = self.engine.storage.begin_upload(self.object).await?;
         let checkpoint = UploadCheckpoint {
             s3_key: self.object.key.clone(),
@@ -40,6 +44,7 @@ impl Transfer<'_> {
             upload_id: upload.id.clone(),
             validator: self.source.validator().cloned(),
             parts: Vec::new(),
+            part_size,
             bytes: 0,
             digest: Digest::new().save(),
             inspector: self.inspector.clone(),
@@ -52,7 +57,7 @@ impl Transfer<'_> {
             self.engine.storage.abort_upload(&upload).await;
             return Err(failure);
         }
-        self.in_parts(&upload, Vec::new(), first).await
+        self.in_parts(&upload, Vec::new(), part_size, first).await
     }
 
     /// Sends the rest of a source in parts and completes the upload.
@@ -60,10 +65,14 @@ impl Transfer<'_> {
         &mut self,
         upload: &Upload,
         mut parts: Vec<UploadedPart>,
+        part_size: u64,
         first: Option<Buffer>,
     ) -> Result<UploadedObject, Failure> {
         match self.source.length().filter(|_| self.engine.streams()) {
-            Some(length) => self.stream_parts(upload, &mut parts, length).await?,
+            Some(length) => {
+                self.stream_parts(upload, &mut parts, part_size, length)
+                    .await?;
+            }
             None => self.send_parts(upload, &mut parts, first).await?,
         }
         self.check_end().await?;
@@ -83,11 +92,11 @@ impl Transfer<'_> {
         &mut self,
         upload: &Upload,
         parts: &mut Vec<UploadedPart>,
+        part_size: u64,
         length: u64,
     ) -> Result<(), Failure> {
-        let size = STREAMED_PART.max(length.div_ceil(MAX_PARTS));
         while self.source.position() < length {
-            let size = size.min(length - self.source.position());
+            let size = part_size.min(length - self.source.position());
             let storage = &self.engine.storage;
             let (frames, answer) = storage.upload_part_streaming(upload, parts.len() + 1, size)?;
             let (mut part, crc32) = match self.send_while_arriving(frames, answer).await {
