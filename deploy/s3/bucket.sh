@@ -69,6 +69,7 @@ if [ -n "$users" ]; then
   check_plain S3_WORKER_ACCESS_KEY_ID "$S3_WORKER_ACCESS_KEY_ID"
   check_plain S3_API_ACCESS_KEY_ID "$S3_API_ACCESS_KEY_ID"
   check_plain S3_KEY_PREFIX "$prefix"
+  check_plain S3_BUCKET "$S3_BUCKET"
   user "$S3_WORKER_ACCESS_KEY_ID" "$S3_WORKER_SECRET_ACCESS_KEY"
   user "$S3_API_ACCESS_KEY_ID" "$S3_API_SECRET_ACCESS_KEY"
 fi

@@ -20,7 +20,7 @@ pub(crate) const SUBMISSION_SEARCH_SECONDS: Variable =
         .defaults_to("900")
         .about("how long a submission in doubt is searched for at the provider");
 pub(crate) const DARKROOM_DOUBT_BEFORE: Variable = Variable::new("DARKROOM_DOUBT_BEFORE", "2026-11-26T06:00:00Z,2026-11-26T06:20:00Z")
-    .about("after a restore of Temporal's database, the times of the dump and of the restore, separated by a comma: jobs from before search for what they may have bought in between");
+    .about("set after a restore of Temporal's database: the times of the dump and of the restore, separated by a comma. Jobs from before it search the provider for what they may have bought in between, before they submit");
 pub(crate) const LONGEST_GENERATION_SECONDS: Variable = Variable::new(
     "LONGEST_GENERATION_SECONDS",
     "3600",
@@ -42,7 +42,7 @@ pub(crate) const WORKER_QUEUES: Variable = Variable::new("WORKER_QUEUES", "gener
 pub(crate) const WORKFLOW_TASK_CONCURRENCY: Variable =
     Variable::new("WORKFLOW_TASK_CONCURRENCY", "4")
         .defaults_to("4")
-        .about("slots for workflow tasks, 2 at least: few leave more of Temporal to callers, more help where it is far away");
+        .about("slots for workflow tasks, 2 at least: a low value leaves more of a small Temporal to callers, a high one helps if Temporal is far away");
 pub(crate) const GENERATE_CONCURRENCY: Variable = Variable::new("GENERATE_CONCURRENCY", "1000")
     .defaults_to("1000")
     .about("slots for submissions, and as many for reads");

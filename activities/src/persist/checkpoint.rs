@@ -55,6 +55,7 @@ pub(super) struct UploadCheckpoint {
     pub(super) validator: Option<Validator>,
     pub(super) parts: Vec<UploadedPart>,
     /// Size of each part but the last, in bytes: some stores require that they are alike.
+    #[serde(default)]
     pub(super) part_size: u64,
     /// Length of the parts, in bytes.
     pub(super) bytes: u64,
@@ -100,6 +101,7 @@ impl UploadCheckpoint {
     pub(super) fn is_resumable(&self) -> bool {
         self.validator.is_some()
             && self.bytes > 0
+            && self.part_size > 0
             && Digest::restore(&self.digest, self.bytes).is_some()
     }
 }

@@ -18,7 +18,7 @@ use darkroom_workflows::{
         JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,
         timestamp,
     },
-    media_generation::{SubmissionOutcome, SubmissionSettled},
+    media_generation::{Start, SubmissionOutcome, SubmissionSettled},
 };
 use temporalio_client::{
     Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle,
@@ -38,14 +38,24 @@ pub(super) async fn reconstruct(
     let mut history = history(handle);
     let input: MediaGenerationInput = history.input().await.map_err(history_problem)?;
     let created_at = description.start_time().map(timestamp).unwrap_or_default();
+    let resumes = input.start == Start::Resume;
+    let state = input.begin(created_at);
+    let earlier = state.provider.as_ref().filter(|_| resumes);
     let mut projection = Projection {
         client: handle.client(),
-        state: input.begin(created_at),
+        is_bought: earlier.is_some(),
+        knows_outputs: earlier.is_some_and(|provider| provider.status.is_terminal()),
+        state,
     };
     while let Some(event) = history.next().await.map_err(history_problem)? {
         projection.apply(event).await.map_err(history_problem)?;
     }
-    let mut state = projection.state;
+    let Projection {
+        mut state,
+        is_bought,
+        knows_outputs,
+        ..
+    } = projection;
     let pending = |name: &str| pending_activities(description, name).next();
     let is_open = matches!(
         description.status(),
@@ -67,16 +77,14 @@ pub(super) async fn reconstruct(
             generate.has_started().then_some(Stage::Generating)
         }
         () if pending("finalize").is_some() => Some(Stage::Finalizing),
+        // The workflow is about to schedule the activities of the outputs.
+        () if knows_outputs && state.count(MediaStatus::Pending) > 0 => Some(Stage::Persisting),
         // All outputs have ended; the local activity that writes the manifest is not in the
         // history.
-        () if !state.media.is_empty() && state.count(MediaStatus::Pending) == 0 => {
-            Some(Stage::Finalizing)
-        }
-        // The outputs are known, and the workflow is about to schedule their activities.
-        () if !state.media.is_empty() => Some(Stage::Persisting),
+        () if knows_outputs => Some(Stage::Finalizing),
         () if state.doubt.is_some() => Some(Stage::Reconciling),
         // The job waits for the provider's report.
-        () if state.provider.is_some() => Some(Stage::Generating),
+        () if is_bought => Some(Stage::Generating),
         () => None,
     };
     if let Some(stage) = stage {
@@ -97,24 +105,26 @@ pub(crate) async fn recorded(
 /// State of a job after the events that were applied so far.
 struct Projection<'a> {
     client: &'a Client,
+    /// The state. A retry begins with the prediction and the outputs of the run before.
     state: JobState,
+    /// True if the prediction is the one of this run.
+    is_bought: bool,
+    /// True if the outputs are those that this run is to store.
+    knows_outputs: bool,
 }
 
 impl Projection<'_> {
     async fn apply(&mut self, event: Event) -> Result<(), HistoryError> {
         match event {
-            Event::Scheduled(activity)
-                if activity.name == "collect" && self.state.provider.is_none() =>
-            {
+            Event::Scheduled(activity) if activity.name == "collect" && !self.is_bought => {
                 let input: CollectInput = self.decode(activity.input).await?;
                 let status = PredictionStatus::Processing;
-                self.state
-                    .record_purchase(ProviderState::new(input.prediction, status));
+                self.bought(ProviderState::new(input.prediction, status));
             }
             Event::Signaled { name, input } if name == "submission_settled" => {
                 let settled: SubmissionSettled = self.decode(input).await?;
                 match settled.outcome {
-                    SubmissionOutcome::Bought(provider) => self.state.record_purchase(provider),
+                    SubmissionOutcome::Bought(provider) => self.bought(provider),
                     SubmissionOutcome::NotBought => self.state.doubt = None,
                 }
             }
@@ -128,10 +138,11 @@ impl Projection<'_> {
         match (activity.name.as_str(), outcome) {
             ("generate", Outcome::Completed(result)) => match self.decode(result).await? {
                 GenerateOutcome::Ended(ended) => self.prediction_ended(ended),
-                GenerateOutcome::Submitted { state, .. } => self.state.record_purchase(state),
+                GenerateOutcome::Submitted { state, .. } => self.bought(state),
                 GenerateOutcome::InDoubt(doubt) => self.state.doubt = Some(doubt),
                 GenerateOutcome::Refused { .. } => self.state.doubt = None,
                 GenerateOutcome::Recorded(ended) => {
+                    self.knows_outputs = true;
                     self.state.media = ended.media;
                     self.state.provider = ended.provider;
                     self.state.doubt = ended.doubt;
@@ -143,13 +154,13 @@ impl Projection<'_> {
                     last_heartbeat: Some(details),
                 },
             ) => match self.decode(details).await? {
-                GenerateRecord::Submitted(provider) => self.state.record_purchase(provider),
+                GenerateRecord::Submitted(provider) => self.bought(provider),
                 GenerateRecord::Submitting(doubt) => self.state.doubt = Some(doubt),
                 GenerateRecord::Refused => {}
             },
             ("find", Outcome::Completed(result)) => {
                 if let FindOutcome::Found(provider) = self.decode(result).await? {
-                    self.state.record_purchase(provider);
+                    self.bought(provider);
                 }
             }
             ("collect", Outcome::Completed(result)) => match self.decode(result).await? {
@@ -158,7 +169,7 @@ impl Projection<'_> {
             },
             ("cancel_generation", Outcome::Completed(result)) => {
                 let provider = self.decode(result).await?;
-                self.state.record_purchase(provider);
+                self.bought(provider);
             }
             ("persist", outcome) => {
                 let outcome = match outcome {
@@ -185,12 +196,18 @@ impl Projection<'_> {
         Ok(())
     }
 
+    fn bought(&mut self, provider: ProviderState) {
+        self.state.record_purchase(provider);
+        self.is_bought = true;
+    }
+
     fn prediction_ended(&mut self, ended: EndedPrediction) {
         if let Ok(outputs) = ended.outputs() {
             let prediction = &ended.state.prediction.id;
             self.state.record_outputs(outputs, prediction);
+            self.knows_outputs = true;
         }
-        self.state.record_purchase(ended.state);
+        self.bought(ended.state);
     }
 
     async fn persist_ended(

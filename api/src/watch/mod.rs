@@ -1,4 +1,4 @@
-//! Following of single jobs: one watch per followed job, however many followers it has. `look` does
+//! Following of single jobs: one watch per followed job, however many followers it has. `poll` does
 //! the polling: by Temporal's long poll for new events of a history up to a limit, and at an
 //! interval beyond it.
 

@@ -41,7 +41,7 @@ const IGNORED_BELOW: SignedDuration = SignedDuration::from_secs(4);
 /// Size limit of a report, in bytes: it carries the whole prediction.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
-problems!(Problems: Malformed, RequestTimeout, TooLarge);
+problems!(Problems: Malformed, RequestTimeout, StorageUnavailable, TooLarge);
 
 /// Receive a report from Replicate
 ///

@@ -23,10 +23,9 @@ pub(super) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
     pub(super) fn get(&self, name: &str) -> Result<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .with_context(|| format!("{name} is not among the secrets of the stack"))
+        self.0.get(name).map(String::as_str).with_context(|| {
+            format!("{name} is not among the secrets of the stack: use a new directory")
+        })
     }
 
     /// Returns the access key and the secret key of a user of the store.
@@ -104,7 +103,7 @@ pub(super) fn bucket(endpoint: &str, secrets: &Secrets) -> Result<()> {
         .env("AWS_ACCESS_KEY_ID", access_key)
         .env("AWS_SECRET_ACCESS_KEY", secret_key)
         .env("S3_BUCKET", BUCKET)
-        // Belongs to another stack, as do all variables of worker and api in this environment.
+        // The variable may be set here for another stack.
         .env_remove("S3_KEY_PREFIX");
     for user in [StoreUser::Worker, StoreUser::Api] {
         for name in user.variables() {

@@ -264,3 +264,21 @@ async fn a_job_whose_outputs_are_known_reads_as_persisting() {
     gate.open();
     assert_eq!(api.ended(&id).await.status, JobStatus::Completed);
 }
+
+/// A retry begins with the outputs of the run before, which say nothing of the new prediction.
+#[tokio::test]
+async fn a_job_that_is_made_again_reads_as_queued_until_it_is_bought() {
+    let mut stack = start(&options("made-again")).await;
+    let api = Api::of(&stack);
+    let job = api.run(&job(2, json!({"missing": [1]}))).await;
+    assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
+    stack.worker.kill();
+    let regenerate = json!({"regenerate": true});
+    let retried = api.retry(&job.job_id, None, &regenerate).await;
+    assert_eq!(retried.status(), StatusCode::ACCEPTED);
+    let read = api.get(&job.job_id).await;
+    let stage = (read.status, read.stage, read.stale);
+    assert_eq!(stage, (JobStatus::Pending, Some(Stage::Queued), true));
+    start_worker(&mut stack);
+    api.ended(&job.job_id).await;
+}

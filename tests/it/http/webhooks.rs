@@ -156,7 +156,11 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
         .await
         .job_id;
     // The next attempt is due in five seconds, even if the worker is killed meanwhile.
-    receiver.until_received(1).await;
+    until("a recorded attempt", async || {
+        let attempts = deliveries(&api, id).await.pop()?.attempts;
+        (attempts.len() == 1).then_some(())
+    })
+    .await;
     restart_worker(&mut stack);
     let delivery = delivery_is(&api, id, DeliveryStatus::Delivered).await;
     let attempts = delivery.attempts.iter();

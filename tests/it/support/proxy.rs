@@ -60,8 +60,17 @@ pub(crate) struct Proxy {
     faults: Arc<Mutex<Vec<Planned>>>,
     missing_feature: Arc<Mutex<Option<MissingFeature>>>,
     requests: Arc<AtomicU32>,
-    /// Sizes of the parts of multipart uploads, in the order of their requests.
-    part_sizes: Arc<Mutex<Vec<usize>>>,
+    /// Parts of multipart uploads, in the order of their requests.
+    parts: Arc<Mutex<Vec<SentPart>>>,
+}
+
+/// Part of a multipart upload, as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentPart {
+    /// Size in bytes, without any framing.
+    pub(crate) size: usize,
+    /// True if it was streamed, with its checksum in the trailer.
+    pub(crate) is_streamed: bool,
 }
 
 struct Planned {
@@ -92,7 +101,7 @@ impl Proxy {
             faults: Arc::default(),
             missing_feature: Arc::default(),
             requests: Arc::default(),
-            part_sizes: Arc::default(),
+            parts: Arc::default(),
         };
         let serving = proxy.clone();
         tokio::spawn(async move {
@@ -134,9 +143,9 @@ impl Proxy {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Sizes of the parts that were sent so far, in bytes.
-    pub(crate) fn part_sizes(&self) -> Vec<usize> {
-        self.part_sizes.lock().unwrap().clone()
+    /// Parts that were sent so far.
+    pub(crate) fn parts(&self) -> Vec<SentPart> {
+        self.parts.lock().unwrap().clone()
     }
 
     /// Number of planned faults that have not been injected. Faults with 1000 or more repetitions
@@ -169,8 +178,10 @@ impl Proxy {
         while let Some(mut request) = read_head(&mut client).await? {
             self.requests.fetch_add(1, Ordering::Relaxed);
             if request.operation() == Some(Operation::UploadPart) {
-                let size = request.decoded_length.unwrap_or(request.length);
-                self.part_sizes.lock().unwrap().push(size);
+                self.parts.lock().unwrap().push(SentPart {
+                    size: request.decoded_length.unwrap_or(request.length),
+                    is_streamed: request.decoded_length.is_some(),
+                });
             }
             let missing_feature = *self.missing_feature.lock().unwrap();
             let decision = missing_feature.map_or(Decision::Pass, |feature| {

@@ -70,10 +70,10 @@ impl Receiver {
         self.received.lock().unwrap().len()
     }
 
-    /// Waits until this number of messages has been received.
+    /// Waits until at least this number of messages has been received.
     pub(crate) async fn until_received(&self, count: usize) {
         until(&format!("{count} messages"), async || {
-            (self.count() == count).then_some(())
+            (self.count() >= count).then_some(())
         })
         .await;
     }

@@ -68,7 +68,10 @@ impl Transfer<'_> {
         part_size: u64,
         first: Option<Buffer>,
     ) -> Result<UploadedObject, Failure> {
-        match self.source.length().filter(|_| self.engine.streams()) {
+        // The store may have turned out to take streams, or not to, since the upload began.
+        let was_streamed = part_size > BUFFER as u64;
+        let streams = was_streamed || (first.is_none() && self.engine.streams());
+        match self.source.length().filter(|_| streams) {
             Some(length) => {
                 self.stream_parts(upload, &mut parts, part_size, length)
                     .await?;

@@ -26,7 +26,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Returns the last one.
+    /// Returns the last refusal.
     pub(super) fn last(&self) -> Option<&JobError> {
         self.last.as_ref()
     }

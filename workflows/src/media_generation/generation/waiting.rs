@@ -1,4 +1,4 @@
-//! Waiting for the end of a prediction: for the provider's report, or until our polls find it.
+//! Waiting for the end of a prediction: for the provider's report, or until a poll finds it ended.
 
 use std::{pin::Pin, pin::pin, time::Duration};
 
