@@ -9,6 +9,7 @@ use darkroom_client::types::{
 };
 use reqwest::{Response, StatusCode};
 use serde_json::json;
+use temporalio_client::WorkflowDescribeOptions;
 
 use crate::support::{
     api::Api,
@@ -16,6 +17,7 @@ use crate::support::{
     processes::{start_api, start_worker},
     rpc_gate::{Held, Rpc, RpcGate},
     source::SourceServer,
+    workflows::workflow_handle,
 };
 
 async fn get(api: &Api, id: &JobId, headers: &[(&str, &str)]) -> Response {
@@ -166,6 +168,28 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
         let job = api.get(&id).await;
         (count(&job, MediaStatus::Completed) == 2).then_some(job)
     })
+    .await;
+    // The end of the task that recorded the second output is in the history as well: a read before
+    // it would be of an older history.
+    let handle = workflow_handle(&stack, &id).await;
+    until("a workflow without a task", async || {
+        let description = handle.describe(WorkflowDescribeOptions::default()).await;
+        let description = description.unwrap();
+        description
+            .raw()
+            .pending_workflow_task
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    let idle = Instant::now();
+    until(
+        "a read that is later than what the api caches",
+        async || {
+            let job = api.get(&id).await;
+            (idle.elapsed() > Duration::from_secs(1)).then_some(job)
+        },
+    )
     .await;
     stack.worker.kill();
     // The first api has seen the state before and need not query. The other one answers from what
