@@ -11,7 +11,7 @@ use url::Url;
 use crate::{
     access::{ApiKeys, Limits, Peers, StoredKeys},
     feed::Feeds,
-    jobs::{Lists, Presigned, view::Views},
+    jobs::{ListPages, Presigned, view::Views},
     page::{Assets, StoreOrigin},
     readiness::LatestReadiness,
     temporal::Temporal,
@@ -53,7 +53,7 @@ pub(crate) struct Context {
     /// Feeds of all jobs of a tenant.
     pub(crate) feeds: Feeds,
     /// Cache of list pages.
-    pub(crate) lists: Lists,
+    pub(crate) list_pages: ListPages,
     /// Cache of presigned URLs.
     pub(crate) presigned: Presigned,
     /// Files of the web page, unless it is turned off.

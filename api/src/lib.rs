@@ -59,7 +59,7 @@ pub use config::Config;
 use access::{Limits, Peers, StoredKeys};
 use context::Context;
 use feed::Feeds;
-use jobs::{Lists, Presigned, view::Views};
+use jobs::{ListPages, Presigned, view::Views};
 use page::{Assets, StoreOrigin};
 use readiness::LatestReadiness;
 use router::{Methods, router};
@@ -134,7 +134,7 @@ impl Bound {
             views: Views::new(),
             watches: Watches::new(config.processes),
             feeds: Feeds::new(),
-            lists: Lists::new(config.processes),
+            list_pages: ListPages::new(config.processes),
             presigned: Presigned::new(),
             page: config.has_page.then(Assets::new),
             store_origin: StoreOrigin::default(),

@@ -52,7 +52,10 @@ impl Follower {
         let feed = context.feeds.join(caller.tenant());
         // Subscribed before the jobs are listed, so that no change in between is missed.
         let updates = feed.subscribe();
-        let found = context.lists.changed_since(context, caller, since).await?;
+        let found = context
+            .list_pages
+            .changed_since(context, caller, since)
+            .await?;
         let present = found
             .iter()
             .filter_map(|found| feed.watch(context, &found.job_id));

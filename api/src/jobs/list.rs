@@ -1,5 +1,14 @@
 //! `GET /v1/jobs`: lists jobs from Temporal's visibility store, then those beyond its retention
 //! from the index in the object store. Each entry is a summary of the job.
+//!
+//! - `page`: a page, and the cursor of the next one
+//! - `pages`: reads pages, caches them, and limits their rate
+//! - `found`: a run on a page; `past`: pages of the index in the object store
+
+mod found;
+mod page;
+mod pages;
+mod past;
 
 use std::sync::Arc;
 
@@ -13,11 +22,12 @@ use futures::{FutureExt, StreamExt, stream};
 use poem::{Response, handler, http::StatusCode, web::Data};
 use sha2::{Digest, Sha256};
 
-use super::{
-    list_media::Page,
-    listed::{ListQuery, ListedJob, Place},
+pub(crate) use self::{found::FoundRun, pages::ListPages};
+use self::{
+    page::{Cursor, ListQuery, ListedJob},
     past::READS_AT_ONCE,
 };
+use super::list_media::Page;
 use crate::{
     access::Caller,
     context::Context,
@@ -70,14 +80,14 @@ pub(crate) async fn list_jobs(
         return Err(Problem::new(Kind::InvalidParameter, detail));
     }
     let cursor = parameters.cursor.as_deref();
-    let place = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
+    let cursor = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
     let query = ListQuery {
         filter: filter.clone(),
         limit,
-        place: place.unwrap_or_default(),
+        cursor: cursor.unwrap_or_default(),
     };
-    let listed = context.lists.read(context, &caller, query).await?;
-    let jobs = listed.jobs.iter();
+    let page = context.list_pages.read(context, &caller, query).await?;
+    let jobs = page.jobs.iter();
     let jobs = jobs.filter(|job| !context.views.is_deleted(job.job_id()));
     let jobs: Vec<_> = if is_expanded {
         let reads: Vec<_> = jobs.map(|job| expand(context, job).boxed()).collect();
@@ -87,19 +97,19 @@ pub(crate) async fn list_jobs(
     } else {
         jobs.map(|job| summary(context, job)).collect()
     };
-    let next_cursor = listed.next.as_ref();
-    let page = JobPage {
+    let next_cursor = page.next.as_ref();
+    let answer = JobPage {
         jobs,
         next_cursor: next_cursor
-            .map(|place| write_cursor(place, &filter))
+            .map(|cursor| write_cursor(cursor, &filter))
             .transpose()?,
     };
-    json::answer(StatusCode::OK, &page)
+    json::answer(StatusCode::OK, &answer)
 }
 
 fn summary(context: &Context, job: &ListedJob) -> JobSummary {
     match job {
-        ListedJob::Known(found) => found.summary(context),
+        ListedJob::Retained(found) => found.summary(context),
         ListedJob::Past(job) => summarize(context, job),
     }
 }
@@ -108,7 +118,7 @@ fn summary(context: &Context, job: &ListedJob) -> JobSummary {
 async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
     let view;
     let (state, progress) = match job {
-        ListedJob::Known(found) => {
+        ListedJob::Retained(found) => {
             view = context.views.recent(context, &found.job_id).await.ok()?;
             (&view.state, view.progress.as_slice())
         }
@@ -135,8 +145,8 @@ fn summarize(context: &Context, job: &JobState) -> JobSummary {
     }
 }
 
-/// Parses a cursor: a digest of the filters of its list, and the place at which the list resumes.
-fn read_cursor(text: &str, filter: &Filter) -> Result<Place, Problem> {
+/// Parses a cursor as text: a digest of the filters of its list, then the cursor as JSON.
+fn read_cursor(text: &str, filter: &Filter) -> Result<Cursor, Problem> {
     let invalid = |reason| {
         Problem::new(
             Kind::InvalidParameter,
@@ -145,18 +155,18 @@ fn read_cursor(text: &str, filter: &Filter) -> Result<Place, Problem> {
     };
     let unknown = || invalid("is invalid; begin without one");
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let (of, place) = bytes.split_first_chunk::<DIGEST>().ok_or_else(unknown)?;
+    let (of, cursor) = bytes.split_first_chunk::<DIGEST>().ok_or_else(unknown)?;
     if *of != digest(filter) {
         return Err(invalid(
             "belongs to a list with other filters; use the same filters",
         ));
     }
-    serde_json::from_slice(place).map_err(|_| unknown())
+    serde_json::from_slice(cursor).map_err(|_| unknown())
 }
 
-fn write_cursor(place: &Place, filter: &Filter) -> Result<String, Problem> {
-    let place = json::write(place)?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode([&digest(filter), place.as_bytes()].concat()))
+fn write_cursor(cursor: &Cursor, filter: &Filter) -> Result<String, Problem> {
+    let cursor = json::write(cursor)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode([&digest(filter), cursor.as_bytes()].concat()))
 }
 
 fn digest(filter: &Filter) -> [u8; DIGEST] {

@@ -10,8 +10,6 @@
 //! - `load`: reads the state of a job; `reconstruct`: rebuilds it if no worker answers
 //! - `resource`: converts a state into the job resource
 //! - `answer`: common parts of responses about a job
-//! - `lists`: pages of Temporal's visibility store; `past`: pages of the index in the object store;
-//!   `listed`: a page of both; `found`: a run on a page
 //! - `presigned`: presigned URLs of outputs
 
 pub(crate) mod cancel;
@@ -27,12 +25,8 @@ pub(crate) mod list_media;
 pub(crate) mod retry;
 
 mod answer;
-mod found;
 mod idempotency;
-mod listed;
-mod lists;
 mod load;
-mod past;
 mod presigned;
 mod reconstruct;
 mod resource;
@@ -47,8 +41,7 @@ use darkroom_workflows::job::JobId;
 
 use self::view::View;
 pub(crate) use self::{
-    found::FoundRun,
-    lists::Lists,
+    list::{FoundRun, ListPages},
     presigned::Presigned,
     reconstruct::recorded,
     start::{Run, start},

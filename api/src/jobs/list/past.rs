@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::load;
+use super::super::load;
 use crate::{
     context::Context,
     problem::{Kind, Problem},
@@ -28,55 +28,55 @@ const CLOSING: SignedDuration = SignedDuration::from_mins(5);
 /// Limit of manifests that are read at a time.
 pub(super) const READS_AT_ONCE: usize = 16;
 
-/// Place at which a list resumes.
+/// Position at which a list resumes among these jobs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct IndexCursor {
     /// Jobs that ended later are within Temporal's retention.
     ended_before: Timestamp,
     /// Last job within it, which may have ended at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_known: Option<JobId>,
+    last_retained: Option<JobId>,
     day: Date,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<JobId>,
 }
 
 impl IndexCursor {
-    /// Creates the place of the jobs that ended before a time, given the last job that Temporal
+    /// Creates the cursor of the jobs that ended before a time, given the last job that Temporal
     /// knows.
-    pub(super) fn before(ended_before: Timestamp, last_known: Option<JobId>) -> Self {
+    pub(super) fn before(ended_before: Timestamp, last_retained: Option<JobId>) -> Self {
         Self {
             ended_before,
-            last_known,
+            last_retained,
             day: day_of(ended_before),
             after: None,
         }
     }
 }
 
-/// Returns jobs, up to the limit, and the place of the next page.
+/// Returns jobs, up to the limit, and the cursor of the next page.
 ///
 /// # Errors
 /// If the store or Temporal does not answer.
 pub(super) async fn list(
     context: &Context,
     filter: &Filter,
-    mut place: IndexCursor,
+    mut cursor: IndexCursor,
     limit: usize,
 ) -> Result<(Vec<JobState>, Option<IndexCursor>), Problem> {
     let (mut jobs, mut reads) = (Vec::new(), 0);
-    for day in days(context, filter, place.day).await? {
-        if day != place.day {
-            (place.day, place.after) = (day, None);
+    for day in days(context, filter, cursor.day).await? {
+        if day != cursor.day {
+            (cursor.day, cursor.after) = (day, None);
         }
         loop {
             let room = (limit - jobs.len()).min(MAX_READS - reads);
             if room == 0 {
-                return Ok((jobs, Some(place)));
+                return Ok((jobs, Some(cursor)));
             }
-            let (ids, has_more) = indexed(context, filter, &place, room).await?;
+            let (ids, has_more) = indexed(context, filter, &cursor, room).await?;
             reads += ids.len();
-            place.after = ids.last().copied().or(place.after);
+            cursor.after = ids.last().copied().or(cursor.after);
             let manifests: Vec<_> = ids
                 .iter()
                 .map(|job_id| manifest(context, job_id).boxed())
@@ -84,12 +84,14 @@ pub(super) async fn list(
             let manifests = stream::iter(manifests).buffered(READS_AT_ONCE);
             let manifests = manifests.try_collect::<Vec<_>>();
             let matching = |job: &JobState| {
-                let is_past = job.completed_at.is_some_and(|end| end < place.ended_before);
-                let is_known = Some(&job.job_id) == place.last_known.as_ref();
-                is_past && !is_known && matches(filter, job)
+                let is_past = job
+                    .completed_at
+                    .is_some_and(|end| end < cursor.ended_before);
+                let is_retained = Some(&job.job_id) == cursor.last_retained.as_ref();
+                is_past && !is_retained && matches(filter, job)
             };
             let found = manifests.await?.into_iter().flatten().filter(matching);
-            jobs.extend(forgotten(context, &place, found.collect()).await?);
+            jobs.extend(forgotten(context, &cursor, found.collect()).await?);
             if !has_more {
                 break;
             }
@@ -102,17 +104,17 @@ pub(super) async fn list(
 /// ended, so Temporal is asked about jobs that ended near the boundary.
 async fn forgotten(
     context: &Context,
-    place: &IndexCursor,
+    cursor: &IndexCursor,
     mut jobs: Vec<JobState>,
 ) -> Result<Vec<JobState>, Problem> {
     let is_near = |job: &&JobState| {
-        let since = place.ended_before - CLOSING;
+        let since = cursor.ended_before - CLOSING;
         job.completed_at.is_some_and(|end| end >= since)
     };
     let near = jobs.iter().filter(is_near);
     let near: Vec<_> = near.map(|job| job.job_id).collect();
     if !near.is_empty() {
-        let known = context.lists.latest_runs(context, &near).await?;
+        let known = context.list_pages.latest_runs(context, &near).await?;
         jobs.retain(|job| !known.contains_key(&job.job_id));
     }
     Ok(jobs)
@@ -145,12 +147,12 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
 async fn indexed(
     context: &Context,
     filter: &Filter,
-    place: &IndexCursor,
+    cursor: &IndexCursor,
     limit: usize,
 ) -> Result<(Vec<JobId>, bool), Problem> {
     let tenant = filter.tenant.as_ref();
-    let prefix = IndexEntry::prefix_of_day(tenant, place.day);
-    let after = place
+    let prefix = IndexEntry::prefix_of_day(tenant, cursor.day);
+    let after = cursor
         .after
         .as_ref()
         .map(|job_id| ObjectKey::new(format!("{prefix}{job_id}")));

@@ -1,4 +1,4 @@
-//! Pages of jobs from Temporal's visibility store, and then from `past` for jobs beyond its
+//! Reading of pages: from Temporal's visibility store, and then from `past` for jobs beyond its
 //! retention. A server answers few visibility queries a second, for all clients together. So pages
 //! are cached for a moment, each tenant has a rate limit, and all lists together leave capacity for
 //! the counts of open jobs.
@@ -18,7 +18,7 @@ use moka::future::Cache;
 
 use super::{
     found::FoundRun,
-    listed::{LastListed, ListQuery, Listed, ListedJob, Place},
+    page::{Cursor, LastListed, ListPage, ListQuery, ListedJob},
     past::{self, IndexCursor},
 };
 use crate::{
@@ -50,22 +50,22 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const RETENTION: Duration = Duration::from_mins(10);
 
 /// Cache and rate limits of lists.
-pub(crate) struct Lists {
-    pages: Cache<ListQuery, Arc<Listed>>,
+pub(crate) struct ListPages {
+    pages: Cache<ListQuery, Arc<ListPage>>,
     tenants: DefaultKeyedRateLimiter<Option<Tenant>>,
     all: DefaultDirectRateLimiter,
     retention: Cache<(), SignedDuration>,
 }
 
 /// A page of Temporal's visibility store.
-struct Known {
+struct RetainedPage {
     runs: Vec<FoundRun>,
     token: Vec<u8>,
     /// Last job of the page that has ended.
     last: Option<LastListed>,
 }
 
-impl Lists {
+impl ListPages {
     pub(crate) fn new(processes: Processes) -> Self {
         let pages = Cache::builder()
             .max_capacity(MAX_PAGES)
@@ -89,9 +89,9 @@ impl Lists {
         context: &Context,
         caller: &Caller,
         query: ListQuery,
-    ) -> Result<Arc<Listed>, Problem> {
-        let listed = self.list(context, caller, query.clone()).boxed();
-        let page = self.pages.try_get_with(query, listed).await;
+    ) -> Result<Arc<ListPage>, Problem> {
+        let reading = self.list(context, caller, query.clone()).boxed();
+        let page = self.pages.try_get_with(query, reading).await;
         page.map_err(|problem| Problem::clone(&problem))
     }
 
@@ -118,50 +118,52 @@ impl Lists {
         context: &Context,
         caller: &Caller,
         query: ListQuery,
-    ) -> Result<Arc<Listed>, Problem> {
+    ) -> Result<Arc<ListPage>, Problem> {
         self.admit(caller)?;
         let ListQuery {
             filter,
             limit,
-            place,
+            cursor,
         } = &query;
-        let (jobs, past) = match place {
-            Place::Known {
+        let (jobs, past) = match cursor {
+            Cursor::Retained {
                 token,
                 last: before,
             } => {
-                let known = self.list_known(context, filter, *limit, token.clone());
-                let Known { runs, token, last } = known.await?;
+                let retained = self.list_retained(context, filter, *limit, token.clone());
+                let RetainedPage { runs, token, last } = retained.await?;
                 let last = last.or_else(|| before.clone());
-                let jobs = runs.into_iter().map(ListedJob::Known).collect();
+                let jobs = runs.into_iter().map(ListedJob::Retained).collect();
                 if !token.is_empty() {
-                    let next = Some(Place::Known { token, last });
-                    return Ok(Arc::new(Listed { jobs, next }));
+                    let next = Some(Cursor::Retained { token, last });
+                    return Ok(Arc::new(ListPage { jobs, next }));
                 }
                 (jobs, self.past(context, filter, last).await)
             }
-            Place::Past(place) => (Vec::new(), place.clone()),
+            Cursor::Past(cursor) => (Vec::new(), cursor.clone()),
         };
-        let mut listed = Listed { jobs, next: None };
-        let room = usize::from(*limit).saturating_sub(listed.jobs.len());
+        let mut page = ListPage { jobs, next: None };
+        let room = usize::from(*limit).saturating_sub(page.jobs.len());
         match past::list(context, filter, past.clone(), room).await {
             Ok((jobs, next)) => {
                 let jobs = jobs.into_iter().map(|job| ListedJob::Past(Box::new(job)));
-                listed.jobs.extend(jobs);
-                listed.next = next.map(Place::Past);
+                page.jobs.extend(jobs);
+                page.next = next.map(Cursor::Past);
             }
             // Temporal's jobs are listed without the store; the cursor allows a retry for the rest.
-            Err(_) if matches!(place, Place::Known { .. }) => listed.next = Some(Place::Past(past)),
+            Err(_) if matches!(cursor, Cursor::Retained { .. }) => {
+                page.next = Some(Cursor::Past(past));
+            }
             Err(problem) => return Err(problem),
         }
-        Ok(Arc::new(listed))
+        Ok(Arc::new(page))
     }
 
-    /// Returns the place where the jobs beyond Temporal's retention begin, once those within it are
+    /// Returns the cursor of the jobs beyond Temporal's retention, once those within it are
     /// listed.
     ///
     /// They ended before the last job within it. In a list by status or model, that job does not
-    /// show how far Temporal reaches back, so the namespace's retention bounds the place as well:
+    /// show how far Temporal reaches back, so the namespace's retention bounds the cursor as well:
     /// Temporal knows every job that ended within it.
     async fn past(
         &self,
@@ -186,15 +188,15 @@ impl Lists {
         IndexCursor::before(ended.min(kept_since), last)
     }
 
-    async fn list_known(
+    async fn list_retained(
         &self,
         context: &Context,
         filter: &Filter,
         limit: u8,
         token: Vec<u8>,
-    ) -> Result<Known, Problem> {
+    ) -> Result<RetainedPage, Problem> {
         let client = context.temporal.client()?;
-        let has_place = !token.is_empty();
+        let has_cursor = !token.is_empty();
         self.acquire().await?;
         let listed = runs::list(client, filter.to_query(), limit.into(), token).await;
         let Page {
@@ -202,7 +204,7 @@ impl Lists {
             next_page_token: token,
         } = listed.map_err(|status| {
             // The server has no error code of its own for an invalid page token.
-            if has_place && !is_unavailable(&status) {
+            if has_cursor && !is_unavailable(&status) {
                 let detail = "the parameter cursor makes no sense; begin without one";
                 return Problem::new(Kind::InvalidParameter, detail);
             }
@@ -226,7 +228,7 @@ impl Lists {
             let run = latest.get(&found.job_id);
             run.is_none_or(|run| *run == found.run_id)
         });
-        Ok(Known { runs, token, last })
+        Ok(RetainedPage { runs, token, last })
     }
 
     /// Returns the latest runs of those of some jobs that Temporal knows.

@@ -1,4 +1,4 @@
-//! A page of a list of jobs: what was asked for, the jobs on it, and the place of the next page.
+//! A page of a list of jobs: what was asked for, the jobs on it, and the cursor of the next page.
 
 use darkroom_types::job_id::JobId;
 use darkroom_workflows::job::JobState;
@@ -13,27 +13,27 @@ use crate::visibility::Filter;
 pub(super) struct ListQuery {
     pub(super) filter: Filter,
     pub(super) limit: u8,
-    pub(super) place: Place,
+    pub(super) cursor: Cursor,
 }
 
-/// Place at which a list resumes.
+/// Position at which a list resumes.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Place {
+pub(super) enum Cursor {
     /// Among the jobs within Temporal's retention.
-    Known {
+    Retained {
         /// Temporal's page token; empty for the first page.
         token: Vec<u8>,
-        /// Last job before the place that has ended.
+        /// Last job before the position that has ended.
         last: Option<LastListed>,
     },
     /// Among the jobs beyond Temporal's retention.
     Past(IndexCursor),
 }
 
-impl Default for Place {
+impl Default for Cursor {
     fn default() -> Self {
-        Self::Known {
+        Self::Retained {
             token: Vec::new(),
             last: None,
         }
@@ -48,16 +48,16 @@ pub(super) struct LastListed {
     pub(super) ended: Timestamp,
 }
 
-/// A page, and the place of the next one.
-pub(super) struct Listed {
+/// A page, and the cursor of the next one.
+pub(super) struct ListPage {
     pub(super) jobs: Vec<ListedJob>,
-    pub(super) next: Option<Place>,
+    pub(super) next: Option<Cursor>,
 }
 
 /// A job of a page.
 pub(super) enum ListedJob {
     /// As Temporal's visibility store has it.
-    Known(FoundRun),
+    Retained(FoundRun),
     /// As its manifest has it.
     Past(Box<JobState>),
 }
@@ -65,7 +65,7 @@ pub(super) enum ListedJob {
 impl ListedJob {
     pub(super) fn job_id(&self) -> &JobId {
         match self {
-            Self::Known(found) => &found.job_id,
+            Self::Retained(found) => &found.job_id,
             Self::Past(job) => &job.job_id,
         }
     }
