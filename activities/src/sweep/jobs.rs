@@ -10,45 +10,46 @@ use darkroom_workflows::{
 };
 use futures::{StreamExt, stream};
 
-use super::{CONCURRENCY, Owner, PAGE, Sweep, place::Place};
+use super::{CONCURRENCY, Owner, PAGE, Sweep, checkpoint::Checkpoint};
 use crate::{failure::Failure, tombstone};
 
 impl Sweep<'_> {
     pub(super) async fn go_through_jobs(&self, swept: &mut Swept) -> Result<(), Failure> {
-        let mut place = Place::read(self.storage).await?;
+        let mut checkpoint = Checkpoint::read(self.storage).await?;
         for prefix in [INDEX, TOMBSTONES] {
-            if place.is_after(prefix) {
+            if checkpoint.is_after(prefix) {
                 continue;
             }
-            let mut after = place.within(prefix);
+            let mut after = checkpoint.within(prefix);
             loop {
-                if swept.jobs >= self.input.jobs {
+                let left = self.input.jobs.saturating_sub(swept.jobs);
+                if left == 0 {
                     return Ok(());
                 }
-                let page = self.storage.list(prefix, after.as_ref(), PAGE).await?;
+                let limit = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
+                let page = self.storage.list(prefix, after.as_ref(), limit).await?;
                 let Some(last) = page.objects.last().map(|entry| entry.key.clone()) else {
                     break;
                 };
                 self.tidy_page(page.objects, swept).await;
-                place.after = Some(last.clone());
-                place.write(self.storage).await?;
+                checkpoint.after = Some(last.clone());
+                checkpoint.write(self.storage).await?;
                 if !page.has_more {
                     break;
                 }
                 after = Some(last);
             }
         }
-        Place::default().write(self.storage).await
+        Checkpoint::default().write(self.storage).await
     }
 
     async fn tidy_page(&self, mut entries: Vec<ListedObject>, swept: &mut Swept) {
         entries.retain(|entry| entry.is_older_than(self.age()));
-        let swept_prefix = stream::iter(entries).map(|entry| async move {
-            let swept_prefix = self.tidy_entry(&entry).await;
-            swept_prefix
-                .inspect_err(|failure| tracing::warn!(key = %entry.key, %failure, "cannot sweep"))
+        let sweeps = stream::iter(entries).map(|entry| async move {
+            let swept = self.tidy_entry(&entry).await;
+            swept.inspect_err(|failure| tracing::warn!(key = %entry.key, %failure, "cannot sweep"))
         });
-        let outcomes: Vec<_> = swept_prefix.buffer_unordered(CONCURRENCY).collect().await;
+        let outcomes: Vec<_> = sweeps.buffer_unordered(CONCURRENCY).collect().await;
         for outcome in outcomes {
             swept.jobs += 1;
             match outcome {

@@ -5,10 +5,10 @@
 //! - `uploads`: multipart uploads that no attempt will finish
 //! - `terminated`: jobs that were ended from outside, of which the store has no record
 //! - `jobs`: the jobs in the index, and the tombstones
-//! - `place`: the position at which the next sweep resumes
+//! - `checkpoint`: where the next sweep resumes
 
+mod checkpoint;
 mod jobs;
-mod place;
 mod terminated;
 mod uploads;
 

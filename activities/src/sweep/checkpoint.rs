@@ -1,4 +1,4 @@
-//! The position at which the next sweep resumes: an object in the bucket, so that the progress of a
+//! Checkpoint at which the next sweep resumes: an object in the bucket, so that the progress of a
 //! sweep that is interrupted is kept.
 
 use darkroom_storage::{NewObject, Storage, StorageError};
@@ -10,15 +10,15 @@ use crate::failure::Failure;
 /// Size limit of the object, in bytes: a key has 1,024 bytes at most.
 const LIMIT: usize = 8 * 1024;
 
-/// A position in the order of keys.
+/// Position in the order of keys.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Place {
+pub(super) struct Checkpoint {
     /// Last key that was swept; `None` if the next sweep starts at the beginning.
     pub(super) after: Option<ObjectKey>,
 }
 
-impl Place {
-    /// Reads the position. An object that cannot be parsed counts as the beginning.
+impl Checkpoint {
+    /// Reads the checkpoint. An object that cannot be parsed counts as the beginning.
     pub(super) async fn read(storage: &Storage) -> Result<Self, Failure> {
         match storage.read(&key(), LIMIT).await {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
@@ -61,15 +61,18 @@ mod tests {
 
     #[test]
     fn a_sweep_goes_on_where_another_stopped() {
-        let place = |after: &str| Place {
+        let checkpoint = |after: &str| Checkpoint {
             after: Some(ObjectKey::new(after)),
         };
-        let begin = Place::default();
+        let begin = Checkpoint::default();
         assert!(!begin.is_after("index/") && begin.within("index/").is_none());
         let key = "index/-/2026-11-24/x";
-        assert!(!place(key).is_after("index/"));
-        assert_eq!(place(key).within("index/"), place(key).after);
-        assert!(!place(key).is_after("tombstones/") && place(key).within("tombstones/").is_none());
-        assert!(place("tombstones/x").is_after("index/"));
+        assert!(!checkpoint(key).is_after("index/"));
+        assert_eq!(checkpoint(key).within("index/"), checkpoint(key).after);
+        assert!(
+            !checkpoint(key).is_after("tombstones/")
+                && checkpoint(key).within("tombstones/").is_none()
+        );
+        assert!(checkpoint("tombstones/x").is_after("index/"));
     }
 }
