@@ -81,7 +81,7 @@ pub struct Activities {
     /// Policy for buying predictions.
     pub policy: GenerationPolicy,
     /// Receivers of the provider's refusals.
-    pub listeners: RefusalReceivers,
+    pub refusal_receivers: RefusalReceivers,
     /// Fetches outputs.
     pub sources: Sources,
     /// Uploads outputs into the store.
@@ -123,7 +123,7 @@ impl Activities {
             &*self.provider,
             &self.engine.storage,
             self.policy,
-            &self.listeners,
+            &self.refusal_receivers,
             &ctx,
             &self.stopping,
             &input,

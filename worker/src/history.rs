@@ -2,13 +2,12 @@
 //! stuck on a build that cannot replay their histories.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use darkroom_temporal::{TemporalConfig, trace_context::TraceContextPropagator};
-use darkroom_workflows::{JobDeletion, MediaGeneration, StorageSweep, WebhookDelivery};
+use darkroom_temporal::TemporalConfig;
+use darkroom_workflows::MediaGeneration;
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
-use temporalio_sdk::{
-    workflow_interceptors::WorkflowInterceptorConstructor,
-    workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions},
-};
+use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+
+use crate::registration::register_workflows;
 
 /// Fetches the history of a workflow's latest run as JSON, from the server that the environment
 /// configures.
@@ -48,14 +47,7 @@ pub async fn replay(json: &[u8]) -> Result<()> {
         "is not a history: it has no events"
     );
     let history = WorkflowHistory::from_json(json).context("is not a history")?;
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<MediaGeneration>()?
-        .register_workflow::<JobDeletion>()?
-        .register_workflow::<StorageSweep>()?
-        .register_workflow::<WebhookDelivery>()?
-        .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
-            TraceContextPropagator::default()
-        }));
+    let options = register_workflows!(WorkflowReplayerOptions::new());
     WorkflowReplayer::new(options.build())?
         .replay_workflow(history)
         .await

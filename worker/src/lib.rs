@@ -41,11 +41,11 @@ use futures::future::join_all;
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
-/// Variables by which other programs configure a proxy. The worker ignores them.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-
 pub use self::config::Config;
 use self::{pacing::Pacing, readiness::Serving, registration::Registration};
+
+/// Variables by which other programs configure a proxy. The worker ignores them.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Serves the configured task queues until `shutdown`. Then it drains: it stops polling, lets
 /// outputs finish or yield to another attempt, and returns within half a minute.
@@ -57,9 +57,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     // A worker that fails stops the others: a process that serves half its queues looks healthy.
     let shutdown = shutdown.child_token();
     // Probes and scrapes are answered until `run` returns.
-    let told = CancellationToken::new();
-    let _told = told.clone().drop_guard();
-    let metrics = Metrics::install(told.clone())?;
+    let returned = CancellationToken::new();
+    let _cancel_on_return = returned.clone().drop_guard();
+    let metrics = Metrics::install(returned.clone())?;
     darkroom_activities::metrics::describe();
     darkroom_providers::instrumented::describe();
     let access = Access::new();
@@ -70,52 +70,39 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         mismatch.clone(),
     ));
     if let Some(address) = config.metrics_listen {
-        listener::serve(address, metrics, readiness::of(&serving), told).await?;
+        listener::serve(address, metrics, readiness::of(&serving), returned).await?;
     }
     let storage = config.storage.clone();
-    let looks = store
+    let probes = store
         .clone()
         .keep(storage, uuid::Uuid::now_v7().to_string());
-    let stopped = shutdown.clone();
-    tokio::spawn(async move { stopped.run_until_cancelled(looks).await });
+    spawn_until(&shutdown, probes);
     let Some(client) = config.temporal.connect_with_retries(&shutdown).await else {
         return Ok(());
     };
-    if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
-        tracing::warn!(
-            name,
-            "proxy ignored: outputs are fetched and webhooks sent directly, because addresses are checked when they are connected to"
-        );
-    }
-    let options = RuntimeOptions::builder()
-        .telemetry_options(telemetry_options())
-        .heartbeat_interval(Some(config.heartbeat_interval.duration()))
-        .build();
-    let runtime = CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)?;
+    warn_of_proxies();
+    let runtime = core_runtime(&config)?;
     let (throttle, refusals) = Throttle::new();
-    let line = RefusedLine::default();
-    let listeners = RefusalReceivers {
+    let receivers = RefusalReceivers {
         throttle,
         access,
-        line,
+        line: RefusedLine::default(),
     };
     let registration =
-        Registration::new(runtime, client.clone(), &config, listeners, store, mismatch)?;
+        Registration::new(runtime, client.clone(), &config, receivers, store, mismatch)?;
 
     if config.queues.generate {
         sweeping::schedule(&client, &config.storage).await;
         let configured = config.provider.creates_per_minute.map(pacing::per_second);
         let queue = submissions_queue(ProviderName::Replicate);
         let pacing = Pacing::new(client.clone(), queue, configured).adapt(refusals);
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move { shutdown.run_until_cancelled(pacing).await });
+        spawn_until(&shutdown, pacing);
     }
     if let Some(deployment) = &config.build.deployment {
         let build = config.build.id.clone();
         let promoting =
             deployment::promote_when_idle(client.clone(), deployment.clone(), build, config.queues);
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move { shutdown.run_until_cancelled(promoting).await });
+        spawn_until(&shutdown, promoting);
     }
     tracing::info!(queues = ?config.queues, namespace = config.temporal.namespace(), build = config.build.id.as_str(), "worker started");
     serving.begins(client, shutdown.clone());
@@ -128,4 +115,26 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     }
     tracing::info!("worker stopped");
     Ok(())
+}
+
+fn spawn_until(shutdown: &CancellationToken, task: impl Future<Output: Send> + Send + 'static) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move { shutdown.run_until_cancelled(task).await });
+}
+
+fn warn_of_proxies() {
+    if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
+        tracing::warn!(
+            name,
+            "proxy ignored: outputs are fetched and webhooks sent directly, because addresses are checked when they are connected to"
+        );
+    }
+}
+
+fn core_runtime(config: &Config) -> Result<CoreRuntime> {
+    let options = RuntimeOptions::builder()
+        .telemetry_options(telemetry_options())
+        .heartbeat_interval(Some(config.heartbeat_interval.duration()))
+        .build();
+    CoreRuntime::new_assume_tokio(options.map_err(anyhow::Error::msg)?)
 }

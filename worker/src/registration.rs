@@ -15,21 +15,18 @@ use darkroom_activities::{
 };
 use darkroom_providers::{instrumented::Instrumented, replicate::Replicate};
 use darkroom_temporal::{
-    trace_context::{ActivitySpans, TraceContextPropagator},
+    trace_context::ActivitySpans,
     workarounds::{
         cache_eviction,
         worker_recycling::{ActivityCount, CountActivities},
     },
 };
 use darkroom_workflows::{
-    JobDeletion, MediaGeneration, PERSIST_QUEUE, StorageSweep, WEBHOOK_QUEUE, WORKFLOW_QUEUE,
-    WebhookDelivery, job::ProviderName, reads_queue, submissions_queue,
+    PERSIST_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, job::ProviderName, reads_queue, submissions_queue,
 };
 use temporalio_client::Client;
 use temporalio_common::worker::WorkerDeploymentOptions;
-use temporalio_sdk::{
-    Worker, WorkerOptions, workflow_interceptors::WorkflowInterceptorConstructor,
-};
+use temporalio_sdk::{Worker, WorkerOptions};
 use temporalio_sdk_core::CoreRuntime;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +35,23 @@ use crate::{
     deployment, pacing,
     slots::{ActivitySlots, tuner},
 };
+
+/// Registers all workflows with a worker or a replayer, whose options are of different types.
+macro_rules! register_workflows {
+    ($options:expr) => {
+        $options
+            .register_workflow::<::darkroom_workflows::MediaGeneration>()?
+            .register_workflow::<::darkroom_workflows::JobDeletion>()?
+            .register_workflow::<::darkroom_workflows::StorageSweep>()?
+            .register_workflow::<::darkroom_workflows::WebhookDelivery>()?
+            .workflow_interceptor(
+                ::temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor::new(
+                    |_| ::darkroom_temporal::trace_context::TraceContextPropagator::default(),
+                ),
+            )
+    };
+}
+pub(crate) use register_workflows;
 
 /// Graceful shutdown period: time for which a recycled worker lets its activities finish before the
 /// SDK cancels them, as long as any output may take. At shutdown of the process, activities yield
@@ -127,14 +141,14 @@ impl Registration {
         runtime: CoreRuntime,
         client: Client,
         config: &Config,
-        listeners: RefusalReceivers,
+        refusal_receivers: RefusalReceivers,
         store: StoreAccess,
         mismatch: SecretMismatch,
     ) -> Result<Self> {
         Ok(Self {
             runtime,
             client,
-            activities: activities(config, listeners, store, mismatch)?,
+            activities: activities(config, refusal_receivers, store, mismatch)?,
             creates_per_second: config.provider.creates_per_minute.map(pacing::per_second),
             reads_per_second: config.provider.reads_per_minute.map(pacing::per_second),
             deployment: deployment::options(&config.build),
@@ -159,7 +173,7 @@ impl Registration {
     }
 
     fn access(&self) -> &Access {
-        &self.activities.listeners.access
+        &self.activities.refusal_receivers.access
     }
 
     /// Creates a worker for a queue. Its attempts yield once `stopping` is cancelled.
@@ -176,14 +190,7 @@ impl Registration {
         let options = WorkerOptions::new(queue.name());
         let (options, slots) = match queue {
             Queue::Workflows => (
-                options
-                    .register_workflow::<MediaGeneration>()?
-                    .register_workflow::<JobDeletion>()?
-                    .register_workflow::<StorageSweep>()?
-                    .register_workflow::<WebhookDelivery>()?
-                    .workflow_interceptor(WorkflowInterceptorConstructor::new(|_| {
-                        TraceContextPropagator::default()
-                    }))
+                register_workflows!(options)
                     .register_activity::<Finalize>(Arc::clone(&activities))
                     .register_activity::<DeleteJob>(activities),
                 ActivitySlots::Fixed(RECORD_SLOTS),
@@ -236,7 +243,7 @@ impl Registration {
 
 fn activities(
     config: &Config,
-    listeners: RefusalReceivers,
+    refusal_receivers: RefusalReceivers,
     store: StoreAccess,
     mismatch: SecretMismatch,
 ) -> Result<Activities> {
@@ -264,7 +271,7 @@ fn activities(
     Ok(Activities {
         provider: Arc::new(Instrumented(replicate)),
         policy: provider.policy,
-        listeners,
+        refusal_receivers,
         sources: Sources::new(guard, limits).context("cannot set up the client for outputs")?,
         engine: Engine {
             storage: config.storage.clone(),

@@ -149,7 +149,7 @@ pub async fn generate(
     provider: &dyn Provider,
     storage: &Storage,
     policy: GenerationPolicy,
-    listeners: &RefusalReceivers,
+    refusal_receivers: &RefusalReceivers,
     ctx: &ActivityContext,
     stopping: &CancellationToken,
     input: &GenerateInput,
@@ -177,7 +177,7 @@ pub async fn generate(
     match outcome {
         Ok(prediction) => poll_new(provider, stopping, prediction).await,
         Err(mut outcome) => {
-            listeners.hear(input, &mut outcome).await;
+            refusal_receivers.hear(input, &mut outcome).await;
             outcome
         }
     }

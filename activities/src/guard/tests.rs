@@ -225,12 +225,12 @@ const PUBLIC_ADDRESSES: [&str; 18] = [
 ];
 
 /// Listeners on all addresses of this machine, and the number of connections to them.
-struct RefusalReceivers {
+struct Listeners {
     port: u16,
     connections: Arc<AtomicU32>,
 }
 
-impl RefusalReceivers {
+impl Listeners {
     async fn start() -> Self {
         let connections = Arc::new(AtomicU32::new(0));
         // With IPv6, this listener takes both families.
@@ -326,7 +326,7 @@ async fn refusal(sources: &Sources, url: &str) -> FailureType {
 
 #[tokio::test]
 async fn nobody_connects_to_what_is_forbidden() {
-    let listeners = RefusalReceivers::start().await;
+    let listeners = Listeners::start().await;
     let port = listeners.port;
     let sources = sources(&format!("80,443,{port}"), AllowedHosts::default()).await;
     let literal = FORBIDDEN_ADDRESSES.iter().chain(&FORBIDDEN_NAMES);
@@ -358,7 +358,7 @@ async fn nobody_connects_to_what_is_forbidden() {
 
 #[tokio::test]
 async fn redirects_lead_nowhere_else() {
-    let listeners = RefusalReceivers::start().await;
+    let listeners = Listeners::start().await;
     let host = redirecting(format!("http://127.0.0.1:{}/", listeners.port)).await;
     let sources = sources(
         &format!("80,443,{}", listeners.port),
@@ -374,7 +374,7 @@ async fn redirects_lead_nowhere_else() {
 
 #[tokio::test]
 async fn a_name_that_changes_its_mind_gains_nothing() {
-    let listeners = RefusalReceivers::start().await;
+    let listeners = Listeners::start().await;
     let port = listeners.port.to_string();
     // Side by side, as a public address that is out of reach takes until the timeout.
     let rounds = (0..5).map(async |_| {
@@ -406,7 +406,7 @@ async fn a_name_that_changes_its_mind_gains_nothing() {
 
 #[tokio::test]
 async fn the_listeners_do_count() {
-    let listeners = RefusalReceivers::start().await;
+    let listeners = Listeners::start().await;
     let allowed = format!("127.0.0.1:{}", listeners.port);
     let sources = sources("80", allowed.parse().unwrap()).await;
     assert_eq!(
