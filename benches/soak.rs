@@ -42,13 +42,13 @@ async fn run() -> ExitCode {
         minutes >= 4,
         "DARKROOM_SOAK_MINUTES: a curve needs 4 minutes at least"
     );
-    let renew_after = std::env::var("WORKER_RECYCLE_AFTER");
+    let recycle_after = std::env::var("WORKER_RECYCLE_AFTER");
     let mut variables = vec![
         ("RUST_LOG", "warn"),
         ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
     ];
     variables.extend(
-        renew_after
+        recycle_after
             .as_deref()
             .ok()
             .map(|after| ("WORKER_RECYCLE_AFTER", after)),

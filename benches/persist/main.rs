@@ -8,7 +8,7 @@
 //! `memory`
 //!
 //! - `work`: one of the processes, which moves outputs and measures itself
-//! - `pipe`: the raw pipe, and the plain program
+//! - `baselines`: the raw pipe, and the plain program
 
 #![expect(
     clippy::print_stdout,
@@ -16,7 +16,7 @@
     reason = "a benchmark prints its figures and stops at the first error"
 )]
 
-mod pipe;
+mod baselines;
 #[expect(dead_code, reason = "tests ask it for more")]
 #[path = "../../tests/it/support/source.rs"]
 mod source;

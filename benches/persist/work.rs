@@ -13,7 +13,7 @@ use darkroom_storage::{Existing, Storage};
 use darkroom_workflows::job::JobId;
 use futures::{StreamExt, stream};
 
-use super::{Figures, MIB, Mover, STREAM_MAX, Task, pipe::Pipe};
+use super::{Figures, MIB, Mover, STREAM_MAX, Task, baselines::Pipe};
 
 /// Moves the outputs of a task, and prints the figures as JSON.
 pub(super) async fn work(task: Task) {

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::process;
+
 /// Cached program, with its lock.
 pub(super) struct Cached {
     /// Path of the program.
@@ -92,23 +94,8 @@ pub(super) fn build_tool(package: &str, link_flags: &str, to: &Path) -> Result<(
         .arg("-C")
         .arg(tools)
         .args(["-ldflags", &format!("-s -w {link_flags}"), "-o"]);
-    go(command.arg(&unfinished).arg(package))?;
+    process::run("go", command.arg(&unfinished).arg(package))?;
     std::fs::rename(unfinished, to)?;
-    Ok(())
-}
-
-/// Runs a Go command.
-///
-/// # Errors
-/// If it fails; the message has the last line of its standard error.
-pub(super) fn go(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "go failed: {}",
-        said.lines().last().unwrap_or_default()
-    );
     Ok(())
 }
 

@@ -169,7 +169,7 @@ impl Stack {
     /// Starts a second api beside the first one and waits until it is ready.
     ///
     /// # Errors
-    /// If the process cannot be started, ends, or is not ready within a minute.
+    /// If the process cannot be started, ends, or is not ready in time.
     pub async fn spawn_another_api(
         &self,
         variables: &[(&'static str, String)],
@@ -226,7 +226,7 @@ impl Stack {
     /// Waits until worker and api are ready.
     ///
     /// # Errors
-    /// If a process ends, or they are not ready within a minute.
+    /// If a process ends, or they are not ready in time.
     pub async fn until_ready(&self) -> Result<()> {
         until_ready(
             "worker and api that are ready",

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 /// Interval between two checks of a condition.
-const INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Time for a graceful stop of a child after its pipe is closed; after that, it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -198,11 +198,11 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run {name}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
         "{name} failed: {}",
-        said.lines().last().unwrap_or_default()
+        stderr.lines().last().unwrap_or_default()
     );
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -86,13 +86,16 @@ impl TemporalServer {
     /// # Errors
     /// If the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
-        let url: Url = format!("http://{}", self.address).parse()?;
-        let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
-        Ok(Client::new(
-            connection,
-            ClientOptions::new("default").build(),
-        )?)
+        connect(&self.address, "default").await
     }
+}
+
+/// Connects to a server of a stack.
+pub(crate) async fn connect(address: &str, namespace: &str) -> Result<Client> {
+    let url: Url = format!("http://{address}").parse()?;
+    let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
+    let options = ClientOptions::new(namespace).build();
+    Ok(Client::new(connection, options)?)
 }
 
 /// Default rate limits of a production server per namespace: calls per second, visibility calls per
@@ -132,6 +135,11 @@ fn command(cli: &Path, options: &Options, port: u16, ui_port: Option<u16>) -> Co
     for (key, limit) in LIMITS {
         command.args(["--dynamic-config-value", &format!("{key}={limit}")]);
     }
+    // A run can be deleted only once this interval has passed since its close, 30 s by default.
+    command.args([
+        "--dynamic-config-value",
+        "history.transferProcessorUpdateAckInterval=\"1s\"",
+    ]);
     // Fairness between tenants, by the fairness key of each task.
     command.args(["--dynamic-config-value", "matching.enableFairness=true"]);
     for name in search_attributes::NAMES {

@@ -118,7 +118,8 @@ fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
             "building the Versity gateway {VERSION} with Go, once"
         ));
         let package = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSION}");
-        cache::go(
+        process::run(
+            "go",
             Command::new("go")
                 .env("GOBIN", cached.directory())
                 .args(["install", &package]),

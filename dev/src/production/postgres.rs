@@ -40,7 +40,7 @@ impl Postgres {
     /// first start.
     ///
     /// # Errors
-    /// If PostgreSQL is not installed, or does not accept connections within a minute.
+    /// If PostgreSQL is not installed, or does not accept connections in time.
     pub(super) async fn start(options: &Options, password: &str) -> Result<Self> {
         let programs = locate()?;
         let home = options.directory.join("postgres");

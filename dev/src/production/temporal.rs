@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::Result;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, Url};
+use temporalio_client::Client;
 
 use super::{
     NAMESPACE,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Options, log_directory, ports,
     process::{self, Process},
+    temporal::connect,
 };
 
 /// Garbage collection of the server: the heap grows to five times the live heap before a
@@ -163,12 +164,7 @@ impl Temporal {
     /// # Errors
     /// If the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
-        let url: Url = format!("http://{}", self.address).parse()?;
-        let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
-        Ok(Client::new(
-            connection,
-            ClientOptions::new(NAMESPACE).build(),
-        )?)
+        connect(&self.address, NAMESPACE).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the engine is compared with: a raw pipe from the source into the SDK, and a plain program.
+//! Baselines of the engine: a raw pipe from the source into the SDK, and a plain program.
 
 use aws_sdk_s3::{
     Client as S3,
