@@ -113,12 +113,14 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
     ];
     let world = World::start(options("hand-over"), &slots, None).await;
     let other = world.stack.spawn("worker").unwrap();
-    // Half a minute each, so that none is done before the worker drains.
+    // Half a minute each, so that none is done before the worker drains. Only the first request for
+    // each is slow.
     let urls: Vec<_> = (0..OUTPUTS)
         .map(|index| {
-            world
-                .source
-                .url(&format!("large-{index}"), "bytes=12000000&rate=400000")
+            world.source.url(
+                &format!("large-{index}"),
+                "bytes=12000000&rate=400000&times=1",
+            )
         })
         .collect();
     let id = world
@@ -178,8 +180,8 @@ async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop(
 /// Cancels many jobs while no worker runs: the worker that comes back gets all of them at once.
 #[tokio::test]
 async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
-    const JOBS: usize = 100;
-    const OUTAGE: Duration = Duration::from_secs(20);
+    const JOBS: usize = 60;
+    const OUTAGE: Duration = Duration::from_secs(5);
     const LIMIT: Duration = Duration::from_secs(10);
     let mut stack = start(&options("many-canceled")).await;
     let api = Api::of(&stack);

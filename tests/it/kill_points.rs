@@ -283,7 +283,7 @@ enum Provider {
 /// Runs jobs up to every point, lets the event happen to all of them at once, and checks their
 /// ends.
 async fn every_point(event: Event, provider: Provider, name: &str) {
-    let options = options_with(name, &[("SUBMISSION_SEARCH_SECONDS", "20")]);
+    let options = options_with(name, &[("SUBMISSION_SEARCH_SECONDS", "10")]);
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
     let gate = RpcGate::start(&stack.temporal.address).await;

@@ -19,7 +19,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    faults::{SeededRng, predictions_by_job},
+    faults::{duration_below, predictions_by_job, seeded_rng},
     support::{
         api::Api,
         harness::{failure_type, options, report, setting, until_within},
@@ -146,9 +146,9 @@ async fn ended(api: &Api, id: &JobId) -> Job {
 async fn nothing_is_left_that_belongs_to_nobody() {
     let options = options("leftovers");
     // A submission whose worker was killed between its record and the call was never sent, but the
-    // job cannot know that and is in doubt. It searches for 30 seconds.
+    // job cannot know that and is in doubt. It searches for 10 seconds.
     let variables = [
-        ("SUBMISSION_SEARCH_SECONDS", "30"),
+        ("SUBMISSION_SEARCH_SECONDS", "10"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
         ("PERSIST_STREAM_MAX", "8MiB"),
     ];
@@ -158,7 +158,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         gateway,
         options,
     };
-    let mut random = SeededRng::new();
+    let mut random = seeded_rng();
     let mut jobs = Vec::new();
     let mut faults = BTreeMap::<Fault, u32>::new();
     let rounds: u32 = setting("DARKROOM_FAULTS", 6);
@@ -168,15 +168,15 @@ async fn nothing_is_left_that_belongs_to_nobody() {
             let number = jobs.len() as u64;
             let body = request(&servers.world, number);
             jobs.push(accepted(api, &format!("job-{round}-{number}"), &body).await);
-            tokio::time::sleep(random.duration_below(Duration::from_millis(80))).await;
+            tokio::time::sleep(duration_below(&mut random, Duration::from_millis(80))).await;
             if number % CANCELED == CANCELED - 1 {
-                let earlier = usize::try_from(random.below(10)).unwrap();
+                let earlier = random.usize(..10);
                 api.act(&jobs[jobs.len() - 1 - earlier], "cancel").await;
             }
         }
-        tokio::time::sleep(random.duration_below(Duration::from_secs(2))).await;
+        tokio::time::sleep(duration_below(&mut random, Duration::from_secs(2))).await;
         *faults.entry(fault).or_default() += 1;
-        let outage = random.duration_below(Duration::from_secs(8));
+        let outage = duration_below(&mut random, Duration::from_secs(8));
         servers.inject(fault, outage).await;
     }
     let Servers { world, .. } = &servers;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use darkroom_client::types::{failure::FailureType, status::JobStatus};
-use futures::future::join_all;
+use futures::{future::join_all, join};
 
 use crate::{
-    faults::{SeededRng, rounds},
+    faults::{duration_below, rounds, seeded_rng},
     support::{
         harness::{failure_type, options, report, until},
         missing_features::MissingFeature,
@@ -105,7 +105,6 @@ pub(crate) async fn rules(world: &World) {
         world.check_bytes(&job.media[0]).await.unwrap();
         assert_eq!(job.media[0].bytes_done, job.media[0].size);
     });
-    join_all(stored).await;
 
     let same = |length, query| ExistingObject {
         bytes: source::file(length),
@@ -137,17 +136,17 @@ pub(crate) async fn rules(world: &World) {
         let found = failure_type(job.media[0].error.as_ref());
         assert_eq!(found, error, "{query}: {job:#?}");
     });
-    join_all(existing).await;
-
     // An object below the job's prefix that is no output of it is removed when the job ends.
-    let id = world.accept(&url("stray", "bytes=1000")).await;
-    let stray = format!("{}jobs/{id}/7.png", world.prefix);
-    let bytes = b"of an attempt that was canceled".to_vec();
-    world.put_object(&stray, bytes).await;
-    assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
-    let mut left = world.objects().await;
-    left.retain(|key| key.contains(&id.to_string()));
-    assert_eq!(left.len(), 2, "{left:?}");
+    let stray = async {
+        let id = world.accept(&url("stray", "bytes=1000")).await;
+        let stray = format!("{}jobs/{id}/7.png", world.prefix);
+        let bytes = b"of an attempt that was canceled".to_vec();
+        world.put_object(&stray, bytes).await;
+        assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
+        let mut left = world.objects().await;
+        left.retain(|key| key.contains(&id.to_string()));
+        assert_eq!(left.len(), 2, "{left:?}");
+    };
 
     // An upload under way shows its progress, and leaves nothing after a cancellation.
     let canceled = [
@@ -167,7 +166,12 @@ pub(crate) async fn rules(world: &World) {
         left.retain(|key| key.contains(&id.to_string()) && !key.ends_with("job.json"));
         assert!(left.is_empty(), "{left:?}");
     });
-    join_all(canceled).await;
+    join!(
+        join_all(stored),
+        join_all(existing),
+        stray,
+        join_all(canceled)
+    );
 }
 
 /// Half of the uploads can be resumed from a checkpoint, half of them must begin again. Half of the
@@ -178,7 +182,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
     let options = options("uploads-killed");
     let (mut world, _gateway) = World::on_gateway(options, &[STREAM_MAX]).await;
-    let mut random = SeededRng::new();
+    let mut random = seeded_rng();
     let mut jobs = Vec::new();
     let mut interrupted = 0;
     for round in 0..rounds().div_ceil(4) {
@@ -206,7 +210,7 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
             })
             .await;
         } else {
-            tokio::time::sleep(random.duration_below(Duration::from_secs(6))).await;
+            tokio::time::sleep(duration_below(&mut random, Duration::from_secs(6))).await;
         }
         interrupted += world.uploads_of(&ids).await;
         restart_worker(&mut world.stack);

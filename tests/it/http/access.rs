@@ -49,7 +49,7 @@ async fn body(request: RequestBuilder) -> (StatusCode, Value) {
 
 #[tokio::test]
 async fn jobs_of_other_tenants_do_not_exist() {
-    let (stack, api) = start_with_keys("tenants", &[]).await;
+    let (stack, api) = start_with_keys("access-tenants", &[]).await;
     let created = call(&api, Method::POST, "/v1/jobs", ACME)
         .header("X-Request-Id", "order-1042")
         .json(&job(1, json!({})));
@@ -142,7 +142,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
 #[tokio::test]
 async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
     let (_stack, api) = start_with_keys(
-        "limits",
+        "access-limits",
         &[
             ("DARKROOM_REQUESTS_PER_SECOND", "5"),
             ("DARKROOM_OPEN_JOBS", "2"),

@@ -2,10 +2,12 @@
 //! conditions with a deadline.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
+    thread::ThreadId,
     time::{Duration, Instant},
 };
 
@@ -104,8 +106,12 @@ pub(crate) fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
 }
 
 /// Path of a directory below the target directory, from which the files of earlier runs are
-/// removed.
+/// removed. Panics if another test uses it.
 pub(crate) fn fresh_directory(name: &str) -> PathBuf {
+    static USERS: Mutex<BTreeMap<String, ThreadId>> = Mutex::new(BTreeMap::new());
+    let this = std::thread::current().id();
+    let user = *USERS.lock().unwrap().entry(name.to_owned()).or_insert(this);
+    assert_eq!(user, this, "{name} is the directory of another test");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
         std::fs::remove_dir_all(&directory).unwrap();
@@ -204,6 +210,11 @@ pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Option<T>)
     until_within(what, DEADLINE, condition).await
 }
 
+/// Pause before a condition is checked again, at first and at most. Each check costs CPU time that
+/// other tests need.
+const PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
 /// Polls a condition until it yields a value, and returns it. Panics after the deadline.
 pub(crate) async fn until_within<T>(
     what: &str,
@@ -211,12 +222,14 @@ pub(crate) async fn until_within<T>(
     condition: impl AsyncFn() -> Option<T>,
 ) -> T {
     let give_up = Instant::now() + deadline;
+    let mut pause = PAUSE;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
         assert!(Instant::now() < give_up, "no {what} within {deadline:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 5 / 4).min(MAX_PAUSE);
     }
 }
 

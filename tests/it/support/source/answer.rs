@@ -183,7 +183,7 @@ impl<'a> FileAnswer<'a> {
             }
             position += piece.len() as u64;
             traffic.count_bytes(&self.request.name, piece.len() as u64);
-            if let Some(rate) = config.rate {
+            if let Some(rate) = self.rate() {
                 let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
                 tokio::time::sleep(Duration::from_secs(1) * length / rate).await;
             }
@@ -198,6 +198,11 @@ impl<'a> FileAnswer<'a> {
     fn is_cut(&self, position: u64) -> bool {
         let cut = self.request.config.cut.filter(|_| self.is_faulty);
         cut.is_some_and(|cut| position >= cut.max(self.start()))
+    }
+
+    /// Bytes per second, if they are limited.
+    fn rate(&self) -> Option<u32> {
+        self.request.config.rate.filter(|_| self.is_faulty)
     }
 
     /// True if nothing more is sent from this byte on.
@@ -215,8 +220,8 @@ impl<'a> FileAnswer<'a> {
             .flatten()
             .filter(|fault| self.is_faulty && *fault > position)
             .fold(config.bytes, u64::min);
-        let longest = config
-            .rate
+        let longest = self
+            .rate()
             .map_or(MAX_WRITE, |rate| (rate / 10) as usize)
             .clamp(1, MAX_WRITE);
         longest.min(usize::try_from(end - position).unwrap_or(MAX_WRITE))
