@@ -2,12 +2,10 @@
 //! conditions with a deadline.
 
 use std::{
-    collections::BTreeMap,
     fmt::Debug,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Mutex, OnceLock},
-    thread::ThreadId,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -106,12 +104,8 @@ pub(crate) fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
 }
 
 /// Path of a directory below the target directory, from which the files of earlier runs are
-/// removed. Panics if another test uses it.
+/// removed.
 pub(crate) fn fresh_directory(name: &str) -> PathBuf {
-    static USERS: Mutex<BTreeMap<String, ThreadId>> = Mutex::new(BTreeMap::new());
-    let this = std::thread::current().id();
-    let user = *USERS.lock().unwrap().entry(name.to_owned()).or_insert(this);
-    assert_eq!(user, this, "{name} is the directory of another test");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
         std::fs::remove_dir_all(&directory).unwrap();
