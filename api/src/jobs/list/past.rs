@@ -9,9 +9,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::super::load;
 use crate::{
     context::Context,
+    jobs::load,
     problem::{Kind, Problem},
     visibility::Filter,
 };
