@@ -10,9 +10,7 @@ use darkroom_workflows::{
 use jiff::SignedDuration;
 use metrics::{counter, describe_counter};
 
-use crate::provider::{
-    CancelResponse, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
-};
+use crate::provider::{Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError};
 
 const CALLS: &str = "darkroom_provider_calls_total";
 
@@ -85,7 +83,7 @@ impl<P: Provider> Provider for Instrumented<P> {
         counted("find", self.0.find(job_id, doubt).await)
     }
 
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError> {
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError> {
         counted("cancel", self.0.cancel(prediction).await)
     }
 }

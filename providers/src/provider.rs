@@ -51,8 +51,8 @@ pub trait Provider: Send + Sync {
     /// Searches for the prediction of a submission in doubt, whose answer is lost.
     async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError>;
 
-    /// Requests the cancellation of a prediction.
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError>;
+    /// Requests the cancellation of a prediction. Returns its state after the request.
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError>;
 }
 
 /// Submission of a job.
@@ -120,23 +120,10 @@ pub enum Place {
 pub enum Search {
     /// Predictions of the submission, the oldest first.
     Found(Vec<Prediction>),
-    /// Proof that the provider does not have the submission.
-    Absent,
     /// No match in the provider's list, which proves nothing yet.
     NotShown,
     /// The provider cannot list its predictions, or does not show which submission they belong to.
     CannotTell,
-}
-
-/// Answer of a provider to a cancel request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CancelResponse {
-    /// State of the prediction after the request.
-    Answered(Prediction),
-    /// The provider has accepted the request; the state has to be read separately.
-    Requested,
-    /// The provider cannot cancel a prediction that has begun.
-    Unsupported,
 }
 
 /// Error of a submission, divided by what is known of the provider's side.

@@ -39,9 +39,7 @@ use self::{
 use crate::{
     clock::ProviderClock,
     lenient,
-    provider::{
-        CancelResponse, Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError,
-    },
+    provider::{Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError},
 };
 
 /// Timeout of one call, except the paid one.
@@ -219,10 +217,9 @@ impl Provider for Replicate {
         search::find(self, job_id, doubt).await
     }
 
-    async fn cancel(&self, prediction: &PredictionRef) -> Result<CancelResponse, ProviderError> {
+    async fn cancel(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError> {
         let url = self.prediction_url(&prediction.id, &["cancel"])?;
-        let answer: Answer = self.call(Method::POST, url).await?;
-        Ok(CancelResponse::Answered(answer.into()))
+        Ok(self.call::<Answer>(Method::POST, url).await?.into())
     }
 }
 

@@ -51,6 +51,24 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
     }
 }
 
+/// The provider neither shows the prediction nor answers the first cancel calls.
+#[tokio::test]
+async fn a_prediction_that_cannot_be_read_is_canceled_once_the_provider_answers() {
+    let api = Api::of(shared());
+    let dev = json!({"latency_ms": 3_600_000, "not_found_for_ms": 3_600_000, "refuse_cancels": 2});
+    let id = api.accepted(&job(1, dev)).await;
+    bought_one(shared().provider.as_ref(), &id).await;
+    api.act(&id, "cancel").await;
+    let job = api.ended(&id).await;
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
+    let prediction = bought_one(shared().provider.as_ref(), &id).await;
+    assert_eq!(
+        (prediction.status(Timestamp::now()), prediction.cancel_calls),
+        (PredictionStatus::Canceled, 3)
+    );
+}
+
 #[tokio::test]
 async fn a_job_canceled_while_it_persists_keeps_what_is_stored() {
     let api = Api::of(shared());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use darkroom_providers::{Prediction, Provider, ProviderError, provider::CancelResponse};
+use darkroom_providers::{Prediction, Provider, ProviderError};
 use darkroom_workflows::{
     contract::cancel::CancelGenerationInput,
     job::{CancelOutcome, PredictionRef, PredictionStatus, ProviderState},
@@ -42,20 +42,23 @@ pub(super) async fn cancel(
         Err(
             ProviderError::NotFound | ProviderError::Unreadable(_) | ProviderError::TooLarge(_),
         ) => {
-            let asked = provider.cancel(prediction).await;
-            return Ok(match asked {
-                Ok(CancelResponse::Answered(seen)) => outcome(seen),
-                _ => unknown(prediction),
-            });
+            return match provider.cancel(prediction).await {
+                Ok(seen) => Ok(outcome(seen)),
+                // The provider has answered, and the answer shows no state.
+                Err(
+                    ProviderError::NotFound
+                    | ProviderError::Unreadable(_)
+                    | ProviderError::TooLarge(_)
+                    | ProviderError::Rejected(_),
+                ) => Ok(unknown(prediction)),
+                Err(error) => Err(retryable_after_purchase(error)),
+            };
         }
         Err(error) => return Err(retryable_after_purchase(error)),
     };
     match provider.cancel(prediction).await {
-        Ok(CancelResponse::Answered(seen)) if seen.state.status.is_terminal() => Ok(outcome(seen)),
-        Ok(CancelResponse::Answered(_) | CancelResponse::Requested) => {
-            Ok(until_stopped(provider, running).await)
-        }
-        Ok(CancelResponse::Unsupported) => Ok(outcome(running)),
+        Ok(seen) if seen.state.status.is_terminal() => Ok(outcome(seen)),
+        Ok(_) => Ok(until_stopped(provider, running).await),
         Err(error) => Err(retryable_after_purchase(error)),
     }
 }

@@ -19,18 +19,21 @@ pub async fn find(provider: &dyn Provider, input: &FindInput) -> Result<FindOutc
         .map_err(retryable_after_purchase)?;
     let mut predictions = match found {
         Search::Found(predictions) => predictions.into_iter(),
-        Search::Absent => return Ok(FindOutcome::Absent),
         Search::NotShown => return Ok(FindOutcome::NotShown),
         Search::CannotTell => return Ok(FindOutcome::CannotTell),
     };
     let Some(oldest) = predictions.next() else {
         return Ok(FindOutcome::NotShown);
     };
-    for further in predictions {
-        let prediction = &further.state.prediction;
-        tracing::error!(%job_id, prediction_id = %prediction.id, "duplicate prediction; canceling");
+    let duplicates: Vec<_> = predictions.collect();
+    for duplicate in &duplicates {
+        cancel::cancel(provider, &duplicate.state.prediction).await?;
+    }
+    // Counted once: a search whose cancel fails is repeated.
+    for duplicate in &duplicates {
+        let prediction_id = &duplicate.state.prediction.id;
+        tracing::error!(%job_id, %prediction_id, "canceled a duplicate prediction");
         metrics::orphaned();
-        cancel::cancel(provider, prediction).await?;
     }
     tracing::info!(%job_id, prediction_id = %oldest.state.prediction.id, "adopted a prediction");
     Ok(FindOutcome::Found(oldest.state))

@@ -121,7 +121,7 @@ pub struct RefusalReceivers {
 
 impl RefusalReceivers {
     /// Notifies the receivers of a refusal, and sets the delay after which the job retries.
-    async fn hear(&self, input: &GenerateInput, outcome: &mut GenerateOutcome) {
+    async fn notify(&self, input: &GenerateInput, outcome: &mut GenerateOutcome) {
         let GenerateOutcome::Refused {
             error,
             retry_after_ms,
@@ -156,6 +156,7 @@ pub async fn generate(
 ) -> GenerateOutcome {
     let purchase = Purchase {
         provider,
+        storage,
         policy,
         recorder: Arc::new(Recorder::new(ctx)),
         ctx,
@@ -177,7 +178,7 @@ pub async fn generate(
     match outcome {
         Ok(prediction) => poll_new(provider, stopping, prediction).await,
         Err(mut outcome) => {
-            refusal_receivers.hear(input, &mut outcome).await;
+            refusal_receivers.notify(input, &mut outcome).await;
             outcome
         }
     }

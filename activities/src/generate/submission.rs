@@ -12,6 +12,7 @@ use darkroom_providers::{
     Prediction, Provider, ProviderError,
     provider::{Gate, GateClosed, Submission, SubmitError},
 };
+use darkroom_storage::Storage;
 use darkroom_temporal::recorder::{Answer, Recorder, Superseded};
 use darkroom_workflows::{
     MediaGeneration,
@@ -20,16 +21,13 @@ use darkroom_workflows::{
     media_generation::{SubmissionOutcome, SubmissionSettled},
 };
 use jiff::{SignedDuration, Timestamp};
-use temporalio_client::{
-    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowSignalOptions,
-    errors::WorkflowInteractionError,
-};
+use temporalio_client::{WorkflowSignalOptions, errors::WorkflowInteractionError};
 use temporalio_sdk::activities::ActivityContext;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{GenerationPolicy, boot_time::BootTime, cancel};
-use crate::{failure::Failure, metrics};
+use crate::{failure::Failure, manifest, metrics};
 
 /// Maximum age of the acknowledgement when the request is sent.
 const MAX_ACK_AGE: Duration = Duration::from_secs(2);
@@ -41,12 +39,13 @@ const CANCEL_MARGIN: SignedDuration = SignedDuration::from_secs(60);
 /// Time for which an attempt that was declared timed out tries to signal the workflow.
 const SIGNAL_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Timeout of reading the result of a job from Temporal.
-const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval between two tries.
+const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Purchase of a prediction.
 pub(super) struct Purchase<'a> {
     pub(super) provider: &'a dyn Provider,
+    pub(super) storage: &'a Storage,
     pub(super) policy: GenerationPolicy,
     pub(super) recorder: Arc<Recorder>,
     pub(super) ctx: &'a ActivityContext,
@@ -89,7 +88,7 @@ impl Purchase<'_> {
             (Ok(prediction), _) => {
                 let record = GenerateRecord::Submitted(prediction.state.clone());
                 if self.recorder.record(&record).await == Err(Superseded) {
-                    self.tell(
+                    self.signal_outcome(
                         submission_id,
                         SubmissionOutcome::Bought(prediction.state.clone()),
                     )
@@ -104,7 +103,8 @@ impl Purchase<'_> {
                     || recorded.is_some()
                         && self.recorder.record(&GenerateRecord::Refused).await == Err(Superseded);
                 if is_superseded && recorded.is_some() {
-                    self.tell(submission_id, SubmissionOutcome::NotBought).await;
+                    self.signal_outcome(submission_id, SubmissionOutcome::NotBought)
+                        .await;
                 }
                 Err(refused(error))
             }
@@ -153,7 +153,7 @@ impl Purchase<'_> {
 
     /// Signals the outcome to the workflow, as the server no longer takes this attempt's result. If
     /// the workflow has closed without this prediction, it is canceled.
-    async fn tell(&self, submission_id: SubmissionId, outcome: SubmissionOutcome) {
+    async fn signal_outcome(&self, submission_id: SubmissionId, outcome: SubmissionOutcome) {
         let job_id = &self.input.job_id;
         let bought = match &outcome {
             SubmissionOutcome::Bought(state) => Some(state.prediction.clone()),
@@ -176,7 +176,7 @@ impl Purchase<'_> {
                 Ok(()) => return,
                 Err(WorkflowInteractionError::NotFound(_)) => {
                     if let Some(prediction) = bought
-                        && !ended_with(&handle, &prediction).await
+                        && !self.is_used(&prediction).await
                     {
                         self.cancel_orphan(&prediction).await;
                     }
@@ -184,10 +184,22 @@ impl Purchase<'_> {
                 }
                 Err(error) => {
                     tracing::warn!(%job_id, %error, "cannot signal the workflow; retrying");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(SIGNAL_INTERVAL).await;
                 }
             }
         }
+        // The workflow searches for what was bought, and a report of the provider may come.
+        tracing::error!(%job_id, submission_id = %settled.submission_id, "the workflow was not told the outcome");
+    }
+
+    /// True if the job, which has ended, has this prediction: it may have been found meanwhile.
+    async fn is_used(&self, prediction: &PredictionRef) -> bool {
+        let ended = manifest::read(self.storage, &self.input.job_id).await;
+        ended
+            .ok()
+            .flatten()
+            .and_then(|job| job.provider)
+            .is_some_and(|provider| provider.prediction == *prediction)
     }
 
     async fn cancel_orphan(&self, prediction: &PredictionRef) {
@@ -196,20 +208,6 @@ impl Purchase<'_> {
         let outcome = canceled.ok().and_then(|state| state.cancel_outcome);
         tracing::error!(job_id = %self.input.job_id, prediction_id = %prediction.id, ?outcome, "bought for a job that has ended");
     }
-}
-
-/// True if a job that has ended used this prediction: it may have been found meanwhile.
-async fn ended_with(
-    handle: &WorkflowHandle<Client, MediaGeneration>,
-    prediction: &PredictionRef,
-) -> bool {
-    let result = handle.get_result(WorkflowGetResultOptions::default());
-    // A retry starts the workflow again, and that run has no result yet.
-    let Ok(Ok(job)) = timeout(RESULT_TIMEOUT, result).await else {
-        return false;
-    };
-    job.provider
-        .is_some_and(|provider| provider.prediction == *prediction)
 }
 
 /// Returns the outcome of a submission that bought nothing, with the reason.

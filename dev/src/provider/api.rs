@@ -119,6 +119,10 @@ fn cancel(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
         .store
         .change(&id, |prediction| stopped = prediction.cancel(now));
     match changed {
+        Some(prediction) if prediction.refuses_cancel() => written(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({"detail": "the cancel calls are overloaded"}),
+        ),
         Some(prediction) => {
             if stopped {
                 webhook::report_cancellation(state, &prediction);

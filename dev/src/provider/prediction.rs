@@ -79,11 +79,16 @@ impl Prediction {
     /// Cancels the prediction unless it has ended. Returns true if it was canceled.
     pub fn cancel(&mut self, now: Timestamp) -> bool {
         self.cancel_calls += 1;
-        let stops = !self.status(now).is_terminal();
+        let stops = !self.status(now).is_terminal() && !self.refuses_cancel();
         if stops {
             self.canceled_at = Some(now);
         }
         stops
+    }
+
+    /// True if its script refuses the latest cancel call.
+    pub(super) fn refuses_cancel(&self) -> bool {
+        self.cancel_calls <= self.script().refuse_cancels
     }
 
     /// Returns the time left until it ends.

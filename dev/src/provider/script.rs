@@ -39,6 +39,8 @@ pub struct Script {
     /// Time during which reading the prediction returns 404.
     #[serde(rename = "not_found_for_ms", deserialize_with = "milliseconds")]
     pub not_found_for: Option<Duration>,
+    /// Number of cancel calls that are answered with 503 first, without effect.
+    pub refuse_cancels: u32,
     /// Time during which the status is `booting`.
     #[serde(rename = "booting_for_ms", deserialize_with = "milliseconds")]
     pub booting_for: Option<Duration>,
@@ -89,6 +91,7 @@ impl Default for Script {
             answer_html: false,
             taken_after: None,
             not_found_for: None,
+            refuse_cancels: 0,
             booting_for: None,
             outputs_after: None,
             sloppy: false,

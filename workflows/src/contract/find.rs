@@ -26,8 +26,6 @@ pub struct FindInput {
 pub enum FindOutcome {
     /// The provider has the prediction. If there were several, all but the oldest were canceled.
     Found(ProviderState),
-    /// The provider does not have it, which is proven.
-    Absent,
     /// The provider does not show it, which proves nothing yet.
     NotShown,
     /// The provider cannot be searched.

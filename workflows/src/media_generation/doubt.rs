@@ -143,7 +143,6 @@ async fn search(
         };
         match found {
             Ok(FindOutcome::Found(state)) => return Settlement::Bought(state),
-            Ok(FindOutcome::Absent) => return Settlement::NotBought,
             // A report of the provider may still come.
             Ok(FindOutcome::CannotTell) => (can_tell, last) = (false, Settlement::CannotTell),
             Ok(FindOutcome::NotShown) => last = Settlement::NotShown,
