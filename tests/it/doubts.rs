@@ -11,12 +11,13 @@ use darkroom_client::types::{
 };
 use darkroom_dev::{
     Stack,
-    provider::{limits::Limits, prediction::Prediction},
+    provider::{limits::Limits, prediction::Prediction, sign_webhook},
 };
 use futures::future::join_all;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::json;
+use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1::HistoryEvent};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{
@@ -26,8 +27,13 @@ use crate::support::{
         prediction_id, report, setting, shared, start, until,
     },
     processes::{restart_worker, signal, start_worker},
-    workflows::{pending_activities, terminate_workflow, workflow_handle},
+    proxy::{Fault, Operation},
+    workflows::{history_of, pending_activities, terminate_workflow, workflow_handle},
+    world::{ProxiedWorld, World},
 };
+
+/// Number of refused requests that is not used up while a store is down.
+const REFUSALS: u32 = 999;
 
 /// Puts ten jobs in doubt at a busy account whose list does not show the webhook URLs of its
 /// entries.
@@ -265,6 +271,48 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     let job = api.ended(&id).await;
     let prediction = bought_one(stack.provider.as_ref(), &id).await;
     assert_adopted(&stack, &job, &prediction);
+}
+
+/// The report comes after the search was given up, while the store is down.
+#[tokio::test]
+async fn a_report_that_comes_before_the_manifest_is_written_is_not_lost() {
+    let options = options("late-report");
+    let variables = [("SUBMISSION_SEARCH_SECONDS", "5")];
+    let ProxiedWorld {
+        world,
+        proxy,
+        gateway: _gateway,
+    } = World::behind_proxy(options, &variables, None).await;
+    let source = world.source.url("file", "bytes=1000");
+    let dev = json!({
+        "answer_status": 504, "answer_html": true, "taken_after_ms": 0, "latency_ms": 100, "hidden": true,
+        "webhooks": 0, "urls": [source],
+    });
+    let id = world.api.accepted(&job(1, dev)).await;
+    let manifest = id.manifest_key();
+    let manifest = manifest.as_str();
+    let refusal = Fault::Refuse(503, "SlowDown");
+    proxy.plan(manifest, Operation::PutObject, refusal, REFUSALS);
+    until("a manifest that is refused", async || {
+        (proxy.left(manifest) < REFUSALS).then_some(())
+    })
+    .await;
+    let prediction = bought_one(world.stack.provider.as_ref(), &id).await;
+    let reported = world
+        .api
+        .report(&id, &prediction, Timestamp::now(), sign_webhook)
+        .await;
+    assert_eq!(reported, StatusCode::NO_CONTENT);
+    until("a signal", async || {
+        let history = history_of(&world.stack, &id).await;
+        let is_signal =
+            |event: &HistoryEvent| event.event_type() == EventType::WorkflowExecutionSignaled;
+        history.iter().any(is_signal).then_some(())
+    })
+    .await;
+    proxy.remove_faults(manifest);
+    let job = world.api.ended(&id).await;
+    assert_adopted(&world.stack, &job, &prediction);
 }
 
 #[tokio::test]

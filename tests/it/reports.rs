@@ -1,5 +1,7 @@
 //! Webhooks of the provider, genuine and forged.
 
+use std::time::Duration;
+
 use darkroom_client::types::status::{JobStatus, Stage};
 use darkroom_dev::provider::sign_webhook;
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use temporalio_common::protos::temporal::api::{enums::v1::EventType, history::v1
 
 use crate::support::{
     api::Api,
-    harness::{bought, bought_one, endless, job, shared, submission_of, until},
+    harness::{bought, bought_one, endless, job, shared, until},
     workflows::{history, is_scheduled},
 };
 
@@ -40,42 +42,20 @@ async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
     let prediction = bought_one(shared().provider.as_ref(), &id).await;
-    let body =
-        json!({"id": prediction.id, "status": "succeeded", "output": ["https://evil.example/x.png"]}).to_string();
-    let now = Timestamp::now().as_second();
-    let post = async |timestamp: i64, signature: String| {
-        let submission = submission_of(&prediction);
-        let url = format!("{}/v1/webhooks/replicate/{id}/{submission}", api.url);
-        let request = api
-            .http
-            .post(url)
-            .header("webhook-id", "msg_1")
-            .header("webhook-timestamp", timestamp.to_string());
-        request
-            .header("webhook-signature", signature)
-            .body(body.clone())
-            .send()
-            .await
-            .unwrap()
-            .status()
-    };
-    assert_eq!(
-        post(now, "v1,AAAA".to_owned()).await,
-        StatusCode::UNAUTHORIZED
-    );
-    assert_eq!(post(now, String::new()).await, StatusCode::UNAUTHORIZED);
-    let old = now - 600;
-    assert_eq!(
-        post(old, sign_webhook("msg_1", &old.to_string(), &body)).await,
-        StatusCode::UNAUTHORIZED
-    );
+    let now = Timestamp::now();
+    for forged in ["v1,AAAA", ""] {
+        let forge = |_: &str, _: &str, _: &str| forged.to_owned();
+        let answered = api.report(&id, &prediction, now, forge).await;
+        assert_eq!(answered, StatusCode::UNAUTHORIZED);
+    }
+    let old = now - Duration::from_mins(10);
+    let answered = api.report(&id, &prediction, old, sign_webhook).await;
+    assert_eq!(answered, StatusCode::UNAUTHORIZED);
     assert_eq!(api.get(&id).await.stage, Some(Stage::Generating));
 
     // A report only triggers a poll: the result is always read from the provider itself.
-    assert_eq!(
-        post(now, sign_webhook("msg_1", &now.to_string(), &body)).await,
-        StatusCode::NO_CONTENT
-    );
+    let answered = api.report(&id, &prediction, now, sign_webhook).await;
+    assert_eq!(answered, StatusCode::NO_CONTENT);
     until("collect", async || {
         let events = history(&id).await;
         let is_collect = |event: &HistoryEvent| is_scheduled(event, "collect");

@@ -184,6 +184,16 @@ impl JobState {
         self.doubt = None;
     }
 
+    /// Returns the submission that the job failed for, as it was not found: what it bought may still
+    /// show up.
+    #[must_use]
+    pub fn unsettled_doubt(&self) -> Option<&Doubt> {
+        let error = self.error.as_ref()?;
+        let is_unsettled =
+            self.status == JobStatus::Failed && error.kind == FailureType::SubmissionUnknown;
+        self.doubt.as_ref().filter(|_| is_unsettled)
+    }
+
     /// Records the outputs that the provider has made. What an earlier run stored stays; outputs
     /// that were not made fail.
     pub fn record_outputs(&mut self, outputs: &[MadeOutput], prediction: &PredictionId) {

@@ -144,12 +144,20 @@ impl MediaGeneration {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<JobState> {
         progress::begin(ctx);
         let mut stop = pin!(stop::requested(ctx));
-        let ending = match generation::obtain(ctx, stop.as_mut()).await {
-            Ok(made) => persisting::persist_all(ctx, stop.as_mut(), made).await,
-            Err(ending) => ending,
+        let mut made = generation::obtain(ctx, stop.as_mut()).await;
+        let ended = loop {
+            let ending = match made {
+                Ok(made) => persisting::persist_all(ctx, stop.as_mut(), made).await,
+                Err(ending) => ending,
+            };
+            stop::cancel_strays(ctx).await;
+            let ended = ending::finalize(ctx, ending).await;
+            // While the store was down, the submission in doubt may have shown up.
+            match doubt::bought_since(ctx, &ended) {
+                Some(state) => made = generation::resume(ctx, stop.as_mut(), state).await,
+                None => break ended,
+            }
         };
-        stop::cancel_strays(ctx).await;
-        let ended = ending::finalize(ctx, ending).await;
         ending::notify(ctx, &ended).await;
         ending::expire(ctx, &ended).await;
         // While the store was down, an earlier attempt may have reported another purchase.

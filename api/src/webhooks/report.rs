@@ -8,10 +8,8 @@ use darkroom_temporal::runs::pending_activities;
 use darkroom_workflows::{
     MediaGeneration,
     contract::generate::GenerateRecord,
-    failure::FailureType,
     job::{
-        JobId, JobStatus, PredictionRef, PredictionStatus, ProviderName, ProviderState, Retry,
-        SubmissionId,
+        JobId, PredictionRef, PredictionStatus, ProviderName, ProviderState, Retry, SubmissionId,
     },
     media_generation::{PredictionReport, Start},
     webhook_secret::Signed,
@@ -168,13 +166,10 @@ async fn adopt(
         Err(problem) => return Err(problem),
     };
     let mut job = view.state.clone();
-    let is_in_doubt = job.status == JobStatus::Failed
-        && job.error.as_ref().map(|error| error.kind) == Some(FailureType::SubmissionUnknown)
-        && job
-            .doubt
-            .as_ref()
-            .is_some_and(|doubt| doubt.is_of(submission_id));
-    if !is_in_doubt {
+    let is_settled = job
+        .unsettled_doubt()
+        .is_none_or(|doubt| !doubt.is_of(submission_id));
+    if is_settled {
         return Ok(());
     }
     let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());

@@ -11,14 +11,15 @@ use darkroom_client::{
         status::Stage,
     },
 };
-use darkroom_dev::Stack;
+use darkroom_dev::{Stack, provider::prediction::Prediction};
+use jiff::Timestamp;
 use reqwest::{
     Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::harness::{DEADLINE, until};
+use super::harness::{DEADLINE, submission_of, until};
 
 /// A caller of an api: through the client crate, and through plain HTTP where HTTP is tested.
 pub(crate) struct Api {
@@ -103,6 +104,29 @@ impl Api {
             request = request.header("Idempotency-Key", key);
         }
         request.json(body).send().await.unwrap()
+    }
+
+    /// Sends a report of the provider that a prediction of a job has succeeded, signed by `sign`
+    /// from the id, the time and the body. Returns the status of the answer.
+    pub(crate) async fn report(
+        &self,
+        id: &JobId,
+        prediction: &Prediction,
+        at: Timestamp,
+        sign: impl Fn(&str, &str, &str) -> String,
+    ) -> StatusCode {
+        let message = format!("msg_{}", prediction.id);
+        let at = at.as_second().to_string();
+        let output = ["https://evil.example/x.png"];
+        let body = json!({"id": prediction.id, "status": "succeeded", "output": output});
+        let body = body.to_string();
+        let submission = submission_of(prediction);
+        let url = format!("{}/v1/webhooks/replicate/{id}/{submission}", self.url);
+        let signature = sign(&message, &at, &body);
+        let request = self.http.post(url).header("webhook-id", message);
+        let request = request.header("webhook-timestamp", at);
+        let request = request.header("webhook-signature", signature);
+        request.body(body).send().await.unwrap().status()
     }
 
     /// Reads the first page of the list of jobs, 100 at most. Retries while the rate limit of lists

@@ -20,7 +20,7 @@ use crate::{
         self, Activities, DAY,
         find::{FindInput, FindOutcome},
     },
-    job::{Doubt, PredictionRef, PredictionStatus, ProviderState, Stage},
+    job::{Doubt, JobState, PredictionRef, PredictionStatus, ProviderState, Stage},
 };
 
 /// Time for which a job that is to stop keeps searching, so that what it bought is canceled as
@@ -84,6 +84,18 @@ pub(super) async fn stop_in_doubt(
         Settlement::NotShown | Settlement::CannotTell => {}
     }
     stop.into()
+}
+
+/// Returns the prediction of a job that failed for a submission in doubt, if a report or a signal
+/// has named it since.
+pub(super) fn bought_since(
+    ctx: &WorkflowContext<MediaGeneration>,
+    ended: &JobState,
+) -> Option<ProviderState> {
+    match take_settlement(ctx, ended.unsettled_doubt()?)? {
+        Settlement::Bought(state) => Some(state),
+        Settlement::NotBought | Settlement::NotShown | Settlement::CannotTell => None,
+    }
 }
 
 /// Runs the searches. Those later than `horizon` are left out, but at least one is made.

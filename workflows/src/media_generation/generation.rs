@@ -58,10 +58,30 @@ pub(super) async fn obtain(
             }
             Bought::Found(provider.prediction)
         }
-        (Start::New | Start::Resume, _) => purchase(ctx, stop.as_mut()).await?,
+        (Start::Resume, None) => return Err(Ending::Failed(nothing_to_resume())),
+        (Start::New, _) => purchase(ctx, stop.as_mut()).await?,
         (Start::Settle, _) => settle(ctx, stop.as_mut()).await?,
         (Start::Regenerate, _) => regenerate(ctx, stop.as_mut()).await?,
     };
+    outputs(ctx, stop, bought).await
+}
+
+/// Obtains the outputs of a prediction that was found after the job had failed without it.
+pub(super) async fn resume(
+    ctx: &WorkflowContext<MediaGeneration>,
+    stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    state: ProviderState,
+) -> Result<Made, Ending> {
+    let bought = found(ctx, state);
+    outputs(ctx, stop, bought).await
+}
+
+/// Waits for the end of a prediction.
+async fn outputs(
+    ctx: &WorkflowContext<MediaGeneration>,
+    stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    bought: Bought,
+) -> Result<Made, Ending> {
     let ended = match bought {
         Bought::Ended(ended) => ended,
         Bought::Slow(state) => {
@@ -174,6 +194,13 @@ fn unknown() -> JobError {
         FailureType::SubmissionUnknown,
         "a submission was sent, its answer is lost, and the provider shows no prediction for this job; \
          nothing was submitted again, as that may cost twice",
+    )
+}
+
+fn nothing_to_resume() -> JobError {
+    JobError::new(
+        FailureType::Internal,
+        "the run was to resume a prediction, and the job has none",
     )
 }
 
