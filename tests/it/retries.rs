@@ -1,14 +1,18 @@
 //! Retries of jobs: they fetch missing outputs and pay nothing, unless `regenerate` is requested.
 
-use darkroom_client::types::{failure::FailureType, status::JobStatus};
+use darkroom_client::types::{failure::FailureType, resource::Job, status::JobStatus};
+use darkroom_dev::{Stack, s3};
 use futures::future::{join, join_all};
 use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::json;
 
 use crate::support::{
     api::{Api, Problem, job_in},
-    harness::{bought, endless, failure_type, job, prediction_id, shared, until},
+    harness::{
+        bought, endless, failure_type, job, options, prediction_id, sha256, shared, start, until,
+    },
     rpc_gate::{Held, Rpc, RpcGate},
+    world::ExternalStore,
 };
 
 #[tokio::test]
@@ -19,21 +23,7 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
         .await;
     assert_eq!(partial.status, JobStatus::Partial);
     let id = &partial.job_id;
-    let provider = shared()
-        .provider
-        .as_ref()
-        .unwrap()
-        .base_url
-        .trim_end_matches("/v1")
-        .to_owned();
-    let prediction = prediction_id(&partial).unwrap();
-    let file = format!("{provider}/files/{prediction}/1.webp");
-    until("file", async || {
-        let answer = api.http.get(&file).send().await.unwrap();
-        answer.status().is_success().then_some(())
-    })
-    .await;
-
+    until_file(shared(), &partial).await;
     let accepted = job_in(api.act(id, "retry").await).await;
     assert_eq!(
         (accepted.status, accepted.retry_count),
@@ -85,6 +75,38 @@ async fn what_would_cost_again_is_done_only_when_asked_for() {
         (Some(FailureType::SourceExpired), 1),
         "{still:#?}"
     );
+}
+
+/// Puts an object where an earlier generation may have left one.
+#[tokio::test]
+async fn a_retry_after_another_generation_replaces_what_the_earlier_one_left() {
+    let stack = start(&options("generations")).await;
+    let api = Api::of(&stack);
+    let store = ExternalStore::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint).client();
+    let like = api.run(&job(1, json!({}))).await;
+    let failed = api
+        .run(&job(1, json!({"missing": [0], "missing_for_ms": 1500})))
+        .await;
+    let id = &failed.job_id;
+    let again = api.retry(id, None, &json!({"regenerate": true})).await;
+    assert_eq!(again.status(), StatusCode::ACCEPTED);
+    let failed = api.ended(id).await;
+    assert_eq!(failed.status, JobStatus::Failed, "{failed:#?}");
+    let key = like.media[0].s3_key.as_ref().unwrap().as_str();
+    let key = key.replace(&like.job_id.to_string(), &id.to_string());
+    let left = store.put_object().bucket(s3::BUCKET).key(&key);
+    left.body(b"of the first".to_vec().into())
+        .send()
+        .await
+        .unwrap();
+    until_file(&stack, &failed).await;
+    assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
+    let job = api.ended(id).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    let stored = store.get_object().bucket(s3::BUCKET).key(&key);
+    let stored = stored.send().await.unwrap().body.collect().await.unwrap();
+    assert_eq!(job.media[0].sha256, Some(sha256(&stored.into_bytes())));
+    assert_eq!(bought(stack.provider.as_ref(), id).len(), 2);
 }
 
 #[tokio::test]
@@ -206,4 +228,19 @@ async fn an_empty_body_with_a_type_is_no_body() {
     let retry = retry.body(String::new());
     assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
     api.ended(id).await;
+}
+
+/// Waits until the provider has a file that was missing when the job fetched it.
+async fn until_file(stack: &Stack, job: &Job) {
+    let provider = stack.provider.as_ref().unwrap();
+    let origin = provider.base_url.trim_end_matches("/v1");
+    let missing = job.media.iter().find(|media| media.error.is_some());
+    let index = missing.unwrap().index;
+    let prediction = prediction_id(job).unwrap();
+    let file = format!("{origin}/files/{prediction}/{index}.webp");
+    until("file", async || {
+        let answer = reqwest::get(&file).await.unwrap();
+        answer.status().is_success().then_some(())
+    })
+    .await;
 }

@@ -35,16 +35,25 @@ impl Retries {
         self.0.last()
     }
 
+    /// True if one of them made the outputs again, so that the store may have objects of an earlier
+    /// generation.
+    #[must_use]
+    pub fn have_regenerated(&self) -> bool {
+        self.0.iter().any(|retry| retry.regenerate)
+    }
+
     /// Returns the retry with this id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Retry> {
         self.0.iter().find(|retry| retry.id == id)
     }
 
-    /// Adds a retry, and drops the oldest one beyond the limit.
+    /// Adds a retry, and drops the oldest one beyond the limit, preferably one that did not make
+    /// the outputs again.
     pub fn push(&mut self, retry: Retry) {
         if self.0.len() == MAX_REMEMBERED {
-            self.0.remove(0);
+            let oldest = self.0.iter().position(|retry| !retry.regenerate);
+            self.0.remove(oldest.unwrap_or(0));
         }
         self.0.push(retry);
     }
@@ -61,10 +70,11 @@ mod tests {
             let id = number.to_string();
             retries.push(Retry {
                 id,
-                regenerate: false,
+                regenerate: number == 1,
             });
         }
-        assert!(retries.find("3").is_none() && retries.find("4").is_some());
+        assert!(retries.find("4").is_none() && retries.find("5").is_some());
         assert_eq!(retries.latest().unwrap().id, "19");
+        assert!(retries.have_regenerated());
     }
 }

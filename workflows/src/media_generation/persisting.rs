@@ -13,7 +13,7 @@ use temporalio_workflow::{
 };
 
 use super::{
-    MediaGeneration, Start,
+    MediaGeneration,
     ending::Ending,
     progress::{enter, update},
     stop::Stop,
@@ -78,7 +78,7 @@ impl Made {
                     name: media.name.clone(),
                     source: source(media.index)?,
                     output_format: state.request.output_format,
-                    replace: workflow.start == Start::Regenerate,
+                    replace: state.retries.have_regenerated(),
                 })
             });
             Self {
