@@ -17,6 +17,13 @@ use crate::{
     failure::{FailureType, JobError},
 };
 
+/// Longest backoff between two submissions if the provider does not say how long to wait.
+const MAX_BACKOFF: Duration = Duration::from_mins(5);
+
+/// Longest time to wait if the provider says so: its `Retry-After`, and the turns of other jobs
+/// that it refused.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
+
 /// Refusals of the provider: their number, the time of the first, and the last one.
 #[derive(Default)]
 pub(super) struct Refusals {
@@ -42,7 +49,6 @@ impl Refusals {
         error: JobError,
         retry_after: Option<Duration>,
     ) -> Result<(), Ending> {
-        const LONGEST: Duration = Duration::from_mins(5);
         let since = *self.since.get_or_insert_with(|| now(ctx));
         let has_waited = Duration::try_from(now(ctx).duration_since(since)).unwrap_or_default();
         // A job with a deadline retries until the deadline.
@@ -53,11 +59,11 @@ impl Refusals {
         if !waits {
             return Err(Ending::Failed(error));
         }
-        let growing = Duration::from_secs(1 << self.count.min(10));
+        let growing = Duration::from_secs(1 << self.count.min(10)).min(MAX_BACKOFF);
         self.count += 1;
         self.last = Some(error.clone());
         let scope = WorkflowCancellationToken::new();
-        let waiting = TimerOptions::builder(retry_after.unwrap_or(growing).min(LONGEST))
+        let waiting = TimerOptions::builder(retry_after.unwrap_or(growing).min(MAX_RETRY_AFTER))
             .cancellation_token(scope.clone())
             .summary(format!("asks the provider again: {}", error.kind));
         let mut waiting = pin!(ctx.timer(waiting.build()).fuse());
