@@ -17,9 +17,6 @@ const MAX_PAGE: u16 = 1000;
 /// Pause before the next page: the store is rate limited to a few calls a second.
 const PAGE_PAUSE: Duration = Duration::from_millis(250);
 
-/// Runs read at most to find the latest runs of a page of jobs.
-const MAX_RUNS: u16 = 1000;
-
 /// Filter of jobs. Its values were parsed before; they are quoted nevertheless.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Filter {
@@ -183,13 +180,13 @@ pub(crate) async fn latest_runs(
         "WorkflowType = 'MediaGeneration' AND WorkflowId IN ({})",
         quoted.join(", ")
     );
-    let page = runs::list(client, query, MAX_RUNS, Vec::new()).await?;
+    let runs = list_while(client, query, MAX_PAGE, |_| true).await?;
     let mut latest = HashMap::new();
     // An open run is listed first, then the last closed one.
     for RunId {
         workflow_id,
         run_id,
-    } in page.runs.into_iter().map(|run| run.id)
+    } in runs.into_iter().map(|run| run.id)
     {
         if let Ok(job_id) = workflow_id.parse() {
             latest.entry(job_id).or_insert(run_id);

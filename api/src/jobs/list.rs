@@ -16,6 +16,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use darkroom_types::{
     request::{Expansion, ListJobs, PageSize},
     resource::{JobPage, JobSummary, SummaryLinks},
+    status::JobStatus,
 };
 use darkroom_workflows::job::JobState;
 use futures::{FutureExt, StreamExt, stream};
@@ -114,12 +115,23 @@ fn summary(context: &Context, job: &ListedJob) -> JobSummary {
     }
 }
 
-/// Reads a job with its outputs; `None` if it cannot be read.
+/// Reads a job with its outputs; `None` if it cannot be read. While Temporal or the store does not
+/// answer, the job is listed without them.
 async fn expand(context: &Context, job: &ListedJob) -> Option<JobSummary> {
     let view;
     let (state, progress) = match job {
         ListedJob::Retained(found) => {
-            view = context.views.recent(context, &found.job_id).await.ok()?;
+            view = match context.views.recent(context, &found.job_id).await {
+                Ok(view) => view,
+                Err(problem) => {
+                    return match problem.kind() {
+                        Kind::TemporalUnavailable | Kind::StorageUnavailable => {
+                            Some(found.summary(context))
+                        }
+                        _ => None,
+                    };
+                }
+            };
             (&view.state, view.progress.as_slice())
         }
         ListedJob::Past(job) => (&**job, [].as_slice()),
@@ -135,7 +147,10 @@ fn summarize(context: &Context, job: &JobState) -> JobSummary {
     let this = context.job_url(&job.job_id);
     JobSummary {
         job_id: job.job_id,
-        status: job.status,
+        status: match job.status {
+            JobStatus::Pending => JobStatus::Processing,
+            status => status,
+        },
         model: job.request.model.clone(),
         created_at: job.created_at,
         completed_at: job.completed_at,

@@ -7,7 +7,10 @@ use darkroom_client::types::{
     resource::{JobPage, JobSummary},
     status::{JobStatus, MediaStatus},
 };
+use darkroom_dev::{Stack, s3};
+use darkroom_workflows::job::IndexEntry;
 use futures::future::join_all;
+use jiff::{Timestamp, tz::TimeZone};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -15,7 +18,7 @@ use crate::support::{
     api::{Api, Problem},
     harness::{job, options, start, until},
     processes::restart_with_empty_temporal,
-    world::World,
+    world::{ExternalStore, World},
 };
 
 /// Reads a page of the list. Retries while it is rate limited.
@@ -206,6 +209,7 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     }
     let stack = restart_with_empty_temporal(stack, &options).await;
     let api = Api::of(&stack);
+    put_marker(&stack).await;
     let fresh = api.run(&job(1, json!({}))).await.job_id;
     until("the fresh job", async || {
         let page = page(&api, "limit=1").await;
@@ -234,6 +238,15 @@ async fn what_temporal_has_forgotten_is_listed_from_the_store() {
     let expanded = page(&api, "expand=media").await;
     let media = expanded.jobs[1].media.as_ref().unwrap();
     assert_eq!(media[0].status, MediaStatus::Completed, "{expanded:#?}");
+}
+
+/// Puts an object that is no entry before the entries of today's index, as a store's console may.
+async fn put_marker(stack: &Stack) {
+    let store = ExternalStore::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint).client();
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let marker = format!("{}.keep", IndexEntry::prefix_of_day(None, today));
+    let put = store.put_object().bucket(s3::BUCKET).key(marker);
+    put.send().await.unwrap();
 }
 
 #[tokio::test]

@@ -103,7 +103,8 @@ impl ExternalStore {
         variables
     }
 
-    fn client(&self) -> S3 {
+    /// A client of the store.
+    pub(crate) fn client(&self) -> S3 {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .credentials_provider(self.credentials.clone())

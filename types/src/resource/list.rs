@@ -36,9 +36,10 @@ pub struct JobSummary {
     pub created_at: Timestamp,
     /// Time of the job's end.
     pub completed_at: Option<Timestamp>,
-    /// Prompt of the request; null without `expand=media`.
+    /// Prompt of the request; null without `expand=media`, and while it cannot be read.
     pub prompt: Option<Prompt>,
-    /// Outputs by position, the first 100 of them; null without `expand=media`.
+    /// Outputs by position, the first 100 of them; null without `expand=media`, and while they
+    /// cannot be read.
     pub media: Option<Vec<Media>>,
     /// Links to related resources.
     pub links: SummaryLinks,

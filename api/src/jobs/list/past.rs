@@ -37,8 +37,9 @@ pub(super) struct IndexCursor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_retained: Option<JobId>,
     day: Date,
+    /// Last name listed in the folder of that day: usually the id of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    after: Option<JobId>,
+    after: Option<String>,
 }
 
 impl IndexCursor {
@@ -74,10 +75,11 @@ pub(super) async fn list(
             if room == 0 {
                 return Ok((jobs, Some(cursor)));
             }
-            let (ids, has_more) = indexed(context, filter, &cursor, room).await?;
-            reads += ids.len();
-            cursor.after = ids.last().copied().or(cursor.after);
-            let manifests: Vec<_> = ids
+            let entries = indexed(context, filter, &cursor, room).await?;
+            reads += entries.ids.len();
+            cursor.after = entries.last.or(cursor.after);
+            let manifests: Vec<_> = entries
+                .ids
                 .iter()
                 .map(|job_id| manifest(context, job_id).boxed())
                 .collect();
@@ -92,7 +94,7 @@ pub(super) async fn list(
             };
             let found = manifests.await?.into_iter().flatten().filter(matching);
             jobs.extend(forgotten(context, &cursor, found.collect()).await?);
-            if !has_more {
+            if !entries.has_more {
                 break;
             }
         }
@@ -143,27 +145,37 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
         .collect())
 }
 
-/// Returns the next jobs of a day, and whether there are more.
+/// Entries of a day in the index.
+struct Entries {
+    ids: Vec<JobId>,
+    /// Last name among them, or among other objects in the folder.
+    last: Option<String>,
+    has_more: bool,
+}
+
+/// Returns the next entries of a day.
 async fn indexed(
     context: &Context,
     filter: &Filter,
     cursor: &IndexCursor,
     limit: usize,
-) -> Result<(Vec<JobId>, bool), Problem> {
+) -> Result<Entries, Problem> {
     let tenant = filter.tenant.as_ref();
     let prefix = IndexEntry::prefix_of_day(tenant, cursor.day);
-    let after = cursor
-        .after
-        .as_ref()
-        .map(|job_id| ObjectKey::new(format!("{prefix}{job_id}")));
+    let after = cursor.after.as_ref();
+    let after = after.map(|after| ObjectKey::new(format!("{prefix}{after}")));
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
     let listed = in_time(context.storage.list(&prefix, after.as_ref(), limit)).await?;
-    let entries = listed
-        .objects
-        .iter()
-        .filter_map(|object| object.key.as_str().parse().ok());
-    let ids = entries.map(|entry: IndexEntry| entry.job_id).collect();
-    Ok((ids, listed.has_more))
+    let mut keys = listed.objects.iter().map(|object| object.key.as_str());
+    // A store's console leaves an object there that stands for the folder.
+    let entries = keys.clone().filter_map(|key| key.parse().ok());
+    Ok(Entries {
+        ids: entries.map(|entry: IndexEntry| entry.job_id).collect(),
+        last: keys
+            .next_back()
+            .and_then(|key| Some(key.strip_prefix(&prefix)?.to_owned())),
+        has_more: listed.has_more,
+    })
 }
 
 /// Returns the manifest of a job, unless it is gone.
