@@ -42,10 +42,9 @@ pub struct Config {
     pub temporal: TemporalConfig,
     /// Object store of media and manifests.
     pub storage: Storage,
-    /// Base of this api's own URLs.
-    pub public_url: Url,
-    /// True if `DARKROOM_PUBLIC_URL` is set. The workers read the same variable.
-    pub is_public: bool,
+    /// Base of this api's own URLs; if absent, the address that it listens on. The workers read the
+    /// same variable, `DARKROOM_PUBLIC_URL`.
+    pub public_url: Option<Url>,
     /// Base of links into the Temporal UI.
     pub temporal_ui: Option<Url>,
     /// Secret that the provider signs its reports with.
@@ -113,7 +112,6 @@ impl Config {
         Ok(Self {
             listen,
             keys,
-            is_public: public_url.is_some(),
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.value()?,
             processes: Processes(DARKROOM_API_PROCESSES.value()?),
@@ -125,10 +123,7 @@ impl Config {
             connections: DARKROOM_CONNECTIONS.value()?,
             temporal: TemporalConfig::from_env()?.with_retry_timeout(TEMPORAL_RETRY_TIMEOUT),
             storage,
-            public_url: match public_url {
-                Some(url) => url,
-                None => format!("http://{listen}").parse()?,
-            },
+            public_url,
             temporal_ui,
             replicate_secret: REPLICATE_WEBHOOK_SECRET.optional_secret()?,
             webhook_secret: DARKROOM_WEBHOOK_SECRET.optional_secret()?,

@@ -119,9 +119,12 @@ impl Bound {
             temporal: Temporal::connect(config.temporal, shutdown.clone()),
             stored_keys: StoredKeys::new(config.storage.clone()),
             storage: config.storage,
-            public_url: config.public_url,
+            expects_reports: config.replicate_secret.is_some() && config.public_url.is_some(),
+            public_url: match config.public_url {
+                Some(url) => url,
+                None => format!("http://{address}").parse()?,
+            },
             temporal_ui: config.temporal_ui,
-            expects_reports: config.replicate_secret.is_some() && config.is_public,
             replicate_secret: config.replicate_secret,
             webhook_secret: config.webhook_secret,
             limits: Limits::new(
