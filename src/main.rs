@@ -155,7 +155,10 @@ async fn stop_signal() {
                     _ = terminate.recv() => {}
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot listen for SIGTERM"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen for SIGTERM");
+                let _ = interrupt.await;
+            }
         }
     }
     #[cfg(not(unix))]

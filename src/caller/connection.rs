@@ -40,14 +40,13 @@ pub(super) struct Connection {
 impl Connection {
     /// Builds a client of the selected api.
     pub(super) fn client(&self) -> Result<Client> {
-        let profiles = Profiles::read()?;
         let profile = match (&self.profile, &self.url) {
-            (Some(name), _) => Some(profiles.named(name)?),
+            (Some(name), _) => Some(Profiles::read()?.named(name)?.clone()),
             // A URL given explicitly must not receive the key of another api.
             (None, Some(_)) => None,
-            (None, None) => profiles.in_use()?,
+            (None, None) => Profiles::read()?.in_use()?.cloned(),
         };
-        let of_profile = profile.map(|profile| profile.url.clone());
+        let of_profile = profile.as_ref().map(|profile| profile.url.clone());
         let url = match self.url.clone().or(of_profile.clone()) {
             Some(url) => url,
             None => USUAL.parse()?,

@@ -50,12 +50,14 @@ pub(super) struct Outputs {
     pub(super) output: Format,
 }
 
-/// Parses a duration such as `90s`, `10m` or `1h 30m`.
+/// Parses a duration such as `90s`, `10m` or `1h 30m`, of a hundred years at most: clocks reckon
+/// with it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let rule = "must be a time such as 90s, 10m or 1h 30m";
+    const MAX: Duration = Duration::from_hours(100 * 365 * 24);
+    let rule = "must be a time such as 90s, 10m or 1h 30m, of a hundred years at most";
     let duration: SignedDuration = text.parse().map_err(|_| rule)?;
     let duration: Duration = duration.try_into().map_err(|_| rule)?;
-    if duration.is_zero() {
+    if duration.is_zero() || duration > MAX {
         return Err(rule.to_owned());
     }
     Ok(duration)

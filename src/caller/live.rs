@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use darkroom_client::types::{
+    provider::PredictionStatus,
     resource::{Job, Media},
     status::{JobStatus, MediaStatus, Stage},
 };
@@ -152,6 +153,17 @@ pub(super) fn conclude(job: &Job) {
     }
     if matches!(job.status, JobStatus::Partial | JobStatus::Failed) {
         let id = &job.job_id;
-        say!("  to fetch what is missing, at no cost: darkroom jobs retry {id}");
+        let status = job.provider.as_ref().map(|provider| provider.status);
+        match status {
+            None => say!("  to submit it again: darkroom jobs retry {id}"),
+            Some(Some(
+                PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted,
+            )) if counts.total == 0 => {
+                say!(
+                    "  to generate it again, which costs again: darkroom jobs retry {id} --regenerate"
+                );
+            }
+            Some(_) => say!("  to fetch what is missing, at no cost: darkroom jobs retry {id}"),
+        }
     }
 }

@@ -65,8 +65,8 @@ enum Command {
         /// Job id.
         job_id: JobId,
     },
-    /// Retry a partial or failed job. Free of charge: it fetches missing outputs, or looks again
-    /// for a prediction that is in doubt.
+    /// Retry a partial or failed job. Fetches missing outputs, or looks again for a prediction that
+    /// is in doubt, free of charge; a job that the provider did not take is submitted again.
     Retry {
         /// Job id.
         job_id: JobId,
