@@ -28,14 +28,13 @@ use darkroom_workflows::{
     MediaGeneration, PERSIST_QUEUE, WORKFLOW_QUEUE,
     contract::{
         self,
-        collect::EndedPrediction,
         finalize::Finalized,
         generate::{GenerateInput, GenerateOutcome},
         persist::PersistInput,
     },
     job::{
-        JobState, MadeOutput, MediaFacts, OutputSource, PredictionRef, PredictionStatus,
-        ProviderName, ProviderState, Sha256, StoredMedia, timestamp,
+        JobState, MadeOutput, MediaFacts, OutputSource, Prediction, PredictionRef,
+        PredictionStatus, ProviderName, ProviderState, Sha256, StoredMedia, timestamp,
     },
     submissions_queue,
 };
@@ -188,7 +187,7 @@ impl Empty {
         };
         let outputs = vec![output; input.request.num_outputs.get().into()];
         let prediction = PredictionRef::new(ProviderName::Replicate, "none".parse().unwrap());
-        Ok(GenerateOutcome::Ended(EndedPrediction {
+        Ok(GenerateOutcome::Ended(Prediction {
             state: ProviderState::new(prediction, PredictionStatus::Succeeded),
             outputs,
             data_removed: false,

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use darkroom_workflows::{
     contract::collect::PollReason,
-    job::{Doubt, JobId, PredictionRef, ProviderName},
+    job::{Doubt, JobId, Prediction, PredictionRef, ProviderName},
 };
 use jiff::SignedDuration;
 use metrics::{counter, describe_counter};
 
-use crate::provider::{Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError};
+use crate::provider::{Gate, Provider, ProviderError, Search, Submission, SubmitError};
 
 const CALLS: &str = "darkroom_provider_calls_total";
 

@@ -14,4 +14,4 @@ pub mod replicate;
 mod clock;
 mod lenient;
 
-pub use provider::{Prediction, Provider, ProviderError};
+pub use provider::{Provider, ProviderError};

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use darkroom_workflows::{
     contract::collect::PollReason,
-    job::{Doubt, JobId, PredictionRef, ProviderName, ProviderState, SubmissionId},
+    job::{Doubt, JobId, Prediction, PredictionRef, ProviderName, SubmissionId},
     request::JobRequest,
 };
 use jiff::SignedDuration;
@@ -82,38 +82,6 @@ pub trait Gate: Send + Sync {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the submission was not recorded, so it is not sent")]
 pub struct GateClosed;
-
-/// State of a prediction at the provider.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// Id, status, and other facts that the provider reports.
-    pub state: ProviderState,
-    /// Output files in order, including withheld ones.
-    pub outputs: Vec<Output>,
-    /// True if the provider has already removed the files.
-    pub data_removed: bool,
-}
-
-/// Output file that a prediction has made, or was to make.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Output {
-    /// Path of the file in the provider's answer, such as `stems[0].url`; absent if it is no more
-    /// than a position.
-    pub name: Option<String>,
-    /// Location of the file.
-    pub place: Place,
-}
-
-/// Location of an output file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
-    /// URL of the file.
-    Url(String),
-    /// Within the provider's answer: see [`Provider::output`].
-    Inline,
-    /// Nowhere: the provider has withheld it.
-    Withheld,
-}
 
 /// Result of a search for a submission in doubt.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use darkroom_workflows::{
     contract::collect::PollReason,
-    job::{Doubt, JobId, PredictionId, PredictionRef, ProviderName, SubmissionId},
+    job::{Doubt, JobId, Prediction, PredictionId, PredictionRef, ProviderName, SubmissionId},
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
@@ -39,7 +39,7 @@ use self::{
 use crate::{
     clock::ProviderClock,
     lenient,
-    provider::{Gate, Prediction, Provider, ProviderError, Search, Submission, SubmitError},
+    provider::{Gate, Provider, ProviderError, Search, Submission, SubmitError},
 };
 
 /// Timeout of one call, except the paid one.

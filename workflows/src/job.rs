@@ -40,7 +40,7 @@ pub use self::{
     index::{INDEX, IndexEntry, InvalidIndexKey},
     made_output::{MAX_OUTPUTS, MadeOutput, OutputSource},
     media::{Media, MediaFacts, MediaOutcome, Preview, PreviewFormat, StoredMedia},
-    prediction::{PredictionRef, ProviderState},
+    prediction::{Prediction, PredictionRef, ProviderState},
     retry::{Retries, Retry},
     tombstone::{TOMBSTONE_LIMIT, TOMBSTONES, Tombstone},
 };

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use darkroom_providers::{Prediction, Provider, ProviderError};
+use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
     contract::cancel::CancelGenerationInput,
-    job::{CancelOutcome, PredictionRef, PredictionStatus, ProviderState},
+    job::{CancelOutcome, Prediction, PredictionRef, PredictionStatus, ProviderState},
 };
 use tokio::time::Instant;
 

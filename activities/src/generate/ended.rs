@@ -1,11 +1,7 @@
 //! A prediction that has ended, cut to what a job carries and a history holds: a payload must stay
 //! below 1 MiB.
 
-use darkroom_providers::{Prediction, provider::Place};
-use darkroom_workflows::{
-    contract::collect::EndedPrediction,
-    job::{MAX_OUTPUTS, MadeOutput, OutputSource, ProviderState},
-};
+use darkroom_workflows::job::{MAX_OUTPUTS, MadeOutput, OutputSource, Prediction, ProviderState};
 
 /// Maximum length of a URL in a history, in bytes; a longer one is read from the prediction when it
 /// is needed.
@@ -18,22 +14,21 @@ const MAX_ADDRESSES: usize = 512 * 1024;
 /// Maximum length of all names of outputs, in bytes; those beyond are left out.
 const MAX_NAMES: usize = 128 * 1024;
 
-/// Returns the end of a prediction, as far as a job carries it and a history holds it.
-pub(super) fn ended(prediction: Prediction) -> EndedPrediction {
+/// Cuts a prediction to what a job carries and a history holds.
+pub(super) fn fit_history(prediction: Prediction) -> Prediction {
     let made = u32::try_from(prediction.outputs.len()).ok();
     let (mut names, mut addresses) = (Budget(MAX_NAMES), Budget(MAX_ADDRESSES));
     let outputs = prediction.outputs.into_iter().take(MAX_OUTPUTS);
     let outputs = outputs.map(|output| MadeOutput {
         name: output.name.filter(|name| names.takes(name)),
-        source: match output.place {
-            Place::Url(url) if url.len() <= MAX_URL && addresses.takes(&url) => {
-                OutputSource::Url(url)
+        source: match output.source {
+            OutputSource::Url(url) if url.len() > MAX_URL || !addresses.takes(&url) => {
+                OutputSource::Prediction
             }
-            Place::Url(_) | Place::Inline => OutputSource::Prediction,
-            Place::Withheld => OutputSource::Withheld,
+            source => source,
         },
     });
-    EndedPrediction {
+    Prediction {
         outputs: outputs.collect(),
         state: ProviderState {
             outputs_made: made,
@@ -58,19 +53,18 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use darkroom_providers::provider::Output;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn what_does_not_fit_into_a_history_is_read_again() {
-        let output = |index: usize| Output {
+        let output = |index: usize| MadeOutput {
             name: Some(format!("{index}-{}", "\"".repeat(198))),
-            place: Place::Url(format!("https://example.com/{index}/{}", "a".repeat(1000))),
+            source: OutputSource::Url(format!("https://example.com/{index}/{}", "a".repeat(1000))),
         };
         let state = json!({"name": "replicate", "prediction_id": "p", "status": "succeeded"});
-        let ended = ended(Prediction {
+        let ended = fit_history(Prediction {
             state: serde_json::from_value(state).unwrap(),
             outputs: (0..1500).map(output).collect(),
             data_removed: false,

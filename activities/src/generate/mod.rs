@@ -33,13 +33,13 @@ mod throttle;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use darkroom_providers::{Prediction, Provider, ProviderError};
+use darkroom_providers::{Provider, ProviderError};
 use darkroom_storage::Storage;
 use darkroom_temporal::recorder::Recorder;
 use darkroom_workflows::{
     contract::generate::{GenerateInput, GenerateOutcome},
     failure::FailureType,
-    job::{IfNotFound, PredictionStatus},
+    job::{IfNotFound, Prediction, PredictionStatus},
 };
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
@@ -54,7 +54,7 @@ pub use self::{
     restore::LostTime,
     throttle::{Refusals, Throttle},
 };
-use self::{ended::ended, precedent::Precedent, submission::Purchase};
+use self::{ended::fit_history, precedent::Precedent, submission::Purchase};
 use crate::failure::Failure;
 
 /// Times of the polls after a submission: a quick prediction needs no further activity.
@@ -194,7 +194,7 @@ async fn poll_new(
     let mut is_slow = false;
     for at in POLLS {
         if is_complete(&prediction) {
-            return GenerateOutcome::Ended(ended(prediction));
+            return GenerateOutcome::Ended(fit_history(prediction));
         }
         tokio::select! {
             () = tokio::time::sleep_until(bought + at) => {}
@@ -211,7 +211,7 @@ async fn poll_new(
         }
     }
     if is_complete(&prediction) {
-        GenerateOutcome::Ended(ended(prediction))
+        GenerateOutcome::Ended(fit_history(prediction))
     } else {
         GenerateOutcome::Submitted {
             state: prediction.state,

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use darkroom_providers::{
-    Prediction, Provider, ProviderError,
+    Provider, ProviderError,
     provider::{Gate, GateClosed, Submission, SubmitError},
 };
 use darkroom_storage::Storage;
@@ -17,7 +17,7 @@ use darkroom_temporal::recorder::{Answer, Recorder, Superseded};
 use darkroom_workflows::{
     MediaGeneration,
     contract::generate::{GenerateInput, GenerateOutcome, GenerateRecord},
-    job::{Doubt, DoubtCause, IfNotFound, PredictionRef, SubmissionId, timestamp},
+    job::{Doubt, DoubtCause, IfNotFound, Prediction, PredictionRef, SubmissionId, timestamp},
     media_generation::{SubmissionOutcome, SubmissionSettled},
 };
 use jiff::{SignedDuration, Timestamp};

@@ -8,15 +8,15 @@ use darkroom_temporal::{
 use darkroom_workflows::{
     MediaGeneration, MediaGenerationInput,
     contract::{
-        collect::{CollectInput, CollectOutcome, EndedPrediction},
+        collect::{CollectInput, CollectOutcome},
         find::FindOutcome,
         generate::{GenerateOutcome, GenerateRecord},
         persist::PersistInput,
     },
     failure::{FailureType, JobError},
     job::{
-        JobState, JobStatus, MediaOutcome, MediaStatus, PredictionStatus, ProviderState, Stage,
-        timestamp,
+        JobState, JobStatus, MediaOutcome, MediaStatus, Prediction, PredictionStatus,
+        ProviderState, Stage, timestamp,
     },
     media_generation::{Start, SubmissionOutcome, SubmissionSettled},
 };
@@ -201,8 +201,8 @@ impl Projection<'_> {
         self.is_bought = true;
     }
 
-    fn prediction_ended(&mut self, ended: EndedPrediction) {
-        if let Ok(outputs) = ended.outputs() {
+    fn prediction_ended(&mut self, ended: Prediction) {
+        if let Ok(outputs) = ended.made() {
             let prediction = &ended.state.prediction.id;
             self.state.record_outputs(outputs, prediction);
             self.knows_outputs = true;

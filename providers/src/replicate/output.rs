@@ -17,26 +17,8 @@ use serde::{
 };
 use serde_json::Value;
 
-use self::{found::Found, parser::Reading};
-use crate::provider::Output;
-
-/// Files of an output. They may be anywhere in it: a string, a list, an object, nested. Other
-/// strings are text. An output without a single file is a file itself, so that it can be stored.
-#[derive(Debug, Default)]
-pub(super) struct Files {
-    pub(super) files: Vec<Output>,
-    /// Output with `{"media": position}` in place of each file; null if there is nothing else in
-    /// it, or too much.
-    pub(super) rest: Value,
-    /// True if there is an output at all.
-    pub(super) is_some: bool,
-}
-
-impl<'de> Deserialize<'de> for Files {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Found::deserialize(deserializer)?.into_files())
-    }
-}
+pub(super) use self::found::Found;
+use self::parser::Reading;
 
 /// Returns the file at this position of an answer's output, as a URL.
 pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serde_json::Error> {
@@ -104,34 +86,31 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use darkroom_workflows::job::{MadeOutput, OutputSource};
     use serde_json::json;
 
     use super::*;
-    use crate::provider::Place;
 
-    fn files(output: &Value) -> Files {
+    fn found(output: &Value) -> Found {
         serde_json::from_value(output.clone()).unwrap()
     }
 
-    fn url(name: Option<&str>, text: &str) -> Output {
-        Output {
-            name: name.map(str::to_owned),
-            place: Place::Url(text.to_owned()),
-        }
+    fn url(name: Option<&str>, text: &str) -> MadeOutput {
+        other(name, OutputSource::Url(text.to_owned()))
     }
 
-    fn other(name: Option<&str>, place: Place) -> Output {
-        Output {
+    fn other(name: Option<&str>, source: OutputSource) -> MadeOutput {
+        MadeOutput {
             name: name.map(str::to_owned),
-            place,
+            source,
         }
     }
 
     #[test]
     fn files_are_found_wherever_they_are_and_keep_their_places() {
-        assert!(!files(&Value::Null).is_some);
+        assert!(!found(&Value::Null).is_some);
         for nothing in [json!([]), json!({}), json!(""), json!({"images": []})] {
-            assert_eq!(files(&nothing).files, [], "{nothing}");
+            assert_eq!(found(&nothing).into_outputs().0, [], "{nothing}");
         }
         for (output, expected) in [
             (json!("https://a/1"), vec![url(None, "https://a/1")]),
@@ -143,12 +122,12 @@ mod tests {
                 json!(["https://a/1", null, "https://a/2", null]),
                 vec![
                     url(None, "https://a/1"),
-                    other(None, Place::Withheld),
+                    other(None, OutputSource::Withheld),
                     url(None, "https://a/2"),
-                    other(None, Place::Withheld),
+                    other(None, OutputSource::Withheld),
                 ],
             ),
-            (json!([null]), vec![other(None, Place::Withheld)]),
+            (json!([null]), vec![other(None, OutputSource::Withheld)]),
             (
                 json!({"vocals": "https://a/v", "drums": null, "bpm": 120}),
                 vec![url(Some("vocals"), "https://a/v")],
@@ -162,12 +141,15 @@ mod tests {
             ),
             (
                 json!({"a": {"b": ["data:text/plain,x"]}, "n": 3.5, "https:": -1}),
-                vec![other(Some("a.b[0]"), Place::Inline)],
+                vec![other(Some("a.b[0]"), OutputSource::Prediction)],
             ),
-            (json!(["caption", null]), vec![other(None, Place::Inline)]),
+            (
+                json!(["caption", null]),
+                vec![other(None, OutputSource::Prediction)],
+            ),
             (
                 json!({"text": "a", "chunks": [{"timestamp": [29.9, null]}], "speakers": [null]}),
-                vec![other(None, Place::Inline)],
+                vec![other(None, OutputSource::Prediction)],
             ),
             (
                 json!({"image": "https://a/1", "embeddings": vec![vec![0.5; 1024]; 20]}),
@@ -179,18 +161,24 @@ mod tests {
             ),
             // A string that is not a URL as a whole is text, and an output without a file is one
             // itself.
-            (json!("just text"), vec![other(None, Place::Inline)]),
+            (
+                json!("just text"),
+                vec![other(None, OutputSource::Prediction)],
+            ),
             (
                 json!("https://a/1 and more"),
-                vec![other(None, Place::Inline)],
+                vec![other(None, OutputSource::Prediction)],
             ),
-            (json!("/tmp/out.png"), vec![other(None, Place::Inline)]),
+            (
+                json!("/tmp/out.png"),
+                vec![other(None, OutputSource::Prediction)],
+            ),
             (
                 json!({"text": "a", "scores": [1, 2]}),
-                vec![other(None, Place::Inline)],
+                vec![other(None, OutputSource::Prediction)],
             ),
         ] {
-            assert_eq!(files(&output).files, expected, "{output}");
+            assert_eq!(found(&output).into_outputs().0, expected, "{output}");
         }
     }
 
@@ -213,7 +201,7 @@ mod tests {
                 Value::Null,
             ),
         ] {
-            assert_eq!(files(&output).rest, expected);
+            assert_eq!(found(&output).into_outputs().1, expected);
         }
     }
 

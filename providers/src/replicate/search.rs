@@ -8,7 +8,8 @@ use std::{
 };
 
 use darkroom_workflows::job::{
-    Doubt, JobId, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+    Doubt, JobId, Prediction, PredictionId, PredictionRef, PredictionStatus, ProviderName,
+    ProviderState,
 };
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
@@ -20,7 +21,7 @@ use super::{
     Replicate,
     wire::{Answer, Entry, List},
 };
-use crate::provider::{Prediction, ProviderError, Search};
+use crate::provider::{ProviderError, Search};
 
 /// Limit of pages in one scan of the list: pages of 100.
 const MAX_PAGES: usize = 500;

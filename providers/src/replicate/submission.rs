@@ -4,7 +4,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use darkroom_workflows::{failure::chain, request::JobRequest};
+use darkroom_workflows::{failure::chain, job::Prediction, request::JobRequest};
 use jiff::Timestamp;
 use reqwest::{
     Body, StatusCode,
@@ -19,7 +19,7 @@ use super::{
     response::{self, AnsweredBy, Refusal},
     wire::Answer,
 };
-use crate::provider::{Gate, GateClosed, Prediction, ProviderError, Submission, SubmitError};
+use crate::provider::{Gate, GateClosed, ProviderError, Submission, SubmitError};
 
 /// Timeout of everything before the paid call: connecting, and recording the submission.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);

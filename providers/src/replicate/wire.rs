@@ -2,14 +2,14 @@
 //! that field, not the prediction. Refusals are in `response`.
 
 use darkroom_workflows::job::{
-    PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
+    Prediction, PredictionId, PredictionRef, PredictionStatus, ProviderName, ProviderState,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::output::Files;
-use crate::{lenient, provider::Prediction};
+use super::output::Found;
+use crate::lenient;
 
 /// Retention of the files of a prediction that was made through the API: one hour after its end.
 /// <https://replicate.com/docs/topics/predictions/data-retention>
@@ -26,7 +26,7 @@ pub(super) struct Answer {
     #[serde(default, deserialize_with = "lenient::string")]
     status: Option<String>,
     #[serde(default)]
-    output: Files,
+    output: Found,
     #[serde(default)]
     error: Value,
     #[serde(default, deserialize_with = "lenient::flag")]
@@ -68,6 +68,7 @@ impl From<Answer> for Prediction {
             other => Some(other.to_string()),
         };
         let prediction = PredictionRef::new(ProviderName::Replicate, answer.id);
+        let (outputs, rest) = answer.output.into_outputs();
         let state = ProviderState {
             created_at: answer.created_at,
             started_at: answer.started_at,
@@ -77,12 +78,12 @@ impl From<Answer> for Prediction {
                 .and_then(|at| at.checked_add(RETENTION).ok()),
             error: error.map(truncate),
             metrics: answer.metrics,
-            output: Some(answer.output.rest).filter(|rest| !rest.is_null()),
+            output: Some(rest).filter(|rest| !rest.is_null()),
             ..ProviderState::new(prediction, status)
         };
         Self {
             state,
-            outputs: answer.output.files,
+            outputs,
             data_removed: answer.data_removed,
         }
     }

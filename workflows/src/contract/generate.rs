@@ -9,10 +9,10 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken,
 };
 
-use super::{collect::EndedPrediction, once, plural, priority};
+use super::{once, plural, priority};
 use crate::{
     failure::JobError,
-    job::{Doubt, JobId, JobState, ProviderName, ProviderState},
+    job::{Doubt, JobId, JobState, Prediction, ProviderName, ProviderState},
     request::JobRequest,
     submissions_queue,
 };
@@ -52,7 +52,7 @@ pub struct GenerateInput {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum GenerateOutcome {
     /// The provider accepted the work and has finished it already.
-    Ended(EndedPrediction),
+    Ended(Prediction),
     /// The provider accepted the work.
     Submitted {
         /// State at the last poll.

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 /// workflow's history. If a prediction made more, the first ones are stored.
 pub const MAX_OUTPUTS: usize = 1000;
 
-/// Output that a prediction made.
+/// Output that a prediction has made, or was to make.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MadeOutput {
-    /// Location in the provider's answer, if that is more than a position.
+    /// Path in the provider's answer, such as `stems[0].url`; absent if it is no more than a
+    /// position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Source to read it from.

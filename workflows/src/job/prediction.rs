@@ -1,4 +1,4 @@
-//! The provider's side of a job: its prediction and the state of it.
+//! The provider's side of a job: its prediction, the state of it, and what it has made.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use darkroom_types::provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName};
 
-use super::MAX_OUTPUTS;
+use super::{MAX_OUTPUTS, MadeOutput};
 use crate::failure::{FailureType, JobError};
 
 /// Reference to a prediction, by which its provider is queried.
@@ -132,11 +132,54 @@ impl ProviderState {
     }
 }
 
+/// A prediction, as its provider returns it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Id, status, and other facts that the provider reports.
+    pub state: ProviderState,
+    /// Outputs in the provider's order, including withheld ones. In a history, at most
+    /// [`MAX_OUTPUTS`].
+    pub outputs: Vec<MadeOutput>,
+    /// True if the provider has removed the outputs already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub data_removed: bool,
+}
+
+impl Prediction {
+    /// Returns the outputs of a prediction that has ended, if at least one of them can be read. They
+    /// are paid for, so they are stored however the prediction ended.
+    ///
+    /// # Errors
+    /// If no output can be read: the reason.
+    pub fn made(&self) -> Result<&[MadeOutput], JobError> {
+        let id = &self.state.prediction.id;
+        let fail = |kind, detail| Err(JobError::new(kind, detail));
+        if self.outputs.iter().any(MadeOutput::is_there) {
+            return Ok(&self.outputs);
+        }
+        if let Some(error) = self.state.shortcoming() {
+            return Err(error);
+        }
+        if self.data_removed {
+            return fail(
+                FailureType::SourceExpired,
+                format!("the provider has removed the outputs of {id}"),
+            );
+        }
+        let detail = match self.outputs.len() {
+            0 => format!("prediction {id} succeeded without a file"),
+            _ => format!("prediction {id} succeeded, and its provider withheld every file"),
+        };
+        fail(FailureType::NoOutputs, detail)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::job::OutputSource;
 
     #[test]
     fn a_prediction_reads_flat_in_json() {
@@ -156,5 +199,78 @@ mod tests {
         let error = state(1500).shortcoming().unwrap();
         assert_eq!(error.kind, FailureType::TooManyOutputs);
         assert!(error.detail.ends_with("500 are left"), "{}", error.detail);
+    }
+
+    fn ended(status: &str, outputs: &str, data_removed: bool) -> Prediction {
+        let state =
+            json!({"name": "replicate", "prediction_id": "p", "status": status, "error": "why"});
+        let output = |letter| MadeOutput {
+            name: None,
+            source: if letter == 'w' {
+                OutputSource::Withheld
+            } else {
+                OutputSource::Prediction
+            },
+        };
+        Prediction {
+            state: serde_json::from_value(state).unwrap(),
+            outputs: outputs.chars().map(output).collect(),
+            data_removed,
+        }
+    }
+
+    #[test]
+    fn an_end_has_outputs_or_says_why_not() {
+        use FailureType::{GenerationCanceled, GenerationFailed, Internal};
+        for (status, outputs, data_removed, expected, shortcoming) in [
+            ("succeeded", "m", false, None, None),
+            ("succeeded", "mw", false, None, None),
+            ("succeeded", "", false, Some(FailureType::NoOutputs), None),
+            ("succeeded", "ww", false, Some(FailureType::NoOutputs), None),
+            (
+                "succeeded",
+                "",
+                true,
+                Some(FailureType::SourceExpired),
+                None,
+            ),
+            (
+                "failed",
+                "",
+                false,
+                Some(GenerationFailed),
+                Some(GenerationFailed),
+            ),
+            (
+                "failed",
+                "w",
+                false,
+                Some(GenerationFailed),
+                Some(GenerationFailed),
+            ),
+            ("failed", "m", false, None, Some(GenerationFailed)),
+            (
+                "canceled",
+                "",
+                false,
+                Some(GenerationCanceled),
+                Some(GenerationCanceled),
+            ),
+            ("canceled", "mm", false, None, Some(GenerationCanceled)),
+            (
+                "aborted",
+                "",
+                false,
+                Some(GenerationCanceled),
+                Some(GenerationCanceled),
+            ),
+            ("processing", "", false, Some(Internal), Some(Internal)),
+        ] {
+            let ended = ended(status, outputs, data_removed);
+            let kind = ended.made().err().map(|error| error.kind);
+            assert_eq!(kind, expected, "{status} {outputs} {data_removed}");
+            let kind = ended.state.shortcoming().map(|error| error.kind);
+            assert_eq!(kind, shortcoming, "{status} {outputs} {data_removed}");
+        }
     }
 }

@@ -23,9 +23,9 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    contract::{collect::EndedPrediction, generate::GenerateOutcome},
+    contract::generate::GenerateOutcome,
     failure::{FailureType, JobError},
-    job::{IfNotFound, MediaStatus, PredictionRef, ProviderState, Stage},
+    job::{IfNotFound, MediaStatus, Prediction, PredictionRef, ProviderState, Stage},
 };
 
 /// Time to wait for a report before the prediction is polled without one.
@@ -38,7 +38,7 @@ enum Bought {
     /// It may or may not have ended.
     Found(PredictionRef),
     /// It has ended.
-    Ended(EndedPrediction),
+    Ended(Prediction),
 }
 
 /// Obtains the outputs, and returns what is to be stored.
@@ -92,7 +92,7 @@ async fn outputs(
         Bought::Found(prediction) => wait(ctx, stop, &prediction, Duration::ZERO).await?,
     };
     update(ctx, |job| job.record_purchase(ended.state.clone()));
-    match ended.outputs() {
+    match ended.made() {
         Ok(outputs) => Ok(Made::of(ctx, &ended.state, outputs)),
         Err(error) => Err(Ending::Failed(error)),
     }

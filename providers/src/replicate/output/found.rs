@@ -1,14 +1,14 @@
 //! What was found in an output: its files, and the rest of it. A null in a list of files is a file
 //! that was withheld, so positions are known only once the whole output is parsed.
 
+use darkroom_workflows::job::{MadeOutput, OutputSource};
 use serde_json::{Value, json};
 
-use super::Files;
-use crate::provider::{Output, Place};
-
-/// Items that were found in an output, and the rest of it.
+/// Items that were found in an output, and the rest of it. Files may be anywhere in it: a string, a
+/// list, an object, nested. Other strings are text. An output without a single file is a file
+/// itself, so that it can be stored.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(in crate::replicate) struct Found {
     pub(super) items: Vec<Item>,
     /// Flag of each list: true if it has nothing but files and nulls. A list within the output must
     /// have at least one file as well.
@@ -16,14 +16,14 @@ pub(super) struct Found {
     pub(super) rest: Value,
     /// True if there is anything beside unnamed files.
     pub(super) has_more: bool,
-    pub(super) is_some: bool,
+    /// True if there is an output at all.
+    pub(in crate::replicate) is_some: bool,
 }
 
 /// File, or a null in the place of one.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) name: Option<String>,
-    pub(super) place: Place,
+    pub(super) output: MadeOutput,
     /// List that a null is in: the file was withheld if it is a list of files.
     pub(super) list: Option<usize>,
 }
@@ -38,7 +38,9 @@ impl Found {
             .map(|(number, _)| number)
     }
 
-    pub(super) fn into_files(mut self) -> Files {
+    /// Returns the outputs, and the whole with `{"media": position}` in place of each; null if there
+    /// is nothing else in it, or too much.
+    pub(in crate::replicate) fn into_outputs(mut self) -> (Vec<MadeOutput>, Value) {
         let positions: Vec<_> = self.positions().collect();
         let rest = if self.has_more {
             placed(std::mem::take(&mut self.rest), &positions)
@@ -46,25 +48,18 @@ impl Found {
             Value::Null
         };
         let mut numbered = self.items.into_iter().enumerate();
-        let files = positions.iter().filter_map(|position| {
+        let outputs = positions.iter().filter_map(|position| {
             let (_, item) = numbered.find(|(number, _)| number == position)?;
-            Some(Output {
-                name: item.name,
-                place: item.place,
-            })
+            Some(item.output)
         });
-        let mut files: Vec<_> = files.collect();
-        if files.is_empty() && self.has_more {
-            files.push(Output {
+        let mut outputs: Vec<_> = outputs.collect();
+        if outputs.is_empty() && self.has_more {
+            outputs.push(MadeOutput {
                 name: None,
-                place: Place::Inline,
+                source: OutputSource::Prediction,
             });
         }
-        Files {
-            files,
-            rest,
-            is_some: self.is_some,
-        }
+        (outputs, rest)
     }
 }
 

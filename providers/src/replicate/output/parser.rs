@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use darkroom_workflows::job::{MadeOutput, OutputSource};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
@@ -13,7 +14,6 @@ use super::{
     Wanted,
     found::{Found, Item, MARK},
 };
-use crate::provider::Place;
 
 /// Limit of what is kept of an output beside its files, in bytes of its texts and names.
 const MAX_REST: usize = 64 * 1024;
@@ -68,11 +68,12 @@ enum Segment {
 
 impl Parser<'_> {
     /// Records an item, and returns its mark.
-    fn item(&mut self, place: Place, list: Option<usize>) -> Value {
+    fn item(&mut self, source: OutputSource, list: Option<usize>) -> Value {
         let number = self.found.items.len();
         let name = self.name();
         self.found.has_more |= name.is_some();
-        self.found.items.push(Item { name, place, list });
+        let output = MadeOutput { name, source };
+        self.found.items.push(Item { output, list });
         json!({MARK: number})
     }
 
@@ -148,7 +149,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
         if text.is_empty() {
             return Ok(text.into());
         }
-        let Some(place) = place(text) else {
+        let Some(source) = source(text) else {
             return Ok(parser.keep(text.len(), text));
         };
         if let Some(Wanted(number, found)) = &mut parser.wanted
@@ -156,7 +157,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
         {
             **found = Some(text.to_owned());
         }
-        Ok(parser.item(place, None))
+        Ok(parser.item(source, None))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
@@ -172,7 +173,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
             let value = match value {
                 Some(Value::Null) if parser.is_null && parser.budget > 0 => {
                     parser.budget -= 1;
-                    Some(parser.item(Place::Withheld, Some(list)))
+                    Some(parser.item(OutputSource::Withheld, Some(list)))
                 }
                 Some(value) => {
                     let is_file = value.get(MARK).is_some();
@@ -210,13 +211,13 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
     }
 }
 
-/// Location of a file, if the whole string is its URL or a `data:` URL.
-fn place(text: &str) -> Option<Place> {
+/// Source of a file, if the whole string is its URL or a `data:` URL.
+fn source(text: &str) -> Option<OutputSource> {
     if text.starts_with("data:") && text.contains(',') {
-        return Some(Place::Inline);
+        return Some(OutputSource::Prediction);
     }
     let is_http = text.starts_with("https:") || text.starts_with("http:");
     let is_whole = !text.contains(char::is_whitespace);
     let is_address = is_http && is_whole && Url::parse(text).is_ok_and(|url| url.has_host());
-    is_address.then(|| Place::Url(text.to_owned()))
+    is_address.then(|| OutputSource::Url(text.to_owned()))
 }

@@ -17,10 +17,10 @@ use super::super::{
 use crate::{
     contract::{
         self, Activities,
-        collect::{CollectInput, CollectOutcome, EndedPrediction, PollReason},
+        collect::{CollectInput, CollectOutcome, PollReason},
     },
     failure::read_activity_failure,
-    job::{PredictionId, PredictionRef, Stage},
+    job::{Prediction, PredictionId, PredictionRef, Stage},
 };
 
 /// Waits for the end of a prediction. A report only says when to poll.
@@ -32,7 +32,7 @@ pub(super) async fn wait(
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
     prediction: &PredictionRef,
     first_poll_delay: Duration,
-) -> Result<EndedPrediction, Ending> {
+) -> Result<Prediction, Ending> {
     enter(ctx, Stage::Generating);
     loop {
         // Removed before the poll is scheduled: a later report may be of something that the poll
