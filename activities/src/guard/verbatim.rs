@@ -31,7 +31,7 @@ use super::{Resolver, SetupError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A URL, with the part of it that is sent as it was given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Address {
     /// The parsed URL, which is judged and connected to.
     pub url: Url,

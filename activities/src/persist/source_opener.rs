@@ -12,7 +12,7 @@ use darkroom_workflows::{
 use super::{
     checkpoint::UploadCheckpoint,
     media_type,
-    source::{OpenError, Source, Sources},
+    source::{Location, OpenError, Range, Source, Sources},
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
 
@@ -38,12 +38,12 @@ impl SourceOpener<'_> {
     pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
-        let mut address = match &self.input.source {
-            OutputSource::Url(url) => url.clone(),
-            OutputSource::Prediction | OutputSource::Withheld => self.current_url().await?,
+        let mut location = match &self.input.source {
+            OutputSource::Url(url) => Location::parse(url)?,
+            OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
         };
         for request in 0.. {
-            let failure = match self.open_at(&address, upload).await {
+            let failure = match self.open_at(&location, upload).await {
                 Ok(mut source) => match self.error_page(&mut source).await? {
                     Some(failure) => failure,
                     None => return Ok(source),
@@ -51,14 +51,12 @@ impl SourceOpener<'_> {
                 Err(error) => {
                     let may_be_elsewhere =
                         may_have_moved(&error) && request % REQUESTS_PER_URL_LOOKUP == 0;
-                    let current_url = if may_be_elsewhere {
-                        self.current_url().await?
-                    } else {
-                        address.clone()
-                    };
-                    if current_url != address {
-                        address = current_url;
-                        continue;
+                    if may_be_elsewhere {
+                        let current = self.current_location().await?;
+                        if current != location {
+                            location = current;
+                            continue;
+                        }
                     }
                     match error {
                         OpenError::Absent(failure) => failure,
@@ -95,36 +93,45 @@ impl SourceOpener<'_> {
 
     async fn open_at(
         &self,
-        url: &str,
+        location: &Location,
         upload: Option<&UploadCheckpoint>,
     ) -> Result<Source, OpenError> {
+        let address = match location {
+            Location::Remote(address) => address,
+            Location::Inline(url) => return Ok(self.sources.decode(url)?),
+        };
         if let Some(UploadCheckpoint {
             bytes,
             validator: Some(validator),
             ..
         }) = upload
         {
-            match self.sources.try_open_at(url, *bytes, validator).await {
+            let rest = Range {
+                position: *bytes,
+                validator,
+            };
+            match self.sources.request(address, Some(rest)).await {
                 // The host may have trouble with the range only: then the whole file is requested.
                 Err(OpenError::Failed(failure))
                     if failure.kind() == Some(FailureType::SourceUnavailable) => {}
                 opened => return opened,
             }
         }
-        self.sources.try_open(url).await
+        self.sources.request(address, None).await
     }
 
-    /// Returns the current URL of the output, as the provider reports it.
-    async fn current_url(&self) -> Result<String, Failure> {
+    /// Returns the current location of the output, as the provider reports it.
+    async fn current_location(&self) -> Result<Location, Failure> {
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
         let output = self.provider.output(&self.input.prediction, position);
         let url = output.await.map_err(source_failure)?;
-        url.ok_or_else(|| {
+        let url = url.ok_or_else(|| {
             Failure::new(
                 FailureType::SourceExpired,
                 "the provider has removed the output",
             )
-        })
+        })?;
+        Location::parse(&url)
     }
 }
 

@@ -24,9 +24,9 @@ pub struct Validator(pub(super) String);
 
 /// Range request for the rest of a file, provided that it is still the same file.
 #[derive(Clone, Copy)]
-pub(super) struct Range<'a> {
-    pub(super) position: u64,
-    pub(super) validator: &'a Validator,
+pub(in crate::persist) struct Range<'a> {
+    pub(in crate::persist) position: u64,
+    pub(in crate::persist) validator: &'a Validator,
 }
 
 /// A successful response with a body to read.

@@ -10,7 +10,7 @@ use super::{
     answer::{Answer, Range},
     http,
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, guard::verbatim::Address};
 
 /// Maximum number of times in a row that a download is resumed without having yielded anything.
 const MAX_RESUMPTIONS: u32 = 3;
@@ -18,16 +18,16 @@ const MAX_RESUMPTIONS: u32 = 3;
 /// A download under way.
 #[derive(Debug)]
 pub(super) struct Download {
-    pub(super) url: String,
+    pub(super) address: Address,
     pub(super) answer: Answer,
     pub(super) sources: Sources,
     resumptions: u32,
 }
 
 impl Download {
-    pub(super) fn new(url: &str, answer: Answer, sources: &Sources) -> Self {
+    pub(super) fn new(address: &Address, answer: Answer, sources: &Sources) -> Self {
         Self {
-            url: url.to_owned(),
+            address: address.clone(),
             answer,
             sources: sources.clone(),
             resumptions: 0,
@@ -73,7 +73,7 @@ impl Download {
                 position: received,
                 validator: &validator,
             };
-            match http::request(&self.sources, &self.url, Some(range)).await {
+            match http::request(&self.sources, &self.address, Some(range)).await {
                 Ok(resumed)
                     if resumed.is_partial
                         && resumed.length.map(|rest| rest + received) == length =>

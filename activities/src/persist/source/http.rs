@@ -46,14 +46,13 @@ impl From<Failure> for OpenError {
     }
 }
 
-/// Requests a URL, or a range of its file.
+/// Requests a file, or a range of it.
 pub(super) async fn request(
     sources: &Sources,
-    url: &str,
+    address: &Address,
     mut range: Option<Range<'_>>,
 ) -> Result<Answer, OpenError> {
-    let mut address =
-        Address::parse(url).ok_or_else(|| rejected("the output's URL cannot be parsed"))?;
+    let mut address = address.clone();
     let mut redirects = 0;
     loop {
         let response = send(sources, &address, range).await?;

@@ -24,16 +24,13 @@ use darkroom_workflows::failure::FailureType;
 use reqwest::Client;
 use url::Url;
 
+pub(super) use self::answer::Range;
 pub(super) use self::http::OpenError;
 pub use self::{answer::Validator, reading::Source};
-use self::{
-    answer::{Answer, Range},
-    download::Download,
-    reading::State,
-};
+use self::{download::Download, failures::rejected, reading::State};
 use crate::{
     failure::Failure,
-    guard::{Clients, Guard, SetupError},
+    guard::{Clients, Guard, SetupError, verbatim::Address},
 };
 
 /// Limits of a source: its size, its timeouts and its rate.
@@ -101,56 +98,42 @@ impl Sources {
     /// # Errors
     /// If the source refuses, cannot be reached or is too large.
     pub async fn open(&self, url: &str) -> Result<Source, Failure> {
-        self.try_open(url).await.map_err(OpenError::into_failure)
-    }
-
-    /// Opens a URL as [`Sources::open`] does, and distinguishes files that may appear later.
-    ///
-    /// # Errors
-    /// As [`Sources::open`].
-    pub(super) async fn try_open(&self, url: &str) -> Result<Source, OpenError> {
-        if is_inline(url) {
-            return Ok(self.decode(url)?);
+        match Location::parse(url)? {
+            Location::Remote(address) => {
+                let source = self.request(&address, None).await;
+                source.map_err(OpenError::into_failure)
+            }
+            Location::Inline(url) => self.decode(&url),
         }
-        let answer = http::request(self, url, None).await?;
-        Ok(self.source(url, answer, 0)?)
     }
 
-    /// Opens a URL from a position on, if the file there is still the same. If it has changed or
-    /// its host serves no ranges, the source begins at its start: see [`Source::position`].
+    /// Requests a file, or the rest of it if it is still the same. If it has changed or its host
+    /// serves no ranges, the source begins at its start: see [`Source::position`].
     ///
     /// # Errors
-    /// As [`Sources::open`].
-    pub(super) async fn try_open_at(
+    /// As [`Sources::open`]; files that may appear later are distinguished.
+    pub(super) async fn request(
         &self,
-        url: &str,
-        position: u64,
-        validator: &Validator,
+        address: &Address,
+        rest: Option<Range<'_>>,
     ) -> Result<Source, OpenError> {
-        let answer = http::request(
-            self,
-            url,
-            Some(Range {
-                position,
-                validator,
-            }),
-        )
-        .await?;
+        let position = rest.map_or(0, |rest| rest.position);
+        let answer = http::request(self, address, rest).await?;
         let position = if answer.is_partial { position } else { 0 };
-        Ok(self.source(url, answer, position)?)
-    }
-
-    fn source(&self, url: &str, answer: Answer, position: u64) -> Result<Source, Failure> {
         let length = answer.length.map(|length| length + position);
         let hints = Hints {
-            extension: extension(url),
+            extension: extension(&address.url),
             content_type: answer.content_type.clone(),
         };
-        let state = State::Http(Box::new(Download::new(url, answer, self)));
-        Source::begin(state, hints, length, position, self.limits)
+        let state = State::Http(Box::new(Download::new(address, answer, self)));
+        Ok(Source::begin(state, hints, length, position, self.limits)?)
     }
 
-    fn decode(&self, url: &str) -> Result<Source, Failure> {
+    /// Decodes a `data:` URL.
+    ///
+    /// # Errors
+    /// If it is malformed or too large.
+    pub(super) fn decode(&self, url: &str) -> Result<Source, Failure> {
         let decoded = data_url::decode(url).map_err(|what| {
             let detail = format!("a data: URL cannot be read: {what}");
             Failure::new(FailureType::UnsupportedMedia, detail)
@@ -174,14 +157,33 @@ pub(super) struct Hints {
     pub(super) content_type: Option<String>,
 }
 
-/// True if the URL contains the file itself.
-pub(super) fn is_inline(url: &str) -> bool {
-    url.get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+/// Location of the bytes of an output, by its URL.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Location {
+    /// At a host.
+    Remote(Address),
+    /// In the URL itself, which is a `data:` URL.
+    Inline(String),
 }
 
-fn extension(url: &str) -> Option<String> {
-    let url: Url = url.parse().ok()?;
+impl Location {
+    /// Parses a URL.
+    ///
+    /// # Errors
+    /// If it is invalid.
+    pub(super) fn parse(url: &str) -> Result<Self, Failure> {
+        let scheme = url.get(..5);
+        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+            return Ok(Self::Inline(url.to_owned()));
+        }
+        let address = Address::parse(url);
+        address
+            .map(Self::Remote)
+            .ok_or_else(|| rejected("the output's URL cannot be parsed"))
+    }
+}
+
+fn extension(url: &Url) -> Option<String> {
     let (_, extension) = url.path_segments()?.next_back()?.rsplit_once('.')?;
     Some(extension.to_ascii_lowercase())
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use darkroom_storage::digest::Digest;
 use darkroom_workflows::failure::FailureType;
 
-use super::{Hints, Limits, answer::Validator, download::Download};
+use super::{Hints, Limits, OpenError, answer::Validator, download::Download};
 use crate::failure::Failure;
 
 /// Maximum size of a chunk, in bytes: each is hashed without yielding to other tasks.
@@ -92,7 +92,8 @@ impl Source {
         if !download.answer.ends_with_connection {
             return Ok(());
         }
-        let mut again = download.sources.open(&download.url).await?;
+        let again = download.sources.request(&download.address, None).await;
+        let mut again = again.map_err(OpenError::into_failure)?;
         let mut whole = Digest::new();
         while let Some(chunk) = again.chunk(MAX_CHUNK).await? {
             whole.update(&chunk);
