@@ -4,7 +4,7 @@
 //!
 //! - `generation`: buys a prediction and waits for its end
 //! - `doubt`: settles a submission in doubt
-//! - `stop`: ends a job early, by cancellation or deadline
+//! - `stop`: ends a job early, by cancellation or deadline; `cancellation`: cancels predictions
 //! - `persisting`: moves the outputs into the store
 //! - `ending`: finalizes a job, starts its webhook and expiry, closes the workflow
 //! - `progress`: changes the state and shows it in the Temporal UI
@@ -14,6 +14,7 @@
     reason = "the macros make constants that cannot carry documentation"
 )]
 
+mod cancellation;
 mod doubt;
 mod ending;
 mod generation;
@@ -150,7 +151,7 @@ impl MediaGeneration {
                 Ok(made) => persisting::persist_all(ctx, stop.as_mut(), made).await,
                 Err(ending) => ending,
             };
-            stop::cancel_strays(ctx).await;
+            cancellation::cancel_strays(ctx).await;
             let ended = ending::finalize(ctx, ending).await;
             // While the store was down, the submission in doubt may have shown up.
             match doubt::bought_since(ctx, &ended) {
@@ -161,7 +162,7 @@ impl MediaGeneration {
         ending::notify(ctx, &ended).await;
         ending::expire(ctx, &ended).await;
         // While the store was down, an earlier attempt may have reported another purchase.
-        stop::cancel_strays(ctx).await;
+        cancellation::cancel_strays(ctx).await;
         ending::close(ctx, ended)
     }
 

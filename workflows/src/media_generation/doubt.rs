@@ -10,10 +10,10 @@ use temporalio_workflow::{
 };
 
 use super::{
-    MediaGeneration, PROVIDER, SubmissionOutcome,
+    MediaGeneration, PROVIDER, SubmissionOutcome, cancellation,
     ending::Ending,
     progress::{enter, time_until, update},
-    stop::{self, Stop},
+    stop::Stop,
 };
 use crate::{
     contract::{
@@ -78,7 +78,7 @@ pub(super) async fn stop_in_doubt(
         Settlement::Bought(state) => {
             let prediction = state.prediction.clone();
             update(ctx, |job| job.record_purchase(state));
-            stop::cancel(ctx, &prediction).await;
+            cancellation::cancel(ctx, &prediction).await;
         }
         Settlement::NotBought => update(ctx, |job| job.doubt = None),
         Settlement::NotShown | Settlement::CannotTell => {}

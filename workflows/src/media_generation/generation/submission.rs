@@ -10,9 +10,9 @@ use temporalio_workflow::{
 };
 
 use super::super::{
-    MediaGeneration, PROVIDER, Start,
+    MediaGeneration, PROVIDER, Start, cancellation, doubt,
     ending::Ending,
-    progress::{now, time_until},
+    progress::{now, time_until, update},
     stop::{self, Stop},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         generate::{GenerateInput, GenerateOutcome, GenerateRecord},
     },
     failure::{FailureType, JobError, read_activity_failure},
-    job::{Doubt, DoubtCause, IfNotFound},
+    job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, PredictionStatus, ProviderState},
 };
 
 /// Submits once.
@@ -80,8 +80,36 @@ pub(super) async fn submit(
                 }
                 (known, _) => known,
             };
-            Err(stop::stop_generation(ctx, stop, known).await)
+            Err(end(ctx, stop, known).await)
         }
+    }
+}
+
+/// Ends a job that is to stop during its submission, as the outcome of the submission requires.
+async fn end(ctx: &WorkflowContext<MediaGeneration>, stop: Stop, known: GenerateOutcome) -> Ending {
+    match known {
+        GenerateOutcome::Refused { error, .. } => Ending::stopped_after(stop, &error),
+        GenerateOutcome::Ended(ended) => {
+            let outcome = match ended.state.status {
+                PredictionStatus::Canceled | PredictionStatus::Aborted => CancelOutcome::Canceled,
+                _ => CancelOutcome::TooLate,
+            };
+            update(ctx, |job| {
+                job.record_purchase(ProviderState {
+                    cancel_outcome: Some(outcome),
+                    ..ended.state
+                });
+            });
+            stop.into()
+        }
+        GenerateOutcome::Submitted { state, .. } => {
+            let prediction = state.prediction.clone();
+            update(ctx, |job| job.record_purchase(state));
+            cancellation::cancel(ctx, &prediction).await;
+            stop.into()
+        }
+        GenerateOutcome::Recorded(ended) => Ending::as_recorded(ctx, *ended),
+        GenerateOutcome::InDoubt(doubt) => doubt::stop_in_doubt(ctx, stop, &doubt).await,
     }
 }
 

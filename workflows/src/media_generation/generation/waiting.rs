@@ -8,12 +8,7 @@ use temporalio_workflow::{
     WorkflowContext, select,
 };
 
-use super::super::{
-    MediaGeneration,
-    ending::Ending,
-    progress::enter,
-    stop::{self, Stop},
-};
+use super::super::{MediaGeneration, cancellation, ending::Ending, progress::enter, stop::Stop};
 use crate::{
     contract::{
         self, Activities,
@@ -53,18 +48,18 @@ pub(super) async fn wait(
             found = polling => return match found {
                 Ok(CollectOutcome::Ended(ended)) => Ok(ended),
                 Ok(CollectOutcome::Lost { error }) => {
-                    stop::cancel(ctx, prediction).await;
+                    cancellation::cancel(ctx, prediction).await;
                     Err(Ending::Failed(error))
                 }
                 Err(failure) => {
-                    stop::cancel(ctx, prediction).await;
+                    cancellation::cancel(ctx, prediction).await;
                     Err(Ending::Failed(read_activity_failure(&failure).0))
                 }
             },
             () = reported => scope.cancel(),
             stop = stop => {
                 scope.cancel();
-                stop::cancel(ctx, prediction).await;
+                cancellation::cancel(ctx, prediction).await;
                 return Err(stop.into());
             }
         }
