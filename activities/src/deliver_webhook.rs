@@ -91,7 +91,7 @@ impl WebhookSender {
             error,
             retry_after_seconds,
         } = self.send(&input).await;
-        metrics::told(verdict);
+        metrics::delivered(verdict);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         Delivery {
             verdict,

@@ -18,7 +18,7 @@ use crate::{failure::Failure, manifest, metrics};
 const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Timeout of removing strays; those that remain are left to the sweep.
-const TIDYING_TIMEOUT: Duration = Duration::from_secs(5);
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of keys in a page of a listing.
 const PAGE: u16 = 1000;
@@ -47,7 +47,7 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
-    match tokio::time::timeout(TIDYING_TIMEOUT, tidy_up(storage, &recorded)).await {
+    match tokio::time::timeout(SWEEP_TIMEOUT, sweep_prefix(storage, &recorded)).await {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot remove strays"),
         Err(_) => tracing::warn!(job_id = %job.job_id, "cannot remove strays: store too slow"),
@@ -61,7 +61,7 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
 
 /// Removes objects that the manifest does not name: writes of attempts that were canceled or
 /// declared timed out.
-async fn tidy_up(storage: &Storage, job: &JobState) -> Result<(), Failure> {
+async fn sweep_prefix(storage: &Storage, job: &JobState) -> Result<(), Failure> {
     let listed = job.stored_keys();
     let mut after: Option<ObjectKey> = None;
     loop {

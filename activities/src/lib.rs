@@ -101,7 +101,7 @@ impl Activities {
         if let Err(failure) = &result
             && failure.kind() == Some(FailureType::StorageRejected)
         {
-            self.store.doubt();
+            self.store.request_probe();
         }
         result
     }

@@ -243,7 +243,7 @@ pub(crate) fn secret_fits(fits: bool) {
 }
 
 /// Counts an attempt at delivering a webhook.
-pub(crate) fn told(verdict: DeliveryOutcome) {
+pub(crate) fn delivered(verdict: DeliveryOutcome) {
     let verdict = match verdict {
         DeliveryOutcome::Delivered => "delivered",
         DeliveryOutcome::Failed => "failed",

@@ -70,7 +70,7 @@ impl StoreAccess {
     }
 
     /// Requests a probe: the store has refused a write.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn request_probe(&self) {
         self.doubted.notify_one();
     }
 

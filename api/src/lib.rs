@@ -98,9 +98,9 @@ impl Bound {
     /// `METRICS_LISTEN` cannot be bound.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         // Metrics are served until the drain is over.
-        let told = CancellationToken::new();
-        let _told = told.clone().drop_guard();
-        let metrics = Metrics::install(told.clone())?;
+        let metrics_shutdown = CancellationToken::new();
+        let _stop_metrics = metrics_shutdown.clone().drop_guard();
+        let metrics = Metrics::install(metrics_shutdown.clone())?;
         metrics::describe();
         let Self {
             listener,
@@ -147,7 +147,13 @@ impl Bound {
             shutdown: shutdown.clone(),
         });
         if let Some(address) = config.metrics_listen {
-            listener::serve(address, metrics, readiness::probe(&context), told).await?;
+            listener::serve(
+                address,
+                metrics,
+                readiness::probe(&context),
+                metrics_shutdown,
+            )
+            .await?;
         }
         tokio::spawn(feed::read(Arc::clone(&context)));
         tokio::spawn(metrics::watch(Arc::clone(&context), shutdown.clone()));

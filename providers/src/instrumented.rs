@@ -42,8 +42,8 @@ impl<P: Provider> Provider for Instrumented<P> {
         self.0.clock_skew()
     }
 
-    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration {
-        self.0.poll_interval(occasion, look)
+    fn poll_interval(&self, occasion: PollReason, poll: u32) -> Duration {
+        self.0.poll_interval(occasion, poll)
     }
 
     async fn check(&self) -> Result<(), ProviderError> {

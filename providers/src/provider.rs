@@ -23,7 +23,7 @@ pub trait Provider: Send + Sync {
 
     /// Interval before the next poll of a prediction that had not ended at this poll; polls count
     /// from 1.
-    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration;
+    fn poll_interval(&self, occasion: PollReason, poll: u32) -> Duration;
 
     /// Sends a request without any effect, to check that the provider accepts the credentials.
     async fn check(&self) -> Result<(), ProviderError>;

@@ -160,14 +160,14 @@ impl Provider for Replicate {
         self.clock.skew()
     }
 
-    fn poll_interval(&self, occasion: PollReason, look: u32) -> Duration {
+    fn poll_interval(&self, occasion: PollReason, poll: u32) -> Duration {
         let pace: &[u64] = match occasion {
             // The answer may come from a replica that lags behind.
             PollReason::Reported => &[2, 5, 15, 20, 40, 60],
             PollReason::Polled => &[5, 10, 20, 40, 60],
             PollReason::BesideReports => &[10 * 60, 20 * 60, 30 * 60],
         };
-        let position = usize::try_from(look.saturating_sub(1)).unwrap_or(usize::MAX);
+        let position = usize::try_from(poll.saturating_sub(1)).unwrap_or(usize::MAX);
         Duration::from_secs(pace[position.min(pace.len() - 1)])
     }
 
@@ -268,7 +268,7 @@ mod tests {
     fn looks_grow_apart() {
         let replicate = replicate();
         let pace =
-            |occasion| [1, 2, 5, 99].map(|look| replicate.poll_interval(occasion, look).as_secs());
+            |occasion| [1, 2, 5, 99].map(|poll| replicate.poll_interval(occasion, poll).as_secs());
         assert_eq!(pace(PollReason::Polled), [5, 10, 60, 60]);
         assert_eq!(pace(PollReason::BesideReports), [600, 1200, 1800, 1800]);
         assert_eq!(pace(PollReason::Reported), [2, 5, 40, 60]);

@@ -57,7 +57,7 @@ pub async fn living(client: &Client) -> Result<Option<HashMap<String, u32>>, Sta
         };
         #[expect(
             deprecated,
-            reason = "what replaces it does not say when a worker was heard"
+            reason = "what replaces it does not tell the time of a heartbeat"
         )]
         let workers = answer.workers_info.into_iter();
         let now = SystemTime::now();
@@ -85,10 +85,10 @@ fn is_living(heartbeat: &WorkerHeartbeat, now: SystemTime) -> bool {
     let timeout = interval
         .and_then(|interval| Duration::try_from(interval).ok())
         .map_or(DEFAULT_TIMEOUT, |interval| interval * MISSED_HEARTBEATS);
-    let heard = heartbeat.heartbeat_time;
-    let heard = heard.and_then(|heard| SystemTime::try_from(heard).ok());
+    let sent = heartbeat.heartbeat_time;
+    let sent = sent.and_then(|sent| SystemTime::try_from(sent).ok());
     // With clock skew, a heartbeat may lie in the future.
-    is_serving && heard.is_some_and(|heard| now.duration_since(heard).unwrap_or_default() < timeout)
+    is_serving && sent.is_some_and(|sent| now.duration_since(sent).unwrap_or_default() < timeout)
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_worker_lives_while_it_is_heard() {
         let now = SystemTime::now();
-        let heard = |ago: u64, interval: Option<u64>, status: WorkerStatus| WorkerHeartbeat {
+        let heartbeat = |ago: u64, interval: Option<u64>, status: WorkerStatus| WorkerHeartbeat {
             status: status.into(),
             heartbeat_time: Some((now - Duration::from_secs(ago)).into()),
             elapsed_since_last_heartbeat: interval
@@ -106,12 +106,12 @@ mod tests {
             ..WorkerHeartbeat::default()
         };
         for (heartbeat, lives) in [
-            (heard(1, Some(2), WorkerStatus::Running), true),
-            (heard(7, Some(2), WorkerStatus::Running), false),
-            (heard(25, Some(10), WorkerStatus::Running), true),
-            (heard(25, None, WorkerStatus::Running), true),
-            (heard(70, None, WorkerStatus::Running), false),
-            (heard(1, Some(2), WorkerStatus::ShuttingDown), false),
+            (heartbeat(1, Some(2), WorkerStatus::Running), true),
+            (heartbeat(7, Some(2), WorkerStatus::Running), false),
+            (heartbeat(25, Some(10), WorkerStatus::Running), true),
+            (heartbeat(25, None, WorkerStatus::Running), true),
+            (heartbeat(70, None, WorkerStatus::Running), false),
+            (heartbeat(1, Some(2), WorkerStatus::ShuttingDown), false),
         ] {
             assert_eq!(is_living(&heartbeat, now), lives, "{heartbeat:?}");
         }

@@ -69,10 +69,10 @@ mod tests {
             outputs: (0..1500).map(output).collect(),
             data_removed: false,
         });
-        let told = |output: &&MadeOutput| output.source != OutputSource::Prediction;
+        let has_url = |output: &&MadeOutput| output.source != OutputSource::Prediction;
         assert_eq!(ended.outputs.len(), 1000);
         assert_eq!(ended.state.outputs_made, Some(1500));
-        assert_eq!(ended.outputs.iter().filter(told).count(), 511);
+        assert_eq!(ended.outputs.iter().filter(has_url).count(), 511);
         assert!(ended.outputs[0].name.is_some() && ended.outputs[999].name.is_none());
         assert!(serde_json::to_vec(&ended).unwrap().len() < 1024 * 1024);
     }

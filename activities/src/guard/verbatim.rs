@@ -96,13 +96,13 @@ fn verbatim(text: &str, url: &Url) -> Option<PathAndQuery> {
 /// Requests URLs as they were given, over HTTP/1.1.
 #[derive(Clone, Debug)]
 pub(super) struct VerbatimClient {
-    client: legacy::Client<HttpsConnector<HttpConnector<LabelLimiter>>, Empty<Bytes>>,
+    client: legacy::Client<HttpsConnector<HttpConnector<ConnectorResolver>>, Empty<Bytes>>,
 }
 
 impl VerbatimClient {
     /// Creates a client that connects to the addresses of this resolver, or of the system's.
     pub(super) fn new(resolver: Option<Resolver>) -> Result<Self, SetupError> {
-        let mut http = HttpConnector::new_with_resolver(LabelLimiter(resolver));
+        let mut http = HttpConnector::new_with_resolver(ConnectorResolver(resolver));
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -144,12 +144,12 @@ impl VerbatimClient {
 
 /// Resolves names for the connector.
 #[derive(Clone, Debug)]
-struct LabelLimiter(Option<Resolver>);
+struct ConnectorResolver(Option<Resolver>);
 
 type Found = std::vec::IntoIter<SocketAddr>;
 type Finding = Pin<Box<dyn Future<Output = Result<Found, Box<dyn Error + Send + Sync>>> + Send>>;
 
-impl Service<Name> for LabelLimiter {
+impl Service<Name> for ConnectorResolver {
     type Response = Found;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Finding;

@@ -107,15 +107,15 @@ impl Previewer {
             };
             let needed = thumbnail::needed(&bytes, format)?;
             let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
-            let (tell, told) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             let work = move || {
                 let made = thumbnail::make(&bytes, format, needed);
                 drop((bytes, file, reserved, turn));
                 // Ignored: the caller has timed out.
-                let _ = tell.send(made);
+                let _ = sender.send(made);
             };
             self.work.send(Box::new(work)).ok()?;
-            let made = told.await.ok()?;
+            let made = receiver.await.ok()?;
             let made = made.inspect_err(
                 |error| tracing::debug!(%job_id, index, %error, "cannot make a preview"),
             );
@@ -176,9 +176,9 @@ mod tests {
     async fn a_decoder_that_panics_takes_nobody_with_it() {
         let previewer = Previewer::start().unwrap();
         previewer.work.send(Box::new(|| panic!("a fault"))).unwrap();
-        let (tell, told) = oneshot::channel();
-        let work = move || tell.send(()).unwrap();
+        let (sender, receiver) = oneshot::channel();
+        let work = move || sender.send(()).unwrap();
         previewer.work.send(Box::new(work)).unwrap();
-        told.await.unwrap();
+        receiver.await.unwrap();
     }
 }

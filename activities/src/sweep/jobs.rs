@@ -31,7 +31,7 @@ impl Sweep<'_> {
                 let Some(last) = page.objects.last().map(|entry| entry.key.clone()) else {
                     break;
                 };
-                self.tidy_page(page.objects, swept).await;
+                self.sweep_page(page.objects, swept).await;
                 checkpoint.after = Some(last.clone());
                 checkpoint.write(self.storage).await?;
                 if !page.has_more {
@@ -43,10 +43,10 @@ impl Sweep<'_> {
         Checkpoint::default().write(self.storage).await
     }
 
-    async fn tidy_page(&self, mut entries: Vec<ListedObject>, swept: &mut Swept) {
+    async fn sweep_page(&self, mut entries: Vec<ListedObject>, swept: &mut Swept) {
         entries.retain(|entry| entry.is_older_than(self.age()));
         let sweeps = stream::iter(entries).map(|entry| async move {
-            let swept = self.tidy_entry(&entry).await;
+            let swept = self.sweep_entry(&entry).await;
             swept.inspect_err(|failure| tracing::warn!(key = %entry.key, %failure, "cannot sweep"))
         });
         let outcomes: Vec<_> = sweeps.buffer_unordered(CONCURRENCY).collect().await;
@@ -59,9 +59,9 @@ impl Sweep<'_> {
         }
     }
 
-    async fn tidy_entry(&self, entry: &ListedObject) -> Result<u32, Failure> {
+    async fn sweep_entry(&self, entry: &ListedObject) -> Result<u32, Failure> {
         if let Ok(indexed) = entry.key.as_str().parse::<IndexEntry>() {
-            return self.tidy_indexed(entry, &indexed.job_id).await;
+            return self.sweep_indexed(entry, &indexed.job_id).await;
         }
         match Tombstone::job_of(&entry.key) {
             Some(job_id) => self.sweep_tombstone(entry, &job_id).await,
@@ -71,7 +71,7 @@ impl Sweep<'_> {
     }
 
     /// Sweeps a job that has ended: its manifest names its objects.
-    async fn tidy_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
+    async fn sweep_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
         let owner = self.owner(job_id).await?;
         let is_recorded = matches!(owner, Owner::Job(_));
         let swept_prefix = self.sweep_prefix(job_id, owner).await?;

@@ -26,13 +26,13 @@ pub(crate) struct Follower {
     present: VecDeque<Arc<View>>,
     updates: broadcast::Receiver<Arc<View>>,
     /// Latest state sent of each job, so that none is sent twice in a row, or after a later one.
-    told: HashMap<JobId, Told>,
+    sent: HashMap<JobId, Sent>,
     _feed: Arc<Feed>,
     _place: OwnedSemaphorePermit,
     _counted: GaugeGuard,
 }
 
-struct Told {
+struct Sent {
     etag: String,
     read_at: Instant,
 }
@@ -62,7 +62,7 @@ impl Follower {
         Ok(Self {
             present: present.collect(),
             updates,
-            told: HashMap::new(),
+            sent: HashMap::new(),
             _feed: feed,
             _place: place,
             _counted: GaugeGuard::follower(),
@@ -84,18 +84,18 @@ impl Follower {
 
     fn is_news(&mut self, view: &View) -> bool {
         let job_id = &view.state.job_id;
-        let told = self.told.get(job_id);
-        if told.is_some_and(|told| view.read_at <= told.read_at || view.etag == told.etag) {
+        let sent = self.sent.get(job_id);
+        if sent.is_some_and(|sent| view.read_at <= sent.read_at || view.etag == sent.etag) {
             return false;
         }
-        if self.told.len() >= MAX_KNOWN {
-            self.told.retain(|_, told| told.read_at.elapsed() < KNOWN);
+        if self.sent.len() >= MAX_KNOWN {
+            self.sent.retain(|_, sent| sent.read_at.elapsed() < KNOWN);
         }
-        let told = Told {
+        let sent = Sent {
             etag: view.etag.clone(),
             read_at: view.read_at,
         };
-        self.told.insert(*job_id, told);
+        self.sent.insert(*job_id, sent);
         true
     }
 }

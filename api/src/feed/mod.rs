@@ -39,7 +39,7 @@ pub(crate) struct Feeds {
     /// Time up to which all changes were found, in milliseconds since 1970.
     position: AtomicI64,
     /// Runs whose ends were published.
-    told: Cache<String, ()>,
+    sent: Cache<String, ()>,
 }
 
 /// Feed of a tenant. Its jobs are watched for as long as this is held.
@@ -53,7 +53,7 @@ impl Feeds {
         Self {
             feeds: Mutex::default(),
             position: AtomicI64::new(i64::MIN),
-            told: Cache::builder()
+            sent: Cache::builder()
                 .max_capacity(MAX_SEEN)
                 .time_to_live(SEEN)
                 .build(),
@@ -86,7 +86,7 @@ impl Feeds {
         if view.has_ended()
             && let Some(run_id) = view.run_id()
         {
-            self.told.insert(run_id.to_owned(), ());
+            self.sent.insert(run_id.to_owned(), ());
         }
         if let Some(feed) = self.of(view.state.tenant.as_ref()) {
             // Ignored: there are no followers at the moment.

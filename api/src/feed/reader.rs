@@ -62,7 +62,7 @@ impl Event {
         let is_notified = match self {
             Self::Started => false,
             Self::Closed => {
-                context.feeds.told.contains_key(&found.run_id)
+                context.feeds.sent.contains_key(&found.run_id)
                     || context.watches.poll_now(&found.job_id)
             }
         };

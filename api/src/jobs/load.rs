@@ -86,7 +86,7 @@ impl Snapshot {
     }
 
     /// Creates the snapshot of a state that the workflow returned at this position, or later.
-    fn told(state: JobState, place: HistoryPosition) -> Self {
+    fn answered(state: JobState, place: HistoryPosition) -> Self {
         let recorded = Some(Recorded {
             state: state.clone(),
             place,
@@ -140,7 +140,7 @@ async fn load_once(
     let place = HistoryPosition::of(&description);
     let known = known.filter(|known| known.place == place);
     let snapshot = match description.status() {
-        _ if let Some(known) = known => Snapshot::told(known.state.clone(), place),
+        _ if let Some(known) = known => Snapshot::answered(known.state.clone(), place),
         WorkflowExecutionStatus::Running => {
             let options = temporal::query_options();
             match handle.query(MediaGeneration::state, (), options).await {
@@ -149,7 +149,7 @@ async fn load_once(
                 Ok(state) if state.status.is_terminal() => {
                     return closed(context, &handle, job_id).await;
                 }
-                Ok(state) => Snapshot::told(state, place),
+                Ok(state) => Snapshot::answered(state, place),
                 Err(WorkflowQueryError::Rejected { .. }) => {
                     return closed(context, &handle, job_id).await;
                 }
@@ -166,7 +166,7 @@ async fn load_once(
         }
         _ => {
             let closed = closed(context, &handle, job_id).await?;
-            return Ok(closed.map(|snapshot| Snapshot::told(snapshot.state, place)));
+            return Ok(closed.map(|snapshot| Snapshot::answered(snapshot.state, place)));
         }
     };
     Ok(Some(with_activities(&handle, &description, snapshot).await))

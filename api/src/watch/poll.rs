@@ -135,14 +135,14 @@ async fn history_changed(context: &Context, listening: Option<&mut Listening>, v
     let Some(listening) = listening else {
         return std::future::pending().await;
     };
-    let heard = match context.temporal.client() {
+    let polled = match context.temporal.client() {
         Ok(client) => {
             let change = listening.poll.after(view.history_length(), client);
             change.await.map_err(|status| temporal::problem(&status))
         }
         Err(problem) => Err(problem),
     };
-    if heard.is_err() {
+    if polled.is_err() {
         tokio::time::sleep(context.watches.pace(RETRY)).await;
     }
 }

@@ -114,22 +114,22 @@ impl Doubt {
     /// Returns the times of the searches, each as the delay after the latest time at which it may
     /// have been sent.
     #[must_use]
-    pub fn looks(&self) -> Vec<Duration> {
+    pub fn search_delays(&self) -> Vec<Duration> {
         /// Searches after the provider's own failure: what it accepted shows up within a minute.
         const SHOWS_SOON: &[u64] = &[5, 15, 60];
         /// Searches for an earlier attempt's request, which may be in flight for half a minute.
         const OF_EARLIER_ATTEMPT: &[u64] = &[0, 15, 45];
         const MAY_BE_UNDER_WAY: &[u64] = &[5, 15, 60, 5 * 60];
         let last = u64::from(self.search_seconds);
-        let (looks, last) = match self.cause {
+        let (delays, last) = match self.cause {
             DoubtCause::ProviderFailed => (SHOWS_SOON, None),
             DoubtCause::RecordLost => (OF_EARLIER_ATTEMPT, None),
             DoubtCause::Unanswered | DoubtCause::Interrupted => (MAY_BE_UNDER_WAY, Some(last)),
         };
-        let earlier = looks
+        let earlier = delays
             .iter()
             .copied()
-            .filter(|look| last.is_none_or(|last| *look < last));
+            .filter(|delay| last.is_none_or(|last| *delay < last));
         earlier.chain(last).map(Duration::from_secs).collect()
     }
 
@@ -191,19 +191,22 @@ mod tests {
 
     #[test]
     fn what_may_be_under_way_is_looked_for_until_time_is_up() {
-        let looks = |cause, search_seconds| {
+        let delays = |cause, search_seconds| {
             let doubt = Doubt {
                 cause,
                 search_seconds,
                 ..doubt(None)
             };
-            let seconds = doubt.looks().into_iter().map(|look| look.as_secs());
+            let seconds = doubt
+                .search_delays()
+                .into_iter()
+                .map(|delay| delay.as_secs());
             seconds.collect::<Vec<_>>()
         };
-        assert_eq!(looks(DoubtCause::Unanswered, 900), [5, 15, 60, 300, 900]);
-        assert_eq!(looks(DoubtCause::Interrupted, 20), [5, 15, 20]);
-        assert_eq!(looks(DoubtCause::ProviderFailed, 900), [5, 15, 60]);
-        assert_eq!(looks(DoubtCause::RecordLost, 1), [0, 15, 45]);
+        assert_eq!(delays(DoubtCause::Unanswered, 900), [5, 15, 60, 300, 900]);
+        assert_eq!(delays(DoubtCause::Interrupted, 20), [5, 15, 20]);
+        assert_eq!(delays(DoubtCause::ProviderFailed, 900), [5, 15, 60]);
+        assert_eq!(delays(DoubtCause::RecordLost, 1), [0, 15, 45]);
     }
 
     #[test]

@@ -106,20 +106,20 @@ async fn search(
     scope: WorkflowCancellationToken,
 ) -> Settlement {
     let (mut can_tell, mut last) = (true, Settlement::CannotTell);
-    let looks = doubt.looks();
-    let due = |look: &Duration| time_until(ctx, doubt.until + *look);
+    let delays = doubt.search_delays();
+    let due = |delay: &Duration| time_until(ctx, doubt.until + *delay);
     // Several overdue searches are made as one.
-    let overdue = looks.iter().filter(|look| due(look).is_zero()).count();
-    for look in looks.iter().skip(overdue.saturating_sub(1)) {
-        if *look > horizon && !due(look).is_zero() {
+    let overdue = delays.iter().filter(|delay| due(delay).is_zero()).count();
+    for delay in delays.iter().skip(overdue.saturating_sub(1)) {
+        if *delay > horizon && !due(delay).is_zero() {
             break;
         }
-        let wait = due(look);
+        let wait = due(delay);
         let mut settled = pin!(settlement(ctx, doubt).fuse());
         if !wait.is_zero() {
             let waiting = TimerOptions::builder(wait)
                 .cancellation_token(scope.clone())
-                .summary("looks for the submission".to_owned());
+                .summary("search for the submission".to_owned());
             let mut waiting = pin!(ctx.timer(waiting.build()).fuse());
             select! {
                 settlement = settled => {
@@ -138,7 +138,7 @@ async fn search(
         };
         // The last search must get an answer, so it is retried for a day, unless the job is to
         // stop. The others are followed by another one.
-        let is_last = Some(look) == looks.last();
+        let is_last = Some(delay) == delays.last();
         let time = if is_last && horizon == Duration::MAX {
             DAY
         } else {
@@ -182,11 +182,11 @@ async fn settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Se
 
 fn take_settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Option<Settlement> {
     ctx.state_mut(|workflow| {
-        let told = workflow
+        let position = workflow
             .settled
             .iter()
             .position(|settled| doubt.is_of(&settled.submission_id));
-        if let Some(position) = told {
+        if let Some(position) = position {
             return Some(match workflow.settled.remove(position).outcome {
                 SubmissionOutcome::Bought(state) => Settlement::Bought(state),
                 SubmissionOutcome::NotBought => Settlement::NotBought,
