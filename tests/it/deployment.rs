@@ -340,8 +340,8 @@ fn both_stacks_are_told_the_same() {
     let shares = &services()["worker"]["cpu_shares"];
     assert_eq!(*shares, production::WORKER_CPU_SHARES);
     assert_eq!(temporal["DB"], temporal::DRIVER);
-    assert_eq!(temporal["GOGC"], temporal::GOGC);
-    assert_eq!(temporal["GOMEMLIMIT"], temporal::GOMEMLIMIT);
+    assert_eq!(temporal["GOGC"], darkroom_dev::temporal::GOGC);
+    assert_eq!(temporal["GOMEMLIMIT"], darkroom_dev::temporal::GOMEMLIMIT);
     assert_eq!(
         environment("temporal")["NUM_HISTORY_SHARDS"],
         temporal::HISTORY_SHARDS.to_string()

@@ -14,15 +14,8 @@ use super::{
 use crate::{
     Options, log_directory, ports,
     process::{self, Process},
-    temporal::connect,
+    temporal::{GOGC, GOMEMLIMIT, connect},
 };
-
-/// Garbage collection of the server: the heap grows to five times the live heap before a
-/// collection, up to [`GOMEMLIMIT`]. Takes a quarter less CPU than Go's default of 100.
-/// <https://go.dev/doc/gc-guide>
-pub const GOGC: &str = "400";
-/// Memory limit up to which [`GOGC`] applies.
-pub const GOMEMLIMIT: &str = "1GiB";
 
 /// Driver of PostgreSQL: pgx keeps prepared statements, where lib/pq (`postgres12`) has PostgreSQL
 /// parse and plan each one anew, which is a third of its CPU.

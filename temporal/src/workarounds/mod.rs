@@ -9,8 +9,8 @@
 //! - [`crate::heartbeat`] and [`crate::recorder`] heartbeat by RPC, because the SDK does not report
 //!   whether a heartbeat was recorded, nor the reason of a cancellation
 //!   (docs/upstream/heartbeat-acknowledgement.md)
-//! - `debug-assertions = false` for temporalio-sdk-core in the workspace's Cargo.toml: a query
-//!   while a workflow task waits for a local activity fails a debug assertion
+//! - `debug-assertions = false` for dependencies in the workspace's Cargo.toml: a query while a
+//!   workflow task waits for a local activity fails a debug assertion of temporalio-sdk-core
 //!   (docs/upstream/query-without-task.md)
 
 pub mod cache_eviction;
