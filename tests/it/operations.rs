@@ -86,12 +86,9 @@ async fn inspect(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(LOOK_AROUND, "workflow count", &[], "Total: 1")
         .await;
     for queue in ["media-generation", "media-persist"] {
-        let described = runbook.run(LOOK_AROUND, queue, &[]).await;
         for worker in &stack.workers {
-            assert!(
-                described.contains(&format!("{}@", worker.id())),
-                "{described}"
-            );
+            let identity = format!("{}@", worker.id());
+            runbook.run_until(LOOK_AROUND, queue, &[], &identity).await;
         }
     }
 
