@@ -184,8 +184,8 @@ impl JobState {
         self.doubt = None;
     }
 
-    /// Returns the submission that the job failed for, as it was not found: what it bought may still
-    /// show up.
+    /// Returns the submission that the job failed for, as it was not found: what it bought may
+    /// still show up.
     #[must_use]
     pub fn unsettled_doubt(&self) -> Option<&Doubt> {
         let error = self.error.as_ref()?;

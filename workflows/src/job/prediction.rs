@@ -146,8 +146,8 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Returns the outputs of a prediction that has ended, if at least one of them can be read. They
-    /// are paid for, so they are stored however the prediction ended.
+    /// Returns the outputs of a prediction that has ended, if at least one of them can be read.
+    /// They are paid for, so they are stored however the prediction ended.
     ///
     /// # Errors
     /// If no output can be read: the reason.

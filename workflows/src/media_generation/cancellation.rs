@@ -1,5 +1,5 @@
-//! Cancellation of predictions: none is to keep running at the provider without a job that waits for
-//! it.
+//! Cancellation of predictions: none is to keep running at the provider without a job that waits
+//! for it.
 
 use temporalio_workflow::WorkflowContext;
 

@@ -1,5 +1,5 @@
-//! Early ends of a job, by a request to cancel it or by its deadline. Canceling its prediction is in
-//! `cancellation`.
+//! Early ends of a job, by a request to cancel it or by its deadline. Canceling its prediction is
+//! in `cancellation`.
 
 use std::time::Duration;
 

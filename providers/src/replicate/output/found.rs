@@ -38,8 +38,8 @@ impl Found {
             .map(|(number, _)| number)
     }
 
-    /// Returns the outputs, and the whole with `{"media": position}` in place of each; null if there
-    /// is nothing else in it, or too much.
+    /// Returns the outputs, and the whole with `{"media": position}` in place of each; null if
+    /// there is nothing else in it, or too much.
     pub(in crate::replicate) fn into_outputs(mut self) -> (Vec<MadeOutput>, Value) {
         let positions: Vec<_> = self.positions().collect();
         let rest = if self.has_more {
