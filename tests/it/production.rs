@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     os::unix::fs::PermissionsExt,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -22,10 +23,11 @@ use darkroom_dev::{
 use futures::future::{join, join_all};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use crate::support::{
     api::Api,
-    harness::{job, options, report, sha256, until, until_within},
+    harness::{BINARY, job, options, report, sha256, until, until_within},
     processes::terminate,
 };
 
@@ -33,14 +35,17 @@ use crate::support::{
 /// a sticky queue, and for a database restart.
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// Starts a production stack. Its data are where the system user `postgres` can read them.
-pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
+/// A directory for data that the system user `postgres` can read.
+fn readable_directory() -> tempfile::TempDir {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let directory = tempfile::Builder::new()
-        .prefix("darkroom-")
-        .permissions(readable)
-        .tempdir()
-        .unwrap();
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("darkroom-").permissions(readable);
+    builder.tempdir().unwrap()
+}
+
+/// Starts a production stack.
+pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
+    let directory = readable_directory();
     let options = Options {
         directory: directory.path().to_owned(),
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
@@ -49,6 +54,22 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir
     let stack = Production::start(options, workers, |_| {}).await.unwrap();
     let api = Api::with_key(stack.api_url(), &stack.api_key);
     (stack, api, directory)
+}
+
+#[tokio::test]
+async fn the_command_line_starts_it_and_runs_sample_jobs() {
+    let directory = readable_directory();
+    let mut command = Command::new(BINARY);
+    command
+        .args(["production", "--once", "--jobs", "8", "--workers", "1"])
+        .args(["--free-ports", "--data"])
+        .arg(directory.path())
+        .env_remove("REPLICATE_API_TOKEN");
+    let output = spawn_blocking(move || command.output()).await.unwrap();
+    let output = output.unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:#?}");
+    assert!(stdout.contains("all of them completed in"), "{stdout}");
 }
 
 /// Creates a job. Retries with the same idempotency key while the api answers 503.
