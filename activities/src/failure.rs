@@ -10,7 +10,7 @@ use darkroom_telemetry::logs::PROMPTS;
 use darkroom_temporal::heartbeat::{Interruption, RecordError};
 use darkroom_workflows::failure::{FailureDetails, FailureType, JobError, application_failure};
 use temporalio_client::tonic::Status;
-use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use temporalio_sdk::activities::{ActivityContext, ActivityError, ActivityInfo};
 
 use crate::metrics;
 
@@ -136,43 +136,37 @@ impl From<Status> for Failure {
 /// If the attempt failed or was canceled. The type of the application failure is the failure type.
 pub fn attempted<T>(ctx: &ActivityContext, result: Result<T, Failure>) -> Result<T, ActivityError> {
     let info = ctx.info();
-    result.map_err(|failure| match failure {
-        Failure::Canceled => ActivityError::cancelled(),
-        Failure::Failed { error, retry_after } if error.kind.is_waiting() => application_failure(
-            &error,
-            retry_after,
-            FailureDetails {
-                attempts: info.attempt,
-            },
-        )
-        .into(),
-        Failure::Failed { error, retry_after } => {
-            // The provider's message may quote the prompt.
-            let is_quoted = matches!(
-                error.kind,
-                FailureType::ProviderRejected | FailureType::GenerationFailed
-            );
-            tracing::warn!(
-                job_id = info.workflow_id.as_deref(),
-                activity = info.activity_type,
-                attempt = info.attempt,
-                failure = %error.kind,
-                retryable = error.retryable,
-                detail = (!is_quoted).then_some(&error.detail),
-                "attempt failed"
-            );
-            if is_quoted {
-                tracing::trace!(target: PROMPTS, detail = error.detail, "the provider's message");
-            }
+    result.map_err(|failure| {
+        let Failure::Failed { error, retry_after } = failure else {
+            return ActivityError::cancelled();
+        };
+        if !error.kind.is_waiting() {
+            log(info, &error);
             metrics::attempt_failed(&info.activity_type, error.kind);
-            application_failure(
-                &error,
-                retry_after,
-                FailureDetails {
-                    attempts: info.attempt,
-                },
-            )
-            .into()
         }
+        let details = FailureDetails {
+            attempts: info.attempt,
+        };
+        application_failure(&error, retry_after, details).into()
     })
+}
+
+fn log(info: &ActivityInfo, error: &JobError) {
+    // The provider's message may quote the prompt.
+    let is_quoted = matches!(
+        error.kind,
+        FailureType::ProviderRejected | FailureType::GenerationFailed
+    );
+    tracing::warn!(
+        job_id = info.workflow_id.as_deref(),
+        activity = info.activity_type,
+        attempt = info.attempt,
+        failure = %error.kind,
+        retryable = error.retryable,
+        detail = (!is_quoted).then_some(&error.detail),
+        "attempt failed"
+    );
+    if is_quoted {
+        tracing::trace!(target: PROMPTS, detail = error.detail, "the provider's message");
+    }
 }

@@ -129,6 +129,18 @@ pub enum CancelOutcome {
     Unknown,
 }
 
+impl CancelOutcome {
+    /// Returns the outcome of a request after which the prediction has this status.
+    #[must_use]
+    pub const fn of(status: PredictionStatus) -> Self {
+        match status {
+            PredictionStatus::Canceled | PredictionStatus::Aborted => Self::Canceled,
+            PredictionStatus::Succeeded | PredictionStatus::Failed => Self::TooLate,
+            PredictionStatus::Starting | PredictionStatus::Processing => Self::Unknown,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,13 +84,8 @@ async fn until_stopped(provider: &dyn Provider, mut seen: Prediction) -> Provide
 }
 
 fn outcome(prediction: Prediction) -> ProviderState {
-    let cancel_outcome = match prediction.state.status {
-        PredictionStatus::Canceled | PredictionStatus::Aborted => CancelOutcome::Canceled,
-        PredictionStatus::Succeeded | PredictionStatus::Failed => CancelOutcome::TooLate,
-        PredictionStatus::Starting | PredictionStatus::Processing => CancelOutcome::Unknown,
-    };
     ProviderState {
-        cancel_outcome: Some(cancel_outcome),
+        cancel_outcome: Some(CancelOutcome::of(prediction.state.status)),
         ..prediction.state
     }
 }

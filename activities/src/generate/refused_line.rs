@@ -20,27 +20,27 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// The line of refused jobs, by their age.
 #[derive(Clone, Debug, Default)]
-pub struct RefusedLine(Arc<Mutex<BTreeMap<Place, Instant>>>);
+pub struct RefusedLine(Arc<Mutex<BTreeMap<Position, Instant>>>);
 
-type Place = (Timestamp, JobId);
+type Position = (Timestamp, JobId);
 
 impl RefusedLine {
     /// Joins the line, and waits for others that are refused at the same time. Returns the delay of
     /// this job's retry after that of the first in line.
     pub(super) async fn join(&self, since: Timestamp, job_id: &JobId) -> Duration {
-        let place = (since, *job_id);
+        let position = (since, *job_id);
         let now = Instant::now();
         {
             let mut line = self.lock();
             line.retain(|_, joined| now.duration_since(*joined) < 2 * MOMENT);
-            line.insert(place, now);
+            line.insert(position, now);
         }
         tokio::time::sleep(MOMENT).await;
-        let before = self.lock().range(..&place).count();
+        let before = self.lock().range(..&position).count();
         STEP * u32::try_from(before).unwrap_or(u32::MAX)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Position, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -58,7 +58,7 @@ impl Purchase<'_> {
     /// # Errors
     /// If it yields no prediction: the outcome, a refusal or a doubt.
     pub(super) async fn submit(&self) -> Result<Prediction, GenerateOutcome> {
-        let submission_id = new_submission_id();
+        let submission_id = SubmissionId::from(Uuid::now_v7().into_bytes());
         let gate = Arc::new(RecordGate {
             recorder: Arc::clone(&self.recorder),
             submission_id: submission_id.clone(),
@@ -222,15 +222,6 @@ pub(super) fn refused(failure: impl Into<Failure>) -> GenerateOutcome {
         retry_after_ms: retry_after
             .and_then(|retry_after| u64::try_from(retry_after.as_millis()).ok()),
     }
-}
-
-fn new_submission_id() -> SubmissionId {
-    #[expect(clippy::expect_used, reason = "32 hexadecimal digits parse")]
-    Uuid::now_v7()
-        .simple()
-        .to_string()
-        .parse()
-        .expect("an id of a submission")
 }
 
 /// Gate that opens once the submission was recorded a moment ago.

@@ -27,6 +27,12 @@ impl SubmissionId {
     }
 }
 
+impl From<[u8; 16]> for SubmissionId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+}
+
 impl FromStr for SubmissionId {
     type Err = InvalidSubmissionId;
 

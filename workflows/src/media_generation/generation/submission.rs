@@ -21,7 +21,7 @@ use crate::{
         generate::{GenerateInput, GenerateOutcome, GenerateRecord},
     },
     failure::{FailureType, JobError, read_activity_failure},
-    job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, PredictionStatus, ProviderState},
+    job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, ProviderState},
 };
 
 /// Submits once.
@@ -90,10 +90,7 @@ async fn end(ctx: &WorkflowContext<MediaGeneration>, stop: Stop, known: Generate
     match known {
         GenerateOutcome::Refused { error, .. } => Ending::stopped_after(stop, &error),
         GenerateOutcome::Ended(ended) => {
-            let outcome = match ended.state.status {
-                PredictionStatus::Canceled | PredictionStatus::Aborted => CancelOutcome::Canceled,
-                _ => CancelOutcome::TooLate,
-            };
+            let outcome = CancelOutcome::of(ended.state.status);
             update(ctx, |job| {
                 job.record_purchase(ProviderState {
                     cancel_outcome: Some(outcome),
