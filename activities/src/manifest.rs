@@ -1,7 +1,7 @@
 //! The manifest of a job in the store, `jobs/{job_id}/job.json`, and its entry in the index.
 
 use bytes::Bytes;
-use darkroom_storage::{Existing, NewObject, Storage, StorageError};
+use darkroom_storage::{Existing, NewObject, Storage};
 use darkroom_workflows::{
     failure::FailureType,
     job::{IndexEntry, JobId, JobState, MANIFEST_LIMIT},
@@ -26,11 +26,10 @@ impl Manifest {
     /// # Errors
     /// If the store refuses the read or cannot be reached.
     pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Self, Failure> {
-        match storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Self::Unreadable, Self::Of)),
-            Err(StorageError::NotFound) => Ok(Self::None),
-            Err(error) => Err(error.into()),
-        }
+        let bytes = storage.read(&job_id.manifest_key(), MANIFEST_LIMIT).await?;
+        Ok(bytes.map_or(Self::None, |bytes| {
+            serde_json::from_slice(&bytes).map_or(Self::Unreadable, Self::Of)
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads and writes the tombstones of jobs in the store.
 
-use darkroom_storage::{NewObject, Storage, StorageError};
+use darkroom_storage::{NewObject, Storage};
 use darkroom_workflows::job::{JobId, TOMBSTONE_LIMIT, Tombstone};
 
 use crate::failure::Failure;
@@ -10,11 +10,10 @@ use crate::failure::Failure;
 /// # Errors
 /// If the store refuses the read or cannot be reached.
 pub(crate) async fn read(storage: &Storage, job_id: &JobId) -> Result<Option<Tombstone>, Failure> {
-    match storage.read(&Tombstone::key(job_id), TOMBSTONE_LIMIT).await {
-        Ok(bytes) => Ok(Some(Tombstone::read(&bytes))),
-        Err(StorageError::NotFound) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let bytes = storage
+        .read(&Tombstone::key(job_id), TOMBSTONE_LIMIT)
+        .await?;
+    Ok(bytes.map(|bytes| Tombstone::read(&bytes)))
 }
 
 /// Writes the tombstone of a job.

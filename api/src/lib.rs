@@ -41,6 +41,7 @@ mod readiness;
 mod router;
 mod server;
 mod sse;
+mod store;
 mod temporal;
 mod visibility;
 mod watch;

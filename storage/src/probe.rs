@@ -30,7 +30,7 @@ impl Storage {
         let content = Bytes::from_static(CONTENT);
         self.probe_checksums(&object).await?;
         let probed = async {
-            if self.read(&object.key, CONTENT.len()).await? != content {
+            if self.read(&object.key, CONTENT.len()).await? != Some(content) {
                 return Err(StorageError::Corrupt("has other bytes than it was sent"));
             }
             self.probe_conditional_writes(&object).await?;

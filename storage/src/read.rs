@@ -91,13 +91,16 @@ impl Storage {
         is_it
     }
 
-    /// Reads an object of at most `limit` bytes.
+    /// Reads an object of at most `limit` bytes; `None` if there is no such object.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] if there is no such object; otherwise if it is longer, or the
-    /// store refuses or fails.
-    pub async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Bytes> {
-        self.collect(key, limit, None).await
+    /// If it is longer, or the store refuses or fails.
+    pub async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Option<Bytes>> {
+        match self.collect(key, limit, None).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StorageError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the first `bytes` bytes of an object, or all of a shorter one.

@@ -103,7 +103,7 @@ impl Previewer {
         let made = async {
             let bytes = match bytes {
                 Some(bytes) => bytes,
-                None => storage.read(&object.s3_key, size).await.ok()?,
+                None => storage.read(&object.s3_key, size).await.ok()??,
             };
             let needed = thumbnail::needed(&bytes, format)?;
             let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;

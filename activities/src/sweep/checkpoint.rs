@@ -1,7 +1,7 @@
 //! Checkpoint at which the next sweep resumes: an object in the bucket, so that the progress of a
 //! sweep that is interrupted is kept.
 
-use darkroom_storage::{NewObject, Storage, StorageError};
+use darkroom_storage::{NewObject, Storage};
 use darkroom_workflows::job::ObjectKey;
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,9 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     /// Reads the checkpoint. An object that cannot be parsed counts as the beginning.
     pub(super) async fn read(storage: &Storage) -> Result<Self, Failure> {
-        match storage.read(&key(), LIMIT).await {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
-            Err(StorageError::NotFound) => Ok(Self::default()),
-            Err(error) => Err(error.into()),
-        }
+        let bytes = storage.read(&key(), LIMIT).await?;
+        let checkpoint = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(checkpoint.unwrap_or_default())
     }
 
     pub(super) async fn write(&self, storage: &Storage) -> Result<(), Failure> {

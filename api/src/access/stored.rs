@@ -147,14 +147,14 @@ impl StoredKeys {
         &self,
         key: &ObjectKey,
     ) -> Result<Option<T>, Problem> {
-        match self.storage.read(key, LIMIT).await {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                tracing::error!(%error, %key, "an object of an API key cannot be parsed");
-                Problem::internal()
-            }),
-            Err(StorageError::NotFound) => Ok(None),
-            Err(error) => Err(unavailable(&error)),
-        }
+        let read = self.storage.read(key, LIMIT).await;
+        let Some(bytes) = read.map_err(|error| unavailable(&error))? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            tracing::error!(%error, %key, "an object of an API key cannot be parsed");
+            Problem::internal()
+        })
     }
 
     async fn write(&self, key: ObjectKey, value: &impl Serialize) -> Result<(), Problem> {

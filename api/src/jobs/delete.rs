@@ -1,9 +1,8 @@
 //! `DELETE /v1/jobs/{id}`: starts a workflow that deletes everything that is stored of a job. A
 //! tombstone remains, so that the `Idempotency-Key` of the job does not create another one.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use darkroom_storage::StorageError;
 use darkroom_types::resource::Deletion;
 use darkroom_workflows::{
     JobDeletion, JobDeletionInput, WORKFLOW_QUEUE,
@@ -22,11 +21,8 @@ use crate::{
     context::Context,
     json,
     problem::{Kind, Problem, problems},
-    temporal,
+    store, temporal,
 };
-
-/// Timeout of the store while a caller waits.
-const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
 problems!(Problems: NotFound, StorageUnavailable);
 
@@ -66,10 +62,10 @@ pub(crate) async fn delete_job(
     )?;
     context.views.delete(job_id).await;
     tracing::info!(%job_id, "deletion requested");
-    let keeps_versions = tokio::time::timeout(STORE_TIMEOUT, context.storage.keeps_versions());
+    let keeps_versions = store::answer("versioning", context.storage.keeps_versions());
     let deletion = Deletion {
         job_id: *job_id,
-        keeps_versions: keeps_versions.await.ok().and_then(Result::ok),
+        keeps_versions: keeps_versions.await.ok(),
     };
     json::answer(StatusCode::ACCEPTED, &deletion)
 }
@@ -84,15 +80,8 @@ pub(super) async fn tombstone(
 ) -> Result<Option<Tombstone>, Problem> {
     let key = Tombstone::key(job_id);
     let read = context.storage.read(&key, TOMBSTONE_LIMIT);
-    match tokio::time::timeout(STORE_TIMEOUT, read).await {
-        Ok(Ok(bytes)) => Ok(Some(Tombstone::read(&bytes))),
-        Ok(Err(StorageError::NotFound)) => Ok(None),
-        Ok(Err(error)) => {
-            tracing::error!(%job_id, %error, "cannot read a tombstone");
-            Err(Problem::storage_unavailable())
-        }
-        Err(_) => Err(Problem::storage_unavailable()),
-    }
+    let bytes = store::answer(&key, read).await?;
+    Ok(bytes.map(|bytes| Tombstone::read(&bytes)))
 }
 
 /// Problem of a key whose job was deleted or terminated.

@@ -2,9 +2,6 @@
 //! after it has closed, from the manifest beyond Temporal's retention. A missing worker never makes
 //! a read fail.
 
-use std::time::Duration;
-
-use darkroom_storage::StorageError;
 use darkroom_temporal::runs::{PendingActivity, pending_activities};
 use darkroom_workflows::{
     MediaGeneration,
@@ -21,11 +18,9 @@ use super::reconstruct::{reconstruct, recorded};
 use crate::{
     context::Context,
     problem::{Kind, Problem},
+    store,
     temporal::{self, Ending},
 };
-
-/// Timeout of the store while a caller waits.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Handle = WorkflowHandle<Client, MediaGeneration>;
 
@@ -279,15 +274,8 @@ async fn progress(
 pub(super) async fn manifest(context: &Context, job_id: &JobId) -> Result<JobState, Problem> {
     let key = job_id.manifest_key();
     let read = context.storage.read(&key, MANIFEST_LIMIT);
-    let bytes = match tokio::time::timeout(MANIFEST_TIMEOUT, read).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(StorageError::NotFound)) => return Err(Problem::not_found("job")),
-        Ok(Err(error)) => {
-            tracing::error!(%job_id, %error, "cannot read a manifest");
-            return Err(Problem::storage_unavailable());
-        }
-        Err(_) => return Err(Problem::storage_unavailable()),
-    };
+    let bytes = store::answer(&key, read).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("job"))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         tracing::error!(%job_id, %error, "a manifest cannot be parsed");
         Problem::internal()

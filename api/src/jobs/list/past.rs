@@ -1,9 +1,6 @@
 //! Jobs beyond Temporal's retention, from the index in the object store: by the day on which they
 //! were accepted, the latest day first.
 
-use std::time::Duration;
-
-use darkroom_storage::StorageError;
 use darkroom_workflows::job::{IndexEntry, JobId, JobState, ObjectKey};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -13,14 +10,12 @@ use crate::{
     context::Context,
     jobs::load,
     problem::{Kind, Problem},
+    store,
     visibility::Filter,
 };
 
 /// Limit of manifests that are read for one page: it may be short although others follow.
 const MAX_READS: usize = 100;
-
-/// Timeout of the store while a caller waits.
-const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longest time from the end of a job to the close of its run.
 const CLOSING: SignedDuration = SignedDuration::from_mins(5);
@@ -128,7 +123,8 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
     let mut folders = Vec::<String>::new();
     loop {
         let after = folders.last().map(String::as_str);
-        let (page, has_more) = in_time(context.storage.list_folders(&prefix, after)).await?;
+        let (page, has_more) =
+            store::answer(&prefix, context.storage.list_folders(&prefix, after)).await?;
         let is_over = page.is_empty() || !has_more;
         folders.extend(page);
         if is_over {
@@ -165,7 +161,11 @@ async fn indexed(
     let after = cursor.after.as_ref();
     let after = after.map(|after| ObjectKey::new(format!("{prefix}{after}")));
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    let listed = in_time(context.storage.list(&prefix, after.as_ref(), limit)).await?;
+    let listed = store::answer(
+        &prefix,
+        context.storage.list(&prefix, after.as_ref(), limit),
+    )
+    .await?;
     let mut keys = listed.objects.iter().map(|object| object.key.as_str());
     // A store's console leaves an object there that stands for the folder.
     let entries = keys.clone().filter_map(|key| key.parse().ok());
@@ -207,16 +207,4 @@ fn matches(filter: &Filter, job: &JobState) -> bool {
 
 fn day_of(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
-}
-
-/// Applies the timeout of the store while a caller waits.
-async fn in_time<T>(listed: impl Future<Output = Result<T, StorageError>>) -> Result<T, Problem> {
-    match tokio::time::timeout(TIMEOUT, listed).await {
-        Ok(Ok(listed)) => Ok(listed),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "cannot list jobs beyond Temporal's retention");
-            Err(Problem::storage_unavailable())
-        }
-        Err(_) => Err(Problem::storage_unavailable()),
-    }
 }
