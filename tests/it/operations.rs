@@ -34,9 +34,23 @@ const FIND_JOBS: &str = "Find jobs";
 const LOOK_AT_A_JOB: &str = "Look at a job";
 const JOBS_FAIL: &str = "Jobs fail";
 
+/// Sections about servers that are away, and about changes of the whole stack: a test of their own,
+/// as they take as long as all others.
+const OUTAGES: [&str; 9] = [
+    "Provider outage",
+    "The provider's limits",
+    "S3 outage",
+    "Temporal is away",
+    "Drain a worker",
+    "Rotate keys",
+    "Back up and restore",
+    "Darkroom",
+    "Temporal and PostgreSQL",
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_of_the_runbook_does_what_it_says() {
-    let (mut stack, api, _directory) = start(2).await;
+async fn every_line_of_the_runbook_about_jobs_does_what_it_says() {
+    let (stack, api, _directory) = start(2).await;
     let runbook = Runbook::of(&stack);
     // Started first: it takes Temporal a while to report a failing workflow task as a problem.
     let stuck = runbook
@@ -51,16 +65,21 @@ async fn every_line_of_the_runbook_does_what_it_says() {
     pause(&runbook, &api, &stack).await;
     retention(&runbook).await;
     stuck_task(&runbook, &api, &stack).await;
+    let unused = runbook.unused(|section| !OUTAGES.contains(&section));
+    assert_eq!(unused, Vec::<&str>::new(), "lines that were not run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_the_runbook_about_outages_does_what_it_says() {
+    let (mut stack, api, _directory) = start(2).await;
+    let runbook = Runbook::of(&stack);
     provider_outage(&runbook, &api, &stack).await;
     store_outage(&runbook, &api, &mut stack).await;
     drain(&runbook, &stack).await;
     restore(&runbook, &api, &mut stack).await;
     upgrade(&runbook, &api, &mut stack).await;
-    assert_eq!(
-        runbook.unused(),
-        Vec::<&str>::new(),
-        "lines of the runbook that were not run"
-    );
+    let unused = runbook.unused(|section| OUTAGES.contains(&section));
+    assert_eq!(unused, Vec::<&str>::new(), "lines that were not run");
 }
 
 /// Creates a job and waits until its prediction is under way.

@@ -126,14 +126,14 @@ impl Runbook {
         .await
     }
 
-    /// Lines that were not run.
-    pub(crate) fn unused(&self) -> Vec<&str> {
+    /// Lines of these sections that were not run.
+    pub(crate) fn unused(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<&str> {
         let used = self.used.lock().unwrap();
         let unused = self
             .lines
             .iter()
             .enumerate()
-            .filter(|(number, _)| !used.contains(number));
+            .filter(|(number, line)| is_wanted(&line.section) && !used.contains(number));
         unused.map(|(_, line)| line.text.as_str()).collect()
     }
 
