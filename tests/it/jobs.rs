@@ -11,17 +11,25 @@ use darkroom_client::types::{
     status::{JobStatus, MediaStatus, Stage},
 };
 use darkroom_dev::s3;
+use darkroom_workflows::{
+    MediaGeneration, MediaGenerationInput, WORKFLOW_QUEUE, job::JobState, media_generation::Start,
+};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use temporalio_client::{WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus};
+use temporalio_client::{
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionStatus,
+    WorkflowGetResultOptions, WorkflowStartOptions,
+};
 use temporalio_common::protos::temporal::api::{
     enums::v1::EventType,
     history::v1::{HistoryEvent, history_event::Attributes},
 };
+use uuid::Uuid;
 
 use crate::support::{
     api::Api,
-    harness::{cancel_outcome, count, failure_type, job, sha256, shared, until},
+    harness::{bought, cancel_outcome, count, failure_type, job, sha256, shared, until},
     workflows::{history, is_scheduled, terminate_workflow, workflow_handle},
 };
 
@@ -293,6 +301,29 @@ async fn a_canceled_job_cancels_its_prediction() {
         WorkflowExecutionStatus::Canceled
     );
     assert_eq!(manifest(&id)["status"], "canceled");
+}
+
+#[tokio::test]
+async fn a_workflow_with_the_input_of_another_job_fails_and_buys_nothing() {
+    let job_id: JobId = Uuid::now_v7().to_string().parse().unwrap();
+    let request = serde_json::from_value(job(1, json!({}))).unwrap();
+    let input = MediaGenerationInput {
+        job: JobState::accepted(job_id, None, request, Timestamp::now()),
+        start: Start::New,
+        expects_reports: false,
+    };
+    let client = shared().temporal.client().await.unwrap();
+    let id = Uuid::now_v7().to_string();
+    let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, id).build();
+    let started = client.start_workflow(MediaGeneration::run, input, options);
+    let ended = started
+        .await
+        .unwrap()
+        .get_result(WorkflowGetResultOptions::default())
+        .await;
+    let error = format!("{:?}", ended.unwrap_err());
+    assert!(error.contains("the workflow id must be"), "{error}");
+    assert!(bought(shared().provider.as_ref(), &job_id).is_empty());
 }
 
 #[tokio::test]

@@ -144,6 +144,9 @@ impl MediaGeneration {
     #[run(name = "MediaGeneration")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<JobState> {
         progress::begin(ctx);
+        if ctx.workflow_id() != ctx.state(|workflow| workflow.state.job_id.to_string()) {
+            return Err(ending::of_another_job(ctx));
+        }
         let mut stop = pin!(stop::requested(ctx));
         let mut made = generation::obtain(ctx, stop.as_mut()).await;
         let ended = loop {

@@ -215,6 +215,17 @@ pub(super) fn close(
     }
 }
 
+/// Returns the failure of a run whose input is of another job: it would buy for that job, and
+/// write over what is stored of it.
+pub(super) fn of_another_job(ctx: &WorkflowContext<MediaGeneration>) -> WorkflowTermination {
+    let state = ctx.state(|workflow| workflow.state.clone());
+    let detail = format!(
+        "the workflow id must be that of the job in the input, {}",
+        state.job_id
+    );
+    failed(JobError::new(FailureType::Internal, detail), state)
+}
+
 fn failed(error: JobError, state: JobState) -> WorkflowTermination {
     let failure = ApplicationFailure::builder(error.detail)
         .type_name(error.kind.to_string())
