@@ -155,7 +155,10 @@ pub(super) fn conclude(job: &Job) {
         let id = &job.job_id;
         let status = job.provider.as_ref().map(|provider| provider.status);
         match status {
-            None => say!("  to submit it again: darkroom jobs retry {id}"),
+            None if job.error.as_ref().is_some_and(|error| error.retryable) => {
+                say!("  to submit it again: darkroom jobs retry {id}");
+            }
+            None => {}
             Some(Some(
                 PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted,
             )) if counts.total == 0 => {
