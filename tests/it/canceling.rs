@@ -25,14 +25,7 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
     let id = api.accepted(&endless()).await;
     bought_one(shared().provider.as_ref(), &id).await;
     assert_eq!(api.act(&id, "cancel").await.status(), StatusCode::ACCEPTED);
-    let job = api.ended(&id).await;
-    assert_eq!(job.status, JobStatus::Canceled);
-    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
-    let prediction = bought_one(shared().provider.as_ref(), &id).await;
-    assert_eq!(
-        (prediction.status(Timestamp::now()), prediction.cancel_calls),
-        (PredictionStatus::Canceled, 1)
-    );
+    assert_canceled(&api, &id, 1).await;
 
     assert_eq!(
         Problem::of(api.act(&id, "cancel").await).await,
@@ -51,6 +44,18 @@ async fn a_job_canceled_over_http_stops_its_prediction_once() {
     }
 }
 
+/// Asserts that a job ends as canceled, and that its prediction was canceled with this many calls.
+async fn assert_canceled(api: &Api, id: &JobId, cancel_calls: u32) {
+    let job = api.ended(id).await;
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
+    let prediction = bought_one(shared().provider.as_ref(), id).await;
+    assert_eq!(
+        (prediction.status(Timestamp::now()), prediction.cancel_calls),
+        (PredictionStatus::Canceled, cancel_calls)
+    );
+}
+
 /// The provider neither shows the prediction nor answers the first cancel calls.
 #[tokio::test]
 async fn a_prediction_that_cannot_be_read_is_canceled_once_the_provider_answers() {
@@ -59,14 +64,7 @@ async fn a_prediction_that_cannot_be_read_is_canceled_once_the_provider_answers(
     let id = api.accepted(&job(1, dev)).await;
     bought_one(shared().provider.as_ref(), &id).await;
     api.act(&id, "cancel").await;
-    let job = api.ended(&id).await;
-    assert_eq!(job.status, JobStatus::Canceled);
-    assert_eq!(cancel_outcome(&job), Some(CancelOutcome::Canceled));
-    let prediction = bought_one(shared().provider.as_ref(), &id).await;
-    assert_eq!(
-        (prediction.status(Timestamp::now()), prediction.cancel_calls),
-        (PredictionStatus::Canceled, 3)
-    );
+    assert_canceled(&api, &id, 3).await;
 }
 
 #[tokio::test]

@@ -285,8 +285,8 @@ async fn a_report_that_comes_before_the_manifest_is_written_is_not_lost() {
     } = World::behind_proxy(options, &variables, None).await;
     let source = world.source.url("file", "bytes=1000");
     let dev = json!({
-        "answer_status": 504, "answer_html": true, "taken_after_ms": 0, "latency_ms": 100, "hidden": true,
-        "webhooks": 0, "urls": [source],
+        "answer_status": 504, "answer_html": true, "taken_after_ms": 0, "latency_ms": 100,
+        "hidden": true, "webhooks": 0, "urls": [source],
     });
     let id = world.api.accepted(&job(1, dev)).await;
     let manifest = id.manifest_key();
