@@ -189,7 +189,8 @@ impl Purchase<'_> {
             }
         }
         // The workflow searches for what was bought, and a report of the provider may come.
-        tracing::error!(%job_id, submission_id = %settled.submission_id, "the workflow was not told the outcome");
+        let submission_id = &settled.submission_id;
+        tracing::error!(%job_id, %submission_id, "the workflow was not told the outcome");
     }
 
     /// True if the job, which has ended, has this prediction: it may have been found meanwhile.

@@ -39,7 +39,7 @@ impl SourceOpener<'_> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut location = match &self.input.source {
-            OutputSource::Url(url) => Location::parse(url)?,
+            OutputSource::Url(url) => Location::parse(url.clone())?,
             OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
         };
         for request in 0.. {
@@ -131,7 +131,7 @@ impl SourceOpener<'_> {
                 "the provider has removed the output",
             )
         })?;
-        Location::parse(&url)
+        Location::parse(url)
     }
 }
 

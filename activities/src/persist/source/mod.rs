@@ -98,7 +98,7 @@ impl Sources {
     /// # Errors
     /// If the source refuses, cannot be reached or is too large.
     pub async fn open(&self, url: &str) -> Result<Source, Failure> {
-        match Location::parse(url)? {
+        match Location::parse(url.to_owned())? {
             Location::Remote(address) => {
                 let source = self.request(&address, None).await;
                 source.map_err(OpenError::into_failure)
@@ -171,12 +171,12 @@ impl Location {
     ///
     /// # Errors
     /// If it is invalid.
-    pub(super) fn parse(url: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(url: String) -> Result<Self, Failure> {
         let scheme = url.get(..5);
         if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-            return Ok(Self::Inline(url.to_owned()));
+            return Ok(Self::Inline(url));
         }
-        let address = Address::parse(url);
+        let address = Address::parse(&url);
         address
             .map(Self::Remote)
             .ok_or_else(|| rejected("the output's URL cannot be parsed"))
