@@ -14,7 +14,8 @@ use crate::{
     visibility::Filter,
 };
 
-/// Limit of manifests that are read for one page: it may be short although others follow.
+/// Limit of index entries, and so of manifests, that are read for one page: it may be short
+/// although others follow.
 const MAX_READS: usize = 100;
 
 /// Longest time from the end of a job to the close of its run.
@@ -60,18 +61,18 @@ pub(super) async fn list(
     mut cursor: IndexCursor,
     limit: usize,
 ) -> Result<(Vec<JobState>, Option<IndexCursor>), Problem> {
-    let (mut jobs, mut reads) = (Vec::new(), 0);
+    let (mut jobs, mut listed) = (Vec::new(), 0);
     for day in days(context, filter, cursor.day).await? {
         if day != cursor.day {
             (cursor.day, cursor.after) = (day, None);
         }
         loop {
-            let room = (limit - jobs.len()).min(MAX_READS - reads);
+            let room = (limit - jobs.len()).min(MAX_READS - listed);
             if room == 0 {
                 return Ok((jobs, Some(cursor)));
             }
             let entries = indexed(context, filter, &cursor, room).await?;
-            reads += entries.ids.len();
+            listed += entries.listed;
             cursor.after = entries.last.or(cursor.after);
             let manifests: Vec<_> = entries
                 .ids
@@ -144,6 +145,8 @@ async fn days(context: &Context, filter: &Filter, last: Date) -> Result<Vec<Date
 /// Entries of a day in the index.
 struct Entries {
     ids: Vec<JobId>,
+    /// Number of objects that were listed: these, and any that are no entries.
+    listed: usize,
     /// Last name among them, or among other objects in the folder.
     last: Option<String>,
     has_more: bool,
@@ -171,6 +174,7 @@ async fn indexed(
     let entries = keys.clone().filter_map(|key| key.parse().ok());
     Ok(Entries {
         ids: entries.map(|entry: IndexEntry| entry.job_id).collect(),
+        listed: keys.len(),
         last: keys
             .next_back()
             .and_then(|key| Some(key.strip_prefix(&prefix)?.to_owned())),
