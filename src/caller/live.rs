@@ -151,22 +151,29 @@ pub(super) fn conclude(job: &Job) {
     if let (JobStatus::Failed | JobStatus::Canceled, Some(why)) = (job.status, &job.error_message) {
         say!("  {why}");
     }
-    if matches!(job.status, JobStatus::Partial | JobStatus::Failed) {
-        let id = &job.job_id;
-        let status = job.provider.as_ref().map(|provider| provider.status);
-        match status {
-            None if job.error.as_ref().is_some_and(|error| error.retryable) => {
-                say!("  to submit it again: darkroom jobs retry {id}");
-            }
-            None => {}
-            Some(Some(
-                PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted,
-            )) if counts.total == 0 => {
-                say!(
-                    "  to generate it again, which costs again: darkroom jobs retry {id} --regenerate"
-                );
-            }
-            Some(_) => say!("  to fetch what is missing, at no cost: darkroom jobs retry {id}"),
+    if let Some((purpose, option)) = retry_hint(job) {
+        say!("  {purpose}: darkroom jobs retry {}{option}", job.job_id);
+    }
+}
+
+/// Returns what a retry of an ended job is for, and the option that it needs; `None` if it cannot
+/// help.
+fn retry_hint(job: &Job) -> Option<(&'static str, &'static str)> {
+    use PredictionStatus::{Aborted, Canceled, Failed};
+    if !matches!(job.status, JobStatus::Partial | JobStatus::Failed) {
+        return None;
+    }
+    match &job.provider {
+        None => {
+            let may_succeed = job.error.as_ref().is_some_and(|error| error.retryable);
+            may_succeed.then_some(("to submit it again", ""))
         }
+        Some(provider)
+            if job.media_counts.total == 0
+                && matches!(provider.status, Some(Failed | Canceled | Aborted)) =>
+        {
+            Some(("to generate it again, which costs again", " --regenerate"))
+        }
+        Some(_) => Some(("to fetch what is missing, at no cost", "")),
     }
 }
