@@ -45,7 +45,7 @@ use darkroom_storage::{Existing, UploadedObject};
 use darkroom_temporal::heartbeat::{Drain, Heartbeat};
 use darkroom_workflows::{
     contract::persist::PersistInput,
-    job::{OutputSource, StoredMedia, timestamp},
+    job::{StoredMedia, timestamp},
 };
 use temporalio_sdk::activities::ActivityContext;
 
@@ -96,6 +96,7 @@ pub async fn persist(
             opener: SourceOpener {
                 sources,
                 provider,
+                memory: &engine.memory,
                 input: &input,
             },
             engine,
@@ -184,11 +185,6 @@ impl Attempt<'_> {
             Resume::Continue(upload) => Some(upload),
             Resume::Begin | Resume::Abandon(_) => None,
         };
-        let mut turn = None;
-        if self.input.source == OutputSource::Prediction {
-            // A prediction with inline files is large and must be read as a whole: one at a time.
-            turn = lease.wait(self.engine.memory.inline_permit()).await?;
-        }
         let (source, upload) = match lease.wait(self.open(upload)).await? {
             // An attempt whose result did not reach Temporal, or one before a reset, may have
             // stored the output. It outlasts its source.
@@ -197,9 +193,6 @@ impl Attempt<'_> {
             }
             opened => opened?,
         };
-        if !source.is_inline() {
-            drop(turn);
-        }
         self.transfer(source, upload, &mut lease).await
     }
 

@@ -8,10 +8,12 @@ use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
     contract::persist::PersistInput, failure::FailureType, job::OutputSource, request::OutputFormat,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     checkpoint::UploadCheckpoint,
     media_type,
+    memory::Memory,
     source::{Location, OpenError, Range, Source, Sources},
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
@@ -29,6 +31,7 @@ const REQUESTS_PER_URL_LOOKUP: u32 = 3;
 pub(super) struct SourceOpener<'a> {
     pub(super) sources: &'a Sources,
     pub(super) provider: &'a dyn Provider,
+    pub(super) memory: &'a Memory,
     pub(super) input: &'a PersistInput,
 }
 
@@ -38,12 +41,12 @@ impl SourceOpener<'_> {
     pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
-        let mut location = match &self.input.source {
-            OutputSource::Url(url) => Location::parse(url.clone())?,
+        let (mut location, mut permit) = match &self.input.source {
+            OutputSource::Url(url) => (Location::parse(url.clone())?, None),
             OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
         };
         for request in 0.. {
-            let failure = match self.open_at(&location, upload).await {
+            let failure = match self.open_at(&location, &mut permit, upload).await {
                 Ok(mut source) => match self.error_page(&mut source).await? {
                     Some(failure) => failure,
                     None => return Ok(source),
@@ -52,9 +55,9 @@ impl SourceOpener<'_> {
                     let may_be_elsewhere =
                         may_have_moved(&error) && request % REQUESTS_PER_URL_LOOKUP == 0;
                     if may_be_elsewhere {
-                        let current = self.current_location().await?;
+                        let (current, its_permit) = self.current_location().await?;
                         if current != location {
-                            location = current;
+                            (location, permit) = (current, its_permit);
                             continue;
                         }
                     }
@@ -94,11 +97,12 @@ impl SourceOpener<'_> {
     async fn open_at(
         &self,
         location: &Location,
+        permit: &mut Option<OwnedSemaphorePermit>,
         upload: Option<&UploadCheckpoint>,
     ) -> Result<Source, OpenError> {
         let address = match location {
             Location::Remote(address) => address,
-            Location::Inline(url) => return Ok(self.sources.decode(url)?),
+            Location::Inline(url) => return Ok(self.sources.decode(url)?.holding(permit.take())),
         };
         if let Some(UploadCheckpoint {
             bytes,
@@ -120,8 +124,11 @@ impl SourceOpener<'_> {
         self.sources.request(address, None).await
     }
 
-    /// Returns the current location of the output, as the provider reports it.
-    async fn current_location(&self) -> Result<Location, Failure> {
+    /// Returns the current location of the output, as the provider reports it. A prediction with
+    /// inline files is large and must be read as a whole, so one is read at a time: an inline file
+    /// comes with the permit, to be held for as long as the file is in memory.
+    async fn current_location(&self) -> Result<(Location, Option<OwnedSemaphorePermit>), Failure> {
+        let permit = self.memory.inline_permit().await;
         let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
         let output = self.provider.output(&self.input.prediction, position);
         let url = output.await.map_err(source_failure)?;
@@ -131,7 +138,9 @@ impl SourceOpener<'_> {
                 "the provider has removed the output",
             )
         })?;
-        Location::parse(url)
+        let location = Location::parse(url)?;
+        let permit = permit.filter(|_| matches!(location, Location::Inline(_)));
+        Ok((location, permit))
     }
 }
 

@@ -15,7 +15,7 @@ use darkroom_client::{
     events::ChangeKind,
     types::{
         job_id::JobId, problem::Kind, provider::CancelOutcome, request::RetryRequest,
-        status::JobStatus,
+        resource::Job, status::JobStatus,
     },
 };
 use futures::TryStreamExt;
@@ -133,9 +133,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
             regenerate,
             following,
         } => {
-            let job = client
-                .retry_job(&job_id, RetryRequest { regenerate })
-                .await?;
+            let job = retry(client, &job_id, regenerate).await?;
             say!("job {} is being retried", job.job_id);
             follow::follow(client, job, &following).await
         }
@@ -190,6 +188,23 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
 }
 
 /// Requests cancellation of a job, waits for its end and prints the result.
+/// Retries a job. If it can only be generated again, the command that does is printed as well.
+async fn retry(
+    client: &Client,
+    job_id: &JobId,
+    regenerate: bool,
+) -> Result<Job, darkroom_client::Error> {
+    let retried = client.retry_job(job_id, RetryRequest { regenerate }).await;
+    let needs_generation =
+        |error: &darkroom_client::Error| error.kind() == Some(Kind::GenerationNeeded);
+    if retried.as_ref().is_err_and(needs_generation) {
+        say!(
+            "  to generate it again, which costs again: darkroom jobs retry {job_id} --regenerate"
+        );
+    }
+    retried
+}
+
 async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
     client.cancel_job(job_id).await?;
     let Ok(ended) = tokio::time::timeout(CANCEL_TIMEOUT, client.wait(job_id)).await else {

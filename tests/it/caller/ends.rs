@@ -74,6 +74,25 @@ fn what_became_of_a_job_is_told_by_the_exit_code() {
 }
 
 #[test]
+fn a_retry_that_would_cost_names_the_option_that_allows_it() {
+    let failed = dev(r#"{"fail": "out of memory"}"#);
+    let failed = run(&[
+        "run",
+        "acme/photo",
+        "a fox",
+        "-i",
+        &failed,
+        "--output",
+        "json",
+    ]);
+    let job: Job = serde_json::from_str(&failed.stdout).unwrap();
+    let retried = run(&["jobs", "retry", &job.job_id.to_string()]);
+    assert_eq!(retried.exit_code, 1, "{retried:#?}");
+    let command = format!("darkroom jobs retry {} --regenerate", job.job_id);
+    assert!(retried.stderr.contains(&command), "{retried:#?}");
+}
+
+#[test]
 fn a_job_that_somebody_else_cancels_is_canceled() {
     let slow = dev(r#"{"latency_ms": 3600000}"#);
     let accepted = run(&["run", "acme/photo", "a fox", "-i", &slow, "--detach"]);

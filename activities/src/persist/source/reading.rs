@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_storage::digest::Digest;
 use darkroom_workflows::failure::FailureType;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Hints, Limits, OpenError, answer::Validator, download::Download};
 use crate::failure::Failure;
@@ -26,6 +27,7 @@ pub struct Source {
     position: u64,
     rate: Rate,
     limits: Limits,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Origin of the bytes of a source.
@@ -59,7 +61,16 @@ impl Source {
             position,
             rate: Rate::default(),
             limits,
+            _permit: None,
         })
+    }
+
+    /// Has the source hold a permit until it is dropped.
+    pub(in crate::persist) fn holding(self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            _permit: permit,
+            ..self
+        }
     }
 
     /// Length of the whole file, if it is announced.
