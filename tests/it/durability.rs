@@ -27,7 +27,7 @@ use crate::support::{
 async fn a_job_outlives_its_worker_and_is_paid_for_once() {
     let mut stack = start(&options("worker-killed")).await;
     let api = Api::of(&stack);
-    let id = api.accepted(&job(4, json!({"latency_ms": 3000}))).await;
+    let id = api.accepted(&job(4, json!({"latency_ms": 8000}))).await;
     bought_one(stack.provider.as_ref(), &id).await;
     stack.worker.kill();
     let while_away = api.get(&id).await;

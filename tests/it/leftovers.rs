@@ -9,20 +9,17 @@ use std::{
 
 use darkroom_client::types::{
     failure::FailureType,
-    job_id::JobId,
     resource::Job,
     status::{JobStatus, MediaStatus},
 };
 use darkroom_dev::{Options, versitygw::VersityGateway};
 use futures::{StreamExt, stream};
-use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::{
     faults::{duration_below, predictions_by_job, seeded_rng},
     support::{
-        api::Api,
-        harness::{failure_type, options, report, setting, until_within},
+        harness::{failure_type, options, report, setting},
         processes::{
             restart_worker, start_gateway, start_temporal, start_worker, terminate, until_exited,
         },
@@ -113,35 +110,6 @@ fn request(world: &World, number: u64) -> Value {
     request
 }
 
-/// Creates a job. Retries with the same idempotency key while the api is down or answers 5xx.
-async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
-    until_within("an api that accepts", JOB_TIMEOUT, async || {
-        let answer = api.post_with_key(key, body).await.ok()?;
-        if !answer.status().is_success() {
-            assert!(answer.status().is_server_error(), "{}", answer.status());
-            return None;
-        }
-        let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
-        Some(job.job_id)
-    })
-    .await
-}
-
-/// Polls a job until it has ended. Retries while the api is down or answers an error.
-async fn ended(api: &Api, id: &JobId) -> Job {
-    until_within(&format!("the end of {id}"), JOB_TIMEOUT, async || {
-        let url = format!("{}/v1/jobs/{id}", api.url);
-        let answer = api.http.get(url).send().await.ok()?;
-        assert!(answer.status() != StatusCode::NOT_FOUND, "{id} is lost");
-        if !answer.status().is_success() {
-            return None;
-        }
-        let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
-        job.completed_at.is_some().then_some(job)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn nothing_is_left_that_belongs_to_nobody() {
     let options = options("leftovers");
@@ -167,7 +135,10 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         for _ in 0..JOBS_A_ROUND {
             let number = jobs.len() as u64;
             let body = request(&servers.world, number);
-            jobs.push(accepted(api, &format!("job-{round}-{number}"), &body).await);
+            jobs.push(
+                api.accepted_despite_faults(&format!("job-{round}-{number}"), &body)
+                    .await,
+            );
             tokio::time::sleep(duration_below(&mut random, Duration::from_millis(80))).await;
             if number % CANCELED == CANCELED - 1 {
                 let earlier = random.usize(..10);
@@ -180,7 +151,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         servers.inject(fault, outage).await;
     }
     let Servers { world, .. } = &servers;
-    let ended = stream::iter(&jobs).map(|id| ended(&world.api, id));
+    let ended = stream::iter(&jobs).map(|id| world.api.ended_despite_faults(id, JOB_TIMEOUT));
     let ended: Vec<Job> = ended.buffer_unordered(32).collect().await;
 
     let mut endings = BTreeMap::<String, u32>::new();

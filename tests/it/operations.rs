@@ -506,12 +506,9 @@ async fn upgrade(runbook: &Runbook, api: &Api, stack: &mut Production) {
     runbook
         .run(DARKROOM, "set-current-version", &[("BUILD", "two")])
         .await;
-    assert!(
-        runbook
-            .run(DARKROOM, "deployment list", &[])
-            .await
-            .contains("darkroom")
-    );
+    runbook
+        .run_until(DARKROOM, "deployment list", &[], "darkroom")
+        .await;
     let moved = api.ended_within(&moves, JOB_TIMEOUT).await;
     assert_eq!(moved.status, JobStatus::Completed);
     let job_id = moves.to_string();

@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
@@ -14,20 +15,19 @@ use aws_sdk_s3::{
     error::SdkError,
     primitives::ByteStream,
 };
-use darkroom_client::types::{job_id::JobId, resource::Job, status::JobStatus};
+use darkroom_client::types::status::JobStatus;
 use darkroom_dev::{
     Options,
     production::{Production, StoreUser},
     s3::BUCKET,
 };
 use futures::future::{join, join_all};
-use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use crate::support::{
     api::Api,
-    harness::{BINARY, job, options, report, sha256, until, until_within},
+    harness::{BINARY, job, options, report, sha256, until},
     processes::terminate,
 };
 
@@ -35,17 +35,31 @@ use crate::support::{
 /// a sticky queue, and for a database restart.
 const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// A directory for data that the system user `postgres` can read.
-fn readable_directory() -> tempfile::TempDir {
-    let readable = std::fs::Permissions::from_mode(0o755);
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("darkroom-").permissions(readable);
-    builder.tempdir().unwrap()
+/// A directory for data that the system user `postgres` can read. It outlives a test that fails.
+pub(crate) struct ReadableDirectory(tempfile::TempDir);
+
+impl ReadableDirectory {
+    fn new() -> Self {
+        let readable = std::fs::Permissions::from_mode(0o755);
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("darkroom-").permissions(readable);
+        Self(builder.tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for ReadableDirectory {
+    fn drop(&mut self) {
+        self.0.disable_cleanup(std::thread::panicking());
+    }
 }
 
 /// Starts a production stack.
-pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir) {
-    let directory = readable_directory();
+pub(crate) async fn start(workers: usize) -> (Production, Api, ReadableDirectory) {
+    let directory = ReadableDirectory::new();
     let options = Options {
         directory: directory.path().to_owned(),
         variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
@@ -58,7 +72,7 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, tempfile::TempDir
 
 #[tokio::test]
 async fn the_command_line_starts_it_and_runs_sample_jobs() {
-    let directory = readable_directory();
+    let directory = ReadableDirectory::new();
     let mut command = Command::new(BINARY);
     command
         .args(["production", "--once", "--jobs", "8", "--workers", "1"])
@@ -72,37 +86,6 @@ async fn the_command_line_starts_it_and_runs_sample_jobs() {
     assert!(stdout.contains("all of them completed in"), "{stdout}");
 }
 
-/// Creates a job. Retries with the same idempotency key while the api answers 503.
-async fn accepted(api: &Api, key: &str, body: &Value) -> JobId {
-    until("an accepted job", async || {
-        let answer = api.post_with_key(key, body).await.unwrap();
-        match answer.status() {
-            StatusCode::ACCEPTED | StatusCode::OK => {
-                Some(answer.json::<Job>().await.unwrap().job_id)
-            }
-            StatusCode::SERVICE_UNAVAILABLE => None,
-            status => panic!("{status}"),
-        }
-    })
-    .await
-}
-
-/// Polls a job until it has ended. Retries while the api answers 503.
-async fn ended(api: &Api, id: &JobId) -> Job {
-    until_within(&format!("the end of {id}"), JOB_TIMEOUT, async || {
-        let answer = api.get_path(&format!("/v1/jobs/{id}")).await;
-        match answer.status() {
-            StatusCode::OK => {
-                let job: Job = answer.json().await.unwrap();
-                job.completed_at.is_some().then_some(job)
-            }
-            StatusCode::SERVICE_UNAVAILABLE => None,
-            status => panic!("{status}"),
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
     const JOBS: usize = 60;
@@ -114,8 +97,10 @@ async fn a_killed_worker_and_a_restarted_database_lose_nothing() {
             4,
             json!({"bytes": 200_000, "latency_ms": 500 + (number % 7) * 700}),
         );
-        let id = accepted(&api, &format!("job-{number}"), &body).await;
-        let job = ended(&api, &id).await;
+        let id = api
+            .accepted_despite_faults(&format!("job-{number}"), &body)
+            .await;
+        let job = api.ended_despite_faults(&id, JOB_TIMEOUT).await;
         done.fetch_add(1, Ordering::Relaxed);
         job
     };

@@ -27,8 +27,8 @@ fn a_document_is_one_and_lines_are_states() {
 
 #[test]
 fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
-    let slow = dev(r#"{"bytes": 1024, "latency_ms": 1000}"#);
-    for color in [None, Some("NO_COLOR"), Some("CLICOLOR")] {
+    let slow = dev(r#"{"bytes": 1024, "latency_ms": 5000}"#);
+    let check = |color: Option<&str>| {
         let mut command = darkroom(
             &shared().api_url(),
             &["run", "acme/photo", "a fox", "-i", &slow],
@@ -42,7 +42,12 @@ fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
             "{outcome:#?}"
         );
         assert!(outcome.stderr.contains("generating"), "{outcome:#?}");
-    }
+    };
+    std::thread::scope(|scope| {
+        for color in [None, Some("NO_COLOR"), Some("CLICOLOR")] {
+            scope.spawn(move || check(color));
+        }
+    });
 }
 
 #[test]

@@ -98,7 +98,7 @@ async fn creating_can_wait_for_the_end() {
 #[tokio::test]
 async fn reading_can_wait_for_a_change() {
     let api = Api::of(shared());
-    let id = api.accepted(&job(1, json!({"latency_ms": 1500}))).await;
+    let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
     let first = get(&api, &id, &[]).await;
     let mut etag = header(&first, "etag").to_owned();
     let mut stages = vec![first.json::<Job>().await.unwrap().stage];

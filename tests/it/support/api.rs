@@ -19,7 +19,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use super::harness::{DEADLINE, submission_of, until};
+use super::harness::{DEADLINE, submission_of, until, until_within};
 
 /// A caller of an api: through the client crate, and through plain HTTP where HTTP is tested.
 pub(crate) struct Api {
@@ -185,13 +185,56 @@ impl Api {
     /// Waits until a job has ended, with a deadline for jobs that are delayed on purpose. Follows
     /// the job's events to the last one, then reads the job.
     pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
-        let ended = tokio::time::timeout(deadline, self.client.wait(job_id)).await;
-        ended
-            .unwrap_or_else(|_| panic!("{job_id} has not ended within {deadline:?}"))
-            .unwrap();
+        match tokio::time::timeout(deadline, self.client.wait(job_id)).await {
+            Ok(ended) => _ = ended.unwrap(),
+            Err(_) => self.panic_about(job_id, deadline).await,
+        }
         let job = self.get(job_id).await;
         assert!(job.status.is_terminal(), "{job:#?}");
         job
+    }
+
+    /// Creates a job under an idempotency key and returns its id. Retries with the same key while
+    /// the api is down, or answers that it or what it needs is.
+    pub(crate) async fn accepted_despite_faults(&self, key: &str, body: &Value) -> JobId {
+        until("an accepted job", async || {
+            let answer = self.post_with_key(key, body).await.ok()?;
+            let status = answer.status();
+            if status.is_server_error() {
+                return None;
+            }
+            assert!(status.is_success(), "{status}");
+            let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
+            Some(job.job_id)
+        })
+        .await
+    }
+
+    /// Waits until a job has ended and returns it. Retries while the api is down, or answers that
+    /// it or what it needs is.
+    pub(crate) async fn ended_despite_faults(&self, job_id: &JobId, deadline: Duration) -> Job {
+        let url = format!("{}/v1/jobs/{job_id}", self.url);
+        let ended = until_within("end", 2 * deadline, async || {
+            let answer = self.http.get(&url).send().await.ok()?;
+            let status = answer.status();
+            if status.is_server_error() {
+                return None;
+            }
+            assert!(status.is_success(), "{job_id}: {status}");
+            let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
+            job.completed_at.is_some().then_some(job)
+        });
+        match tokio::time::timeout(deadline, ended).await {
+            Ok(job) => job,
+            Err(_) => self.panic_about(job_id, deadline).await,
+        }
+    }
+
+    /// Panics, showing the job that has not ended.
+    async fn panic_about(&self, job_id: &JobId, deadline: Duration) -> ! {
+        let job = self.get_path(&format!("/v1/jobs/{job_id}")).await;
+        let job = job.text().await.unwrap();
+        panic!("{job_id} has not ended within {deadline:?}: {job}");
     }
 
     /// Waits until the api has this many followers of jobs: event streams and long polls.
