@@ -71,15 +71,25 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
             &request,
         )
     }));
-    let mut fresh = 0;
+    let (mut fresh, mut unanswered) = (0, 0);
     let mut ids = Vec::new();
     for response in answers.await {
+        // Temporal took longer than the api waits, which may happen to the request that starts the
+        // job as well.
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            unanswered += 1;
+            continue;
+        }
         assert!(response.status().is_success(), "{}", response.status());
         fresh += u32::from(!response.headers().contains_key("idempotent-replayed"));
         ids.push(id_of(response).await);
     }
     ids.dedup();
-    assert_eq!((ids.len(), fresh), (1, 1));
+    assert_eq!(ids.len(), 1);
+    assert!(
+        fresh == 1 || (fresh == 0 && unanswered > 0),
+        "{fresh} say that the job is new"
+    );
     assert_eq!(api.ended(&ids[0]).await.status, JobStatus::Completed);
     assert_eq!(
         second.get(&ids[0]).await,
