@@ -17,7 +17,7 @@ use crate::{
     production::start,
     runbook::Runbook,
     support::{
-        api::Api,
+        api::{Api, job_in},
         harness::{
             bought, bought_one, cancel_outcome, count, endless, failure_type, job, until,
             until_within,
@@ -373,7 +373,8 @@ async fn store_outage(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .json(&job(1, json!({})));
     let id = stack
         .restart_store(async || {
-            let id = api.accepted(&job(2, json!({}))).await;
+            // Without an idempotency key, which cannot be looked up in the store.
+            let id = job_in(api.post(&job(2, json!({}))).await).await.job_id;
             runbook
                 .run_until(
                     "S3 outage",
