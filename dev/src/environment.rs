@@ -1,12 +1,13 @@
 //! Environment of worker and api processes. Variables of the current environment that configure
-//! Darkroom are removed first, as they belong to another stack.
+//! Darkroom are removed first, as they belong to another stack; those of Replicate stay where it is
+//! used.
 
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::{
-    Options, log_directory,
+    Options, ProviderChoice, log_directory,
     process::Process,
     provider::{self, ProviderServer},
 };
@@ -44,8 +45,12 @@ fn spawn_as(
     options: &Options,
 ) -> Result<Process> {
     command.args([subcommand, "--stop-with-stdin"]);
-    for (name, _) in std::env::vars().filter(|(name, _)| is_of_a_stack(name)) {
-        command.env_remove(name);
+    let uses_replicate = matches!(options.provider, ProviderChoice::Replicate);
+    for (name, _) in std::env::vars() {
+        let is_of_provider = name.starts_with("REPLICATE_");
+        if is_of_a_stack(&name) || (is_of_provider && !uses_replicate) {
+            command.env_remove(name);
+        }
     }
     let variables = variables.iter().chain(&options.variables);
     command.envs(variables.map(|(name, value)| (name, value)));

@@ -42,7 +42,10 @@ export class Stack {
   static async start() {
     rmSync(data, { recursive: true, force: true });
     const stack = new Stack();
-    stack.process = spawn(binary, ["--free-ports", "--sample", "one", "--data", data], { stdio: ["ignore", "pipe", "inherit"] });
+    // With the token, the stack would use Replicate, which charges.
+    const { REPLICATE_API_TOKEN: _, ...environment } = process.env;
+    const options = { env: environment, stdio: ["ignore", "pipe", "inherit"] };
+    stack.process = spawn(binary, ["--free-ports", "--sample", "one", "--data", data], options);
     process.once("exit", () => stack.process.kill("SIGKILL"));
     let said = "";
     stack.process.stdout.on("data", (text) => { said += text; });
