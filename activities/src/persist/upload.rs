@@ -29,6 +29,10 @@ use crate::failure::Failure;
 /// Timeout of the store for accepting a chunk, and for answering once it has everything.
 const STORE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Timeout of recording what was sent. Stores give up a request that sends nothing for 20 s or so,
+/// and the SDK an activity whose heartbeats are not acknowledged for 15 s.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The upload of one output under way.
 pub(super) struct Transfer<'a> {
     pub(super) engine: &'a Engine,
@@ -210,15 +214,20 @@ impl Transfer<'_> {
     }
 
     /// Records what was sent, so that a later attempt finds the object if the store's answer is
-    /// lost. If Temporal cannot be reached, the upload continues: the object can be found later,
-    /// and the source may be gone by the time Temporal is back.
+    /// lost. If Temporal does not answer, the upload continues soon: the object can be found later,
+    /// the source may be gone by the time Temporal is back, and the store, which has yet to see the
+    /// end of the body, waits.
     async fn record_sent(&self, sent: &UploadedObject) {
         let recorded = self.recorder.record(|checkpoint| {
             checkpoint.sent = Some(sent.clone());
             checkpoint.facts = self.inspector.facts();
         });
-        if let Err(failure) = recorded.await {
-            tracing::debug!(%failure, "cannot record the object that was sent");
+        match tokio::time::timeout(RECORD_TIMEOUT, recorded).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::debug!(%failure, "cannot record the object that was sent");
+            }
+            Err(_) => tracing::debug!("Temporal does not answer; the object is not recorded"),
         }
     }
 }

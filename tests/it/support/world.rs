@@ -67,8 +67,9 @@ impl ExternalStore {
     pub(crate) fn of_the_environment() -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let bucket = variable("DARKROOM_TEST_BUCKET")?;
-        let key = variable("AWS_ACCESS_KEY_ID").expect("AWS_ACCESS_KEY_ID");
-        let secret = variable("AWS_SECRET_ACCESS_KEY").expect("AWS_SECRET_ACCESS_KEY");
+        let required = |name| variable(name).unwrap_or_else(|| panic!("{name} is not set"));
+        let key = required("AWS_ACCESS_KEY_ID");
+        let secret = required("AWS_SECRET_ACCESS_KEY");
         let credentials =
             Credentials::new(key, secret, variable("AWS_SESSION_TOKEN"), None, "tests");
         let aws = || format!("https://s3.{}.amazonaws.com", region());
