@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use darkroom_client::types::{
+    job_id::JobId,
     provider::PredictionStatus,
     resource::{Job, Media},
     status::{JobStatus, MediaStatus, Stage},
@@ -151,14 +152,32 @@ pub(super) fn conclude(job: &Job) {
     if let (JobStatus::Failed | JobStatus::Canceled, Some(why)) = (job.status, &job.error_message) {
         say!("  {why}");
     }
-    if let Some((purpose, option)) = retry_hint(job) {
-        say!("  {purpose}: darkroom jobs retry {}{option}", job.job_id);
+    if let Some(retry) = useful_retry(job) {
+        retry.suggest(&job.job_id);
     }
 }
 
-/// Returns what a retry of an ended job is for, and the option that it needs; `None` if it cannot
-/// help.
-fn retry_hint(job: &Job) -> Option<(&'static str, &'static str)> {
+/// A retry of a job, by what it is for.
+pub(super) enum Retry {
+    Submit,
+    Fetch,
+    Regenerate,
+}
+
+impl Retry {
+    /// Prints what the retry is for, and its command.
+    pub(super) fn suggest(&self, job_id: &JobId) {
+        let (purpose, option) = match self {
+            Self::Submit => ("to submit it again", ""),
+            Self::Fetch => ("to fetch what is missing, at no cost", ""),
+            Self::Regenerate => ("to generate it again, which costs again", " --regenerate"),
+        };
+        say!("  {purpose}: darkroom jobs retry {job_id}{option}");
+    }
+}
+
+/// Returns the retry that may help an ended job, if one may.
+fn useful_retry(job: &Job) -> Option<Retry> {
     use PredictionStatus::{Aborted, Canceled, Failed};
     if !matches!(job.status, JobStatus::Partial | JobStatus::Failed) {
         return None;
@@ -166,14 +185,14 @@ fn retry_hint(job: &Job) -> Option<(&'static str, &'static str)> {
     match &job.provider {
         None => {
             let may_succeed = job.error.as_ref().is_some_and(|error| error.retryable);
-            may_succeed.then_some(("to submit it again", ""))
+            may_succeed.then_some(Retry::Submit)
         }
         Some(provider)
             if job.media_counts.total == 0
                 && matches!(provider.status, Some(Failed | Canceled | Aborted)) =>
         {
-            Some(("to generate it again, which costs again", " --regenerate"))
+            Some(Retry::Regenerate)
         }
-        Some(_) => Some(("to fetch what is missing, at no cost", "")),
+        Some(_) => Some(Retry::Fetch),
     }
 }

@@ -187,7 +187,6 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
     }
 }
 
-/// Requests cancellation of a job, waits for its end and prints the result.
 /// Retries a job. If it can only be generated again, the command that does is printed as well.
 async fn retry(
     client: &Client,
@@ -198,13 +197,12 @@ async fn retry(
     let needs_generation =
         |error: &darkroom_client::Error| error.kind() == Some(Kind::GenerationNeeded);
     if retried.as_ref().is_err_and(needs_generation) {
-        say!(
-            "  to generate it again, which costs again: darkroom jobs retry {job_id} --regenerate"
-        );
+        live::Retry::Regenerate.suggest(job_id);
     }
     retried
 }
 
+/// Requests cancellation of a job, waits for its end and prints the result.
 async fn cancel(client: &Client, job_id: &JobId) -> Result<Exit> {
     client.cancel_job(job_id).await?;
     let Ok(ended) = tokio::time::timeout(CANCEL_TIMEOUT, client.wait(job_id)).await else {

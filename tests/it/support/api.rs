@@ -145,7 +145,14 @@ impl Api {
     /// waits for it, so this uses an idempotency key and retries, as callers do.
     pub(crate) async fn accepted(&self, body: &Value) -> JobId {
         let key = Uuid::new_v4().to_string();
-        self.accepted_despite_faults(&key, body).await
+        let response = self.post_with_key(&key, body).await.unwrap();
+        let status = response.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return self.accepted_despite_faults(&key, body).await;
+        }
+        let job = job_in(response).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job:#?}");
+        job.job_id
     }
 
     /// Reads a job.
@@ -194,32 +201,31 @@ impl Api {
     }
 
     /// Creates a job under an idempotency key and returns its id. Retries with the same key while
-    /// the api is down, or answers that it or what it needs is.
+    /// the api is down or answers 503.
     pub(crate) async fn accepted_despite_faults(&self, key: &str, body: &Value) -> JobId {
         until("an accepted job", async || {
             let answer = self.post_with_key(key, body).await.ok()?;
-            let status = answer.status();
-            if status.is_server_error() {
-                return None;
+            match answer.status() {
+                StatusCode::ACCEPTED | StatusCode::OK => {}
+                StatusCode::SERVICE_UNAVAILABLE => return None,
+                status => panic!("{status}"),
             }
-            assert!(status.is_success(), "{status}");
             let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
             Some(job.job_id)
         })
         .await
     }
 
-    /// Waits until a job has ended and returns it. Retries while the api is down, or answers that
-    /// it or what it needs is.
+    /// Waits until a job has ended and returns it. Retries while the api is down or answers 503.
     pub(crate) async fn ended_despite_faults(&self, job_id: &JobId, deadline: Duration) -> Job {
         let url = format!("{}/v1/jobs/{job_id}", self.url);
         let ended = until_within("end", 2 * deadline, async || {
             let answer = self.http.get(&url).send().await.ok()?;
-            let status = answer.status();
-            if status.is_server_error() {
-                return None;
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::SERVICE_UNAVAILABLE => return None,
+                status => panic!("{job_id}: {status}"),
             }
-            assert!(status.is_success(), "{job_id}: {status}");
             let job: Job = serde_json::from_slice(&answer.bytes().await.ok()?).unwrap();
             job.completed_at.is_some().then_some(job)
         });
