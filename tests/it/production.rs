@@ -32,8 +32,9 @@ use crate::support::{
 };
 
 /// Timeout of a job. It may wait for the heartbeat timeouts of a killed worker, for the timeout of
-/// a sticky queue, and for a database restart.
-const JOB_TIMEOUT: Duration = Duration::from_mins(3);
+/// a sticky queue, for a database restart, for the timeout of a search whose result was lost in it
+/// (2 minutes), and for the first poll without a report (5 minutes).
+const JOB_TIMEOUT: Duration = Duration::from_mins(8);
 
 /// A directory for data that the system user `postgres` can read. It outlives a test that fails.
 pub(crate) struct ReadableDirectory(tempfile::TempDir);
