@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     api::Api,
-    harness::{count, job, options, start, transferred_count, until},
+    harness::{count, job, options, start, until},
     processes::start_temporal,
     world::World,
 };
@@ -56,6 +56,9 @@ async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
 /// heartbeat timeout of what is done meanwhile.
 const OUTAGE: Duration = Duration::from_secs(45);
 
+/// Length of the end of an output that is held until the outage, in bytes.
+const HELD: u64 = 50_000;
+
 #[tokio::test]
 async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_for_again() {
     let options = options("temporal-away-for-long");
@@ -78,8 +81,9 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
             .await,
         );
     }
-    // The outputs of this job are stored during the outage, and each can be downloaded only once.
-    // One is uploaded in one request, one is streamed, one is a multipart upload.
+    // The outputs of this job are stored during the outage: their ends are held until then. Each can
+    // be downloaded only once. One is uploaded in one request, one is streamed, one is a multipart
+    // upload.
     let sizes = [
         ("one-request", 100_000),
         ("streamed", 20_000_000),
@@ -88,16 +92,18 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     let urls: Vec<_> = sizes
         .iter()
         .map(|(name, bytes)| {
-            world
-                .source
-                .url(name, &format!("bytes={bytes}&serves=1&rate={}", bytes / 10))
+            let query = format!("bytes={bytes}&serves=1&hold={}", bytes - HELD);
+            world.source.url(name, &query)
         })
         .collect();
     let persisting = api
         .accepted(&job(3, json!({"urls": urls, "webhooks": 0})))
         .await;
     until("outputs on their way", async || {
-        (transferred_count(&world.api.get(&persisting).await) == 3).then_some(())
+        sizes
+            .iter()
+            .all(|(name, bytes)| world.source.bytes_sent(name) == bytes - HELD)
+            .then_some(())
     })
     .await;
     let predictions = || world.stack.provider.as_ref().unwrap().predictions();
@@ -108,6 +114,7 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
 
     world.stack.temporal.kill();
     let outage_end = Instant::now() + OUTAGE;
+    world.source.release();
     until("predictions that have ended", async || {
         predictions()
             .iter()

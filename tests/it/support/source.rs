@@ -25,6 +25,7 @@ use std::{
 use tokio::{
     io::BufReader,
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::AbortHandle,
 };
 
@@ -70,6 +71,11 @@ impl SourceServer {
         format!("http://{}/{name}?{query}", self.address)
     }
 
+    /// Sends the rest of the files that are held, and holds none from now on.
+    pub(crate) fn release(&self) {
+        self.traffic.released.send_replace(true);
+    }
+
     /// Number of requests for a file.
     #[must_use]
     pub(crate) fn requests(&self, name: &str) -> u32 {
@@ -110,9 +116,12 @@ async fn serve(socket: TcpStream, traffic: &Traffic) -> io::Result<()> {
     Ok(())
 }
 
-/// Traffic so far, by name of the file.
+/// Traffic so far, by name of the file, and whether files that are held are released.
 #[derive(Default)]
-struct Traffic(Mutex<BTreeMap<String, FileTraffic>>);
+struct Traffic {
+    files: Mutex<BTreeMap<String, FileTraffic>>,
+    released: watch::Sender<bool>,
+}
 
 /// Traffic of one file.
 #[derive(Clone, Copy, Default)]
@@ -139,7 +148,13 @@ impl Traffic {
         self.lock().entry(name.to_owned()).or_default().bytes_sent += bytes;
     }
 
+    async fn released(&self) {
+        let mut released = self.released.subscribe();
+        // It cannot fail: `self` owns the sender.
+        let _ = released.wait_for(|released| *released).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, FileTraffic>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

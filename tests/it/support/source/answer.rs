@@ -165,6 +165,9 @@ impl<'a> FileAnswer<'a> {
             if self.is_stalled(position) {
                 std::future::pending::<()>().await;
             }
+            if config.hold.is_some_and(|hold| position >= hold) {
+                traffic.released().await;
+            }
             let length = self.write_length(position);
             let in_head = usize::try_from(position)
                 .ok()
@@ -211,14 +214,16 @@ impl<'a> FileAnswer<'a> {
         stall.is_some_and(|stall| position >= stall)
     }
 
-    /// Length of the write that begins at this byte: up to the next fault or the end of the file,
-    /// and a tenth of a second's worth at most if the rate is limited.
+    /// Length of the write that begins at this byte: up to the next fault, the byte that is held or
+    /// the end of the file, and a tenth of a second's worth at most if the rate is limited.
     fn write_length(&self, position: u64) -> usize {
         let config = &self.request.config;
         let end = [config.cut, config.stall]
             .into_iter()
             .flatten()
-            .filter(|fault| self.is_faulty && *fault > position)
+            .filter(|_| self.is_faulty)
+            .chain(config.hold)
+            .filter(|byte| *byte > position)
             .fold(config.bytes, u64::min);
         let longest = self
             .rate()

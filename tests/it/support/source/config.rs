@@ -38,6 +38,8 @@ pub(super) struct AnswerConfig {
     pub(super) cut: Option<u64>,
     /// Number of bytes after which nothing more is sent and the connection stays open.
     pub(super) stall: Option<u64>,
+    /// Number of bytes after which the rest waits for [`release`](super::SourceServer::release).
+    pub(super) hold: Option<u64>,
     /// Bytes per second.
     pub(super) rate: Option<u32>,
     /// Number of bytes that `Content-Length` announces beyond those that are sent.
@@ -71,6 +73,7 @@ impl Default for AnswerConfig {
             framing: None,
             cut: None,
             stall: None,
+            hold: None,
             rate: None,
             overstate: 0,
             ranges: false,
