@@ -188,6 +188,8 @@ pub(crate) fn interaction_problem(error: WorkflowInteractionError) -> Problem {
 /// Converts a failed call to Temporal to a problem.
 pub(crate) fn problem(status: &Status) -> Problem {
     if is_unavailable(status) {
+        // An operator who sees 503s wants to know whether Temporal was slow or away.
+        tracing::warn!(code = ?status.code(), reason = status.message(), "Temporal did not answer a call");
         return unavailable();
     }
     tracing::error!(code = ?status.code(), reason = status.message(), "Temporal refused a call");
