@@ -37,8 +37,12 @@ impl Cached {
     }
 }
 
-/// Finds a program that a variable names, or that is on the `PATH`.
-pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
+/// Finds a program that a variable names, or one on the `PATH` that is `usable`.
+pub(super) fn provided(
+    variable: &str,
+    name: &str,
+    usable: impl Fn(&Path) -> bool,
+) -> Result<Option<PathBuf>> {
     if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         let shown = path.display();
@@ -49,7 +53,7 @@ pub(super) fn provided(variable: &str, name: &str) -> Result<Option<PathBuf>> {
         return Ok(Some(path));
     }
     let on_path = PathBuf::from(name);
-    Ok(runs(&on_path).then_some(on_path))
+    Ok(usable(&on_path).then_some(on_path))
 }
 
 /// True if the program exists and `--version` succeeds.

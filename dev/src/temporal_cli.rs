@@ -13,13 +13,16 @@ use super::cache::{self, Cached, runs};
 /// Version that is built or downloaded; it contains server 1.31.2. `tools/go.mod` pins the same.
 const VERSION: &str = "1.8.2";
 
-/// Finds the CLI: `TEMPORAL_CLI`, then `temporal` on the `PATH`, then the cache, then a build with
-/// Go, then a download.
+/// Earliest version on the `PATH` that is used: the server of an earlier one lacks features.
+const EARLIEST: (u32, u32) = (1, 8);
+
+/// Finds the CLI: `TEMPORAL_CLI`, then a `temporal` of 1.8 or later on the `PATH`, then the cache,
+/// then a build with Go, then a download.
 ///
 /// # Errors
 /// If all of these fail. The message names the remedies.
 pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
-    if let Some(provided) = cache::provided("TEMPORAL_CLI", "temporal")? {
+    if let Some(provided) = cache::provided("TEMPORAL_CLI", "temporal", is_recent)? {
         return Ok(provided);
     }
     let cached = Cached::lock("temporal", VERSION)?;
@@ -41,6 +44,20 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
          install the CLI (https://docs.temporal.io/cli) so that `temporal` is on the PATH; \
          or set TEMPORAL_CLI to a copy of it"
     )
+}
+
+fn is_recent(program: &Path) -> bool {
+    let output = Command::new(program).arg("--version").output();
+    output.is_ok_and(|output| {
+        output.status.success()
+            && version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|it| it >= EARLIEST)
+    })
+}
+
+/// Reads major and minor version from `temporal version 1.8.2 (Server 1.31.2, UI 2.50.1)`.
+fn version(printed: &str) -> Option<(u32, u32)> {
+    let mut numbers = printed.split_whitespace().nth(2)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn build(cached: &Path, progress: &impl Fn(&str)) -> Result<()> {
@@ -88,4 +105,18 @@ async fn download(cached: &Cached) -> Result<()> {
     std::fs::remove_file(archive)?;
     ensure!(runs(&cached.path), "the downloaded CLI does not run");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let recent = version("temporal version 1.10.0 (Server 1.31.2, UI 2.50.1)");
+        assert_eq!(recent, Some((1, 10)));
+        assert!(recent > Some(EARLIEST));
+        assert!(version("temporal version 1.7.2-rc.1 (Server 1.30.0, UI 2.45.0)") < Some(EARLIEST));
+        assert_eq!(version("0.0.0-DEV"), None);
+    }
 }

@@ -108,7 +108,7 @@ fn root(options: &Options) -> PathBuf {
 /// Finds the program: `VERSITYGW`, then `versitygw` on the `PATH`, then the cache, then a build
 /// with Go.
 fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
-    if let Some(provided) = cache::provided("VERSITYGW", "versitygw")? {
+    if let Some(provided) = cache::provided("VERSITYGW", "versitygw", cache::runs)? {
         return Ok(provided);
     }
     let cached = Cached::lock("versitygw", VERSION)?;
