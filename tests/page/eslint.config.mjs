@@ -1,10 +1,10 @@
-// Lint rules for the page's scripts. The most important one requires declared names: in a browser
-// an undeclared name may silently refer to an element's id or to a property of the window.
+// Lint rules for the scripts of the page. The most important one requires declared names: in a
+// browser, an undeclared name may refer to the id of an element or to a property of the window.
 
 import js from "@eslint/js";
 import globals from "globals";
 
-const held = (files, known) => ({
+const rulesFor = (files, known) => ({
   ...js.configs.recommended,
   files,
   languageOptions: { globals: known },
@@ -16,6 +16,6 @@ const held = (files, known) => ({
 });
 
 export default [
-  held(["api/src/page/assets/*.js"], globals.browser),
-  held(["tests/page/*.mjs"], { ...globals.node, ...globals.browser }),
+  rulesFor(["api/src/page/assets/*.js"], globals.browser),
+  rulesFor(["tests/page/*.mjs"], { ...globals.node, ...globals.browser }),
 ];

@@ -1,4 +1,4 @@
-// The embedded stack, as `cargo run` starts it, with functions that kill and restart its processes.
+// Embedded stack, as `cargo run` starts it, with functions that kill and restart its processes.
 
 import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
@@ -16,7 +16,7 @@ export async function until(what, condition, seconds = 60) {
   for (;;) {
     const found = await condition();
     if (found) return found;
-    if (Date.now() > end) throw new Error(`there was no ${what} within ${seconds} s`);
+    if (Date.now() > end) throw new Error(`no ${what} within ${seconds} s`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -47,11 +47,11 @@ export class Stack {
     const options = { env: environment, stdio: ["ignore", "pipe", "inherit"] };
     stack.process = spawn(binary, ["--free-ports", "--sample", "one", "--data", data], options);
     process.once("exit", () => stack.process.kill("SIGKILL"));
-    let said = "";
-    stack.process.stdout.on("data", (text) => { said += text; });
-    await until("stack that is up", () => {
-      if (stack.process.exitCode !== null) throw new Error(`the stack has ended:\n${said}`);
-      return said.includes("Everything stays up");
+    let output = "";
+    stack.process.stdout.on("data", (text) => { output += text; });
+    await until("running stack", () => {
+      if (stack.process.exitCode !== null) throw new Error(`the stack has ended:\n${output}`);
+      return output.includes("Everything stays up");
     }, 180);
     stack.base = `http://127.0.0.1:${readFileSync(path.join(data, "ports/api"), "utf8").trim()}`;
     stack.store = `http://127.0.0.1:${readFileSync(path.join(data, "ports/s3"), "utf8").trim()}`;
@@ -88,19 +88,20 @@ export class Stack {
     const id = this.#find(name);
     const environment = { ...environmentOf(id), ...variables };
     process.kill(id, "SIGKILL");
-    return () => this.#spawn(name, `${name}-again`, environment);
+    return () => this.#spawn(name, `${name}-restarted`, environment);
   }
 
   /**
    * Starts another api process with these additional environment variables. Returns its URL once it
    * is ready.
    */
-  async another(variables) {
+  async startApi(variables) {
     const port = await freePort();
     const base = `http://127.0.0.1:${port}`;
     const environment = { ...environmentOf(this.#find("api")), DARKROOM_LISTEN: `127.0.0.1:${port}`, DARKROOM_PUBLIC_URL: base, ...variables };
-    this.#spawn("api", "another-api", environment);
-    await until("api that is ready", () => fetch(`${base}/readyz`).then((answer) => answer.ok, () => false));
+    this.#spawn("api", "second-api", environment);
+    const isReady = () => fetch(`${base}/readyz`).then((response) => response.ok, () => false);
+    await until("ready api", isReady);
     return base;
   }
 
@@ -126,7 +127,7 @@ export class Stack {
         return false;
       }
     });
-    if (!found) throw new Error(`there is no ${name}`);
+    if (!found) throw new Error(`no process of ${name} is running`);
     return Number(found);
   }
 }

@@ -1,44 +1,45 @@
-// Actions on a job. Those that cost money, or cannot be undone, ask first; all of them report their
-// outcome.
+// Actions on a job. Those that cost money or cannot be undone ask for confirmation; all of them
+// report their outcome.
 
-import { call, newKey, Refusal } from "./api.js";
+import { ApiError, call, newKey } from "./api.js";
 import { announce, ask, toast } from "./dom.js";
 import { count, hasEnded, requestOf } from "./words.js";
 
 /** Reports that an action failed. */
-function refused(error) {
-  toast(error instanceof Refusal ? error.words : "It was not done: something went wrong in this page", "problem");
+function showError(error) {
+  toast(error instanceof ApiError ? error.summary : "Internal error of the page", "problem");
 }
 
 export class Actions {
   constructor(jobs, { remix, open }) {
     this.jobs = jobs;
     this.open = open;
-    this.take = remix;
-    /** Idempotency keys of paid jobs being created, by the job whose request they repeat. */
+    this.fillComposer = remix;
+    /** Idempotency keys of paid jobs being created, by the id of the job that they repeat. */
     this.keys = new Map();
   }
 
   /** Fills the composer with the request of a job. */
   async remix(job) {
     try {
-      this.take(requestOf(await this.jobs.whole(job)));
+      this.fillComposer(requestOf(await this.jobs.whole(job)));
     } catch (error) {
-      refused(error);
+      showError(error);
     }
   }
 
-  /** Creates a job. A lost answer is retried with the same key, so nothing is bought twice. */
+  /** Creates a job. Retries after a lost response reuse the key, so nothing is paid for twice. */
   async create(request, key = newKey()) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const job = await call("POST", "v1/jobs", { body: request, headers: { "idempotency-key": key } });
+        const headers = { "idempotency-key": key };
+        const job = await call("POST", "v1/jobs", { body: request, headers });
         this.jobs.own.add(job.job_id);
         this.jobs.put(job);
-        announce("The job is accepted");
+        announce("Job accepted");
         return job;
       } catch (error) {
-        if (!(error instanceof Refusal) || error.status !== 0 || attempt === 3) throw error;
+        if (!(error instanceof ApiError) || error.status !== 0 || attempt === 3) throw error;
         await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
       }
     }
@@ -48,9 +49,9 @@ export class Actions {
     if (hasEnded(job)) return;
     try {
       this.jobs.put(await call("POST", `v1/jobs/${job.job_id}/cancel`));
-      toast("Asked to stop. What came of it shows in a moment.");
+      toast("Cancellation requested.");
     } catch (error) {
-      refused(error);
+      showError(error);
     }
   }
 
@@ -58,65 +59,68 @@ export class Actions {
   async retry(job) {
     try {
       this.jobs.put(await this.#retry(job, false));
-      toast("Taken up again. What is stored stays, and nothing is bought.");
+      toast("Retrying. Stored outputs are kept; nothing is paid for.");
     } catch (error) {
-      if (["generation-needed", "sources-expired"].some((kind) => error.kind?.endsWith(kind))) return this.again(job);
-      refused(error);
+      const paid = ["generation-needed", "sources-expired"];
+      if (paid.some((kind) => error.kind?.endsWith(kind))) return this.regenerate(job);
+      showError(error);
     }
   }
 
-  /** Has the outputs generated again, at a cost. */
-  async again(job) {
+  /** Generates the outputs again, at a cost. */
+  async regenerate(job) {
     try {
-      await this.#again(await this.jobs.whole(job));
+      await this.#regenerate(await this.jobs.whole(job));
     } catch (error) {
-      refused(error);
+      showError(error);
     }
   }
 
-  async #again(job) {
-    const isTakenUp = ["partial", "failed"].includes(job.status);
+  async #regenerate(job) {
+    const isRetry = ["partial", "failed"].includes(job.status);
     const yes = await ask({
-      title: "Make it again?",
-      text: isTakenUp
-        ? [`The provider makes ${count(job.num_outputs, "output")} again and charges for it.`,
-          "The job keeps its id; new outputs take the place of those that it has."]
-        : ["A new job with the same request is started, and the provider charges for it."],
-      yes: "Make it again, and pay",
+      title: "Regenerate the outputs?",
+      text: isRetry
+        ? [`The provider generates ${count(job.num_outputs, "output")} again and charges for it.`,
+          "The job keeps its id; the new outputs replace the current ones."]
+        : ["A new job with the same request is created, and the provider charges for it."],
+      yes: "Regenerate and pay",
     });
     if (!yes) return;
-    if (isTakenUp) {
+    if (isRetry) {
       this.jobs.put(await this.#retry(job, true));
-      toast("It is being made again.");
+      toast("Regenerating the outputs.");
       return;
     }
-    // Retried after a lost answer, it is the same job.
+    // Reuses the key, so that a retry after a lost response creates no second job.
     if (!this.keys.has(job.job_id)) this.keys.set(job.job_id, newKey());
-    const made = await this.create(requestOf(job), this.keys.get(job.job_id));
+    const created = await this.create(requestOf(job), this.keys.get(job.job_id));
     this.keys.delete(job.job_id);
-    toast("A new job is under way.");
-    this.open(made.job_id);
+    toast("New job created.");
+    this.open(created.job_id);
   }
 
   async delete(job) {
-    const stored = job.media_counts?.completed ?? (job.media ?? []).filter((media) => media.status === "completed").length;
+    const stored = job.media_counts?.completed
+      ?? (job.media ?? []).filter((media) => media.status === "completed").length;
+    const what = stored ? `The job and ${count(stored, "stored output")} are` : "The job is";
     const yes = await ask({
       title: "Delete this job?",
       text: [
-        stored ? `The job and ${count(stored, "stored output")} are removed from the store, for good.` : "The job is removed, for good.",
-        hasEnded(job) ? null : "It is still under way, and is canceled first.",
+        `${what} deleted permanently.`,
+        hasEnded(job) ? null : "It is still running and is canceled first.",
       ].filter(Boolean),
-      yes: "Delete it", isDanger: true,
+      yes: "Delete", isDanger: true,
     });
     if (!yes) return false;
     try {
       await call("DELETE", `v1/jobs/${job.job_id}`);
       this.jobs.remove(job.job_id);
-      toast("Deleted.");
+      toast("Job deleted.");
       return true;
     } catch (error) {
       if (error.isGone) this.jobs.remove(job.job_id);
-      refused(error);
+      showError(error);
       return false;
     }
   }
@@ -124,19 +128,21 @@ export class Actions {
   /** Downloads an output, by a URL with a disposition of `attachment`. */
   async save(job, media) {
     try {
-      const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url?disposition=attachment`);
+      const path = `v1/jobs/${job.job_id}/media/${media.index}/url?disposition=attachment`;
+      const { url } = await call("GET", path);
       location.assign(url);
     } catch (error) {
-      refused(error);
+      showError(error);
     }
   }
 
-  async tellAgain(job) {
+  /** Sends the webhook of an ended job again. */
+  async redeliver(job) {
     try {
       await call("POST", `v1/jobs/${job.job_id}/webhooks`);
-      toast("It is being told again.");
+      toast("The webhook is being sent again.");
     } catch (error) {
-      refused(error);
+      showError(error);
     }
   }
 

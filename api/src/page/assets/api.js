@@ -1,5 +1,5 @@
-// Calls to the api: the key, requests, problems, and the stream of all jobs. Only what its OpenAPI
-// document describes is used.
+// Calls to the api: the key, requests, errors, and the stream of all jobs. They use only what the
+// OpenAPI document describes.
 
 /** Root URL, also behind a proxy with a path prefix: this file lies at `assets/{version}/`. */
 export const base = new URL("../../", import.meta.url);
@@ -13,12 +13,13 @@ export function storedKey() {
   return sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
 }
 
-export function rememberKey(key, forLater) {
-  forgetKey();
-  (forLater ? localStorage : sessionStorage).setItem(KEY, key);
+/** Stores the key, in this tab only or persistently. */
+export function storeKey(key, isPersistent) {
+  removeKey();
+  (isPersistent ? localStorage : sessionStorage).setItem(KEY, key);
 }
 
-export function forgetKey() {
+export function removeKey() {
   sessionStorage.removeItem(KEY);
   localStorage.removeItem(KEY);
 }
@@ -33,8 +34,8 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A failed request, in the words of its problem details where there are any. */
-export class Refusal extends Error {
+/** Error of a request, with the problem details of the response if there are any. */
+export class ApiError extends Error {
   constructor(problem, retryAfter = null) {
     super(problem.detail || problem.title);
     this.title = problem.title;
@@ -47,71 +48,78 @@ export class Refusal extends Error {
 
   get isGone() { return this.status === 404 || this.status === 410; }
 
-  /** The problem in one line. */
-  get words() {
+  /** Error in one line. */
+  get summary() {
     if (this.status === 429 && this.retryAfter) return `${this.title}: try again in ${this.retryAfter} s`;
     return this.detail ? `${this.title}: ${this.detail}` : this.title;
   }
 }
 
 /** Timeout of a request, in milliseconds. */
-const PATIENCE = 30_000;
+const REQUEST_TIMEOUT = 30_000;
 
-const LOST = { status: 0, title: "The api does not answer", detail: "nothing is lost; try again when the line is back" };
+/** Problem of a request without a response. */
+const NO_RESPONSE = {
+  status: 0, title: "The api does not respond", detail: "check the connection and try again",
+};
 
 function headersWith(more) {
   const key = storedKey();
   return { accept: "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}), ...more };
 }
 
-/** Sends a request and returns the JSON it is answered with. Throws a {@link Refusal}. */
+/** Sends a request and returns the JSON of the response. Throws an {@link ApiError}. */
 export async function call(method, path, { body, headers = {} } = {}) {
   const more = body === undefined ? headers : { "content-type": "application/json", ...headers };
   let response;
   try {
     response = await fetch(new URL(path, base), {
-      method, signal: AbortSignal.timeout(PATIENCE), headers: headersWith(more), body: body === undefined ? undefined : JSON.stringify(body),
+      method, signal: AbortSignal.timeout(REQUEST_TIMEOUT), headers: headersWith(more),
+      body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    throw new Refusal(LOST);
+    throw new ApiError(NO_RESPONSE);
   }
-  if (!response.ok) throw await refusalOf(response);
+  if (!response.ok) throw await errorOf(response);
   return response.json().catch(() => null);
 }
 
-/** Reads the problem of a response, and dispatches `unauthorized` for a 401. */
-async function refusalOf(response) {
-  const answer = await response.json().catch(() => null);
-  const problem = answer?.title ? answer : { status: response.status, title: `The answer was ${response.status}` };
-  if (response.status === 401) access.dispatchEvent(new Event("unauthorized"));
-  return new Refusal(problem, Number(response.headers.get("retry-after")) || null);
+/** Reads the error of a response, and dispatches `unauthorized` for a 401. */
+async function errorOf(response) {
+  const { status } = response;
+  const body = await response.json().catch(() => null);
+  const problem = body?.title ? body : { status, title: `HTTP status ${status}` };
+  if (status === 401) access.dispatchEvent(new Event("unauthorized"));
+  return new ApiError(problem, Number(response.headers.get("retry-after")) || null);
 }
 
 /** Reads the readiness, `{status, checks}`, of a 200 or a 503. */
 export async function readiness() {
-  const response = await fetch(new URL("readyz", base), { headers: { accept: "application/json" }, signal: AbortSignal.timeout(5000) });
+  const response = await fetch(new URL("readyz", base), {
+    headers: { accept: "application/json" }, signal: AbortSignal.timeout(5000),
+  });
   return response.json();
 }
 
-/** Idle timeout of the stream, in milliseconds: a heartbeat comes every 15 s. */
-const SILENCE = 40_000;
+/** Idle timeout of the stream, in milliseconds: the api sends a heartbeat every 15 s. */
+const IDLE_TIMEOUT = 40_000;
 
-/** Time for which a hidden page keeps the stream, in milliseconds. */
-const UNSEEN = 60_000;
+/** Time after which a hidden page closes the stream, in milliseconds. */
+const HIDDEN_TIMEOUT = 60_000;
 
-function untilSeen() {
+function untilVisible() {
   return new Promise((resolve) => {
-    const look = () => {
+    const check = () => {
       if (document.hidden) return;
-      document.removeEventListener("visibilitychange", look);
+      document.removeEventListener("visibilitychange", check);
       resolve();
     };
-    document.addEventListener("visibilitychange", look);
+    document.addEventListener("visibilitychange", check);
   });
 }
 
 /**
- * The one stream of all jobs. Dispatches `job` and `reset` as they come, `up` when it is connected,
+ * Stream of all jobs. Dispatches `job` and `reset` as they arrive, `up` once it is connected, and
  * `down` with the time of the next attempt. After a disconnect it resumes from its last event.
  */
 export class Feed extends EventTarget {
@@ -120,7 +128,7 @@ export class Feed extends EventTarget {
   #abort = null;
   #wake = null;
   #isRunning = false;
-  #isAnew = false;
+  #isRestarted = false;
 
   start() {
     if (!this.#isRunning) this.#run();
@@ -134,7 +142,7 @@ export class Feed extends EventTarget {
   /** Reconnects from the beginning, with another key. */
   restart() {
     this.#lastId = null;
-    this.#isAnew = this.#isRunning;
+    this.#isRestarted = this.#isRunning;
     this.#abort?.abort();
     this.retryNow();
     this.start();
@@ -144,17 +152,17 @@ export class Feed extends EventTarget {
     this.#isRunning = true;
     for (;;) {
       let reason = null;
-      this.#isAnew = false;
+      this.#isRestarted = false;
       try {
         await this.#read();
       } catch (error) {
         reason = error;
       }
-      if (this.#isAnew) continue;
+      if (this.#isRestarted) continue;
       if (reason?.status === 401) break;
-      // The position is not valid any more: start without one.
+      // The last event id is no longer valid: start without one.
       if (reason?.status === 400) this.#lastId = null;
-      if (document.hidden) await untilSeen();
+      if (document.hidden) await untilVisible();
       this.#attempt += 1;
       const pause = reason?.retryAfter ? reason.retryAfter * 1000
         : Math.min(150 * 2 ** this.#attempt, 10_000) * (0.75 + Math.random() / 2);
@@ -169,26 +177,26 @@ export class Feed extends EventTarget {
 
   async #read() {
     this.#abort = new AbortController();
-    let silence;
-    const heard = () => {
-      clearTimeout(silence);
-      silence = setTimeout(() => this.#abort.abort(), SILENCE);
+    let idleTimer;
+    const resetIdleTimer = () => {
+      clearTimeout(idleTimer);
+      idleTimer = setTimeout(() => this.#abort.abort(), IDLE_TIMEOUT);
     };
-    heard();
+    resetIdleTimer();
     // Browsers limit connections per host, and each tab holds one: hidden tabs release theirs.
-    let unseen;
-    const look = () => {
-      clearTimeout(unseen);
-      if (document.hidden) unseen = setTimeout(() => this.#abort.abort(), UNSEEN);
+    let hiddenTimer;
+    const checkVisibility = () => {
+      clearTimeout(hiddenTimer);
+      if (document.hidden) hiddenTimer = setTimeout(() => this.#abort.abort(), HIDDEN_TIMEOUT);
     };
-    document.addEventListener("visibilitychange", look);
-    look();
+    document.addEventListener("visibilitychange", checkVisibility);
+    checkVisibility();
     try {
       const more = this.#lastId ? { "last-event-id": this.#lastId } : {};
       const response = await fetch(new URL("v1/events", base), {
         headers: headersWith({ accept: "text/event-stream", ...more }), signal: this.#abort.signal, cache: "no-store",
       });
-      if (!response.ok) throw await refusalOf(response);
+      if (!response.ok) throw await errorOf(response);
       this.#attempt = 0;
       this.dispatchEvent(new Event("up"));
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -196,24 +204,30 @@ export class Feed extends EventTarget {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        heard();
+        resetIdleTimer();
         text += value;
         const parts = text.split("\n\n");
         text = parts.pop();
-        for (const part of parts) this.#take(part);
+        for (const part of parts) this.#dispatch(part);
       }
     } finally {
-      clearTimeout(silence);
-      clearTimeout(unseen);
-      document.removeEventListener("visibilitychange", look);
+      clearTimeout(idleTimer);
+      clearTimeout(hiddenTimer);
+      document.removeEventListener("visibilitychange", checkVisibility);
     }
   }
 
-  #take(part) {
-    const field = (name) => part.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+  #dispatch(part) {
+    const lines = part.split("\n");
+    const field = (name) => {
+      const line = lines.find((one) => one.startsWith(`${name}: `));
+      return line?.slice(name.length + 2);
+    };
     this.#lastId = field("id") ?? this.#lastId;
     const kind = field("event");
-    if (kind === "job") this.dispatchEvent(new CustomEvent("job", { detail: JSON.parse(field("data")) }));
+    if (kind === "job") {
+      this.dispatchEvent(new CustomEvent("job", { detail: JSON.parse(field("data")) }));
+    }
     if (kind === "reset") this.dispatchEvent(new Event("reset"));
   }
 }

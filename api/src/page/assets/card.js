@@ -1,16 +1,18 @@
-// One job on the contact sheet: its frames, and a caption with its request and state.
+// Card of one job on the contact sheet: its frames, and a caption with its request and state.
 
 import { base } from "./api.js";
 import { fill, h } from "./dom.js";
-import { Frame, placesOf, ratioOf } from "./frame.js";
+import { Frame, placesOf, ratioOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
-import { ago, bytes, duration, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES } from "./words.js";
+import {
+  ago, bytes, duration, elapsed, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES,
+} from "./words.js";
 
-/** Limit of frames per job on the sheet; the page of the job has them all. */
-const FRAMES = 12;
+/** Maximum number of frames on a card; the page of the job shows all outputs. */
+const MAX_FRAMES = 12;
 
-/** Smallest ratio of a card, as the caption needs some width. */
-const LEAST_RATIO = 1.2;
+/** Minimum ratio of a card: the caption needs some width. */
+const MIN_RATIO = 1.2;
 
 export class Card {
   constructor(id, { jobs, actions, open }) {
@@ -52,17 +54,17 @@ export class Card {
 
   #updateState(job, state) {
     const { sign, word, explain } = STATES[state];
-    const counted = (job.media ?? []).filter((media) => media.status === "completed").length;
+    const stored = (job.media ?? []).filter((media) => media.status === "completed").length;
     const total = job.media?.length ?? 0;
-    const partly = state === "partial" || (state === "storing" && total > 1);
-    fill(this.state, h("b", { "aria-hidden": true }, sign), ` ${partly ? `${counted} of ${total} stored` : word}`,
-      job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null);
+    const isCounted = state === "partial" || (state === "storing" && total > 1);
+    const text = isCounted ? `${stored} of ${total} stored` : word;
+    fill(this.state, h("b", { "aria-hidden": true }, sign), ` ${text}`, staleBadge(job));
     this.state.title = explain;
     this.state.dataset.state = state;
   }
 
   #updateFrames(job) {
-    const places = placesOf(job).slice(0, FRAMES);
+    const places = placesOf(job).slice(0, MAX_FRAMES);
     while (this.frames.length > places.length) this.frames.pop().place.remove();
     while (this.frames.length < places.length) {
       const frame = new Frame();
@@ -77,21 +79,22 @@ export class Card {
       this.frames[at].update(media, job);
       this.frames[at].place.style.setProperty("--ratio", ratios[at]);
     });
-    // Up to four frames are in one row; more of them in two rows, together as high as one.
+    // Up to four frames are in one row; more are in two rows with the height of one.
     const isMany = ratios.length > 4;
     const columns = Math.ceil(ratios.length / 2);
     this.strip.classList.toggle("many", isMany);
     this.strip.style.setProperty("--columns", columns);
     const ratio = isMany ? (columns * ratios[0]) / 2 : ratios.reduce((sum, one) => sum + one, 0);
-    const room = Math.max(LEAST_RATIO, ratio);
-    this.element.style.setProperty("--ratio", room);
+    const cardRatio = Math.max(MIN_RATIO, ratio);
+    this.element.style.setProperty("--ratio", cardRatio);
     // A strip that is narrower than its caption must not make its row higher.
-    this.strip.style.setProperty("--fill", ratio / room);
-    const hidden = (job.media?.length ?? 0) - FRAMES;
+    this.strip.style.setProperty("--fill", ratio / cardRatio);
+    const hidden = (job.media?.length ?? 0) - MAX_FRAMES;
     this.strip.dataset.more = hidden > 0 ? `+${hidden}` : "";
   }
 
   #updateButtons(job) {
+    const { actions } = this;
     const isOver = hasEnded(job);
     const remedy = remedyOf(job);
     const name = [isOver, remedy].join();
@@ -100,18 +103,23 @@ export class Card {
     const hadFocus = this.buttons.contains(document.activeElement);
     const button = (label, title, act) => h("button", {
       type: "button", class: "quiet small", tabindex: this.title.tabIndex, title,
-      onclick: () => act.call(this.actions, this.job),
+      onclick: () => act.call(actions, this.job),
     }, label);
+    const regenerateTitle = "Generate the outputs again and pay; asks for confirmation";
     fill(this.buttons,
-      isOver ? null : button("Cancel", "Ask it to stop (c)", this.actions.cancel),
-      remedy === "retry" ? button(LABELS.retry, "Fetch what is missing (r)", this.actions.retry) : null,
-      remedy === "look" ? button(LABELS.look, "Look whether the provider has it (r)", this.actions.retry) : null,
-      remedy === "again" || remedy === "look" ? button(LABELS.again, "Have it made again, and pay; asks first", this.actions.again) : null,
-      remedy === "remix" ? button("Change it…", "Begin from this request", this.actions.remix) : null);
+      isOver ? null : button("Cancel", "Cancel the job (c)", actions.cancel),
+      remedy === "retry"
+        ? button(LABELS.retry, "Fetch the missing outputs (r)", actions.retry) : null,
+      remedy === "search"
+        ? button(LABELS.search, "Search for the job at the provider (r)", actions.retry) : null,
+      ["regenerate", "search"].includes(remedy)
+        ? button(LABELS.regenerate, regenerateTitle, actions.regenerate) : null,
+      remedy === "remix"
+        ? button(LABELS.remix, "Edit a copy of the request", actions.remix) : null);
     if (hadFocus) this.title.focus();
   }
 
-  /** Updates what depends on the clock alone. */
+  /** Updates the times. */
   tick(now = Date.now()) {
     const job = this.job;
     if (hasEnded(job)) {
@@ -123,12 +131,11 @@ export class Card {
       this.time.title = size ? bytes(size) : "";
       return;
     }
-    const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
     this.time.dateTime = job.created_at;
-    this.time.textContent = `${duration(now - Date.parse(job.created_at))} so far${usual ? `, usually ${duration(usual)}` : ""}`;
+    this.time.textContent = elapsed(job, this.jobs.medianDuration(job.model), now);
   }
 
-  /** Plays videos of the active card. */
+  /** Plays or pauses the videos of the card. */
   play(isPlaying) {
     for (const frame of this.frames) {
       if (frame.media && kindOf(frame.media) === "video") isPlaying ? frame.play?.() : frame.pause?.();

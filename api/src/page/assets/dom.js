@@ -1,4 +1,4 @@
-// Creation of elements. Text is always text: nothing here parses markup.
+// Functions that create elements. Texts are never parsed as markup.
 
 /**
  * Creates an element. `on…` properties are listeners; `null`, `undefined` and `false` are left out.
@@ -24,8 +24,8 @@ function present(children) {
   return children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** Debounces a function: runs it soon, once for all calls until then. */
-export function soon(act, milliseconds = 100) {
+/** Throttles a function: runs it after a delay, once for all calls within the delay. */
+export function throttle(act, milliseconds = 100) {
   let isPlanned = false;
   return () => {
     if (isPlanned) return;
@@ -42,7 +42,7 @@ export function announce(text) {
   document.getElementById("announcer").textContent = text.slice(0, 160);
 }
 
-/** Shows a line for a while: the outcome of an action. */
+/** Shows the outcome of an action for a few seconds. */
 export function toast(text, kind = "note") {
   const line = h("p", { class: `toast ${kind}` }, text);
   announce(text);
@@ -58,7 +58,7 @@ export function copyButton(text, label) {
       await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Select it and copy";
+      button.textContent = "Copy failed";
     }
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
@@ -66,10 +66,10 @@ export function copyButton(text, label) {
 }
 
 /**
- * Asks for confirmation of what cannot be undone or costs money. Resolves to true if confirmed. The
- * confirming button does not have the initial focus.
+ * Asks for confirmation of an action that costs money or cannot be undone. Resolves to true if
+ * confirmed. The confirming button does not have the initial focus.
  */
-export function ask({ title, text, yes, no = "Keep it as it is", isDanger = false }) {
+export function ask({ title, text, yes, no = "Go back", isDanger = false }) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const dialog = h("dialog", { "aria-labelledby": "ask-title", class: "ask" },

@@ -1,19 +1,24 @@
-// One frame: the place of an output, empty at first and then with its content, in a fitting shape.
+// Frame of one output: a placeholder until its content is stored, with the ratio of the content.
 
 import { call } from "./api.js";
 import { h, fill } from "./dom.js";
 import { draw } from "./thumbhash.js";
-import { absence, bytes, duration, failureWords, hasEnded, kindOf, stateOfOutput, STATES } from "./words.js";
+import {
+  bytes, duration, failureText, hasEnded, kindOf, missingLabel, stateOfOutput, STATES,
+} from "./words.js";
 
 /** Default ratio of a frame, and the bounds of all ratios. */
-const USUAL_RATIO = 1;
-const FLATTEST = 4;
-const TALLEST = 0.4;
+const DEFAULT_RATIO = 1;
+const MAX_RATIO = 4;
+const MIN_RATIO = 0.4;
 
-/** Latest ratio of an output, by model. */
-const shapes = new Map();
+/** Ratio of the latest output, by model. */
+const latestRatios = new Map();
 
-/** Bytes of a text that are shown. */
+/** Explanation of the state of a stale job. */
+const STALE = "no worker answered, so this may be outdated";
+
+/** Number of bytes of a text that are shown. */
 const TEXT_BYTES = 1500;
 
 /** Observer that loads content only near the viewport. */
@@ -27,39 +32,40 @@ const near = new IntersectionObserver((entries) => {
 
 /** Returns the ratio of width to height, within the bounds. */
 export function ratioOf(media, job) {
-  return Math.min(FLATTEST, Math.max(TALLEST, guess(media, job)));
+  return Math.min(MAX_RATIO, Math.max(MIN_RATIO, estimateRatio(media, job)));
 }
 
-/** Guesses the ratio: from the picture, its siblings, or the request. */
-function guess(media, job) {
+/** Estimates the ratio: from the picture, the other outputs, or the request. */
+function estimateRatio(media, job) {
   if (media.width && media.height) {
-    shapes.set(job.model, media.width / media.height);
-    return shapes.get(job.model);
+    latestRatios.set(job.model, media.width / media.height);
+    return latestRatios.get(job.model);
   }
   const kind = media.status === "completed" ? kindOf(media) : null;
   if (kind === "sound") return 2.2;
   if (kind === "text" || kind === "file") return 1.3;
-  const sibling = job.media?.find((one) => one.width && one.height);
-  if (sibling) return sibling.width / sibling.height;
+  const other = job.media?.find((one) => one.width && one.height);
+  if (other) return other.width / other.height;
   const input = job.input ?? {};
   const [, across, down] = /^(\d+):(\d+)$/.exec(input.aspect_ratio ?? "") ?? [];
   if (across && Number(down)) return across / down;
   if (Number(input.width) > 0 && Number(input.height) > 0) return input.width / input.height;
-  // Words need room; anything else is likely to have the ratio of the model's latest output.
-  return media.status === "failed" ? 1.5 : shapes.get(job.model) ?? USUAL_RATIO;
+  // An error text needs room; a picture is likely to have the ratio of the model's latest output.
+  return media.status === "failed" ? 1.5 : latestRatios.get(job.model) ?? DEFAULT_RATIO;
 }
 
-/** Returns the frames of a job: its outputs or, before they exist, as many as were requested. */
+/** Returns the outputs of a job or, before they exist, placeholders for those requested. */
 export function placesOf(job) {
   if (job.media?.length) return job.media;
   const isOne = job.status === "failed" || !job.num_outputs;
   const status = hasEnded(job) ? job.status : "pending";
   return Array.from({ length: isOne ? 1 : Math.min(job.num_outputs, 8) }, (_, index) => ({
-    index, status, isPlace: true, error: job.error ?? null, error_message: job.error_message ?? null,
+    index, status, isPlaceholder: true,
+    error: job.error ?? null, error_message: job.error_message ?? null,
   }));
 }
 
-/** A frame on the page. `large` shows the output itself, otherwise its preview. */
+/** Frame on the page. `large` shows the output itself, otherwise its preview. */
 export class Frame {
   constructor({ large = false } = {}) {
     this.large = large;
@@ -71,7 +77,9 @@ export class Frame {
     const state = stateOfOutput(media, job);
     this.element.dataset.state = state;
     this.element.style.setProperty("--ratio", ratioOf(media, job));
-    const name = [media.index, media.status, media.sha256, media.error?.type, media.isPlace, state].join();
+    const name = [
+      media.index, media.status, media.sha256, media.error?.type, media.isPlaceholder, state,
+    ].join();
     if (name !== this.shown) {
       this.shown = name;
       this.#show(media, job, state);
@@ -81,19 +89,22 @@ export class Frame {
   }
 
   #show(media, job, state) {
-    if (media.status === "completed" && !media.isPlace) return this.#content(media, job);
+    if (media.status === "completed" && !media.isPlaceholder) return this.#content(media, job);
     if (media.status === "pending") {
       this.bar = h("progress", { max: 1, "aria-label": `output ${media.index + 1}` });
       this.label = h("span", { class: "label" });
       return fill(this.element, h("div", { class: "sweep", "aria-hidden": true }), this.label, this.bar);
     }
     if (media.status === "failed") {
-      const words = failureWords(media.error);
-      const detail = media.error_message ? h("span", { class: "detail" }, media.error_message) : null;
-      return fill(this.element, h("p", { class: "why" }, h("strong", {}, state === "parked" ? "? In doubt" : `✕ ${absence(media, job)}`),
-        h("span", { title: media.error_message }, words), detail));
+      const text = failureText(media.error);
+      const label = state === "in_doubt" ? "? In doubt" : `✕ ${missingLabel(media, job)}`;
+      const detail = media.error_message
+        ? h("span", { class: "detail" }, media.error_message) : null;
+      return fill(this.element, h("p", { class: "why" }, h("strong", {}, label),
+        h("span", { title: media.error_message }, text), detail));
     }
-    return fill(this.element, h("p", { class: "why" }, h("strong", {}, "⊘ Canceled"), h("span", {}, "before it was stored")));
+    return fill(this.element, h("p", { class: "why" }, h("strong", {}, "⊘ Canceled"),
+      h("span", {}, "before it was stored")));
   }
 
   #progress(media, job, state) {
@@ -102,8 +113,8 @@ export class Frame {
     if (isMoving && media.bytes_total) this.bar.value = media.bytes_done / media.bytes_total;
     else this.bar.removeAttribute("value");
     const done = media.bytes_total ? `${bytes(media.bytes_done)} of ${bytes(media.bytes_total)}` : bytes(media.bytes_done ?? 0);
-    fill(this.label, isMoving ? done : state === "parked" ? "looking for it" : STATES[state].word);
-    this.label.title = job.stale ? "this may be behind the truth" : "";
+    fill(this.label, isMoving ? done : state === "in_doubt" ? "reconciling" : STATES[state].word);
+    this.label.title = job.stale ? STALE : "";
   }
 
   #content(media, job) {
@@ -111,10 +122,10 @@ export class Frame {
     switch (kindOf(media)) {
       case "picture": return this.#picture(media, job, alt);
       case "video": return this.#video(media, job, alt);
-      case "sound": return fill(this.element, h("div", { class: "file" }, h("b", {}, "♪ Sound"), facts(media),
-        this.#sound(media, job, alt)));
+      case "sound": return fill(this.element, h("div", { class: "file" },
+        h("b", {}, "♪ Sound"), summary(media), this.#sound(media, job, alt)));
       case "text": return this.#text(media, job);
-      default: return fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
+      default: return fill(this.element, fileOf(media));
     }
   }
 
@@ -145,8 +156,8 @@ export class Frame {
     });
     video.muted = true;
     // With reduced motion, a video plays only on request.
-    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!this.large && !isCalm) {
+    const isReduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!this.large && !isReduced) {
       this.play = () => video.play().catch(() => {});
       this.pause = () => video.pause();
     }
@@ -158,7 +169,7 @@ export class Frame {
 
   #text(media, job) {
     const text = h("pre", { class: "text" });
-    fill(this.element, text, h("div", { class: "file" }, facts(media)));
+    fill(this.element, text, h("div", { class: "file" }, summary(media)));
     const load = async () => {
       try {
         const url = await freshUrl(job, media);
@@ -166,14 +177,14 @@ export class Frame {
         if (!response.ok) throw new Error(`the store answered ${response.status}`);
         text.textContent = (await response.text()).slice(0, TEXT_BYTES);
       } catch {
-        // The store does not let pages read it (CORS): show its file type only.
-        fill(this.element, h("div", { class: "file" }, h("b", {}, extensionOf(media)), facts(media)));
+        // The store does not allow pages to read it (CORS): show its file type only.
+        fill(this.element, fileOf(media));
       }
     };
     this.#whenNear(text, load);
   }
 
-  /** Sets the URL once the element is near; an expired one is replaced, a few times. */
+  /** Sets the URL once the element is near the viewport, and replaces one that has expired. */
   #loadWhenNear(element, job, media, field) {
     let left = 3;
     const renew = async () => {
@@ -181,12 +192,13 @@ export class Frame {
       try {
         element.src = await freshUrl(job, media);
       } catch (error) {
-        // Retried if rate limited.
+        // Retries after a rate limit.
         if (error.retryAfter && left > 0) setTimeout(renew, error.retryAfter * 1000);
         else giveUp();
       }
     };
-    const giveUp = () => fill(this.element, h("p", { class: "why" }, h("strong", {}, extensionOf(media)), h("span", {}, "it cannot be shown here")));
+    const giveUp = () => fill(this.element, h("p", { class: "why" },
+      h("strong", {}, extensionOf(media)), h("span", {}, "cannot be displayed")));
     element.addEventListener("error", () => (left > 1 ? renew() : giveUp()));
     this.#whenNear(element, () => {
       if (media[field]) element.src = media[field];
@@ -204,7 +216,7 @@ export class Frame {
   }
 }
 
-/** Returns a fresh URL of an output, as those that came with the job expire. */
+/** Returns a new URL of an output, as the URLs in the job expire. */
 async function freshUrl(job, media) {
   const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url`);
   return url;
@@ -215,6 +227,18 @@ export function extensionOf(media) {
   return (/\.([a-z0-9]+)$/i.exec(media.s3_key ?? "")?.[1] ?? "file").toUpperCase();
 }
 
-function facts(media) {
-  return h("span", {}, [media.name, media.content_type, media.size === null ? null : bytes(media.size)].filter(Boolean).join(" · "));
+/** Creates the content of a frame whose output is not displayed. */
+function fileOf(media) {
+  return h("div", { class: "file" }, h("b", {}, extensionOf(media)), summary(media));
+}
+
+/** Creates the line with the name, the type and the size of an output. */
+function summary(media) {
+  const size = media.size === null ? null : bytes(media.size);
+  return h("span", {}, [media.name, media.content_type, size].filter(Boolean).join(" · "));
+}
+
+/** Creates the badge of a job whose state no worker has confirmed; `null` for others. */
+export function staleBadge(job) {
+  return job.stale ? h("span", { class: "badge stale", title: STALE }, "may be outdated") : null;
 }

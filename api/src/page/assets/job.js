@@ -1,16 +1,17 @@
-// The page of one job: its outputs, large, and beside them everything that is known of it.
+// Page of one job: its outputs, enlarged, and beside them its details.
 
 import { base, call, storedKey } from "./api.js";
 import { copyButton, fill, h, toast } from "./dom.js";
-import { extensionOf, Frame, placesOf } from "./frame.js";
+import { extensionOf, Frame, placesOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  absence, ago, bytes, cancelWords, clock, count, curlOf, duration, hasEnded, LABELS, remedyOf, remedyOfFailure, requestOf, stateOf, stateOfOutput, STATES, story,
+  ago, bytes, cancelText, clock, count, curlOf, duration, elapsed, explainErrors, hasEnded, LABELS,
+  missingLabel, remedyOf, remedyOfFailure, requestOf, stateOf, stateOfOutput, STATES,
 } from "./words.js";
 
 /** Age at which the URLs of outputs are renewed, in milliseconds. */
-const RENEWED = 40 * 60_000;
+const MAX_URL_AGE = 40 * 60_000;
 
 export class JobPage {
   constructor(element, { jobs, actions, home }) {
@@ -39,15 +40,19 @@ export class JobPage {
       if (this.id === id) this.#update(job);
     } catch (error) {
       if (this.id !== id) return;
-      // Known content remains shown.
+      // Keeps the known content.
       if (this.job && !error.isGone) {
-        toast(error.words ?? error.message, "problem");
+        toast(error.summary ?? error.message, "problem");
         return;
       }
       this.job = null;
-      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, error.isGone ? "There is no such job" : error.title ?? "It cannot be read"),
+      const title = error.isGone ? "Job not found" : error.title ?? "The job cannot be loaded";
+      const retry = () => this.show(id, index);
+      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, title),
         h("p", {}, error.detail ?? error.message),
-        error.isGone ? null : h("button", { type: "button", class: "quiet", onclick: () => this.show(id, index) }, "Try again"), h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To all jobs")));
+        error.isGone
+          ? null : h("button", { type: "button", class: "quiet", onclick: retry }, "Try again"),
+        this.#homeLink("Show all jobs")));
     }
   }
 
@@ -57,10 +62,13 @@ export class JobPage {
     fill(this.element);
   }
 
-  #leave(event) {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    this.home();
+  #homeLink(text, properties = {}) {
+    const leave = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.home();
+    };
+    return h("a", { href: base.href, onclick: leave, ...properties }, text);
   }
 
   #build() {
@@ -69,7 +77,7 @@ export class JobPage {
     this.beside = new Frame({ large: true });
     this.other = null;
     this.under = h("div", { class: "under row" });
-    this.film = h("div", { class: "film", role: "group", "aria-label": "Outputs" });
+    this.thumbs = h("div", { class: "thumbs", role: "group", "aria-label": "Outputs" });
     this.state = h("div", { class: "state-line" });
     this.explain = h("p", { class: "explain" });
     this.buttons = h("div", { class: "row actions" });
@@ -78,17 +86,20 @@ export class JobPage {
     this.output = h("div");
     this.more = h("div");
     this.shown = {};
-    const back = h("a", { class: "back", href: base.href, onclick: (event) => this.#leave(event) }, "← All jobs");
+    const back = this.#homeLink("← All jobs", { class: "back" });
+    this.viewer = h("div", { class: "main" }, this.main.element);
     fill(this.element, back, h("div", { class: "job" },
-      h("section", { class: "outputs", "aria-label": "Outputs" }, this.stage = h("div", { class: "main" }, this.main.element), this.under, this.film),
-      h("section", { class: "details", "aria-label": "About the job" }, this.heading, this.state, this.explain, this.buttons,
+      h("section", { class: "outputs", "aria-label": "Outputs" },
+        this.viewer, this.under, this.thumbs),
+      h("section", { class: "details", "aria-label": "About the job" },
+        this.heading, this.state, this.explain, this.buttons,
         h("h2", {}, "Time"), this.time, this.output, this.about, this.more)));
   }
 
   #update(job) {
     if (!job) {
-      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, "This job was deleted"),
-        h("a", { href: base.href, onclick: (event) => this.#leave(event) }, "To all jobs")));
+      fill(this.element, h("div", { class: "nothing" }, h("h1", {}, "Job deleted"),
+        this.#homeLink("Show all jobs")));
       this.job = null;
       return;
     }
@@ -97,7 +108,7 @@ export class JobPage {
     if (!this.heading?.isConnected) this.#build();
     this.job = job;
     document.title = `${job.prompt ? `${job.prompt.slice(0, 60)} · ` : ""}Darkroom`;
-    this.heading.textContent = job.prompt ?? "A job without a prompt";
+    this.heading.textContent = job.prompt ?? "Job without a prompt";
     this.heading.classList.toggle("long", (job.prompt ?? "").length > 120);
     this.#state(job);
     this.#buttons(job);
@@ -105,14 +116,14 @@ export class JobPage {
     this.#aboutOutput(job);
     this.#aboutJob(job);
     this.#tick();
-    const hasNewEnd = !before || before.status !== job.status;
-    if (hasNewEnd && job.webhook_url && hasEnded(job)) this.#readDeliveries();
+    const isChanged = !before || before.status !== job.status;
+    if (isChanged && job.webhook_url && hasEnded(job)) this.#readDeliveries();
   }
 
   #which() {
     if (this.places.length < 2) return "";
-    const beside = this.other === null ? "" : `, beside ${this.other + 1}`;
-    return `${this.index + 1} of ${this.places.length}${beside}`;
+    const compared = this.other === null ? "" : `, compared with ${this.other + 1}`;
+    return `${this.index + 1} of ${this.places.length}${compared}`;
   }
 
   get places() {
@@ -125,15 +136,21 @@ export class JobPage {
     const { completed, total } = job.media_counts;
     const stored = total > 1 && name !== "completed" ? `, ${completed} of ${total} stored` : "";
     this.timer = h("span", { class: "timer" });
-    fill(this.state, h("span", { class: "state", dataset: { state: name } }, h("b", { "aria-hidden": true }, sign), ` ${word}${stored}`), this.timer,
-      job.stale ? h("span", { class: "badge stale", title: "no worker could be asked" }, "may be behind") : null,
-      job.retry_count ? h("span", { class: "badge" }, `taken up again ${count(job.retry_count, "time")}`) : null);
-    const parked = job.in_doubt_since
+    const isOver = hasEnded(job);
+    const retries = `retried ${count(job.retry_count, "time")}`;
+    fill(this.state,
+      h("span", { class: "state", dataset: { state: name } },
+        h("b", { "aria-hidden": true }, sign), ` ${word}${stored}`),
+      this.timer, staleBadge(job),
+      job.retry_count ? h("span", { class: "badge" }, retries) : null);
+    const doubt = job.in_doubt_since
       ? `The provider's answer was lost at ${clock(job.in_doubt_since)}.` : null;
-    const search = parked && !hasEnded(job) ? "Whether it took the job is being looked up there; it is not bought again meanwhile." : null;
-    const error = hasEnded(job) ? story(job) : null;
-    const canceled = job.status === "canceled" ? cancelWords(job) : null;
-    fill(this.explain, [parked, search, error, canceled].filter(Boolean).join(" ") || (hasEnded(job) ? "" : explain));
+    const search = doubt && !isOver
+      ? "Searching for the job at the provider. Nothing is paid for meanwhile." : null;
+    const errors = isOver ? explainErrors(job) : null;
+    const canceled = job.status === "canceled" ? cancelText(job) : null;
+    const text = [doubt, search, errors, canceled].filter(Boolean).join(" ");
+    fill(this.explain, text || (isOver ? "" : explain));
     this.explain.dataset.state = name;
   }
 
@@ -149,10 +166,14 @@ export class JobPage {
     fill(this.buttons,
       isOver ? null : button("Cancel", this.actions.cancel, "quiet", "c"),
       remedy === "retry" ? button(LABELS.retry, this.actions.retry, "primary", "r") : null,
-      remedy === "look" ? button(LABELS.look, this.actions.retry, "primary", "r") : null,
-      isOver ? button(LABELS.again, this.actions.again, "quiet", remedy ? null : "r") : null,
-      button("Remix…", this.actions.remix),
-      h("button", { type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete", onclick: () => this.delete() }, "Delete…"));
+      remedy === "search" ? button(LABELS.search, this.actions.retry, "primary", "r") : null,
+      isOver
+        ? button(LABELS.regenerate, this.actions.regenerate, "quiet", remedy ? null : "r") : null,
+      button(LABELS.remix, this.actions.remix),
+      h("button", {
+        type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete",
+        onclick: () => this.delete(),
+      }, "Delete…"));
     if (hadFocus) this.buttons.firstElementChild.focus();
   }
 
@@ -164,10 +185,10 @@ export class JobPage {
     const places = this.places;
     this.index = Math.min(this.index, places.length - 1);
     this.main.update(places[this.index], job);
-    this.#compared(places, job);
+    this.#showCompared(places, job);
     const name = [places.length, job.media_next_cursor && !this.further.length].join();
-    if (this.shown.film !== name) {
-      this.shown.film = name;
+    if (this.shown.thumbs !== name) {
+      this.shown.thumbs = name;
       this.frames = places.map((media, at) => {
         const frame = new Frame();
         frame.button = h("button", {
@@ -175,27 +196,30 @@ export class JobPage {
         }, frame.element);
         return frame;
       });
-      fill(this.film, places.length > 1 ? this.frames.map((frame) => frame.button) : [],
+      const readFurther = () => this.#readFurther();
+      fill(this.thumbs, places.length > 1 ? this.frames.map((frame) => frame.button) : [],
         job.media_next_cursor && !this.further.length
-          ? h("button", { type: "button", class: "quiet", onclick: () => this.#readFurther() }, `All ${job.media_counts.total}`) : null);
+          ? h("button", { type: "button", class: "quiet", onclick: readFurther },
+            `Show all ${job.media_counts.total}`) : null);
     }
     places.forEach((media, at) => {
+      const { button } = this.frames[at];
       this.frames[at].update(media, job);
-      const standing = media.status === "failed" ? absence(media, job) : media.status;
-      this.frames[at].button.setAttribute("aria-label", `Output ${media.index + 1}, ${standing}`);
-      this.frames[at].button.setAttribute("aria-current", String(at === this.index || at === this.other));
+      const status = media.status === "failed" ? missingLabel(media, job) : media.status;
+      button.setAttribute("aria-label", `Output ${media.index + 1}, ${status}`);
+      button.setAttribute("aria-current", String(at === this.index || at === this.other));
     });
   }
 
   /** Shows the second of two outputs that are compared. */
-  #compared(places, job) {
+  #showCompared(places, job) {
     if (this.other === null || !places[this.other]) {
       this.other = null;
       this.beside.element.remove();
       return;
     }
     this.beside.update(places[this.other], job);
-    if (!this.beside.element.isConnected) this.stage.append(this.beside.element);
+    if (!this.beside.element.isConnected) this.viewer.append(this.beside.element);
   }
 
   /** Compares with another output: the next one in this direction, or none at the end. */
@@ -237,7 +261,7 @@ export class JobPage {
         cursor = page.next_cursor;
       }
     } catch (error) {
-      toast(error.words ?? error.message, "problem");
+      toast(error.summary ?? error.message, "problem");
     }
     this.isReadingFurther = false;
     if (this.id !== id || !this.job) return;
@@ -250,7 +274,7 @@ export class JobPage {
     const name = JSON.stringify([this.index, this.other, { ...media, presigned_preview_url: null }, job.provider?.expires_at, this.places.length]);
     if (this.shown.output === name) return;
     this.shown.output = name;
-    const isStored = media.status === "completed" && !media.isPlace;
+    const isStored = media.status === "completed" && !media.isPlaceholder;
     const state = stateOfOutput(media, job);
     fill(this.under,
       h("span", { class: "which" }, this.#which()),
@@ -261,22 +285,24 @@ export class JobPage {
       isStored ? h("button", { type: "button", class: "quiet", "aria-keyshortcuts": "d", onclick: () => this.save() }, `Save ${extensionOf(media)}`) : null,
       isStored ? h("a", { class: "button quiet", href: media.presigned_media_url, target: "_blank", rel: "noreferrer" }, "Open in a new tab") : null);
     this.expiry = h("dd");
+    const attempt = media.attempts > 1 ? `, attempt ${media.attempts}` : "";
     const rows = isStored ? [
       row("Size", [media.width ? `${media.width} × ${media.height}` : null, bytes(media.size)].filter(Boolean).join(", ")),
       row("Type", media.content_type),
       media.name ? row("Name", media.name) : null,
       media.duration_ms ? row("Length", duration(media.duration_ms)) : null,
-      row("Stored", `${clock(media.completed_at)}${media.attempts > 1 ? `, at attempt ${media.attempts}` : ""}`),
+      row("Stored", `${clock(media.completed_at)}${attempt}`),
       row("S3 key", media.s3_key, true),
       row("SHA-256", media.sha256, true),
-      media.c2pa ? row("Credentials", "Content Credentials (C2PA) are in the file, unverified") : null,
+      media.c2pa ? row("C2PA", "The file has Content Credentials. They are not verified.") : null,
     ] : [
       row("State", state === media.status ? state : STATES[state].explain),
-      media.error ? row("Why", media.error_message) : null,
+      media.error ? row("Error", media.error_message) : null,
       media.attempts ? row("Attempts", String(media.attempts)) : null,
     ];
-    // An output that can still be fetched exists until the provider deletes it.
-    const isFetchable = !isStored && !media.isPlace && remedyOfFailure(media.error) !== "again";
+    // An output that is not stored can be fetched until the provider deletes it.
+    const isFetchable = !isStored && !media.isPlaceholder
+      && remedyOfFailure(media.error) !== "regenerate";
     if (isFetchable && job.provider?.expires_at) rows.push(h("div", {}, h("dt", {}, "Provider"), this.expiry));
     fill(this.output, h("h2", {}, this.places.length > 1 ? `Output ${this.index + 1}` : "Output"), h("dl", {}, rows));
   }
@@ -286,21 +312,27 @@ export class JobPage {
     const name = JSON.stringify({ ...job, media: null, updated_at: null });
     if (this.shown.job === name) return;
     this.shown.job = name;
-    const metrics = Object.entries(provider?.metrics ?? {}).filter(([, value]) => typeof value !== "object");
+    const metrics = Object.entries(provider?.metrics ?? {})
+      .filter(([, value]) => typeof value !== "object")
+      .map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`);
+    const prediction = provider?.prediction_id
+      ? `${provider.prediction_id} ${provider.status}` : null;
     fill(this.about, h("h2", {}, "Job"), h("dl", {},
       row("Model", job.model),
       row("Outputs", `${job.media_counts.completed} of ${Math.max(job.media_counts.total, job.num_outputs)} stored`),
       job.seed === null ? null : row("Seed", String(job.seed)),
-      provider ? row("At the provider", provider.prediction_id ? `${provider.prediction_id} ${provider.status}` : "in doubt", Boolean(provider.prediction_id)) : null,
-      provider?.error ? row("Its error", provider.error) : null,
-      metrics.length ? row("Measured", metrics.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")) : null,
-      provider?.cancel_outcome ? row("Cancel", cancelWords(job)) : null,
+      provider ? row("Prediction", prediction ?? "in doubt", prediction !== null) : null,
+      provider?.error ? row("Provider error", provider.error) : null,
+      metrics.length ? row("Metrics", metrics.join(", ")) : null,
+      provider?.cancel_outcome ? row("Cancellation", cancelText(job)) : null,
       row("Accepted", clock(job.created_at)),
       job.completed_at ? row("Ended", clock(job.completed_at)) : null,
-      job.expires_at ? row("Kept until", clock(job.expires_at)) : null,
+      job.expires_at ? row("Expires", clock(job.expires_at)) : null,
       job.key_id ? row("API key", job.key_id) : null,
-      row("Id", job.job_id, true)),
-    job.links.temporal ? h("p", {}, h("a", { href: job.links.temporal, target: "_blank", rel: "noreferrer" }, "Its history in the Temporal UI")) : null);
+      row("Job id", job.job_id, true)),
+    job.links.temporal
+      ? h("p", {}, h("a", { href: job.links.temporal, target: "_blank", rel: "noreferrer" },
+        "Open in the Temporal UI")) : null);
     this.#aboutRequest(job);
   }
 
@@ -313,13 +345,15 @@ export class JobPage {
     const open = [...this.more.querySelectorAll("details[open] summary")].map((summary) => summary.textContent);
     const code = (title, text) => h("details", { open: open.includes(title) }, h("summary", {}, title),
       h("div", { class: "copyable" }, h("pre", { class: "code" }, text), copyButton(text, `Copy: ${title}`)));
-    this.hooks = h("div", { class: "hooks" });
+    this.webhook = h("div", { class: "webhook" });
+    const endpoint = new URL("v1/jobs", base).href;
     fill(this.more,
-      job.webhook_url ? this.hooks : null,
+      job.webhook_url ? this.webhook : null,
       code("Request", JSON.stringify(request, null, 2)),
-      code("The same as curl", curlOf(request, new URL("v1/jobs", base).href, storedKey() !== null)),
-      code("From a terminal", `temporal workflow show --workflow-id ${job.job_id}`),
-      job.provider?.output ? code("What else the provider answered", JSON.stringify(job.provider.output, null, 2)) : null);
+      code("Request as curl", curlOf(request, endpoint, storedKey() !== null)),
+      code("Temporal command", `temporal workflow show --workflow-id ${job.job_id}`),
+      job.provider?.output
+        ? code("Output of the prediction", JSON.stringify(job.provider.output, null, 2)) : null);
     this.#showDeliveries();
   }
 
@@ -336,24 +370,27 @@ export class JobPage {
   }
 
   #showDeliveries() {
-    if (!this.hooks || !this.job?.webhook_url) return;
+    if (!this.webhook || !this.job?.webhook_url) return;
     const attempt = (one) => h("li", {}, h("time", { datetime: one.at }, clock(one.at)), " ",
       one.error ?? `answered ${one.response_status}`, one.duration_ms === null ? "" : ` in ${duration(one.duration_ms)}`);
     const delivery = (one) => h("li", {}, h("strong", {}, `${one.event}: ${one.status}`),
       h("ol", {}, one.attempts.map(attempt)), one.next_attempt_at ? h("p", {}, `Next attempt at ${clock(one.next_attempt_at)}`) : null);
-    fill(this.hooks, h("h2", {}, "Webhook"), h("p", { class: "address" }, this.job.webhook_url),
-      this.deliveries?.length ? h("ul", {}, this.deliveries.map(delivery))
-        : h("p", {}, !hasEnded(this.job) ? "It is told how the job ends." : this.deliveries ? "Nothing was sent yet." : "What was sent cannot be read just now."),
-      hasEnded(this.job) ? h("button", {
+    const isOver = hasEnded(this.job);
+    const empty = !isOver ? "Notified when the job ends."
+      : this.deliveries ? "Nothing sent yet." : "The deliveries cannot be loaded.";
+    fill(this.webhook, h("h2", {}, "Webhook"), h("p", { class: "address" }, this.job.webhook_url),
+      this.deliveries?.length
+        ? h("ul", {}, this.deliveries.map(delivery)) : h("p", {}, empty),
+      isOver ? h("button", {
         type: "button", class: "quiet",
         onclick: async () => {
-          await this.actions.tellAgain(this.job);
+          await this.actions.redeliver(this.job);
           setTimeout(() => this.#readDeliveries(), 2000);
         },
-      }, "Tell it again") : null);
+      }, "Send again") : null);
   }
 
-  /** Updates what depends on the clock alone. */
+  /** Updates the times. */
   #tick() {
     const job = this.job;
     if (!job || document.hidden) return;
@@ -363,18 +400,17 @@ export class JobPage {
       this.shown.time = job.completed_at;
       fill(this.time, waterfall(job, now));
     }
-    const usual = stateOf(job) === "parked" ? null : this.jobs.usual(job.model);
-    const took = (isOver ? Date.parse(job.completed_at) : now) - Date.parse(job.created_at);
+    const took = Date.parse(job.completed_at) - Date.parse(job.created_at);
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
-      : `${duration(took)} so far${usual ? `, usually ${duration(usual)}` : ""}`;
+      : elapsed(job, this.jobs.medianDuration(job.model), now);
     // URLs of outputs expire after an hour, and the page may be open for longer.
-    if (now - this.readAt > RENEWED) {
+    if (now - this.readAt > MAX_URL_AGE) {
       this.readAt = now;
       this.jobs.read(job.job_id).catch(() => {});
     }
     const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - now : null;
     if (this.expiry && left !== null) {
-      this.expiry.textContent = left > 0 ? `it deletes this in ${duration(left)}` : "it has deleted this";
+      this.expiry.textContent = left > 0 ? `deletes it in ${duration(left)}` : "has deleted it";
       this.expiry.classList.toggle("urgent", left < 300_000);
     }
   }

@@ -1,12 +1,12 @@
-// The entry point of the page: routing, the API key, keyboard shortcuts.
+// Entry point of the page: routing, the API key, keyboard shortcuts.
 
-import { access, base, Feed, forgetKey, isKey, rememberKey, storedKey } from "./api.js";
+import { access, base, Feed, isKey, removeKey, storedKey, storeKey } from "./api.js";
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
-import { announce, h, soon, toast } from "./dom.js";
+import { announce, h, throttle, toast } from "./dom.js";
 import { JobPage } from "./job.js";
 import { Jobs } from "./jobs.js";
-import { filters, Sheet, sum } from "./sheet.js";
+import { filters, Sheet, summaryOf } from "./sheet.js";
 import { System } from "./system.js";
 import { hasEnded, stateOf, STATES } from "./words.js";
 
@@ -37,10 +37,11 @@ function route() {
   }
 }
 
-let scrolled = 0;
+/** Scroll position of the sheet while a job is open. */
+let scrollPosition = 0;
 
 function open(id, index = 0) {
-  if (!find("home").hidden) scrolled = scrollY;
+  if (!find("home").hidden) scrollPosition = scrollY;
   history.pushState({ isOurs: true }, "", new URL(`j/${id}${index ? `?output=${index + 1}` : ""}`, base));
   route();
   scrollTo(0, 0);
@@ -54,27 +55,28 @@ function home() {
     return;
   }
   history.pushState(null, "", base);
-  returned();
+  navigated();
 }
 
-function returned() {
+function navigated() {
   const wasJob = find("home").hidden;
   route();
   if (!wasJob || find("home").hidden) return;
-  scrollTo(0, scrolled);
+  scrollTo(0, scrollPosition);
   sheet.focus();
 }
 
+/** Fills the composer with a request. */
 function remix(request) {
   if (find("home").hidden) {
     history.pushState(null, "", base);
     route();
   }
-  composer.take(request);
+  composer.setRequest(request);
   scrollTo({ top: 0 });
 }
 
-addEventListener("popstate", returned);
+addEventListener("popstate", navigated);
 find("wordmark").addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey) return;
   event.preventDefault();
@@ -82,68 +84,72 @@ find("wordmark").addEventListener("click", (event) => {
   else scrollTo({ top: 0, behavior: "smooth" });
 });
 
-// Announcements to screen readers: ends of jobs, not their progress.
+// Announces the ends of jobs to screen readers, not their progress.
 jobs.addEventListener("job", ({ detail: { before, job } }) => {
-  if (before && job && !hasEnded(before) && hasEnded(job)) announce(`${job.prompt ?? "A job"}: ${STATES[stateOf(job)].word}`);
+  if (before && job && !hasEnded(before) && hasEnded(job)) {
+    announce(`${job.prompt ?? "Job"}: ${STATES[stateOf(job)].word}`);
+  }
 });
-const showSum = soon(() => { find("sum").textContent = sum(jobs); });
-jobs.addEventListener("job", showSum);
-jobs.addEventListener("clear", showSum);
+const showSummary = throttle(() => { find("summary").textContent = summaryOf(jobs); });
+jobs.addEventListener("job", showSummary);
+jobs.addEventListener("clear", showSummary);
 
 feed.addEventListener("job", ({ detail }) => jobs.put(detail));
 feed.addEventListener("reset", () => {
   jobs.clear();
-  sheet.show(sheet.filter, { anew: true });
+  sheet.show(sheet.filter, { reload: true });
 });
 
 for (const example of find("empty").querySelectorAll("[data-prompt]")) {
   example.addEventListener("click", () => {
-    composer.take({ prompt: example.dataset.prompt });
+    composer.setRequest({ prompt: example.dataset.prompt });
   });
 }
 find("clear-filter").addEventListener("click", () => filter.clear());
-find("read-again").addEventListener("click", () => sheet.show(sheet.filter, { anew: true }));
+find("retry-list").addEventListener("click", () => sheet.show(sheet.filter, { reload: true }));
 
 const view = find("view");
 function setView(isTable) {
   find("sheet").classList.toggle("table", isTable);
-  view.textContent = isTable ? "As pictures" : "As a table";
+  view.textContent = isTable ? "Show as grid" : "Show as table";
   localStorage.setItem("darkroom.view", isTable ? "table" : "grid");
 }
 view.addEventListener("click", () => setView(!find("sheet").classList.contains("table")));
 setView(localStorage.getItem("darkroom.view") === "table");
 
-// The API key: asked for when it is needed, and kept for as long as the tab is open.
+// API key: requested when it is needed, and kept until the tab is closed unless the user chose to
+// remember it.
 const keyDialog = find("key-dialog");
 access.addEventListener("unauthorized", () => {
   find("locked").hidden = false;
   if (keyDialog.open) return;
-  find("key-problem").textContent = storedKey() ? "This key is not accepted, or not any more." : "";
+  find("key-problem").textContent = storedKey() ? "This key is not accepted." : "";
   keyDialog.showModal();
 });
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const key = find("key").value.trim();
   if (!isKey(key)) {
-    find("key-problem").textContent = "A key has letters, digits and signs, and no spaces.";
+    find("key-problem").textContent = "A key has letters, digits and punctuation, but no spaces.";
     return;
   }
-  rememberKey(key, find("key-remember").checked);
+  storeKey(key, find("key-remember").checked);
   find("key").value = "";
   keyDialog.close();
-  begin();
+  start();
 });
-find("forget-key").addEventListener("click", () => {
-  forgetKey();
-  toast("The key is forgotten here.");
-  begin();
+find("remove-key").addEventListener("click", () => {
+  removeKey();
+  toast("API key removed from this browser.");
+  start();
 });
 
-function begin() {
-  find("forget-key").hidden = storedKey() === null;
+/** Loads everything, with the current key. */
+function start() {
+  find("remove-key").hidden = storedKey() === null;
   find("locked").hidden = true;
   jobs.clear();
-  sheet.show(filter.filter, { anew: true });
+  sheet.show(filter.filter, { reload: true });
   feed.restart();
   route();
 }
@@ -159,7 +165,8 @@ const HOME = {
   j: () => sheet.move(1), k: () => sheet.move(-1),
   ArrowRight: () => sheet.move(1), ArrowLeft: () => sheet.move(-1), ArrowDown: () => sheet.move("down"), ArrowUp: () => sheet.move("up"),
   c: (job) => job && actions.cancel(job),
-  r: (job) => job && hasEnded(job) && (["partial", "failed"].includes(job.status) ? actions.retry(job) : actions.again(job)),
+  r: (job) => job && hasEnded(job)
+    && (["partial", "failed"].includes(job.status) ? actions.retry(job) : actions.regenerate(job)),
   Delete: (job) => job && actions.delete(job),
 };
 const JOB = {
@@ -168,28 +175,30 @@ const JOB = {
   c: HOME.c, r: HOME.r, Delete: () => jobPage.delete(),
 };
 
-// Single-letter shortcuts can be turned off, for speech input and slips.
+// Single-letter shortcuts can be turned off, as speech input may trigger them.
 const letters = find("letters");
 letters.checked = localStorage.getItem("darkroom.letters") !== "off";
 letters.addEventListener("change", () => localStorage.setItem("darkroom.letters", letters.checked ? "on" : "off"));
 
 addEventListener("keydown", (event) => {
-  const isCompared = event.altKey && ["ArrowLeft", "ArrowRight"].includes(event.key) && find("home").hidden;
-  if (isCompared && !document.querySelector("dialog[open]")) {
+  const isCompare = event.altKey && ["ArrowLeft", "ArrowRight"].includes(event.key)
+    && find("home").hidden;
+  if (isCompare && !document.querySelector("dialog[open]")) {
     event.preventDefault();
     jobPage.compare(event.key === "ArrowRight" ? 1 : -1);
     return;
   }
   const isTyping = event.target.matches("input, textarea, select");
   if (event.key === "Escape" && isTyping) event.target.blur();
-  const isOther = event.ctrlKey || event.metaKey || event.altKey || isTyping || document.querySelector("dialog[open]");
-  if (isOther || event.target.matches("video, audio")) return;
+  const isDialog = document.querySelector("dialog[open]") !== null;
+  const isIgnored = event.ctrlKey || event.metaKey || event.altKey || isTyping || isDialog;
+  if (isIgnored || event.target.matches("video, audio")) return;
   const isHome = !find("home").hidden;
   if (!letters.checked && event.key.length === 1) return;
   const act = (isHome ? HOME : JOB)[event.key] ?? SHORTCUTS[event.key];
-  const isWalk = event.key.startsWith("Arrow");
+  const isArrow = event.key.startsWith("Arrow");
   // Arrow keys scroll, unless the focus is in the sheet.
-  if (!act || (isHome && isWalk && !find("sheet").contains(document.activeElement))) return;
+  if (!act || (isHome && isArrow && !find("sheet").contains(document.activeElement))) return;
   event.preventDefault();
   if (!isHome && event.key in SHORTCUTS && event.key !== "?") home();
   act(isHome ? sheet.activeJob : jobPage.job);
@@ -203,4 +212,4 @@ for (const button of document.querySelectorAll("[data-closes]")) {
 }
 
 document.body.append(h("div", { id: "toasts" }));
-begin();
+start();

@@ -1,34 +1,37 @@
 // Texts for states, failures, sizes and times.
 
-/** States of a job, each with a sign beside the word, as color alone is not accessible. */
+/** States of a job, each with a sign, as color alone is not accessible. */
 export const STATES = {
-  waiting: { sign: "◌", word: "waiting", explain: "accepted and safe; it waits for its turn" },
-  generating: { sign: "◐", word: "generating", explain: "the provider is at work" },
-  parked: { sign: "?", word: "in doubt", explain: "nobody can tell yet whether the provider took it" },
-  storing: { sign: "◒", word: "storing", explain: "the outputs are moved into your store" },
-  finishing: { sign: "◕", word: "finishing", explain: "the manifest is written" },
-  completed: { sign: "●", word: "completed", explain: "every output is stored, whole and verified" },
-  partial: { sign: "◑", word: "partial", explain: "some outputs are stored, some could not be" },
-  failed: { sign: "✕", word: "failed", explain: "nothing is stored" },
-  canceled: { sign: "⊘", word: "canceled", explain: "ended by request; what was stored stays" },
+  queued: { sign: "◌", word: "queued", explain: "accepted; not submitted to the provider yet" },
+  generating: { sign: "◐", word: "generating", explain: "the provider is generating the outputs" },
+  in_doubt: {
+    sign: "?", word: "in doubt", explain: "it is unknown whether the provider accepted the job",
+  },
+  storing: { sign: "◒", word: "storing", explain: "the outputs are being stored" },
+  finalizing: { sign: "◕", word: "finalizing", explain: "the manifest is being written" },
+  completed: { sign: "●", word: "completed", explain: "every output is stored and verified" },
+  partial: { sign: "◑", word: "partial", explain: "some outputs are stored, others are not" },
+  failed: { sign: "✕", word: "failed", explain: "no output is stored" },
+  canceled: { sign: "⊘", word: "canceled", explain: "canceled; stored outputs are kept" },
 };
 
 /** Returns the state of a job as shown: a name of {@link STATES}. */
 export function stateOf(job) {
-  if (job.in_doubt_since || job.error?.type === "SubmissionUnknown") return "parked";
+  if (job.in_doubt_since || job.error?.type === "SubmissionUnknown") return "in_doubt";
   if (job.status !== "processing" && job.status !== "pending") return job.status;
   switch (job.stage) {
     case "generating": return "generating";
-    case "reconciling": return "parked";
+    case "reconciling": return "in_doubt";
     case "persisting": return "storing";
-    case "finalizing": return "finishing";
-    default: return "waiting";
+    case "finalizing": return "finalizing";
+    default: return "queued";
   }
 }
 
 /** Returns the state of an output: that of its job while it is pending, or in doubt. */
 export function stateOfOutput(media, job) {
-  return media.status === "pending" || media.error?.type === "SubmissionUnknown" ? stateOf(job) : media.status;
+  const isOfJob = media.status === "pending" || media.error?.type === "SubmissionUnknown";
+  return isOfJob ? stateOf(job) : media.status;
 }
 
 export function hasEnded(job) {
@@ -37,38 +40,39 @@ export function hasEnded(job) {
 
 /** Failures by type: the text, and the action that remedies it. */
 const FAILURES = {
-  ProviderRejected: ["The provider refused the request", "remix"],
-  ProviderUnauthorized: ["The provider refused our credentials", null],
+  ProviderRejected: ["The provider rejected the request", "remix"],
+  ProviderUnauthorized: ["The provider rejected the credentials of Darkroom", null],
   ProviderInsufficientCredit: ["The account at the provider has no credit left", "retry"],
-  ProviderRateLimited: ["The provider asked us to slow down", "retry"],
+  ProviderRateLimited: ["The rate limit of the provider was exceeded", "retry"],
   ProviderUnavailable: ["The provider could not be reached", "retry"],
-  ProviderUnreadable: ["The provider's answer made no sense", "retry"],
-  PredictionNotFound: ["The provider does not know its own work any more", "again"],
-  PredictionRunning: ["The provider is still at work", "retry"],
-  GenerationFailed: ["The model failed", "again"],
-  GenerationCanceled: ["It was canceled at the provider", "again"],
-  NoOutputs: ["The model made no files", "again"],
-  OutputNotMade: ["The model did not make this one", "again"],
-  TooManyOutputs: ["The model made more files than a job carries", null],
-  SubmissionUnknown: ["Nobody can tell whether this was bought", "look"],
-  SourceExpired: ["The provider removed it before it was stored", "again"],
-  SourceRejected: ["Its host refused to hand it over", "retry"],
-  SourceForbidden: ["Its address is not one that is fetched", "remix"],
-  SourceTooLarge: ["It is larger than the operator allows", null],
+  ProviderUnreadable: ["The provider's answer could not be read", "retry"],
+  PredictionNotFound: ["The provider no longer has the prediction", "regenerate"],
+  PredictionRunning: ["The prediction is still running", "retry"],
+  GenerationFailed: ["The model failed", "regenerate"],
+  GenerationCanceled: ["The prediction was canceled at the provider", "regenerate"],
+  NoOutputs: ["The model returned no files", "regenerate"],
+  OutputNotMade: ["The model did not return this output", "regenerate"],
+  TooManyOutputs: ["The model returned more files than a job can have", null],
+  SubmissionUnknown: ["It is unknown whether the provider accepted it", "search"],
+  SourceExpired: ["The provider removed it before it was stored", "regenerate"],
+  SourceRejected: ["Its host refused the download", "retry"],
+  SourceForbidden: ["Its URL is not allowed", "remix"],
+  SourceTooLarge: ["It exceeds the size limit of the operator", null],
   SourceUnavailable: ["Its host could not be reached", "retry"],
-  UnsupportedMedia: ["What came was not a picture, a sound or a video", "again"],
-  StorageRejected: ["The store refused it", "retry"],
+  UnsupportedMedia: ["Its media type is not supported", "regenerate"],
+  StorageRejected: ["The store rejected the operation", "retry"],
   StorageUnavailable: ["The store could not be reached", "retry"],
-  StorageConflict: ["The store has something else in its place", null],
+  StorageConflict: ["The store has other content at its key", null],
   OutputsFailed: ["Not every output could be stored", "retry"],
-  DeadlineExceeded: ["Its deadline passed", "again"],
-  TimedOut: ["It took too long", "retry"],
+  DeadlineExceeded: ["The deadline of the job passed", "regenerate"],
+  TimedOut: ["It timed out", "retry"],
   Interrupted: ["It was interrupted", "retry"],
   TemporalUnavailable: ["Temporal could not be reached", "retry"],
-  Internal: ["Something went wrong on our side", "retry"],
+  Internal: ["An internal error occurred", "retry"],
 };
 
-export function failureWords(error) {
+/** Returns what a failure was, as a sentence without its period. */
+export function failureText(error) {
   return FAILURES[error?.type]?.[0] ?? "It failed";
 }
 
@@ -77,43 +81,61 @@ export function remedyOfFailure(error) {
   return FAILURES[error?.type]?.[1] ?? null;
 }
 
-/** Returns the remedy of a job: `retry`, `look` (both free), `again` (costs), `remix` or `null`. */
+/**
+ * Returns the remedy of a job: `retry` and `search` are free, `regenerate` is paid, `remix` creates
+ * another job; `null` if there is none.
+ */
 export function remedyOf(job) {
-  if (!hasEnded(job) || !["partial", "failed", "parked"].includes(stateOf(job))) return null;
-  // The errors of outputs are more precise than the job's own, which sums them up.
+  if (!hasEnded(job) || !["partial", "failed", "in_doubt"].includes(stateOf(job))) return null;
+  // The errors of outputs are more precise than the job's own, which summarizes them.
   const errors = (job.media ?? []).map((media) => media.error).filter(Boolean);
   const remedies = (errors.length ? errors : [job.error]).map(remedyOfFailure);
-  const found = ["look", "retry", "again", "remix"].find((name) => remedies.includes(name)) ?? null;
+  const order = ["search", "retry", "regenerate", "remix"];
+  const found = order.find((name) => remedies.includes(name)) ?? null;
   const expiry = job.provider?.expires_at;
-  return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "again" : found;
+  return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "regenerate" : found;
 }
 
-/** Returns the label of a missing output, which may have been made and then lost. */
-export function absence(media, job) {
-  if (media.isPlace || media.error?.type === "OutputNotMade" || !job.provider) return "Failed";
-  return "Not stored";
+/** Returns the label of a missing output: it may have been generated and then not stored. */
+export function missingLabel(media, job) {
+  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade" || !job.provider;
+  return isNotMade ? "Failed" : "Not stored";
 }
 
-/** Labels of the buttons that remedy a job. */
-export const LABELS = { retry: "Retry, free", look: "Look again, free", again: "Make again (paid)…" };
-
-const REMEDIES = {
-  retry: () => "Retry fetches what is missing, and costs nothing.",
-  look: () => "Look again asks the provider whether it has it, and costs nothing; Make again may pay for it twice.",
-  again: (job) => (job.media?.length > 1 ? `It can no longer be fetched: Make again generates all ${job.num_outputs} again, and the provider charges for them.`
-    : "Make again generates it once more, and the provider charges for it."),
-  remix: () => "Remix begins from this request, for you to change it.",
+/** Labels of the buttons of the remedies. */
+export const LABELS = {
+  retry: "Retry, free",
+  search: "Search again, free",
+  regenerate: "Regenerate (paid)…",
+  remix: "Remix…",
 };
 
-/** Returns what went wrong with a job, and the remedy, for a person. */
-export function story(job) {
+/** Explanations of the remedies. */
+const REMEDIES = {
+  retry: () => "Retry fetches the missing outputs, free of charge.",
+  search: () => "Search again asks the provider for the job, free of charge. "
+    + "Regenerate may pay for it twice.",
+  regenerate: (job) => (job.media?.length > 1
+    ? "It can no longer be fetched. "
+      + `Regenerate makes all ${job.num_outputs} outputs again; the provider charges for them.`
+    : "Regenerate makes the output again; the provider charges for it."),
+  remix: () => "Remix opens a copy of the request for you to edit.",
+};
+
+/** Returns the errors of a job, and their remedy, as sentences. */
+export function explainErrors(job) {
   const failed = (job.media ?? []).filter((media) => media.error);
-  const said = failed.slice(0, 3).map((media) => `Output ${media.index + 1}: ${lower(failureWords(media.error))} (${media.error_message}).`);
-  if (failed.length > 3) said.push(`And ${failed.length - 3} more.`);
-  if (!failed.length && job.error) said.push(`${failureWords(job.error)}: ${job.error_message}.`);
+  const sentences = failed.slice(0, 3).map((media) => {
+    const text = lower(failureText(media.error));
+    return `Output ${media.index + 1}: ${text} (${media.error_message}).`;
+  });
+  if (failed.length > 3) sentences.push(`And ${failed.length - 3} more.`);
+  if (!failed.length && job.error) {
+    sentences.push(`${failureText(job.error)}: ${job.error_message}.`);
+  }
   const remedy = remedyOf(job);
-  if (remedy) said.push(REMEDIES[remedy](job));
-  return said.join(" ");
+  if (remedy) sentences.push(REMEDIES[remedy](job));
+  return sentences.join(" ");
 }
 
 function lower(text) {
@@ -121,12 +143,12 @@ function lower(text) {
 }
 
 /** Returns the outcome of a cancellation request. */
-export function cancelWords(job) {
+export function cancelText(job) {
   switch (job.provider?.cancel_outcome) {
-    case "canceled": return "The provider stopped. What it charges for the part that was done is its own affair.";
-    case "too_late": return "It was too late: the provider had finished already, and charges for it.";
-    case "unknown": return "The provider did not say whether it stopped. It may charge for it.";
-    default: return "It was stopped before the provider had any work with it.";
+    case "canceled": return "The provider stopped. It may charge for the work done so far.";
+    case "too_late": return "It was too late: the provider had finished, and charges for it.";
+    case "unknown": return "It is unknown whether the provider stopped. It may charge for it.";
+    default: return "The job was canceled before the provider started any work.";
   }
 }
 
@@ -138,6 +160,12 @@ export function duration(milliseconds) {
   const pad = (value) => String(Math.floor(value)).padStart(2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   return hours ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
+}
+
+/** Returns how long a running job has taken so far, and the median of earlier ones if known. */
+export function elapsed(job, median, now = Date.now()) {
+  const took = `${duration(now - Date.parse(job.created_at))} so far`;
+  return median && stateOf(job) !== "in_doubt" ? `${took}, usually ${duration(median)}` : took;
 }
 
 /** Formats a time: `just now`, `4 min ago`, `yesterday`, then the date. */
@@ -167,7 +195,7 @@ export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** Returns the kind of an output, in a word. */
+/** Returns the kind of an output: `picture`, `video`, `sound`, `text` or `file`. */
 export function kindOf(media) {
   const type = media.content_type ?? "";
   if (/^image\/(jpeg|png|webp|gif|avif|svg\+xml|bmp)/.test(type)) return "picture";
@@ -177,10 +205,10 @@ export function kindOf(media) {
   return "file";
 }
 
-/** Number of possible ends that webhooks report: all of them by default. */
-const ENDS = 4;
+/** Number of events of webhooks; by default, all of them are sent. */
+const EVENTS = 4;
 
-/** Returns the request of a job, as it was sent. */
+/** Returns the request that created a job. */
 export function requestOf(job) {
   const request = { model: job.model };
   if (job.prompt) request.prompt = job.prompt;
@@ -188,7 +216,9 @@ export function requestOf(job) {
   for (const name of ["seed", "output_format", "deadline_seconds", "expire_after_seconds", "webhook_url"]) {
     if (job[name] !== null && job[name] !== undefined) request[name] = job[name];
   }
-  if (job.webhook_url && job.webhook_events.length < ENDS) request.webhook_events = job.webhook_events;
+  if (job.webhook_url && job.webhook_events.length < EVENTS) {
+    request.webhook_events = job.webhook_events;
+  }
   if (job.priority && job.priority !== 3) request.priority = job.priority;
   if (Object.keys(job.input ?? {}).length) request.input = job.input;
   if (Object.keys(job.metadata ?? {}).length) request.metadata = job.metadata;
@@ -199,7 +229,7 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** Returns the request as a shell command. The key is a variable, never its text. */
+/** Returns the request as a shell command. The key is a variable in it. */
 export function curlOf(request, endpoint, hasKey) {
   const lines = [`curl ${endpoint}`, "  -H 'Content-Type: application/json'"];
   if (hasKey) lines.push("  -H \"Authorization: Bearer $DARKROOM_API_KEY\"");
