@@ -72,7 +72,8 @@ Examples:
   darkroom run acme/upscale -i image=@photo.jpg -i scale:=2 --save '{job}/{index}.{ext}'
   echo 'a red fox' | darkroom run acme/photo - -o json | jq -r .status
 
-Exit codes: 0 completed, 1 error, 2 usage, 3 partial, 4 not authorized, 5 failed, 6 canceled, 7 still running, 8 parked";
+Exit codes: 0 completed, 1 error, 2 usage, 3 partial, 4 not authorized, 5 failed, 6 canceled, 7 still running after
+--timeout, 8 in doubt (it is unknown whether the provider took the submission), 130 Ctrl-C";
 
 /// Creates a job and follows it.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit> {

@@ -84,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let client = Client::builder(stack.api_url().parse()?).build()?;
     greet(&stack);
     tokio::select! {
-        result = look(&client, which, arguments.once) => result?,
+        result = run_samples(&client, which, arguments.once) => result?,
         () = crate::stop_signal() => return Ok(ExitCode::SUCCESS),
     }
     if !arguments.once {
@@ -97,8 +97,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns `WEBHOOK_ALLOW` of this environment: the only variable of a worker that is passed on, so
-/// that a receiver on this machine can be tried.
+/// Returns `WEBHOOK_ALLOW` of this environment: unlike other variables of a worker, it is passed
+/// on, so that a receiver on this machine can be tried.
 fn webhook_receivers() -> Vec<(&'static str, String)> {
     const NAME: &str = "WEBHOOK_ALLOW";
     let allowed = std::env::var(NAME).ok();
@@ -142,7 +142,7 @@ fn emphasized(text: &str) -> String {
 }
 
 /// Runs the sample jobs, shows the pictures of the first, and prints a line for each.
-async fn look(client: &Client, which: Which, verified: bool) -> Result<()> {
+async fn run_samples(client: &Client, which: Which, verified: bool) -> Result<()> {
     let samples = match which {
         Which::All => samples::all(),
         Which::One => vec![samples::first()],
