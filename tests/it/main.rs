@@ -18,6 +18,7 @@
 //!   at which something can fail
 //! - [`faults`], [`leftovers`]: faults at random moments
 //! - [`queries`], [`histories`], [`upgrade`]: queries, replay, and workers of two builds
+//! - [`workarounds`]: faults of Temporal's SDK that are worked around
 //! - [`metrics`], [`telemetry`]: Prometheus metrics, traces and logs
 //! - [`production`], [`operations`], [`runbook`], [`deployment`]: the production stack, the lines
 //!   of `docs/operations.md`, and the files that deploy it
@@ -68,3 +69,4 @@ mod telemetry;
 mod tenants;
 mod upgrade;
 mod uploads;
+mod workarounds;

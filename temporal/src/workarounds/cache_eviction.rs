@@ -86,7 +86,7 @@ impl EvictAfterQuery {
         }
     }
 
-    /// True if the run has to be evicted once this activation is completed.
+    /// Returns true if the run has to be evicted once this activation is completed.
     fn should_evict(&self, activation: &WorkflowActivation) -> bool {
         let jobs = || {
             activation

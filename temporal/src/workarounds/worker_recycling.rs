@@ -2,8 +2,8 @@
 //!
 //! - **Fault**: the SDK's worker keeps a token of each activity that it has run, about 0.5 KiB
 //!   each, and removes none (`task_tokens_to_cancels` in temporalio-sdk 1.1.1, `src/lib.rs`).
-//! - **Shown by**: the soak benchmark (`cargo bench --bench soak`): without recycling, the memory
-//!   of the worker grows.
+//! - **Shown by**: tests/it/workarounds.rs; and by the soak benchmark (`cargo bench --bench soak`):
+//!   without recycling, the memory of the worker grows.
 //! - **Belongs upstream**: remove the token when the activity has completed; see
 //!   docs/upstream/activity-token-leak.md.
 //! - **Remove** when the SDK removes tokens: then a worker serves its queue until the process
