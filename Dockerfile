@@ -1,4 +1,4 @@
-# The image of worker and api: the one binary, without the embedded stack, as nobody in particular.
+# The image of worker and api: the one binary, without the embedded stack, as a user without rights.
 
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src

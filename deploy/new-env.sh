@@ -35,7 +35,8 @@ DARKROOM_WEBHOOK_SECRET=whsec_$(head -c 32 /dev/urandom | base64 | tr -d '\n')
 
 # URL at which callers and the provider reach the api, through your proxy: https://…
 DARKROOM_PUBLIC_URL=
-# URL at which they reach the store, for presigned URLs.
+# URL at which callers reach the store, for presigned URLs, through your proxy: https://… With a
+# public api, the api refuses a loopback address here.
 S3_PUBLIC_ENDPOINT=http://127.0.0.1:7070
 
 # The provider's API token, and the secret that signs its webhooks

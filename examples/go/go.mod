@@ -1,6 +1,6 @@
 module darkroom.example
 
-go 1.26.0
+go 1.26.4
 
 // The versions of ../../tools/go.mod, so that what is compiled for one is not compiled again for the other.
 require (

@@ -74,6 +74,8 @@ fn pages(root: &Path) -> Vec<PathBuf> {
         "docs/decisions",
         "docs/guides",
         "docs/upstream",
+        ".github",
+        "api/src",
         "examples",
     ];
     let files = folders.iter().flat_map(|folder| {
