@@ -281,7 +281,7 @@ impl Bench {
             let request =
                 serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
             let input = MediaGenerationInput {
-                job: JobState::accepted(job_id, None, request, Timestamp::now()),
+                job: JobState::new(job_id, None, request, Timestamp::now()),
                 start: Start::New,
                 expects_reports: true,
             };

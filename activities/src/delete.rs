@@ -85,7 +85,7 @@ impl Deletion<'_> {
             // A deletion that has begun is completed, whether a request or expiry began it.
             let tombstone = tombstone::read(self.storage, job_id).await?;
             if !is_requested && tombstone != Some(Tombstone::Deleted) {
-                return Err(self.under_way("the job was taken up again"));
+                return Err(self.under_way("the job was retried"));
             }
             // An open run is canceled, never terminated: termination would leave its prediction
             // running.
@@ -98,7 +98,7 @@ impl Deletion<'_> {
         self.storage.delete(&self.entry.key()).await?;
         // Visibility may not show recent runs yet, so a second attempt searches again.
         if had_runs || self.attempt == 1 {
-            return Err(self.under_way("Temporal has not forgotten the job yet"));
+            return Err(self.under_way("Temporal still keeps the job"));
         }
         tracing::info!(%job_id, "job deleted");
         Ok(())
@@ -111,7 +111,7 @@ impl Deletion<'_> {
         // Visibility may not show a run that has just closed, and a run that has just started may
         // have missed the tombstone.
         let mut had_runs = match runs::latest(&self.client, &job_id.to_string()).await? {
-            LatestRun::Open => return Err(self.under_way("the job was taken up again")),
+            LatestRun::Open => return Err(self.under_way("the job was retried")),
             LatestRun::Closed(run_id) => {
                 let workflow_id = job_id.to_string();
                 let run = RunId {

@@ -11,7 +11,6 @@ use darkroom_workflows::{
     contract::webhook::{DeliverWebhookInput, Delivery, DeliveryOutcome},
     failure::chain,
     job::timestamp,
-    tenant::Tenant,
     webhook_delivery::DeliveryAttempt,
     webhook_secret::WebhookSecret,
 };
@@ -46,7 +45,7 @@ impl SecretMismatch {
     /// changed.
     const VALIDITY: Duration = Duration::from_mins(10);
 
-    /// True if the latest message, at most ten minutes ago, was a mismatch.
+    /// Returns true if the latest message, at most ten minutes ago, was a mismatch.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,16 +84,16 @@ impl WebhookSender {
     /// Sends a message once. A failure is part of the result.
     pub async fn deliver(&self, input: DeliverWebhookInput) -> Delivery {
         let (at, began) = (timestamp(SystemTime::now()), Instant::now());
-        let Outcome {
-            verdict,
+        let AttemptResult {
+            outcome,
             response_status,
             error,
             retry_after_seconds,
         } = self.send(&input).await;
-        metrics::delivered(verdict);
+        metrics::delivered(outcome);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
         Delivery {
-            verdict,
+            outcome,
             retry_after_seconds,
             attempt: DeliveryAttempt {
                 at,
@@ -119,19 +118,19 @@ impl WebhookSender {
         secret
     }
 
-    async fn send(&self, input: &DeliverWebhookInput) -> Outcome {
+    async fn send(&self, input: &DeliverWebhookInput) -> AttemptResult {
         let Some(secret) = self.secret(input.secret_id.as_deref()) else {
-            return Outcome::failed(
+            return AttemptResult::failed(
                 "the worker cannot sign the message: DARKROOM_WEBHOOK_SECRET is not set",
             );
         };
         let url = input.url.as_url();
         let client = match self.clients.client(url) {
             Ok(client) => client,
-            Err(forbidden) => return Outcome::refused(forbidden.to_string()),
+            Err(forbidden) => return AttemptResult::refused(forbidden.to_string()),
         };
         let sent_at = timestamp(SystemTime::now()).as_second().to_string();
-        let secret = secret.of(input.tenant.as_ref().map(Tenant::as_str));
+        let secret = secret.of(input.tenant.as_ref());
         let request = client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
@@ -143,28 +142,28 @@ impl WebhookSender {
             .header("webhook-timestamp", sent_at)
             .body(input.body.clone());
         match request.send().await {
-            Ok(response) => Outcome::of(&response),
+            Ok(response) => AttemptResult::of(&response),
             Err(error) => match guard::find_forbidden(&error) {
-                Some(forbidden) => Outcome::refused(forbidden.to_string()),
-                None => Outcome::failed(chain(&error.without_url())),
+                Some(forbidden) => AttemptResult::refused(forbidden.to_string()),
+                None => AttemptResult::failed(chain(&error.without_url())),
             },
         }
     }
 }
 
 /// Result of one attempt.
-struct Outcome {
-    verdict: DeliveryOutcome,
+struct AttemptResult {
+    outcome: DeliveryOutcome,
     response_status: Option<u16>,
     error: Option<String>,
     retry_after_seconds: Option<u64>,
 }
 
-impl Outcome {
+impl AttemptResult {
     fn failed(error: impl Into<String>) -> Self {
         let error = Some(error.into());
         Self {
-            verdict: DeliveryOutcome::Failed,
+            outcome: DeliveryOutcome::Failed,
             response_status: None,
             error,
             retry_after_seconds: None,
@@ -173,14 +172,14 @@ impl Outcome {
 
     fn refused(error: String) -> Self {
         Self {
-            verdict: DeliveryOutcome::Refused,
+            outcome: DeliveryOutcome::Refused,
             ..Self::failed(error)
         }
     }
 
     fn of(response: &Response) -> Self {
         let status = response.status();
-        let (verdict, error) = match status {
+        let (outcome, error) = match status {
             _ if status.is_success() => (DeliveryOutcome::Delivered, None),
             StatusCode::GONE => (
                 DeliveryOutcome::Refused,
@@ -203,7 +202,7 @@ impl Outcome {
             .and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()))
             .map(|delay| delay.as_secs());
         Self {
-            verdict,
+            outcome,
             response_status: Some(status.as_u16()),
             error,
             retry_after_seconds: retry_after,

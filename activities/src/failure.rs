@@ -57,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// True if the failure is retryable.
+    /// Returns true if the failure is retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_some_and(FailureType::is_retryable)

@@ -89,16 +89,16 @@ async fn sweep_prefix(storage: &Storage, job: &JobState) -> Result<(), Failure> 
     }
 }
 
-/// True if the manifest in the store is still the one that this run wrote.
+/// Returns true if the manifest in the store is still the one that this run wrote.
 async fn is_latest(storage: &Storage, job: &JobState) -> Result<bool, Failure> {
     let latest = manifest::read(storage, &job.job_id).await?;
     Ok(latest
         .is_some_and(|latest| (&latest.run_id, latest.updated_at) == (&job.run_id, job.updated_at)))
 }
 
-/// True if the manifest names the object, or may come to name it: a conflicting object is inspected
-/// before it is removed, and an output that failed with a retryable error may be stored as a whole.
-/// The sweep removes both later.
+/// Returns true if the manifest names the object, or may come to name it: a conflicting object is
+/// inspected before it is removed, and an output that failed with a retryable error may be stored
+/// as a whole. The sweep removes both later.
 fn is_listed(job: &JobState, listed: &BTreeSet<ObjectKey>, key: &ObjectKey) -> bool {
     let is_of = |index| key.as_str().starts_with(&job.job_id.media_prefix(index));
     listed.contains(key)

@@ -12,11 +12,11 @@ use crate::failure::Failure;
 /// The manifest of a job, as found in the store.
 #[derive(Debug)]
 pub(crate) enum Manifest {
-    /// There is none: the job has not ended, was ended from outside, or was deleted.
+    /// No manifest: the job has not ended, was ended from outside, or was deleted.
     None,
     /// The job as it ended.
     Of(Box<JobState>),
-    /// It cannot be parsed.
+    /// Manifest that cannot be parsed.
     Unreadable,
 }
 

@@ -76,7 +76,7 @@ pub fn describe() {
         REMOVED,
         "Objects that were removed because no manifest names them."
     );
-    describe_counter!(WEBHOOKS, "Attempts at delivering webhooks, by verdict.");
+    describe_counter!(WEBHOOKS, "Attempts at delivering webhooks, by outcome.");
     describe_gauge!(
         SECRET_FITS,
         "1 if this worker has the secret that webhooks must be signed with, else 0."
@@ -152,7 +152,7 @@ fn name(outcome: CancelOutcome) -> &'static str {
     }
 }
 
-/// True if this run stored the output; what an earlier run stored was counted then.
+/// Returns true if this run stored the output; what an earlier run stored was counted then.
 fn is_of_this_run(job: &JobState, stored: &StoredMedia) -> bool {
     job.retry_count == 0
         || job
@@ -243,11 +243,11 @@ pub(crate) fn secret_fits(fits: bool) {
 }
 
 /// Counts an attempt at delivering a webhook.
-pub(crate) fn delivered(verdict: DeliveryOutcome) {
-    let verdict = match verdict {
+pub(crate) fn delivered(outcome: DeliveryOutcome) {
+    let outcome = match outcome {
         DeliveryOutcome::Delivered => "delivered",
         DeliveryOutcome::Failed => "failed",
         DeliveryOutcome::Refused => "refused",
     };
-    counter!(WEBHOOKS, "verdict" => verdict).increment(1);
+    counter!(WEBHOOKS, "outcome" => outcome).increment(1);
 }

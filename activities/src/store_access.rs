@@ -78,15 +78,15 @@ impl StoreAccess {
     /// processes.
     pub async fn keep(self, storage: Storage, name: String) {
         loop {
-            let looked = tokio::time::timeout(TIMEOUT, Box::pin(storage.probe(&name))).await;
-            let found = match looked.unwrap_or(Err(StorageError::TooSlow)) {
+            let probed = tokio::time::timeout(TIMEOUT, Box::pin(storage.probe(&name))).await;
+            let found = match probed.unwrap_or(Err(StorageError::TooSlow)) {
                 Ok(()) => Writable::Yes,
                 Err(error) => Writable::No(error),
             };
             metrics::gauge!("darkroom_store_writable").set(u8::from(found == Writable::Yes));
             let before = self.found.send_replace(found.clone());
             if before != found {
-                say(&storage, &found);
+                log(&storage, &found);
             }
             let interval = match found {
                 Writable::Yes => INTERVAL,
@@ -108,7 +108,7 @@ impl Default for StoreAccess {
     }
 }
 
-fn say(storage: &Storage, found: &Writable) {
+fn log(storage: &Storage, found: &Writable) {
     match found {
         Writable::Unknown => {}
         Writable::Yes => tracing::info!(

@@ -149,7 +149,7 @@ impl Config {
     }
 }
 
-/// True if callers on other machines can reach this api by the URL.
+/// Returns true if callers on other machines can reach this api by the URL.
 fn is_public(url: &Url) -> bool {
     url.scheme() == "https" && !is_loopback(url)
 }

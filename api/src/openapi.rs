@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_referred_to_is_there() {
+    fn references_resolve() {
         let document = serde_json::to_value(document()).unwrap();
         let mut places = vec![&document];
         let mut references = 0;
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_as_it_was_last_seen() {
+    fn the_document_matches_openapi_json() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
         let document = document().to_pretty_json().unwrap() + "\n";
         if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_preference_is_understood_or_ignored() {
+    fn preferences_parse() {
         for (header, seconds) in [
             ("wait=5", Some(5)),
             ("respond-async, wait=10", Some(10)),

@@ -53,8 +53,8 @@ impl LatestReadiness {
     }
 
     async fn check(&self, context: &Context) -> Arc<Readiness> {
-        let looked = join3(self.temporal(context), storage(context), serving(context));
-        let (temporal, storage, (generate, persist)) = looked.await;
+        let checks = join3(self.temporal(context), storage(context), serving(context));
+        let (temporal, storage, (generate, persist)) = checks.await;
         let others = [&storage, &generate, &persist];
         let status = match &temporal {
             Err(_) => ReadinessStatus::NotReady,

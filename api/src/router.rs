@@ -156,7 +156,7 @@ mod tests {
     use crate::openapi;
 
     #[test]
-    fn what_is_described_is_routed_and_what_is_routed_is_described() {
+    fn the_document_describes_all_routes() {
         let document = openapi::document();
         let described = document.paths.paths.keys().map(String::as_str);
         let described: BTreeSet<_> = described.chain(UNDESCRIBED).collect();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_knows_the_methods_that_are_described() {
+    async fn the_document_describes_all_methods() {
         let document = openapi::document();
         let (router, methods) = (router(&document), Methods::of(&document));
         for path in &router.paths {

@@ -92,15 +92,15 @@ pub(crate) fn result_options() -> WorkflowGetResultOptions {
         .build()
 }
 
-/// The end of a workflow.
+/// End of a workflow.
 pub(crate) enum Ending<T> {
-    /// Closed with its state, as its result or in the details of its failure or cancellation.
+    /// Closed workflow with its state: its result, or details of its failure or cancellation.
     Recorded(T),
-    /// Closed without its state: it was terminated or timed out.
+    /// Closed workflow without a state: it was terminated or timed out.
     Terminated,
-    /// Temporal no longer knows the workflow.
+    /// Workflow that Temporal no longer knows.
     Unknown,
-    /// It has not closed within four seconds.
+    /// Workflow that has not closed within four seconds.
     Open,
 }
 
@@ -200,8 +200,8 @@ pub(crate) fn problem(status: &Status) -> Problem {
     Problem::internal()
 }
 
-/// True if a call failed because the namespace or a search attribute is missing. Only the server's
-/// message distinguishes these errors.
+/// Returns true if a call failed because the namespace or a search attribute is missing. Only the
+/// server's message distinguishes these errors.
 fn is_not_set_up(status: &Status) -> bool {
     let said = status.message().to_ascii_lowercase();
     match status.code() {

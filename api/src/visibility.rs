@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_cannot_leave_their_quotes() {
+    fn values_are_escaped() {
         let filter = Filter {
             model: Some("a/b' OR 'x'='x\\".to_owned()),
             ..Filter::default()

@@ -23,7 +23,7 @@ pub(crate) struct Machine {
 }
 
 /// Counters at one moment.
-struct Counted {
+struct Counters {
     at: Instant,
     /// Workflow tasks of a worker, and the seconds that they waited (schedule to start).
     tasks: f64,
@@ -63,7 +63,7 @@ impl Machine {
         )
     }
 
-    async fn count(&self) -> Counted {
+    async fn count(&self) -> Counters {
         const WAITED: &str = "temporal_workflow_task_schedule_to_start_latency";
         const CALLED: &str = "service_requests{";
         let worker = self.read(&self.worker).await;
@@ -91,7 +91,7 @@ impl Machine {
             let is_of = |line: &&str| names.iter().any(|name| line.starts_with(name));
             worker.lines().filter(is_of).map(value).sum()
         };
-        Counted {
+        Counters {
             at: Instant::now(),
             tasks: sum("count"),
             waited: sum("sum"),
@@ -123,11 +123,11 @@ fn most(
     });
     let mut grown: Vec<_> = grown.filter(|(_, grown)| *grown >= 1.0).collect();
     grown.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let told = grown.into_iter().take(count);
-    let told: Vec<_> = told
+    let printed = grown.into_iter().take(count);
+    let printed: Vec<_> = printed
         .map(|(name, grown)| format!("{name} {grown:.0}"))
         .collect();
-    told.join(", ")
+    printed.join(", ")
 }
 
 fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {

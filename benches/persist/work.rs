@@ -79,7 +79,7 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
             .await
             .unwrap();
         let index = name.rsplit('-').next().unwrap().parse().unwrap();
-        let (job_id, prediction_id) = (job_id, String::new());
+        let prediction_id = "benchmark".parse().unwrap();
         engine
             .store(
                 &Destination {

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_may_live_below_a_path() {
+    fn the_base_url_may_have_a_path() {
         for (base, expected) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/jobs"),
             (
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_an_api_is_refused() {
+    fn invalid_base_urls_are_refused() {
         for url in [
             "ftp://example.com",
             "data:x",

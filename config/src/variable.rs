@@ -181,7 +181,7 @@ mod tests {
     const ABSENT: Variable = Variable::new("DARKROOM_TEST_ABSENT", "7");
 
     #[test]
-    fn absent_means_the_default() {
+    fn an_absent_variable_has_its_default() {
         assert_eq!(ABSENT.optional::<u16>(), Ok(None));
         assert_eq!(ABSENT.or(3_u16), Ok(3));
         assert_eq!(ABSENT.defaults_to("5").value(), Ok(5_u16));

@@ -40,7 +40,7 @@ pub async fn locate(progress: &impl Fn(&str)) -> Result<PathBuf> {
     };
     bail!(
         "there is no Temporal CLI, and none could be built ({no_build:#}) or downloaded ({no_download:#}). \
-         Three ways out: install Go 1.26 or later (https://go.dev/dl) and run this again; \
+         Three ways out: install Go 1.26.4 or later (https://go.dev/dl) and run this again; \
          install the CLI (https://docs.temporal.io/cli) so that `temporal` is on the PATH; \
          or set TEMPORAL_CLI to a copy of it"
     )

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_date_of_an_answer_tells_the_skew() {
+    fn the_skew_is_read_from_the_date_header() {
         let clock = ProviderClock::new();
         assert_eq!(clock.skew(), None);
         let mut headers = HeaderMap::new();

@@ -15,7 +15,7 @@ pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
     bytes: &[u8],
 ) -> Result<T, serde_json::Error> {
     serde_json::from_slice(bytes).or_else(|error| match replace_invalid(bytes) {
-        Some(mended) => serde_json::from_str(&mended),
+        Some(repaired) => serde_json::from_str(&repaired),
         None => Err(error),
     })
 }
@@ -25,7 +25,7 @@ pub(crate) fn replace_invalid(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     match replace_lone_surrogates(&text) {
         Cow::Borrowed(_) if matches!(text, Cow::Borrowed(_)) => None,
-        mended => Some(mended.into_owned()),
+        repaired => Some(repaired.into_owned()),
     }
 }
 
@@ -37,15 +37,15 @@ fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
         let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
     };
-    let mut mended = String::new();
+    let mut repaired = String::new();
     let (mut copied, mut at) = (0, 0);
     while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'\\') {
         at += found;
         match (escape_at(at), escape_at(at + 6)) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at += 12,
             (Some(0xD800..=0xDFFF), _) => {
-                mended.push_str(&text[copied..at]);
-                mended.push_str("\\ufffd");
+                repaired.push_str(&text[copied..at]);
+                repaired.push_str("\\ufffd");
                 at += 6;
                 copied = at;
             }
@@ -56,8 +56,8 @@ fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     if copied == 0 {
         return Cow::Borrowed(text);
     }
-    mended.push_str(&text[copied..]);
-    Cow::Owned(mended)
+    repaired.push_str(&text[copied..]);
+    Cow::Owned(repaired)
 }
 
 /// Parses a time. One without a zone is UTC; an invalid one is `None`.
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_surrogate_pair_costs_a_character() {
+    fn lone_surrogates_are_replaced() {
         for (text, expected) in [
             (r#"{"a": "x\ud83dy"}"#, json!({"a": "x\u{fffd}y"})),
             (r#"{"a": "\udc00"}"#, json!({"a": "\u{fffd}"})),

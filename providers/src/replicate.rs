@@ -204,7 +204,7 @@ impl Provider for Replicate {
         let body = response::body(response).await.map_err(unpaid_call_error)?;
         let found =
             output::nth(&body, position).or_else(|error| match lenient::replace_invalid(&body) {
-                Some(mended) => output::nth(mended.as_bytes(), position),
+                Some(repaired) => output::nth(repaired.as_bytes(), position),
                 None => Err(error),
             });
         found.map_err(|error| ProviderError::Unreadable(error.to_string()))
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_grow_apart() {
+    fn poll_intervals_grow() {
         let replicate = replicate();
         let pace =
             |occasion| [1, 2, 5, 99].map(|poll| replicate.poll_interval(occasion, poll).as_secs());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_comes_to_an_address_of_its_submission() {
+    fn webhook_urls_name_job_and_submission() {
         let job_id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
         let webhook = replicate().webhook(&job_id, &"abc".parse().unwrap());
         assert_eq!(

@@ -113,14 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_nowhere_else() {
+    fn names_cannot_leave_the_directory() {
         assert_eq!(plain("../../etc/passwd"), "------etc-passwd");
         assert_eq!(plain("stems[0].url"), "stems-0--url");
         assert_eq!(plain("voix_é"), "voix_é");
     }
 
     #[test]
-    fn a_template_tells_outputs_apart() {
+    fn destinations_parse() {
         let parse = |text: &str| text.parse::<Destination>();
         assert_eq!(parse("out/").unwrap().0, "out/{job}-{index}.{ext}");
         assert_eq!(parse("/").unwrap().0, "/{job}-{index}.{ext}");

@@ -122,7 +122,7 @@ pub(super) async fn conclude(client: &Client, job: &Job, outputs: &Outputs) -> R
     } else {
         show::document(job, outputs.output)?;
     }
-    let told = |path: PathBuf| {
+    let saved = |path: PathBuf| {
         if is_text {
             return show::line(path.display());
         }
@@ -130,7 +130,7 @@ pub(super) async fn conclude(client: &Client, job: &Job, outputs: &Outputs) -> R
         Ok(())
     };
     match &outputs.save {
-        Some(destination) => destination.save(client, job, told).await?,
+        Some(destination) => destination.save(client, job, saved).await?,
         None if is_text => name(client, job).await?,
         None => {}
     }

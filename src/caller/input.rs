@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn text_json_and_files_are_told_apart() {
+    fn fields_parse() {
         let directory = tempfile::tempdir().unwrap();
         let (text, picture) = (directory.path().join("a"), directory.path().join("b"));
         std::fs::write(&text, "words").unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_shape_is_refused() {
+    fn invalid_fields_are_refused() {
         for text in ["", "key", "=value", ":=1", "key:={"] {
             assert!(text.parse::<Field>().is_err(), "{text}");
         }

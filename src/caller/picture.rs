@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn colors_are_cut_to_what_a_terminal_knows() {
+    fn colors_are_reduced_to_the_terminals() {
         assert_eq!(Colors::True.code([1, 2, 3, 255]), "2;1;2;3");
         assert_eq!(Colors::Cube.code([255, 255, 255, 255]), "5;231");
         assert_eq!(Colors::Cube.code([0, 0, 0, 255]), "5;16");

@@ -75,7 +75,7 @@ pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
-/// True if the user confirms.
+/// Returns true if the user confirms.
 ///
 /// # Errors
 /// If standard input or standard error is not a terminal: then the flag `--yes` is required.

@@ -112,14 +112,14 @@ async fn replay(files: &[std::path::PathBuf]) -> Result<ExitCode> {
     for file in files {
         let shown = file.display();
         let history = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
-        let verdict = match darkroom_worker::history::replay(&history).await {
+        let outcome = match darkroom_worker::history::replay(&history).await {
             Ok(()) => "replays".to_owned(),
             Err(error) => {
                 failed += 1;
                 format!("{error:#}")
             }
         };
-        writeln!(std::io::stdout(), "{shown}: {verdict}")?;
+        writeln!(std::io::stdout(), "{shown}: {outcome}")?;
     }
     anyhow::ensure!(
         failed == 0,

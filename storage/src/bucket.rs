@@ -118,7 +118,7 @@ impl Storage {
         full_key.strip_prefix(&self.prefix)
     }
 
-    /// True if the store has this feature, as far as is known.
+    /// Returns true if the store has this feature, as far as is known.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
         self.features.has(feature)
@@ -144,8 +144,8 @@ impl Storage {
         }
     }
 
-    /// True if the bucket keeps earlier versions of its objects, and so everything that is deleted.
-    /// With object lock, it must.
+    /// Returns true if the bucket keeps earlier versions of its objects, and so everything that is
+    /// deleted. With object lock, it must.
     ///
     /// # Errors
     /// If the store refuses or does not answer.
@@ -156,12 +156,12 @@ impl Storage {
         Ok(versioning.status.is_some())
     }
 
-    /// True if requests carry optional checksums.
+    /// Returns true if requests carry optional checksums.
     pub(crate) fn adds_checksums(&self) -> bool {
         self.has(Feature::Checksums)
     }
 
-    /// True if the configuration allows optional checksums.
+    /// Returns true if the configuration allows optional checksums.
     pub(crate) fn may_add_checksums(&self) -> bool {
         self.checksums == Checksums::WhenSupported
     }

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checksums_are_the_known_ones() {
+    fn checksums_match_known_values() {
         let mut digest = Digest::new();
         digest.update(b"abc");
         assert_eq!(
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_state_goes_on_where_it_was() {
+    fn a_saved_state_resumes() {
         let mut whole = Digest::new();
         whole.update(&[7; 1000]);
         let mut first = Digest::new();

@@ -13,7 +13,7 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 /// Reason that a request failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StorageError {
-    /// There is no such object or upload.
+    /// Missing object or upload.
     #[error("the store does not have it")]
     NotFound,
     /// The key is taken, and the write was not to replace anything.
@@ -156,7 +156,8 @@ impl StorageError {
         }
     }
 
-    /// True if the store may not support the form of the request, so that another form may succeed.
+    /// Returns true if the store may not support the form of the request, so that another form may
+    /// succeed.
     #[must_use]
     pub fn is_unsupported_request(&self) -> bool {
         matches!(
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_cut_by_what_to_do() {
+    fn errors_are_classified_by_code_and_status() {
         let refused = |reason, code: &str| StorageError::Refused {
             reason,
             code: code.to_owned(),

@@ -28,7 +28,7 @@ pub struct ListedObject {
 }
 
 impl ListedObject {
-    /// True if it was written at least this long ago; false if the store does not say.
+    /// Returns true if it was written at least this long ago; false if the store does not say.
     #[must_use]
     pub fn is_older_than(&self, age: Duration) -> bool {
         let elapsed = self.modified.and_then(|modified| modified.elapsed().ok());

@@ -232,7 +232,7 @@ impl Storage {
         }
     }
 
-    /// True if the store still has the upload, and parts of it.
+    /// Returns true if the store still has the upload, and parts of it.
     ///
     /// # Errors
     /// If the store refuses or fails.

@@ -81,8 +81,8 @@ impl Storage {
         self.adds_checksums().then_some(ChecksumMode::Enabled)
     }
 
-    /// True if a refusal may be due to the checksum mode. Then the store is recorded as missing
-    /// checksums.
+    /// Returns true if a refusal may be due to the checksum mode. Then the store is recorded as
+    /// missing checksums.
     fn disable_checksums_if_refused(&self, error: &StorageError) -> bool {
         let is_it = self.adds_checksums() && error.is_unsupported_request();
         if is_it {

@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_of_the_framing_is_known_beforehand() {
+    fn hex_digits_are_counted() {
         assert_eq!(
             (
                 hex_digits(1),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_as_long_as_announced() {
+    async fn a_body_has_its_announced_length() {
         for length in [1, 15, 16, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
             let (mut frames, mut body) = streamed(length);
             let feed = async move {

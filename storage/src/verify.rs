@@ -40,7 +40,7 @@ impl UploadedObject {
 }
 
 impl ObjectHead {
-    /// True if nothing contradicts that this is the object which was sent.
+    /// Returns true if nothing contradicts that this is the object which was sent.
     #[must_use]
     pub fn may_be(&self, sent: &UploadedObject) -> bool {
         let differ = |ours: &Option<String>, theirs: &Option<String>| {
@@ -53,7 +53,7 @@ impl ObjectHead {
         self.size == sent.size && !has_other_sha256 && !differ(&sent.checksum, &self.checksum)
     }
 
-    /// True if this is provably the object which was sent.
+    /// Returns true if this is provably the object which was sent.
     #[must_use]
     pub fn is(&self, sent: &UploadedObject) -> bool {
         let proven = self.sha256.as_ref() == Some(&sent.sha256)

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_cannot_make_up_labels_without_end() {
+    fn the_number_of_labels_is_limited() {
         let names = LabelLimiter::new();
         let labels: HashSet<String> = (0..1000)
             .map(|number| names.label(&format!("acme/{number}")))

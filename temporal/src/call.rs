@@ -11,8 +11,8 @@ pub(crate) fn with_timeout<T>(request: T, timeout: Duration) -> Request<T> {
     request
 }
 
-/// True if a call failed because the server is unavailable, overloaded or rate limiting. The same
-/// call may succeed later.
+/// Returns true if a call failed because the server is unavailable, overloaded or rate limiting.
+/// The same call may succeed later.
 #[must_use]
 pub fn is_unavailable(status: &Status) -> bool {
     match status.code() {

@@ -55,48 +55,48 @@ impl Encoded {
 /// An activity that was scheduled.
 #[derive(Clone, Debug)]
 pub struct Activity {
-    /// Its type.
+    /// Type of the activity.
     pub name: String,
-    /// Its input.
+    /// Input of the activity.
     pub input: Encoded,
 }
 
 /// The end of an activity.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It returned this result.
+    /// Completion with this result.
     Completed(Encoded),
-    /// Its last attempt failed.
+    /// Failure of the last attempt.
     Failed {
         /// Type of the failure, if it was an application failure.
         error_type: Option<String>,
         /// Message of the failure.
         message: String,
     },
-    /// It timed out.
+    /// Timeout.
     TimedOut {
-        /// Details of its last heartbeat.
+        /// Details of the last heartbeat.
         last_heartbeat: Option<Encoded>,
     },
-    /// It was canceled.
+    /// Cancellation.
     Canceled,
 }
 
 /// An event of a run. Events that Darkroom does not use are skipped.
 #[derive(Debug)]
 pub enum Event {
-    /// An activity was scheduled.
+    /// Scheduled activity.
     Scheduled(Activity),
-    /// An activity ended.
+    /// End of an activity.
     Ended(Activity, Outcome),
-    /// A signal arrived.
+    /// Signal to the workflow.
     Signaled {
-        /// Its name.
+        /// Name of the signal.
         name: String,
-        /// Its input.
+        /// Input of the signal.
         input: Encoded,
     },
-    /// A reset created this run from another one, or another one from it.
+    /// Reset that created this run from another one, or another one from it.
     Reset {
         /// The run that was reset.
         base_run_id: String,
@@ -118,13 +118,13 @@ pub struct History {
 /// A history that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The call failed, or Temporal does not know the run.
+    /// Failed call, or a run that Temporal does not know.
     #[error(transparent)]
     Interaction(#[from] WorkflowInteractionError),
-    /// A payload is of another type.
+    /// Payload of another type.
     #[error("cannot decode a payload of a history: {0}")]
     Payload(#[from] PayloadConversionError),
-    /// The first event is not the start of a workflow.
+    /// First event that is not the start of a workflow.
     #[error("a history does not begin with the start of its workflow")]
     NoStart,
 }
@@ -175,7 +175,8 @@ impl History {
         Ok(None)
     }
 
-    /// True if an activity of this type was scheduled and has not ended in the events read so far.
+    /// Returns true if an activity of this type was scheduled and has not ended in the events read
+    /// so far.
     #[must_use]
     pub fn is_pending(&self, name: &str) -> bool {
         self.scheduled

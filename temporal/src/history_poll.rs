@@ -41,7 +41,7 @@ impl HistoryPoll {
         }
     }
 
-    /// True if it was created for this run.
+    /// Returns true if it was created for this run.
     #[must_use]
     pub fn is_of(&self, run_id: Option<&str>) -> bool {
         self.execution.run_id == run_id.unwrap_or_default()

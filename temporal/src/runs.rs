@@ -41,17 +41,17 @@ pub struct RunId {
 
 /// One run of a workflow as the visibility store lists it.
 pub struct Run {
-    /// Its ids.
+    /// Ids of the run and its workflow.
     pub id: RunId,
-    /// True if it is open and not paused.
+    /// True if the run is open and not paused.
     pub is_running: bool,
-    /// True if it is open, paused or not.
+    /// True if the run is open, paused or not.
     pub is_open: bool,
-    /// Time of its start.
+    /// Time at which the run started.
     pub started_at: Option<SystemTime>,
-    /// Time of its end.
+    /// Time at which the run closed.
     pub closed_at: Option<SystemTime>,
-    /// Its search attributes.
+    /// Search attributes of the run.
     pub search_attributes: SearchAttributes,
 }
 
@@ -140,11 +140,11 @@ pub async fn count(client: &Client, query: String) -> Result<u64, Status> {
 /// State of a workflow's latest run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LatestRun {
-    /// It is open, paused or not.
+    /// Open run, paused or not.
     Open,
-    /// It has closed. This is its run id.
+    /// Closed run, by its run id.
     Closed(String),
-    /// Temporal knows no run of the workflow.
+    /// No run that Temporal knows.
     Unknown,
 }
 
@@ -230,7 +230,7 @@ fn execution(workflow_id: &str) -> WorkflowExecution {
 pub struct PendingActivity<'a>(&'a PendingActivityInfo);
 
 impl PendingActivity<'_> {
-    /// True if a worker has started an attempt.
+    /// Returns true if a worker has started an attempt.
     #[must_use]
     pub fn has_started(&self) -> bool {
         self.0.state() != PendingActivityState::Scheduled

@@ -50,7 +50,7 @@ pub struct TaskQueue {
 pub struct Poller {
     /// Time of its last poll, by the server's clock.
     pub last_access: Option<SystemTime>,
-    /// Its version; `None` without Worker Versioning.
+    /// Version of the worker; `None` without Worker Versioning.
     pub version: Option<Version>,
 }
 

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_lives_while_it_is_heard() {
+    fn a_worker_is_living_until_its_heartbeats_stop() {
         let now = SystemTime::now();
         let heartbeat = |ago: u64, interval: Option<u64>, status: WorkerStatus| WorkerHeartbeat {
             status: status.into(),

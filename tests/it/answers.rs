@@ -20,7 +20,7 @@ use crate::support::{
 
 /// Covers answers that are late or partly unreadable. The unreadable part is lost, the job is not.
 #[tokio::test]
-async fn odd_answers_cost_nothing() {
+async fn late_and_malformed_answers_buy_once() {
     let api = Api::of(shared());
     let cases = [
         json!({"not_found_for_ms": 4_000, "latency_ms": 500, "webhooks": 0}),

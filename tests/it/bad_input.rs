@@ -1,42 +1,33 @@
 //! Malformed environment variables: a clear error on one line, and nothing is started. Bad input of
 //! callers is in `http`.
 
-use std::{
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::Output;
+
+use tokio::process::Command;
 
 use crate::support::harness::{BINARY, DEADLINE, shared};
 
 /// Runs a service that cannot start, and returns its error message.
-fn startup_error(service: &str, environment: &[(&str, &str)]) -> String {
+async fn startup_error(service: &str, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(BINARY);
-    command.arg(service).env_clear();
-    command.envs([
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-        ("AWS_ENDPOINT_URL_S3", shared().s3.endpoint.as_str()),
-        ("REPLICATE_API_TOKEN", "t"),
-        ("RUST_LOG", "off"),
-    ]);
-    let mut process = command
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let give_up = Instant::now() + DEADLINE;
-    while process.try_wait().unwrap().is_none() {
-        if Instant::now() > give_up {
-            process.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    command.arg(service).env_clear().kill_on_drop(true);
+    command
+        .envs([
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+            ("AWS_ENDPOINT_URL_S3", shared().s3.endpoint.as_str()),
+            ("REPLICATE_API_TOKEN", "t"),
+            ("RUST_LOG", "off"),
+        ])
+        .envs(environment.iter().copied());
+    let output = tokio::time::timeout(DEADLINE, command.output()).await;
     let Output {
         status,
         stdout,
         stderr,
-    } = process.wait_with_output().unwrap();
+    } = output
+        .unwrap_or_else(|_| panic!("{environment:?}: the {service} has started"))
+        .unwrap();
     assert_eq!(status.code(), Some(1), "{environment:?}");
     assert!(stdout.is_empty());
     let message = String::from_utf8(stderr).unwrap();
@@ -44,8 +35,8 @@ fn startup_error(service: &str, environment: &[(&str, &str)]) -> String {
     message.trim().to_owned()
 }
 
-#[test]
-fn a_malformed_environment_is_named_on_one_line() {
+#[tokio::test]
+async fn a_malformed_environment_is_named_on_one_line() {
     for (service, variable) in [
         ("worker", "REPLICATE_API_TOKEN="),
         ("worker", "REPLICATE_BASE_URL=not a url"),
@@ -70,7 +61,7 @@ fn a_malformed_environment_is_named_on_one_line() {
         ("api", "S3_PATH_STYLE=perhaps"),
     ] {
         let (name, value) = variable.split_once('=').unwrap();
-        let message = startup_error(service, &[(name, value)]);
+        let message = startup_error(service, &[(name, value)]).await;
         assert!(
             message.starts_with("error: ")
                 && message.contains(name)
@@ -78,7 +69,7 @@ fn a_malformed_environment_is_named_on_one_line() {
             "{message}"
         );
     }
-    let message = startup_error("worker", &[("TEMPORAL_ADDRESS", "://")]);
+    let message = startup_error("worker", &[("TEMPORAL_ADDRESS", "://")]).await;
     assert!(
         message.starts_with("error: TEMPORAL_*: ") && message.contains("set them like"),
         "{message}"
@@ -86,8 +77,8 @@ fn a_malformed_environment_is_named_on_one_line() {
 }
 
 /// Covers values that are valid by themselves and contradict other variables.
-#[test]
-fn what_callers_cannot_reach_is_named() {
+#[tokio::test]
+async fn urls_that_callers_cannot_reach_are_named() {
     let public = ("DARKROOM_PUBLIC_URL", "https://darkroom.example.com");
     for (service, variable) in [
         ("api", "S3_PUBLIC_ENDPOINT=http://localhost:9000"),
@@ -97,25 +88,26 @@ fn what_callers_cannot_reach_is_named() {
         ),
     ] {
         let (name, value) = variable.split_once('=').unwrap();
-        let message = startup_error(service, &[public, (name, value)]);
+        let message = startup_error(service, &[public, (name, value)]).await;
         assert!(message.contains(&format!("{name}: ")), "{message}");
     }
 }
 
-#[test]
-fn a_secret_is_not_repeated() {
+#[tokio::test]
+async fn a_secret_is_not_repeated() {
     let message = startup_error(
         "worker",
         &[
             ("REPLICATE_API_TOKEN", "r8_secret"),
             ("WORKER_QUEUES", "render"),
         ],
-    );
+    )
+    .await;
     assert!(!message.contains("r8_secret"));
 }
 
-#[test]
-fn a_worker_does_not_start_without_a_region() {
-    let message = startup_error("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]);
+#[tokio::test]
+async fn a_worker_does_not_start_without_a_region() {
+    let message = startup_error("worker", &[("AWS_ENDPOINT_URL_S3", ""), ("AWS_REGION", "")]).await;
     assert!(message.contains("AWS_REGION"), "{message}");
 }

@@ -135,7 +135,7 @@ async fn a_deadline_ends_the_job_and_the_prediction() {
 }
 
 #[tokio::test]
-async fn a_prediction_stops_by_itself_when_nobody_can_stop_it() {
+async fn a_prediction_has_a_deadline_at_the_provider() {
     let api = Api::of(shared());
     let mut request = endless();
     request["deadline_seconds"] = 30.into();

@@ -50,7 +50,7 @@ async fn credential_provider() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_is_good_for_no_longer_than_the_credentials_that_sign_it() {
+async fn a_presigned_url_expires_no_later_than_its_credentials() {
     let url = credential_provider().await;
     let variables = [
         ("AWS_ACCESS_KEY_ID", ""),

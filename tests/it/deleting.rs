@@ -18,12 +18,12 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowE
 
 use crate::support::{
     api::{Api, Problem},
+    context::{ProxiedContext, TestContext},
     harness::{BINARY, api_key_entry, bought_one, endless, options, setting, until, until_within},
     processes::{start_gateway, start_worker},
     proxy::{Fault, Operation},
     receiver::Receiver,
     workflows::until_submitted,
-    world::{ProxiedWorld, World},
 };
 
 /// Ids of all workflows of a job, without a deletion workflow that has ended.
@@ -45,26 +45,26 @@ async fn workflows(stack: &Stack, id: &JobId) -> Vec<String> {
 }
 
 /// Waits until a job is gone: reads return 404, and only its tombstone is left.
-async fn until_deleted(world: &World, id: &JobId) {
+async fn until_deleted(context: &TestContext, id: &JobId) {
     let path = format!("/v1/jobs/{id}");
     until_within(
         &format!("the end of all of {id}"),
         Duration::from_mins(2),
         async || {
-            if world.api.get_path(&path).await.status() != StatusCode::NOT_FOUND {
+            if context.api.get_path(&path).await.status() != StatusCode::NOT_FOUND {
                 return None;
             }
-            let mut keys = world.keys("").await;
+            let mut keys = context.keys("").await;
             keys.retain(|key| key.contains(&id.to_string()));
             if keys != [format!("tombstones/{id}")] {
                 return None;
             }
             // Last, as the deletion needs the server's few visibility queries for itself.
-            workflows(&world.stack, id).await.is_empty().then_some(())
+            workflows(&context.stack, id).await.is_empty().then_some(())
         },
     )
     .await;
-    assert_eq!(world.api.delete(id).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(context.api.delete(id).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn a_deleted_job_is_gone() {
     let receiver = Receiver::start().await;
     let allow = receiver.address.to_string();
     let options = options("deleting");
-    let (world, _gateway) = World::on_gateway(options, &[("WEBHOOK_ALLOW", &allow)]).await;
-    let api = &world.api;
+    let (context, _gateway) = TestContext::on_gateway(options, &[("WEBHOOK_ALLOW", &allow)]).await;
+    let api = &context.api;
 
     // A job that has ended and has sent its webhook; deleted twice.
-    let mut request = world.job_of(&["bytes=1000"; 3]);
+    let mut request = context.job_of(&["bytes=1000"; 3]);
     request["webhook_url"] = receiver.url().into();
     let accepted: Job = api
         .post_with_key("deleted", &request)
@@ -97,7 +97,9 @@ async fn a_deleted_job_is_gone() {
     assert_eq!(read.status(), StatusCode::NOT_FOUND);
 
     // A job that was retried.
-    let retried = api.run(&world.job_of(&["bytes=1000", "status=410"])).await;
+    let retried = api
+        .run(&context.job_of(&["bytes=1000", "status=410"]))
+        .await;
     assert_eq!(retried.status, JobStatus::Partial, "{retried:#?}");
     let retried = &retried.job_id;
     assert_eq!(
@@ -109,13 +111,13 @@ async fn a_deleted_job_is_gone() {
 
     // A job under way at the provider, and a job whose output is being uploaded.
     let generating = api.accepted(&endless()).await;
-    until_submitted(&world.stack, &generating).await;
-    let prediction = bought_one(world.stack.provider.as_ref(), &generating).await;
+    until_submitted(&context.stack, &generating).await;
+    let prediction = bought_one(context.stack.provider.as_ref(), &generating).await;
     assert_eq!(api.delete(&generating).await.status(), StatusCode::ACCEPTED);
-    let persisting = world
-        .accept(&world.source.url("slow", "bytes=60000000&rate=5000000"))
+    let persisting = context
+        .accept(&context.source.url("slow", "bytes=60000000&rate=5000000"))
         .await;
-    until("an output on its way", async || {
+    until("an output under way", async || {
         let done = api.get(&persisting).await.media.first()?.bytes_done;
         done.filter(|done| *done > 0)
     })
@@ -123,9 +125,9 @@ async fn a_deleted_job_is_gone() {
     assert_eq!(api.delete(&persisting).await.status(), StatusCode::ACCEPTED);
 
     for id in [ended, retried, &generating, &persisting] {
-        until_deleted(&world, id).await;
+        until_deleted(&context, id).await;
     }
-    let provider = world.stack.provider.as_ref().unwrap();
+    let provider = context.stack.provider.as_ref().unwrap();
     let predictions = provider.predictions();
     let canceled = predictions
         .iter()
@@ -135,7 +137,7 @@ async fn a_deleted_job_is_gone() {
         canceled.status(Timestamp::now()),
         PredictionStatus::Canceled
     );
-    assert_eq!(world.uploads().await, 0);
+    assert_eq!(context.uploads().await, 0);
 
     // The idempotency key of a deleted job creates no other job, and nothing is bought.
     let refused = api.post_with_key("deleted", &request).await.unwrap();
@@ -148,12 +150,12 @@ async fn a_deleted_job_is_gone() {
 #[tokio::test]
 async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
     let options = options("deleting-kills");
-    let ProxiedWorld {
-        mut world,
+    let ProxiedContext {
+        mut context,
         proxy,
         gateway,
-    } = World::behind_proxy(options.clone(), &[], None).await;
-    let ended = world.api.run(&world.job_of(&["bytes=1000"; 20])).await;
+    } = TestContext::behind_proxy(options.clone(), &[], None).await;
+    let ended = context.api.run(&context.job_of(&["bytes=1000"; 20])).await;
     assert_eq!(ended.status, JobStatus::Completed, "{ended:#?}");
     let id = &ended.job_id;
     // The store deletes some of the objects and refuses to delete the others.
@@ -164,42 +166,42 @@ async fn a_deletion_outlasts_its_worker_and_a_store_that_is_away() {
         Fault::Refuse(503, "SlowDown"),
         10_000,
     );
-    assert_eq!(world.api.delete(id).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(context.api.delete(id).await.status(), StatusCode::ACCEPTED);
     until("a job that is half gone", async || {
-        let left = world.keys(&format!("jobs/{id}/")).await.len();
+        let left = context.keys(&format!("jobs/{id}/")).await.len();
         (left > 0 && left <= 12).then_some(())
     })
     .await;
-    world.stack.worker.kill();
+    context.stack.worker.kill();
     gateway.stop();
-    start_worker(&mut world.stack);
+    start_worker(&mut context.stack);
     proxy.remove_faults(&within);
     let outage = setting("DARKROOM_STORE_AWAY", 5);
     tokio::time::sleep(Duration::from_secs(outage)).await;
     let _gateway = start_gateway(&options).await;
-    until_deleted(&world, id).await;
+    until_deleted(&context, id).await;
 }
 
 #[tokio::test]
 async fn a_job_expires() {
     let variables = [("DARKROOM_EXPIRE_AFTER_SECONDS", "3600")];
-    let world = World::start(options("expiring"), &variables, None).await;
-    let api = &world.api;
-    let kept = api.run(&world.job_of(&["bytes=1000"])).await;
+    let context = TestContext::start(options("expiring"), &variables, None).await;
+    let api = &context.api;
+    let kept = api.run(&context.job_of(&["bytes=1000"])).await;
     assert_eq!(kept.expire_after_seconds.unwrap().get(), 3600);
     let (expires_at, completed_at) = (kept.expires_at.unwrap(), kept.completed_at.unwrap());
     assert_eq!(expires_at.duration_since(completed_at).as_secs(), 3600);
     // The workflow that waits for the expiry is deleted with its job.
     let kept = &kept.job_id;
-    assert_eq!(workflows(&world.stack, kept).await.len(), 2);
+    assert_eq!(workflows(&context.stack, kept).await.len(), 2);
     assert_eq!(api.delete(kept).await.status(), StatusCode::ACCEPTED);
 
-    let mut request = world.job_of(&["bytes=1000"]);
+    let mut request = context.job_of(&["bytes=1000"]);
     request["expire_after_seconds"] = 2.into();
     let expiring = api.run(&request).await.job_id;
 
     // A job that is retried before it expires stays until the retry has ended.
-    let mut request = world.job_of(&["bytes=1000", "status=410"]);
+    let mut request = context.job_of(&["bytes=1000", "status=410"]);
     request["expire_after_seconds"] = 5.into();
     let partial = api.run(&request).await;
     let id = &partial.job_id;
@@ -208,21 +210,22 @@ async fn a_job_expires() {
     assert!(retried.expires_at > partial.expires_at, "{retried:#?}");
 
     for id in [kept, &expiring, id] {
-        until_deleted(&world, id).await;
+        until_deleted(&context, id).await;
     }
 }
 
 #[tokio::test]
 async fn a_tenant_is_purged() {
     let keys = [api_key_entry("a", "key-a"), api_key_entry("b", "key-b")].join(",");
-    let world = World::start(options("purging"), &[("DARKROOM_API_KEYS", &keys)], None).await;
-    let a = Api::with_key(world.stack.api_url(), "key-a");
-    let b = Api::with_key(world.stack.api_url(), "key-b");
+    let context =
+        TestContext::start(options("purging"), &[("DARKROOM_API_KEYS", &keys)], None).await;
+    let a = Api::with_key(context.stack.api_url(), "key-a");
+    let b = Api::with_key(context.stack.api_url(), "key-b");
     for _ in 0..3 {
-        a.run(&world.job_of(&["bytes=1000"])).await;
+        a.run(&context.job_of(&["bytes=1000"])).await;
     }
     a.accepted(&endless()).await;
-    let others = b.run(&world.job_of(&["bytes=1000"])).await.job_id;
+    let others = b.run(&context.job_of(&["bytes=1000"])).await.job_id;
     assert_eq!(a.delete(&others).await.status(), StatusCode::NOT_FOUND);
 
     let purge = async |arguments: &[&str]| -> Output {
@@ -230,7 +233,7 @@ async fn a_tenant_is_purged() {
         command
             .arg("purge")
             .args(arguments)
-            .envs(world.stack.environment());
+            .envs(context.stack.environment());
         command.output().await.unwrap()
     };
     let refused = purge(&["--tenant", "a"]).await;
@@ -242,8 +245,8 @@ async fn a_tenant_is_purged() {
         "4 jobs of a deleted\n",
         "{purged:?}"
     );
-    assert!(world.keys("index/a/").await.is_empty());
-    let media = world.objects().await;
+    assert!(context.keys("index/a/").await.is_empty());
+    let media = context.objects().await;
     assert!(
         !media.is_empty() && media.iter().all(|key| key.contains(&others.to_string())),
         "{media:?}"

@@ -22,6 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{
     api::Api,
+    context::{ProxiedContext, TestContext},
     harness::{
         DEADLINE, bought, bought_one, cancel_outcome, failure_type, job, options, options_with,
         prediction_id, report, setting, shared, start, until,
@@ -29,7 +30,6 @@ use crate::support::{
     processes::{restart_worker, signal, start_worker},
     proxy::{Fault, Operation},
     workflows::{history_of, pending_activities, terminate_workflow, workflow_handle},
-    world::{ProxiedWorld, World},
 };
 
 /// Number of refused requests that is not used up while a store is down.
@@ -89,7 +89,7 @@ fn slow_to_accept(upstream: SocketAddr) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_connection_that_takes_seconds_makes_no_doubt() {
+async fn a_slow_connection_puts_no_job_in_doubt() {
     const JOBS: u32 = 10;
     let options = options("slow-connections");
     let stack = start(&options).await;
@@ -121,7 +121,7 @@ async fn a_connection_that_takes_seconds_makes_no_doubt() {
 /// Retries two parked jobs after their predictions have become visible, one of them with
 /// `regenerate`. Both adopt the prediction that was paid for.
 #[tokio::test]
-async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
+async fn a_retried_job_in_doubt_adopts_what_has_become_visible() {
     const HIDDEN: Duration = Duration::from_secs(55);
     let options = options_with("in-doubt", &[("SUBMISSION_SEARCH_SECONDS", "10")]);
     let mut stack = start(&options).await;
@@ -167,7 +167,7 @@ async fn a_job_in_doubt_that_is_retried_takes_what_has_shown_up() {
 /// Terminates a job while its submission is in doubt. A retry of the job searches for the
 /// prediction.
 #[tokio::test]
-async fn a_terminated_job_remembers_what_it_may_have_bought() {
+async fn a_retry_of_a_terminated_job_adopts_its_prediction() {
     let mut stack = start(&options("terminated")).await;
     let api = Api::of(&stack);
     let dev = json!({"latency_ms": 100, "answer_delay_ms": 20_000, "webhooks": 0});
@@ -196,7 +196,7 @@ struct ErrorAnswer {
 /// Covers each error status with the provider's JSON and with a gateway's HTML page. The provider
 /// takes the work at once or some seconds after the answer.
 #[tokio::test]
-async fn an_answer_that_is_no_answer_buys_once() {
+async fn an_error_answer_buys_once() {
     let api = Api::of(shared());
     let mut cases = Vec::new();
     for status in [500, 502, 503, 504, 520, 524] {
@@ -248,7 +248,7 @@ async fn a_report_settles_a_doubt_at_once() {
 /// Suspends all workers while the provider answers, and resumes them once the attempt has timed
 /// out.
 #[tokio::test]
-async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
+async fn the_prediction_of_a_timed_out_attempt_is_adopted() {
     let stack = start(&options("superseded")).await;
     let api = Api::of(&stack);
     let other = stack.spawn("worker").unwrap();
@@ -273,22 +273,22 @@ async fn an_attempt_that_was_declared_timed_out_tells_what_it_bought() {
     assert_adopted(&stack, &job, &prediction);
 }
 
-/// The report comes after the search was given up, while the store is down.
+/// The report comes after the search has ended without a result, while the store is down.
 #[tokio::test]
 async fn a_report_that_comes_before_the_manifest_is_written_is_not_lost() {
     let options = options("late-report");
     let variables = [("SUBMISSION_SEARCH_SECONDS", "5")];
-    let ProxiedWorld {
-        world,
+    let ProxiedContext {
+        context,
         proxy,
         gateway: _gateway,
-    } = World::behind_proxy(options, &variables, None).await;
-    let source = world.source.url("file", "bytes=1000");
+    } = TestContext::behind_proxy(options, &variables, None).await;
+    let source = context.source.url("file", "bytes=1000");
     let dev = json!({
         "answer_status": 504, "answer_html": true, "taken_after_ms": 0, "latency_ms": 100,
         "hidden": true, "webhooks": 0, "urls": [source],
     });
-    let id = world.api.accepted(&job(1, dev)).await;
+    let id = context.api.accepted(&job(1, dev)).await;
     let manifest = id.manifest_key();
     let manifest = manifest.as_str();
     let refusal = Fault::Refuse(503, "SlowDown");
@@ -297,22 +297,22 @@ async fn a_report_that_comes_before_the_manifest_is_written_is_not_lost() {
         (proxy.left(manifest) < REFUSALS).then_some(())
     })
     .await;
-    let prediction = bought_one(world.stack.provider.as_ref(), &id).await;
-    let reported = world
+    let prediction = bought_one(context.stack.provider.as_ref(), &id).await;
+    let reported = context
         .api
         .report(&id, &prediction, Timestamp::now(), sign_webhook)
         .await;
     assert_eq!(reported, StatusCode::NO_CONTENT);
     until("a signal", async || {
-        let history = history_of(&world.stack, &id).await;
+        let history = history_of(&context.stack, &id).await;
         let is_signal =
             |event: &HistoryEvent| event.event_type() == EventType::WorkflowExecutionSignaled;
         history.iter().any(is_signal).then_some(())
     })
     .await;
     proxy.remove_faults(manifest);
-    let job = world.api.ended(&id).await;
-    assert_adopted(&world.stack, &job, &prediction);
+    let job = context.api.ended(&id).await;
+    assert_adopted(&context.stack, &job, &prediction);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::support::{
     api::Api,
+    context::TestContext,
     harness::{
         assert_prompt, bought, bought_one, cancel_outcome, count, endless, job, options, report,
         start, transferred_count, until, until_within,
@@ -20,7 +21,6 @@ use crate::support::{
         restart_with_empty_temporal, start_temporal, start_worker, terminate, until_exited,
     },
     workflows::{terminate_workflow, until_submitted},
-    world::World,
 };
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_job_that_was_accepted_without_a_worker_waits_for_one() {
 }
 
 #[tokio::test]
-async fn an_ended_job_outlives_temporals_memory() {
+async fn an_ended_job_outlives_temporals_retention() {
     let options = options("manifest");
     let stack = start(&options).await;
     let job = Api::of(&stack).run(&job(2, json!({"missing": [1]}))).await;
@@ -85,7 +85,7 @@ async fn an_ended_job_outlives_temporals_memory() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_stop_stops() {
+async fn a_terminated_worker_drains_and_exits() {
     let mut stack = start(&options("worker-stopped")).await;
     let api = Api::of(&stack);
     let id = api.accepted(&job(2, json!({"latency_ms": 4000}))).await;
@@ -101,76 +101,76 @@ async fn a_worker_that_is_told_to_stop_stops() {
 }
 
 /// Limit of a worker's graceful shutdown, and of the wait of a drained output for another worker.
-const HANDOVER_LIMIT: Duration = Duration::from_secs(25);
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::test]
-async fn outputs_on_their_way_are_handed_over_when_their_worker_is_told_to_stop() {
+async fn outputs_yield_to_another_worker_when_theirs_drains() {
     const OUTPUTS: u32 = 40;
     let slots = [
         ("PERSIST_CONCURRENCY", "40"),
         ("PERSIST_MEMORY", "160MiB"),
         ("METRICS_LISTEN", "127.0.0.1:0"),
     ];
-    let world = World::start(options("hand-over"), &slots, None).await;
-    let other = world.stack.spawn("worker").unwrap();
+    let context = TestContext::start(options("drained-outputs"), &slots, None).await;
+    let other = context.stack.spawn("worker").unwrap();
     // Half a minute each, so that none is done before the worker drains. Only the first request for
     // each is slow.
     let urls: Vec<_> = (0..OUTPUTS)
         .map(|index| {
-            world.source.url(
+            context.source.url(
                 &format!("large-{index}"),
                 "bytes=12000000&rate=400000&times=1",
             )
         })
         .collect();
-    let id = world
+    let id = context
         .api
         .accepted(&job(OUTPUTS, json!({"urls": urls, "webhooks": 0})))
         .await;
     // A job that is still generating is drained as well.
-    let waiting = world
+    let waiting = context
         .api
         .accepted(&job(
             1,
-            json!({"urls": [world.source.url("small", "bytes=1000")], "latency_ms": 8000}),
+            json!({"urls": [context.source.url("small", "bytes=1000")], "latency_ms": 8000}),
         ))
         .await;
-    until("outputs on their way", async || {
-        (transferred_count(&world.api.get(&id).await) == OUTPUTS as usize).then_some(())
+    until("outputs under way", async || {
+        (transferred_count(&context.api.get(&id).await) == OUTPUTS as usize).then_some(())
     })
     .await;
 
     let (began, terminated_at) = (Instant::now(), Timestamp::now());
-    terminate(&world.stack.worker);
-    until_exited(&world.stack.worker).await;
-    assert_prompt("the end of the worker", began.elapsed(), HANDOVER_LIMIT);
+    terminate(&context.stack.worker);
+    until_exited(&context.stack.worker).await;
+    assert_prompt("the end of the worker", began.elapsed(), DRAIN_LIMIT);
 
-    let job = world.api.ended_within(&id, Duration::from_mins(3)).await;
+    let job = context.api.ended_within(&id, Duration::from_mins(3)).await;
     let stored = count(&job, MediaStatus::Completed);
     assert_eq!(stored, OUTPUTS as usize, "{job:#?}");
-    let handed_over = job.media.iter().filter(|media| media.attempts > Some(1));
-    let handed_over: Vec<_> = handed_over.collect();
-    assert!(!handed_over.is_empty(), "both workers had some of them");
+    let moved = job.media.iter().filter(|media| media.attempts > Some(1));
+    let moved: Vec<_> = moved.collect();
+    assert!(!moved.is_empty(), "both workers had some of them");
     let mut longest = Duration::ZERO;
-    for media in &handed_over {
+    for media in &moved {
         let started_at = media.started_at.unwrap();
         longest = longest.max(started_at.duration_since(terminated_at).unsigned_abs());
     }
     report(&format!(
-        "{} of {OUTPUTS} outputs were handed over, the last after {longest:?}",
-        handed_over.len()
+        "{} of {OUTPUTS} outputs moved to the other worker, the last after {longest:?}",
+        moved.len()
     ));
-    assert_prompt("the longest wait of an output", longest, HANDOVER_LIMIT);
-    let waiting = world.api.ended(&waiting).await;
+    assert_prompt("the longest wait of an output", longest, DRAIN_LIMIT);
+    let waiting = context.api.ended(&waiting).await;
     assert_eq!(waiting.status, JobStatus::Completed);
     for media in &job.media {
-        world.check_bytes(media).await.unwrap();
+        context.check_bytes(media).await.unwrap();
     }
-    let objects = world.objects().await;
+    let objects = context.objects().await;
     let its = objects.iter().filter(|key| key.contains(&id.to_string()));
     assert_eq!(its.count(), OUTPUTS as usize + 1, "{objects:?}");
     assert_eq!(
-        world.stack.provider.as_ref().unwrap().predictions().len(),
+        context.stack.provider.as_ref().unwrap().predictions().len(),
         2,
         "nothing is bought twice"
     );
@@ -210,8 +210,8 @@ async fn many_jobs_canceled_without_a_worker_stop_soon_after_it_is_back() {
 /// Kills worker, api and Temporal: the provider itself cancels the prediction.
 #[tokio::test]
 #[ignore = "takes until the provider cancels the prediction: a minute beyond the deadline"]
-async fn a_prediction_ends_although_everybody_is_gone() {
-    let options = options("everybody-gone");
+async fn a_prediction_ends_without_worker_api_and_temporal() {
+    let options = options("all-gone");
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
     let mut request = endless();

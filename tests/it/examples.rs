@@ -13,7 +13,7 @@ use crate::support::{
 const TIMEOUT: Duration = Duration::from_mins(8);
 
 #[tokio::test]
-async fn every_example_does_its_work() {
+async fn every_example_succeeds() {
     const KEY: &str = "a key of the examples";
     let port = free_port();
     let variables = [
@@ -32,7 +32,7 @@ async fn every_example_does_its_work() {
         .env("TEMPORAL_ADDRESS", &stack.temporal.address)
         .env("PORT", port.to_string())
         .kill_on_drop(true);
-    // `cargo test` has built them, unless it was told to build this test alone.
+    // `cargo test` has built them, unless it builds this test alone.
     let program = std::env::current_exe().unwrap();
     let rust = program.ancestors().nth(2).unwrap().join("examples");
     if ["create", "receive"]

@@ -66,7 +66,7 @@ fn run(directory: &Path) -> Run {
 }
 
 #[tokio::test]
-async fn once_leaves_with_success_when_every_picture_is_right() {
+async fn once_succeeds_when_every_output_is_verified() {
     let directory = fresh_directory("once");
     // The second run finds the jobs of the first one.
     for _ in 0..2 {
@@ -87,7 +87,7 @@ async fn once_leaves_with_success_when_every_picture_is_right() {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_later() {
+async fn a_killed_run_leaves_no_process_behind_and_its_jobs_resume_later() {
     let directory = fresh_directory("killed");
     let mut first = run(&directory);
     let id = Api::at_url(first.api.clone())

@@ -160,7 +160,11 @@ async fn swept() {
 async fn with_webhooks() {
     let receiver = Receiver::start().await;
     let allow = receiver.address.to_string();
-    let stack = start(&options_with("record-told", &[("WEBHOOK_ALLOW", &allow)])).await;
+    let stack = start(&options_with(
+        "record-notified",
+        &[("WEBHOOK_ALLOW", &allow)],
+    ))
+    .await;
     let api = Api::of(&stack);
     let request = |mut job: Value| {
         job["webhook_url"] = receiver.url().into();
@@ -178,7 +182,7 @@ async fn with_webhooks() {
     let completed = api.run(&request(job(2, json!({"webhooks": 0})))).await;
     let completed = completed.job_id;
     delivery_ended(&completed).await;
-    write("told", &stack, &completed.to_string()).await;
+    write("notified", &stack, &completed.to_string()).await;
     write(
         "webhook-delivered",
         &stack,
@@ -196,8 +200,13 @@ async fn with_webhooks() {
         assert_eq!(api.act(&failed, "webhooks").await.status(), 202);
     }
     delivery_ended(&failed).await;
-    write("told-of-failure", &stack, &failed.to_string()).await;
-    write("webhook-urged", &stack, &format!("webhook-{failed}-0")).await;
+    write("notified-of-failure", &stack, &failed.to_string()).await;
+    write(
+        "webhook-redelivered",
+        &stack,
+        &format!("webhook-{failed}-0"),
+    )
+    .await;
 
     receiver.answer(&[410]);
     let id = api
@@ -207,7 +216,7 @@ async fn with_webhooks() {
     api.act(&id, "cancel").await;
     api.ended(&id).await;
     delivery_ended(&id).await;
-    write("told-of-cancellation", &stack, &id.to_string()).await;
+    write("notified-of-cancellation", &stack, &id.to_string()).await;
     write("webhook-refused", &stack, &format!("webhook-{id}-0")).await;
 }
 
@@ -247,7 +256,7 @@ async fn polled() {
     write("polled", &stack, &ended.job_id.to_string()).await;
 }
 
-/// Records a job that is parked in doubt: a gateway gave up, and the provider never shows the
+/// Records a job that is parked in doubt: a gateway timed out, and the provider never shows the
 /// prediction.
 async fn parked() {
     let options = options_with("record-parked", &[("SUBMISSION_SEARCH_SECONDS", "6")]);

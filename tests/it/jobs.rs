@@ -67,7 +67,7 @@ async fn outputs_are_stored_whole_and_can_be_fetched() {
 }
 
 #[tokio::test]
-async fn every_format_is_told_from_its_bytes() {
+async fn every_format_is_detected_from_its_bytes() {
     let api = Api::of(shared());
     for (format, content_type) in [
         ("jpg", "image/jpeg"),
@@ -148,7 +148,7 @@ async fn a_generation_that_fails_or_yields_nothing_fails_the_job() {
 }
 
 #[tokio::test]
-async fn one_output_and_a_hundred() {
+async fn jobs_with_one_output_and_with_a_hundred_complete() {
     let api = Api::of(shared());
     for outputs in [1, 100] {
         let job = api.run(&job(outputs, json!({}))).await;
@@ -308,7 +308,7 @@ async fn a_workflow_with_the_input_of_another_job_fails_and_buys_nothing() {
     let job_id: JobId = Uuid::now_v7().to_string().parse().unwrap();
     let request = serde_json::from_value(job(1, json!({}))).unwrap();
     let input = MediaGenerationInput {
-        job: JobState::accepted(job_id, None, request, Timestamp::now()),
+        job: JobState::new(job_id, None, request, Timestamp::now()),
         start: Start::New,
         expects_reports: false,
     };

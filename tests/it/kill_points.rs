@@ -416,7 +416,7 @@ async fn a_report_at_every_point() {
 }
 
 #[tokio::test]
-async fn temporal_stands_still_at_every_point() {
+async fn temporal_suspended_at_every_point() {
     for time in suspensions() {
         every_point(
             Event::TemporalSuspended(time),
@@ -428,7 +428,7 @@ async fn temporal_stands_still_at_every_point() {
 }
 
 #[tokio::test]
-async fn a_worker_stands_still_at_every_point() {
+async fn a_worker_suspended_at_every_point() {
     for time in suspensions() {
         every_point(
             Event::WorkerSuspended(time),

@@ -19,11 +19,11 @@ use serde_json::Value;
 use crate::{
     faults::{duration_below, predictions_by_job, seeded_rng},
     support::{
+        context::TestContext,
         harness::{failure_type, options, report, setting},
         processes::{
             restart_worker, start_gateway, start_temporal, start_worker, terminate, until_exited,
         },
-        world::World,
     },
 };
 
@@ -54,7 +54,7 @@ const FAULTS: [Fault; 5] = [
 ];
 
 struct Servers {
-    world: World,
+    context: TestContext,
     gateway: VersityGateway,
     options: Options,
 }
@@ -63,11 +63,11 @@ impl Servers {
     /// Injects a fault and brings the server back; Temporal and the store are down for `outage`.
     async fn inject(&mut self, fault: Fault, outage: Duration) {
         let Self {
-            world,
+            context,
             gateway,
             options,
         } = self;
-        let stack = &mut world.stack;
+        let stack = &mut context.stack;
         match fault {
             Fault::WorkerKilled => restart_worker(stack),
             Fault::WorkerStopped => {
@@ -94,7 +94,7 @@ impl Servers {
 }
 
 /// Request for a job, of a kind that depends on its number.
-fn request(world: &World, number: u64) -> Value {
+fn request(context: &TestContext, number: u64) -> Value {
     let queries: &[&str] = match number % 10 {
         0 => &["bytes=9000000&rate=3000000"],
         1 => &["bytes=12000000&framing=chunked", "bytes=1000"],
@@ -104,14 +104,14 @@ fn request(world: &World, number: u64) -> Value {
         5 => &["bytes=1000&cut=500&times=1", "bytes=1000"],
         _ => &["bytes=1000", "bytes=5000", "bytes=300000"],
     };
-    let mut request = world.job_of(queries);
+    let mut request = context.job_of(queries);
     request["input"]["dev"]["latency_ms"] = (number % 7 * 400).into();
     request["input"]["dev"]["webhooks"] = (number % 2).into();
     request
 }
 
 #[tokio::test]
-async fn nothing_is_left_that_belongs_to_nobody() {
+async fn no_object_is_left_that_no_manifest_names() {
     let options = options("leftovers");
     // A submission whose worker was killed between its record and the call was never sent, but the
     // job cannot know that and is in doubt. It searches for 10 seconds.
@@ -120,9 +120,9 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),
         ("PERSIST_STREAM_MAX", "8MiB"),
     ];
-    let (world, gateway) = World::on_gateway(options.clone(), &variables).await;
+    let (context, gateway) = TestContext::on_gateway(options.clone(), &variables).await;
     let mut servers = Servers {
-        world,
+        context,
         gateway,
         options,
     };
@@ -131,10 +131,10 @@ async fn nothing_is_left_that_belongs_to_nobody() {
     let mut faults = BTreeMap::<Fault, u32>::new();
     let rounds: u32 = setting("DARKROOM_FAULTS", 6);
     for (round, fault) in (0..rounds).zip(FAULTS.into_iter().cycle()) {
-        let api = &servers.world.api;
+        let api = &servers.context.api;
         for _ in 0..JOBS_A_ROUND {
             let number = jobs.len() as u64;
-            let body = request(&servers.world, number);
+            let body = request(&servers.context, number);
             jobs.push(
                 api.accepted_despite_faults(&format!("job-{round}-{number}"), &body)
                     .await,
@@ -150,8 +150,8 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         let outage = duration_below(&mut random, Duration::from_secs(8));
         servers.inject(fault, outage).await;
     }
-    let Servers { world, .. } = &servers;
-    let ended = stream::iter(&jobs).map(|id| world.api.ended_despite_faults(id, JOB_TIMEOUT));
+    let Servers { context, .. } = &servers;
+    let ended = stream::iter(&jobs).map(|id| context.api.ended_despite_faults(id, JOB_TIMEOUT));
     let ended: Vec<Job> = ended.buffer_unordered(32).collect().await;
 
     let mut endings = BTreeMap::<String, u32>::new();
@@ -162,7 +162,7 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         for media in &job.media {
             if media.status == MediaStatus::Completed {
                 named.insert(media.s3_key.as_ref().unwrap().to_string());
-                world.check_bytes(media).await.unwrap();
+                context.check_bytes(media).await.unwrap();
             }
         }
         let failed = job.status == JobStatus::Failed;
@@ -170,22 +170,22 @@ async fn nothing_is_left_that_belongs_to_nobody() {
         assert!(!failed || is_unknown, "{job:#?}");
     }
     let strays = async || {
-        let mut objects = world.objects().await;
+        let mut objects = context.objects().await;
         objects.retain(|key| !named.contains(key));
         objects
     };
-    let (before, uploads) = (strays().await, world.uploads().await);
-    let swept = world.sweep().await;
+    let (before, uploads) = (strays().await, context.uploads().await);
+    let swept = context.sweep().await;
     report(&format!(
         "{} jobs, {faults:?}: {endings:?}; {} objects that no manifest names, {uploads} uploads before the sweep: {swept:?}",
         jobs.len(),
         before.len()
     ));
     assert_eq!(strays().await, Vec::<String>::new());
-    assert_eq!(world.uploads().await, 0);
-    let kept: BTreeSet<_> = world.objects().await.into_iter().collect();
+    assert_eq!(context.uploads().await, 0);
+    let kept: BTreeSet<_> = context.objects().await.into_iter().collect();
     assert_eq!(kept, named, "something is missing");
-    let bought = predictions_by_job(&world.stack);
+    let bought = predictions_by_job(&context.stack);
     assert!(
         bought.values().all(|predictions| predictions.len() == 1),
         "a job was paid for twice"

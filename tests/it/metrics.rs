@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
 
 /// Every metric in the dashboard and in the alerts is exported.
 #[tokio::test]
-async fn what_dashboards_and_alerts_look_at_is_counted() {
+async fn metrics_of_dashboards_and_alerts_are_exported() {
     let options = options_with("metrics", &[("METRICS_LISTEN", "127.0.0.1:0")]);
     let stack = start(&options).await;
     let api = Api::of(&stack);

@@ -279,7 +279,7 @@ async fn pause(runbook: &Runbook, api: &Api, stack: &Production) {
         .run_until(PAUSE, "TemporalPauseInfo", &[], &id.to_string())
         .await;
     runbook.run(PAUSE, "activity unpause", &variables).await;
-    until("an activity that goes on", async || {
+    until("an activity that resumes", async || {
         let described = runbook.run(LOOK_AT_A_JOB, "describe", &variables).await;
         (!described.contains("Paused")).then_some(())
     })
@@ -418,7 +418,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         runbook.run(RESTORE, database, &[]).await;
     }
     let before = api.ended(&ends_after).await;
-    let forgotten = api.run(&job(2, json!({}))).await;
+    let not_in_dump = api.run(&job(2, json!({}))).await;
     let lost = generating(api, stack).await;
 
     stack
@@ -444,7 +444,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
     for (after, before) in again.media.iter().zip(&before.media) {
         assert_eq!(after.sha256, before.sha256);
     }
-    for job in [&ended, &forgotten] {
+    for job in [&ended, &not_in_dump] {
         let job = api.get(&job.job_id).await;
         assert_eq!(job.status, JobStatus::Completed);
     }

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use crate::support::{
     api::Api,
+    context::TestContext,
     harness::{count, job, options, start, until},
     processes::start_temporal,
-    world::World,
 };
 
 #[tokio::test]
-async fn without_temporal_the_api_says_so_and_recovers_by_itself() {
+async fn without_temporal_the_api_answers_503_and_recovers_by_itself() {
     let options = options("temporal-away");
     let mut stack = start(&options).await;
     let api = Api::of(&stack);
@@ -60,19 +60,19 @@ const OUTAGE: Duration = Duration::from_secs(45);
 const HELD: u64 = 50_000;
 
 #[tokio::test]
-async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_for_again() {
+async fn work_done_during_an_outage_of_temporal_is_neither_lost_nor_repeated() {
     let options = options("temporal-away-for-long");
-    // Without provider webhooks: the provider would give them up before Temporal is back.
+    // Without provider webhooks: the provider would stop retrying them before Temporal is back.
     let variables = [
         ("PERSIST_STREAM_MAX", "32MiB"),
         ("REPLICATE_WEBHOOK_SECRET", ""),
     ];
-    let mut world = World::start(options.clone(), &variables, None).await;
-    let api = &world.api;
+    let mut context = TestContext::start(options.clone(), &variables, None).await;
+    let api = &context.api;
     // Their predictions end during the outage.
     let mut generating = Vec::new();
     for number in 0..5 {
-        let url = world.source.url(&format!("small-{number}"), "bytes=1000");
+        let url = context.source.url(&format!("small-{number}"), "bytes=1000");
         generating.push(
             api.accepted(&job(
                 1,
@@ -81,9 +81,9 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
             .await,
         );
     }
-    // The outputs of this job are stored during the outage: their ends are held until then. Each can
-    // be downloaded only once. One is uploaded in one request, one is streamed, one is a multipart
-    // upload.
+    // The outputs of this job are stored during the outage: their ends are held until then. Each
+    // can be downloaded only once. One is uploaded in one request, one is streamed, one is a
+    // multipart upload.
     let sizes = [
         ("one-request", 100_000),
         ("streamed", 20_000_000),
@@ -93,28 +93,28 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
         .iter()
         .map(|(name, bytes)| {
             let query = format!("bytes={bytes}&serves=1&hold={}", bytes - HELD);
-            world.source.url(name, &query)
+            context.source.url(name, &query)
         })
         .collect();
     let persisting = api
         .accepted(&job(3, json!({"urls": urls, "webhooks": 0})))
         .await;
-    until("outputs on their way", async || {
+    until("outputs under way", async || {
         sizes
             .iter()
-            .all(|(name, bytes)| world.source.bytes_sent(name) == bytes - HELD)
+            .all(|(name, bytes)| context.source.bytes_sent(name) == bytes - HELD)
             .then_some(())
     })
     .await;
-    let predictions = || world.stack.provider.as_ref().unwrap().predictions();
+    let predictions = || context.stack.provider.as_ref().unwrap().predictions();
     until("predictions", async || {
         (predictions().len() == 6).then_some(())
     })
     .await;
 
-    world.stack.temporal.kill();
+    context.stack.temporal.kill();
     let outage_end = Instant::now() + OUTAGE;
-    world.source.release();
+    context.source.release();
     until("predictions that have ended", async || {
         predictions()
             .iter()
@@ -123,26 +123,26 @@ async fn what_is_done_while_temporal_is_away_is_neither_lost_nor_done_or_paid_fo
     })
     .await;
     until("outputs that are stored", async || {
-        (world.objects().await.len() >= 3).then_some(())
+        (context.objects().await.len() >= 3).then_some(())
     })
     .await;
     tokio::time::sleep_until(outage_end).await;
-    world.stack.temporal = start_temporal(&options).await;
+    context.stack.temporal = start_temporal(&options).await;
 
     let timeout = Duration::from_mins(2);
     let ended = join_all(
         generating
             .iter()
-            .map(|id| world.api.ended_within(id, timeout)),
+            .map(|id| context.api.ended_within(id, timeout)),
     )
     .await;
     for job in ended {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     }
-    let job = world.api.ended_within(&persisting, timeout).await;
+    let job = context.api.ended_within(&persisting, timeout).await;
     assert_eq!(count(&job, MediaStatus::Completed), 3, "{job:#?}");
     for media in &job.media {
-        world.check_bytes(media).await.unwrap();
+        context.check_bytes(media).await.unwrap();
     }
     assert_eq!(predictions().len(), 6, "nothing is bought twice");
 }

@@ -53,7 +53,7 @@ async fn an_output_that_was_withheld_leaves_its_place_empty() {
 }
 
 #[tokio::test]
-async fn fewer_outputs_than_were_asked_for_are_not_all() {
+async fn fewer_outputs_than_requested_make_a_job_partial() {
     let api = Api::of(shared());
     let job = api.run(&job(4, json!({"outputs": 3}))).await;
     assert_eq!(job.status, JobStatus::Partial, "{job:#?}");
@@ -67,7 +67,7 @@ async fn fewer_outputs_than_were_asked_for_are_not_all() {
 }
 
 #[tokio::test]
-async fn what_a_failed_prediction_made_is_kept() {
+async fn outputs_of_a_failed_prediction_are_kept() {
     let api = Api::of(shared());
     let dev = json!({"fail": "out of memory at step 40", "fails_with_outputs": true, "outputs": 2});
     let job = api.run(&job(2, dev)).await;
@@ -127,7 +127,7 @@ fn movie() -> String {
 }
 
 #[tokio::test]
-async fn what_can_be_seen_of_an_output_is_told() {
+async fn outputs_have_dimensions_and_durations() {
     let api = Api::of(shared());
     let video = format!("data:application/octet-stream;base64,{}", movie());
     let job = api.run(&job(2, json!({"output": ["{0}", video]}))).await;
@@ -160,7 +160,7 @@ impl StoredText {
 }
 
 #[tokio::test]
-async fn paid_text_can_be_had() {
+async fn text_outputs_are_stored() {
     let api = Api::of(shared());
     for StoredText {
         output,

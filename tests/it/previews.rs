@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     api::Api,
+    context::TestContext,
     harness::{options, shared, until},
-    world::World,
 };
 
 /// Request for a job that makes a real picture. `dev` is the script of the embedded provider.
@@ -25,7 +25,7 @@ async fn fetched(api: &Api, url: Url) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_picture_has_a_preview_and_what_is_none_does_not() {
+async fn pictures_have_previews_and_other_outputs_do_not() {
     let api = Api::of(shared());
     // There is one thread for previews. An output that waits too long for it gets none.
     let done = until("a picture with a preview", async || {
@@ -54,22 +54,22 @@ async fn a_picture_has_a_preview_and_what_is_none_does_not() {
 }
 
 #[tokio::test]
-async fn a_preview_goes_with_its_job_and_not_before() {
-    let world = World::start(options("previews"), &[], None).await;
+async fn a_preview_is_deleted_with_its_job_and_not_before() {
+    let context = TestContext::start(options("previews"), &[], None).await;
     let id = until("a picture with a preview", async || {
         // Inline, as workers of this stack may download only from its source host.
-        let done = world.api.run(&picture(&json!({"inline": true}))).await;
+        let done = context.api.run(&picture(&json!({"inline": true}))).await;
         done.media[0].thumbhash.is_some().then_some(done.job_id)
     })
     .await;
     let prefix = format!("jobs/{id}/");
     let kept = ["0.png", "job.json", "previews/0.jpg"].map(|name| format!("{prefix}{name}"));
-    let swept = world.sweep().await;
+    let swept = context.sweep().await;
     assert_eq!((swept.removed, swept.failed), (0, 0));
-    assert_eq!(world.keys(&prefix).await, kept);
-    world.api.client.delete_job(&id).await.unwrap();
+    assert_eq!(context.keys(&prefix).await, kept);
+    context.api.client.delete_job(&id).await.unwrap();
     until("the end of what it had", async || {
-        world.keys(&prefix).await.is_empty().then_some(())
+        context.keys(&prefix).await.is_empty().then_some(())
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Queries leave no trace in workflow execution: after a query every history still replays.
+//! Queries do not affect workflow execution: after a query every history still replays.
 
 use std::{pin::pin, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 /// worker answers from the history so far, caches the workflow, and later gets the task with
 /// further events.
 #[tokio::test]
-async fn a_job_that_is_asked_for_between_its_tasks_can_be_replayed() {
+async fn a_job_that_is_queried_between_its_tasks_can_be_replayed() {
     const ROUNDS: usize = 5;
     let mut stack = start(&options("queries")).await;
     let mut between = 0;
@@ -103,7 +103,7 @@ async fn answered_in_between(stack: &mut Stack) -> usize {
 
 /// Queries jobs all the time, also while their workflow tasks wait for local activities.
 #[tokio::test]
-async fn jobs_that_are_asked_for_at_any_moment_can_be_replayed() {
+async fn jobs_that_are_queried_at_any_moment_can_be_replayed() {
     const JOBS: u64 = 10;
     let stack = start(&options("asked")).await;
     let api = Api::of(&stack);

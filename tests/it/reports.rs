@@ -38,7 +38,7 @@ async fn reports_of_the_provider_have_one_effect_or_none() {
 }
 
 #[tokio::test]
-async fn a_forged_report_is_refused_and_a_genuine_one_is_heard() {
+async fn a_forged_report_is_refused_and_a_genuine_one_is_accepted() {
     let api = Api::of(shared());
     let id = api.accepted(&endless()).await;
     let prediction = bought_one(shared().provider.as_ref(), &id).await;

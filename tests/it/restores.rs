@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
 /// Covers jobs that were queued in the dump and have ended since, with sources that still exist and
 /// with sources that have expired.
 #[tokio::test]
-async fn jobs_that_ended_in_the_time_that_was_lost_end_the_same_way_and_are_not_bought_again() {
+async fn jobs_that_ended_after_the_dump_end_the_same_way_and_are_not_bought_again() {
     let mut options = options("restore");
     let (data, dump) = (options.directory.clone(), fresh_directory("restore-dump"));
     let mut stack = start(&options).await;

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::support::{
     api::{Api, Problem, job_in},
+    context::ExternalStore,
     harness::{
         bought, endless, failure_type, job, options, prediction_id, sha256, shared, start, until,
     },
     rpc_gate::{Held, Rpc, RpcGate},
-    world::ExternalStore,
 };
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
 }
 
 #[tokio::test]
-async fn what_would_cost_again_is_done_only_when_asked_for() {
+async fn a_retry_regenerates_only_on_request() {
     let api = Api::of(shared());
     let failed = api.run(&job(2, json!({"fail": "NSFW content"}))).await;
     let id = &failed.job_id;
@@ -122,7 +122,7 @@ async fn a_running_job_is_not_retried() {
 }
 
 #[tokio::test]
-async fn a_retry_that_is_asked_for_again_leads_to_the_same_run() {
+async fn a_repeated_retry_returns_the_same_run() {
     let api = Api::of(shared());
     let failed = api.run(&job(1, json!({"fail": "NSFW content"}))).await;
     let id = &failed.job_id;

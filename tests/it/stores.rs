@@ -8,18 +8,18 @@ use darkroom_dev::{Options, versitygw::VersityGateway};
 
 use crate::{
     support::{
+        context::{ProxiedContext, TestContext},
         harness::{DEADLINE, bought, options, until},
         missing_features::MissingFeature,
         processes::metrics_address,
         proxy::Proxy,
-        world::{ProxiedWorld, World},
     },
     uploads::{STREAM_MAX, rules},
 };
 
 /// A stack on a store with a missing feature.
 struct LimitedStore {
-    world: World,
+    context: TestContext,
     proxy: Proxy,
     directory: PathBuf,
     _gateway: VersityGateway,
@@ -34,13 +34,13 @@ impl LimitedStore {
         let metrics = ("METRICS_LISTEN", "127.0.0.1:0");
         let variables = [&[STREAM_MAX, metrics][..], variables].concat();
         let directory = options.directory.clone();
-        let ProxiedWorld {
-            world,
+        let ProxiedContext {
+            context,
             proxy,
             gateway,
-        } = World::behind_proxy(options, &variables, missing_feature).await;
+        } = TestContext::behind_proxy(options, &variables, missing_feature).await;
         Self {
-            world,
+            context,
             proxy,
             directory,
             _gateway: gateway,
@@ -51,7 +51,7 @@ impl LimitedStore {
     async fn readiness(&self) -> (u16, String) {
         let address = metrics_address(&self.directory, "worker");
         let url = format!("http://{address}/readyz");
-        let answer = self.world.api.http.get(url).send();
+        let answer = self.context.api.http.get(url).send();
         let answer = answer.await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
@@ -68,9 +68,9 @@ impl LimitedStore {
 
 async fn rules_hold(name: &str, missing: MissingFeature, variables: &[(&'static str, &str)]) {
     let store = LimitedStore::start(options(name), Some(missing), variables).await;
-    rules(&store.world).await;
-    store.world.sweep().await;
-    assert_eq!(store.world.uploads().await, 0);
+    rules(&store.context).await;
+    store.context.sweep().await;
+    assert_eq!(store.context.uploads().await, 0);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn the_rules_hold_without_checksums() {
 }
 
 #[tokio::test]
-async fn the_rules_hold_with_neither() {
+async fn the_rules_hold_without_conditional_writes_and_trailers() {
     rules_hold(
         "rules-neither",
         MissingFeature::ConditionalWritesAndTrailers,
@@ -118,18 +118,18 @@ async fn the_rules_hold_where_all_must_be_encrypted() {
 
 /// A store that loses a feature later is served without it by the very attempt that finds out.
 #[tokio::test]
-async fn what_a_store_no_longer_takes_is_done_without() {
+async fn uploads_continue_when_a_store_loses_a_feature() {
     let store = LimitedStore::start(options("store-changes"), None, &[]).await;
     store
         .proxy
         .set_missing_feature(Some(MissingFeature::ConditionalWritesAndTrailers));
     for query in ["bytes=9000000", "bytes=20000000", "bytes=1000"] {
-        let world = &store.world;
-        let url = world.source.url("changed", query);
-        let job = world.api.ended(&world.accept(&url).await).await;
+        let context = &store.context;
+        let url = context.source.url("changed", query);
+        let job = context.api.ended(&context.accept(&url).await).await;
         assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
         assert_eq!(job.media[0].attempts, Some(1), "{query}");
-        world.check_bytes(&job.media[0]).await.unwrap();
+        context.check_bytes(&job.media[0]).await.unwrap();
     }
 }
 
@@ -137,37 +137,39 @@ async fn what_a_store_no_longer_takes_is_done_without() {
 async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
     let options = options("store-unwritable");
     let store = LimitedStore::start(options, None, &[]).await;
-    let LimitedStore { world, proxy, .. } = &store;
-    let provider = world.stack.provider.as_ref();
+    let LimitedStore { context, proxy, .. } = &store;
+    let provider = context.stack.provider.as_ref();
 
     // The store refuses all writes while outputs are under way: they wait, and nothing more is
     // bought.
-    let url = world.source.url("under-way", "bytes=9000000&wait=3");
-    let under_way = world.accept(&url).await;
+    let url = context.source.url("under-way", "bytes=9000000&wait=3");
+    let under_way = context.accept(&url).await;
     until("a prediction", async || bought(provider, &under_way).pop()).await;
     proxy.set_missing_feature(Some(MissingFeature::Writes));
     store.until_not_ready("AccessDenied (403)").await;
-    let waits = world.accept(&world.source.url("waits", "bytes=1000")).await;
+    let waits = context
+        .accept(&context.source.url("waits", "bytes=1000"))
+        .await;
     // A worker that starts now finds out before it buys.
-    let restarted = world.stack.spawn("worker").unwrap();
+    let restarted = context.stack.spawn("worker").unwrap();
     store.until_not_ready("AccessDenied (403)").await;
     assert!(bought(provider, &waits).is_empty());
     drop(restarted);
 
     proxy.set_missing_feature(None);
     for id in [&under_way, &waits] {
-        let job = world.api.ended_within(id, DEADLINE * 2).await;
+        let job = context.api.ended_within(id, DEADLINE * 2).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(provider, id).len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_worker_that_must_encrypt_and_does_not_says_so_and_buys_nothing() {
+async fn a_worker_without_the_required_encryption_is_not_ready() {
     let store = LimitedStore::start(options("store-unencrypted"), None, &[]).await;
     store
         .proxy
         .set_missing_feature(Some(MissingFeature::Unencrypted));
-    let _restarted = store.world.stack.spawn("worker").unwrap();
+    let _restarted = store.context.stack.spawn("worker").unwrap();
     store.until_not_ready("encryption").await;
 }

@@ -19,39 +19,39 @@ use temporalio_common::protos::temporal::api::{
 
 use crate::support::{
     api::{Problem, job_in},
+    context::{ProxiedContext, TestContext},
     harness::{job, options, report, setting, until},
     workflows::{terminate_workflow, workflow_handle},
-    world::{ProxiedWorld, World},
 };
 
 /// Puts a stray object, as a late attempt may leave it.
-async fn put_stray(world: &World, key: &str) {
+async fn put_stray(context: &TestContext, key: &str) {
     let bytes = b"of an attempt that came late".to_vec();
-    world.put_object(key, bytes).await;
+    context.put_object(key, bytes).await;
 }
 
 #[tokio::test]
 async fn the_sweep_removes_what_no_manifest_names() {
     let options = options("sweeping");
-    let (world, _gateway) = World::on_gateway(options, &[]).await;
-    let api = &world.api;
-    let completed = api.run(&world.job_of(&["bytes=1000"; 2])).await.job_id;
-    let partial = world.job_of(&["bytes=1000", "status=410"]);
+    let (context, _gateway) = TestContext::on_gateway(options, &[]).await;
+    let api = &context.api;
+    let completed = api.run(&context.job_of(&["bytes=1000"; 2])).await.job_id;
+    let partial = context.job_of(&["bytes=1000", "status=410"]);
     let partial = api.run(&partial).await.job_id;
     for id in [&completed, &partial] {
-        put_stray(&world, &format!("jobs/{id}/1.webp")).await;
+        put_stray(&context, &format!("jobs/{id}/1.webp")).await;
     }
     // Objects of no job, and objects of a job under way, are left alone.
-    put_stray(&world, "others/file").await;
-    let slow = world
-        .accept(&world.source.url("slow", "bytes=60000000&rate=2000000"))
+    put_stray(&context, "others/file").await;
+    let slow = context
+        .accept(&context.source.url("slow", "bytes=60000000&rate=2000000"))
         .await;
-    put_stray(&world, &format!("jobs/{slow}/1.webp")).await;
+    put_stray(&context, &format!("jobs/{slow}/1.webp")).await;
 
     // A job that is terminated with one output in the store and another one being uploaded.
     let urls = [
-        world.source.url("there", "bytes=1000"),
-        world.source.url("slow", "bytes=60000000&rate=2000000"),
+        context.source.url("there", "bytes=1000"),
+        context.source.url("slow", "bytes=60000000&rate=2000000"),
     ];
     let request = job(2, json!({"urls": urls, "webhooks": 0}));
     let create = || api.post_with_key("terminated", &request);
@@ -62,7 +62,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
         (status == MediaStatus::Completed).then_some(())
     })
     .await;
-    terminate_workflow(&world.stack, terminated).await;
+    terminate_workflow(&context.stack, terminated).await;
     until("a job that is listed as terminated", async || {
         let jobs = api.list().await;
         let job = jobs.iter().find(|job| job.job_id == *terminated)?;
@@ -70,7 +70,7 @@ async fn the_sweep_removes_what_no_manifest_names() {
     })
     .await;
     until("its attempts to be over", async || {
-        (world.uploads_of(slice::from_ref(terminated)).await == 0).then_some(())
+        (context.uploads_of(slice::from_ref(terminated)).await == 0).then_some(())
     })
     .await;
 
@@ -85,16 +85,16 @@ async fn the_sweep_removes_what_no_manifest_names() {
     ];
     expected.sort();
     let objects = async || {
-        let mut objects = world.objects().await;
+        let mut objects = context.objects().await;
         objects.retain(|key| !key.contains(&slow.to_string()));
         objects.sort();
         objects
     };
-    let swept = world.sweep().await;
+    let swept = context.sweep().await;
     assert_eq!((swept.jobs, swept.removed), (3, 2), "{swept:?}");
     assert_eq!(objects().await, expected);
-    assert_eq!(world.keys("others/").await.len(), 1);
-    assert_eq!(world.keys(&format!("jobs/{slow}/")).await.len(), 1);
+    assert_eq!(context.keys("others/").await.len(), 1);
+    assert_eq!(context.keys(&format!("jobs/{slow}/")).await.len(), 1);
     // Its idempotency key stays in use.
     assert_eq!(
         Problem::of(create().await.unwrap()).await,
@@ -102,8 +102,8 @@ async fn the_sweep_removes_what_no_manifest_names() {
     );
 
     // Once Temporal has deleted its history, the job is gone and its output is swept.
-    delete_workflow(&world, terminated).await;
-    let again = world.sweep().await;
+    delete_workflow(&context, terminated).await;
+    let again = context.sweep().await;
     assert_eq!(again.removed, 1, "{again:?}");
     expected.retain(|key| !key.contains(&terminated.to_string()));
     assert_eq!(objects().await, expected);
@@ -113,8 +113,8 @@ async fn the_sweep_removes_what_no_manifest_names() {
 }
 
 /// Deletes a job's workflow from Temporal, as Temporal does by itself after the retention.
-async fn delete_workflow(world: &World, id: &JobId) {
-    let mut client = world.stack.temporal.client().await.unwrap();
+async fn delete_workflow(context: &TestContext, id: &JobId) {
+    let mut client = context.stack.temporal.client().await.unwrap();
     let request = DeleteWorkflowExecutionRequest {
         namespace: client.namespace(),
         workflow_execution: Some(WorkflowExecution {
@@ -124,7 +124,7 @@ async fn delete_workflow(world: &World, id: &JobId) {
     };
     let deleted = WorkflowService::delete_workflow_execution(&mut client, request.into_request());
     deleted.await.unwrap();
-    let handle = workflow_handle(&world.stack, id).await;
+    let handle = workflow_handle(&context.stack, id).await;
     until("a workflow that is deleted", async || {
         let described = handle.describe(WorkflowDescribeOptions::default()).await;
         described.is_err().then_some(())
@@ -143,22 +143,22 @@ fn resident(process: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn a_sweep_goes_on_where_the_last_one_stopped() {
+async fn a_sweep_resumes_where_the_last_one_stopped() {
     let jobs: u32 = setting("DARKROOM_SWEPT", 60);
     let part = jobs * 2 / 3;
     let options = options("sweeping-on");
-    let ProxiedWorld {
+    let ProxiedContext {
         gateway: _gateway,
         proxy,
-        world,
-    } = World::behind_proxy(options, &[], None).await;
-    let job = world.api.run(&world.job_of(&["bytes=1000"])).await;
+        context,
+    } = TestContext::behind_proxy(options, &[], None).await;
+    let job = context.api.run(&context.job_of(&["bytes=1000"])).await;
     let id = &job.job_id.to_string();
     let key = format!("jobs/{id}/job.json");
-    let manifest = world.store.get_object().bucket(&world.bucket).key(&key);
+    let manifest = context.store.get_object().bucket(&context.bucket).key(&key);
     let manifest = manifest.send().await.unwrap().body.collect().await.unwrap();
     let manifest = String::from_utf8(manifest.to_vec()).unwrap();
-    let index = world.keys("index/").await.remove(0);
+    let index = context.keys("index/").await.remove(0);
     // Further jobs that ended before and that Temporal has no history of.
     let others: Vec<_> = (1..jobs)
         .map(|_| uuid::Uuid::now_v7().to_string())
@@ -166,35 +166,35 @@ async fn a_sweep_goes_on_where_the_last_one_stopped() {
     let written = stream::iter(&others).map(async |other| {
         let manifest = manifest.replace(id, other).into_bytes();
         let output = b"an output".to_vec();
-        world
+        context
             .put_object(&index.replace(id, other), Vec::new())
             .await;
-        world
+        context
             .put_object(&format!("jobs/{other}/job.json"), manifest)
             .await;
-        world
+        context
             .put_object(&format!("jobs/{other}/0.png"), output)
             .await;
     });
     written.buffer_unordered(16).collect::<Vec<()>>().await;
     for stray in [others.first().unwrap(), others.last().unwrap()] {
-        put_stray(&world, &format!("jobs/{stray}/1.png")).await;
+        put_stray(&context, &format!("jobs/{stray}/1.png")).await;
     }
 
-    let (requests, memory) = (proxy.requests(), resident(world.stack.worker.id()));
+    let (requests, memory) = (proxy.requests(), resident(context.stack.worker.id()));
     let began = Instant::now();
-    let first = world.sweep_some(part).await;
+    let first = context.sweep_some(part).await;
     assert_eq!((first.jobs, first.removed), (part, 1), "{first:?}");
-    let second = world.sweep_some(u32::MAX).await;
+    let second = context.sweep_some(u32::MAX).await;
     let rest = (jobs - part, 1);
     assert_eq!((second.jobs, second.removed), rest, "{second:?}");
     report(&format!(
         "{jobs} jobs swept in {:?} with {} requests; the worker had {memory} KiB before and {} after",
         began.elapsed(),
         proxy.requests() - requests,
-        resident(world.stack.worker.id())
+        resident(context.stack.worker.id())
     ));
-    assert_eq!(world.keys("jobs/").await.len(), 2 * jobs as usize);
+    assert_eq!(context.keys("jobs/").await.len(), 2 * jobs as usize);
     // The next sweep begins again with the first job.
-    assert_eq!(world.sweep_some(1).await.jobs, 1);
+    assert_eq!(context.sweep_some(1).await.jobs, 1);
 }

@@ -81,7 +81,7 @@ async fn tarpit() -> String {
 }
 
 #[tokio::test]
-async fn a_small_job_does_not_wait_for_what_another_tenant_has_on_its_way() {
+async fn a_small_job_does_not_wait_for_the_jobs_of_another_tenant() {
     const OUTPUTS_OF_ONE: u32 = 16;
     let jobs: u32 = setting("DARKROOM_NEIGHBOURS", 40);
     let tarpit = tarpit().await;

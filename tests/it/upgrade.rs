@@ -119,7 +119,7 @@ async fn jobs_move_from_an_old_build_to_a_new_one() {
 
 /// Deploys a new build without an operator who sets the current version.
 #[tokio::test]
-async fn jobs_wait_for_nobody_when_the_current_build_is_gone() {
+async fn a_new_build_takes_over_when_the_current_one_is_gone() {
     let build = |id: &str| {
         [
             ("WORKER_DEPLOYMENT", "upgrade".to_owned()),

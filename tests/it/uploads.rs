@@ -8,11 +8,11 @@ use futures::{future::join_all, join};
 use crate::{
     faults::{duration_below, rounds, seeded_rng},
     support::{
+        context::{ExternalStore, TestContext},
         harness::{failure_type, options, report, until},
         missing_features::MissingFeature,
         processes::restart_worker,
         source,
-        world::{ExternalStore, World},
     },
 };
 
@@ -25,15 +25,16 @@ const JOB_TIMEOUT: Duration = Duration::from_mins(4);
 
 #[tokio::test]
 async fn the_rules_hold_in_the_embedded_store() {
-    rules(&World::start(options("rules-embedded"), &[STREAM_MAX], None).await).await;
+    rules(&TestContext::start(options("rules-embedded"), &[STREAM_MAX], None).await).await;
 }
 
 #[tokio::test]
 async fn the_rules_hold_in_a_versity_gateway() {
-    let (world, _gateway) = World::on_gateway(options("rules-versity"), &[STREAM_MAX]).await;
-    rules(&world).await;
-    world.sweep().await;
-    assert_eq!(world.uploads().await, 0);
+    let (context, _gateway) =
+        TestContext::on_gateway(options("rules-versity"), &[STREAM_MAX]).await;
+    rules(&context).await;
+    context.sweep().await;
+    assert_eq!(context.uploads().await, 0);
 }
 
 #[tokio::test]
@@ -41,7 +42,8 @@ async fn the_rules_hold_in_the_store_of_the_environment() {
     let Some(store) = ExternalStore::of_the_environment() else {
         return report("skipped: DARKROOM_TEST_BUCKET names no bucket");
     };
-    rules(&World::start(options("rules-environment"), &[STREAM_MAX], Some(store)).await).await;
+    rules(&TestContext::start(options("rules-environment"), &[STREAM_MAX], Some(store)).await)
+        .await;
 }
 
 #[tokio::test]
@@ -53,23 +55,23 @@ async fn the_rules_hold_where_checksums_are_not_wanted() {
         ("S3_KEY_PREFIX", PREFIX),
     ];
     let options = options("rules-no-checksums");
-    let (mut world, _gateway) = World::on_gateway(options, &variables).await;
-    world.prefix = PREFIX;
+    let (mut context, _gateway) = TestContext::on_gateway(options, &variables).await;
+    context.prefix = PREFIX;
     for query in [
         "bytes=1000",
         "bytes=9000000",
         "bytes=20000000&ranges=true",
         "bytes=20000000&framing=chunked",
     ] {
-        let job = world
+        let job = context
             .api
-            .ended(&world.accept(&world.source.url("file", query)).await)
+            .ended(&context.accept(&context.source.url("file", query)).await)
             .await;
         assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
-        world.check_bytes(&job.media[0]).await.unwrap();
+        context.check_bytes(&job.media[0]).await.unwrap();
     }
     assert!(
-        world
+        context
             .keys("")
             .await
             .iter()
@@ -87,8 +89,8 @@ struct ExistingObject {
 }
 
 /// Checks the rules that hold in every store.
-pub(crate) async fn rules(world: &World) {
-    let url = |name: &str, query: &str| world.source.url(name, query);
+pub(crate) async fn rules(context: &TestContext) {
+    let url = |name: &str, query: &str| context.source.url(name, query);
     let stored = [
         "bytes=1",
         "bytes=9000000",
@@ -96,13 +98,13 @@ pub(crate) async fn rules(world: &World) {
         "bytes=20000000&framing=chunked",
     ];
     let stored = stored.map(|query| async move {
-        let job = world
+        let job = context
             .api
-            .ended(&world.accept(&url("stored", query)).await)
+            .ended(&context.accept(&url("stored", query)).await)
             .await;
         assert_eq!(job.status, JobStatus::Completed, "{query}: {job:#?}");
         assert_eq!(job.media[0].attempts, Some(1), "{query}");
-        world.check_bytes(&job.media[0]).await.unwrap();
+        context.check_bytes(&job.media[0]).await.unwrap();
         assert_eq!(job.media[0].bytes_done, job.media[0].size);
     });
 
@@ -128,9 +130,9 @@ pub(crate) async fn rules(world: &World) {
             query,
             error,
         } = object;
-        let id = world.accept(&url("existing", query)).await;
-        world.put_object(&format!("jobs/{id}/0.png"), bytes).await;
-        let job = world.api.ended(&id).await;
+        let id = context.accept(&url("existing", query)).await;
+        context.put_object(&format!("jobs/{id}/0.png"), bytes).await;
+        let job = context.api.ended(&id).await;
         let is_stored = job.status == JobStatus::Completed;
         assert_eq!(is_stored, error.is_none(), "{query}: {job:#?}");
         let found = failure_type(job.media[0].error.as_ref());
@@ -138,12 +140,12 @@ pub(crate) async fn rules(world: &World) {
     });
     // An object below the job's prefix that is no output of it is removed when the job ends.
     let stray = async {
-        let id = world.accept(&url("stray", "bytes=1000")).await;
-        let stray = format!("{}jobs/{id}/7.png", world.prefix);
+        let id = context.accept(&url("stray", "bytes=1000")).await;
+        let stray = format!("{}jobs/{id}/7.png", context.prefix);
         let bytes = b"of an attempt that was canceled".to_vec();
-        world.put_object(&stray, bytes).await;
-        assert_eq!(world.api.ended(&id).await.status, JobStatus::Completed);
-        let mut left = world.objects().await;
+        context.put_object(&stray, bytes).await;
+        assert_eq!(context.api.ended(&id).await.status, JobStatus::Completed);
+        let mut left = context.objects().await;
         left.retain(|key| key.contains(&id.to_string()));
         assert_eq!(left.len(), 2, "{left:?}");
     };
@@ -154,15 +156,15 @@ pub(crate) async fn rules(world: &World) {
         "bytes=60000000&rate=5000000&framing=chunked",
     ];
     let canceled = canceled.map(|query| async move {
-        let id = world.accept(&url("canceled", query)).await;
+        let id = context.accept(&url("canceled", query)).await;
         until("progress", async || {
-            let done = world.api.get(&id).await.media.first()?.bytes_done?;
+            let done = context.api.get(&id).await.media.first()?.bytes_done?;
             (done > 0).then_some(())
         })
         .await;
-        assert!(world.api.act(&id, "cancel").await.status().is_success());
-        assert_eq!(world.api.ended(&id).await.status, JobStatus::Canceled);
-        let mut left = world.objects().await;
+        assert!(context.api.act(&id, "cancel").await.status().is_success());
+        assert_eq!(context.api.ended(&id).await.status, JobStatus::Canceled);
+        let mut left = context.objects().await;
         left.retain(|key| key.contains(&id.to_string()) && !key.ends_with("job.json"));
         assert!(left.is_empty(), "{left:?}");
     });
@@ -181,7 +183,7 @@ pub(crate) async fn rules(world: &World) {
 async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     const LENGTH: u64 = 200_000_000;
     let options = options("uploads-killed");
-    let (mut world, _gateway) = World::on_gateway(options, &[STREAM_MAX]).await;
+    let (mut context, _gateway) = TestContext::on_gateway(options, &[STREAM_MAX]).await;
     let mut random = seeded_rng();
     let mut jobs = Vec::new();
     let mut interrupted = 0;
@@ -195,32 +197,32 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
             ),
         ] {
             let name = format!("{name}-{round}");
-            let id = world.accept(&world.source.url(&name, &query)).await;
+            let id = context.accept(&context.source.url(&name, &query)).await;
             ids.push(id);
             jobs.push((id, name));
         }
         until("uploads under way", async || {
-            (world.uploads_of(&ids).await == ids.len()).then_some(())
+            (context.uploads_of(&ids).await == ids.len()).then_some(())
         })
         .await;
         if round % 2 == 0 {
             until("a part and some of the next", async || {
-                let known = world.api.get(&ids[0]).await.media.first()?.bytes_done?;
+                let known = context.api.get(&ids[0]).await.media.first()?.bytes_done?;
                 (known > 90_000_000).then_some(())
             })
             .await;
         } else {
             tokio::time::sleep(duration_below(&mut random, Duration::from_secs(6))).await;
         }
-        interrupted += world.uploads_of(&ids).await;
-        restart_worker(&mut world.stack);
+        interrupted += context.uploads_of(&ids).await;
+        restart_worker(&mut context.stack);
     }
     for (id, name) in &jobs {
-        let job = world.api.ended_within(id, JOB_TIMEOUT).await;
+        let job = context.api.ended_within(id, JOB_TIMEOUT).await;
         assert_eq!(job.status, JobStatus::Completed, "{name}: {job:#?}");
-        world.check_bytes(&job.media[0]).await.unwrap();
+        context.check_bytes(&job.media[0]).await.unwrap();
     }
-    let media: Vec<_> = world
+    let media: Vec<_> = context
         .objects()
         .await
         .into_iter()
@@ -228,20 +230,23 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
         .collect();
     assert_eq!(media.len(), jobs.len(), "{media:?}");
     let resumed = jobs.iter().filter(|(_, name)| {
-        let (requests, sent) = (world.source.requests(name), world.source.bytes_sent(name));
+        let (requests, sent) = (
+            context.source.requests(name),
+            context.source.bytes_sent(name),
+        );
         // Every request from the beginning sends at least the bytes that were done before the kill.
         name.starts_with("known")
             && requests > 1
             && sent < LENGTH + u64::from(requests - 1) * 90_000_000
     });
-    let (resumed, left) = (resumed.count(), world.uploads().await);
+    let (resumed, left) = (resumed.count(), context.uploads().await);
     report(&format!(
         "{} uploads, {interrupted} interrupted, {resumed} resumed, {left} left for the sweep",
         jobs.len()
     ));
     assert!(resumed > 0, "every upload began again");
-    world.sweep().await;
-    assert_eq!(world.uploads().await, 0);
+    context.sweep().await;
+    assert_eq!(context.uploads().await, 0);
 }
 
 /// The first attempt sends parts from memory, as the store takes no streamed trailers then, and the
@@ -251,20 +256,21 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
 async fn the_parts_of_a_resumed_upload_are_of_one_size() {
     const PART: usize = 8 * 1024 * 1024;
     let missing = Some(MissingFeature::Trailers);
-    let mut proxied = World::behind_proxy(options("part-sizes"), &[STREAM_MAX], missing).await;
-    let (world, proxy) = (&mut proxied.world, &proxied.proxy);
+    let mut proxied =
+        TestContext::behind_proxy(options("part-sizes"), &[STREAM_MAX], missing).await;
+    let (context, proxy) = (&mut proxied.context, &proxied.proxy);
     let query = "bytes=100000000&ranges=true&rate=10000000";
-    let id = world.accept(&world.source.url("file", query)).await;
+    let id = context.accept(&context.source.url("file", query)).await;
     until("recorded parts", async || {
-        let done = world.api.get(&id).await.media.first()?.bytes_done?;
+        let done = context.api.get(&id).await.media.first()?.bytes_done?;
         (done >= 6 * PART as u64).then_some(())
     })
     .await;
     proxy.set_missing_feature(None);
-    restart_worker(&mut world.stack);
-    let job = world.api.ended_within(&id, JOB_TIMEOUT).await;
+    restart_worker(&mut context.stack);
+    let job = context.api.ended_within(&id, JOB_TIMEOUT).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
-    world.check_bytes(&job.media[0]).await.unwrap();
+    context.check_bytes(&job.media[0]).await.unwrap();
 
     let mut parts = proxy.parts();
     let last = parts.pop().unwrap();

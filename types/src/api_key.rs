@@ -114,7 +114,7 @@ text!(ModelPattern, min_length = 1, max_length = Self::MAX);
 impl ModelPattern {
     const MAX: usize = 256;
 
-    /// True if the model's name matches the pattern.
+    /// Returns true if the model's name matches the pattern.
     #[must_use]
     pub fn matches(&self, model: &Model) -> bool {
         let name = model.to_string();

@@ -87,7 +87,7 @@ pub enum FailureType {
 }
 
 impl FailureType {
-    /// True if a retry of the same work may succeed without manual intervention.
+    /// Returns true if a retry of the same work may succeed without manual intervention.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
@@ -126,7 +126,8 @@ impl FailureType {
         }
     }
 
-    /// True if it only means that the awaited work is not done yet, and is to be polled again.
+    /// Returns true if it only means that the awaited work is not done yet, and is to be polled
+    /// again.
     #[must_use]
     pub fn is_waiting(self) -> bool {
         matches!(self, Self::PredictionRunning | Self::DeletionUnderWay)
@@ -164,8 +165,8 @@ impl JobError {
         self
     }
 
-    /// True if this shortcoming of a prediction is the main reason of its job's status. An excess
-    /// of outputs is not, if some outputs could not be stored.
+    /// Returns true if this shortcoming of a prediction is the main reason of its job's status. An
+    /// excess of outputs is not, if some outputs could not be stored.
     #[must_use]
     pub fn is_main_cause(&self, is_all_stored: bool) -> bool {
         self.kind != FailureType::TooManyOutputs || is_all_stored
@@ -222,7 +223,7 @@ mod tests {
     ];
 
     #[test]
-    fn names_on_the_wire_stay() {
+    fn wire_names_do_not_change() {
         let names: Vec<_> = FailureType::VARIANTS
             .iter()
             .map(ToString::to_string)

@@ -107,7 +107,7 @@ pub enum PredictionStatus {
 }
 
 impl PredictionStatus {
-    /// True if the prediction has ended.
+    /// Returns true if the prediction has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_short_and_visible() {
+    fn ids_are_short_and_printable() {
         for bad in ["", "..", "a b", "a\n", "é", &"x".repeat(257)] {
             assert!(bad.parse::<PredictionId>().is_err(), "{bad}");
         }

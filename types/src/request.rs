@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_accepted_reads_back_from_what_carries_it() {
+    fn accepted_requests_parse_within_nested_documents() {
         let body = json!({
             "model": "acme/photo",
             "prompt": "a fox",
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused_with_their_rule() {
+    fn invalid_values_are_refused_with_the_rule() {
         let long_key = "k".repeat(41);
         for (field, value, rule) in [
             ("model", json!("no-slash"), "owner/name"),

@@ -24,7 +24,7 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    /// True if the job has ended.
+    /// Returns true if the job has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_tenants_are_plain() {
+    fn tenant_names_are_plain() {
         for name in ["acme", "team-7_b", &"a".repeat(64)] {
             assert!(name.parse::<Tenant>().is_ok(), "{name}");
         }

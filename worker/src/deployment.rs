@@ -152,11 +152,11 @@ impl WatchedQueue {
 /// Version status of this build in its deployment.
 #[derive(Eq, PartialEq)]
 enum VersionStatus {
-    /// Temporal does not know it yet, or the check failed.
+    /// Unknown status: Temporal does not know the version yet, or the check failed.
     Unknown,
-    /// It is the current version and gets the tasks.
+    /// Current version, which gets the tasks.
     Current,
-    /// Another version is current, or unversioned workers get the tasks.
+    /// Version that is not current: another one is, or unversioned workers get the tasks.
     Waiting { current: Option<String> },
 }
 

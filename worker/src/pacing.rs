@@ -180,7 +180,7 @@ struct Limit {
     is_named: bool,
 }
 
-/// True if so many refusals are no reason to slow down.
+/// Returns true if so many refusals are no reason to slow down.
 fn is_tolerable(refusals: usize, retry_after: Duration, current: f64) -> bool {
     let tolerated = TOLERATED * current * COUNTED.as_secs_f64();
     retry_after < PACE
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_that_names_its_pace_gets_it_at_once() {
+    fn retry_after_sets_the_rate() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
         let tenth = 1.0 / (10.0 / 0.95 + 1.0);
         assert!(close(slower(Some(9.0), Duration::from_secs(10)), tenth));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_refusals_for_a_moment_are_no_pace() {
+    fn few_short_refusals_are_tolerable() {
         let second = Duration::from_secs(1);
         assert!(is_tolerable(9, second, 9.0));
         assert!(!is_tolerable(10, second, 9.0));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_let_go_little_by_little() {
+    fn the_rate_rises_in_steps() {
         assert_eq!(faster(2.0, Some(9.0)), Some(3.0));
         assert_eq!(faster(7.0, Some(9.0)), None);
         assert_eq!(faster(15.0, None), None);

@@ -89,7 +89,7 @@ pub(crate) enum Queue {
 }
 
 impl Queue {
-    /// True if its tasks cost money.
+    /// Returns true if its tasks cost money.
     pub(crate) fn buys(self) -> bool {
         matches!(self, Self::Submissions(_))
     }

@@ -22,7 +22,7 @@ pub(crate) async fn schedule(client: &Client, storage: &Storage) {
     let options = CreateScheduleOptions::builder()
         .action(action)
         .spec(ScheduleSpec::from_interval(INTERVAL))
-        .note("removes from the store what belongs to nobody")
+        .note("removes orphaned objects from the store")
         .build();
     match client.create_schedule(&id, options).await {
         Ok(_) => tracing::info!(schedule = id, "the store is swept every six hours"),

@@ -7,7 +7,7 @@
 //! - [`persist`]: moves one output into the store
 //! - [`finalize`]: writes the manifest
 //! - [`webhook`]: delivers a webhook
-//! - [`delete`]: deletes a job; [`sweep`]: removes what is orphaned in the store
+//! - [`delete`]: deletes a job; [`sweep`]: removes orphaned objects from the store
 
 #![expect(
     missing_docs,

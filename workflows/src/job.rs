@@ -113,12 +113,7 @@ pub struct JobState {
 impl JobState {
     /// Returns the state of a job that was just accepted.
     #[must_use]
-    pub fn accepted(
-        job_id: JobId,
-        tenant: Option<Tenant>,
-        request: JobRequest,
-        at: Timestamp,
-    ) -> Self {
+    pub fn new(job_id: JobId, tenant: Option<Tenant>, request: JobRequest, at: Timestamp) -> Self {
         Self {
             job_id,
             tenant,
@@ -146,7 +141,7 @@ impl JobState {
     /// done. Outputs that the prediction did not make stay failed unless the job regenerates, as
     /// only another prediction can make them.
     #[must_use]
-    pub fn retried(self, at: Timestamp, regenerates: bool) -> Self {
+    pub fn for_retry(self, at: Timestamp, regenerates: bool) -> Self {
         let media = self.media.into_iter().map(|media| match &media.outcome {
             MediaOutcome::Completed(_) => media,
             MediaOutcome::Failed { error, .. }

@@ -55,13 +55,14 @@ pub struct MediaGenerationInput {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// Nothing was bought: submit.
+    /// Submission, as nothing was bought.
     New,
-    /// A prediction was bought: wait for its end, and store what is not stored. Never submits.
+    /// Wait for the end of a prediction that was bought, and storage of what is not stored. Never
+    /// submits.
     Resume,
-    /// A submission is in doubt: search for it. Never submits.
+    /// Search for a submission in doubt. Never submits.
     Settle,
-    /// Make the outputs again, and pay for them again, unless the submission in doubt shows up.
+    /// Submission that makes and pays for the outputs again, unless one in doubt shows up.
     Regenerate,
 }
 
@@ -70,7 +71,7 @@ impl MediaGenerationInput {
     #[must_use]
     pub fn begin(self, at: Timestamp) -> JobState {
         if self.job.status.is_terminal() {
-            self.job.retried(at, self.start == Start::Regenerate)
+            self.job.for_retry(at, self.start == Start::Regenerate)
         } else {
             JobState {
                 created_at: at,
@@ -95,7 +96,7 @@ pub struct PredictionReport {
 pub struct SubmissionSettled {
     /// The submission.
     pub submission_id: SubmissionId,
-    /// Its outcome.
+    /// Outcome of the submission.
     pub outcome: SubmissionOutcome,
 }
 
@@ -103,9 +104,9 @@ pub struct SubmissionSettled {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionOutcome {
-    /// The provider accepted it.
+    /// Submission that the provider accepted.
     Bought(ProviderState),
-    /// The provider did not accept it, or it was never sent.
+    /// Submission that the provider did not accept, or that was never sent.
     NotBought,
 }
 

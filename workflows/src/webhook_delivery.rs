@@ -1,12 +1,16 @@
 //! The workflow that delivers a webhook when a job has ended. It outlives the job's workflow: if
-//! the receiver is down, it retries for up to three days. The message is built here, once; an
-//! activity sends it.
+//! the receiver is down, it retries for up to three days. The message is built once; an activity
+//! sends it.
+//!
+//! - `message`: the message, and the input of the workflow
+//! - `schedule`: the delays between attempts
 
 #![expect(
     missing_docs,
     reason = "the macros make constants that cannot carry documentation"
 )]
 
+mod message;
 mod schedule;
 
 use std::time::Duration;
@@ -14,7 +18,6 @@ use std::time::Duration;
 use darkroom_types::resource;
 pub use darkroom_types::resource::{DeliveryAttempt, DeliveryStatus};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ActivityExecutionError, CancellableFuture, SyncWorkflowContext, TimerOptions, TimerResult,
@@ -22,103 +25,19 @@ use temporalio_workflow::{
     common::error::ApplicationFailure, select,
 };
 
+pub use self::message::{WebhookDeliveryInput, WebhookMessage};
 use crate::{
     contract::{
         self, Activities,
         webhook::{DeliverWebhookInput, Delivery, DeliveryOutcome},
     },
     failure::read_activity_failure,
-    job::{JobId, JobState, MediaStatus, timestamp},
-    request::{WebhookEvent, WebhookUrl},
+    job::{JobId, timestamp},
     tenant::Tenant,
 };
 
 /// Limit of attempts in the log: the latest are kept.
 const MAX_LOGGED: usize = 100;
-
-/// Input of a delivery.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct WebhookDeliveryInput {
-    /// Tenant of the job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<Tenant>,
-    /// Id of the secret to sign with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_id: Option<String>,
-    /// URL of the receiver.
-    pub url: WebhookUrl,
-    /// The message.
-    pub message: WebhookMessage,
-    /// Attempts of earlier runs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<DeliveryAttempt>,
-}
-
-/// Message to a caller. It says enough to decide whether to read the job, and no more.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct WebhookMessage {
-    /// Message id: the same each time it is sent, so that a receiver recognizes a duplicate.
-    pub id: String,
-    /// The event.
-    pub event: WebhookEvent,
-    /// Body as it is signed and sent: a retry sends the same bytes.
-    pub body: String,
-}
-
-impl WebhookDeliveryInput {
-    /// Returns the delivery for a job that has ended; `None` if its caller did not ask for one.
-    #[must_use]
-    pub fn of(job: &JobState) -> Option<Self> {
-        let event = WebhookEvent::of(job.status)
-            .filter(|event| job.request.webhook_events.contains(*event))?;
-        let url = job.request.webhook_url.clone()?;
-        // After a reset the job ends again, which a receiver must not take for a duplicate.
-        let run = job.run_id.as_deref().unwrap_or_default();
-        let id = format!("msg_{}_{run}", job.job_id);
-        let body = serde_json::json!({
-            "type": event,
-            "timestamp": job.completed_at,
-            "data": {
-                "job_id": job.job_id,
-                "status": job.status,
-                "model": job.request.model,
-                "metadata": job.request.metadata,
-                "media": {
-                    "completed": job.count(MediaStatus::Completed),
-                    "failed": job.count(MediaStatus::Failed),
-                    "canceled": job.count(MediaStatus::Canceled),
-                },
-                "provider": job.provider.as_ref().map(|provider| serde_json::json!({
-                    "name": provider.prediction.provider,
-                    "prediction_id": provider.prediction.id,
-                    "status": provider.status,
-                    "cancel_outcome": provider.cancel_outcome,
-                    "created_at": provider.created_at,
-                    "started_at": provider.started_at,
-                    "completed_at": provider.completed_at,
-                    "error": provider.error,
-                })),
-                "in_doubt_since": job.doubt.as_ref().map(|doubt| doubt.since),
-                "error": job.error,
-                "retry_count": job.retry_count,
-                "created_at": job.created_at,
-                "completed_at": job.completed_at,
-            },
-        });
-        let message = WebhookMessage {
-            id,
-            event,
-            body: body.to_string(),
-        };
-        Some(Self {
-            tenant: job.tenant.clone(),
-            secret_id: job.webhook_secret_id.clone(),
-            url,
-            message,
-            attempts: Vec::new(),
-        })
-    }
-}
 
 /// Returns the id of the workflow that delivers the webhook of one ending of a job: each retry of a
 /// job has an ending of its own.
@@ -176,8 +95,8 @@ impl WebhookDelivery {
         let mut schedule = schedule::delays();
         let mut due = None;
         loop {
-            let (verdict, retry_after) = attempt(ctx).await;
-            let status = match verdict {
+            let (outcome, retry_after) = attempt(ctx).await;
+            let status = match outcome {
                 DeliveryOutcome::Delivered => DeliveryStatus::Delivered,
                 DeliveryOutcome::Refused => DeliveryStatus::Refused,
                 DeliveryOutcome::Failed => {
@@ -246,27 +165,27 @@ async fn attempt(ctx: &WorkflowContext<WebhookDelivery>) -> (DeliveryOutcome, Op
             contract::webhook::options(number),
         )
         .await;
-    let (verdict, retry_after, attempt) = judge(delivered, now);
+    let (outcome, retry_after, attempt) = read_outcome(delivered, now);
     ctx.state_mut(|workflow| {
         let attempts = &mut workflow.state.attempts;
         attempts.push(attempt);
         let too_many = attempts.len().saturating_sub(MAX_LOGGED);
         attempts.drain(..too_many);
     });
-    (verdict, retry_after)
+    (outcome, retry_after)
 }
 
-fn judge(
+fn read_outcome(
     delivered: Result<Delivery, ActivityExecutionError>,
     now: Timestamp,
 ) -> (DeliveryOutcome, Option<Duration>, DeliveryAttempt) {
     match delivered {
         Ok(Delivery {
-            verdict,
+            outcome,
             retry_after_seconds,
             attempt,
         }) => (
-            verdict,
+            outcome,
             retry_after_seconds.map(Duration::from_secs),
             attempt,
         ),
@@ -313,12 +232,13 @@ async fn wait(
             .summary("next attempt".to_owned())
             .build(),
     );
-    let mut urged = std::pin::pin!(ctx.wait_condition(|workflow| workflow.redelivery_requested));
+    let mut redelivery =
+        std::pin::pin!(ctx.wait_condition(|workflow| workflow.redelivery_requested));
     select! {
         result = timer => if matches!(result, TimerResult::Fired) {
             return Ok(None);
         },
-        result = urged => {
+        result = redelivery => {
             timer.cancel();
             if result.is_ok() {
                 return Ok(Some(due));

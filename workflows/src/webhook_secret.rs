@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::tenant::Tenant;
+
 /// Largest difference between a message's timestamp and our clock.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -36,8 +38,8 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// True if the message is worth reading: all headers are there, and its timestamp is within the
-    /// tolerance.
+    /// Returns true if the message is worth reading: all headers are there, and its timestamp is
+    /// within the tolerance.
     #[must_use]
     pub fn is_plausible(&self, now: Timestamp) -> bool {
         let sent = self
@@ -54,8 +56,8 @@ impl WebhookSecret {
     /// Derives the secret of one tenant, or of callers without API keys. A receiver that knows it
     /// can forge no message to another tenant, and cannot compute this secret.
     #[must_use]
-    pub fn of(&self, tenant: Option<&str>) -> Self {
-        let name = tenant.unwrap_or_default().as_bytes();
+    pub fn of(&self, tenant: Option<&Tenant>) -> Self {
+        let name = tenant.map(Tenant::as_str).unwrap_or_default().as_bytes();
         let of = |key: &Key| {
             let mac = key.mac(&[b"darkroom webhooks to ", name]);
             Key(mac.finalize().into_bytes().to_vec())
@@ -78,7 +80,7 @@ impl WebhookSecret {
         self.new.id()
     }
 
-    /// True if the new or the old secret has this id.
+    /// Returns true if the new or the old secret has this id.
     #[must_use]
     pub fn is_known_by(&self, id: &str) -> bool {
         self.keys().any(|key| key.id() == id)
@@ -94,7 +96,7 @@ impl WebhookSecret {
         signatures.collect::<Vec<_>>().join(" ")
     }
 
-    /// True if the message was signed with this secret around `now`, within the tolerance.
+    /// Returns true if the message was signed with this secret around `now`, within the tolerance.
     /// Signatures are compared in constant time.
     #[must_use]
     pub fn verifies(&self, message: Signed<'_>, body: &[u8], now: Timestamp) -> bool {
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_signed_just_now_is_genuine() {
+    fn only_recent_valid_signatures_verify() {
         let secret: WebhookSecret = SECRET.parse().unwrap();
         let now = at(1_614_265_330);
         let genuine = |message, body, now| secret.verifies(message, body, now);
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_makes_the_signature_of_the_specification() {
+    fn signatures_match_the_specification() {
         let secret: WebhookSecret = SECRET.parse().unwrap();
         assert_eq!(
             secret.sign(GENUINE.id, GENUINE.timestamp, BODY),
@@ -279,7 +281,10 @@ mod tests {
     #[test]
     fn tenants_have_secrets_of_their_own() {
         let secret: WebhookSecret = SECRET.parse().unwrap();
-        let of = |name: &str| secret.of(Some(name)).to_text();
+        let of = |name: &str| {
+            let tenant: Tenant = name.parse().unwrap();
+            secret.of(Some(&tenant)).to_text()
+        };
         assert_eq!(of("acme"), of("acme"));
         assert_ne!(of("acme"), of("other"));
         assert_ne!(of("acme"), SECRET);
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_secret_is_changed_both_sign_and_either_is_believed() {
+    fn during_a_rotation_both_secrets_sign_and_verify() {
         const NEW: &str = "whsec_bmV3bmV3bmV3bmV3bmV3bmV3bmV3bmV3";
         let both: WebhookSecret = format!("{NEW},{SECRET}").parse().unwrap();
         let (new, old): (WebhookSecret, WebhookSecret) =
@@ -312,15 +317,16 @@ mod tests {
             signature: &signature,
             ..GENUINE
         };
+        let tenant: Tenant = "acme".parse().unwrap();
         for one in [&new, &old] {
             assert!(one.verifies(signed, BODY, at(1_614_265_330)));
-            let theirs = both.of(Some("acme"));
+            let theirs = both.of(Some(&tenant));
             let signature = theirs.sign(GENUINE.id, GENUINE.timestamp, BODY);
             let signed = Signed {
                 signature: &signature,
                 ..GENUINE
             };
-            let of_tenant = one.of(Some("acme"));
+            let of_tenant = one.of(Some(&tenant));
             assert!(of_tenant.verifies(signed, BODY, at(1_614_265_330)));
         }
         for text in [format!("{NEW},"), format!("{NEW},{SECRET},{SECRET}")] {

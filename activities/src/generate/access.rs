@@ -21,7 +21,7 @@ impl Access {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    /// True if the provider refused access when it was last asked.
+    /// Returns true if the provider refused access when it was last asked.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         *self.0.borrow()

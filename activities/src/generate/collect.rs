@@ -123,7 +123,7 @@ fn lost(error: ProviderError) -> CollectOutcome {
     }
 }
 
-/// True if a problem has lasted too long. Otherwise it is recorded for the next poll.
+/// Returns true if a problem has lasted too long. Otherwise it is recorded for the next poll.
 async fn has_lasted(ctx: &ActivityContext, problem: Problem) -> bool {
     let now = timestamp(SystemTime::now());
     let since = match PollState::last(ctx).problem {

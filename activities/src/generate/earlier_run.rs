@@ -106,8 +106,8 @@ impl Run {
         Ok(base)
     }
 
-    /// True if the run had closed before its reset: then other runs may lie in between. The reset
-    /// of an open run closes it.
+    /// Returns true if the run had closed before its reset: then other runs may lie in between. The
+    /// reset of an open run closes it.
     async fn closed_long_before(&self, reset_at: SystemTime) -> Result<bool, String> {
         const AT_ONCE: Duration = Duration::from_secs(2);
         let description = self

@@ -42,7 +42,7 @@ pub(super) fn fit_history(prediction: Prediction) -> Prediction {
 struct Budget(usize);
 
 impl Budget {
-    /// True if the text fits as JSON; then its length is deducted.
+    /// Returns true if the text fits as JSON; then its length is deducted.
     fn takes(&mut self, text: &str) -> bool {
         let bytes = serde_json::to_string(text).map_or(usize::MAX, |json| json.len());
         let left = self.0.checked_sub(bytes);
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_into_a_history_is_read_again() {
+    fn outputs_beyond_the_history_limit_lose_their_urls() {
         let output = |index: usize| MadeOutput {
             name: Some(format!("{index}-{}", "\"".repeat(198))),
             source: OutputSource::Url(format!("https://example.com/{index}/{}", "a".repeat(1000))),

@@ -220,12 +220,13 @@ async fn poll_new(
     }
 }
 
-/// True if a prediction has ended and nothing of it is missing.
+/// Returns true if a prediction has ended and nothing of it is missing.
 fn is_complete(prediction: &Prediction) -> bool {
     prediction.state.status.is_terminal() && !is_missing_outputs(prediction)
 }
 
-/// True if a prediction has succeeded and its outputs are missing: they may appear a moment later.
+/// Returns true if a prediction has succeeded and its outputs are missing: they may appear a moment
+/// later.
 fn is_missing_outputs(prediction: &Prediction) -> bool {
     prediction.state.status == PredictionStatus::Succeeded
         && prediction.outputs.is_empty()

@@ -16,15 +16,15 @@ use crate::{failure::Failure, manifest};
 
 /// Purchases before this attempt.
 pub(super) enum Precedent {
-    /// Nothing was bought: this attempt may submit.
+    /// No purchase: this attempt may submit.
     None,
-    /// This prediction was bought.
+    /// Prediction that was bought.
     Bought(ProviderState),
-    /// A submission is in doubt.
+    /// Submission in doubt.
     Doubt(Doubt),
-    /// The job has ended with this state, in the time that Temporal has lost.
+    /// State with which the job ended, in the time that Temporal has lost.
     Ended(JobState),
-    /// The store cannot be asked now.
+    /// Failure to ask the store.
     Unclear(Failure),
 }
 
@@ -64,7 +64,7 @@ enum Decision {
     AskAboutLostTime,
     /// Treat the submission as in doubt: an earlier attempt may have submitted, and no record says
     /// so. The provider is searched.
-    Look,
+    InDoubt,
 }
 
 /// Decides by the table in ARCHITECTURE.md.
@@ -75,7 +75,7 @@ fn decide(origin: Origin<'_>) -> Decision {
         Recorded::Nothing if origin.is_restored => Decision::AskAboutLostTime,
         Recorded::Nothing if !origin.is_of_first_run => Decision::AskEarlierRun,
         Recorded::Nothing if origin.is_first => Decision::Submit,
-        Recorded::Nothing | Recorded::Unreadable => Decision::Look,
+        Recorded::Nothing | Recorded::Unreadable => Decision::InDoubt,
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn find(
             Ok(Some(record)) => precedent(record),
             _ => lost(),
         },
-        Decision::Look => lost(),
+        Decision::InDoubt => lost(),
         Decision::AskAboutLostTime => match manifest::read(storage, &input.job_id).await {
             // A manifest of an earlier run does not describe this one.
             Ok(Some(ended)) if ended.retry_count == input.retry_count => Precedent::Ended(ended),
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_nobody_can_have_bought_is_bought() {
+    fn submits_only_if_no_earlier_attempt_can_have_bought() {
         let doubt = json!({
             "since": Timestamp::UNIX_EPOCH, "until": Timestamp::UNIX_EPOCH,
             "cause": "interrupted", "search_seconds": 900, "if_not_found": "fail",
@@ -171,10 +171,10 @@ mod tests {
         let nothing = Recorded::Nothing;
         for (record, is_first, is_of_first_run, expected) in [
             (nothing, true, true, Decision::Submit),
-            (nothing, false, true, Decision::Look),
+            (nothing, false, true, Decision::InDoubt),
             (nothing, true, false, Decision::AskEarlierRun),
             (nothing, false, false, Decision::AskEarlierRun),
-            (Recorded::Unreadable, true, true, Decision::Look),
+            (Recorded::Unreadable, true, true, Decision::InDoubt),
             (
                 Recorded::This(&GenerateRecord::Refused),
                 false,

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_asks_first_and_a_later_refusal_is_another_line() {
+    async fn older_jobs_retry_first() {
         let line = RefusedLine::default();
         let id: JobId = "01a209ea-1ee1-7280-bf3d-b03044971ad4".parse().unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();

@@ -15,7 +15,7 @@ pub struct LostTime {
 }
 
 impl LostTime {
-    /// True if a run that began at this time may have acted in the lost time.
+    /// Returns true if a run that began at this time may have acted in the lost time.
     pub(super) fn concerns(&self, began: Timestamp) -> bool {
         began < self.restored
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dump_is_older_than_its_restore() {
+    fn a_dump_must_be_older_than_its_restore() {
         let lost: LostTime = "2026-11-26T06:00:00Z, 2026-11-26T06:20:00Z"
             .parse()
             .unwrap();

@@ -190,10 +190,11 @@ impl Purchase<'_> {
         }
         // The workflow searches for what was bought, and a report of the provider may come.
         let submission_id = &settled.submission_id;
-        tracing::error!(%job_id, %submission_id, "the workflow was not told the outcome");
+        tracing::error!(%job_id, %submission_id, "could not signal the outcome to the workflow");
     }
 
-    /// True if the job, which has ended, has this prediction: it may have been found meanwhile.
+    /// Returns true if the job, which has ended, has this prediction: it may have been found
+    /// meanwhile.
     async fn is_used(&self, prediction: &PredictionRef) -> bool {
         let ended = manifest::read(self.storage, &self.input.job_id).await;
         ended

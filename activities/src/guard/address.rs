@@ -46,7 +46,7 @@ const SPECIAL_V6: [Ipv6Net; 5] = [
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4, RFC 3056: judged by what it wraps, see `unfold`
 ];
 
-/// True if an address is reachable on the public internet.
+/// Returns true if an address is reachable on the public internet.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {

@@ -235,7 +235,7 @@ impl Clients {
     }
 }
 
-/// Finds the guard's verdict among the sources of an HTTP client's error.
+/// Finds the guard's error among the sources of an HTTP client's error.
 #[must_use]
 pub fn find_forbidden<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
     let mut source = error.source();

@@ -325,7 +325,7 @@ async fn refusal(sources: &Sources, url: &str) -> FailureType {
 }
 
 #[tokio::test]
-async fn nobody_connects_to_what_is_forbidden() {
+async fn forbidden_addresses_are_not_connected_to() {
     let listeners = Listeners::start().await;
     let port = listeners.port;
     let sources = sources(&format!("80,443,{port}"), AllowedHosts::default()).await;
@@ -357,7 +357,7 @@ async fn nobody_connects_to_what_is_forbidden() {
 }
 
 #[tokio::test]
-async fn redirects_lead_nowhere_else() {
+async fn redirects_to_forbidden_addresses_are_not_followed() {
     let listeners = Listeners::start().await;
     let host = redirecting(format!("http://127.0.0.1:{}/", listeners.port)).await;
     let sources = sources(
@@ -373,7 +373,7 @@ async fn redirects_lead_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_mind_gains_nothing() {
+async fn dns_rebinding_is_blocked() {
     let listeners = Listeners::start().await;
     let port = listeners.port.to_string();
     // Side by side, as a public address that is out of reach takes until the timeout.
@@ -405,7 +405,7 @@ async fn a_name_that_changes_its_mind_gains_nothing() {
 }
 
 #[tokio::test]
-async fn the_listeners_do_count() {
+async fn the_listeners_count_connections() {
     let listeners = Listeners::start().await;
     let allowed = format!("127.0.0.1:{}", listeners.port);
     let sources = sources("80", allowed.parse().unwrap()).await;

@@ -35,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Address {
     /// The parsed URL, which is judged and connected to.
     pub url: Url,
-    /// Its path and query as they were given, if the parser has rewritten them.
+    /// Path and query of the URL as they were given, if the parser has rewritten them.
     verbatim: Option<PathAndQuery>,
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_parser_rewrites_is_sent_as_it_was_given() {
+    fn urls_are_sent_verbatim() {
         let sent = |text: &str| {
             let address = Address::parse(text).unwrap();
             address.verbatim().map(|uri| uri.to_string())
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_followed_as_it_was_given() {
+    fn redirects_are_followed_verbatim() {
         let from = Address::parse("https://cdn.example.com/a").unwrap();
         for (location, expected) in [
             ("/b?x='y'", Some("https://cdn.example.com/b?x='y'")),

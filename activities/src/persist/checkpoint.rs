@@ -67,7 +67,7 @@ pub(super) struct UploadCheckpoint {
 }
 
 impl PersistCheckpoint {
-    /// True if all parts of the upload were sent.
+    /// Returns true if all parts of the upload were sent.
     pub(super) fn is_all_sent(&self) -> bool {
         let (Some(upload), Some(sent)) = (&self.upload, &self.sent) else {
             return false;
@@ -92,12 +92,12 @@ impl UploadCheckpoint {
             key: self.s3_key.clone(),
             content_type: self.content_type.clone(),
             content_disposition: None,
-            metadata: vec![(PREDICTION, to.prediction_id.clone())],
+            metadata: vec![(PREDICTION, to.prediction_id.to_string())],
             existing: to.existing,
         }
     }
 
-    /// True if the rest of the same file can be requested, and appended to the parts.
+    /// Returns true if the rest of the same file can be requested, and appended to the parts.
     pub(super) fn is_resumable(&self) -> bool {
         self.validator.is_some()
             && self.bytes > 0

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_and_nothing_else_gets_through() {
+    fn file_names_are_escaped() {
         let wav = MediaType {
             content_type: "audio/wav",
             extension: "wav",

@@ -1,7 +1,7 @@
 //! The engine that uploads outputs, shared by all of a process, and the destination of one output.
 
 use darkroom_storage::{Existing, Feature, NewObject, Storage};
-use darkroom_workflows::job::JobId;
+use darkroom_workflows::job::{JobId, PredictionId};
 
 use super::{disposition, media_type::MediaType, memory::Memory, preview::Previewer};
 
@@ -27,7 +27,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// True if bodies are sent while they arrive: only with a trailer checksum.
+    /// Returns true if bodies are sent while they arrive: only with a trailer checksum.
     pub(super) fn streams(&self) -> bool {
         self.storage.has(Feature::StreamedTrailers)
     }
@@ -38,8 +38,8 @@ impl Engine {
 pub struct Destination {
     /// The job.
     pub job_id: JobId,
-    /// The provider's id of the prediction that made it.
-    pub prediction_id: String,
+    /// Id of the prediction that made it.
+    pub prediction_id: PredictionId,
     /// Position among the outputs of the prediction.
     pub index: u32,
     /// Name that the provider gives it.
@@ -55,7 +55,7 @@ impl Destination {
             key: self.job_id.media_key(self.index, media_type.extension),
             content_type: media_type.content_type.to_owned(),
             content_disposition: disposition::of(self.name.as_deref(), media_type),
-            metadata: vec![(PREDICTION, self.prediction_id.clone())],
+            metadata: vec![(PREDICTION, self.prediction_id.to_string())],
             existing: self.existing,
         }
     }

@@ -85,7 +85,7 @@ impl FairSemaphore {
     ) -> Option<FairPermit> {
         let holder = Holder(tenant.cloned());
         let mut state = self.lock();
-        (state.may_take(&holder, units) == Verdict::Now).then(|| {
+        (state.may_take(&holder, units) == Admission::Now).then(|| {
             state.take(&holder, units);
             FairPermit {
                 shares: Arc::clone(self),
@@ -103,10 +103,10 @@ impl FairSemaphore {
         let mut at = 0;
         while let Some(next) = state.waiting.get(at) {
             match state.may_take(&next.holder, next.units) {
-                Verdict::BeyondItsShare => at += 1,
+                Admission::BeyondItsShare => at += 1,
                 // Smaller requests must not overtake this one for ever.
-                Verdict::WhenFree => break,
-                Verdict::Now => {
+                Admission::WhenFree => break,
+                Admission::Now => {
                     let Some(Waiting {
                         holder,
                         units,
@@ -159,20 +159,22 @@ struct Waiting {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-enum Verdict {
+enum Admission {
     Now,
     WhenFree,
     BeyondItsShare,
 }
 
 impl State {
-    fn may_take(&self, holder: &Holder, units: u32) -> Verdict {
+    fn may_take(&self, holder: &Holder, units: u32) -> Admission {
         let left = self.free.checked_sub(units);
         match (self.held.get(holder), left) {
-            (None, None) => Verdict::WhenFree,
-            (None, Some(_)) => Verdict::Now,
-            (Some(held), Some(left)) if held + units <= RATIO.saturating_mul(left) => Verdict::Now,
-            (Some(_), _) => Verdict::BeyondItsShare,
+            (None, None) => Admission::WhenFree,
+            (None, Some(_)) => Admission::Now,
+            (Some(held), Some(left)) if held + units <= RATIO.saturating_mul(left) => {
+                Admission::Now
+            }
+            (Some(_), _) => Admission::BeyondItsShare,
         }
     }
 
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_tenant_leaves_a_quarter_and_each_further_one_something() {
+    fn each_tenant_leaves_permits_for_others() {
         let shares = FairSemaphore::new(32);
         let a = take(&shares, "a", 1);
         let b = take(&shares, "b", 1);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_large_pieces_is_as_fair() {
+    fn large_requests_are_shared_fairly() {
         let shares = FairSemaphore::new(1024);
         let a = take(&shares, "a", 128);
         assert_eq!(a.len(), 6);
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_beyond_its_share_is_overtaken_and_who_waits_for_room_is_not() {
+    async fn only_requests_beyond_their_share_are_overtaken() {
         let shares = FairSemaphore::new(4);
         let (a, b) = (tenant("a"), tenant("b"));
         let first = shares.acquire(Some(&a), 3).await;
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_no_more_takes_nothing() {
+    async fn a_dropped_request_takes_no_permits() {
         let shares = FairSemaphore::new(1);
         let held = shares.acquire(None, 1).await;
         let mut gone = Box::pin(shares.acquire(None, 1));

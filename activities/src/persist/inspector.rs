@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_seen_wherever_they_lie() {
+    fn c2pa_is_detected_at_any_position() {
         let mut file = b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec();
         file.resize(1000, 7);
         for at in [10, 100, 900] {

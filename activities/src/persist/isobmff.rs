@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_movie_box_is_read_at_either_end_and_in_any_pieces() {
+    fn a_movie_box_is_read_at_either_end_and_in_pieces_of_any_size() {
         let begin = boxed(*b"ftyp", b"isom\0\0\x02\0");
         let media = boxed(*b"mdat", &vec![7; 100_000]);
         let mut long = vec![0, 0, 0, 1];
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_movie() {
+    fn invalid_boxes_yield_no_facts() {
         for file in [
             &b"\0\0\0\x02moov"[..],
             b"\0\0\0\0mdat....",

@@ -64,9 +64,9 @@ impl MediaType {
     }
 }
 
-/// True if a file that claims to be an image, a sound or a video is text: some hosts send an error
-/// page with status 200. `asked_for_media` says what the job asked for, in case the source claims
-/// nothing.
+/// Returns true if a file that claims to be an image, a sound or a video is text: some hosts send
+/// an error page with status 200. `asked_for_media` says what the job asked for, in case the source
+/// claims nothing.
 pub(super) fn is_error_page(head: &[u8], hints: &Hints, asked_for_media: bool) -> bool {
     let Detected::Text(text) = detect(head) else {
         return false;
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_told_from_bytes() {
+    fn media_types_are_detected_from_bytes() {
         for (head, content_type, extension) in [
             (&b"\x89PNG\r\n\x1a\n"[..], "image/png", "png"),
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg", "jpg"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn where_bytes_say_little_the_source_is_asked_but_never_for_what_could_run() {
+    fn hints_refine_a_type_but_never_make_it_active() {
         let ply = b"ply\nformat ascii 1.0\n";
         let (binary, zip) = (&b"\x01\x02\x03\x04\xff"[..], &b"PK\x03\x04"[..]);
         for (head, extension, content_type, expected, kept_as) in [
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_run_scripts_is_marked() {
+    fn types_that_run_scripts_are_active() {
         for head in [
             &b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>"[..],
             b"<?xml version=\"1.0\"?><svg/>",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_page_is_not_the_picture_that_it_is_called() {
+    fn error_pages_are_detected() {
         let html = &b"<!DOCTYPE html><html>Not found"[..];
         let (xml, json) = (
             &b"<?xml version=\"1.0\"?><Error>"[..],
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_cut_in_two_is_still_text() {
+    fn text_may_be_cut_within_a_character() {
         let mut head = vec![b'a'; 4095];
         head.extend("ü".bytes());
         assert_eq!(MediaType::of(&head, &Hints::default()).extension, "txt");

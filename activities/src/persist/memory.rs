@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_large_buffer_is_waited_for() {
+    async fn only_large_buffers_wait_for_memory() {
         let memory = Memory::new(16 * MOVING_BYTES, NonZeroUsize::MIN);
         let first = memory.buffer(None, 100 * MOVING_BYTES).await;
         assert!(

@@ -223,7 +223,7 @@ impl Attempt<'_> {
     fn destination(&self) -> Destination {
         Destination {
             job_id: self.input.job_id,
-            prediction_id: self.input.prediction.id.to_string(),
+            prediction_id: self.input.prediction.id.clone(),
             index: self.input.index,
             name: self.input.name.clone(),
             existing: existing(self.input),

@@ -53,7 +53,7 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(super) struct Original<'a> {
     pub(super) object: &'a UploadedObject,
     pub(super) facts: &'a MediaFacts,
-    /// Its bytes, if they are in memory anyhow.
+    /// Bytes of the output, if they are in memory anyhow.
     pub(super) bytes: Option<Bytes>,
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_that_waits_in_vain_goes_without() {
+    async fn waiting_for_a_turn_times_out() {
         let previewer = Previewer::start().unwrap();
         let turn = previewer.turn().await.unwrap();
         assert!(previewer.turn().await.is_none());
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_decoder_that_panics_takes_nobody_with_it() {
+    async fn previews_continue_after_a_decoder_panics() {
         let previewer = Previewer::start().unwrap();
         previewer.work.send(Box::new(|| panic!("a fault"))).unwrap();
         let (sender, receiver) = oneshot::channel();

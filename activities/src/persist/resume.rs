@@ -8,13 +8,13 @@ use super::checkpoint::{PersistCheckpoint, UploadCheckpoint};
 /// Decision about the upload of an earlier attempt.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Resume {
-    /// There is none: begin one.
+    /// Begin an upload, as there is none.
     Begin,
-    /// All parts were sent: complete the upload.
+    /// Complete an upload all of whose parts were sent.
     Complete(UploadCheckpoint, UploadedObject),
-    /// Some parts were sent, and the rest of the same file can be requested: resume the upload.
+    /// Resume an upload, as the rest of the same file can be requested.
     Continue(UploadCheckpoint),
-    /// The upload cannot be resumed: abort it.
+    /// Abort an upload that cannot be resumed.
     Abandon(UploadCheckpoint),
 }
 

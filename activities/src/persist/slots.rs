@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extra_slot_is_there_until_it_is_dropped() {
+    fn an_extra_slot_exists_until_it_is_dropped() {
         let slots = Slots::new(1);
         let first = slots.try_acquire().unwrap();
         assert!(slots.try_acquire().is_none());

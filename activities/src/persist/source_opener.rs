@@ -144,7 +144,7 @@ impl SourceOpener<'_> {
     }
 }
 
-/// True if the source can no longer be downloaded.
+/// Returns true if the source can no longer be downloaded.
 pub(super) fn is_gone(failure: &Failure) -> bool {
     matches!(
         failure.kind(),
@@ -161,8 +161,8 @@ fn source_failure(error: ProviderError) -> Failure {
     }
 }
 
-/// True if the provider may know another URL by now: links expire, and so do the signatures in
-/// them.
+/// Returns true if the provider may know another URL by now: links expire, and so do the signatures
+/// in them.
 fn may_have_moved(error: &OpenError) -> bool {
     match error {
         OpenError::Absent(_) => true,

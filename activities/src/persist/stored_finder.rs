@@ -101,7 +101,7 @@ impl StoredFinder<'_> {
         Ok(None)
     }
 
-    /// True if an object is of this prediction: there may be one of an earlier generation.
+    /// Returns true if an object is of this prediction: there may be one of an earlier generation.
     fn is_ours(&self, head: &ObjectHead) -> bool {
         head.metadata(PREDICTION) == Some(self.input.prediction.id.as_str())
     }

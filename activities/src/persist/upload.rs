@@ -87,9 +87,9 @@ impl Transfer<'_> {
         self.compare_rest(length).await
     }
 
-    /// True if the store may have the object although it did not confirm it: an early answer, for
-    /// instance that the key exists, can be lost while the body is still being sent, and so can the
-    /// confirmation.
+    /// Returns true if the store may have the object although it did not confirm it: an early
+    /// answer, for instance that the key exists, can be lost while the body is still being sent,
+    /// and so can the confirmation.
     async fn may_be_there(&self, error: &StorageError) -> Result<bool, Failure> {
         Ok(match error {
             StorageError::AlreadyExists => true,

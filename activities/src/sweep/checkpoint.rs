@@ -32,7 +32,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// True if all keys with this prefix have been swept.
+    /// Returns true if all keys with this prefix have been swept.
     pub(super) fn is_after(&self, prefix: &str) -> bool {
         let after = self
             .after
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_goes_on_where_another_stopped() {
+    fn a_sweep_resumes_where_the_last_one_stopped() {
         let checkpoint = |after: &str| Checkpoint {
             after: Some(ObjectKey::new(after)),
         };

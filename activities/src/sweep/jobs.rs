@@ -76,7 +76,7 @@ impl Sweep<'_> {
         let is_recorded = matches!(owner, Owner::Job(_));
         let swept_prefix = self.sweep_prefix(job_id, owner).await?;
         let is_gone = !is_recorded && !swept_prefix.is_left;
-        if is_gone && self.is_over(job_id, &Owner::Nobody).await? {
+        if is_gone && self.is_over(job_id, &Owner::None).await? {
             self.storage.delete(&entry.key).await?;
         }
         Ok(swept_prefix.removed)

@@ -97,7 +97,7 @@ impl Sweep<'_> {
                     }
                     owner = match owner {
                         Owner::Deleted => Owner::Deleted,
-                        Owner::Nobody | Owner::Job(_) => self.owner(job_id).await?,
+                        Owner::None | Owner::Job(_) => self.owner(job_id).await?,
                     };
                     is_certain = true;
                 }
@@ -117,12 +117,12 @@ impl Sweep<'_> {
         }
     }
 
-    /// True if the job cannot write any more. A job without a manifest can be retried for as long
-    /// as Temporal knows it.
+    /// Returns true if the job cannot write any more. A job without a manifest can be retried for
+    /// as long as Temporal knows it.
     async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
         let latest = runs::latest(&self.client, &job_id.to_string()).await?;
         Ok(match owner {
-            Owner::Nobody => latest == LatestRun::Unknown,
+            Owner::None => latest == LatestRun::Unknown,
             Owner::Deleted | Owner::Job(_) => latest != LatestRun::Open,
         })
     }
@@ -130,7 +130,7 @@ impl Sweep<'_> {
     /// Returns the owner of a job's objects, according to its manifest.
     async fn owner(&self, job_id: &JobId) -> Result<Owner, Failure> {
         Ok(match Manifest::read(self.storage, job_id).await? {
-            Manifest::None => Owner::Nobody,
+            Manifest::None => Owner::None,
             Manifest::Of(job) => Owner::Job(job.stored_keys()),
             Manifest::Unreadable => {
                 let detail = "a manifest cannot be parsed";
@@ -143,11 +143,11 @@ impl Sweep<'_> {
 /// Owner of the objects under a job's prefix.
 #[derive(Debug)]
 enum Owner {
-    /// There is no manifest.
-    Nobody,
-    /// The job was deleted: objects that were written later are removed as well.
+    /// No owner: there is no manifest.
+    None,
+    /// Deleted job: objects that were written later are removed as well.
     Deleted,
-    /// Its manifest names these keys.
+    /// Job whose manifest names these keys.
     Job(BTreeSet<ObjectKey>),
 }
 

@@ -207,7 +207,7 @@ impl Admin {
         self.expires_at
     }
 
-    /// True if it manages the keys of this tenant.
+    /// Returns true if it manages the keys of this tenant.
     pub(crate) fn may_manage(&self, tenant: &Tenant) -> bool {
         self.manages_all || *tenant == self.tenant
     }

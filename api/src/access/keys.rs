@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_leads_to_its_tenant() {
+    fn a_key_identifies_its_tenant() {
         let keys: ApiKeys = [
             entry("acme", "one"),
             entry("other", "two"),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_keys_says_what_is_wrong_with_it() {
+    fn invalid_lists_of_keys_are_refused() {
         for text in [
             "acme",
             "acme:",

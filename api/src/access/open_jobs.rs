@@ -165,12 +165,12 @@ impl State {
         counted + self.starting + self.started.len() as u64
     }
 
-    /// True if nothing can be decided without another count.
+    /// Returns true if nothing can be decided without another count.
     fn needs_count(&self, limit: u64) -> bool {
         self.counted.is_none() || self.open() >= limit
     }
 
-    /// True if the latest attempt to count is at least this old.
+    /// Returns true if the latest attempt to count is at least this old.
     fn is_asked_before(&self, now: Instant, age: Duration) -> bool {
         self.asked
             .is_none_or(|asked| now.saturating_duration_since(asked) >= age)
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_may_lack_what_was_started_just_before() {
+    fn jobs_started_just_before_a_count_are_added() {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         let mut state = State::default();

@@ -196,7 +196,7 @@ pub(crate) async fn admit<E: Endpoint>(
     next.call(request).await.map(IntoResponse::into_response)
 }
 
-/// True if a request has a key, and its route checks keys.
+/// Returns true if a request has a key, and its route checks keys.
 fn comes_with_key(request: &Request) -> bool {
     let path = request.uri().path();
     let takes_key = path.starts_with("/v1/") && !path.starts_with("/v1/webhooks/replicate/");
@@ -209,7 +209,7 @@ mod tests {
     use crate::variables::DARKROOM_TRUSTED_PROXIES;
 
     #[test]
-    fn a_caller_is_who_a_trusted_proxy_says() {
+    fn trusted_proxies_name_the_caller() {
         let peers = |trusted: &str| {
             let (one, processes) = (NonZeroU32::MIN, Processes(NonZeroU32::MIN));
             Peers::new(trusted.parse().unwrap(), one, 1, processes)

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_takes_all_and_what_is_given_back_is_there_again() {
+    fn shares_are_limited_and_returned() {
         let shares = Shares::new(10, 6);
         let peer = |last| Some(Peer::of(Ipv4Addr::new(192, 0, 2, last).into()));
         let mut first = shares.share(peer(1));

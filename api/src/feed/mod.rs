@@ -105,7 +105,7 @@ impl Feeds {
         }
     }
 
-    /// True if a feed is followed.
+    /// Returns true if a feed is followed.
     fn are_followed(&self) -> bool {
         self.lock().values().any(|feed| feed.strong_count() > 0)
     }

@@ -13,7 +13,7 @@ use poem::{
 use super::view::View;
 use crate::prefer::Wait;
 
-/// True if `If-None-Match` matches: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
+/// Returns true if `If-None-Match` matches: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
 pub(super) fn is_known(if_none_match: &str, view: &View) -> bool {
     let mut tags = if_none_match
         .split(',')
@@ -79,7 +79,7 @@ mod tests {
         let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
         let request =
             serde_json::from_value(json!({"model": "acme/photo", "prompt": "a fox"})).unwrap();
-        let accepted = JobState::accepted(id, None, request, Timestamp::UNIX_EPOCH);
+        let accepted = JobState::new(id, None, request, Timestamp::UNIX_EPOCH);
         let state = JobState {
             status,
             stage,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_are_told_to_look_less_often_at_what_takes_long() {
+    fn retry_after_grows_with_the_age_of_the_job() {
         let after = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let generating = view(JobStatus::Processing, Some(Stage::Generating));
         assert_eq!(retry_after_seconds(&generating, after(2)), Some(1));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_compared_weakly() {
+    fn etags_are_compared_weakly() {
         let view = view(JobStatus::Completed, None);
         for known in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
             assert!(is_known(known, &view), "{known}");

@@ -164,7 +164,7 @@ async fn accept(
     let client = context.temporal.client()?;
     let admission = context.limits.open_jobs.admit(client, tenant.as_ref());
     let admission = admission.await?;
-    let mut state = JobState::accepted(job_id, tenant, request, timestamp(SystemTime::now()));
+    let mut state = JobState::new(job_id, tenant, request, timestamp(SystemTime::now()));
     state.key_id = caller.key_id().cloned();
     state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;

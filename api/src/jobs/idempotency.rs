@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_follows_from_tenant_and_key() {
+    fn the_job_id_derives_from_tenant_and_key() {
         let id = |tenant: Option<&str>, key: &str| {
             let tenant = tenant.map(|tenant| tenant.parse().unwrap());
             job_id(&key.parse().unwrap(), tenant.as_ref())

@@ -97,7 +97,7 @@ pub(crate) async fn retry_job(
     admission.keep();
     context.views.invalidate(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
-    let mut retried = ended.clone().retried(now, start == Start::Regenerate);
+    let mut retried = ended.clone().for_retry(now, start == Start::Regenerate);
     retried.retries.push(retry);
     let view = View::of(context, Snapshot::fresh(retried)).await?;
     Ok(answer(&view).body(view.body.clone()))

@@ -90,8 +90,8 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
     }
 }
 
-/// True if an output was made and is not stored. Of a failed prediction, only outputs whose fetch
-/// was attempted are known to be made.
+/// Returns true if an output was made and is not stored. Of a failed prediction, only outputs whose
+/// fetch was attempted are known to be made.
 fn may_be_fetched(media: &Media, has_failed: bool) -> bool {
     match &media.outcome {
         MediaOutcome::Completed(_) => false,
@@ -117,7 +117,7 @@ mod tests {
         JobState {
             status,
             error: Some(JobError::new(kind, "why")),
-            ..JobState::accepted(id, None, request, NOW)
+            ..JobState::new(id, None, request, NOW)
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_paid_for_again_unasked() {
+    fn a_retry_pays_again_only_on_request() {
         let start = |job: &JobState| start_of(job, false, NOW).map_err(|problem| problem.kind());
         assert_eq!(start(&partial(60)), Ok(Start::Resume));
         assert_eq!(start(&partial(-60)), Err(Kind::SourcesExpired));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_ended_short_is_retried() {
+    fn only_failed_and_partial_jobs_are_retried() {
         for (status, kind) in [
             (JobStatus::Processing, Kind::NotEnded),
             (JobStatus::Completed, Kind::NothingToRetry),

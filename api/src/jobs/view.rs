@@ -96,7 +96,7 @@ impl View {
         self.recorded.as_ref().map_or(0, Recorded::history_length)
     }
 
-    /// True if the job is under way and its workflow did not answer.
+    /// Returns true if the job is under way and its workflow did not answer.
     pub(crate) fn is_stale(&self) -> bool {
         self.recorded.is_none() && !self.has_ended()
     }
@@ -218,7 +218,7 @@ impl Views {
         self.invalidate(job_id).await;
     }
 
-    /// True if a job counts as gone.
+    /// Returns true if a job counts as gone.
     pub(crate) fn is_deleted(&self, job_id: &JobId) -> bool {
         self.deleted.contains_key(job_id)
     }

@@ -140,7 +140,7 @@ impl Asset {
     }
 }
 
-/// True if the client accepts gzip. <https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>
+/// Returns true if the client accepts gzip. <https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3>
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = accepted
@@ -165,7 +165,7 @@ mod tests {
     const BUDGET: usize = 60 * 1024;
 
     #[test]
-    fn it_is_small_and_reads_back() {
+    fn the_page_is_small_and_decompresses() {
         let assets = Assets::new();
         let mut sent = 0;
         for (name, asset) in &assets.files {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_part_of_it() {
+    fn every_file_is_served() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page/assets");
         for entry in fs::read_dir(directory).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_asked_for() {
+    fn gzip_is_sent_only_if_accepted() {
         for (accepted, expected) in [
             ("gzip, deflate, br", true),
             ("br;q=1.0, GZIP;q=0.5", true),

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_allowed_that_is_unsafe() {
+    fn the_policy_allows_nothing_unsafe() {
         let policy = page(Some("https://s3.example.com"));
         assert!(!policy.contains("unsafe"));
         assert_eq!(policy.matches("https://s3.example.com").count(), 3);

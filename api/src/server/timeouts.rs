@@ -160,21 +160,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_does_not_begin_a_request_is_given_up() {
-        for said in [
+    async fn incomplete_headers_time_out() {
+        for sent in [
             "",
             "GET /",
             "GET /healthz HTTP/1.1\r\nHost: a\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ] {
             let (mut caller, mut served, _usage) = connection();
-            caller.write_all(said.as_bytes()).await.unwrap();
-            assert_eq!(fails_after(&mut served).await, HEADER_TIMEOUT, "{said}");
+            caller.write_all(sent.as_bytes()).await.unwrap();
+            assert_eq!(fails_after(&mut served).await, HEADER_TIMEOUT, "{sent}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_has_no_more_time() {
+    async fn slow_headers_do_not_extend_the_timeout() {
         let (mut caller, mut served, usage) = connection();
         drop(usage.begin());
         tokio::spawn(async move {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_may_take_longer_than_a_head() {
+    async fn responses_may_take_longer_than_headers() {
         let (mut caller, mut served, usage) = connection();
         caller.write_all(b"GET").await.unwrap();
         served.read_exact(&mut [0; 3]).await.unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_does_not_take_what_it_asked_for_is_given_up() {
+    async fn unread_responses_time_out() {
         let (_caller, mut served, usage) = connection();
         let _under_way = usage.begin();
         let began = Instant::now();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_moves_is_kept() {
+    async fn active_connections_do_not_time_out() {
         let (mut caller, mut served, usage) = connection();
         let _under_way = usage.begin();
         for _ in 0..3 {

@@ -42,7 +42,7 @@ impl Usage {
         self.0.ended.load(Ordering::Relaxed)
     }
 
-    /// True if a request has not ended.
+    /// Returns true if a request has not ended.
     pub(super) fn is_under_way(&self) -> bool {
         self.begun() != self.ended()
     }
@@ -85,7 +85,7 @@ mod tests {
     /// Clients that long poll send one request after another: between a response and the next
     /// request, their connection is idle for a moment.
     #[tokio::test(start_paused = true)]
-    async fn a_moment_between_two_requests_is_no_idleness() {
+    async fn a_short_pause_between_requests_is_not_idle() {
         let usage = Usage::default();
         let began = Instant::now();
         let moment = Duration::from_millis(1);

@@ -227,7 +227,7 @@ impl Watches {
         })
     }
 
-    /// True if all long polls are taken, so that further jobs are polled at an interval.
+    /// Returns true if all long polls are taken, so that further jobs are polled at an interval.
     pub(crate) fn are_unheard(&self) -> bool {
         self.long_polls.available_permits() == 0
     }
@@ -295,7 +295,7 @@ impl Watch {
         is_news
     }
 
-    /// True if no further state follows.
+    /// Returns true if no further state follows.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().sender.is_none()
     }

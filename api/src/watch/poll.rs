@@ -167,8 +167,8 @@ fn interval(unchanged: Duration) -> Duration {
     (unchanged / INTERVAL_DIVISOR).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
-/// True if something is in progress that the history does not show yet: outputs that are being
-/// stored, a job that is queued or being submitted.
+/// Returns true if something is in progress that the history does not show yet: outputs that are
+/// being stored, a job that is queued or being submitted.
 fn is_progressing(view: &View) -> bool {
     match view.state.stage {
         Some(Stage::Persisting) => view.state.count(MediaStatus::Pending) > 0,
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_not_changed_for_long_is_looked_at_less_often() {
+    fn unchanged_jobs_are_polled_less_often() {
         for (unchanged, expected) in [(0, 5), (20, 5), (60, 15), (600, 60)] {
             let pause = interval(Duration::from_secs(unchanged));
             assert_eq!(pause, Duration::from_secs(expected), "{unchanged}");

@@ -126,8 +126,8 @@ async fn signal_job(
     }
 }
 
-/// True if the attempt that submitted the prediction is still running: it sees the end by itself,
-/// and a signal costs an action.
+/// Returns true if the attempt that submitted the prediction is still running: it sees the end by
+/// itself, and a signal costs an action.
 async fn is_polled(
     handle: &WorkflowHandle<Client, MediaGeneration>,
     report: &ProviderReport,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use darkroom_types::{api_key::Scope, resource::WebhookSecret};
-use darkroom_workflows::tenant::Tenant;
 use poem::{Response, handler, http::StatusCode, web::Data};
 
 use crate::{
@@ -36,7 +35,7 @@ pub(crate) fn get_webhook_secret(
         let detail = "webhooks are disabled: the operator has not set DARKROOM_WEBHOOK_SECRET";
         Problem::new(Kind::NoWebhook, detail)
     })?;
-    let secret = secret.of(caller.tenant().map(Tenant::as_str));
+    let secret = secret.of(caller.tenant());
     let body = WebhookSecret {
         key: secret.to_text(),
     };

@@ -48,7 +48,7 @@ async fn guarded<E: Endpoint>(endpoint: Arc<E>, request: Request) -> poem::Resul
     {
         let status =
             StatusCode::from_u16(outage.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut body = json!({"title": status.canonical_reason(), "detail": "as told", "status": outage.status});
+        let mut body = json!({"title": status.canonical_reason(), "detail": "as configured", "status": outage.status});
         if let Some(seconds) = outage.retry_after {
             body["retry_after"] = seconds.into();
         }
@@ -200,14 +200,18 @@ async fn file(
     };
     let Some(picture) = prediction.file(&file, Timestamp::now()) else {
         return if prediction.is_scripted_missing(&file) {
-            problem(StatusCode::GONE, "Gone", "as told")
+            problem(StatusCode::GONE, "Gone", "as configured")
         } else {
             unknown()
         };
     };
     let fetched = state.store.count_fetch(&id, &file);
     if fetched <= prediction.script().fail_fetches {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "as told");
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Unavailable",
+            "as configured",
+        );
     }
     let rendered = tokio::task::spawn_blocking(move || render::render(&picture)).await;
     match rendered {

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_wherever_they_are_and_keep_their_places() {
+    fn files_are_found_in_order_at_any_depth() {
         assert!(!found(&Value::Null).is_some);
         for nothing in [json!([]), json!({}), json!(""), json!({"images": []})] {
             assert_eq!(found(&nothing).into_outputs().0, [], "{nothing}");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_an_output_is_kept_with_positions_for_files() {
+    fn the_rest_of_an_output_refers_to_files_by_position() {
         for (output, expected) in [
             (json!("https://a/1"), Value::Null),
             (json!(["https://a/1", null]), Value::Null),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_read_out_of_an_answer() {
+    fn one_file_is_read_by_position() {
         let answer = json!({
             "id": "x", "input": {"image": "https://input/1"},
             "output": {"caption": "text", "files": ["data:text/plain,x", null, "https://a/2"]},

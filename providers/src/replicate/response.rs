@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_which_field_it_is_about() {
+    fn problem_details_become_text() {
         for (body, expected) in [
             (json!({"detail": "no"}), Some("no")),
             (json!({"title": "Invalid", "detail": null}), Some("Invalid")),

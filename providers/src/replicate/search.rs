@@ -121,8 +121,8 @@ fn unread(id: &PredictionId) -> Prediction {
     }
 }
 
-/// True if a webhook URL belongs to the submission: `…/{job_id}/{submission_id}`, whatever the
-/// api's public URL was.
+/// Returns true if a webhook URL belongs to the submission: `…/{job_id}/{submission_id}`, whatever
+/// the api's public URL was.
 fn is_of(webhook: &str, job_id: &JobId, doubt: &Doubt) -> bool {
     let Ok(url) = Url::parse(webhook) else {
         return false;
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_job_and_submission() {
+    fn webhook_urls_match_their_submission() {
         let is_of = |webhook: &str, submission| {
             super::is_of(webhook, &JOB.parse().unwrap(), &doubt(submission))
         };
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_look_near_each_other_share_a_scan() {
+    fn overlapping_searches_share_a_scan() {
         let at = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
         let waiting = |from, to| Waiting {
             window: (at(from), at(to)),

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_gets_what_was_said_and_nothing_else() {
+    fn the_input_has_exactly_the_requested_fields() {
         let (_, body) = submission_of(json!({
             "model": "acme/photo", "prompt": "a fox", "num_outputs": 3, "seed": 7, "output_format": "webp",
             "input": {"steps": 20},
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_means_depends_on_whose_it_is() {
+    fn answers_are_classified_by_status_and_sender() {
         let answer = |status: u16, by| {
             let status = StatusCode::from_u16(status).unwrap();
             let error = ProviderError::Unavailable(String::new());

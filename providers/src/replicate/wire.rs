@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_costs_what_is_unreadable() {
+    fn unreadable_fields_are_dropped() {
         let sparse = prediction(json!({"id": "x", "status": "aborted", "metrics": null}));
         assert_eq!(sparse.state.status, PredictionStatus::Aborted);
         assert_eq!(sparse.state.expires_at, None);

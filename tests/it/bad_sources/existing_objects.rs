@@ -7,7 +7,7 @@ use super::{
     Case, Cases,
     outcome::Outcome::{Failed, Stored},
 };
-use crate::support::{source, world::World};
+use crate::support::{context::TestContext, source};
 
 /// Name of the case of an object with other bytes.
 pub(super) const DIFFERENT: &str = "existing-object-different";
@@ -17,15 +17,15 @@ const SAME: &str = "existing-object-same";
 const LENGTH: usize = 9_000_000;
 
 /// Starts the jobs, and puts the objects before the outputs are generated.
-pub(super) async fn start(world: &World) -> Cases {
+pub(super) async fn start(context: &TestContext) -> Cases {
     let query = format!("bytes={LENGTH}");
-    let different = world.accept(&world.source.url(DIFFERENT, &query)).await;
-    let same = world.accept(&world.source.url(SAME, &query)).await;
+    let different = context.accept(&context.source.url(DIFFERENT, &query)).await;
+    let same = context.accept(&context.source.url(SAME, &query)).await;
     for (id, bytes) in [(different, vec![7; LENGTH]), (same, source::file(LENGTH))] {
-        let put = world
+        let put = context
             .store
             .put_object()
-            .bucket(&world.bucket)
+            .bucket(&context.bucket)
             .key(format!("jobs/{id}/0.png"))
             .content_type("image/png");
         put.body(ByteStream::from(bytes)).send().await.unwrap();

@@ -26,9 +26,9 @@ use futures::future::join_all;
 
 use self::outcome::Outcome::{self, Retried, Stored};
 use crate::support::{
+    context::{ProxiedContext, TestContext},
     harness::options,
     proxy::{Fault, Operation, Proxy},
-    world::{ProxiedWorld, World},
 };
 
 /// Variables of the worker. An output is 160 MiB long at most, and one of more than 32 MiB is a
@@ -95,17 +95,17 @@ type Cases = BTreeMap<&'static str, Case>;
 #[tokio::test]
 async fn bad_sources_and_bad_stores_do_no_harm() {
     let options = options("bad-sources");
-    let ProxiedWorld {
+    let ProxiedContext {
         gateway: _gateway,
         proxy,
-        world,
-    } = World::behind_proxy(options, &VARIABLES, None).await;
-    let mut cases = start_sources(&world).await;
-    cases.extend(start_store_faults(&world, &proxy).await);
-    cases.extend(start_addresses(&world).await);
-    cases.extend(existing_objects::start(&world).await);
+        context,
+    } = TestContext::behind_proxy(options, &VARIABLES, None).await;
+    let mut cases = start_sources(&context).await;
+    cases.extend(start_store_faults(&context, &proxy).await);
+    cases.extend(start_addresses(&context).await);
+    cases.extend(existing_objects::start(&context).await);
 
-    let checks = cases.iter().map(|(name, case)| world.check(name, case));
+    let checks = cases.iter().map(|(name, case)| context.check(name, case));
     let mismatches: Vec<String> = join_all(checks)
         .await
         .into_iter()
@@ -120,16 +120,16 @@ async fn bad_sources_and_bad_stores_do_no_harm() {
     );
 
     assert_faults_injected(&cases, &proxy);
-    assert_sizes(&world, &cases).await;
-    assert_fetched_once(&world);
+    assert_sizes(&context, &cases).await;
+    assert_fetched_once(&context);
 
-    world.sweep().await;
-    assert_eq!(world.uploads().await, 0);
-    assert_only_expected_objects(&world, &cases).await;
+    context.sweep().await;
+    assert_eq!(context.uploads().await, 0);
+    assert_only_expected_objects(&context, &cases).await;
 }
 
 /// Starts the jobs of all sources.
-async fn start_sources(world: &World) -> Cases {
+async fn start_sources(context: &TestContext) -> Cases {
     let sources = [
         lengths::SOURCES,
         statuses::SOURCES,
@@ -139,8 +139,8 @@ async fn start_sources(world: &World) -> Cases {
     ];
     let mut cases = Cases::new();
     for source in sources.concat() {
-        let id = world
-            .accept(&world.source.url(source.name, source.query))
+        let id = context
+            .accept(&context.source.url(source.name, source.query))
             .await;
         let expected = source.expected;
         cases.insert(source.name, Case { id, expected });
@@ -149,7 +149,7 @@ async fn start_sources(world: &World) -> Cases {
 }
 
 /// Starts the jobs of all faults of the store, and plans the faults.
-async fn start_store_faults(world: &World, proxy: &Proxy) -> Cases {
+async fn start_store_faults(context: &TestContext, proxy: &Proxy) -> Cases {
     let faults = [single_request_uploads::FAULTS, multipart_uploads::FAULTS];
     let mut cases = Cases::new();
     for StoreFault {
@@ -161,7 +161,7 @@ async fn start_store_faults(world: &World, proxy: &Proxy) -> Cases {
         expected,
     } in faults.concat()
     {
-        let id = world.accept(&world.source.url(name, query)).await;
+        let id = context.accept(&context.source.url(name, query)).await;
         // Faults apply to the output only, not to the manifest.
         let output = format!("{id}/0");
         match requests {
@@ -178,10 +178,10 @@ async fn start_store_faults(world: &World, proxy: &Proxy) -> Cases {
 }
 
 /// Starts the jobs of all URLs that do not lead to the source host.
-async fn start_addresses(world: &World) -> Cases {
+async fn start_addresses(context: &TestContext) -> Cases {
     let mut cases = Cases::new();
     for address in addresses::ADDRESSES {
-        let id = world.accept(address.url).await;
+        let id = context.accept(address.url).await;
         let expected = address.expected;
         cases.insert(address.name, Case { id, expected });
     }
@@ -199,24 +199,24 @@ fn assert_faults_injected(cases: &Cases, proxy: &Proxy) {
 }
 
 /// Asserts the sizes of outputs that could be stored in part, or in another form.
-async fn assert_sizes(world: &World, cases: &Cases) {
+async fn assert_sizes(context: &TestContext, cases: &Cases) {
     for (name, size) in [
         ("cut-once-close-delimited", 1_000_000),
         ("svg-data-url", 66),
         ("encoding-x-gzip", 21),
     ] {
-        let job = world.api.get(&cases[name].id).await;
+        let job = context.api.get(&cases[name].id).await;
         assert_eq!(job.media[0].size, Some(size), "{name}");
     }
 }
 
 /// Asserts that what was fetched or stored once is not fetched again.
-fn assert_fetched_once(world: &World) {
-    assert_eq!(world.source.requests("cut-once-then-resumed"), 2);
+fn assert_fetched_once(context: &TestContext) {
+    assert_eq!(context.source.requests("cut-once-then-resumed"), 2);
     // The first part was stored when the second one broke off, after 30 MB at least. The whole file
     // and what the second part had got to is 213 MB at most. Once more from the beginning would be
     // 237 MB at least.
-    let fetched = world.source.bytes_sent("second-large-part-cut");
+    let fetched = context.source.bytes_sent("second-large-part-cut");
     assert!(
         (170_000_000..220_000_000).contains(&fetched),
         "{fetched} bytes were fetched"
@@ -229,7 +229,7 @@ fn assert_fetched_once(world: &World) {
         "large-complete-internal-error",
     ] {
         assert_eq!(
-            world.source.requests(name),
+            context.source.requests(name),
             1,
             "{name}: what was stored was fetched again"
         );
@@ -238,14 +238,14 @@ fn assert_fetched_once(world: &World) {
 
 /// Asserts that the store holds no objects but manifests, stored outputs, and the object that was
 /// there before.
-async fn assert_only_expected_objects(world: &World, cases: &Cases) {
+async fn assert_only_expected_objects(context: &TestContext, cases: &Cases) {
     let mut expected: Vec<_> = cases
         .values()
         .filter(|case| matches!(case.expected, Stored { .. }))
         .map(|case| case.id)
         .collect();
     expected.push(cases[existing_objects::DIFFERENT].id);
-    for key in world.objects().await {
+    for key in context.objects().await {
         let is_manifest = key.ends_with("/job.json");
         let is_expected = expected.iter().any(|id| key.contains(&id.to_string()));
         assert!(is_manifest || is_expected, "{key} should not be there");

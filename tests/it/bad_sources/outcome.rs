@@ -11,9 +11,9 @@ use darkroom_client::types::{
 
 use super::Case;
 use crate::support::{
+    context::TestContext,
     harness::{failure_type, until},
     workflows::{pending_activities, workflow_handle},
-    world::World,
 };
 
 /// Deadline for the end of a job that is not canceled.
@@ -30,7 +30,7 @@ pub(super) enum Outcome {
     Retried(FailureType),
 }
 
-impl World {
+impl TestContext {
     /// Waits for the end of a job. Cancels a job that is retried without end.
     ///
     /// # Errors

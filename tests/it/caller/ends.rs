@@ -35,7 +35,7 @@ struct Case<'a> {
 }
 
 #[test]
-fn what_became_of_a_job_is_told_by_the_exit_code() {
+fn the_exit_code_depends_on_the_end_of_the_job() {
     let small = dev(r#"{"bytes": 1024}"#);
     let partial = dev(r#"{"bytes": 1024, "missing": [1]}"#);
     let failed = dev(r#"{"fail": "out of memory"}"#);
@@ -93,7 +93,7 @@ fn a_retry_that_would_cost_names_the_option_that_allows_it() {
 }
 
 #[test]
-fn a_job_that_somebody_else_cancels_is_canceled() {
+fn watch_ends_when_another_command_cancels_the_job() {
     let slow = dev(r#"{"latency_ms": 3600000}"#);
     let accepted = run(&["run", "acme/photo", "a fox", "-i", &slow, "--detach"]);
     let id = accepted.stdout.trim();
@@ -113,7 +113,7 @@ fn a_job_that_somebody_else_cancels_is_canceled() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_usage() {
+fn invalid_arguments_are_usage_errors() {
     for (arguments, message) in [
         (vec![], "Usage"),
         (vec!["no-slash", "a fox"], "owner/name"),
@@ -147,7 +147,7 @@ fn what_cannot_be_asked_for_is_usage() {
 }
 
 #[test]
-fn an_api_that_is_not_there_is_an_error_of_one_line() {
+fn an_unreachable_api_is_an_error_of_one_line() {
     let outcome = Outcome::of(
         darkroom("http://127.0.0.1:1", &["jobs", "list"])
             .output()
@@ -162,7 +162,7 @@ fn an_api_that_is_not_there_is_an_error_of_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
+async fn a_missing_key_and_a_parked_job_have_exit_codes() {
     let key = "dk_of-the-caller";
     let entry = format!("{}:admin", api_key_entry("acme", key));
     let variables = [
@@ -190,7 +190,7 @@ async fn a_key_is_asked_for_and_a_job_in_doubt_is_parked() {
 }
 
 #[tokio::test]
-async fn ctrl_c_leaves_the_job_and_says_how_to_go_on() {
+async fn ctrl_c_leaves_the_job_running_and_prints_how_to_resume() {
     let api = Api::of(shared());
     let slow = dev(r#"{"latency_ms": 3600000}"#);
     let mut child = darkroom(&api.url, &["run", "acme/photo", "a fox", "-i", &slow])

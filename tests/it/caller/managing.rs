@@ -76,7 +76,7 @@ fn jobs_are_listed_read_retried_and_deleted() {
 }
 
 #[test]
-fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
+fn requests_and_answers_pass_unchanged() {
     let request = [
         "request",
         "POST",
@@ -99,7 +99,7 @@ fn a_request_goes_as_it_is_and_its_answer_comes_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_given_out_and_profiles_keep_them() {
+async fn keys_are_created_and_profiles_store_them() {
     let admin = "dk_of-the-admin";
     let entry = format!("{}:admin", api_key_entry("acme", admin));
     let options = options_with("caller-keys", &[("DARKROOM_API_KEYS", &entry)]);

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::{dev, run};
 use crate::support::{
+    context::TestContext,
     harness::{fresh_directory, job, options},
-    world::World,
 };
 
 fn sha256(path: &Path) -> String {
@@ -17,7 +17,7 @@ fn sha256(path: &Path) -> String {
 }
 
 #[test]
-fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
+fn saved_files_match_the_job_and_a_pipe_gets_their_paths() {
     let directory = fresh_directory("saved");
     let template = format!(
         "{}/{{model}}/{{job}}/{{index}}.{{ext}}",
@@ -56,7 +56,7 @@ fn a_pipe_gets_paths_and_the_files_are_what_the_job_says() {
 }
 
 #[test]
-fn what_is_stored_of_a_partial_job_is_saved() {
+fn stored_outputs_of_a_partial_job_are_saved() {
     let directory = fresh_directory("saved-partial");
     let partial = dev(r#"{"bytes": 1024, "missing": [0]}"#);
     let to = directory.to_str().unwrap();
@@ -78,7 +78,7 @@ fn what_is_stored_of_a_partial_job_is_saved() {
 }
 
 #[test]
-fn without_a_place_to_save_to_a_pipe_gets_urls_that_need_no_key() {
+fn without_save_a_pipe_gets_presigned_urls() {
     let outcome = run(&["run", "acme/photo", "a fox", "-n", "2"]);
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:#?}");
     assert!(
@@ -91,7 +91,7 @@ fn without_a_place_to_save_to_a_pipe_gets_urls_that_need_no_key() {
 }
 
 #[test]
-fn what_a_file_cannot_be_written_to_is_said() {
+fn a_path_that_cannot_be_written_is_named() {
     let outcome = run(&["run", "acme/photo", "a fox", "--save", "/proc/nowhere"]);
     assert_eq!(outcome.exit_code, 1, "{outcome:#?}");
     assert!(
@@ -101,9 +101,9 @@ fn what_a_file_cannot_be_written_to_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_not_what_the_job_says_is_not_saved() {
-    let world = World::start(options("corrupt"), &[], None).await;
-    let client = Client::builder(world.api.url.parse().unwrap())
+async fn a_corrupt_output_is_not_saved() {
+    let context = TestContext::start(options("corrupt"), &[], None).await;
+    let client = Client::builder(context.api.url.parse().unwrap())
         .build()
         .unwrap();
     let request = serde_json::from_value(job(1, json!({"inline": true}))).unwrap();
@@ -112,7 +112,7 @@ async fn what_is_not_what_the_job_says_is_not_saved() {
     let media = &ended.media[0];
     let length = usize::try_from(media.size.unwrap()).unwrap();
     let key = media.s3_key.as_ref().unwrap().as_str();
-    world.put_object(key, vec![7; length]).await;
+    context.put_object(key, vec![7; length]).await;
 
     let directory = fresh_directory("corrupt-files");
     std::fs::create_dir_all(&directory).unwrap();

@@ -8,7 +8,7 @@ use super::{Outcome, darkroom, dev, run, run_with_input};
 use crate::support::harness::{BINARY, shared};
 
 #[test]
-fn a_document_is_one_and_lines_are_states() {
+fn json_is_one_document_and_jsonl_is_a_line_per_state() {
     let slow = dev(r#"{"bytes": 1024, "latency_ms": 1500}"#);
     let request = ["run", "acme/photo", "a fox", "-i", &slow, "-o"];
     let json = run(&[request.as_slice(), &["json"]].concat());
@@ -26,7 +26,7 @@ fn a_document_is_one_and_lines_are_states() {
 }
 
 #[test]
-fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
+fn without_a_terminal_there_are_no_colors_and_no_redrawn_lines() {
     let slow = dev(r#"{"bytes": 1024, "latency_ms": 5000}"#);
     let check = |color: Option<&str>| {
         let mut command = darkroom(
@@ -51,7 +51,7 @@ fn where_no_person_looks_there_are_no_colors_and_no_lines_drawn_over() {
 }
 
 #[test]
-fn a_prompt_may_come_by_a_pipe() {
+fn a_prompt_can_be_piped() {
     let request = ["run", "acme/photo", "-", "-o", "json"];
     let command = darkroom(&shared().api_url(), &request);
     let outcome = run_with_input(command, "a fox,\nin the snow\n");
@@ -79,7 +79,7 @@ fn shells_and_the_manual_know_the_commands() {
 }
 
 #[test]
-fn a_reader_who_has_read_enough_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let url = shared().api_url();
     let script =
         format!("{BINARY} completion bash | head -1 && {BINARY} jobs list --url {url} | true");

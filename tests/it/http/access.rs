@@ -48,7 +48,7 @@ async fn body(request: RequestBuilder) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn jobs_of_other_tenants_do_not_exist() {
+async fn jobs_of_other_tenants_return_404() {
     let (stack, api) = start_with_keys("access-tenants", &[]).await;
     let created = call(&api, Method::POST, "/v1/jobs", ACME)
         .header("X-Request-Id", "order-1042")
@@ -92,7 +92,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
         let (_, unknown) = body(call(&api, method.clone(), &missing, OTHER)).await;
         assert_eq!(
             problem["detail"], unknown["detail"],
-            "nothing tells a job of another's from none"
+            "a job of another tenant and a missing one have the same answer"
         );
         for key in ["", "wrong", &hex::encode(Sha256::digest(ACME))] {
             let refused = call(&api, method.clone(), &path, key).send().await.unwrap();
@@ -140,7 +140,7 @@ async fn jobs_of_other_tenants_do_not_exist() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
+async fn requests_and_open_jobs_are_limited_per_tenant() {
     let (_stack, api) = start_with_keys(
         "access-limits",
         &[
@@ -189,7 +189,7 @@ async fn a_tenant_is_good_for_so_many_requests_and_jobs_whatever_its_keys() {
 }
 
 #[tokio::test]
-async fn pages_of_named_origins_may_call_and_every_answer_is_guarded() {
+async fn configured_origins_may_call_and_answers_have_security_headers() {
     let (_stack, api) = start_with_keys(
         "origins",
         &[("DARKROOM_CORS_ORIGINS", "https://app.example.com")],

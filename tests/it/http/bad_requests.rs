@@ -293,13 +293,13 @@ fn cases() -> Vec<Case> {
             &format!("/v1/jobs/{ID}/webhooks"),
         ),
         without_body(
-            "telling of an unknown job",
+            "redelivering webhooks of an unknown job",
             Method::POST,
             "/v1/jobs/{job_id}/webhooks",
             &format!("/v1/jobs/{ID}/webhooks"),
         ),
         without_body(
-            "a report that nobody signed",
+            "an unsigned report",
             Method::POST,
             "/v1/webhooks/replicate/{job_id}/{submission_id}",
             &format!("/v1/webhooks/replicate/{ID}/abc"),

@@ -24,7 +24,7 @@ pub(super) async fn fetch(api: &Api) -> Value {
 }
 
 #[tokio::test]
-async fn jobs_are_as_they_are_described() {
+async fn jobs_survive_a_round_trip_through_their_type() {
     let api = Api::of(shared());
     for dev in [json!({}), json!({"missing": [1]}), json!({"fail": "no"})] {
         let id = api.run(&job(2, dev)).await.job_id;
@@ -36,7 +36,7 @@ async fn jobs_are_as_they_are_described() {
 }
 
 #[tokio::test]
-async fn the_description_needs_nothing_from_elsewhere() {
+async fn the_documentation_page_loads_nothing_from_other_hosts() {
     let api = Api::of(shared());
     let answer = api.get_path("/docs").await;
     assert_eq!(
@@ -74,7 +74,7 @@ async fn the_description_needs_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_is_counted_can_be_scraped() {
+async fn metrics_can_be_scraped() {
     let api = Api::of(shared());
     let id = api.run(&job(1, json!({}))).await.job_id;
     let answer = api.get_path("/v1/made/up").await;

@@ -59,7 +59,7 @@ fn progress(event: &Event) -> Progress {
 }
 
 #[tokio::test]
-async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
+async fn all_followers_of_a_job_see_the_same_states_in_order() {
     let api = Api::of(shared());
     let id = api.accepted(&job(3, json!({"latency_ms": 5000}))).await;
     let followers =
@@ -79,7 +79,7 @@ async fn everybody_who_follows_a_job_sees_the_same_states_in_order() {
 }
 
 #[tokio::test]
-async fn a_follower_that_was_cut_off_goes_on_where_it_was() {
+async fn a_disconnected_follower_resumes_where_it_was() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({"latency_ms": 5000}))).await;
     let mut events = Events::of(follow(&api, &id, None).await);

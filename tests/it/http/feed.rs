@@ -64,7 +64,7 @@ async fn until_ended(events: &mut Events, ids: &[&JobId]) -> (HashMap<JobId, Job
 }
 
 #[tokio::test]
-async fn a_tenant_sees_its_jobs_from_wherever_they_come() {
+async fn the_feed_has_the_jobs_of_all_processes() {
     let (stack, [acme, other]) = tenants("feed", ["acme", "other"], &[]).await;
     let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
     let elsewhere = acme.at(address);
@@ -95,7 +95,7 @@ async fn a_tenant_sees_its_jobs_from_wherever_they_come() {
 }
 
 #[tokio::test]
-async fn a_follower_that_was_away_hears_of_every_end() {
+async fn a_follower_that_reconnects_receives_every_end() {
     let (_stack, [acme]) = tenants("feed-away", ["acme"], &[]).await;
     let mut events = follow(&acme, None).await;
     let before = acme.accepted(&job(1, json!({}))).await;
@@ -134,7 +134,7 @@ async fn a_follower_that_was_away_hears_of_every_end() {
 /// Ends of jobs reach followers in time, although a process long-polls few of the histories (here
 /// as one of twenty processes) and cannot poll all jobs often.
 #[tokio::test]
-async fn many_jobs_are_followed_and_each_end_is_heard_in_time() {
+async fn many_jobs_are_followed_and_each_end_arrives_in_time() {
     const LIMIT: Duration = Duration::from_secs(2);
     let (jobs, processes): (usize, _) = match std::env::var("DARKROOM_FOLLOWED") {
         Ok(jobs) => (jobs.parse().unwrap(), "1"),

@@ -100,7 +100,7 @@ async fn a_hundred_at_once_through_two_processes_make_one_job() {
 }
 
 #[tokio::test]
-async fn a_key_is_remembered_when_the_api_is_killed_and_when_temporal_has_forgotten() {
+async fn an_idempotency_key_outlives_the_api_and_temporals_retention() {
     let options = options("idempotency-kept");
     let mut stack = start(&options).await;
     let api = Api::of(&stack);

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::access::call;
 use crate::support::{
     api::{Api, Problem, job_in},
+    context::TestContext,
     harness::{api_key_entry, assert_prompt, job, options, options_with, start, until},
     processes::log_of,
-    world::World,
 };
 
 const ADMIN: &str = "dk_admin";
@@ -67,7 +67,7 @@ async fn status(api: &Api, method: Method, path: &str, key: &str) -> StatusCode 
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_what_it_was_given_out_for() {
+async fn a_key_is_limited_to_its_scopes_and_models() {
     let (_stack, api, directory) = start_with_keys("keys").await;
     let forbidden = Problem::new(StatusCode::FORBIDDEN, "forbidden");
     for (key, body) in [
@@ -250,13 +250,13 @@ async fn a_revoked_key_is_refused_everywhere_and_its_streams_end() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_known_works_without_the_store() {
+async fn a_cached_key_works_without_the_store() {
     let variables = [
         ("DARKROOM_API_KEYS", &*keys()),
         ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
     ];
-    let (world, gateway) = World::on_gateway(options("keys-store"), &variables).await;
-    let api = &world.api;
+    let (context, gateway) = TestContext::on_gateway(options("keys-store"), &variables).await;
+    let api = &context.api;
     let key = created(api, ADMIN, json!({"name": "known"})).await;
     let unknown = created(api, ADMIN, json!({"name": "unknown"})).await;
     assert_eq!(

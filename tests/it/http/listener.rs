@@ -40,7 +40,7 @@ async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
+async fn slow_clients_are_disconnected_and_delay_no_other() {
     let api = Api::of(shared());
     let beginnings: [&[u8]; 5] = [
         b"",
@@ -58,7 +58,7 @@ async fn whoever_dawdles_is_given_up_and_stops_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
+async fn the_idle_timeout_is_longer_than_the_header_timeout() {
     const IDLE: Duration = Duration::from_secs(12);
     let api = Api::of(shared());
     let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -75,7 +75,7 @@ async fn a_connection_at_rest_is_kept_for_longer_than_a_head_may_take() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let api = Api::of(shared());
     let head = "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
     let mut stream = connect(&api, head.as_bytes()).await;
@@ -93,7 +93,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
+async fn malformed_http_is_refused() {
     let api = Api::of(shared());
     let header = format!(
         "GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n",

@@ -16,9 +16,9 @@ use serde_json::json;
 
 use crate::support::{
     api::{Api, Problem},
+    context::{ExternalStore, TestContext},
     harness::{job, options, start, until},
     processes::restart_with_empty_temporal,
-    world::{ExternalStore, World},
 };
 
 /// Reads a page of the list. Retries while it is rate limited.
@@ -112,7 +112,7 @@ async fn jobs_are_listed_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_taken_up_again_is_listed_once_as_it_is_now() {
+async fn a_retried_job_is_listed_once_with_its_current_status() {
     let stack = start(&options("listing-retry")).await;
     let api = Api::of(&stack);
     let id = api
@@ -192,7 +192,7 @@ async fn a_list_can_have_the_outputs_of_its_jobs() {
 
 /// Lists jobs that Temporal has, and then jobs that it has deleted after their retention.
 #[tokio::test]
-async fn what_temporal_has_forgotten_is_listed_from_the_store() {
+async fn jobs_beyond_temporals_retention_are_listed_from_the_store() {
     let options = options("listing-past");
     let mut past = Vec::new();
     let stack = start(&options).await;
@@ -250,9 +250,9 @@ async fn put_marker(stack: &Stack) {
 }
 
 #[tokio::test]
-async fn what_temporal_knows_is_listed_without_the_store() {
-    let (world, gateway) = World::on_gateway(options("listing-storeless"), &[]).await;
-    let api = &world.api;
+async fn jobs_in_temporal_are_listed_without_the_store() {
+    let (context, gateway) = TestContext::on_gateway(options("listing-storeless"), &[]).await;
+    let api = &context.api;
     let done = [api.run(&job(1, json!({}))).await.job_id];
     until("the job", async || {
         (ids(&page(api, "limit=1").await) == done).then_some(())

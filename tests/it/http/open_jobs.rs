@@ -42,7 +42,7 @@ async fn until_listed(api: &Api, key: &str, jobs: usize) {
 }
 
 #[tokio::test]
-async fn no_more_jobs_are_open_than_may_be() {
+async fn concurrent_creates_respect_the_limit_of_open_jobs() {
     let variables = [
         ("DARKROOM_OPEN_JOBS", "5"),
         ("DARKROOM_REQUESTS_PER_SECOND", "10000"),

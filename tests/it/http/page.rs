@@ -21,7 +21,7 @@ fn files(html: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
+async fn the_page_refers_to_its_files_by_relative_urls() {
     let api = Api::of(shared());
     for (path, root) in [
         ("/", ""),
@@ -59,7 +59,7 @@ async fn the_page_and_its_files_are_served_wherever_a_proxy_puts_them() {
 }
 
 #[tokio::test]
-async fn files_are_compressed_for_those_who_take_it() {
+async fn files_are_compressed_for_clients_that_accept_gzip() {
     let api = Api::of(shared());
     let url = format!("{}/assets/any/main.js", api.url);
     // A client that does not decompress bodies.
@@ -80,7 +80,7 @@ async fn files_are_compressed_for_those_who_take_it() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_turned_off_leads_to_the_description() {
+async fn a_disabled_page_redirects_to_the_documentation() {
     let stack = start(&options_with("no-page", &[("DARKROOM_PAGE", "false")])).await;
     let api = Api::of(&stack);
     let home = api.get_path("/").await;
@@ -99,7 +99,7 @@ async fn a_page_that_is_turned_off_leads_to_the_description() {
 }
 
 #[tokio::test]
-async fn an_output_is_saved_under_a_name_of_its_own() {
+async fn a_downloaded_output_is_named_after_its_job() {
     let api = Api::of(shared());
     let id = api.run(&job(2, json!({"missing": [1]}))).await.job_id;
     let url = async |query: &str| {

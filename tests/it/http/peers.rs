@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::support::{
     api::{Api, Problem},
-    harness::{job, options_with, start, until},
+    harness::{job, options_with, start, until, until_within},
 };
 
 async fn start_with(name: &str, variables: &[(&'static str, &str)]) -> (Stack, Api) {
@@ -47,7 +47,7 @@ async fn admitted(api: &Api, path: &str, forwarded_for: Option<&str>) -> usize {
 }
 
 #[tokio::test]
-async fn an_address_makes_so_many_requests_without_a_key() {
+async fn requests_without_a_key_are_limited_per_address() {
     let limit = ("DARKROOM_REQUESTS_PER_SECOND", "5");
     let (stack, api) = start_with("peers", &[limit]).await;
     assert_eq!(
@@ -81,7 +81,7 @@ async fn an_address_makes_so_many_requests_without_a_key() {
 }
 
 #[tokio::test]
-async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
+async fn connections_and_bodies_are_limited_per_address() {
     let variables = [
         ("DARKROOM_TRUSTED_PROXIES", "none"),
         ("DARKROOM_CONNECTIONS", "320"),
@@ -123,15 +123,9 @@ async fn an_address_holds_a_part_of_the_connections_and_of_the_bodies() {
     })
     .await;
     drop(bodies);
-    let accepted = async {
-        loop {
-            if api.post(&job(1, json!({}))).await.status() == StatusCode::ACCEPTED {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), accepted)
-        .await
-        .unwrap();
+    until_within("room for a body", Duration::from_secs(20), async || {
+        let status = api.post(&job(1, json!({}))).await.status();
+        (status == StatusCode::ACCEPTED).then_some(())
+    })
+    .await;
 }

@@ -39,7 +39,7 @@ async fn workers_with_two_heartbeats(stack: &Stack) -> usize {
     let listed = WorkflowService::list_workers(&mut client, request.into_request()).await;
     #[expect(
         deprecated,
-        reason = "what replaces it does not say when a worker was heard"
+        reason = "what replaces it lacks the time of the last heartbeat"
     )]
     let workers = listed.unwrap().into_inner().workers_info.into_iter();
     let heartbeats = workers.filter_map(|worker| worker.worker_heartbeat);
@@ -49,7 +49,7 @@ async fn workers_with_two_heartbeats(stack: &Stack) -> usize {
 }
 
 #[tokio::test]
-async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
+async fn without_workers_the_api_is_degraded_and_names_their_queues() {
     let stack = start(&options("ready")).await;
     let api = Api::of(&stack);
     let (status, body) = ready(&api, "?full").await.unwrap();
@@ -95,7 +95,7 @@ async fn without_workers_the_api_can_answer_and_says_who_is_missing() {
 /// Sets up a Temporal server step by step, as an operator does: first the namespace is missing,
 /// then the search attributes.
 #[tokio::test]
-async fn what_temporal_lacks_is_named_with_its_remedy() {
+async fn readiness_names_what_temporal_lacks_with_its_remedy() {
     let stack = shared();
     let namespace = "unfinished";
     let variables = [("TEMPORAL_NAMESPACE", namespace.to_owned())];
@@ -118,7 +118,7 @@ async fn what_temporal_lacks_is_named_with_its_remedy() {
     assert_eq!(
         read.status(),
         StatusCode::SERVICE_UNAVAILABLE,
-        "nobody knows"
+        "whether it exists is unknown"
     );
 
     let mut client = stack.temporal.client().await.unwrap();

@@ -37,7 +37,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_job_that_is_known_is_not_sent_again() {
+async fn an_unchanged_job_returns_304() {
     let api = Api::of(shared());
     let id = api.accepted(&job(1, json!({}))).await;
     api.ended(&id).await;
@@ -126,7 +126,7 @@ async fn reading_can_wait_for_a_change() {
 }
 
 #[tokio::test]
-async fn two_processes_agree_and_workers_may_be_away() {
+async fn two_processes_agree_and_read_jobs_without_workers() {
     let mut stack = start(&options("reading")).await;
     let api = Api::of(&stack);
     let (_second, address) = stack.spawn_another_api(&[]).await.unwrap();
@@ -152,7 +152,7 @@ async fn two_processes_agree_and_workers_may_be_away() {
 }
 
 #[tokio::test]
-async fn what_is_stored_stays_known_while_workers_are_away() {
+async fn stored_outputs_are_readable_without_workers() {
     let source = SourceServer::start().await.unwrap();
     let allow = source.address.to_string();
     let stack = start(&options_with("reading-away", &[("SOURCE_ALLOW", &allow)])).await;
@@ -217,7 +217,7 @@ async fn what_is_stored_stays_known_while_workers_are_away() {
 /// Counts the queries behind a polling caller. A query costs a worker's time and a billed action; a
 /// description of the workflow does not.
 #[tokio::test]
-async fn who_asks_again_and_again_costs_temporal_next_to_nothing() {
+async fn polling_a_job_causes_few_queries() {
     const INTERVAL: Duration = Duration::from_millis(250);
     let seconds: u64 = setting("DARKROOM_GENERATION", 8);
     let stack = start(&options("polled")).await;
@@ -291,8 +291,8 @@ async fn a_job_whose_outputs_are_known_reads_as_persisting() {
 
 /// A retry begins with the outputs of the run before, which say nothing of the new prediction.
 #[tokio::test]
-async fn a_job_that_is_made_again_reads_as_queued_until_it_is_bought() {
-    let mut stack = start(&options("made-again")).await;
+async fn a_regenerated_job_reads_as_queued_until_it_is_bought() {
+    let mut stack = start(&options("regenerated")).await;
     let api = Api::of(&stack);
     let job = api.run(&job(2, json!({"missing": [1]}))).await;
     assert_eq!(job.status, JobStatus::Partial, "{job:#?}");

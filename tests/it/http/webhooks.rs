@@ -16,13 +16,13 @@ use crate::{
     resets::{reset, task_before_persists},
     support::{
         api::Api,
+        context::TestContext,
         harness::{job, options, options_with, start, until},
         processes::{metrics_address, restart_worker, start_worker},
         proxy::{Fault, Operation},
         receiver::Receiver,
         rpc_gate::{Held, Rpc, RpcGate},
         workflows::history_of,
-        world::World,
     },
 };
 
@@ -61,7 +61,7 @@ async fn delivery_is(api: &Api, id: &JobId, status: DeliveryStatus) -> WebhookDe
 }
 
 #[tokio::test]
-async fn every_end_is_told_to_whoever_asked_for_it() {
+async fn every_end_notifies_its_webhook() {
     let (_stack, api, receiver) = start_with_receiver("webhooks").await;
     let completed = api.run(&with_webhook(&receiver, job(2, json!({})))).await;
     let partial = api
@@ -120,7 +120,7 @@ async fn every_end_is_told_to_whoever_asked_for_it() {
 /// A workflow reset leads to another end. It has a message id of its own, so that the receiver does
 /// not take it for a retry, and the delivery of the earlier end stops.
 #[tokio::test]
-async fn a_job_that_is_reset_tells_of_its_last_end() {
+async fn a_reset_job_notifies_of_its_last_end() {
     let (stack, api, receiver) = start_with_receiver("webhooks-reset").await;
     receiver.answer(&[503]);
     let id = &api
@@ -148,7 +148,7 @@ async fn a_job_that_is_reset_tells_of_its_last_end() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
+async fn a_failing_receiver_is_retried() {
     let (mut stack, api, receiver) = start_with_receiver("webhooks-again").await;
     receiver.answer(&[503]);
     let id = &api
@@ -218,7 +218,7 @@ async fn a_receiver_that_fails_is_told_again_and_one_that_is_gone_is_not() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_at_a_private_address() {
+async fn no_webhook_is_sent_to_a_private_address() {
     let (_stack, api, receiver) = start_with_receiver("webhooks-guard").await;
     let port = receiver.address.port();
     for url in [
@@ -239,7 +239,7 @@ async fn nobody_is_told_at_a_private_address() {
 
 /// An operator changes the webhook secret of the api and not that of the workers.
 #[tokio::test]
-async fn a_worker_that_signs_with_another_secret_says_so() {
+async fn a_worker_with_another_webhook_secret_is_not_ready() {
     let receiver = Receiver::start().await;
     let allow = receiver.address.to_string();
     let variables = [
@@ -281,7 +281,7 @@ async fn a_worker_that_signs_with_another_secret_says_so() {
 /// Delays the manifest until Core has completed a workflow task while the local activity that
 /// writes it is running, and kills the worker once the webhook's workflow is started. The next
 /// worker replays the end from a history in which this task and the one before count as one: the
-/// task after the first output had no commands, without which Core would tell them apart.
+/// task after the first output had no commands, without which Core would distinguish them.
 #[tokio::test]
 async fn an_end_that_was_slow_to_record_has_one_time() {
     // Core completes the task after 80 % of its timeout of five seconds.
@@ -290,12 +290,15 @@ async fn an_end_that_was_slow_to_record_has_one_time() {
     let allow = receiver.address.to_string();
     let options = options("end-time");
     let variables = [("WEBHOOK_ALLOW", allow.as_str())];
-    let mut proxied = World::behind_proxy(options.clone(), &variables, None).await;
-    let world = &mut proxied.world;
-    let gate = RpcGate::start(&world.stack.temporal.address).await;
-    world.stack.worker.kill();
-    let outputs = world.job_of(&["bytes=1000", "bytes=3000&rate=1000"]);
-    let id = world.api.accepted(&with_webhook(&receiver, outputs)).await;
+    let mut proxied = TestContext::behind_proxy(options.clone(), &variables, None).await;
+    let context = &mut proxied.context;
+    let gate = RpcGate::start(&context.stack.temporal.address).await;
+    context.stack.worker.kill();
+    let outputs = context.job_of(&["bytes=1000", "bytes=3000&rate=1000"]);
+    let id = context
+        .api
+        .accepted(&with_webhook(&receiver, outputs))
+        .await;
     let manifest = id.manifest_key();
     let delay = Fault::Delay(DELAY);
     proxied
@@ -303,22 +306,22 @@ async fn an_end_that_was_slow_to_record_has_one_time() {
         .plan(manifest.as_str(), Operation::PutObject, delay, 1);
     gate.hold(&id, Rpc::Commands("WebhookDelivery"), Held::Answer);
     let gated = [("TEMPORAL_ADDRESS", gate.address.clone())];
-    let worker = world
+    let worker = context
         .stack
         .spawn_worker("worker-gated", &options.binary, &gated);
-    world.stack.worker = worker.unwrap();
+    context.stack.worker = worker.unwrap();
     until("the webhook's workflow", async || {
         gate.is_held(&id).then_some(())
     })
     .await;
-    restart_worker(&mut world.stack);
-    let job = world.api.ended(&id).await;
+    restart_worker(&mut context.stack);
+    let job = context.api.ended(&id).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
 
     receiver.until_received(1).await;
-    let message = &receiver.messages(&secret(&world.api).await)[0];
+    let message = &receiver.messages(&secret(&context.api).await)[0];
     assert_eq!(message.body["timestamp"], json!(job.completed_at));
-    let manifest = world.store.get_object().bucket(&world.bucket);
+    let manifest = context.store.get_object().bucket(&context.bucket);
     let manifest = manifest.key(id.manifest_key().as_str()).send().await;
     let manifest = manifest.unwrap().body.collect().await.unwrap();
     let manifest: Value = serde_json::from_slice(&manifest.into_bytes()).unwrap();

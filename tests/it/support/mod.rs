@@ -4,7 +4,7 @@
 //! - [`api`]: a caller of a stack's api
 //! - [`processes`]: signals, ends and restarts of a stack's processes, their logs and metrics
 //! - [`workflows`]: workflows of jobs in Temporal
-//! - [`world`]: a stack with an HTTP host of outputs and direct access to its store
+//! - [`context`]: a stack with an HTTP host of outputs and direct access to its store
 //! - [`source`]: the HTTP host from which workers download outputs, with configurable faults
 //! - [`proxy`]: a faulty proxy between worker and store
 //! - [`missing_features`]: features that the proxy hides from the worker
@@ -12,6 +12,7 @@
 //! - [`receiver`]: a receiver of webhooks
 
 pub(crate) mod api;
+pub(crate) mod context;
 pub(crate) mod harness;
 pub(crate) mod missing_features;
 pub(crate) mod processes;
@@ -20,4 +21,3 @@ pub(crate) mod receiver;
 pub(crate) mod rpc_gate;
 pub(crate) mod source;
 pub(crate) mod workflows;
-pub(crate) mod world;

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_short_and_visible() {
+    fn keys_are_short_and_printable() {
         assert!(
             "8e03978e-40d5-43e8-bc93-6894a57f9324"
                 .parse::<IdempotencyKey>()

@@ -127,7 +127,7 @@ impl fmt::Display for WebhookEvent {
 pub struct WebhookEvents(BTreeSet<WebhookEvent>);
 
 impl WebhookEvents {
-    /// True if the event is among them.
+    /// Returns true if the event is among them.
     #[must_use]
     pub fn contains(&self, event: WebhookEvent) -> bool {
         self.0.contains(&event)

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deployments_are_named_as_temporal_has_it() {
+    fn deployment_names_parse() {
         assert!("darkroom".parse::<DeploymentName>().is_ok());
         for bad in ["a.b", "a:b", "__a", "a b"] {
             assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");

@@ -33,11 +33,11 @@ pub struct CollectInput {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PollReason {
-    /// The provider has reported the end.
+    /// Report of the end by the provider.
     Reported,
-    /// A report is expected, but may have been lost.
+    /// Missing report, which is expected but may have been lost.
     BesideReports,
-    /// No reports are expected.
+    /// Polling, as no reports are expected.
     Polled,
 }
 
@@ -45,9 +45,9 @@ pub enum PollReason {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum CollectOutcome {
-    /// The prediction has ended.
+    /// Prediction that has ended.
     Ended(Prediction),
-    /// For minutes, the provider has not known the prediction or has returned nothing readable.
+    /// Prediction that the provider has not known, or not returned readably, for minutes.
     Lost {
         /// The error: which of the two, in the provider's words.
         error: JobError,

@@ -8,7 +8,7 @@ use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 use super::{DAY, backoff};
 use crate::job::IndexEntry;
 
-/// Heartbeat timeout: longest time that an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may go without a heartbeat.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Input of `delete_job`.

@@ -24,11 +24,11 @@ pub struct FindInput {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum FindOutcome {
-    /// The provider has the prediction. If there were several, all but the oldest were canceled.
+    /// Prediction that the provider has. If there were several, all but the oldest were canceled.
     Found(ProviderState),
-    /// The provider does not show it, which proves nothing yet.
+    /// Prediction that the provider does not show, which proves nothing yet.
     NotShown,
-    /// The provider cannot be searched.
+    /// Search that the provider does not support.
     CannotTell,
 }
 

@@ -51,9 +51,9 @@ pub struct GenerateInput {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum GenerateOutcome {
-    /// The provider accepted the work and has finished it already.
+    /// Work that the provider accepted and has finished already.
     Ended(Prediction),
-    /// The provider accepted the work.
+    /// Work that the provider accepted.
     Submitted {
         /// State at the last poll.
         state: ProviderState,
@@ -61,7 +61,7 @@ pub enum GenerateOutcome {
         /// one.
         is_slow: bool,
     },
-    /// The provider does not have the work: it refused it, or was never asked.
+    /// Work that the provider does not have: it refused it, or was never asked.
     Refused {
         /// The reason.
         error: JobError,
@@ -69,9 +69,9 @@ pub enum GenerateOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
-    /// The submission is in doubt: the provider may have the work.
+    /// Submission in doubt: the provider may have the work.
     InDoubt(Doubt),
-    /// The store has the job's manifest: the job ended in a time that Temporal lost in a restore.
+    /// Manifest in the store: the job ended in a time that Temporal lost in a restore.
     Recorded(Box<JobState>),
 }
 
@@ -80,11 +80,11 @@ pub enum GenerateOutcome {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum GenerateRecord {
-    /// About to submit: from here on the provider may have the work.
+    /// Submission about to be sent: from here on the provider may have the work.
     Submitting(Doubt),
-    /// The provider refused, or the request was never sent.
+    /// Submission that the provider refused, or that was never sent.
     Refused,
-    /// The provider has the work.
+    /// Submission that the provider accepted.
     Submitted(ProviderState),
 }
 

@@ -16,7 +16,7 @@ use crate::{
     tenant::Tenant,
 };
 
-/// Heartbeat timeout: longest time that an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may go without a heartbeat.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Input of `persist`.

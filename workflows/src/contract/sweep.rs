@@ -1,4 +1,4 @@
-//! `sweep`: removes from the store what is orphaned: multipart uploads, and objects of no job.
+//! `sweep`: removes orphaned multipart uploads and orphaned objects from the store.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions};
 use super::{DAY, backoff};
 use crate::PERSIST_QUEUE;
 
-/// Heartbeat timeout: longest time that an attempt may be silent.
+/// Heartbeat timeout: longest time that an attempt may go without a heartbeat.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Input of `sweep`: the ages from which things count as abandoned, and the number of jobs.
@@ -61,6 +61,6 @@ pub fn options() -> ActivityOptions {
     .task_queue(PERSIST_QUEUE)
     .heartbeat_timeout(HEARTBEAT_TIMEOUT)
     .retry_policy(backoff(Duration::from_mins(5)))
-    .summary("what belongs to nobody")
+    .summary("orphaned objects")
     .build()
 }

@@ -30,7 +30,7 @@ pub struct DeliverWebhookInput {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Delivery {
     /// Outcome of the attempt.
-    pub verdict: DeliveryOutcome,
+    pub outcome: DeliveryOutcome,
     /// Seconds that the receiver asks us to wait (`Retry-After`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
@@ -42,11 +42,11 @@ pub struct Delivery {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryOutcome {
-    /// The receiver has it.
+    /// Message that the receiver has.
     Delivered,
-    /// The attempt failed; a retry may succeed.
+    /// Failure after which a retry may succeed.
     Failed,
-    /// The attempt failed, and no retry will succeed.
+    /// Failure after which no retry will succeed.
     Refused,
 }
 

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_prediction_made_is_never_all() {
+    fn a_failed_prediction_stays_partial_with_all_outputs_stored() {
         let failed =
             json!({"name": "replicate", "prediction_id": "p", "status": "failed", "error": "why"});
         let mut run = job("partial", "cf");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_after_a_reset_keeps_what_the_one_before_has_stored() {
+    fn a_run_after_a_reset_keeps_stored_outputs() {
         for (status, outputs, earlier, expected, stored) in [
             ("failed", "", "cc", Some(JobStatus::Completed), 2),
             ("failed", "ff", "cf", Some(JobStatus::Partial), 1),

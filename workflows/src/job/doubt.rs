@@ -96,13 +96,13 @@ pub struct Doubt {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubtCause {
-    /// No answer came, or only a gateway's: the request may still be in flight.
+    /// Missing answer, or only a gateway's: the request may still be in flight.
     Unanswered,
-    /// The provider itself failed while it answered: what it accepted shows up soon.
+    /// Failure of the provider itself while it answered: what it accepted shows up soon.
     ProviderFailed,
-    /// The attempt that sent it is gone.
+    /// Loss of the attempt that sent the submission.
     Interrupted,
-    /// The record of it is gone, as after a reset.
+    /// Loss of the record of the submission, as after a reset.
     RecordLost,
 }
 
@@ -110,9 +110,9 @@ pub enum DoubtCause {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfNotFound {
-    /// Fail the job: a person decides whether to pay again.
+    /// Failure of the job: a person decides whether to pay again.
     Fail,
-    /// Submit once more.
+    /// Another submission.
     Resubmit,
 }
 
@@ -162,7 +162,7 @@ impl Doubt {
         )
     }
 
-    /// True if a report of this submission settles the doubt.
+    /// Returns true if a report of this submission settles the doubt.
     #[must_use]
     pub fn is_of(&self, submission_id: &SubmissionId) -> bool {
         self.submission_id
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_in_the_providers_own_time() {
+    fn the_search_window_is_in_the_providers_time() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         assert_eq!(doubt(Some(0)).window(), (at(-5), at(120)));
         assert_eq!(doubt(Some(3_600_000)).window(), (at(3595), at(3720)));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_under_way_is_looked_for_until_time_is_up() {
+    fn search_delays_end_at_the_time_limit() {
         let delays = |cause, search_seconds| {
             let doubt = Doubt {
                 cause,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_knows_its_own_submission() {
+    fn a_doubt_matches_its_submission_id() {
         assert!(doubt(None).is_of(&"abc".parse().unwrap()));
         assert!(!doubt(None).is_of(&"abd".parse().unwrap()));
         let lost = Doubt {

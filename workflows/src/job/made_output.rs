@@ -20,7 +20,7 @@ pub struct MadeOutput {
 }
 
 impl MadeOutput {
-    /// True unless the provider withheld the output.
+    /// Returns true unless the provider withheld the output.
     pub(crate) fn is_there(&self) -> bool {
         self.source != OutputSource::Withheld
     }
@@ -36,7 +36,7 @@ pub enum OutputSource {
     /// The prediction: the output is inline in it, or its URL is too large for a history, so the
     /// prediction is read again.
     Prediction,
-    /// None: the provider withheld the output.
+    /// No source: the provider withheld the output.
     Withheld,
 }
 

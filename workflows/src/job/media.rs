@@ -38,11 +38,11 @@ impl Media {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum MediaOutcome {
-    /// Not settled yet.
+    /// Output that is not settled yet.
     Pending,
-    /// Stored, complete and verified.
+    /// Stored output, complete and verified.
     Completed(StoredMedia),
-    /// Not stored.
+    /// Output that could not be stored.
     Failed {
         /// The reason.
         error: JobError,
@@ -50,7 +50,7 @@ pub enum MediaOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempts: Option<u32>,
     },
-    /// Not stored, as the job was canceled first.
+    /// Output that was not stored, as the job was canceled first.
     Canceled,
 }
 

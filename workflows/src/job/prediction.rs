@@ -12,10 +12,10 @@ use crate::failure::{FailureType, JobError};
 /// Reference to a prediction, by which its provider is queried.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PredictionRef {
-    /// Provider that has it.
+    /// Provider that has the prediction.
     #[serde(rename = "name")]
     pub provider: ProviderName,
-    /// The provider's id of it.
+    /// Id of the prediction, given by the provider.
     #[serde(rename = "prediction_id")]
     pub id: PredictionId,
     /// Data that the provider needs besides the id; null if the id is enough.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn more_outputs_than_a_job_carries_are_a_shortcoming() {
+    fn outputs_beyond_the_limit_are_a_shortcoming() {
         let state = |made: u32| -> ProviderState {
             let state = json!({"name": "replicate", "prediction_id": "p", "status": "succeeded", "outputs_made": made});
             serde_json::from_value(state).unwrap()
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_has_outputs_or_says_why_not() {
+    fn an_ended_prediction_has_outputs_or_an_error() {
         use FailureType::{GenerationCanceled, GenerationFailed, Internal};
         for (status, outputs, data_removed, expected, shortcoming) in [
             ("succeeded", "m", false, None, None),

@@ -23,7 +23,7 @@ pub struct Retry {
 pub struct Retries(Vec<Retry>);
 
 impl Retries {
-    /// True if there were none.
+    /// Returns true if there were none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -35,8 +35,8 @@ impl Retries {
         self.0.last()
     }
 
-    /// True if one of them made the outputs again, so that the store may have objects of an earlier
-    /// generation.
+    /// Returns true if one of them made the outputs again, so that the store may have objects of an
+    /// earlier generation.
     #[must_use]
     pub fn have_regenerated(&self) -> bool {
         self.0.iter().any(|retry| retry.regenerate)
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_are_remembered() {
+    fn the_latest_retries_are_kept() {
         let mut retries = Retries::default();
         for number in 0..20 {
             let id = number.to_string();

@@ -16,9 +16,9 @@ pub const TOMBSTONE_LIMIT: usize = 1024;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Tombstone {
-    /// The job was deleted: whatever is still found of it is deleted as well.
+    /// Deletion of the job: whatever is still found of it is deleted as well.
     Deleted,
-    /// The job was terminated from outside. It may be retried as long as Temporal has it.
+    /// Termination of the job from outside. It may be retried as long as Temporal has it.
     Terminated,
 }
 

@@ -32,13 +32,13 @@ const SEARCH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Result of settling a doubt.
 pub(super) enum Settlement {
-    /// The provider has the prediction.
+    /// Prediction that the provider has.
     Bought(ProviderState),
-    /// The provider did not accept the submission.
+    /// Submission that the provider did not accept.
     NotBought,
-    /// The provider did not show it for as long as it was searched for.
+    /// Submission that the provider did not show for as long as it was searched for.
     NotShown,
-    /// The search is impossible or failed.
+    /// Search that is impossible or failed.
     CannotTell,
 }
 

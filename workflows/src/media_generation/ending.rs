@@ -26,7 +26,7 @@ pub(super) enum Ending {
     Partial(JobError),
     Failed(JobError),
     Canceled,
-    /// Ended before, as the manifest says.
+    /// Earlier ending, as the manifest records it.
     Recorded(JobStatus, Option<JobError>),
 }
 
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_prediction_made_is_kept_and_is_not_all() {
+    fn outputs_of_a_failed_prediction_make_the_job_partial() {
         use crate::job::JobStatus::{Failed, Partial};
         for (outcomes, expected) in [("cc", Partial), ("cf", Partial), ("ff", Failed)] {
             let shortcoming = JobError::new(FailureType::GenerationFailed, "out of memory");
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outputs_and_the_stop_make_the_ending() {
+    fn status_follows_from_outputs_and_stop() {
         use crate::job::JobStatus::{Canceled, Completed, Failed, Partial};
         for (outcomes, stop, expected) in [
             ("cc", None, Completed),

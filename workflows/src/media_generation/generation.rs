@@ -33,11 +33,11 @@ const FIRST_POLL_DELAY: Duration = Duration::from_mins(5);
 
 /// A prediction that was bought.
 enum Bought {
-    /// It was just submitted, and is not a quick one.
+    /// Prediction that was just submitted, and is not a quick one.
     Slow(ProviderState),
-    /// It may or may not have ended.
+    /// Prediction that may or may not have ended.
     Found(PredictionRef),
-    /// It has ended.
+    /// Prediction that has ended.
     Ended(Prediction),
 }
 

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_can_ask_for_more_time_but_not_for_ever() {
+    fn retry_after_extends_a_delay_up_to_the_limit() {
         let (short, long) = (Duration::from_secs(5), Duration::from_hours(10));
         assert_eq!(with_retry_after(short, None), short);
         assert_eq!(

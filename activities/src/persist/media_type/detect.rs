@@ -135,7 +135,7 @@ fn after_prologue(mut text: &str) -> &str {
     text
 }
 
-/// True if text is JSON as far as it goes.
+/// Returns true if text is JSON as far as it goes.
 fn is_json(text: &str) -> bool {
     text.starts_with(['{', '['])
         && serde_json::from_str::<IgnoredAny>(text)

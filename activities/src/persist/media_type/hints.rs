@@ -77,8 +77,8 @@ pub(super) fn find(hints: &Hints, base: Base) -> Option<MediaType> {
     Some(MediaType::inert(content_type, extension))
 }
 
-/// True if a source claims an image, a sound or a video, in its URL first; `None` if it claims
-/// nothing.
+/// Returns true if a source claims an image, a sound or a video, in its URL first; `None` if it
+/// claims nothing.
 pub(super) fn is_media(hints: &Hints) -> Option<bool> {
     if let Some(extension) = hints.extension.as_deref() {
         if MEDIA.contains(&extension) {

@@ -123,7 +123,8 @@ fn encode(
     picture.write_with_encoder(encoder)
 }
 
-/// True if a JPEG is progressive: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table B.1.
+/// Returns true if a JPEG is progressive: <https://www.w3.org/Graphics/JPEG/itu-t81.pdf>, table
+/// B.1.
 fn is_progressive(bytes: &[u8]) -> bool {
     const PROGRESSIVE: u8 = 0xc2;
     const FRAMES: RangeInclusive<u8> = 0xc0..=0xcf;
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_picture_takes_is_known_before_it_is_read() {
+    fn needed_memory_is_read_from_the_header() {
         let picture = DynamicImage::ImageRgb8(picture(100, 50, 255).into_rgb8());
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
             let bytes = encoded(&picture, format);
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_is_small_and_keeps_the_shape() {
+    fn a_preview_is_small_and_keeps_the_aspect_ratio() {
         for (width, height, expected) in [
             (1600, 800, (512, 256)),
             (300, 1200, (128, 512)),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_transparent_stays_so() {
+    fn transparency_is_kept() {
         let bytes = encoded(&picture(800, 600, 100), ImageFormat::Png);
         let made = made(&bytes, ImageFormat::Png).unwrap();
         assert_eq!(made.preview.format, PreviewFormat::Png);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_has_none() {
+    fn a_broken_picture_has_no_preview() {
         let png = encoded(&picture(64, 64, 255), ImageFormat::Png);
         for bytes in [&b"\x89PNG\r\n\x1a\n"[..], &png[..100], b""] {
             assert!(made(&Bytes::copy_from_slice(bytes), ImageFormat::Png).is_none());

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_strong_tags_tell_versions_apart() {
+    fn only_strong_etags_are_validators() {
         let headers = |name: header::HeaderName, value: &str| {
             HeaderMap::from_iter([(name, value.parse().unwrap())])
         };

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_coding_is_none_and_gzip_has_many_names() {
+    fn content_encodings_parse() {
         let coding = |value: &str| {
             let headers =
                 HeaderMap::from_iter([(header::CONTENT_ENCODING, value.parse().unwrap())]);

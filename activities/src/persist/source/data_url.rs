@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_shortened() {
+    fn data_urls_decode() {
         for (url, bytes, content_type) in [
             ("data:,a%20b", &b"a b"[..], None),
             (

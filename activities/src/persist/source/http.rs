@@ -154,9 +154,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::Forbidden(verdict) => Self::new(
+            RequestError::Forbidden(error) => Self::new(
                 FailureType::SourceForbidden,
-                format!("the output's URL is not fetched: {verdict}"),
+                format!("the output's URL is not fetched: {error}"),
             ),
             RequestError::Unsendable(detail) => rejected(detail),
             RequestError::Unanswered(detail) => unavailable(detail),

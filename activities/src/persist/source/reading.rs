@@ -118,7 +118,7 @@ impl Source {
         ))
     }
 
-    /// True if the bytes came in the URL itself.
+    /// Returns true if the bytes came in the URL itself.
     pub(in crate::persist) fn is_inline(&self) -> bool {
         matches!(self.state, State::Inline(_))
     }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trickle_is_given_up_and_a_pause_of_ours_is_not() {
+    fn a_read_below_the_minimum_rate_fails() {
         let limits = Limits::of(1 << 20);
         let mut rate = Rate::default();
         rate.measure(Duration::from_secs(29), 1, &limits).unwrap();

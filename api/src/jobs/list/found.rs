@@ -55,7 +55,8 @@ impl FoundRun {
         })
     }
 
-    /// True if a later run of its job may exist: only partial and failed jobs can be retried.
+    /// Returns true if a later run of its job may exist: only partial and failed jobs can be
+    /// retried.
     pub(super) fn may_be_retried(&self) -> bool {
         matches!(self.status, JobStatus::Partial | JobStatus::Failed)
     }

@@ -99,7 +99,7 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
         let detail = if script.refuse_with_list {
             places
         } else {
-            "as told".into()
+            "as configured".into()
         };
         let body = json!({"title": status.canonical_reason(), "detail": detail, "status": status.as_u16()});
         return Json(body).with_status(status).into_response();
@@ -130,7 +130,7 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
             problem(
                 status,
                 status.canonical_reason().unwrap_or_default(),
-                "as told",
+                "as configured",
             )
         };
     }
@@ -149,7 +149,9 @@ async fn accept(state: &Arc<State>, model: String, creation: Creation) -> Respon
         tokio::time::sleep(delay).await;
     }
     if script.drop_answer {
-        let broken = stream::iter([Err::<Vec<u8>, _>(io::Error::other("dropped, as told"))]);
+        let broken = stream::iter([Err::<Vec<u8>, _>(io::Error::other(
+            "dropped, as configured",
+        ))]);
         return Response::builder()
             .status(StatusCode::CREATED)
             .body(Body::from_bytes_stream(broken));

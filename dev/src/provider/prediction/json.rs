@@ -92,7 +92,7 @@ impl Prediction {
             let files: Value = (0..self.count())
                 .filter_map(|index| self.inline(index, extension, now))
                 .collect();
-            return json!({"caption": "inline, as told", "files": files});
+            return json!({"caption": "inline, as configured", "files": files});
         }
         (0..self.count()).map(|index| address(&index)).collect()
     }

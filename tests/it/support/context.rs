@@ -24,7 +24,7 @@ use super::{
 };
 
 /// A stack, a host of outputs, and an S3 client for the stack's store.
-pub(crate) struct World {
+pub(crate) struct TestContext {
     pub(crate) stack: Stack,
     pub(crate) api: Api,
     pub(crate) source: SourceServer,
@@ -35,8 +35,8 @@ pub(crate) struct World {
 }
 
 /// A stack whose worker reaches its store, a Versity gateway, through a proxy.
-pub(crate) struct ProxiedWorld {
-    pub(crate) world: World,
+pub(crate) struct ProxiedContext {
+    pub(crate) context: TestContext,
     pub(crate) proxy: Proxy,
     pub(crate) gateway: VersityGateway,
 }
@@ -123,7 +123,7 @@ fn region() -> String {
         .unwrap_or_else(|| "us-east-1".to_owned())
 }
 
-impl World {
+impl TestContext {
     /// Starts a stack with these variables, on the embedded store or on another one.
     pub(crate) async fn start(
         mut options: Options,
@@ -167,13 +167,13 @@ impl World {
         options: Options,
         variables: &[(&'static str, &str)],
         missing_feature: Option<MissingFeature>,
-    ) -> ProxiedWorld {
+    ) -> ProxiedContext {
         let gateway = start_gateway(&options).await;
         let proxy = Proxy::start(&gateway.endpoint).await;
         proxy.set_missing_feature(missing_feature);
         let store = ExternalStore::on_loopback(&proxy.endpoint, &gateway.endpoint);
-        ProxiedWorld {
-            world: Self::start(options, variables, Some(store)).await,
+        ProxiedContext {
+            context: Self::start(options, variables, Some(store)).await,
             proxy,
             gateway,
         }
