@@ -47,23 +47,25 @@ async fn bind_one_of(
 /// # Errors
 /// If no port is free, or its number cannot be stored.
 pub async fn pick(options: &Options, component: &str, usual: u16) -> Result<SocketAddr> {
-    Ok(bind(options, component, usual).await?.local_addr()?)
+    let picked = pick_all(options, &[(component.to_owned(), usual)]).await?;
+    picked.into_iter().next().context("no port was picked")
 }
 
-/// Picks ports for a process that binds them itself, below the ephemeral range. Temporal picks
-/// further ports for itself, which may be any ephemeral ones, and stores its own as a signed 16-bit
-/// integer.
+/// Picks ports for a process that binds them itself, below the ephemeral range: until it does, a
+/// connection of any process may get an ephemeral one. Temporal, too, picks ephemeral ports for
+/// itself, and stores its own as a signed 16-bit integer.
 ///
 /// # Errors
 /// If no port is free, or a number cannot be stored.
-pub async fn pick_low(options: &Options, components: &[(String, u16)]) -> Result<Vec<SocketAddr>> {
+pub async fn pick_all(options: &Options, components: &[(String, u16)]) -> Result<Vec<SocketAddr>> {
     /// Range below the ephemeral ports and above most well-known services.
     const LOW: std::ops::Range<u16> = 20_000..32_000;
     /// Number of ports picked by this process so far: a picked port is not bound at once, so it
     /// must not be picked again.
     static PICKED: AtomicU16 = AtomicU16::new(0);
-    // Each process begins at another port, so that two that start at once rarely collide.
-    let spread = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 12;
+    // Each process begins at another port, far from those of processes with similar ids.
+    let spread = std::process::id().wrapping_mul(7919) % u32::from(LOW.end - LOW.start);
+    let spread = u16::try_from(spread).unwrap_or_default();
     let count = u16::try_from(components.len()).unwrap_or_default();
     let spread = (spread + PICKED.fetch_add(count, Ordering::Relaxed)) % (LOW.end - LOW.start);
     let mut held = Vec::new();

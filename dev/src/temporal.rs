@@ -45,7 +45,7 @@ impl TemporalServer {
             ("temporal".to_owned(), 7233),
             ("temporal-metrics".to_owned(), 7234),
         ];
-        let picked = ports::pick_low(options, &wanted).await?;
+        let picked = ports::pick_all(options, &wanted).await?;
         let [address, metrics] = picked[..] else {
             bail!("no port was picked");
         };

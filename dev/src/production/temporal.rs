@@ -80,7 +80,7 @@ impl Temporal {
                 ]
             })
             .collect();
-        let addresses = ports::pick_low(options, &components).await?;
+        let addresses = ports::pick_all(options, &components).await?;
         for ((service, ..), of_service) in SERVICES.iter().zip(addresses.chunks_exact(2)) {
             command.env(
                 format!("{service}_GRPC_PORT"),
