@@ -67,7 +67,9 @@ async fn work_done_during_an_outage_of_temporal_is_neither_lost_nor_repeated() {
         ("PERSIST_STREAM_MAX", "32MiB"),
         ("REPLICATE_WEBHOOK_SECRET", ""),
     ];
-    let mut context = TestContext::start(options.clone(), &variables, None).await;
+    // The embedded store needs many steps to complete a multipart upload, and the SDK gives an
+    // attempt 15 s: on a loaded machine that may be too few.
+    let (mut context, _gateway) = TestContext::on_gateway(options.clone(), &variables).await;
     let api = &context.api;
     // Their predictions end during the outage.
     let mut generating = Vec::new();

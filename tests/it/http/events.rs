@@ -10,7 +10,7 @@ use futures::future::join_all;
 use reqwest::{Response, StatusCode};
 use serde_json::json;
 
-use super::sse::{Event, Events};
+use super::sse::{Event, Events, open};
 use crate::support::{
     api::Api,
     harness::{count, job, options, shared, start},
@@ -22,7 +22,7 @@ async fn follow(api: &Api, id: &JobId, last: Option<&str>) -> Response {
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last);
     }
-    request.send().await.unwrap()
+    open(request).await
 }
 
 fn status(event: &Event) -> JobStatus {

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::sleep_until;
 
-use super::sse::Events;
+use super::sse::{Events, open};
 use crate::support::{
     api::{Api, Problem},
     harness::{DEADLINE, api_key_entry, assert_prompt, job, options_with, report, start},
@@ -40,7 +40,7 @@ async fn follow(api: &Api, last: Option<&str>) -> Events {
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last);
     }
-    Events::of(request.send().await.unwrap())
+    Events::of(open(request).await)
 }
 
 /// Reads events until these jobs have ended. Returns the last state of each job in the events, and

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use darkroom_client::types::resource::Job;
 use futures::{Stream, StreamExt};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
-use crate::support::harness::DEADLINE;
+use crate::support::harness::{DEADLINE, until};
 
 /// An event, or an id without an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,15 @@ pub(super) struct Event {
 pub(super) struct Events {
     chunks: std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     text: String,
+}
+
+/// Opens a stream. As a caller would, it asks again if Temporal did not answer the api in time.
+pub(super) async fn open(request: RequestBuilder) -> Response {
+    until("stream of events", async || {
+        let response = request.try_clone()?.send().await.unwrap();
+        (response.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(response)
+    })
+    .await
 }
 
 impl Events {
