@@ -84,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn run_jobs(stack: &Production, count: usize) -> Result<()> {
-    let client = Client::builder(stack.api_url().parse()?).api_key(&stack.api_key);
+    let client = Client::builder(stack.api_url().parse()?).api_key(stack.api_key.as_str());
     let client = &client.build()?;
     print_line!("\n{count} sample jobs of 4 outputs each, {CONCURRENCY} at a time");
     let began = Instant::now();

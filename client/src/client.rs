@@ -8,6 +8,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
     redirect::Policy,
 };
+use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::Error;
@@ -34,7 +35,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Builder {
     url: Url,
-    api_key: Option<String>,
+    api_key: Option<SecretString>,
 }
 
 impl Client {
@@ -93,7 +94,7 @@ impl Client {
 impl Builder {
     /// Sets the API key.
     #[must_use]
-    pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
+    pub fn api_key(mut self, api_key: impl Into<SecretString>) -> Self {
         self.api_key = Some(api_key.into());
         self
     }
@@ -131,15 +132,16 @@ impl Builder {
             http: http
                 .build()
                 .map_err(|error| Error::Configuration(error.to_string()))?,
-            authorization: api_key.as_deref().map(authorization).transpose()?,
+            authorization: api_key.as_ref().map(authorization).transpose()?,
             url,
             retry_budget: RETRY_BUDGET,
         })
     }
 }
 
-fn authorization(api_key: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", api_key.trim())).map_err(|_| {
+fn authorization(api_key: &SecretString) -> Result<HeaderValue, Error> {
+    let api_key = api_key.expose_secret().trim();
+    let mut value = HeaderValue::try_from(format!("Bearer {api_key}")).map_err(|_| {
         let rule = "an API key consists of visible ASCII characters";
         Error::Configuration(rule.to_owned())
     })?;
@@ -197,8 +199,9 @@ mod tests {
 
     #[test]
     fn keys_are_not_shown() {
-        let client = Client::builder("http://127.0.0.1".parse().unwrap()).api_key("dk_secret");
-        let client = client.build().unwrap();
-        assert!(!format!("{client:?}").contains("secret"));
+        let builder = Client::builder("http://127.0.0.1".parse().unwrap()).api_key("dk_hidden");
+        assert!(!format!("{builder:?}").contains("hidden"));
+        let client = builder.build().unwrap();
+        assert!(!format!("{client:?}").contains("hidden"));
     }
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use poem::{
     FromRequest, Request, RequestBody,
     http::{Method, header::AUTHORIZATION},
+    web::headers::{Authorization, HeaderMapExt, authorization::Bearer},
 };
 use tracing::Span;
 
@@ -129,11 +130,9 @@ impl Caller {
             }
             return Ok(Self { key: Key::None });
         }
-        let header = request.headers().get(AUTHORIZATION);
-        let text = header
-            .and_then(|header| header.to_str().ok())
-            .and_then(bearer)
-            .ok_or_else(unauthenticated)?;
+        let bearer = request.headers().typed_get::<Authorization<Bearer>>();
+        let bearer = bearer.ok_or_else(unauthenticated)?;
+        let text = bearer.token();
         let key = if let Some(key) = context.keys.find(text) {
             Key::listed(key)
         } else {
@@ -168,12 +167,6 @@ impl Key {
 fn unauthenticated() -> Problem {
     let detail = "send your API key as Authorization: Bearer …";
     Problem::new(Kind::Unauthenticated, detail)
-}
-
-/// Returns the key of a bearer token: <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, key) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
 fn context_of(request: &Request) -> Result<&Arc<Context>, Problem> {

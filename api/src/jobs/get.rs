@@ -6,7 +6,10 @@ use darkroom_types::{job_id::JobId, resource::Job};
 use poem::{
     Request, Response, handler,
     http::{StatusCode, header},
-    web::{Data, Path},
+    web::{
+        Data, Path,
+        headers::{HeaderMapExt, IfNoneMatch},
+    },
 };
 
 use super::{
@@ -50,7 +53,8 @@ pub(crate) async fn get_job(
     request: &Request,
 ) -> Result<Response, Problem> {
     let wait = Wait::of(request);
-    let known = request.header("if-none-match").unwrap_or_default();
+    let known = request.headers().typed_get::<IfNoneMatch>();
+    let known = known.as_ref();
     // A caller that waits again has the latest state already, and a thousand of them may do so at
     // once: the watch answers without a read.
     let watched = wait.and_then(|_| find_watched(context, &caller, &job_id));
@@ -62,7 +66,7 @@ pub(crate) async fn get_job(
         Some(wait) if !view.has_ended() => {
             let etag = view.etag.clone();
             let is_news =
-                |view: &View| !is_known(known, view) && (!known.is_empty() || view.etag != etag);
+                |view: &View| !is_known(known, view) && (known.is_some() || view.etag != etag);
             watch::until(context, &caller, view, wait, is_news).await?
         }
         _ => view,
