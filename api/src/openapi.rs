@@ -3,12 +3,15 @@
 use darkroom_types::{
     problem::{Kind, Problem},
     request::{Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize},
+    resource::WebhookPayload,
 };
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document, PathItem, RefOr, Required,
-        path::Operation,
+        Content, HttpMethod, OpenApi as Document, PathItem, PathsBuilder, Ref, RefOr, Required,
+        ResponseBuilder,
+        path::{Operation, OperationBuilder},
+        request_body::RequestBodyBuilder,
         schema::Schema,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -52,9 +55,11 @@ use crate::{health, jobs, keys, webhooks};
         health::get_readiness,
         health::get_metrics,
     ),
-    // Schemas that only parameters and problems refer to.
-    components(schemas(Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize, Problem)),
-    modifiers(&ApiKey, &Headers, &RequireAllFields, &OptionalBody),
+    // Schemas that only parameters, problems and webhooks refer to.
+    components(schemas(
+        Disposition, Expansion, IdempotencyKey, ListedStatus, PageSize, Problem, WebhookPayload,
+    )),
+    modifiers(&ApiKey, &Webhooks, &Headers, &RequireAllFields, &OptionalBody),
 )]
 struct Described;
 
@@ -90,6 +95,28 @@ impl Modify for ApiKey {
             .description(Some("An API key, if the operator has issued any."));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// Adds the requests that are sent to the callers' webhooks.
+struct Webhooks;
+
+impl Modify for Webhooks {
+    fn modify(&self, document: &mut Document) {
+        let payload = Content::new(Some(Ref::from_schema_name("WebhookPayload")));
+        let body = RequestBodyBuilder::new()
+            .content("application/json", payload)
+            .required(Some(Required::True));
+        let response = |description: &str| ResponseBuilder::new().description(description).build();
+        let ended = OperationBuilder::new()
+            .operation_id(Some("jobEnded"))
+            .tag("Webhooks")
+            .summary(Some("A job has ended"))
+            .request_body(Some(body.build()))
+            .response("2XX", response("Received."))
+            .response("410", response("Refused: there are no further attempts."));
+        let ended = PathItem::new(HttpMethod::Post, ended.build());
+        document.webhooks = Some(PathsBuilder::new().path("jobEnded", ended).build());
     }
 }
 

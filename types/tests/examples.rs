@@ -5,7 +5,8 @@ use darkroom_types::{
     request::{CreateApiKey, JobRequest, RetryRequest},
     resource::{
         ApiKey, ApiKeys, CreatedApiKey, Deletion, FeedEvent, Health, Job, JobEvent, JobPage,
-        MediaPage, MediaUrl, Readiness, WebhookDeliveries, WebhookDelivery, WebhookSecret,
+        MediaPage, MediaUrl, Readiness, WebhookDeliveries, WebhookDelivery, WebhookPayload,
+        WebhookSecret,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,6 +39,7 @@ fn examples_are_of_their_types() -> serde_json::Result<()> {
     read::<RetryRequest>(include_str!("../examples/retry_request.json"))?;
     read::<WebhookDeliveries>(include_str!("../examples/webhook_deliveries.json"))?;
     read::<WebhookDelivery>(include_str!("../examples/webhook_delivery.json"))?;
+    read::<WebhookPayload>(include_str!("../examples/webhook_payload.json"))?;
     read::<WebhookSecret>(include_str!("../examples/webhook_secret.json"))?;
     Ok(())
 }

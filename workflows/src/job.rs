@@ -23,6 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use darkroom_types::resource::MediaCounts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +243,18 @@ impl JobState {
             _ => Vec::new(),
         });
         stored.chain([self.job_id.manifest_key()]).collect()
+    }
+
+    /// Returns the number of outputs in each status.
+    #[must_use]
+    pub fn media_counts(&self) -> MediaCounts {
+        MediaCounts {
+            total: self.media.len(),
+            pending: self.count(MediaStatus::Pending),
+            completed: self.count(MediaStatus::Completed),
+            failed: self.count(MediaStatus::Failed),
+            canceled: self.count(MediaStatus::Canceled),
+        }
     }
 
     /// Returns the number of outputs with this status.

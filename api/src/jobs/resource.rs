@@ -3,8 +3,8 @@
 use darkroom_types::{
     provider::{CancelOutcome, ProviderName},
     request::JobRequest,
-    resource::{Job, Links, MediaCounts, Provider},
-    status::{JobStatus, MediaStatus},
+    resource::{Job, Links, Provider},
+    status::JobStatus,
 };
 use darkroom_workflows::job::{Doubt, JobState, ProviderState};
 
@@ -20,7 +20,7 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
         recorded: _,
     } = snapshot;
     let this = context.job_url(&state.job_id);
-    let (media_counts, page) = (count(&state), Page::FIRST);
+    let (media_counts, page) = (state.media_counts(), Page::FIRST);
     let media = page.read(context, &state, &progress).await;
     let media_next_cursor = page.next_cursor(&state);
     let expires_at = state.expires_at();
@@ -108,15 +108,6 @@ pub(super) async fn present(context: &Context, snapshot: Snapshot) -> Job {
             this,
             temporal,
         },
-    }
-}
-fn count(job: &JobState) -> MediaCounts {
-    MediaCounts {
-        total: job.media.len(),
-        pending: job.count(MediaStatus::Pending),
-        completed: job.count(MediaStatus::Completed),
-        failed: job.count(MediaStatus::Failed),
-        canceled: job.count(MediaStatus::Canceled),
     }
 }
 

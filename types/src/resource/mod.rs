@@ -3,7 +3,8 @@
 //!
 //! - `job`, `media`: a job, its outputs, and the events that carry it
 //! - `list`: pages of jobs
-//! - `webhook`: webhook deliveries, and the secret that signs them
+//! - `webhook`: webhook deliveries, and the secret that signs them; `webhook_payload`: the body of
+//!   a message
 //! - `deletion`, `api_key`, `health`: the resources of the other endpoints
 
 mod api_key;
@@ -13,6 +14,7 @@ mod job;
 mod list;
 mod media;
 mod webhook;
+mod webhook_payload;
 
 pub use self::{
     api_key::{ApiKey, ApiKeys, CreatedApiKey},
@@ -22,4 +24,5 @@ pub use self::{
     list::{JobPage, JobSummary, SummaryLinks},
     media::{Media, MediaCounts, MediaPage, MediaUrl},
     webhook::{DeliveryAttempt, DeliveryStatus, WebhookDeliveries, WebhookDelivery, WebhookSecret},
+    webhook_payload::{WebhookJob, WebhookPayload, WebhookPrediction},
 };

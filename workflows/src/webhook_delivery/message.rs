@@ -1,10 +1,10 @@
 //! The message of a webhook delivery, built when the job ends, and the input that carries it.
 
-use darkroom_types::resource::DeliveryAttempt;
+use darkroom_types::resource::{DeliveryAttempt, WebhookJob, WebhookPayload, WebhookPrediction};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::{JobState, MediaStatus},
+    job::{JobState, ProviderState},
     request::{WebhookEvent, WebhookUrl},
     tenant::Tenant,
 };
@@ -48,41 +48,9 @@ impl WebhookDeliveryInput {
         // After a reset the job ends again, which a receiver must not take for a duplicate.
         let run = job.run_id.as_deref().unwrap_or_default();
         let id = format!("msg_{}_{run}", job.job_id);
-        let body = serde_json::json!({
-            "type": event,
-            "timestamp": job.completed_at,
-            "data": {
-                "job_id": job.job_id,
-                "status": job.status,
-                "model": job.request.model,
-                "metadata": job.request.metadata,
-                "media": {
-                    "completed": job.count(MediaStatus::Completed),
-                    "failed": job.count(MediaStatus::Failed),
-                    "canceled": job.count(MediaStatus::Canceled),
-                },
-                "provider": job.provider.as_ref().map(|provider| serde_json::json!({
-                    "name": provider.prediction.provider,
-                    "prediction_id": provider.prediction.id,
-                    "status": provider.status,
-                    "cancel_outcome": provider.cancel_outcome,
-                    "created_at": provider.created_at,
-                    "started_at": provider.started_at,
-                    "completed_at": provider.completed_at,
-                    "error": provider.error,
-                })),
-                "in_doubt_since": job.doubt.as_ref().map(|doubt| doubt.since),
-                "error": job.error,
-                "retry_count": job.retry_count,
-                "created_at": job.created_at,
-                "completed_at": job.completed_at,
-            },
-        });
-        let message = WebhookMessage {
-            id,
-            event,
-            body: body.to_string(),
-        };
+        // It cannot fail: its maps have strings as keys.
+        let body = serde_json::json!(payload(job, event)).to_string();
+        let message = WebhookMessage { id, event, body };
         Some(Self {
             tenant: job.tenant.clone(),
             secret_id: job.webhook_secret_id.clone(),
@@ -90,5 +58,39 @@ impl WebhookDeliveryInput {
             message,
             attempts: Vec::new(),
         })
+    }
+}
+
+fn payload(job: &JobState, event: WebhookEvent) -> WebhookPayload {
+    let ended_at = job.completed_at.unwrap_or(job.updated_at);
+    WebhookPayload {
+        event,
+        timestamp: ended_at,
+        data: WebhookJob {
+            job_id: job.job_id,
+            status: job.status,
+            model: job.request.model.clone(),
+            metadata: job.request.metadata.clone(),
+            media_counts: job.media_counts(),
+            provider: job.provider.as_ref().map(prediction),
+            in_doubt_since: job.doubt.as_ref().map(|doubt| doubt.since),
+            error: job.error.clone(),
+            retry_count: job.retry_count,
+            created_at: job.created_at,
+            completed_at: ended_at,
+        },
+    }
+}
+
+fn prediction(state: &ProviderState) -> WebhookPrediction {
+    WebhookPrediction {
+        name: state.prediction.provider,
+        prediction_id: state.prediction.id.clone(),
+        status: state.status,
+        cancel_outcome: state.cancel_outcome,
+        created_at: state.created_at,
+        started_at: state.started_at,
+        completed_at: state.completed_at,
+        error: state.error.clone(),
     }
 }
