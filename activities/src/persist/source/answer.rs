@@ -107,13 +107,10 @@ pub(super) fn partial(response: Response, range: Option<Range<'_>>) -> Option<An
     } = range.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT)?;
     let headers = response.headers();
     let is_same = text(headers, &header::ETAG).is_none_or(|tag| tag == wanted.0);
-    let range = headers.typed_get::<ContentRange>()?;
-    let ((first, last), total) = (range.bytes_range()?, range.bytes_len()?);
-    let is_the_rest = first == position && last.checked_add(1) == Some(total);
-    let (length, validator) = (Some(total - position), Some(wanted.clone()));
-    (is_same && is_the_rest).then_some(Answer {
-        length,
-        validator,
+    let length = rest_length(headers, position)?;
+    is_same.then_some(Answer {
+        length: Some(length),
+        validator: Some(wanted.clone()),
         is_partial: true,
         ..Answer::new(response)
     })
@@ -122,6 +119,15 @@ pub(super) fn partial(response: Response, range: Option<Range<'_>>) -> Option<An
 /// Returns the value of a header, if it is text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Returns the length of a partial response if it is the rest of the file from this position, such
+/// as `bytes 100-199/200`: <https://www.rfc-editor.org/rfc/rfc9110#section-14.4>
+fn rest_length(headers: &HeaderMap, position: u64) -> Option<u64> {
+    let range = headers.typed_get::<ContentRange>()?;
+    let ((first, last), total) = (range.bytes_range()?, range.bytes_len()?);
+    let is_the_rest = first == position && last.checked_add(1)? == total;
+    is_the_rest.then(|| total - position)
 }
 
 fn validator(headers: &HeaderMap) -> Option<Validator> {
@@ -133,6 +139,28 @@ fn validator(headers: &HeaderMap) -> Option<Validator> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_rest_of_a_file_continues_it() {
+        let rest = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, value.parse().unwrap())]);
+            rest_length(&headers, 100)
+        };
+        assert_eq!(rest("bytes 100-199/200"), Some(100));
+        for value in [
+            "",
+            "bytes */200",
+            "bytes 100-199/*",
+            "bytes 199-100/200",
+            "bytes 0-200/200",
+            "lines 1-2/3",
+            // A file that is shorter than what was read of it.
+            "bytes 0-0/1",
+            "bytes 100-18446744073709551615/200",
+        ] {
+            assert_eq!(rest(value), None, "{value}");
+        }
+    }
 
     #[test]
     fn only_strong_etags_are_validators() {
