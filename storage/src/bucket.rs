@@ -199,8 +199,9 @@ fn configured(shared: &SdkConfig) -> Result<Builder> {
 }
 
 fn streaming(client: &Client) -> Client {
+    // A timeout that is merely not set would be inherited from the client.
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
+        .disable_operation_attempt_timeout()
         .build();
     let builder = client
         .config()

@@ -249,6 +249,21 @@ async fn an_upload_whose_worker_is_killed_is_finished_by_the_next() {
     assert_eq!(context.uploads().await, 0);
 }
 
+/// The timeout of requests whose bodies are in memory is one minute. A body that is sent while it
+/// arrives takes as long as its source: here one request, and one part of a multipart upload.
+#[tokio::test]
+async fn a_request_that_takes_more_than_a_minute_to_arrive_is_not_cut_off() {
+    let context = TestContext::start(options("slow-requests"), &[STREAM_MAX], None).await;
+    let slow = ["bytes=9000000&rate=130000", "bytes=17000000&rate=250000"];
+    let id = context.api.accepted(&context.job_of(&slow)).await;
+    let job = context.api.ended_within(&id, JOB_TIMEOUT).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    for media in &job.media {
+        assert_eq!(media.attempts, Some(1), "{media:#?}");
+        context.check_bytes(media).await.unwrap();
+    }
+}
+
 /// The first attempt sends parts from memory, as the store takes no streamed trailers then, and the
 /// second one could stream them. Some stores complete an upload only if its parts but the last are
 /// of one size.
