@@ -205,7 +205,7 @@ async fn inject(event: Event, stack: &mut Stack, gate: &RpcGate, api: &Api, case
         Event::WorkflowReset => {
             join_all(cases.iter().map(async |case| {
                 let events = history_of(stack, &case.job_id).await;
-                reset(stack, &case.job_id, first_task(&events)).await;
+                reset(stack, &case.job_id, first_task(&events).unwrap()).await;
             }))
             .await;
             gate.open();

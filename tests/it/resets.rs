@@ -64,7 +64,7 @@ async fn a_completed_job_that_is_reset_too_late_stays_completed() {
         })
         .await;
         let events = history(id).await;
-        for task in [task_before_persists(&events), first_task(&events)] {
+        for task in [task_before_persists(&events), first_task(&events).unwrap()] {
             reset(shared(), id, task).await;
             let handle = workflow_handle(shared(), id).await;
             let job = handle.get_result(WorkflowGetResultOptions::default()).await;
@@ -152,8 +152,10 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
         api.accepted(&job(1, json!({}))).await,
     ];
     bought_one(stack.provider.as_ref(), &ids[0]).await;
-    let events = history_of(&stack, &ids[1]).await;
-    reset(&stack, &ids[1], first_task(&events)).await;
+    let task = until("a first workflow task", async || {
+        first_task(&history_of(&stack, &ids[1]).await)
+    });
+    reset(&stack, &ids[1], task.await).await;
     for id in &ids {
         let job = api.ended_within(id, Duration::from_mins(1)).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
@@ -164,7 +166,7 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
 /// Resets a job to its first workflow task.
 async fn reset_to_the_beginning(api: &Api, id: &JobId) {
     let events = history(id).await;
-    reset(shared(), id, first_task(&events)).await;
+    reset(shared(), id, first_task(&events).unwrap()).await;
     until_found_again(api, id).await;
 }
 
@@ -208,12 +210,12 @@ pub(crate) async fn reset(stack: &Stack, job_id: &JobId, task_id: i64) {
         .unwrap();
 }
 
-/// The first completed workflow task.
-pub(crate) fn first_task(events: &[HistoryEvent]) -> i64 {
+/// The first completed workflow task; none if no worker has completed one yet.
+pub(crate) fn first_task(events: &[HistoryEvent]) -> Option<i64> {
     let mut tasks = events
         .iter()
         .filter(|event| event.event_type() == EventType::WorkflowTaskCompleted);
-    tasks.next().unwrap().event_id
+    Some(tasks.next()?.event_id)
 }
 
 /// The completed workflow task that scheduled the `persist` activities.
