@@ -2,7 +2,7 @@
 //! `AWS_*` variables through aws-config, and by `S3_*` for what those leave open. The content of
 //! the bucket is not known here.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{env, fmt::Display, str::FromStr, time::Duration};
 
 use anyhow::{Result, ensure};
 use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
@@ -78,8 +78,12 @@ impl Storage {
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
+        // Each answer has a timeout of its own. The protection would end one after a few silent
+        // seconds, such as that to the completion of an upload, which comes when the store has
+        // assembled it.
         let shared = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .load()
             .await;
         let configured = configured(&shared)?;
@@ -178,8 +182,9 @@ impl Storage {
 
 /// Builds the configuration of a client from the environment.
 fn configured(shared: &SdkConfig) -> Result<Builder> {
-    let endpoint_given =
-        AWS_ENDPOINT_URL_S3.optional::<Url>()?.is_some() || shared.endpoint_url().is_some();
+    let of_all_services = shared.endpoint_url().filter(|url| !url.is_empty());
+    let of_s3 = AWS_ENDPOINT_URL_S3.optional::<Url>()?;
+    let endpoint_given = of_s3.is_some() || of_all_services.is_some();
     let path_style = S3_PATH_STYLE.optional::<bool>()?;
     let region = match shared.region().filter(|region| !region.as_ref().is_empty()) {
         Some(region) => region.clone(),
@@ -190,8 +195,15 @@ fn configured(shared: &SdkConfig) -> Result<Builder> {
                 .into());
         }
     };
+    let mut builder = Builder::from(shared);
+    // The SDK takes a variable that is set and empty for an endpoint.
+    let is_empty = |name| env::var_os(name).is_some_and(|value| value.is_empty());
+    let names = [AWS_ENDPOINT_URL_S3.name, "AWS_ENDPOINT_URL"];
+    if of_s3.is_none() && names.into_iter().any(is_empty) {
+        builder.set_endpoint_url(of_all_services.map(str::to_owned));
+    }
     // Each request sets its own checksums, as far as the store supports them.
-    Ok(Builder::from(shared)
+    Ok(builder
         .region(region)
         .force_path_style(path_style.unwrap_or(endpoint_given))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -207,7 +219,6 @@ fn streaming(client: &Client) -> Client {
         .config()
         .to_builder()
         .retry_config(RetryConfig::disabled())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts);
     Client::from_conf(builder.build())
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::{
     Feature, Storage,
     digest::Digest,
-    error::{Result, StorageError},
+    error::{Refusal, Result, StorageError},
     object::SHA256,
 };
 
@@ -50,15 +50,22 @@ impl Storage {
     /// # Errors
     /// If the store refuses or fails.
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectHead>> {
-        let head = match self.send_head(key).await {
-            Err(refused) if self.disable_checksums_if_refused(&refused) => {
-                self.send_head(key).await
+        let head = match self.send_head(key, self.checksum_mode()).await {
+            Err(refused) if self.may_refuse_checksums(&refused) => {
+                let head = self.send_head(key, None).await;
+                self.learn_of_checksums(&head);
+                head
             }
             asked => asked,
         };
         let head = match head {
             Ok(head) => head,
             Err(StorageError::NotFound) => return Ok(None),
+            // The answer has no body, and so no code: credentials may have expired.
+            Err(StorageError::Refused {
+                reason: Refusal::Request,
+                code,
+            }) => return Err(StorageError::Unavailable { code }),
             Err(error) => return Err(error),
         };
         let length = head.content_length();
@@ -81,14 +88,17 @@ impl Storage {
         self.adds_checksums().then_some(ChecksumMode::Enabled)
     }
 
-    /// Returns true if a refusal may be due to the checksum mode. Then the store is recorded as
-    /// missing checksums.
-    fn disable_checksums_if_refused(&self, error: &StorageError) -> bool {
-        let is_it = self.adds_checksums() && error.is_unsupported_request();
-        if is_it {
+    /// Returns true if a refusal may be due to the checksum mode.
+    fn may_refuse_checksums(&self, error: &StorageError) -> bool {
+        self.adds_checksums() && error.is_unsupported_request()
+    }
+
+    /// Records that the store is missing checksums if it answers without the mode what it refused
+    /// with it.
+    fn learn_of_checksums<T>(&self, without: &Result<T>) {
+        if matches!(without, Ok(_) | Err(StorageError::NotFound)) {
             self.lacks(Feature::Checksums);
         }
-        is_it
     }
 
     /// Reads an object of at most `limit` bytes; `None` if there is no such object.
@@ -141,23 +151,27 @@ impl Storage {
         Ok(digest)
     }
 
-    async fn send_head(&self, key: &ObjectKey) -> Result<HeadObjectOutput> {
+    async fn send_head(
+        &self,
+        key: &ObjectKey,
+        checksum_mode: Option<ChecksumMode>,
+    ) -> Result<HeadObjectOutput> {
         let request = self.client.head_object().bucket(&self.bucket);
         let request = request
             .key(self.full_key(key))
-            .set_checksum_mode(self.checksum_mode());
+            .set_checksum_mode(checksum_mode);
         let answer = request.send().await;
         answer.map_err(|error| StorageError::of("HeadObject", &error))
     }
 
-    /// Requests an object, or a range of it: a range has no checksum to verify.
+    /// Requests an object, or a range of it.
     async fn send_get(
         &self,
         client: &aws_sdk_s3::Client,
         key: &ObjectKey,
         range: Option<String>,
+        checksum_mode: Option<ChecksumMode>,
     ) -> Result<GetObjectOutput> {
-        let checksum_mode = self.checksum_mode().filter(|_| range.is_none());
         let request = client.get_object().bucket(&self.bucket);
         let request = request
             .key(self.full_key(key))
@@ -175,9 +189,17 @@ impl Storage {
         range: Option<String>,
         mut take: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
-        let answer = match self.send_get(client, key, range.clone()).await {
-            Err(refused) if self.disable_checksums_if_refused(&refused) => {
-                self.send_get(client, key, range).await
+        // A range has no checksum to verify.
+        let checksum_mode = self.checksum_mode().filter(|_| range.is_none());
+        let is_verified = checksum_mode.is_some();
+        let answer = match self
+            .send_get(client, key, range.clone(), checksum_mode)
+            .await
+        {
+            Err(refused) if is_verified && self.may_refuse_checksums(&refused) => {
+                let answer = self.send_get(client, key, range, None).await;
+                self.learn_of_checksums(&answer);
+                answer
             }
             asked => asked,
         };

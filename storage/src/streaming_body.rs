@@ -197,7 +197,7 @@ impl Intercept for Payload {
                 let request = context.request_mut();
                 // AWS requires this header and does not store it. Other stores recognize the
                 // framing by the signature, and would return the header to every reader.
-                let is_aws = request.uri().contains(".amazonaws.com");
+                let is_aws = request.uri().contains(".amazonaws.");
                 let headers = request.headers_mut();
                 if is_aws {
                     headers.insert("content-encoding", "aws-chunked");

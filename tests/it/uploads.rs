@@ -12,6 +12,7 @@ use crate::{
         harness::{failure_type, options, report, until},
         missing_features::MissingFeature,
         processes::restart_worker,
+        proxy::{Fault, Operation},
         source,
     },
 };
@@ -262,6 +263,22 @@ async fn a_request_that_takes_more_than_a_minute_to_arrive_is_not_cut_off() {
         assert_eq!(media.attempts, Some(1), "{media:#?}");
         context.check_bytes(media).await.unwrap();
     }
+}
+
+/// Stores answer with a status at once, and with a body when they have assembled the parts.
+#[tokio::test]
+async fn a_completion_that_takes_long_is_awaited() {
+    let variables = [STREAM_MAX];
+    let proxied = TestContext::behind_proxy(options("slow-completion"), &variables, None).await;
+    let (context, proxy) = (&proxied.context, &proxied.proxy);
+    let late = Fault::LateBody(Duration::from_secs(12));
+    proxy.plan("jobs/", Operation::CompleteUpload, late, 1);
+    let query = "bytes=20000000&ranges=true";
+    let id = context.accept(&context.source.url("file", query)).await;
+    let job = context.api.ended(&id).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    context.check_bytes(&job.media[0]).await.unwrap();
+    assert_eq!(proxy.completions(), 1);
 }
 
 /// The first attempt sends parts from memory, as the store takes no streamed trailers then, and the

@@ -23,6 +23,7 @@ use super::missing_features::{Decision, MissingFeature};
 pub(crate) enum Operation {
     PutObject,
     HeadObject,
+    GetObject,
     CreateUpload,
     UploadPart,
     CompleteUpload,
@@ -50,6 +51,8 @@ pub(crate) enum Fault {
     Corrupt,
     /// The request is forwarded after a delay.
     Delay(Duration),
+    /// The body of the answer follows its head after a delay.
+    LateBody(Duration),
 }
 
 /// A running proxy.
@@ -60,6 +63,7 @@ pub(crate) struct Proxy {
     faults: Arc<Mutex<Vec<Planned>>>,
     missing_feature: Arc<Mutex<Option<MissingFeature>>>,
     requests: Arc<AtomicU32>,
+    completions: Arc<AtomicU32>,
     /// Parts of multipart uploads, in the order of their requests.
     parts: Arc<Mutex<Vec<SentPart>>>,
 }
@@ -101,6 +105,7 @@ impl Proxy {
             faults: Arc::default(),
             missing_feature: Arc::default(),
             requests: Arc::default(),
+            completions: Arc::default(),
             parts: Arc::default(),
         };
         let serving = proxy.clone();
@@ -143,6 +148,11 @@ impl Proxy {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Number of requests to complete an upload so far.
+    pub(crate) fn completions(&self) -> u32 {
+        self.completions.load(Ordering::Relaxed)
+    }
+
     /// Parts that were sent so far.
     pub(crate) fn parts(&self) -> Vec<SentPart> {
         self.parts.lock().unwrap().clone()
@@ -177,11 +187,15 @@ impl Proxy {
         let mut store: Option<BufReader<TcpStream>> = None;
         while let Some(mut request) = read_head(&mut client).await? {
             self.requests.fetch_add(1, Ordering::Relaxed);
-            if request.operation() == Some(Operation::UploadPart) {
-                self.parts.lock().unwrap().push(SentPart {
+            match request.operation() {
+                Some(Operation::UploadPart) => self.parts.lock().unwrap().push(SentPart {
                     size: request.decoded_length.unwrap_or(request.length),
                     is_streamed: request.decoded_length.is_some(),
-                });
+                }),
+                Some(Operation::CompleteUpload) => {
+                    self.completions.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => {}
             }
             let missing_feature = *self.missing_feature.lock().unwrap();
             let decision = missing_feature.map_or(Decision::Pass, |feature| {
@@ -220,7 +234,8 @@ impl Proxy {
                 }
                 Some(Fault::Drop) => return Ok(()),
                 Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
-                Some(Fault::LoseAnswer | Fault::Cut(_) | Fault::Corrupt) | None => {}
+                Some(Fault::LoseAnswer | Fault::Cut(_) | Fault::Corrupt | Fault::LateBody(_))
+                | None => {}
             }
             let upstream = match &mut store {
                 Some(upstream) => upstream,
@@ -250,6 +265,9 @@ impl Proxy {
                 return Ok(());
             }
             client.get_mut().write_all(&response.bytes).await?;
+            if let Some(Fault::LateBody(delay)) = fault {
+                tokio::time::sleep(delay).await;
+            }
             if response.is_chunked {
                 tokio::io::copy(upstream, client.get_mut()).await?;
                 return Ok(());
@@ -272,6 +290,7 @@ impl Head {
             "PUT" if has("partNumber=") => Some(Operation::UploadPart),
             "PUT" => Some(Operation::PutObject),
             "HEAD" => Some(Operation::HeadObject),
+            "GET" => Some(Operation::GetObject),
             "POST" if has("uploadId=") => Some(Operation::CompleteUpload),
             "POST" if has("?uploads") => Some(Operation::CreateUpload),
             "DELETE" if has("uploadId=") => Some(Operation::AbortUpload),
