@@ -40,9 +40,9 @@ pub(super) struct Answer {
     pub(super) validator: Option<Validator>,
     /// True if it is the requested range, false if it is the whole file.
     pub(super) is_partial: bool,
-    /// True if only the end of the connection marks the end of the body: a body that was cut looks
-    /// the same. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
-    pub(super) ends_with_connection: bool,
+    /// True if a body that was cut looks the same as a whole one: it has no length, and ends with
+    /// its connection or its stream. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
+    pub(super) may_be_cut: bool,
     /// MIME type that the host claims.
     pub(super) content_type: Option<String>,
 }
@@ -51,13 +51,15 @@ impl Answer {
     fn new(response: Response) -> Self {
         let headers = response.headers();
         let is_framed = headers.contains_key(header::CONTENT_LENGTH)
-            || headers.contains_key(header::TRANSFER_ENCODING)
-            || response.version() >= Version::HTTP_2;
+            || headers.contains_key(header::TRANSFER_ENCODING);
+        // TLS marks the end of a connection. A stream of HTTP/2 that is reset without an error
+        // reaches us as an end.
+        let marks_end = response.version() < Version::HTTP_2 && response.url().scheme() != "http";
         Self {
             length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             validator: None,
             is_partial: false,
-            ends_with_connection: !is_framed && response.url().scheme() == "http",
+            may_be_cut: !is_framed && !marks_end,
             content_type: text(headers, &header::CONTENT_TYPE).map(str::to_owned),
             body: Body::Plain(response),
         }

@@ -90,9 +90,9 @@ impl Source {
         &self.hints
     }
 
-    /// Verifies that the bytes that arrived, of which this is the digest, are the whole file. If
-    /// only the end of the connection marks the end of the body, the file is downloaded once more
-    /// and compared: a connection that breaks is not likely to break at the same byte.
+    /// Verifies that the bytes that arrived, of which this is the digest, are the whole file. If a
+    /// body that was cut would look the same, the file is downloaded once more and compared: a
+    /// connection that breaks is not likely to break at the same byte.
     ///
     /// # Errors
     /// If the second download differs or fails.
@@ -100,7 +100,7 @@ impl Source {
         let State::Http(download) = &self.state else {
             return Ok(());
         };
-        if !download.answer.ends_with_connection {
+        if !download.answer.may_be_cut {
             return Ok(());
         }
         let again = download.sources.request(&download.address, None).await;
