@@ -28,6 +28,9 @@ const JPEG_QUALITY: u8 = 82;
 /// Largest color profile that is kept, in bytes: those of displays have a few hundred.
 const MAX_PROFILE: usize = 64 * 1024;
 
+/// Limit of the memory that reading a header takes, in bytes.
+const MAX_HEADER: u64 = 1024 * 1024;
+
 /// A preview with its bytes.
 #[derive(Debug)]
 pub(super) struct Made {
@@ -48,23 +51,23 @@ pub(super) fn source_format(content_type: &str) -> Option<ImageFormat> {
 
 /// Memory that decoding an image takes, in bytes, read from its header; `None` if that is invalid.
 pub(super) fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let decoder = reader.into_decoder().ok()?;
+    let decoder = decoder(bytes, format, MAX_HEADER).ok()?;
     let factor = if format == ImageFormat::Jpeg && is_progressive(bytes) {
         PROGRESSIVE_MEMORY_FACTOR
     } else {
         MEMORY_FACTOR
     };
-    decoder.total_bytes().checked_mul(factor)
+    let decoded = decoder.total_bytes().checked_mul(factor)?;
+    // The decoder of JPEG copies the file.
+    decoded.checked_add(match format {
+        ImageFormat::Jpeg => bytes.len() as u64,
+        _ => 0,
+    })
 }
 
 /// Makes a preview of an image, within the memory that it needs.
 pub(super) fn make(bytes: &Bytes, format: ImageFormat, needed: u64) -> ImageResult<Made> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(needed);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder()?;
+    let mut decoder = decoder(bytes, format, needed)?;
     let orientation = decoder.orientation()?;
     let profile = decoder.icc_profile()?;
     // Only a profile for RGB fits the colors that are written.
@@ -108,6 +111,20 @@ pub(super) fn make(bytes: &Bytes, format: ImageFormat, needed: u64) -> ImageResu
         preview: Preview { format, thumbhash },
         bytes,
     })
+}
+
+/// Reads the header of an image. The limit of memory, in bytes, holds from here on: a compressed
+/// color profile that exceeds it is ignored.
+fn decoder(
+    bytes: &Bytes,
+    format: ImageFormat,
+    max_alloc: u64,
+) -> ImageResult<impl ImageDecoder + '_> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_alloc);
+    reader.limits(limits);
+    reader.into_decoder()
 }
 
 /// Encodes an image, with its color profile.
@@ -168,7 +185,12 @@ mod tests {
         let picture = DynamicImage::ImageRgb8(picture(100, 50, 255).into_rgb8());
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
             let bytes = encoded(&picture, format);
-            assert_eq!(needed(&bytes, format), Some(100 * 50 * 3 * MEMORY_FACTOR));
+            let copy = match format {
+                ImageFormat::Jpeg => bytes.len() as u64,
+                _ => 0,
+            };
+            let expected = 100 * 50 * 3 * MEMORY_FACTOR + copy;
+            assert_eq!(needed(&bytes, format), Some(expected));
         }
         let deep = encoded(&picture.to_rgba16().into(), ImageFormat::Png);
         assert_eq!(
@@ -178,6 +200,18 @@ mod tests {
         let progressive = b"\xff\xd8\xff\xe0\0\x04JF\xff\xc4\0\x03\0\xff\xc2\0\x11";
         assert!(is_progressive(progressive));
         assert!(!is_progressive(&encoded(&picture, ImageFormat::Jpeg)));
+    }
+
+    #[test]
+    fn a_compressed_profile_takes_no_memory() {
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        encoder.set_icc_profile(vec![0; 8 << 20]).unwrap();
+        picture(10, 10, 255).write_with_encoder(encoder).unwrap();
+        assert!(bytes.len() < 64 * 1024);
+        let bytes = bytes.into();
+        let mut decoder = decoder(&bytes, ImageFormat::Png, MAX_HEADER).unwrap();
+        assert_eq!(decoder.icc_profile().unwrap(), None);
     }
 
     #[test]
