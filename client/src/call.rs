@@ -98,14 +98,19 @@ async fn retried<T, F: Future<Output = Result<T, Error>>>(
         .with_min_delay(Duration::from_millis(200))
         .with_max_delay(Duration::from_secs(10))
         .without_max_times()
-        .with_total_delay(Some(budget))
         .with_jitter();
+    let mut left = budget;
     attempt
         .retry(backoff)
         .when(|error| is_retryable(error, idempotency))
-        .adjust(|error, pause| match error {
-            Error::Refused { retry_after, .. } => Some(pause?.max(retry_after.unwrap_or_default())),
-            _ => pause,
+        .adjust(|error, pause| {
+            let pause = match error {
+                Error::Refused { retry_after, .. } => pause?.max(retry_after.unwrap_or_default()),
+                _ => pause?,
+            };
+            // The budget of the backoff itself would not count what `Retry-After` adds.
+            left = left.checked_sub(pause)?;
+            Some(pause)
         })
         .await
 }

@@ -16,8 +16,9 @@ use crate::Error;
 /// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Idle timeout of a response: three heartbeats of an event stream.
-const READ_TIMEOUT: Duration = Duration::from_secs(45);
+/// Idle timeout of a response, its head included: longer than the api lets a request wait (60 s),
+/// and five heartbeats of an event stream.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Retry budget by default.
 const RETRY_BUDGET: Duration = Duration::from_secs(90);
@@ -26,6 +27,8 @@ const RETRY_BUDGET: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// Client for loopback addresses, which a proxy would resolve to itself.
+    direct: reqwest::Client,
     url: Url,
     authorization: Option<HeaderValue>,
     retry_budget: Duration,
@@ -67,7 +70,7 @@ impl Client {
     /// Builds a request to a URL of the api, with the API key, for operations that have no method
     /// here.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let request = self.http.request(method, url);
+        let request = self.client_for(&url).request(method, url);
         match &self.authorization {
             Some(authorization) => request.header(AUTHORIZATION, authorization),
             None => request,
@@ -76,7 +79,15 @@ impl Client {
 
     /// Builds a request to another server, which must not see the API key.
     pub(crate) fn get_without_key(&self, url: Url) -> RequestBuilder {
-        self.http.get(url)
+        self.client_for(&url).get(url)
+    }
+
+    fn client_for(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url) {
+            &self.direct
+        } else {
+            &self.http
+        }
     }
 
     /// URL of a path below the api's base URL.
@@ -116,27 +127,27 @@ impl Builder {
         }
         url.set_query(None);
         url.set_fragment(None);
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("darkroom-client/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            // A redirected POST would become a GET, which is another operation here.
-            .redirect(Policy::none());
-        // A proxy would resolve a loopback address to itself.
-        let http = if is_loopback(&url) {
-            http.no_proxy()
-        } else {
-            http
+        let built = |http: reqwest::ClientBuilder| {
+            let http = http.build();
+            http.map_err(|error| Error::Configuration(error.to_string()))
         };
         Ok(Client {
-            http: http
-                .build()
-                .map_err(|error| Error::Configuration(error.to_string()))?,
+            http: built(http())?,
+            direct: built(http().no_proxy())?,
             authorization: api_key.as_ref().map(authorization).transpose()?,
             url,
             retry_budget: RETRY_BUDGET,
         })
     }
+}
+
+fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("darkroom-client/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        // A redirected POST would become a GET, which is another operation here.
+        .redirect(Policy::none())
 }
 
 fn authorization(api_key: &SecretString) -> Result<HeaderValue, Error> {

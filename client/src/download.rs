@@ -6,7 +6,7 @@ use std::{io, path::Path, time::Duration};
 use backon::{ExponentialBuilder, Retryable};
 use darkroom_types::{job_id::JobId, resource::Media};
 use futures::StreamExt;
-use reqwest::Response;
+use reqwest::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt};
@@ -47,6 +47,8 @@ impl Client {
             file.write_all(bytes).await.map_err(failed)
         })
         .await?;
+        // The error of the last write: `sync_all` would drop it.
+        file.flush().await.map_err(failed)?;
         file.sync_all().await.map_err(failed)?;
         beside.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
@@ -84,9 +86,14 @@ impl Client {
     /// Requests a presigned URL from the store.
     async fn download(&self, index: u32, url: Url) -> Result<Response, Error> {
         let response = self.get_without_key(url).send().await;
-        response
-            .and_then(Response::error_for_status)
-            .map_err(|error| not_downloaded(index, error))
+        let response = response.map_err(|error| not_downloaded(index, error))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            status => Err(Error::NotDownloaded {
+                index,
+                what: format!("the store answered {status}"),
+            }),
+        }
     }
 
     async fn fetch(

@@ -7,7 +7,10 @@ use std::{pin::Pin, time::Duration};
 use darkroom_types::{job_id::JobId, resource::Job};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use reqwest::{Method, StatusCode, header::ACCEPT};
+use reqwest::{
+    Method, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 use serde::de::DeserializeOwned;
 use sse_stream::{Sse, SseByteStream};
 use url::Url;
@@ -16,6 +19,8 @@ use crate::{Client, Error};
 
 /// Backoff before a stream that broke off is resumed.
 const BACKOFF: Duration = Duration::from_millis(500);
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Change of the caller's jobs.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +160,7 @@ impl Events {
             tokio::time::sleep(BACKOFF).await;
         }
         let get = self.client.request(Method::GET, self.url.clone());
-        let get = get.header(ACCEPT, "text/event-stream");
+        let get = get.header(ACCEPT, EVENT_STREAM);
         let get = match &self.last_event_id {
             Some(id) => get.header("Last-Event-ID", id),
             None => get,
@@ -163,6 +168,16 @@ impl Events {
         let response = self.client.open(get).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
+        }
+        // Such as the page of a gateway in between, which would end at once and be requested again.
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        if !content_type.is_some_and(|value| value.starts_with(EVENT_STREAM)) {
+            return Err(Error::Unexpected {
+                url: self.url.clone(),
+                status: response.status(),
+                what: "the body is not a stream of events".to_owned(),
+            });
         }
         Ok(Some(SseByteStream::new(response.bytes_stream().boxed())))
     }

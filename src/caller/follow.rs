@@ -85,7 +85,15 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
         }
     };
     if let Ok(job) = ended {
-        return conclude(client, &job?, &following.outputs).await;
+        let job = job?;
+        // Once Ctrl-C was awaited, it no longer ends the process by itself.
+        return tokio::select! {
+            concluded = conclude(client, &job, &following.outputs) => concluded,
+            _ = tokio::signal::ctrl_c() => {
+                say!("\nthe job has ended, and not all of its outputs were saved: darkroom jobs save {job_id}");
+                Ok(Exit::Interrupted)
+            }
+        };
     }
     say!("the job is still running: darkroom jobs watch {job_id}");
     if format == Format::Json {

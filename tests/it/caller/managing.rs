@@ -173,6 +173,15 @@ async fn keys_are_created_and_profiles_store_them() {
         1
     );
 
+    let mut unset = darkroom("", &["jobs", "list"]);
+    unset.env("HOME", &home);
+    for name in ["DARKROOM_API_KEY", "DARKROOM_PROFILE"] {
+        unset.env(name, "");
+    }
+    assert_eq!(in_home(&["profile", "use", "shop"], "").exit_code, 0);
+    let listed = run_with_input(unset, "");
+    assert_eq!(listed.exit_code, 0, "empty variables: {listed:#?}");
+
     let id = as_admin(&["keys", "list", "-o", "json"]).json()["keys"][0]["key_id"].clone();
     assert_eq!(
         as_admin(&["keys", "revoke", id.as_str().unwrap()]).exit_code,

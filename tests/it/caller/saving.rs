@@ -1,15 +1,21 @@
 //! Outputs saved as files: complete, verified, and under the requested paths.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use darkroom_client::{Client, Error};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{dev, run};
+use super::{Outcome, darkroom, dev, fresh_home, run};
 use crate::support::{
     context::TestContext,
-    harness::{fresh_directory, job, options},
+    harness::{BINARY, fresh_directory, job, options, shared, until},
+    processes::signal_id,
+    proxy::{Fault, Operation},
 };
 
 fn sha256(path: &Path) -> String {
@@ -98,6 +104,55 @@ fn a_path_that_cannot_be_written_is_named() {
         outcome.stderr.contains("cannot create /proc/nowhere"),
         "{outcome:#?}"
     );
+}
+
+/// The whole output is one write, which fails as late as it can.
+#[test]
+fn an_output_that_the_disk_does_not_take_is_not_saved() {
+    let short = dev(r#"{"bytes": 100}"#);
+    let accepted = run(&["run", "acme/photo", "a fox", "-i", &short]);
+    let id = accepted.stderr.split(' ').nth(1).unwrap();
+    let directory = fresh_directory("saved-full");
+    std::fs::create_dir_all(&directory).unwrap();
+    let without_space = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let saving = Command::new("sh")
+        .args(["-c", without_space, BINARY, "jobs", "save", id])
+        .arg(&directory)
+        .env_clear()
+        .env("HOME", fresh_home())
+        .env("DARKROOM_URL", shared().api_url())
+        .output();
+    let saved = Outcome::of(saving.unwrap());
+    assert_eq!(saved.exit_code, 1, "{saved:#?}");
+    assert!(saved.stderr.contains("cannot write"), "{saved:#?}");
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_command_that_saves_outputs() {
+    let proxied = TestContext::behind_proxy(options("saving-stopped"), &[], None).await;
+    let (context, proxy) = (&proxied.context, &proxied.proxy);
+    let ended = context.api.run(&job(1, json!({"inline": true}))).await;
+    let id = ended.job_id.to_string();
+    let output = format!("{id}/0.");
+    let never = Fault::LateBody(Duration::from_hours(1));
+    proxy.plan(&output, Operation::GetObject, never, 1);
+    let directory = fresh_directory("saved-never");
+    let arguments = ["jobs", "watch", &id, "--save", directory.to_str().unwrap()];
+    let watching = darkroom(&context.api.url, &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("a download", async || {
+        (proxy.left(&output) == 0).then_some(())
+    })
+    .await;
+    signal_id(watching.id(), "INT");
+    let watched = Outcome::of(watching.wait_with_output().unwrap());
+    assert_eq!(watched.exit_code, 130, "{watched:#?}");
+    let remedy = format!("darkroom jobs save {id}");
+    assert!(watched.stderr.contains(&remedy), "{watched:#?}");
 }
 
 #[tokio::test]
