@@ -123,15 +123,22 @@ impl Caller {
 
     async fn of(context: &Context, request: &Request) -> Result<Self, Problem> {
         let peer = context.peers.calling(request);
-        if context.keys.is_empty() {
-            // A request that carries a key although none is needed was not counted yet.
+        // A request with this header was not counted yet, whatever the header contains.
+        let count_without_key = || {
             if request.headers().contains_key(AUTHORIZATION) {
                 context.peers.request(peer)?;
             }
+            Ok::<_, Problem>(())
+        };
+        if context.keys.is_empty() {
+            count_without_key()?;
             return Ok(Self { key: Key::None });
         }
         let bearer = request.headers().typed_get::<Authorization<Bearer>>();
-        let bearer = bearer.ok_or_else(unauthenticated)?;
+        let Some(bearer) = bearer else {
+            count_without_key()?;
+            return Err(unauthenticated());
+        };
         let text = bearer.token();
         let key = if let Some(key) = context.keys.find(text) {
             Key::listed(key)

@@ -128,9 +128,11 @@ impl Peers {
             return Some(peer);
         }
         let headers = headers.get_all("x-forwarded-for").iter();
-        let headers: Vec<_> = headers.filter_map(|header| header.to_str().ok()).collect();
-        let addresses = headers.iter().flat_map(|header| header.split(','));
-        let addresses: Vec<_> = addresses.map(forwarded).collect();
+        // The beginning of a header is the client's, which may not be text.
+        let addresses = headers.flat_map(|header| header.as_bytes().split(|byte| *byte == b','));
+        let addresses: Vec<_> = addresses
+            .map(|address| forwarded(std::str::from_utf8(address).ok()?))
+            .collect();
         let addresses = addresses.into_iter().rev();
         let mut others = addresses
             .skip_while(|address| address.is_some_and(|address| self.trusted.contain(address)));
@@ -227,6 +229,7 @@ mod tests {
                 Some("198.51.100.1"),
             ),
             ("10.1.2.3", Some("1.1.1.1, unknown"), None),
+            ("10.1.2.3", Some("ÿ, 198.51.100.1"), Some("198.51.100.1")),
             (
                 "10.1.2.3",
                 Some("[2001:db8:1:2:3:4:5:6]:443"),

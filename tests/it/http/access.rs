@@ -3,7 +3,8 @@
 
 use darkroom_client::types::{resource::Job, status::JobStatus};
 use darkroom_dev::Stack;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use futures::future::join_all;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use temporalio_client::WorkflowDescribeOptions;
@@ -170,6 +171,20 @@ async fn requests_and_open_jobs_are_limited_per_tenant() {
         "urn:darkroom:problem:rate-limited"
     );
 
+    // A header without a key does not evade the limit of requests without one.
+    let strange = (0..20).map(|_| {
+        api.http
+            .get(format!("{}/v1/jobs/x", api.url))
+            .header("Authorization", "x")
+            .header("X-Forwarded-For", "198.51.100.7")
+            .send()
+    });
+    let statuses = join_all(strange).await;
+    let is_limited = |answer: &reqwest::Result<Response>| {
+        answer.as_ref().unwrap().status() == StatusCode::TOO_MANY_REQUESTS
+    };
+    assert!(statuses.iter().any(is_limited), "{statuses:?}");
+
     // The other tenant has a limit of its own.
     let other = Api::with_key(api.url.clone(), OTHER);
     let slow = job(1, json!({"latency_ms": 60_000}));
@@ -250,6 +265,15 @@ async fn configured_origins_may_call_and_answers_have_security_headers() {
         header("content-security-policy"),
         "default-src 'none'; frame-ancestors 'none'"
     );
+
+    // The api's own page, under a name that is not the public one.
+    let own = call(&api, Method::GET, "/v1/jobs/nothing", ACME)
+        .header("Host", "darkroom.internal")
+        .header("Origin", "https://darkroom.internal")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(own.status(), StatusCode::NOT_FOUND);
 
     let malformed = call(&api, Method::GET, "/healthz", ACME)
         .header("Origin", b"\xff\xfe".as_slice())
