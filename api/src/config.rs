@@ -19,11 +19,12 @@ use url::{Host, Url};
 use crate::{
     access::{ApiKeys, Processes, TrustedProxies},
     middleware::cors::Origins,
+    server::IdleTimeout,
     variables::{
         DARKROOM_ALLOW_ANONYMOUS, DARKROOM_API_KEYS, DARKROOM_API_PROCESSES, DARKROOM_CONNECTIONS,
-        DARKROOM_CORS_ORIGINS, DARKROOM_EXPIRE_AFTER_SECONDS, DARKROOM_LISTEN, DARKROOM_OPEN_JOBS,
-        DARKROOM_PAGE, DARKROOM_REQUESTS_PER_SECOND, DARKROOM_TEMPORAL_UI,
-        DARKROOM_TRUSTED_PROXIES, REPLICATE_WEBHOOK_SECRET,
+        DARKROOM_CORS_ORIGINS, DARKROOM_EXPIRE_AFTER_SECONDS, DARKROOM_IDLE_TIMEOUT_SECONDS,
+        DARKROOM_LISTEN, DARKROOM_OPEN_JOBS, DARKROOM_PAGE, DARKROOM_REQUESTS_PER_SECOND,
+        DARKROOM_TEMPORAL_UI, DARKROOM_TRUSTED_PROXIES, REPLICATE_WEBHOOK_SECRET,
     },
 };
 
@@ -70,6 +71,7 @@ pub struct Config {
     pub has_page: bool,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
+    pub(crate) idle_timeout: IdleTimeout,
     connections: NonZeroUsize,
 }
 
@@ -120,6 +122,7 @@ impl Config {
             metrics_listen: METRICS_LISTEN.optional()?,
             has_page: DARKROOM_PAGE.value()?,
             trusted_proxies: DARKROOM_TRUSTED_PROXIES.value()?,
+            idle_timeout: DARKROOM_IDLE_TIMEOUT_SECONDS.value()?,
             connections: DARKROOM_CONNECTIONS.value()?,
             temporal: TemporalConfig::from_env()?.with_retry_timeout(TEMPORAL_RETRY_TIMEOUT),
             storage,

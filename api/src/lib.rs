@@ -163,7 +163,15 @@ impl Bound {
         document.servers = Some(vec![Server::new(context.url(""))]);
         let (routes, methods) = (router(&document).routes, Methods::of(&document));
         let answering = middleware::around(routes, methods, context, &config.origins);
-        server::serve(listener, answering, max_connections, peers, shutdown).await;
+        server::serve(
+            listener,
+            answering,
+            max_connections,
+            config.idle_timeout,
+            peers,
+            shutdown,
+        )
+        .await;
         tracing::info!("api stopped");
         Ok(())
     }

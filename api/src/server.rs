@@ -27,6 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::usage::IdleTimeout;
 use self::{
     timeouts::TimeoutStream,
     usage::{InFlight, Usage},
@@ -71,6 +72,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     endpoint: BoxEndpoint<'static, Response>,
     max_connections: usize,
+    idle_timeout: IdleTimeout,
     peers: Arc<Peers>,
     shutdown: CancellationToken,
 ) {
@@ -107,7 +109,7 @@ pub(crate) async fn serve(
         }
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
-        let usage = Usage::default();
+        let usage = Usage::new(idle_timeout);
         let requests = usage.clone();
         let service =
             service_fn(move |request: Request<Incoming>| {

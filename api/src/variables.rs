@@ -35,6 +35,9 @@ pub(crate) const DARKROOM_CONNECTIONS: Variable = Variable::new("DARKROOM_CONNEC
     .about(
         "limit of connections, if the system has file descriptors for them; one client address may hold an eighth",
     );
+pub(crate) const DARKROOM_IDLE_TIMEOUT_SECONDS: Variable = Variable::new("DARKROOM_IDLE_TIMEOUT_SECONDS", "620")
+    .defaults_to("75")
+    .about("idle timeout of a connection, from 61 to 3600: more than that of the load balancer in front, or it sends requests on connections that are being closed. Google Cloud's is 600, and cannot be changed");
 pub(crate) const DARKROOM_TRUSTED_PROXIES: Variable = Variable::new("DARKROOM_TRUSTED_PROXIES", "10.0.0.0/8")
     .defaults_to("127.0.0.0/8,::1/128")
     .about("addresses and networks of proxies whose `X-Forwarded-For` is trusted, or `none`: the last address in it that is no trusted proxy is the client. Requests without a key, connections, and bodies under way are limited by client address. Name your load balancer here, or all clients behind it share one limit");
@@ -48,7 +51,7 @@ pub(crate) const REPLICATE_WEBHOOK_SECRET: Variable = Variable::new("REPLICATE_W
     .about("`whsec_…`, the secret that the provider signs its reports with, or `new,old`: either is accepted; without it, or without `DARKROOM_PUBLIC_URL`, predictions are polled");
 
 /// All variables of the api.
-pub const VARIABLES: [Variable; 13] = [
+pub const VARIABLES: [Variable; 14] = [
     DARKROOM_LISTEN,
     DARKROOM_API_KEYS,
     DARKROOM_ALLOW_ANONYMOUS,
@@ -58,6 +61,7 @@ pub const VARIABLES: [Variable; 13] = [
     DARKROOM_EXPIRE_AFTER_SECONDS,
     DARKROOM_CORS_ORIGINS,
     DARKROOM_CONNECTIONS,
+    DARKROOM_IDLE_TIMEOUT_SECONDS,
     DARKROOM_TRUSTED_PROXIES,
     DARKROOM_PAGE,
     DARKROOM_TEMPORAL_UI,

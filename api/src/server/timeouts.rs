@@ -14,15 +14,11 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::usage::{IDLE, Usage};
+use super::usage::Usage;
 
 /// Header timeout: the time from the first byte of a request to the end of its head. On a new
 /// connection it runs from the beginning.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Idle timeout: longer than a caller may wait for a response (60 s), and than the interval between
-/// two heartbeats of an event stream (15 s).
-const IDLE_TIMEOUT: Duration = IDLE;
 
 /// First bytes of the connection preface of HTTP/2:
 /// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
@@ -55,7 +51,9 @@ impl<T> TimeoutStream<T> {
     fn moved(&mut self) {
         self.head = self.head.filter(|begun| *begun == self.usage.begun());
         if self.head.is_none() {
-            self.alarm.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            self.alarm
+                .as_mut()
+                .reset(Instant::now() + self.usage.idle_timeout());
         }
     }
 
@@ -67,6 +65,21 @@ impl<T> TimeoutStream<T> {
             self.head = Some(self.usage.begun());
             self.alarm.as_mut().reset(Instant::now() + HEADER_TIMEOUT);
         }
+    }
+
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(result) = written else {
+            return self.wait(cx);
+        };
+        self.moved();
+        if let Ok(bytes) = result {
+            self.usage.wrote(bytes);
+        }
+        Poll::Ready(result)
     }
 
     /// Fails a read or write that cannot make progress, once its timeout has passed.
@@ -104,13 +117,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write(cx, bytes) {
-            Poll::Ready(result) => {
-                self.moved();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.wait(cx),
-        }
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -118,13 +126,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write_vectored(cx, slices) {
-            Poll::Ready(result) => {
-                self.moved();
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.wait(cx),
-        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -148,7 +151,7 @@ mod tests {
 
     fn connection() -> (DuplexStream, TimeoutStream<DuplexStream>, Usage) {
         let (caller, served) = duplex(64);
-        let usage = Usage::default();
+        let usage = Usage::new("75".parse().unwrap());
         (caller, TimeoutStream::new(served, usage.clone()), usage)
     }
 
@@ -216,7 +219,7 @@ mod tests {
         let error = served.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!(
             (error.kind(), began.elapsed()),
-            (io::ErrorKind::TimedOut, IDLE_TIMEOUT)
+            (io::ErrorKind::TimedOut, usage.idle_timeout())
         );
     }
 
@@ -225,7 +228,7 @@ mod tests {
         let (mut caller, mut served, usage) = connection();
         let _under_way = usage.begin();
         for _ in 0..3 {
-            tokio::time::sleep(IDLE_TIMEOUT / 2).await;
+            tokio::time::sleep(usage.idle_timeout() / 2).await;
             served.write_all(b": \n").await.unwrap();
             caller.read_exact(&mut [0; 3]).await.unwrap();
         }

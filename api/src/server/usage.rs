@@ -1,6 +1,8 @@
-//! Requests of one connection: the number that have begun, and whether one is in flight.
+//! Use of one connection: the requests that have begun, whether one is in flight, and the bytes
+//! that were written. The idle timeout by which it is judged.
 
 use std::{
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,25 +10,62 @@ use std::{
     time::Duration,
 };
 
-/// Idle timeout of a connection, longer than that of load balancers (mostly 60 s). An HTTP/2
-/// connection that its client keeps alive with pings is held without a request for at most twice
-/// this.
-pub(super) const IDLE: Duration = Duration::from_secs(75);
+/// Bytes written within the idle timeout that show a response being sent: more than pings and their
+/// acknowledgements take.
+const RESPONSE: u64 = 4096;
 
-/// Request counters of one connection, shared by all clones.
-#[derive(Clone, Default)]
+/// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
+/// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
+/// client keeps alive with pings is held without a request for at most twice this.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdleTimeout(Duration);
+
+impl FromStr for IdleTimeout {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(seconds @ 61..=3600) => Ok(Self(Duration::from_secs(seconds))),
+            _ => Err("must be from 61 to 3600 seconds"),
+        }
+    }
+}
+
+/// Counters of one connection, shared by all clones.
+#[derive(Clone)]
 pub(super) struct Usage(Arc<Counts>);
 
-#[derive(Default)]
 struct Counts {
+    idle_timeout: Duration,
     begun: AtomicU64,
     ended: AtomicU64,
+    written: AtomicU64,
 }
 
 /// Guard of a request, which is in flight for as long as this is held.
 pub(super) struct InFlight(Usage);
 
 impl Usage {
+    /// Creates the counters of a new connection.
+    pub(super) fn new(IdleTimeout(idle_timeout): IdleTimeout) -> Self {
+        Self(Arc::new(Counts {
+            idle_timeout,
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }))
+    }
+
+    /// Returns the idle timeout.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.0.idle_timeout
+    }
+
+    /// Counts bytes that were written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.0.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Counts a request that begins.
     pub(super) fn begin(&self) -> InFlight {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
@@ -47,17 +86,22 @@ impl Usage {
         self.begun() != self.ended()
     }
 
-    /// Waits until no request has been in flight for the idle timeout, or for twice that at most.
+    /// Waits until no request has been in flight, and no response has been sent, for the idle
+    /// timeout, or for twice that at most. Hyper drops a body when it has buffered it: its bytes
+    /// may take long to be sent after the request has ended.
     pub(super) async fn until_idle(&self) {
         let mut before = None;
         loop {
-            tokio::time::sleep(IDLE).await;
+            tokio::time::sleep(self.idle_timeout()).await;
             // Requests that ended since the last tick were in flight until just now.
-            let ended = self.ended();
-            if before == Some(ended) && !self.is_under_way() {
+            let now = (self.ended(), self.0.written.load(Ordering::Relaxed));
+            let is_idle = before.is_some_and(|(ended, written)| {
+                ended == now.0 && now.1.saturating_sub(written) < RESPONSE
+            });
+            if is_idle && !self.is_under_way() {
                 return;
             }
-            before = Some(ended);
+            before = Some(now);
         }
     }
 }
@@ -82,23 +126,61 @@ mod tests {
 
     use super::*;
 
+    const IDLE: IdleTimeout = IdleTimeout(Duration::from_secs(75));
+
     /// Clients that long poll send one request after another: between a response and the next
     /// request, their connection is idle for a moment.
     #[tokio::test(start_paused = true)]
     async fn a_short_pause_between_requests_is_not_idle() {
-        let usage = Usage::default();
+        let usage = Usage::new(IDLE);
         let began = Instant::now();
+        let IdleTimeout(idle) = IDLE;
         let moment = Duration::from_millis(1);
         let requests = async {
-            sleep(IDLE.saturating_sub(moment)).await;
+            sleep(idle.saturating_sub(moment)).await;
             let under_way = usage.begin();
-            sleep(IDLE).await;
+            sleep(idle).await;
             drop(under_way);
             sleep(2 * moment).await;
             drop(usage.begin());
             Instant::now()
         };
         let ((), last) = tokio::join!(usage.until_idle(), requests);
-        assert!(began.elapsed() >= last.duration_since(began) + IDLE);
+        assert!(began.elapsed() >= last.duration_since(began) + idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_still_being_sent_is_not_idle() {
+        let usage = Usage::new(IDLE);
+        let began = Instant::now();
+        let slow_reader = async {
+            drop(usage.begin());
+            for _ in 0..60 {
+                sleep(Duration::from_secs(5)).await;
+                usage.wrote(4096);
+            }
+        };
+        tokio::join!(usage.until_idle(), slow_reader);
+        assert!(began.elapsed() > Duration::from_mins(5));
+        let began = Instant::now();
+        let pings = async {
+            loop {
+                sleep(Duration::from_secs(20)).await;
+                usage.wrote(17);
+            }
+        };
+        tokio::select! {
+            () = usage.until_idle() => {}
+            () = pings => {}
+        }
+        assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[test]
+    fn an_idle_timeout_exceeds_the_longest_wait() {
+        assert!("61".parse::<IdleTimeout>().is_ok());
+        for text in ["60", "3601", "75s", "-1", ""] {
+            assert!(text.parse::<IdleTimeout>().is_err(), "{text}");
+        }
     }
 }
