@@ -74,6 +74,12 @@ impl Context {
         self.url(&format!("/v1/jobs/{job_id}"))
     }
 
+    /// Returns the path of a job, below that of the public URL: for callers that use another host.
+    pub(crate) fn job_path(&self, job_id: &JobId) -> String {
+        let prefix = self.public_url.path().trim_end_matches('/');
+        format!("{prefix}/v1/jobs/{job_id}")
+    }
+
     /// Returns the URL of one of this api's paths, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))

@@ -58,7 +58,7 @@ impl Problem {
     pub(crate) fn origin_not_allowed() -> Self {
         Self::new(
             Kind::OriginNotAllowed,
-            "the origin of this page is not allowed; the operator can add it to DARKROOM_CORS_ORIGINS",
+            "pages of this origin may not call, or not with this method or header; the operator can add the origin to DARKROOM_CORS_ORIGINS",
         )
     }
 

@@ -54,5 +54,7 @@ pub(crate) fn answer(
     Response::builder()
         .content_type("text/event-stream")
         .header("Cache-Control", "no-store")
+        // Otherwise nginx holds events back until its buffer is full.
+        .header("X-Accel-Buffering", "no")
         .body(Body::from_bytes_stream(body))
 }

@@ -244,6 +244,15 @@ test("fields that the api rejects are marked", async (t) => {
   await page.getByText("Invalid JSON").waitFor();
 });
 
+test("a request with a number that the browser rounds is not sent", async (t) => {
+  const page = await open(t);
+  await page.fill("#prompt", "a number that is too large");
+  await page.getByText("More options").click();
+  await page.fill("#inputs", "{\"steps\": 9007199254740993}");
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.locator(".problem", { hasText: "browsers round" }).waitFor();
+});
+
 for (const colorScheme of ["light", "dark"]) {
   test(`the page is accessible: ${colorScheme}`, async (t) => {
     const options = { colorScheme, reducedMotion: "reduce" };

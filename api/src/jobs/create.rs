@@ -85,7 +85,7 @@ pub(crate) async fn create_job(
         None => view,
     };
     let response = describe(&view, accepted_or_ended(&view))
-        .header(header::LOCATION, format!("/v1/jobs/{}", view.state.job_id));
+        .header(header::LOCATION, context.job_path(&view.state.job_id));
     let response = if is_replayed {
         response.header("Idempotent-Replayed", "true")
     } else {

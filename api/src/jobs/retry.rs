@@ -84,7 +84,7 @@ pub(crate) async fn retry_job(
         regenerate: body.regenerate,
     };
     if let Some(known) = ended.retries.find(&retry.id) {
-        return replay(&view, known, &retry);
+        return replay(context, &view, known, &retry);
     }
     caller.may_ask_for(&ended.request.model)?;
     let now = timestamp(SystemTime::now());
@@ -100,20 +100,25 @@ pub(crate) async fn retry_job(
     let mut retried = ended.clone().for_retry(now, start == Start::Regenerate);
     retried.retries.push(retry);
     let view = View::of(context, Snapshot::fresh(retried)).await?;
-    Ok(answer(&view).body(view.body.clone()))
+    Ok(answer(context, &view).body(view.body.clone()))
 }
 
-fn answer(view: &View) -> ResponseBuilder {
-    let location = format!("/v1/jobs/{}", view.state.job_id);
+fn answer(context: &Context, view: &View) -> ResponseBuilder {
+    let location = context.job_path(&view.state.job_id);
     describe(view, accepted_or_ended(view)).header(header::LOCATION, location)
 }
 
 /// Returns the run that an earlier retry with this key started, as it is now.
-fn replay(view: &View, known: &Retry, retry: &Retry) -> Result<Response, Problem> {
+fn replay(
+    context: &Context,
+    view: &View,
+    known: &Retry,
+    retry: &Retry,
+) -> Result<Response, Problem> {
     if known != retry {
         let detail = "the Idempotency-Key was used for another retry; use a new key for a new one";
         return Err(Problem::new(Kind::IdempotencyMismatch, detail));
     }
-    let response = answer(view).header("Idempotent-Replayed", "true");
+    let response = answer(context, view).header("Idempotent-Replayed", "true");
     Ok(response.body(view.body.clone()))
 }

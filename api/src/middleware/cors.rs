@@ -1,7 +1,14 @@
 //! Cross-origin access (CORS) for the origins that the operator configures.
 
+use std::sync::Arc;
+
 use poem::{
-    http::{HeaderName, Method},
+    Endpoint, Request,
+    http::{
+        HeaderName, Method,
+        header::{HOST, ORIGIN},
+        uri::Authority,
+    },
     middleware::Cors,
 };
 use url::{Origin, Url};
@@ -53,7 +60,8 @@ impl Origins {
         ];
         Cors::new()
             .allow_origins(&self.0)
-            // The web page of this api calls it as well.
+            // The web page of this api calls it as well, by this name or by another one:
+            // `same_origin`.
             .allow_origin(public_url.origin().ascii_serialization())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers([
@@ -69,6 +77,29 @@ impl Origins {
             .allow_credentials(false)
             .max_age(3600)
     }
+}
+
+/// Lets a page call the api that served it, under whichever name: CORS is not asked.
+pub(crate) async fn same_origin<E: Endpoint>(
+    next: Arc<E>,
+    mut request: Request,
+) -> poem::Result<E::Output> {
+    if is_same_origin(&request) {
+        request.headers_mut().remove(ORIGIN);
+    }
+    next.call(request).await
+}
+
+/// Returns true if the origin of a request is the host that it is sent to. A proxy in between may
+/// have another scheme.
+fn is_same_origin(request: &Request) -> bool {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let authority = request.uri().authority();
+    let host = authority.map(Authority::as_str).or_else(|| header(HOST));
+    let origin = header(ORIGIN).and_then(|origin| origin.split_once("://"));
+    origin
+        .zip(host)
+        .is_some_and(|((_, origin), host)| origin == host)
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ where
         // that CORS refuses is a problem as well.
         .around(problems::answer)
         .with_if(!origins.is_empty(), cors)
+        .around(cors::same_origin)
         // Boxed, as the type of a layer contains all layers within it: optimized builds cannot
         // compute the layout of all of them at once.
         .boxed()

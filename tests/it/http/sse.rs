@@ -36,6 +36,7 @@ impl Events {
     pub(super) fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
         Self {
             chunks: Box::pin(response.bytes_stream()),
             text: String::new(),

@@ -3,7 +3,7 @@
 
 import { ApiError, call, newKey } from "./api.js";
 import { announce, ask, toast } from "./dom.js";
-import { count, hasEnded, requestOf } from "./words.js";
+import { count, hasEnded, isExact, requestOf, ROUNDED } from "./words.js";
 
 /** Reports that an action failed. */
 function showError(error) {
@@ -30,6 +30,8 @@ export class Actions {
 
   /** Creates a job. Retries after a lost response reuse the key, so nothing is paid for twice. */
   async create(request, key = newKey()) {
+    // It would be another request, and be paid for.
+    if (!isExact(request)) throw new ApiError({ title: "A number is too large", detail: ROUNDED });
     for (let attempt = 0; ; attempt += 1) {
       try {
         const headers = { "idempotency-key": key };

@@ -6,8 +6,8 @@ import { extensionOf, Frame, placesOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  ago, bytes, cancelText, clock, count, curlOf, duration, elapsed, explainErrors, hasEnded, LABELS,
-  missingLabel, remedyOf, remedyOfFailure, requestOf, stateOf, stateOfOutput, STATES,
+  ago, bytes, cancelText, clock, count, curlOf, duration, elapsed, explainErrors, hasEnded, isExact, LABELS,
+  missingLabel, remedyOf, remedyOfFailure, requestOf, ROUNDED, stateOf, stateOfOutput, STATES,
 } from "./words.js";
 
 /** Age at which the URLs of outputs are renewed, in milliseconds. */
@@ -349,6 +349,7 @@ export class JobPage {
     const endpoint = new URL("v1/jobs", base).href;
     fill(this.more,
       job.webhook_url ? this.webhook : null,
+      isExact(request) ? null : h("p", {}, `A number below is not exact: ${ROUNDED}.`),
       code("Request", JSON.stringify(request, null, 2)),
       code("Request as curl", curlOf(request, endpoint, storedKey() !== null)),
       code("Temporal command", `temporal workflow show --workflow-id ${job.job_id}`),

@@ -225,6 +225,15 @@ export function requestOf(job) {
   return request;
 }
 
+/** What a person is told of a request that is not exact. */
+export const ROUNDED = "browsers round whole numbers beyond 9,007,199,254,740,991: use the API or the command line";
+
+/** Returns false if a number in the value may have been rounded when it was read. */
+export function isExact(value) {
+  if (typeof value === "number") return !Number.isInteger(value) || Number.isSafeInteger(value);
+  return typeof value !== "object" || value === null || Object.values(value).every(isExact);
+}
+
 function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
