@@ -3,13 +3,19 @@
 
 use std::path::PathBuf;
 
-use darkroom_client::types::status::JobStatus;
+use darkroom_client::types::{
+    provider::PredictionStatus,
+    status::{JobStatus, Stage},
+};
 use darkroom_dev::{Options, versitygw::VersityGateway};
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::json;
 
 use crate::{
     support::{
         context::{ProxiedContext, TestContext},
-        harness::{DEADLINE, bought, options, until},
+        harness::{DEADLINE, bought, bought_one, endless, job, options, until},
         missing_features::MissingFeature,
         processes::metrics_address,
         proxy::Proxy,
@@ -161,6 +167,40 @@ async fn nothing_is_bought_for_a_store_that_cannot_be_written_to() {
         let job = context.api.ended_within(id, DEADLINE * 2).await;
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(provider, id).len(), 1);
+    }
+}
+
+/// Manifests that cannot be written are retried after timers, which take no slot of the worker.
+#[tokio::test]
+async fn jobs_that_wait_for_the_store_do_not_hold_up_others() {
+    let store = LimitedStore::start(options("store-waits"), None, &[]).await;
+    let LimitedStore { context, proxy, .. } = &store;
+    let (api, provider) = (&context.api, context.stack.provider.as_ref());
+    let running = api.accepted(&endless()).await;
+    let failing = job(1, json!({"fail": "as it should", "latency_ms": 10_000}));
+    // More than the worker has slots for workflow tasks.
+    let failing = join_all((0..6).map(|_| api.accepted(&failing))).await;
+    for id in failing.iter().chain([&running]) {
+        bought_one(provider, id).await;
+    }
+    proxy.set_missing_feature(Some(MissingFeature::Writes));
+    for id in &failing {
+        until("a job that waits for the store", async || {
+            (api.get(id).await.stage == Some(Stage::Finalizing)).then_some(())
+        })
+        .await;
+    }
+    assert!(api.act(&running, "cancel").await.status().is_success());
+    until("a prediction that is canceled", async || {
+        let prediction = bought(provider, &running).pop()?;
+        (prediction.status(Timestamp::now()) == PredictionStatus::Canceled).then_some(())
+    })
+    .await;
+
+    proxy.set_missing_feature(None);
+    for id in &failing {
+        let job = api.ended_within(id, DEADLINE * 2).await;
+        assert_eq!(job.status, JobStatus::Failed, "{job:#?}");
     }
 }
 

@@ -42,6 +42,9 @@ pub fn options() -> LocalActivityOptions {
         .start_to_close_timeout(Duration::from_secs(30))
         .schedule_to_close_timeout(Duration::from_mins(10))
         .retry_policy(backoff(Duration::from_secs(30)))
+        // A longer backoff is a timer of the workflow. Within its task, it would keep a slot, and a
+        // few jobs that wait for the store would hold up all others of the worker.
+        .timer_backoff_threshold(Duration::from_secs(1))
         .cancellation_token(WorkflowCancellationToken::new())
         .summary("manifest".to_owned())
         .build()
