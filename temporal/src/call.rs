@@ -20,7 +20,9 @@ pub fn is_unavailable(status: &Status) -> bool {
         | Code::DeadlineExceeded
         | Code::Cancelled
         | Code::ResourceExhausted
-        | Code::Aborted => true,
+        | Code::Aborted
+        // Streams that the server or a proxy resets, and errors within the server.
+        | Code::Internal => true,
         // Errors of the transport have no code of their own, but a source.
         Code::Unknown => std::error::Error::source(status).is_some(),
         _ => false,

@@ -9,7 +9,9 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use temporalio_client::{AsyncActivityHandle, Client, RpcOptions, errors::AsyncActivityError};
+use temporalio_client::{
+    AsyncActivityHandle, Client, RetryOptions, RpcOptions, errors::AsyncActivityError,
+};
 use temporalio_sdk::activities::ActivityContext;
 
 use crate::heartbeat::attempt_handle;
@@ -57,7 +59,11 @@ impl Recorder {
     /// If the server no longer knows the attempt.
     pub async fn try_record(&self, record: &impl Serialize) -> Result<Option<Answer>, Superseded> {
         let details = serde_json::to_value(record).unwrap_or(Value::Null);
-        let options = RpcOptions::builder().timeout(TIMEOUT).build();
+        // The client would retry for ten seconds, unseen.
+        let options = RpcOptions::builder()
+            .timeout(TIMEOUT)
+            .retry_options(RetryOptions::no_retries())
+            .build();
         match self.handle.heartbeat(Some(details), options).await {
             Ok(answer)
                 if answer.cancel_requested || answer.activity_paused || answer.activity_reset =>

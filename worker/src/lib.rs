@@ -44,8 +44,15 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::Config;
 use self::{pacing::Pacing, readiness::Serving, registration::Registration};
 
-/// Variables by which other programs configure a proxy. The worker ignores them.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+/// Variables that configure a proxy. The store and the provider are called through it.
+const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
 
 /// Serves the configured task queues until `shutdown`. Then it drains: it stops polling, lets
 /// outputs finish or yield to another attempt, and returns within half a minute.
@@ -126,7 +133,7 @@ fn warn_of_proxies() {
     if let Some(name) = PROXIES.into_iter().find(|name| env::var_os(name).is_some()) {
         tracing::warn!(
             name,
-            "proxy ignored: outputs are fetched and webhooks sent directly, because addresses are checked when they are connected to"
+            "outputs are fetched and webhooks sent without the proxy, as addresses are checked when they are connected to; the store and the provider are called through it, unless NO_PROXY names them"
         );
     }
 }

@@ -10,12 +10,16 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use darkroom_temporal::workarounds::worker_recycling::ActivityCount;
+use temporalio_sdk::error::WorkerRunError;
 
 use crate::registration::{Queue, Registration};
 
 /// Longest time for draining at shutdown. Activities that still run are retried by other workers
 /// after their heartbeat timeout.
 const DEADLINE: Duration = Duration::from_secs(28);
+
+/// Backoff before a worker that could not begin is replaced.
+const RESTART_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Serves a queue until `shutdown`. Cancels `shutdown` when it returns, so that the other queues
 /// stop as well.
@@ -63,7 +67,7 @@ async fn run(
             registration.worker(queue, stopping.clone(), Arc::clone(&activities_run))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
-            let result = worker.run().await.context("the SDK worker failed");
+            let result = worker.run().await;
             // Otherwise the connection keeps it registered for ever.
             let workers = registration.client.connection().workers();
             if let Err(error) = workers.finalize_unregister(worker.worker_instance_key()) {
@@ -75,8 +79,14 @@ async fn run(
             tokio::select! {
                 Some((ended, result)) = running.next() => match result {
                     Err(error) if ended < number => tracing::warn!(%error, "a recycled worker failed"),
+                    // The SDK asks Temporal once more before it polls: the next worker asks again.
+                    Err(error @ WorkerRunError::Validation(_)) => {
+                        tracing::warn!(%error, "waiting for Temporal");
+                        shutdown.run_until_cancelled(tokio::time::sleep(RESTART_BACKOFF)).await;
+                        break;
+                    }
                     result => {
-                        result?;
+                        result.context("the SDK worker failed")?;
                         ensure!(ended < number, "the SDK worker stopped without a shutdown");
                     }
                 },
@@ -101,7 +111,7 @@ async fn run(
 /// meanwhile.
 async fn wait_until_may_buy(
     registration: &Registration,
-    running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
+    running: &mut FuturesUnordered<impl Future<Output = (i32, Result<(), WorkerRunError>)>>,
     shutdown: &CancellationToken,
 ) {
     let mut granted = pin!(registration.may_buy());

@@ -37,7 +37,7 @@ use darkroom_providers::{Provider, ProviderError};
 use darkroom_storage::Storage;
 use darkroom_temporal::recorder::Recorder;
 use darkroom_workflows::{
-    contract::generate::{GenerateInput, GenerateOutcome},
+    contract::generate::{ATTEMPT_LIMIT, GenerateInput, GenerateOutcome},
     failure::FailureType,
     job::{IfNotFound, Prediction, PredictionStatus},
 };
@@ -154,6 +154,7 @@ pub async fn generate(
     stopping: &CancellationToken,
     input: &GenerateInput,
 ) -> GenerateOutcome {
+    let began = Instant::now();
     let purchase = Purchase {
         provider,
         storage,
@@ -176,7 +177,7 @@ pub async fn generate(
         Precedent::Unclear(failure) => return submission::refused(failure),
     };
     match outcome {
-        Ok(prediction) => poll_new(provider, stopping, prediction).await,
+        Ok(prediction) => poll_new(provider, stopping, prediction, began + ATTEMPT_LIMIT).await,
         Err(mut outcome) => {
             refusal_receivers.notify(input, &mut outcome).await;
             outcome
@@ -184,11 +185,13 @@ pub async fn generate(
     }
 }
 
-/// Polls a prediction that was just bought, until it has ended or the last of these polls is over.
+/// Polls a prediction that was just bought, until it has ended, the last of these polls is over, or
+/// the attempt must return.
 async fn poll_new(
     provider: &dyn Provider,
     stopping: &CancellationToken,
     mut prediction: Prediction,
+    limit: Instant,
 ) -> GenerateOutcome {
     let bought = Instant::now();
     let mut is_slow = false;
@@ -200,7 +203,11 @@ async fn poll_new(
             () = tokio::time::sleep_until(bought + at) => {}
             () = stopping.cancelled() => break,
         }
-        match provider.fetch(&prediction.state.prediction).await {
+        let polled = provider.fetch(&prediction.state.prediction);
+        let Ok(polled) = tokio::time::timeout_at(limit, polled).await else {
+            break;
+        };
+        match polled {
             Ok(polled) => {
                 is_slow = Some(&at) == POLLS.last() && !polled.state.status.is_terminal();
                 prediction = polled;

@@ -24,7 +24,8 @@ use crate::provider::{Gate, GateClosed, ProviderError, Submission, SubmitError};
 /// Timeout of everything before the paid call: connecting, and recording the submission.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Timeout of the answer once the request is sent: less than the heartbeat timeout of the activity.
+/// Timeout of the answer once the request is sent. With the other two, it is less than the activity
+/// may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Timeout of reading an answer that is there when [`ANSWER_TIMEOUT`] has passed: a process that

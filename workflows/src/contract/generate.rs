@@ -20,8 +20,12 @@ use crate::{
 /// Timeout of one attempt: it connects, submits, records and polls for some seconds.
 const START_TO_CLOSE: Duration = Duration::from_mins(1);
 
-/// Heartbeat timeout. An attempt sends heartbeats only to record checkpoints.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Heartbeat timeout. An attempt sends heartbeats only to record checkpoints, and the SDK does not
+/// count them: it drops the result of an attempt that returns more than 5 s after this timeout.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Time after the start of an attempt at which it returns: more than the paid call may take, 47 s.
+pub const ATTEMPT_LIMIT: Duration = Duration::from_secs(48);
 
 /// Input of `generate`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

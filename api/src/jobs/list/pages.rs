@@ -15,6 +15,7 @@ use futures::FutureExt;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
+use temporalio_client::tonic::Code;
 
 use super::{
     found::FoundRun,
@@ -203,8 +204,10 @@ impl ListPages {
             runs,
             next_page_token: token,
         } = listed.map_err(|status| {
-            // The server has no error code of its own for an invalid page token.
-            if has_cursor && !is_unavailable(&status) {
+            // The server has no error code of its own for an invalid page token: with SQL, it is an
+            // error of parsing, without a code.
+            let may_be_token = matches!(status.code(), Code::InvalidArgument | Code::Unknown);
+            if has_cursor && may_be_token && !is_unavailable(&status) {
                 let detail = "the parameter cursor makes no sense; begin without one";
                 return Problem::new(Kind::InvalidParameter, detail);
             }
