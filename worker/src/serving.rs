@@ -9,8 +9,11 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use darkroom_temporal::workarounds::worker_recycling::ActivityCount;
-use temporalio_sdk::error::WorkerRunError;
+use darkroom_temporal::{
+    namespace::{self, Missing},
+    workarounds::worker_recycling::ActivityCount,
+};
+use temporalio_client::Client;
 
 use crate::registration::{Queue, Registration};
 
@@ -18,8 +21,8 @@ use crate::registration::{Queue, Registration};
 /// after their heartbeat timeout.
 const DEADLINE: Duration = Duration::from_secs(28);
 
-/// Backoff before a worker that could not begin is replaced.
-const RESTART_BACKOFF: Duration = Duration::from_secs(1);
+/// Interval at which Temporal is asked whether it is back, before a worker begins.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Serves a queue until `shutdown`. Cancels `shutdown` when it returns, so that the other queues
 /// stop as well.
@@ -54,9 +57,13 @@ async fn run(
 ) -> Result<()> {
     let mut running = FuturesUnordered::new();
     for number in 0.. {
-        if queue.buys() {
-            wait_until_may_buy(registration, &mut running, shutdown).await;
-        }
+        let may_begin = async {
+            if queue.buys() {
+                registration.may_buy().await;
+            }
+            until_temporal_answers(&registration.client).await;
+        };
+        wait_until(may_begin, &mut running, shutdown).await;
         if shutdown.is_cancelled() {
             break;
         }
@@ -67,7 +74,7 @@ async fn run(
             registration.worker(queue, stopping.clone(), Arc::clone(&activities_run))?;
         let stop = worker.shutdown_handle();
         running.push(async move {
-            let result = worker.run().await;
+            let result = worker.run().await.context("the SDK worker failed");
             // Otherwise the connection keeps it registered for ever.
             let workers = registration.client.connection().workers();
             if let Err(error) = workers.finalize_unregister(worker.worker_instance_key()) {
@@ -79,14 +86,8 @@ async fn run(
             tokio::select! {
                 Some((ended, result)) = running.next() => match result {
                     Err(error) if ended < number => tracing::warn!(%error, "a recycled worker failed"),
-                    // The SDK asks Temporal once more before it polls: the next worker asks again.
-                    Err(error @ WorkerRunError::Validation(_)) => {
-                        tracing::warn!(%error, "waiting for Temporal");
-                        shutdown.run_until_cancelled(tokio::time::sleep(RESTART_BACKOFF)).await;
-                        break;
-                    }
                     result => {
-                        result.context("the SDK worker failed")?;
+                        result?;
                         ensure!(ended < number, "the SDK worker stopped without a shutdown");
                     }
                 },
@@ -107,14 +108,23 @@ async fn run(
     Ok(())
 }
 
-/// Waits until this worker may buy, so that jobs go to workers that may. Logs workers that fail
-/// meanwhile.
-async fn wait_until_may_buy(
-    registration: &Registration,
-    running: &mut FuturesUnordered<impl Future<Output = (i32, Result<(), WorkerRunError>)>>,
+/// Waits until Temporal answers. The SDK asks it once when a worker begins, and a worker without an
+/// answer fails.
+async fn until_temporal_answers(client: &Client) {
+    while namespace::check(client).await == Err(Missing::Temporal) {
+        tracing::warn!("waiting for Temporal");
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Waits until the next worker may begin, so that jobs go to workers that may. Logs workers that
+/// fail meanwhile.
+async fn wait_until(
+    may_begin: impl Future<Output = ()>,
+    running: &mut FuturesUnordered<impl Future<Output = (i32, Result<()>)>>,
     shutdown: &CancellationToken,
 ) {
-    let mut granted = pin!(registration.may_buy());
+    let mut granted = pin!(may_begin);
     loop {
         tokio::select! {
             Some((_, result)) = running.next() => if let Err(error) = result {
