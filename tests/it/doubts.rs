@@ -122,7 +122,7 @@ async fn a_slow_connection_puts_no_job_in_doubt() {
 /// `regenerate`. Both adopt the prediction that was paid for.
 #[tokio::test]
 async fn a_retried_job_in_doubt_adopts_what_has_become_visible() {
-    const HIDDEN: Duration = Duration::from_secs(55);
+    const HIDDEN: Duration = Duration::from_secs(75);
     let options = options_with("in-doubt", &[("SUBMISSION_SEARCH_SECONDS", "10")]);
     let mut stack = start(&options).await;
     let api = Api::of(&stack);

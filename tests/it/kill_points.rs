@@ -269,7 +269,7 @@ fn copies() -> usize {
 /// Durations for which a process is suspended: less than the maximum age of an acknowledgement,
 /// more than that, and more than the heartbeat timeout.
 fn suspensions() -> Vec<Duration> {
-    let seconds: &[u64] = if copies() > 1 { &[1, 5, 15, 40] } else { &[5] };
+    let seconds: &[u64] = if copies() > 1 { &[1, 5, 15, 55] } else { &[5] };
     seconds.iter().copied().map(Duration::from_secs).collect()
 }
 

@@ -53,7 +53,7 @@ async fn without_temporal_the_api_answers_503_and_recovers_by_itself() {
 }
 
 /// Length of the outage: longer than the SDK retries to report a result, and longer than the
-/// heartbeat timeout of what is done meanwhile.
+/// heartbeat timeout of an output.
 const OUTAGE: Duration = Duration::from_secs(45);
 
 /// Length of the end of an output that is held until the outage, in bytes.

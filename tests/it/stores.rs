@@ -177,7 +177,7 @@ async fn jobs_that_wait_for_the_store_do_not_hold_up_others() {
     let LimitedStore { context, proxy, .. } = &store;
     let (api, provider) = (&context.api, context.stack.provider.as_ref());
     let running = api.accepted(&endless()).await;
-    let failing = job(1, json!({"fail": "as it should", "latency_ms": 10_000}));
+    let failing = job(1, json!({"fail": "as it should", "latency_ms": 30_000}));
     // More than the worker has slots for workflow tasks.
     let failing = join_all((0..6).map(|_| api.accepted(&failing))).await;
     for id in failing.iter().chain([&running]) {

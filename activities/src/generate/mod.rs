@@ -177,7 +177,10 @@ pub async fn generate(
         Precedent::Unclear(failure) => return submission::refused(failure),
     };
     match outcome {
-        Ok(prediction) => poll_new(provider, stopping, prediction, began + ATTEMPT_LIMIT).await,
+        Ok(prediction) => {
+            let deadline = began + ATTEMPT_LIMIT;
+            poll_new(provider, stopping, prediction, deadline).await
+        }
         Err(mut outcome) => {
             refusal_receivers.notify(input, &mut outcome).await;
             outcome
@@ -191,7 +194,7 @@ async fn poll_new(
     provider: &dyn Provider,
     stopping: &CancellationToken,
     mut prediction: Prediction,
-    limit: Instant,
+    deadline: Instant,
 ) -> GenerateOutcome {
     let bought = Instant::now();
     let mut is_slow = false;
@@ -199,12 +202,15 @@ async fn poll_new(
         if is_complete(&prediction) {
             return GenerateOutcome::Ended(fit_history(prediction));
         }
+        if bought + at >= deadline {
+            break;
+        }
         tokio::select! {
             () = tokio::time::sleep_until(bought + at) => {}
             () = stopping.cancelled() => break,
         }
         let polled = provider.fetch(&prediction.state.prediction);
-        let Ok(polled) = tokio::time::timeout_at(limit, polled).await else {
+        let Ok(polled) = tokio::time::timeout_at(deadline, polled).await else {
             break;
         };
         match polled {

@@ -24,7 +24,8 @@ const START_TO_CLOSE: Duration = Duration::from_mins(1);
 /// count them: it drops the result of an attempt that returns more than 5 s after this timeout.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Time after the start of an attempt at which it returns: more than the paid call may take, 47 s.
+/// Time after the start of an attempt at which it no longer polls: more than the paid call may
+/// take, 47 s.
 pub const ATTEMPT_LIMIT: Duration = Duration::from_secs(48);
 
 /// Input of `generate`.
