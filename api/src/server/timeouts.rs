@@ -59,6 +59,7 @@ impl<T> TimeoutStream<T> {
 
     /// Handles received bytes: they begin a head if no request is in flight.
     fn received(&mut self, bytes: &[u8]) {
+        self.usage.read(bytes.len());
         let is_http2 = *self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
         self.moved();
         if self.head.is_none() && !is_http2 && !self.usage.is_under_way() {

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-/// Bytes written within the idle timeout that show a response being sent: more than pings and their
-/// acknowledgements take.
-const RESPONSE: u64 = 4096;
+/// Bytes written within the idle timeout, beyond those read, that show that a response is being
+/// sent. A ping and its acknowledgement are of one length, whoever sends the ping.
+const LEAST_OF_A_RESPONSE: u64 = 4096;
 
 /// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
 /// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
@@ -39,6 +39,7 @@ struct Counts {
     idle_timeout: Duration,
     begun: AtomicU64,
     ended: AtomicU64,
+    read: AtomicU64,
     written: AtomicU64,
 }
 
@@ -52,6 +53,7 @@ impl Usage {
             idle_timeout,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            read: AtomicU64::new(0),
             written: AtomicU64::new(0),
         }))
     }
@@ -59,6 +61,11 @@ impl Usage {
     /// Returns the idle timeout.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.0.idle_timeout
+    }
+
+    /// Counts bytes that were read.
+    pub(super) fn read(&self, bytes: usize) {
+        self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts bytes that were written.
@@ -90,18 +97,21 @@ impl Usage {
     /// timeout, or for twice that at most. Hyper drops a body when it has buffered it: its bytes
     /// may take long to be sent after the request has ended.
     pub(super) async fn until_idle(&self) {
-        let mut before = None;
+        let mut before: Option<(u64, u64, u64)> = None;
         loop {
             tokio::time::sleep(self.idle_timeout()).await;
             // Requests that ended since the last tick were in flight until just now.
-            let now = (self.ended(), self.0.written.load(Ordering::Relaxed));
-            let is_idle = before.is_some_and(|(ended, written)| {
-                ended == now.0 && now.1.saturating_sub(written) < RESPONSE
+            let ended = self.ended();
+            let read = self.0.read.load(Ordering::Relaxed);
+            let written = self.0.written.load(Ordering::Relaxed);
+            let is_idle = before.is_some_and(|(ended_before, read_before, written_before)| {
+                let responses = (written - written_before).saturating_sub(read - read_before);
+                ended == ended_before && responses < LEAST_OF_A_RESPONSE
             });
             if is_idle && !self.is_under_way() {
                 return;
             }
-            before = Some(now);
+            before = Some((ended, read, written));
         }
     }
 }
@@ -165,7 +175,8 @@ mod tests {
         let began = Instant::now();
         let pings = async {
             loop {
-                sleep(Duration::from_secs(20)).await;
+                sleep(Duration::from_millis(100)).await;
+                usage.read(17);
                 usage.wrote(17);
             }
         };
