@@ -90,7 +90,9 @@ pub(super) async fn follow(client: &Client, job: Job, following: &Following) -> 
         return tokio::select! {
             concluded = conclude(client, &job, &following.outputs) => concluded,
             _ = tokio::signal::ctrl_c() => {
-                say!("\nthe job has ended, and not all of its outputs were saved: darkroom jobs save {job_id}");
+                if following.outputs.save.is_some() {
+                    say!("\nnot all outputs were saved: darkroom jobs save {job_id}");
+                }
                 Ok(Exit::Interrupted)
             }
         };

@@ -65,7 +65,7 @@ impl Storage {
             Err(StorageError::Refused {
                 reason: Refusal::Request,
                 code,
-            }) => return Err(StorageError::Unavailable { code }),
+            }) if code == "status 400" => return Err(StorageError::Unavailable { code }),
             Err(error) => return Err(error),
         };
         let length = head.content_length();

@@ -28,7 +28,7 @@ const JPEG_QUALITY: u8 = 82;
 /// Largest color profile that is kept, in bytes: those of displays have a few hundred.
 const MAX_PROFILE: usize = 64 * 1024;
 
-/// Limit of the memory that reading a header takes, in bytes.
+/// Limit of the memory that reading a header takes beyond the length of the file, in bytes.
 const MAX_HEADER: u64 = 1024 * 1024;
 
 /// A preview with its bytes.
@@ -51,7 +51,8 @@ pub(super) fn source_format(content_type: &str) -> Option<ImageFormat> {
 
 /// Memory that decoding an image takes, in bytes, read from its header; `None` if that is invalid.
 pub(super) fn needed(bytes: &Bytes, format: ImageFormat) -> Option<u64> {
-    let decoder = decoder(bytes, format, MAX_HEADER).ok()?;
+    // What the file says before its pixels may be as long as the file.
+    let decoder = decoder(bytes, format, MAX_HEADER + bytes.len() as u64).ok()?;
     let factor = if format == ImageFormat::Jpeg && is_progressive(bytes) {
         PROGRESSIVE_MEMORY_FACTOR
     } else {

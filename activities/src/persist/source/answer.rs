@@ -42,7 +42,7 @@ pub(super) struct Answer {
     pub(super) is_partial: bool,
     /// True if a body that was cut looks the same as a whole one: it has no length, and ends with
     /// its connection or its stream. <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>
-    pub(super) may_be_cut: bool,
+    pub(super) may_be_truncated: bool,
     /// MIME type that the host claims.
     pub(super) content_type: Option<String>,
 }
@@ -59,7 +59,7 @@ impl Answer {
             length: text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             validator: None,
             is_partial: false,
-            may_be_cut: !is_framed && !marks_end,
+            may_be_truncated: !is_framed && !marks_end,
             content_type: text(headers, &header::CONTENT_TYPE).map(str::to_owned),
             body: Body::Plain(response),
         }

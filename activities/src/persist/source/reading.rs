@@ -100,7 +100,7 @@ impl Source {
         let State::Http(download) = &self.state else {
             return Ok(());
         };
-        if !download.answer.may_be_cut {
+        if !download.answer.may_be_truncated {
             return Ok(());
         }
         let again = download.sources.request(&download.address, None).await;
