@@ -63,7 +63,15 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, ReadableDirectory
     let directory = ReadableDirectory::new();
     let options = Options {
         directory: directory.path().to_owned(),
-        variables: vec![("DARKROOM_REQUESTS_PER_SECOND", "100000".to_owned())],
+        // A worker that is killed just before it submits leaves a doubt. The provider lists all that
+        // was bought, so that nothing is paid twice if the job is submitted again.
+        variables: [
+            ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
+            ("SUBMISSION_SEARCH_SECONDS", "30"),
+            ("SUBMISSION_UNKNOWN", "resubmit"),
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
+        .into(),
         ..options("production")
     };
     let stack = Production::start(options, workers, |_| {}).await.unwrap();
