@@ -51,6 +51,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use darkroom_telemetry::{listener, metrics::Metrics};
+use futures::{FutureExt, future::BoxFuture};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::Server;
@@ -97,7 +98,13 @@ impl Bound {
     /// # Errors
     /// If the process already runs an api, as metrics are global to the process, or if
     /// `METRICS_LISTEN` cannot be bound.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+    #[must_use]
+    pub fn run(self, shutdown: CancellationToken) -> BoxFuture<'static, Result<()>> {
+        // Boxed here: a future is compiled where it is polled.
+        self.serve(shutdown).boxed()
+    }
+
+    async fn serve(self, shutdown: CancellationToken) -> Result<()> {
         // Metrics are served until the drain is over.
         let metrics_shutdown = CancellationToken::new();
         let _stop_metrics = metrics_shutdown.clone().drop_guard();

@@ -5,6 +5,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail, ensure};
 use darkroom_workflows::search_attributes;
+use futures::future::BoxFuture;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, Url,
     grpc::WorkflowService, tonic::IntoRequest,
@@ -98,11 +99,15 @@ impl TemporalServer {
 }
 
 /// Connects to a server of a stack.
-pub(crate) async fn connect(address: &str, namespace: &str) -> Result<Client> {
-    let url: Url = format!("http://{address}").parse()?;
-    let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
-    let options = ClientOptions::new(namespace).build();
-    Ok(Client::new(connection, options)?)
+pub(crate) fn connect<'a>(address: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Client>> {
+    // Boxed here: a future is compiled where it is polled, and this one contains all calls of the
+    // service.
+    Box::pin(async move {
+        let url: Url = format!("http://{address}").parse()?;
+        let connection = Connection::connect(ConnectionOptions::new(url).build()).await?;
+        let options = ClientOptions::new(namespace).build();
+        Ok(Client::new(connection, options)?)
+    })
 }
 
 /// Default rate limits of a production server per namespace: calls per second, visibility calls per

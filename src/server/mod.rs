@@ -77,7 +77,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Worker(service) => serve(&service, "darkroom-worker", async |shutdown| {
             let config = darkroom_worker::Config::from_env().await?;
-            Box::pin(darkroom_worker::run(config, shutdown)).await
+            darkroom_worker::run(config, shutdown).await
         }),
         Command::Api(service) => serve(&service, "darkroom-api", async |shutdown| {
             darkroom_api::Bound::bind(darkroom_api::Config::from_env().await?)?

@@ -14,6 +14,7 @@ use aws_sdk_s3::{
     },
     types::ServerSideEncryption,
 };
+use futures::{FutureExt, future::BoxFuture};
 use url::Url;
 
 use crate::{
@@ -58,7 +59,13 @@ impl Storage {
     ///
     /// # Errors
     /// If a variable is malformed, or a region is neither given nor implied by an endpoint.
-    pub async fn from_env() -> Result<Self> {
+    #[must_use]
+    pub fn from_env() -> BoxFuture<'static, Result<Self>> {
+        // Boxed here: a future is compiled where it is polled.
+        Self::load().boxed()
+    }
+
+    async fn load() -> Result<Self> {
         let bucket = S3_BUCKET.value::<String>()?;
         let prefix = S3_KEY_PREFIX.or(String::new())?;
         if !prefix.is_empty() && !prefix.ends_with('/') {

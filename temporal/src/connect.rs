@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use futures::{FutureExt, future::BoxFuture};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, RetryOptions,
     envconfig::LoadClientConfigProfileOptions,
@@ -68,9 +69,17 @@ impl TemporalConfig {
 
     /// Connects once. Calls are measured if metrics were installed before.
     ///
+    /// Boxed here: a future is compiled where it is polled, and this one contains all calls of the
+    /// service.
+    ///
     /// # Errors
     /// If the server is unavailable or refuses.
-    pub async fn connect(&self) -> Result<Client> {
+    #[must_use]
+    pub fn connect(&self) -> BoxFuture<'_, Result<Client>> {
+        self.connect_once().boxed()
+    }
+
+    async fn connect_once(&self) -> Result<Client> {
         let mut options = self.connection.clone();
         options.metrics_meter = metrics::connection_meter()?;
         let connection = Connection::connect(options).await.with_context(|| {

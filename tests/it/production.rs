@@ -63,8 +63,8 @@ pub(crate) async fn start(workers: usize) -> (Production, Api, ReadableDirectory
     let directory = ReadableDirectory::new();
     let options = Options {
         directory: directory.path().to_owned(),
-        // A worker that is killed just before it submits leaves a doubt. The provider lists all that
-        // was bought, so that nothing is paid twice if the job is submitted again.
+        // A worker that is killed just before it submits leaves a doubt. The provider lists all
+        // that was bought, so that nothing is paid twice if the job is submitted again.
         variables: [
             ("DARKROOM_REQUESTS_PER_SECOND", "100000"),
             ("SUBMISSION_SEARCH_SECONDS", "30"),

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use darkroom_temporal::TemporalConfig;
 use darkroom_workflows::MediaGeneration;
+use futures::{FutureExt, future::LocalBoxFuture};
 use temporalio_client::{Client, WorkflowFetchHistoryOptions, WorkflowHistory};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
@@ -15,14 +16,23 @@ use crate::registration::register_workflows;
 /// # Errors
 /// If Temporal cannot be reached or knows no such workflow.
 pub async fn fetch(workflow_id: &str) -> Result<String> {
-    fetch_from(&TemporalConfig::from_env()?.connect().await?, workflow_id).await
+    let client = TemporalConfig::from_env()?.connect().await?;
+    fetch_from(&client, workflow_id).await
 }
 
 /// Fetches the history of a workflow's latest run as JSON, from the server of `client`.
 ///
 /// # Errors
 /// As for [`fetch`].
-pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
+#[must_use]
+pub fn fetch_from<'a>(
+    client: &'a Client,
+    workflow_id: &'a str,
+) -> LocalBoxFuture<'a, Result<String>> {
+    read(client, workflow_id).boxed_local()
+}
+
+async fn read(client: &Client, workflow_id: &str) -> Result<String> {
     let handle = client.get_workflow_handle::<MediaGeneration>(workflow_id);
     let fetched = handle
         .fetch_history(WorkflowFetchHistoryOptions::default())
@@ -37,7 +47,13 @@ pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
 ///
 /// # Errors
 /// If it is not a history, or the workflow code of this build makes other commands than recorded.
-pub async fn replay(json: &[u8]) -> Result<()> {
+#[must_use]
+pub fn replay(json: &[u8]) -> LocalBoxFuture<'_, Result<()>> {
+    // Boxed here: a future is compiled where it is polled.
+    replay_all(json).boxed_local()
+}
+
+async fn replay_all(json: &[u8]) -> Result<()> {
     let value: serde_json::Value = serde_json::from_slice(json).context("is not JSON")?;
     // The SDK's replayer hangs on an empty history.
     ensure!(

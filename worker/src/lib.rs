@@ -37,7 +37,10 @@ use darkroom_activities::{
 use darkroom_telemetry::{listener, metrics::Metrics};
 use darkroom_temporal::metrics::telemetry_options;
 use darkroom_workflows::{job::ProviderName, submissions_queue};
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{LocalBoxFuture, join_all},
+};
 use temporalio_sdk_core::{CoreRuntime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +63,13 @@ const PROXIES: [&str; 6] = [
 /// # Errors
 /// If the worker cannot be set up, or an SDK worker fails permanently. No task queue is served any
 /// more, so the process should exit.
-pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
+#[must_use]
+pub fn run(config: Config, shutdown: CancellationToken) -> LocalBoxFuture<'static, Result<()>> {
+    // Boxed here: a future is compiled where it is polled.
+    serve(config, shutdown).boxed_local()
+}
+
+async fn serve(config: Config, shutdown: CancellationToken) -> Result<()> {
     // A worker that fails stops the others: a process that serves half its queues looks healthy.
     let shutdown = shutdown.child_token();
     // Probes and scrapes are answered until `run` returns.
