@@ -1,5 +1,5 @@
-//! Common parts of responses about a job: the status, the `ETag` and conditional requests,
-//! `Retry-After`.
+//! Common parts of responses about a job: the status, `Location`, the `ETag` and conditional
+//! requests, `Retry-After`.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use poem::{
 };
 
 use super::view::View;
-use crate::prefer::Wait;
+use crate::{context::Context, prefer::Wait};
 
 /// Returns true if `If-None-Match` matches: <https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2>
 pub(super) fn is_known(if_none_match: Option<&IfNoneMatch>, view: &View) -> bool {
@@ -34,13 +34,16 @@ pub(super) fn describe(view: &View, status: StatusCode) -> ResponseBuilder {
     }
 }
 
-/// Returns `202` for a job that is under way, `200` for one that has ended.
-pub(super) fn accepted_or_ended(view: &View) -> StatusCode {
-    if view.has_ended() {
+/// Begins a response to a request that has started a job: with its `Location`, and `202` while it
+/// is under way or `200` once it has ended.
+pub(super) fn started(context: &Context, view: &View) -> ResponseBuilder {
+    let status = if view.has_ended() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
-    }
+    };
+    let location = context.job_path(&view.state.job_id);
+    describe(view, status).header(header::LOCATION, location)
 }
 
 pub(super) fn applied(response: ResponseBuilder, wait: Option<Wait>) -> ResponseBuilder {

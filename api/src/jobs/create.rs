@@ -10,12 +10,12 @@ use darkroom_workflows::{
     media_generation::Start,
     request::{IdempotencyKey, JobRequest, Prompt},
 };
-use poem::{Request, Response, handler, http::header, web::Data};
+use poem::{Request, Response, handler, web::Data};
 use uuid::Uuid;
 
 use super::{
     Run,
-    answer::{accepted_or_ended, applied, describe},
+    answer::{applied, started},
     delete, idempotency,
     load::{self, Snapshot},
     start,
@@ -84,8 +84,7 @@ pub(crate) async fn create_job(
         }
         None => view,
     };
-    let response = describe(&view, accepted_or_ended(&view))
-        .header(header::LOCATION, context.job_path(&view.state.job_id));
+    let response = started(context, &view);
     let response = if is_replayed {
         response.header("Idempotent-Replayed", "true")
     } else {

@@ -15,18 +15,13 @@ use darkroom_workflows::{
     media_generation::Start,
 };
 use poem::{
-    Request, Response, ResponseBuilder, handler,
-    http::header,
+    Request, Response, handler,
     web::{Data, Path},
 };
 use uuid::Uuid;
 
 use super::{
-    Run,
-    answer::{accepted_or_ended, describe},
-    find_current, idempotency,
-    load::Snapshot,
-    retryable::start_of,
+    Run, answer::started, find_current, idempotency, load::Snapshot, retryable::start_of,
     view::View,
 };
 use crate::{
@@ -100,12 +95,7 @@ pub(crate) async fn retry_job(
     let mut retried = ended.clone().for_retry(now, start == Start::Regenerate);
     retried.retries.push(retry);
     let view = View::of(context, Snapshot::fresh(retried)).await?;
-    Ok(answer(context, &view).body(view.body.clone()))
-}
-
-fn answer(context: &Context, view: &View) -> ResponseBuilder {
-    let location = context.job_path(&view.state.job_id);
-    describe(view, accepted_or_ended(view)).header(header::LOCATION, location)
+    Ok(started(context, &view).body(view.body.clone()))
 }
 
 /// Returns the run that an earlier retry with this key started, as it is now.
@@ -119,6 +109,6 @@ fn replay(
         let detail = "the Idempotency-Key was used for another retry; use a new key for a new one";
         return Err(Problem::new(Kind::IdempotencyMismatch, detail));
     }
-    let response = answer(context, view).header("Idempotent-Replayed", "true");
+    let response = started(context, view).header("Idempotent-Replayed", "true");
     Ok(response.body(view.body.clone()))
 }

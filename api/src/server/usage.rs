@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-/// Bytes written within the idle timeout, beyond those read, that show that a response is being
-/// sent. A ping and its acknowledgement are of one length, whoever sends the ping.
-const LEAST_OF_A_RESPONSE: u64 = 4096;
+/// Bytes written within the idle timeout, less those read, that show that a response is being sent.
+/// Pings cancel out: each is acknowledged by as many bytes as it has.
+const LEAST_OF_A_RESPONSE: i64 = 4096;
 
 /// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
 /// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
@@ -39,8 +39,8 @@ struct Counts {
     idle_timeout: Duration,
     begun: AtomicU64,
     ended: AtomicU64,
-    read: AtomicU64,
-    written: AtomicU64,
+    /// Bytes written less bytes read; wraps around.
+    surplus: AtomicU64,
 }
 
 /// Guard of a request, which is in flight for as long as this is held.
@@ -53,8 +53,7 @@ impl Usage {
             idle_timeout,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            read: AtomicU64::new(0),
-            written: AtomicU64::new(0),
+            surplus: AtomicU64::new(0),
         }))
     }
 
@@ -65,12 +64,12 @@ impl Usage {
 
     /// Counts bytes that were read.
     pub(super) fn read(&self, bytes: usize) {
-        self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.surplus.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts bytes that were written.
     pub(super) fn wrote(&self, bytes: usize) {
-        self.0.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.surplus.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts a request that begins.
@@ -97,21 +96,19 @@ impl Usage {
     /// timeout, or for twice that at most. Hyper drops a body when it has buffered it: its bytes
     /// may take long to be sent after the request has ended.
     pub(super) async fn until_idle(&self) {
-        let mut before: Option<(u64, u64, u64)> = None;
+        let mut before: Option<(u64, u64)> = None;
         loop {
             tokio::time::sleep(self.idle_timeout()).await;
             // Requests that ended since the last tick were in flight until just now.
-            let ended = self.ended();
-            let read = self.0.read.load(Ordering::Relaxed);
-            let written = self.0.written.load(Ordering::Relaxed);
-            let is_idle = before.is_some_and(|(ended_before, read_before, written_before)| {
-                let responses = (written - written_before).saturating_sub(read - read_before);
-                ended == ended_before && responses < LEAST_OF_A_RESPONSE
+            let now = (self.ended(), self.0.surplus.load(Ordering::Relaxed));
+            let is_idle = before.is_some_and(|(ended, surplus)| {
+                let sent = now.1.wrapping_sub(surplus).cast_signed();
+                ended == now.0 && sent < LEAST_OF_A_RESPONSE
             });
             if is_idle && !self.is_under_way() {
                 return;
             }
-            before = Some((ended, read, written));
+            before = Some(now);
         }
     }
 }
