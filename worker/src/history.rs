@@ -16,23 +16,14 @@ use crate::registration::register_workflows;
 /// # Errors
 /// If Temporal cannot be reached or knows no such workflow.
 pub async fn fetch(workflow_id: &str) -> Result<String> {
-    let client = TemporalConfig::from_env()?.connect().await?;
-    fetch_from(&client, workflow_id).await
+    fetch_from(&TemporalConfig::from_env()?.connect().await?, workflow_id).await
 }
 
 /// Fetches the history of a workflow's latest run as JSON, from the server of `client`.
 ///
 /// # Errors
 /// As for [`fetch`].
-#[must_use]
-pub fn fetch_from<'a>(
-    client: &'a Client,
-    workflow_id: &'a str,
-) -> LocalBoxFuture<'a, Result<String>> {
-    read(client, workflow_id).boxed_local()
-}
-
-async fn read(client: &Client, workflow_id: &str) -> Result<String> {
+pub async fn fetch_from(client: &Client, workflow_id: &str) -> Result<String> {
     let handle = client.get_workflow_handle::<MediaGeneration>(workflow_id);
     let fetched = handle
         .fetch_history(WorkflowFetchHistoryOptions::default())
@@ -50,10 +41,10 @@ async fn read(client: &Client, workflow_id: &str) -> Result<String> {
 #[must_use]
 pub fn replay(json: &[u8]) -> LocalBoxFuture<'_, Result<()>> {
     // Boxed here: a future is compiled where it is polled.
-    replay_all(json).boxed_local()
+    replay_here(json).boxed_local()
 }
 
-async fn replay_all(json: &[u8]) -> Result<()> {
+async fn replay_here(json: &[u8]) -> Result<()> {
     let value: serde_json::Value = serde_json::from_slice(json).context("is not JSON")?;
     // The SDK's replayer hangs on an empty history.
     ensure!(
