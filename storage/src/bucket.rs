@@ -146,7 +146,8 @@ impl Storage {
     /// # Errors
     /// If the store refuses or does not answer.
     pub async fn check(&self) -> Result<(), StorageError> {
-        match self.client.head_bucket().bucket(&self.bucket).send().await {
+        let request = self.client.head_bucket().bucket(&self.bucket);
+        match request.send().boxed().await {
             Ok(_) => Ok(()),
             Err(error) => match StorageError::of("HeadBucket", &error) {
                 StorageError::NotFound => Err(StorageError::no_bucket()),
@@ -162,7 +163,7 @@ impl Storage {
     /// If the store refuses or does not answer.
     pub async fn keeps_versions(&self) -> Result<bool, StorageError> {
         let request = self.client.get_bucket_versioning().bucket(&self.bucket);
-        let answer = request.send().await;
+        let answer = request.send().boxed().await;
         let versioning = answer.map_err(|error| StorageError::of("GetBucketVersioning", &error))?;
         Ok(versioning.status.is_some())
     }

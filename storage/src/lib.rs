@@ -11,6 +11,9 @@
 //! - [`presign`]: presigned URLs
 //! - [`features`]: features that a store may be missing; `probe`: detects them
 //! - [`error`]: why a request failed, classified by what a caller does about it
+//!
+//! Requests are boxed: a future is compiled in the crate that polls it, and those of our callers
+//! would contain the SDK's.
 
 pub mod bucket;
 pub mod digest;

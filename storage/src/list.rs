@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use darkroom_types::object_key::ObjectKey;
+use futures::FutureExt;
 
 use crate::{
     Storage, Upload,
@@ -80,7 +81,7 @@ impl Storage {
             .prefix(self.full_key(prefix))
             .set_start_after(after.map(|after| self.full_key(after)))
             .max_keys(limit.into());
-        let listed = request.send().await;
+        let listed = request.send().boxed().await;
         let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
         let objects = listed.contents().iter().filter_map(|object| {
             let modified = object.last_modified();
@@ -115,7 +116,7 @@ impl Storage {
             .prefix(self.full_key(prefix))
             .set_start_after(last)
             .delimiter("/");
-        let listed = request.send().await;
+        let listed = request.send().boxed().await;
         let listed = listed.map_err(|error| StorageError::of("ListObjectsV2", &error))?;
         let folders = listed.common_prefixes().iter().filter_map(|common| {
             let key = self.strip_key_prefix(common.prefix()?)?;
@@ -142,7 +143,7 @@ impl Storage {
             .prefix(self.full_key(prefix))
             .set_key_marker(key)
             .set_upload_id_marker(id);
-        let listed = match request.send().await {
+        let listed = match request.send().boxed().await {
             Ok(listed) => listed,
             Err(error) => {
                 return match StorageError::of("ListMultipartUploads", &error) {

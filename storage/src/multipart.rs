@@ -11,6 +11,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use darkroom_types::object_key::ObjectKey;
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -63,6 +64,7 @@ impl Storage {
             .set_ssekms_key_id(self.sse_key_id())
             .set_checksum_algorithm(checksums)
             .send()
+            .boxed()
             .await
             .map_err(|error| StorageError::of("CreateMultipartUpload", &error))?;
         let id = created
@@ -102,7 +104,7 @@ impl Storage {
         } else {
             request
         };
-        let sent = request.send().await;
+        let sent = request.send().boxed().await;
         let sent = sent.map_err(|error| StorageError::of("UploadPart", &error))?;
         Ok(UploadedPart {
             e_tag: sent.e_tag,
@@ -133,7 +135,7 @@ impl Storage {
             .customize()
             .interceptor(Payload::Streamed(length));
         Ok((frames, async move {
-            let sent = request.send().await;
+            let sent = request.send().boxed().await;
             let sent = sent.map_err(|error| StorageError::of("UploadPart", &error))?;
             Ok(UploadedPart {
                 e_tag: sent.e_tag,
@@ -225,6 +227,7 @@ impl Storage {
             .customize()
             .config_override(aws_sdk_s3::Config::builder().timeout_config(timeouts))
             .send()
+            .boxed()
             .await;
         match completed {
             Ok(completed) => Ok(completed.e_tag),
@@ -244,7 +247,7 @@ impl Storage {
             .key(self.full_key(&upload.key))
             .upload_id(&upload.id)
             .max_parts(1);
-        match request.send().await {
+        match request.send().boxed().await {
             Ok(listed) => Ok(!listed.parts().is_empty()),
             Err(error) => match StorageError::of("ListParts", &error) {
                 StorageError::NotFound => Ok(false),
@@ -261,7 +264,7 @@ impl Storage {
             .bucket(&self.bucket)
             .key(self.full_key(&upload.key))
             .upload_id(&upload.id);
-        match request.send().await {
+        match request.send().boxed().await {
             Ok(_) => true,
             Err(error) => {
                 StorageError::of("AbortMultipartUpload", &error) == StorageError::NotFound

@@ -9,6 +9,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use darkroom_types::object_key::ObjectKey;
+use futures::FutureExt;
 
 use crate::{
     Feature, Storage,
@@ -148,7 +149,7 @@ impl Storage {
             .body(ByteStream::from(bytes))
             .customize()
             .interceptor(Payload::Hashed(sha256));
-        let answer = request.send().await.map(PutReceipt::from);
+        let answer = request.send().boxed().await.map(PutReceipt::from);
         answer.map_err(|error| StorageError::of("PutObject", &error))
     }
 
@@ -171,7 +172,7 @@ impl Storage {
             .customize()
             .interceptor(Payload::Streamed(length));
         Ok((frames, async move {
-            let answer = request.send().await.map(PutReceipt::from);
+            let answer = request.send().boxed().await.map(PutReceipt::from);
             answer.map_err(|error| StorageError::of("PutObject", &error))
         }))
     }
@@ -223,7 +224,7 @@ impl Storage {
     /// If the store refuses or fails.
     pub async fn delete(&self, key: &ObjectKey) -> Result<()> {
         let request = self.client.delete_object().bucket(&self.bucket);
-        match request.key(self.full_key(key)).send().await {
+        match request.key(self.full_key(key)).send().boxed().await {
             Ok(_) => Ok(()),
             Err(error) => match StorageError::of("DeleteObject", &error) {
                 StorageError::NotFound => Ok(()),

@@ -12,6 +12,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::{Client, config::Builder, presigning::PresigningConfig};
 use darkroom_types::object_key::ObjectKey;
+use futures::FutureExt;
 use url::Url;
 
 use crate::Storage;
@@ -98,7 +99,7 @@ impl Storage {
                     .response_expires(version.into()),
                 None => request,
             };
-            let request = request.presigned(config).await?;
+            let request = request.presigned(config).boxed().await?;
             anyhow::Ok(PresignedUrl {
                 url: request.uri().parse()?,
                 expires_at: from + validity,

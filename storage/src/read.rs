@@ -8,6 +8,7 @@ use aws_sdk_s3::{
 };
 use bytes::{Bytes, BytesMut};
 use darkroom_types::{object_key::ObjectKey, sha256::Sha256};
+use futures::FutureExt;
 use tokio::time::timeout;
 
 use crate::{
@@ -160,7 +161,7 @@ impl Storage {
         let request = request
             .key(self.full_key(key))
             .set_checksum_mode(checksum_mode);
-        let answer = request.send().await;
+        let answer = request.send().boxed().await;
         answer.map_err(|error| StorageError::of("HeadObject", &error))
     }
 
@@ -177,7 +178,7 @@ impl Storage {
             .key(self.full_key(key))
             .set_range(range)
             .set_checksum_mode(checksum_mode);
-        let answer = timeout(READ_TIMEOUT, request.send()).await;
+        let answer = timeout(READ_TIMEOUT, request.send().boxed()).await;
         let answer = answer.map_err(|_| StorageError::TooSlow)?;
         answer.map_err(|error| StorageError::of("GetObject", &error))
     }
