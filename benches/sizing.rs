@@ -2,7 +2,7 @@
 //! one worker and with three, and the jobs per second. Everything runs on one machine, so figures
 //! compare with each other only.
 //!
-//! `cargo bench --bench sizing`
+//! `cargo bench --bench sizing`; `DARKROOM_BINARY` measures another build of worker and api
 
 #![expect(
     clippy::print_stdout,

@@ -1,12 +1,7 @@
 //! Shared parts of the benchmarks: a stack to measure, jobs for it, and the CPU time and memory of
 //! processes, as Linux reports them.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
 
 use darkroom_client::{
     Client,
@@ -24,7 +19,7 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// Options of a stack with fresh data, further variables, and a provider whose predictions end at
-/// once.
+/// once. `DARKROOM_BINARY` names a build of worker and api other than the benchmark's own.
 pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
@@ -32,7 +27,9 @@ pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options
     }
     Options {
         directory,
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_darkroom")),
+        binary: env::var_os("DARKROOM_BINARY")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_darkroom").into())
+            .into(),
         usual_ports: false,
         temporal_ui: false,
         provider: ProviderChoice::Embedded {
