@@ -16,8 +16,8 @@ use tokio::{
 
 use super::usage::Usage;
 
-/// Header timeout: the time from the first byte of a request to the end of its head. On a new
-/// connection it runs from the beginning.
+/// Header timeout: the time from the first byte of a request to the end of its head. Before that
+/// byte, a new connection is as idle as any other: clients open some in advance.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// First bytes of the connection preface of HTTP/2:
@@ -30,19 +30,21 @@ pub(super) struct TimeoutStream<T> {
     usage: Usage,
     /// Set while a request head is being received: the number of requests that had begun before it.
     head: Option<u64>,
-    /// Unknown before the first bytes. On HTTP/2, bytes between requests do not begin a head.
+    /// Unknown before the first bytes. On HTTP/2 these begin a head, and bytes between requests do
+    /// not.
     is_http2: Option<bool>,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<T> TimeoutStream<T> {
     pub(super) fn new(inner: T, usage: Usage) -> Self {
+        let idle_timeout = usage.idle_timeout();
         Self {
             inner,
             usage,
-            head: Some(0),
+            head: None,
             is_http2: None,
-            alarm: Box::pin(sleep(HEADER_TIMEOUT)),
+            alarm: Box::pin(sleep(idle_timeout)),
         }
     }
 
@@ -60,7 +62,8 @@ impl<T> TimeoutStream<T> {
     /// Handles received bytes: they begin a head if no request is in flight.
     fn received(&mut self, bytes: &[u8]) {
         self.usage.read(bytes.len());
-        let is_http2 = *self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
+        let is_http2 = self.is_http2 == Some(true);
+        self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
         self.moved();
         if self.head.is_none() && !is_http2 && !self.usage.is_under_way() {
             self.head = Some(self.usage.begun());
@@ -166,7 +169,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn incomplete_headers_time_out() {
         for sent in [
-            "",
             "GET /",
             "GET /healthz HTTP/1.1\r\nHost: a\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -175,6 +177,12 @@ mod tests {
             caller.write_all(sent.as_bytes()).await.unwrap();
             assert_eq!(fails_after(&mut served).await, HEADER_TIMEOUT, "{sent}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_may_be_idle() {
+        let (_caller, mut served, usage) = connection();
+        assert_eq!(fails_after(&mut served).await, usage.idle_timeout());
     }
 
     #[tokio::test(start_paused = true)]
