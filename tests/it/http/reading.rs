@@ -194,7 +194,15 @@ async fn stored_outputs_are_readable_without_workers() {
     stack.worker.kill();
     // The first api has seen the state before and need not query. The other one answers from what
     // it can read without a worker, and marks the job as stale.
-    let (_process, address) = stack.spawn_another_api(&[]).await.unwrap();
+    let (_process, address) = stack.spawn_api(&[]).await.unwrap();
+    let readiness = format!("http://{address}/readyz");
+    until("an api without workers", async || {
+        let ready = api.http.get(&readiness).send().await;
+        ready
+            .is_ok_and(|ready| ready.status().is_success())
+            .then_some(())
+    })
+    .await;
     let other = api.at(address);
     let away = until("a read without a worker", async || {
         let job = other.get(&id).await;
