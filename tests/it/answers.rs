@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::support::{
     api::Api,
     harness::{
-        DEADLINE, bought, bought_one, failure_type, job, options, prediction_id, setting, shared,
-        start,
+        DEADLINE, bought, bought_one, failure_type, job, options, options_with, prediction_id,
+        setting, shared, start,
     },
 };
 
@@ -30,6 +30,8 @@ async fn late_and_malformed_answers_buy_once() {
         json!({"sloppy": true, "fail": "half a pair"}),
         json!({"outputs_after_ms": 2_500, "latency_ms": 200, "webhooks": 0}),
         json!({"outputs_after_ms": 11_000, "latency_ms": 200, "webhooks": 0}),
+        // The answer to the create has the end; the first read is that of an output.
+        json!({"inline": true, "latency_ms": 0, "not_found_for_ms": 4_000, "webhooks": 0}),
     ];
     let run = async |dev: &Value| api.run(&job(2, dev.clone())).await;
     for (dev, job) in cases.iter().zip(join_all(cases.iter().map(run)).await) {
@@ -87,6 +89,39 @@ async fn a_refusal_costs_nothing_and_says_why() {
     );
     assert!(detail.contains("ProviderInsufficientCredit"), "{detail}");
     assert_eq!(stack.provider.as_ref().unwrap().predictions().len(), 0);
+}
+
+/// A gateway that blocks calls for a while says nothing of the request.
+#[tokio::test]
+async fn a_refusal_of_a_gateway_is_waited_out() {
+    let api = Api::of(shared());
+    for status in [403, 404] {
+        let mut request = job(1, json!({"answer_status": status, "answer_html": true}));
+        request["deadline_seconds"] = 4.into();
+        let blocked = api.run(&request).await;
+        let JobError { kind, detail, .. } = blocked.error.unwrap();
+        assert_eq!(kind, FailureType::DeadlineExceeded, "{detail}");
+        assert!(detail.contains("ProviderUnavailable"), "{detail}");
+    }
+}
+
+/// A rate limit without a hint is a momentary one, and does not slow down all workers for minutes.
+#[tokio::test]
+async fn a_rate_limit_without_a_hint_is_over_soon() {
+    const JOBS: usize = 30;
+    let variables = [("REPLICATE_CREATES_PER_MINUTE", "600")];
+    let stack = start(&options_with("limited-without-hint", &variables)).await;
+    let api = Api::of(&stack);
+    stack
+        .provider
+        .as_ref()
+        .unwrap()
+        .fail(Outage::new(429, 1, None));
+    let ids = join_all((0..JOBS).map(async |_| api.accepted(&job(1, json!({}))).await)).await;
+    for id in &ids {
+        let job = api.ended_within(id, Duration::from_mins(2)).await;
+        assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    }
 }
 
 #[tokio::test]

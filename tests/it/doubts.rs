@@ -63,29 +63,48 @@ async fn doubts_are_settled_with_few_reads_of_a_busy_account() {
     assert!(calls.reads < 2 * near + 5 * DOUBTS, "{calls:?}");
 }
 
-/// Starts a TCP proxy that accepts connections only every few seconds. If the queue of the listener
-/// is full, the operating system retries a connection after one second and after two more, so
-/// connecting takes up to three seconds.
-fn slow_to_accept(upstream: SocketAddr) -> SocketAddr {
+/// Starts a TCP proxy that accepts connections only every few seconds. Meanwhile the queue of its
+/// listener is full, and the operating system retries a connection after one second and after two
+/// more, so connecting takes up to three seconds.
+///
+/// The queue is long, and full of connections of its own: the system answers for a short one, which
+/// half-open connections fill, by SYN cookies. Then a client believes that it is connected, and its
+/// request may be reset.
+async fn slow_to_accept(upstream: SocketAddr) -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(1).unwrap();
+    let listener = socket.listen(64).unwrap();
     let address = listener.local_addr().unwrap();
+    let mut own = fill_queue(address).await;
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(2_500)).await;
             let until = tokio::time::Instant::now() + Duration::from_secs(1);
             while let Ok(accepted) = tokio::time::timeout_at(until, listener.accept()).await {
-                let (mut client, _) = accepted.unwrap();
+                let (mut client, peer) = accepted.unwrap();
+                if own.iter().any(|one| one.local_addr().unwrap() == peer) {
+                    continue;
+                }
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(upstream).await.unwrap();
                     // Ignored: either side may close the connection.
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 });
             }
+            own = fill_queue(address).await;
         }
     });
     address
+}
+
+/// Connects until the queue of the listener is full.
+async fn fill_queue(address: SocketAddr) -> Vec<TcpStream> {
+    const PROMPT: Duration = Duration::from_millis(200);
+    let mut connected = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(PROMPT, TcpStream::connect(address)).await {
+        connected.push(stream.unwrap());
+    }
+    connected
 }
 
 #[tokio::test]
@@ -94,7 +113,7 @@ async fn a_slow_connection_puts_no_job_in_doubt() {
     let options = options("slow-connections");
     let stack = start(&options).await;
     let provider = stack.provider.as_ref().unwrap();
-    let slow = slow_to_accept(provider.address);
+    let slow = slow_to_accept(provider.address).await;
     let connects = (0..5).map(async |_| {
         let began = Instant::now();
         TcpStream::connect(slow).await.unwrap();
@@ -243,6 +262,49 @@ async fn a_report_settles_a_doubt_at_once() {
     let job = api.run(&job(1, dev)).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     assert_eq!(bought(shared().provider.as_ref(), &job.job_id).len(), 1);
+}
+
+/// The provider takes the work of a create that it answers with an error, and does not show it. The
+/// job waits for its turn to submit again when the report of the end arrives.
+#[tokio::test]
+async fn a_report_that_comes_before_the_next_submission_is_adopted() {
+    let (job, bought) = shows_up_in_the_queue("shown-in-queue", None).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    assert_eq!(bought, 1);
+}
+
+/// The same, and the job ends for its deadline before the report arrives, which resumes it.
+#[tokio::test]
+async fn a_report_that_comes_after_the_deadline_is_adopted() {
+    let (job, bought) = shows_up_in_the_queue("shown-after-deadline", Some(68)).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
+    assert_eq!(bought, 1);
+}
+
+/// Runs a job whose prediction shows up only by its report, while it waits for its next submission:
+/// another job takes the only submission of the next minute. Returns the job, and the number of
+/// its predictions.
+async fn shows_up_in_the_queue(name: &str, deadline_seconds: Option<u32>) -> (Job, usize) {
+    let stack = start(&options_with(
+        name,
+        &[("REPLICATE_CREATES_PER_MINUTE", "1")],
+    ))
+    .await;
+    let api = Api::of(&stack);
+    let dev =
+        json!({"answer_status": 503, "taken_after_ms": 0, "hidden": true, "latency_ms": 75_000});
+    let mut request = job(1, dev);
+    request["deadline_seconds"] = json!(deadline_seconds);
+    let id = api.accepted(&request).await;
+    bought_one(stack.provider.as_ref(), &id).await;
+    let other = api.accepted(&job(1, json!({}))).await;
+    let completed = async || {
+        let job = api.get(&id).await;
+        (job.status == JobStatus::Completed).then_some(job)
+    };
+    let job = until("a completed job", completed).await;
+    api.act(&other, "cancel").await;
+    (job, bought(stack.provider.as_ref(), &id).len())
 }
 
 /// Suspends all workers while the provider answers, and resumes them once the attempt has timed

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use darkroom_client::types::{
+    failure::FailureType,
     job_id::JobId,
     provider::CancelOutcome,
     resource::Job,
@@ -30,8 +31,8 @@ use temporalio_common::protos::temporal::api::{
 use crate::support::{
     api::Api,
     harness::{
-        bought, bought_one, cancel_outcome, count, endless, job, options_with, prediction_id,
-        setting, shared, start, until,
+        bought, bought_one, cancel_outcome, count, endless, failure_type, job, options_with,
+        prediction_id, setting, shared, start, until,
     },
     workflows::{history, history_of, is_scheduled, until_submitted, workflow_handle},
 };
@@ -161,6 +162,33 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
         assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
         assert_eq!(bought(stack.provider.as_ref(), id).len(), 1);
     }
+}
+
+/// Resets a job that the provider refused. The run before the reset has no record of a purchase, so
+/// the provider is searched once; then the job submits, and is refused again.
+#[tokio::test]
+async fn a_refused_job_that_is_reset_ends_again() {
+    let api = Api::of(shared());
+    let refused = api.run(&job(1, json!({"refuse": 422}))).await;
+    let (id, ended_at) = (&refused.job_id, refused.completed_at.unwrap());
+    until("an end that is some seconds ago", async || {
+        (Timestamp::now() > ended_at + Duration::from_secs(3)).then_some(())
+    })
+    .await;
+    let events = history(id).await;
+    reset(shared(), id, first_task(&events).unwrap()).await;
+    until("the next end", async || {
+        let again = api.get(id).await;
+        (again.status == JobStatus::Failed && again.completed_at > Some(ended_at)).then_some(again)
+    })
+    .await;
+    let again = api.get(id).await;
+    assert_eq!(
+        failure_type(again.error.as_ref()),
+        Some(FailureType::ProviderRejected),
+        "{again:#?}"
+    );
+    assert_eq!(bought(shared().provider.as_ref(), id).len(), 0);
 }
 
 /// Resets a job to its first workflow task.

@@ -180,13 +180,10 @@ impl JobState {
         self.doubt = None;
     }
 
-    /// Returns the submission that the job failed for, as it was not found: what it bought may
-    /// still show up.
+    /// Returns the submission of a failed job that was not found: what it bought may still show up.
     #[must_use]
     pub fn unsettled_doubt(&self) -> Option<&Doubt> {
-        let error = self.error.as_ref()?;
-        let is_unsettled =
-            self.status == JobStatus::Failed && error.kind == FailureType::SubmissionUnknown;
+        let is_unsettled = self.status == JobStatus::Failed;
         self.doubt.as_ref().filter(|_| is_unsettled)
     }
 

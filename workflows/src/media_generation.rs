@@ -60,7 +60,8 @@ pub enum Start {
     /// Wait for the end of a prediction that was bought, and storage of what is not stored. Never
     /// submits.
     Resume,
-    /// Search for a submission in doubt. Never submits.
+    /// Search for a submission in doubt. Submits only if it was one that is submitted again if it
+    /// does not show up.
     Settle,
     /// Submission that makes and pays for the outputs again, unless one in doubt shows up.
     Regenerate,
@@ -158,7 +159,7 @@ impl MediaGeneration {
             cancellation::cancel_strays(ctx).await;
             let ended = ending::finalize(ctx, ending).await;
             // While the store was down, the submission in doubt may have shown up.
-            match doubt::bought_since(ctx, &ended) {
+            match doubt::bought_since(ctx, ended.unsettled_doubt()) {
                 Some(state) => made = generation::resume(ctx, stop.as_mut(), state).await,
                 None => break ended,
             }

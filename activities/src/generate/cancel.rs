@@ -67,18 +67,18 @@ pub(super) async fn cancel(
 /// timeout.
 async fn until_stopped(provider: &dyn Provider, mut seen: Prediction) -> ProviderState {
     let began = Instant::now();
+    let mut is_gone = false;
     while began.elapsed() < STOP_TIMEOUT {
         match provider.fetch(&seen.state.prediction).await {
             Ok(prediction) if prediction.state.status.is_terminal() => return outcome(prediction),
-            Ok(prediction) => seen = prediction,
-            // It ran a moment ago and was canceled since.
-            Err(ProviderError::NotFound) => {
-                seen.state.status = PredictionStatus::Canceled;
-                return outcome(seen);
-            }
-            Err(_) => {}
+            Ok(prediction) => (seen, is_gone) = (prediction, false),
+            Err(error) => is_gone = matches!(error, ProviderError::NotFound),
         }
         tokio::time::sleep(INTERVAL).await;
+    }
+    if is_gone {
+        // It ran, and was canceled since. A read that merely lags would have shown it by now.
+        seen.state.status = PredictionStatus::Canceled;
     }
     outcome(seen)
 }

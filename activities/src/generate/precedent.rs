@@ -132,7 +132,11 @@ pub(super) async fn find(
             Ok(None) => Precedent::None,
             Err(error) => {
                 tracing::warn!(job_id = %input.job_id, error, "cannot read from the run before the reset what was bought");
-                lost()
+                match &input.settled {
+                    // The provider was searched for it already.
+                    Some(settled) if settled.cause == DoubtCause::RecordLost => Precedent::None,
+                    _ => lost(),
+                }
             }
         },
     }

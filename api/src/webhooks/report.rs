@@ -173,8 +173,8 @@ async fn adopt(
         return Ok(());
     }
     let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());
-    let status = report.status.unwrap_or(PredictionStatus::Processing);
-    job.record_purchase(ProviderState::new(prediction, status));
+    // Its end is read from the provider, with all else that the report does not say.
+    job.record_purchase(ProviderState::new(prediction, PredictionStatus::Processing));
     let retry = Retry {
         id: submission_id.to_string(),
         regenerate: false,

@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 use super::wire::truncate;
 use crate::{lenient, provider::ProviderError};
 
-/// Backoff after a rate limit without a `Retry-After`.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Backoff after a rate limit without a `Retry-After`. It is too short to count as the rate that
+/// the provider allows.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(4);
 
 /// Longest `Retry-After` that is honored.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);

@@ -92,8 +92,18 @@ fn read(status: StatusCode, answer: Result<Answer, Refusal>) -> Result<Predictio
     // Statuses of a gateway about its upstream, whatever the body says.
     // developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors
     let is_of_a_gateway = matches!(status.as_u16(), 408 | 502 | 504 | 520..=524);
+    // A gateway that blocks the caller, or does not find the provider, does so for a while. These
+    // are about the request, which would be refused again.
+    let is_of_the_request = matches!(status.as_u16(), 400 | 413 | 414 | 422 | 431);
     match error {
         error if is_of_a_gateway => Err(SubmitError::Unanswered(error)),
+        ProviderError::NotFound | ProviderError::Rejected(_)
+            if by == AnsweredBy::Gateway && !is_of_the_request =>
+        {
+            Err(SubmitError::Refused(ProviderError::Unavailable(format!(
+                "{status} from a gateway"
+            ))))
+        }
         ProviderError::NotFound => Err(SubmitError::Refused(ProviderError::Rejected(
             "there is no such model or version; a model that is not official is called by its version, \
              as owner/name:version"

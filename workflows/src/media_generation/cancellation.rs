@@ -43,9 +43,17 @@ pub(super) async fn cancel_strays(ctx: &WorkflowContext<MediaGeneration>) {
         strays.collect::<Vec<_>>()
     });
     for stray in strays {
-        // No retry follows.
-        let _ = execute_cancel(ctx, &stray).await;
+        cancel_stray(ctx, &stray).await;
     }
+}
+
+/// Cancels a prediction that was bought besides the job's own.
+pub(super) async fn cancel_stray(
+    ctx: &WorkflowContext<MediaGeneration>,
+    prediction: &PredictionRef,
+) {
+    // No retry follows.
+    let _ = execute_cancel(ctx, prediction).await;
 }
 
 async fn execute_cancel(

@@ -20,7 +20,7 @@ use crate::{
         self, Activities, DAY,
         find::{FindInput, FindOutcome},
     },
-    job::{Doubt, JobState, PredictionRef, PredictionStatus, ProviderState, Stage},
+    job::{Doubt, PredictionRef, PredictionStatus, ProviderState, Stage},
 };
 
 /// Time for which a job that is to stop keeps searching, so that what it bought is canceled as
@@ -86,15 +86,35 @@ pub(super) async fn stop_in_doubt(
     stop.into()
 }
 
-/// Returns the prediction of a job that failed for a submission in doubt, if a report or a signal
-/// has named it since.
-pub(super) fn bought_since(
+/// Returns the prediction of a submission that no search has shown, if a report or a signal has
+/// named it since.
+pub(super) fn bought_since<'a>(
     ctx: &WorkflowContext<MediaGeneration>,
-    ended: &JobState,
+    unshown: impl IntoIterator<Item = &'a Doubt>,
 ) -> Option<ProviderState> {
-    match take_settlement(ctx, ended.unsettled_doubt()?)? {
-        Settlement::Bought(state) => Some(state),
-        Settlement::NotBought | Settlement::NotShown | Settlement::CannotTell => None,
+    unshown
+        .into_iter()
+        .find_map(|doubt| match take_settlement(ctx, doubt)? {
+            Settlement::Bought(state) => Some(state),
+            Settlement::NotBought | Settlement::NotShown | Settlement::CannotTell => None,
+        })
+}
+
+/// Resolves when a report or a signal names the prediction of a submission that no search has
+/// shown.
+pub(super) async fn shows_up(
+    ctx: &WorkflowContext<MediaGeneration>,
+    unshown: &[Doubt],
+) -> ProviderState {
+    loop {
+        if let Some(state) = bought_since(ctx, unshown) {
+            return state;
+        }
+        let of = unshown.to_vec();
+        until(ctx, move |workflow| {
+            of.iter().any(|doubt| workflow.settles(doubt))
+        })
+        .await;
     }
 }
 
@@ -170,14 +190,20 @@ async fn settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Se
         if let Some(settlement) = take_settlement(ctx, doubt) {
             return settlement;
         }
-        let detached = WaitConditionOptions::builder()
-            .cancellation_token(WorkflowCancellationToken::new())
-            .build();
         let of = doubt.clone();
-        let _ = ctx
-            .wait_condition_with_options(move |workflow| workflow.settles(&of), detached)
-            .await;
+        until(ctx, move |workflow| workflow.settles(&of)).await;
     }
+}
+
+/// Waits for a condition, also while the workflow is canceled.
+async fn until(
+    ctx: &WorkflowContext<MediaGeneration>,
+    condition: impl FnMut(&MediaGeneration) -> bool + 'static,
+) {
+    let detached = WaitConditionOptions::builder()
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
+    let _ = ctx.wait_condition_with_options(condition, detached).await;
 }
 
 fn take_settlement(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) -> Option<Settlement> {

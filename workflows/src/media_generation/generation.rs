@@ -9,9 +9,12 @@ mod refusals;
 mod submission;
 mod waiting;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use futures::future::FusedFuture;
+use futures::{FutureExt, future::FusedFuture};
 use temporalio_workflow::WorkflowContext;
 
 use self::{refusals::Refusals, submission::submit, waiting::wait};
@@ -25,7 +28,7 @@ use super::{
 use crate::{
     contract::generate::GenerateOutcome,
     failure::{FailureType, JobError},
-    job::{IfNotFound, MediaStatus, Prediction, PredictionRef, ProviderState, Stage},
+    job::{Doubt, IfNotFound, MediaStatus, Prediction, PredictionRef, ProviderState, Stage},
 };
 
 /// Time to wait for a report before the prediction is polled without one.
@@ -59,7 +62,7 @@ pub(super) async fn obtain(
             Bought::Found(provider.prediction)
         }
         (Start::Resume, None) => return Err(Ending::Failed(nothing_to_resume())),
-        (Start::New, _) => purchase(ctx, stop.as_mut()).await?,
+        (Start::New, _) => purchase(ctx, stop.as_mut(), Vec::new()).await?,
         (Start::Settle, _) => settle(ctx, stop.as_mut()).await?,
         (Start::Regenerate, _) => regenerate(ctx, stop.as_mut()).await?,
     };
@@ -98,52 +101,73 @@ async fn outputs(
     }
 }
 
-/// Submits until the provider accepts the work, or refuses it for good.
+/// Submits until the provider accepts the work, or refuses it for good. `unshown` are submissions
+/// that no search has shown: one that shows up late is adopted.
 async fn purchase(
     ctx: &WorkflowContext<MediaGeneration>,
-    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    mut unshown: Vec<Doubt>,
 ) -> Result<Bought, Ending> {
-    let (mut refusals, mut settled) = (Refusals::default(), None);
+    let bought = submit_repeatedly(ctx, stop, &mut unshown).await;
+    if let (Err(Ending::Failed(_)), Some(last)) = (&bought, unshown.pop()) {
+        // A report or a retry may still find what it bought.
+        update(ctx, |job| _ = job.doubt.get_or_insert(last));
+    }
+    bought
+}
+
+async fn submit_repeatedly(
+    ctx: &WorkflowContext<MediaGeneration>,
+    mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    unshown: &mut Vec<Doubt>,
+) -> Result<Bought, Ending> {
+    let mut refusals = Refusals::default();
     loop {
         enter(ctx, Stage::Queued);
-        let (error, retry_after) =
-            match submit(ctx, stop.as_mut(), settled.clone(), refusals.last()).await? {
-                GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
-                GenerateOutcome::Submitted { state, is_slow } => {
-                    return Ok(if is_slow {
-                        Bought::Slow(state)
-                    } else {
-                        found(ctx, state)
-                    });
-                }
-                GenerateOutcome::Refused {
-                    error,
-                    retry_after_ms,
-                } => (error, retry_after_ms.map(Duration::from_millis)),
-                GenerateOutcome::Recorded(ended) => return Err(Ending::as_recorded(ctx, *ended)),
-                GenerateOutcome::InDoubt(doubt) => {
-                    match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
-                        doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
-                        doubt::Settlement::NotBought => {}
-                        doubt::Settlement::NotShown
-                            if doubt.if_not_found == IfNotFound::Resubmit => {}
-                        doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
-                            return Err(Ending::Failed(unknown()));
-                        }
+        if let Some(state) = doubt::bought_since(ctx, &*unshown) {
+            return Ok(found(ctx, state));
+        }
+        let (error, retry_after) = match submit(ctx, stop.as_mut(), unshown, refusals.last())
+            .await?
+        {
+            GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
+            GenerateOutcome::Submitted { state, is_slow } => {
+                return Ok(if is_slow {
+                    Bought::Slow(state)
+                } else {
+                    found(ctx, state)
+                });
+            }
+            GenerateOutcome::Refused {
+                error,
+                retry_after_ms,
+            } => (error, retry_after_ms.map(Duration::from_millis)),
+            GenerateOutcome::Recorded(ended) => return Err(Ending::as_recorded(ctx, *ended)),
+            GenerateOutcome::InDoubt(doubt) => {
+                match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
+                    doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
+                    doubt::Settlement::NotBought => {}
+                    doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {}
+                    doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
+                        return Err(Ending::Failed(unknown()));
                     }
-                    update(ctx, |job| job.doubt = None);
-                    settled = Some(doubt);
-                    (not_submitted(), None)
                 }
-            };
+                update(ctx, |job| job.doubt = None);
+                unshown.push(doubt);
+                (not_submitted(), None)
+            }
+        };
         enter(ctx, Stage::Queued);
-        refusals
-            .back_off(ctx, stop.as_mut(), error, retry_after)
-            .await?;
+        let shown = pin!(doubt::shows_up(ctx, unshown).fuse());
+        let shown = refusals.back_off(ctx, stop.as_mut(), shown, error, retry_after);
+        if let Some(state) = shown.await? {
+            return Ok(found(ctx, state));
+        }
     }
 }
 
-/// Searches once more for a submission that an earlier run left in doubt. Never submits.
+/// Searches once more for a submission that an earlier run left in doubt. Submits only if that one
+/// need not be known for it.
 async fn settle(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -153,6 +177,10 @@ async fn settle(
     };
     match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
         doubt::Settlement::Bought(state) => Ok(found(ctx, state)),
+        doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {
+            update(ctx, |job| job.doubt = None);
+            purchase(ctx, stop, vec![doubt]).await
+        }
         doubt::Settlement::NotBought => {
             update(ctx, |job| job.doubt = None);
             let detail = "the provider did not take the submission; nothing was bought";
@@ -172,6 +200,7 @@ async fn regenerate(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
 ) -> Result<Bought, Ending> {
+    let mut unshown = Vec::new();
     if let Some(doubt) = ctx.state(|workflow| workflow.state.doubt.clone()) {
         if let doubt::Settlement::Bought(state) =
             doubt::reconcile(ctx, stop.as_mut(), &doubt).await?
@@ -179,8 +208,9 @@ async fn regenerate(
             return Ok(found(ctx, state));
         }
         update(ctx, |job| job.doubt = None);
+        unshown.push(doubt);
     }
-    purchase(ctx, stop).await
+    purchase(ctx, stop, unshown).await
 }
 
 fn found(ctx: &WorkflowContext<MediaGeneration>, state: ProviderState) -> Bought {

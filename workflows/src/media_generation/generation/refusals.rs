@@ -15,6 +15,7 @@ use super::super::{
 use crate::{
     contract::DAY,
     failure::{FailureType, JobError},
+    job::ProviderState,
 };
 
 /// Longest backoff between two submissions if the provider does not say how long to wait.
@@ -38,17 +39,19 @@ impl Refusals {
         self.last.as_ref()
     }
 
-    /// Waits out the backoff before the next submission.
+    /// Waits out the backoff before the next submission. Returns the prediction of an earlier one
+    /// that shows up meanwhile.
     ///
     /// # Errors
     /// If a retry makes no sense, or the job is to stop: its ending.
     pub(super) async fn back_off(
         &mut self,
         ctx: &WorkflowContext<MediaGeneration>,
-        stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+        mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+        mut shown: Pin<&mut impl FusedFuture<Output = ProviderState>>,
         error: JobError,
         retry_after: Option<Duration>,
-    ) -> Result<(), Ending> {
+    ) -> Result<Option<ProviderState>, Ending> {
         let since = *self.since.get_or_insert_with(|| now(ctx));
         let has_waited = Duration::try_from(now(ctx).duration_since(since)).unwrap_or_default();
         // A job with a deadline retries until the deadline.
@@ -67,9 +70,12 @@ impl Refusals {
             .cancellation_token(scope.clone())
             .summary(format!("asks the provider again: {}", error.kind));
         let mut waiting = pin!(ctx.timer(waiting.build()).fuse());
-        let mut stop = stop;
         select! {
-            _ = waiting => Ok(()),
+            state = shown => {
+                scope.cancel();
+                Ok(Some(state))
+            }
+            _ = waiting => Ok(None),
             stop = stop => {
                 scope.cancel();
                 Err(Ending::stopped_after(stop, &error))

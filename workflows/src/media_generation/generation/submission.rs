@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, pin::pin, time::Duration};
 
-use futures::future::FusedFuture;
+use futures::{FutureExt, future::FusedFuture};
 use jiff::Timestamp;
 use temporalio_workflow::{
     ActivityExecutionError, WorkflowCancellationToken, WorkflowContext, common::error::TimeoutType,
@@ -24,14 +24,14 @@ use crate::{
     job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, ProviderState},
 };
 
-/// Submits once.
+/// Submits once, unless a submission that no search has shown shows up before.
 ///
 /// # Errors
 /// If the job is to stop: its ending.
 pub(super) async fn submit(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
-    settled: Option<Doubt>,
+    unshown: &[Doubt],
     last: Option<&JobError>,
 ) -> Result<GenerateOutcome, Ending> {
     /// Margin after the deadline: the deadline itself ends the job, and the activity is not to time
@@ -49,7 +49,7 @@ pub(super) async fn submit(
             Start::New | Start::Resume | Start::Settle => workflow.state.created_at,
         },
         retry_count: workflow.state.retry_count,
-        settled,
+        settled: unshown.last().cloned(),
         deadline,
         first_run_id: ctx.info().first_execution_run_id().to_owned(),
     });
@@ -63,8 +63,20 @@ pub(super) async fn submit(
         scope.clone(),
     );
     let mut generating = pin!(ctx.execute_activity(Activities::generate, input, options));
+    // A doubt without an id would also be settled by a report of the submission that is made here.
+    let named = unshown
+        .iter()
+        .filter(|doubt| doubt.submission_id.is_some())
+        .cloned()
+        .collect::<Vec<_>>();
+    let mut shown = pin!(doubt::shows_up(ctx, &named).fuse());
     select! {
         result = generating => Ok(outcome(ctx, result, began)),
+        state = shown => {
+            scope.cancel();
+            let known = outcome(ctx, generating.await, began);
+            Ok(adopt(ctx, state, known).await)
+        }
         stop = stop => {
             scope.cancel();
             let known = match (outcome(ctx, generating.await, began), last) {
@@ -81,6 +93,29 @@ pub(super) async fn submit(
                 (known, _) => known,
             };
             Err(end(ctx, stop, known).await)
+        }
+    }
+}
+
+/// Returns the outcome of a submission during which an earlier one has shown up. If both were
+/// accepted, the job keeps the later one, whose outcome is known.
+async fn adopt(
+    ctx: &WorkflowContext<MediaGeneration>,
+    state: ProviderState,
+    known: GenerateOutcome,
+) -> GenerateOutcome {
+    match known {
+        GenerateOutcome::Refused { .. } | GenerateOutcome::InDoubt(_) => {
+            GenerateOutcome::Submitted {
+                state,
+                is_slow: false,
+            }
+        }
+        GenerateOutcome::Ended(_)
+        | GenerateOutcome::Submitted { .. }
+        | GenerateOutcome::Recorded(_) => {
+            cancellation::cancel_stray(ctx, &state.prediction).await;
+            known
         }
     }
 }
