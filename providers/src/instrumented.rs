@@ -75,8 +75,9 @@ impl<P: Provider> Provider for Instrumented<P> {
         &self,
         prediction: &PredictionRef,
         position: usize,
+        name: Option<&str>,
     ) -> Result<Option<String>, ProviderError> {
-        counted("fetch", self.0.output(prediction, position).await)
+        counted("fetch", self.0.output(prediction, position, name).await)
     }
 
     async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError> {

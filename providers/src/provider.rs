@@ -40,12 +40,14 @@ pub trait Provider: Send + Sync {
     /// Reads the current state of a prediction.
     async fn fetch(&self, prediction: &PredictionRef) -> Result<Prediction, ProviderError>;
 
-    /// Returns the current URL of one output file: an `https:`, `http:` or `data:` URL. `None` if
-    /// the file is gone.
+    /// Returns the current URL of one output file, found by its name or, if it has none, by its
+    /// position: an `https:`, `http:` or `data:` URL. `None` if the file is gone;
+    /// [`ProviderError::NotFound`] also if the provider does not show it yet.
     async fn output(
         &self,
         prediction: &PredictionRef,
         position: usize,
+        name: Option<&str>,
     ) -> Result<Option<String>, ProviderError>;
 
     /// Searches for the prediction of a submission in doubt, whose answer is lost.

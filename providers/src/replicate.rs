@@ -198,16 +198,34 @@ impl Provider for Replicate {
         &self,
         prediction: &PredictionRef,
         position: usize,
+        name: Option<&str>,
     ) -> Result<Option<String>, ProviderError> {
         let url = self.prediction_url(&prediction.id, &[])?;
         let response = self.send(self.request(Method::GET, url)).await?;
         let body = response::body(response).await.map_err(unpaid_call_error)?;
-        let found =
-            output::nth(&body, position).or_else(|error| match lenient::replace_invalid(&body) {
-                Some(repaired) => output::nth(repaired.as_bytes(), position),
+        let found = output::file(&body, position, name).or_else(|error| {
+            match lenient::replace_invalid(&body) {
+                Some(repaired) => output::file(repaired.as_bytes(), position, name),
                 None => Err(error),
-            });
-        found.map_err(|error| ProviderError::Unreadable(error.to_string()))
+            }
+        });
+        let unreadable = |error: serde_json::Error| ProviderError::Unreadable(error.to_string());
+        if let Some(url) = found.map_err(unreadable)? {
+            return Ok(Some(url));
+        }
+        let prediction: Prediction = lenient::from_slice::<Answer>(&body)
+            .map_err(unreadable)?
+            .into();
+        let has_expired = prediction
+            .state
+            .expires_at
+            .is_some_and(|expiry| expiry <= Timestamp::now());
+        if prediction.data_removed || has_expired || !prediction.outputs.is_empty() {
+            Ok(None)
+        } else {
+            // A read may lag behind the end.
+            Err(ProviderError::NotFound)
+        }
     }
 
     async fn find(&self, job_id: &JobId, doubt: &Doubt) -> Result<Search, ProviderError> {

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
 
-/// Longest wait for a file that the provider names and its host does not have yet. Meanwhile the
-/// host is asked with an exponential backoff, from the first to the longest pause.
+/// Longest wait for a file that its host does not have yet, or that the provider does not show yet.
+/// Meanwhile they are asked with an exponential backoff, from the first to the longest pause.
 const APPEARS_WITHIN: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -127,11 +127,24 @@ impl SourceOpener<'_> {
     /// Returns the current location of the output, as the provider reports it. A prediction with
     /// inline files is large and must be read as a whole, so one is read at a time: an inline file
     /// comes with the permit, to be held for as long as the file is in memory.
+    ///
+    /// A read may lag behind the end of the prediction: what is not there is asked for again.
     async fn current_location(&self) -> Result<(Location, Option<OwnedSemaphorePermit>), Failure> {
-        let permit = self.memory.inline_permit().await;
-        let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
-        let output = self.provider.output(&self.input.prediction, position);
-        let url = output.await.map_err(source_failure)?;
+        let begin = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let (url, permit) = loop {
+            let permit = self.memory.inline_permit().await;
+            let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
+            let name = self.input.name.as_deref();
+            let output = self.provider.output(&self.input.prediction, position, name);
+            match output.await {
+                Err(ProviderError::NotFound) if begin.elapsed() + pause < APPEARS_WITHIN => {}
+                output => break (output.map_err(source_failure)?, permit),
+            }
+            drop(permit);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
         let url = url.ok_or_else(|| {
             Failure::new(
                 FailureType::SourceExpired,

@@ -20,8 +20,13 @@ use serde_json::Value;
 pub(super) use self::found::Found;
 use self::parser::Reading;
 
-/// Returns the file at this position of an answer's output, as a URL.
-pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serde_json::Error> {
+/// Returns a file of an answer's output, as a URL: the one with this name or, without a name, the
+/// one at this position. The order of an object's fields differs between the provider's answers.
+pub(super) fn file(
+    answer: &[u8],
+    position: usize,
+    name: Option<&str>,
+) -> Result<Option<String>, serde_json::Error> {
     /// Answer of which only the output is parsed.
     #[derive(Deserialize)]
     struct Answer {
@@ -37,7 +42,13 @@ pub(super) fn nth(answer: &[u8], position: usize) -> Result<Option<String>, serd
             Ok(None)
         };
     }
-    let Some(number) = found.positions().nth(position) else {
+    let number = match name {
+        Some(_) => found
+            .positions()
+            .find(|number| found.items[*number].output.name.as_deref() == name),
+        None => found.positions().nth(position),
+    };
+    let Some(number) = number else {
         return Ok(None);
     };
     let mut text = None;
@@ -159,6 +170,17 @@ mod tests {
                 json!(["https://a/1", "x".repeat(70_000)]),
                 vec![url(None, "https://a/1")],
             ),
+            (
+                json!("data: one, two"),
+                vec![other(None, OutputSource::Prediction)],
+            ),
+            (
+                json!(["https://a/1", "data:,x", "data: one, two", "data:one,two"]),
+                vec![
+                    url(None, "https://a/1"),
+                    other(None, OutputSource::Prediction),
+                ],
+            ),
             // A string that is not a URL as a whole is text, and an output without a file is one
             // itself.
             (
@@ -211,7 +233,8 @@ mod tests {
             "id": "x", "input": {"image": "https://input/1"},
             "output": {"caption": "text", "files": ["data:text/plain,x", null, "https://a/2"]},
         });
-        let nth = |answer: &Value, position| nth(answer.to_string().as_bytes(), position).unwrap();
+        let nth =
+            |answer: &Value, position| file(answer.to_string().as_bytes(), position, None).unwrap();
         assert_eq!(nth(&answer, 0).as_deref(), Some("data:text/plain,x"));
         assert_eq!(nth(&answer, 1), None);
         assert_eq!(nth(&answer, 2).as_deref(), Some("https://a/2"));
@@ -226,6 +249,20 @@ mod tests {
         ] {
             let answer = json!({"id": "x", "output": output});
             assert_eq!(nth(&answer, 0).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_name_in_any_order() {
+        let answers = [
+            r#"{"output": {"accompaniment": "https://a/1", "vocals": "https://a/2"}}"#,
+            r#"{"output": {"vocals": "https://a/2", "accompaniment": "https://a/1"}}"#,
+        ];
+        for answer in answers {
+            let find = |name| file(answer.as_bytes(), 0, Some(name)).unwrap();
+            assert_eq!(find("accompaniment").as_deref(), Some("https://a/1"));
+            assert_eq!(find("vocals").as_deref(), Some("https://a/2"));
+            assert_eq!(find("drums"), None);
         }
     }
 }

@@ -211,9 +211,23 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
     }
 }
 
+/// Returns true if the text is a `data:` URL, and not one that begins like it: what is between the
+/// colon and the comma is empty, a media type or parameters.
+/// <https://www.rfc-editor.org/rfc/rfc2397#section-3>
+fn is_data_url(text: &str) -> bool {
+    let Some((media_type, _)) = text
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(','))
+    else {
+        return false;
+    };
+    let is_type = media_type.is_empty() || media_type.starts_with(';') || media_type.contains('/');
+    is_type && !media_type.contains(char::is_whitespace)
+}
+
 /// Source of a file, if the whole string is its URL or a `data:` URL.
 fn source(text: &str) -> Option<OutputSource> {
-    if text.starts_with("data:") && text.contains(',') {
+    if is_data_url(text) {
         return Some(OutputSource::Prediction);
     }
     let is_http = text.starts_with("https:") || text.starts_with("http:");
