@@ -45,16 +45,20 @@ impl SecretMismatch {
     /// changed.
     const VALIDITY: Duration = Duration::from_mins(10);
 
-    /// Returns true if the latest message, at most ten minutes ago, was a mismatch.
+    /// Returns true if the latest message, at most ten minutes ago, was a mismatch. The metric
+    /// forgets an older one as well.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.is_some_and(|seen| seen.elapsed() < Self::VALIDITY)
+        let is_seen = seen.is_some_and(|seen| seen.elapsed() < Self::VALIDITY);
+        metrics::secret_fits(!is_seen);
+        is_seen
     }
 
     fn note(&self, fits: bool) {
         let seen = (!fits).then(Instant::now);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        metrics::secret_fits(fits);
     }
 }
 
@@ -114,7 +118,6 @@ impl WebhookSender {
             tracing::error!("DARKROOM_WEBHOOK_SECRET must be set, to the same value as the api's");
         }
         self.mismatch.note(fits);
-        metrics::secret_fits(fits);
         secret
     }
 

@@ -13,7 +13,7 @@ use darkroom_workflows::{
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use temporalio_client::Client;
+use temporalio_client::{Client, tonic::Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, visibility};
@@ -79,7 +79,7 @@ pub(crate) fn describe() {
     );
     describe_gauge!(
         BACKLOG,
-        "Approximate backlog of activities on a task queue; every api process reports the same number."
+        "Approximate number of tasks that wait on a task queue; every api process reports the same number."
     );
 }
 
@@ -120,9 +120,7 @@ async fn measure(client: &Client) {
         reads_queue(provider),
         PERSIST_QUEUE,
     ] {
-        if let Ok(TaskQueue { pollers, backlog }) =
-            task_queues::describe(client, name, Tasks::Activity).await
-        {
+        if let Ok(TaskQueue { pollers, backlog }) = describe_queue(client, name).await {
             let workers = match &living {
                 Some(living) => living.get(name).copied().unwrap_or_default(),
                 None => u32::try_from(pollers.len()).unwrap_or(u32::MAX),
@@ -131,6 +129,19 @@ async fn measure(client: &Client) {
             gauge!(BACKLOG, "task_queue" => name).set(backlog as f64);
         }
     }
+}
+
+/// Describes a task queue: those who poll its activities, and all tasks that wait there.
+async fn describe_queue(client: &Client, name: &str) -> Result<TaskQueue, Status> {
+    let activities = task_queues::describe(client, name, Tasks::Activity).await?;
+    if name != WORKFLOW_QUEUE {
+        return Ok(activities);
+    }
+    let workflows = task_queues::describe(client, name, Tasks::Workflow).await?;
+    Ok(TaskQueue {
+        backlog: activities.backlog + workflows.backlog,
+        ..activities
+    })
 }
 
 /// Records a response. Unknown routes and methods are called `other`, as clients can send any

@@ -115,6 +115,21 @@ fn worker_and_api_have_memory_limits() {
     }
 }
 
+/// A proxy on the machine reaches a published port from the gateway of the network.
+#[test]
+fn a_proxy_on_the_machine_is_trusted() {
+    let network = &compose_file()["networks"]["default"]["ipam"]["config"][0];
+    let gateway = network["gateway"].as_str().unwrap();
+    let environment = environment("api");
+    let trusted = &environment["DARKROOM_TRUSTED_PROXIES"];
+    assert!(
+        trusted
+            .split(',')
+            .any(|network| network == format!("{gateway}/32")),
+        "{trusted}"
+    );
+}
+
 #[test]
 fn mounted_files_exist() {
     let mut volumes = BTreeSet::new();
