@@ -31,11 +31,13 @@ after(async () => {
 });
 
 /**
- * Opens the page. After the test it checks that there was no script error and no violation of the
- * content security policy, and that requests went to the api and the store only.
+ * Opens the page; `init` runs in it before its own scripts. After the test it checks that there was
+ * no script error and no violation of the content security policy, and that requests went to the
+ * api and the store only.
  */
-async function open(t, path = "/", options = {}, base = stack.base) {
+async function open(t, path = "/", { init, ...options } = {}, base = stack.base) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  if (init) await context.addInitScript(init);
   const page = await context.newPage();
   page.seen = { problems: [], origins: new Set(), streams: new Set(), requests: [] };
   page.on("pageerror", (error) => page.seen.problems.push(`error: ${error.message}`));
@@ -191,6 +193,228 @@ test("a paid retry states the number of outputs and asks for confirmation", asyn
   await until("retried job", async () => await retryCount() === 1);
 });
 
+test("a paid retry whose answer is lost is repeated with its key", async (t) => {
+  const id = await stack.create("one whose retry is lost", { outputs: 2, dev: { missing: [1] } });
+  const page = await open(t);
+  await untilState(page, id, "partial");
+  const keys = [];
+  await page.route("**/retry", async (route) => {
+    keys.push(route.request().headers()["idempotency-key"]);
+    if (keys.length > 1) return route.continue();
+    await route.fetch();
+    return route.abort();
+  });
+  await card(page, id).getByRole("button", { name: "Regenerate" }).click();
+  await page.getByRole("button", { name: "Regenerate and pay" }).click();
+  await page.locator(".toast", { hasText: "Regenerating the outputs." }).waitFor();
+  assert.equal(keys.length, 2);
+  assert.equal(keys[0], keys[1]);
+  assert.equal((await stack.call("GET", `/v1/jobs/${id}`)).retry_count, 1);
+});
+
+/** Fills the form, and returns its button. */
+async function fillForm(page, prompt) {
+  await page.fill("#prompt", prompt);
+  return page.getByRole("button", { name: "Run", exact: true });
+}
+
+async function untilAccepted(page) {
+  await page.locator(".toast", { hasText: "Job accepted." }).last().waitFor();
+}
+
+/** Returns the ids of the jobs with a prompt. */
+async function idsOf(prompt) {
+  const { jobs } = await stack.call("GET", "/v1/jobs?expand=media&limit=50");
+  return jobs.filter((job) => job.prompt === prompt).map((job) => job.job_id);
+}
+
+test("a double click, or a key that is held, creates one job", async (t) => {
+  const page = await open(t);
+  let accepted = 0;
+  page.on("response", (response) => {
+    if (response.request().method() === "POST") accepted += 1;
+  });
+  const run = await fillForm(page, "one that is clicked twice");
+  await run.click();
+  await until("first job", () => accepted === 1);
+  await untilAccepted(page);
+  const box = await run.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  await page.mouse.down({ clickCount: 2 });
+  await page.mouse.up({ clickCount: 2 });
+  await page.focus("#prompt");
+  await page.keyboard.down("Control");
+  await page.keyboard.down("Enter");
+  await until("second job", () => accepted === 2);
+  await page.locator(".run[aria-disabled=false]").waitFor();
+  await page.keyboard.down("Enter");
+  await page.keyboard.up("Enter");
+  await page.keyboard.press("Enter");
+  await until("third job", () => accepted === 3);
+  await page.keyboard.up("Control");
+  await until("jobs in the list", async () => (await idsOf("one that is clicked twice")).length >= 3);
+  assert.equal((await idsOf("one that is clicked twice")).length, 3);
+});
+
+test("an answer that cannot be read creates no second job", async (t) => {
+  const page = await open(t);
+  await page.route("**/v1/jobs", async (route) => {
+    await route.fetch();
+    await route.fulfill({ contentType: "text/html", body: "<p>Sign in to this network</p>" });
+  }, { times: 1 });
+  const run = await fillForm(page, "one whose answer is another's");
+  await run.click();
+  await untilAccepted(page);
+  const created = async () => (await idsOf("one whose answer is another's")).length;
+  await until("job in the list", created);
+  assert.equal(await created(), 1);
+});
+
+test("a request is sent anew after its job was deleted", async (t) => {
+  const page = await open(t);
+  const prompt = "one that is deleted before its answer";
+  await page.route("**/v1/jobs", async (route) => {
+    await route.fetch();
+    await route.abort();
+  }, { times: 4 });
+  const run = await fillForm(page, prompt);
+  await run.click();
+  await page.locator(".problem", { hasText: "does not respond" }).waitFor();
+  const [id] = await until("job in the list", async () => (await idsOf(prompt)).length && idsOf(prompt));
+  await stack.call("DELETE", `/v1/jobs/${id}`);
+  await until("deletion", async () => (await fetch(`${stack.base}/v1/jobs/${id}`)).status !== 200);
+  await run.click();
+  await page.locator(".problem:not([hidden])", { hasText: /deleted/i }).waitFor();
+  await run.click();
+  await untilAccepted(page);
+});
+
+for (const [what, init] of Object.entries({
+  refuses: () => {
+    for (const name of ["localStorage", "sessionStorage"]) {
+      Object.defineProperty(window, name, {
+        get() { throw new DOMException("denied", "SecurityError"); },
+      });
+    }
+  },
+  "has no room for": () => {
+    Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+  },
+})) {
+  test(`the page works in a browser that ${what} storage`, async (t) => {
+    const page = await open(t, "/", { init });
+    await page.locator(".card").first().waitFor();
+    const run = await fillForm(page, `one where the browser ${what} storage`);
+    await run.click();
+    await untilAccepted(page);
+    assert.equal(await page.locator(".problem:not([hidden])").count(), 0);
+    await page.getByRole("button", { name: "Show as table" }).click();
+    await page.locator(".sheet.table").waitFor();
+  });
+}
+
+test("times are those of the api, whatever the clock of the computer", async (t) => {
+  const id = await stack.create("one that has just ended");
+  const page = await open(t, "/", {
+    init: () => {
+      const Real = Date;
+      const now = () => Real.now() + 7_200_000;
+      window.Date = class extends Real {
+        constructor(...parts) {
+          super(...(parts.length ? parts : [now()]));
+        }
+
+        static now() { return now(); }
+      };
+    },
+  });
+  await untilState(page, id, "completed");
+  await card(page, id).locator(".time", { hasText: "just now" }).waitFor();
+});
+
+test("what is typed after a shortcut goes to its field", async (t) => {
+  const id = await stack.create("one that is not to be canceled", { dev: { latency_ms: 900_000 } });
+  const page = await open(t);
+  await untilState(page, id, "generating");
+  await card(page, id).locator(".title").click();
+  await page.getByRole("heading", { name: "one that is not to be canceled" }).waitFor();
+  await page.keyboard.press("/");
+  await page.locator("#prompt:focus").waitFor();
+  await page.keyboard.type("cat");
+  assert.equal(await page.inputValue("#prompt"), "cat");
+  assert.equal((await stack.call("GET", `/v1/jobs/${id}`)).status, "processing");
+  await stack.call("POST", `/v1/jobs/${id}/cancel`);
+});
+
+test("Escape leads from a job that another one led to back to all jobs", async (t) => {
+  const id = await stack.create("one that is made twice");
+  const page = await open(t);
+  await untilState(page, id, "completed");
+  await card(page, id).locator(".title").click();
+  await page.getByRole("button", { name: "Regenerate" }).click();
+  await page.getByRole("button", { name: "Regenerate and pay" }).click();
+  await page.waitForURL((url) => url.pathname.startsWith("/j/") && !url.pathname.includes(id));
+  await page.locator(".state-line").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#home").waitFor();
+});
+
+test("a page in the background has no stream", async (t) => {
+  const page = await open(t, "/", {
+    init: () => {
+      window.isHidden = true;
+      Object.defineProperty(document, "hidden", { get: () => window.isHidden });
+    },
+  });
+  await page.locator(".card").first().waitFor();
+  assert.ok(!page.seen.requests.some(({ pathname }) => pathname === "/v1/events"));
+  await page.evaluate(() => {
+    window.isHidden = false;
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await connected(page);
+});
+
+test("a preview whose URL has expired is replaced by a preview", async (t) => {
+  const page = await open(t);
+  await connected(page);
+  const id = await stack.create("one with a preview", { dev: { latency_ms: 3000 } });
+  const isPreview = (url) => url.pathname.includes(`${id}/previews/`);
+  await page.route(isPreview, (route) => route.abort(), { times: 1 });
+  await card(page, id).locator(".frame.loaded").waitFor();
+  const loaded = page.seen.requests.filter(({ origin, pathname }) => origin === stack.store && pathname.includes(id));
+  assert.equal(loaded.length, 2);
+  assert.ok(loaded.every(isPreview), `${loaded}`);
+});
+
+test("outputs beyond the first hundred are shown", async (t) => {
+  const id = await stack.create("one with many outputs", { dev: { outputs: 120, bytes: 1024 } });
+  await until("end", async () => (await stack.call("GET", `/v1/jobs/${id}`)).status === "completed");
+  const page = await open(t, `/j/${id}?output=110`);
+  await page.locator(".which", { hasText: "110 of 120" }).waitFor();
+});
+
+test("a button that changes the view keeps the focus", async (t) => {
+  const id = await stack.create("one with two outputs", { outputs: 2 });
+  const page = await open(t, `/j/${id}`);
+  await page.locator(".state-line", { hasText: "completed" }).waitFor();
+  await page.getByRole("button", { name: "Compare" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".which", { hasText: "compared with" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Compare");
+});
+
+test("the filter works where the browser refuses another URL", async (t) => {
+  const page = await open(t, "/", {
+    init: () => {
+      history.replaceState = () => { throw new DOMException("too often", "SecurityError"); };
+    },
+  });
+  await page.locator(".card").first().waitFor();
+  await page.getByRole("searchbox").fill("nothing has this prompt");
+  await page.locator(".card").first().waitFor({ state: "detached" });
+});
+
 test("a key is requested once, kept in the tab, and not part of a URL", async (t) => {
   const key = "dk_of_the_page_tests";
   const hash = createHash("sha256").update(key).digest("hex");
@@ -323,6 +547,11 @@ test("the page reconnects to a restarted api, with one stream", async (t) => {
   await connected(page);
   const id = await stack.create("one that runs without the api", { dev: { latency_ms: 8000 } });
   await untilState(page, id, "generating");
+  const isOfPicture = (url) => url.origin === stack.store || url.pathname.endsWith("/url");
+  await page.route(isOfPicture, (route) => route.abort());
+  const picture = await stack.create("one whose picture cannot be loaded");
+  await card(page, picture).getByText("cannot be displayed").waitFor();
+  await page.unroute(isOfPicture);
   const cards = await page.locator(".card").count();
   const restart = stack.kill("api");
   await page.locator("#banner:not([hidden])").waitFor();
@@ -330,6 +559,7 @@ test("the page reconnects to a restarted api, with one stream", async (t) => {
   restart();
   await untilState(page, id, "completed");
   await page.locator("#banner").waitFor({ state: "hidden" });
+  await card(page, picture).locator(".frame.loaded").waitFor();
   assert.equal(page.seen.streams.size, 1);
 });
 

@@ -25,6 +25,7 @@ files! {
     "actions.js" "text/javascript; charset=utf-8";
     "api.js" "text/javascript; charset=utf-8";
     "card.js" "text/javascript; charset=utf-8";
+    "clock.js" "text/javascript; charset=utf-8";
     "composer.js" "text/javascript; charset=utf-8";
     "dom.js" "text/javascript; charset=utf-8";
     "frame.js" "text/javascript; charset=utf-8";
@@ -32,6 +33,7 @@ files! {
     "jobs.js" "text/javascript; charset=utf-8";
     "main.js" "text/javascript; charset=utf-8";
     "sheet.js" "text/javascript; charset=utf-8";
+    "storage.js" "text/javascript; charset=utf-8";
     "system.js" "text/javascript; charset=utf-8";
     "thumbhash.js" "text/javascript; charset=utf-8";
     "waterfall.js" "text/javascript; charset=utf-8";

@@ -15,7 +15,7 @@ export class Actions {
     this.jobs = jobs;
     this.open = open;
     this.fillComposer = remix;
-    /** Idempotency keys of paid jobs being created, by the id of the job that they repeat. */
+    /** Idempotency keys of requests without a response yet, by what they ask for. */
     this.keys = new Map();
   }
 
@@ -28,23 +28,15 @@ export class Actions {
     }
   }
 
-  /** Creates a job. Retries after a lost response reuse the key, so nothing is paid for twice. */
+  /** Creates a job. */
   async create(request, key = newKey()) {
     // It would be another request, and be paid for.
     if (!isExact(request)) throw new ApiError({ title: "A number is too large", detail: ROUNDED });
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        const headers = { "idempotency-key": key };
-        const job = await call("POST", "v1/jobs", { body: request, headers });
-        this.jobs.own.add(job.job_id);
-        this.jobs.put(job);
-        announce("Job accepted");
-        return job;
-      } catch (error) {
-        if (!(error instanceof ApiError) || error.status !== 0 || attempt === 3) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
-      }
-    }
+    const job = await post("v1/jobs", request, key);
+    this.jobs.own.add(job.job_id);
+    this.jobs.put(job);
+    announce("Job accepted");
+    return job;
   }
 
   async cancel(job) {
@@ -60,7 +52,7 @@ export class Actions {
   /** Retries a job: fetches missing outputs, free of charge. */
   async retry(job) {
     try {
-      this.jobs.put(await this.#retry(job, false));
+      this.jobs.put(await this.#retry(await this.jobs.whole(job), false));
       toast("Retrying. Stored outputs are kept; nothing is paid for.");
     } catch (error) {
       const paid = ["generation-needed", "sources-expired"];
@@ -94,10 +86,7 @@ export class Actions {
       toast("Regenerating the outputs.");
       return;
     }
-    // Reuses the key, so that a retry after a lost response creates no second job.
-    if (!this.keys.has(job.job_id)) this.keys.set(job.job_id, newKey());
-    const created = await this.create(requestOf(job), this.keys.get(job.job_id));
-    this.keys.delete(job.job_id);
+    const created = await this.#once(job.job_id, (key) => this.create(requestOf(job), key));
     toast("New job created.");
     this.open(created.job_id);
   }
@@ -148,8 +137,37 @@ export class Actions {
     }
   }
 
+  /** Starts a run of a job. The next run of it is another request, with a key of its own. */
   #retry(job, regenerate) {
     const path = `v1/jobs/${job.job_id}/retry`;
-    return call("POST", path, { body: { regenerate }, headers: { "idempotency-key": newKey() } });
+    return this.#once([job.job_id, job.retry_count, regenerate].join(), (key) => post(path, { regenerate }, key));
+  }
+
+  /**
+   * Sends a request with an idempotency key. Until there is a response, another attempt by the user
+   * has the same key, so nothing is paid for twice.
+   */
+  async #once(what, send) {
+    if (!this.keys.has(what)) this.keys.set(what, newKey());
+    try {
+      const answer = await send(this.keys.get(what));
+      this.keys.delete(what);
+      return answer;
+    } catch (error) {
+      if (error.status !== 0) this.keys.delete(what);
+      throw error;
+    }
+  }
+}
+
+/** Posts a request with an idempotency key. While there is no response, it is repeated. */
+async function post(path, body, key) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await call("POST", path, { body, headers: { "idempotency-key": key } });
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 0 || attempt === 3) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
+    }
   }
 }

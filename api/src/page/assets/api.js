@@ -1,6 +1,9 @@
 // Calls to the api: the key, requests, errors, and the stream of all jobs. They use only what the
 // OpenAPI document describes.
 
+import { learn } from "./clock.js";
+import { persistent, tab } from "./storage.js";
+
 /** Root URL, also behind a proxy with a path prefix: this file lies at `assets/{version}/`. */
 export const base = new URL("../../", import.meta.url);
 
@@ -10,18 +13,18 @@ const KEY = "darkroom.key";
 export const access = new EventTarget();
 
 export function storedKey() {
-  return sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
+  return tab.get(KEY) ?? persistent.get(KEY);
 }
 
 /** Stores the key, in this tab only or persistently. */
 export function storeKey(key, isPersistent) {
   removeKey();
-  (isPersistent ? localStorage : sessionStorage).setItem(KEY, key);
+  (isPersistent ? persistent : tab).set(KEY, key);
 }
 
 export function removeKey() {
-  sessionStorage.removeItem(KEY);
-  localStorage.removeItem(KEY);
+  tab.remove(KEY);
+  persistent.remove(KEY);
 }
 
 /** True if a header can contain the text. */
@@ -80,8 +83,14 @@ export async function call(method, path, { body, headers = {} } = {}) {
   } catch {
     throw new ApiError(NO_RESPONSE);
   }
+  learn(response);
   if (!response.ok) throw await errorOf(response);
-  return response.json().catch(() => null);
+  try {
+    return await response.json();
+  } catch {
+    // It was cut off, or is of another server, such as a network's sign-in page.
+    throw new ApiError(NO_RESPONSE);
+  }
 }
 
 /** Reads the error of a response, and dispatches `unauthorized` for a 401. */
@@ -105,7 +114,7 @@ export async function readiness() {
 const IDLE_TIMEOUT = 40_000;
 
 /** Time after which a hidden page closes the stream, in milliseconds. */
-const HIDDEN_TIMEOUT = 60_000;
+const HIDDEN_TIMEOUT = 5000;
 
 function untilVisible() {
   return new Promise((resolve) => {
@@ -151,6 +160,8 @@ export class Feed extends EventTarget {
   async #run() {
     this.#isRunning = true;
     for (;;) {
+      // Browsers limit connections per host, and each stream is one: hidden pages have none.
+      if (document.hidden) await untilVisible();
       let reason = null;
       this.#isRestarted = false;
       try {
@@ -162,7 +173,7 @@ export class Feed extends EventTarget {
       if (reason?.status === 401) break;
       // The last event id is no longer valid: start without one.
       if (reason?.status === 400) this.#lastId = null;
-      if (document.hidden) await untilVisible();
+      if (document.hidden) continue;
       this.#attempt += 1;
       const pause = reason?.retryAfter ? reason.retryAfter * 1000
         : Math.min(150 * 2 ** this.#attempt, 10_000) * (0.75 + Math.random() / 2);
@@ -183,7 +194,6 @@ export class Feed extends EventTarget {
       idleTimer = setTimeout(() => this.#abort.abort(), IDLE_TIMEOUT);
     };
     resetIdleTimer();
-    // Browsers limit connections per host, and each tab holds one: hidden tabs release theirs.
     let hiddenTimer;
     const checkVisibility = () => {
       clearTimeout(hiddenTimer);

@@ -1,6 +1,7 @@
 // Card of one job on the contact sheet: its frames, and a caption with its request and state.
 
 import { base } from "./api.js";
+import { now } from "./clock.js";
 import { fill, h } from "./dom.js";
 import { Frame, placesOf, ratioOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
@@ -19,7 +20,7 @@ export class Card {
     Object.assign(this, { id, jobs, actions, open });
     this.frames = [];
     this.strip = h("div", { class: "strip" });
-    this.title = h("a", { class: "title", href: new URL(`j/${id}`, base).href, tabindex: -1 });
+    this.title = h("a", { class: "title", dir: "auto", href: new URL(`j/${id}`, base).href, tabindex: -1 });
     this.state = h("span", { class: "state" });
     this.time = h("time", { class: "time" });
     this.model = h("span", { class: "model" });
@@ -116,23 +117,23 @@ export class Card {
         ? button(LABELS.regenerate, regenerateTitle, actions.regenerate) : null,
       remedy === "remix"
         ? button(LABELS.remix, "Edit a copy of the request", actions.remix) : null);
-    if (hadFocus) this.title.focus();
+    if (hadFocus && !this.buttons.contains(document.activeElement)) this.title.focus();
   }
 
   /** Updates the times. */
-  tick(now = Date.now()) {
+  tick(at = now()) {
     const job = this.job;
     if (hasEnded(job)) {
       const size = (job.media ?? []).reduce((sum, media) => sum + (media.size ?? 0), 0);
       const when = job.completed_at ?? job.created_at;
       this.time.dateTime = when;
       const took = job.status === "completed" ? ` · ${duration(Date.parse(when) - Date.parse(job.created_at))}` : "";
-      this.time.textContent = `${ago(when, now)}${took}`;
+      this.time.textContent = `${ago(when, at)}${took}`;
       this.time.title = size ? bytes(size) : "";
       return;
     }
     this.time.dateTime = job.created_at;
-    this.time.textContent = elapsed(job, this.jobs.medianDuration(job.model), now);
+    this.time.textContent = elapsed(job, this.jobs.medianDuration(job.model), at);
   }
 
   /** Plays or pauses the videos of the card. */

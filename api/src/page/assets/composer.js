@@ -3,6 +3,7 @@
 
 import { base, newKey, storedKey } from "./api.js";
 import { copyButton, fill, h, throttle, toast } from "./dom.js";
+import { persistent } from "./storage.js";
 import { curlOf } from "./words.js";
 
 const FORMATS = ["jpg", "png", "webp", "gif", "mp4", "webm", "mp3", "wav", "glb"];
@@ -49,12 +50,12 @@ export class Composer {
     this.others = {};
     this.prompt = h("textarea", {
       id: "prompt", rows: 2, placeholder: "Describe what to generate", "aria-label": "Prompt",
-      autocomplete: "off", oninput: changed, "aria-keyshortcuts": "/",
+      autocomplete: "off", dir: "auto", oninput: changed, "aria-keyshortcuts": "/",
     });
     this.models = h("datalist", { id: "models" });
     this.model = h("input", {
       id: "model", list: "models", required: true, spellcheck: "false", oninput: changed,
-      value: localStorage.getItem(MODEL) ?? DEFAULT_MODEL,
+      value: persistent.get(MODEL) ?? DEFAULT_MODEL,
     });
     this.number = h("input", { id: "number", type: "number", min: 1, max: 100, value: 1, oninput: changed });
     this.seed = h("input", { id: "seed", inputmode: "numeric", pattern: "[0-9]*", placeholder: "random", oninput: changed });
@@ -89,11 +90,15 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
+    // A job is paid for: a double click, or a key that is held, creates one job.
+    this.run.addEventListener("click", (event) => {
+      if (event.detail > 1) event.preventDefault();
+    });
     this.form.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        this.submit();
-      }
+      if (event.key !== "Enter") return;
+      const isRun = event.ctrlKey || event.metaKey;
+      if (isRun || (event.repeat && !event.target.matches("textarea"))) event.preventDefault();
+      if (isRun && !event.repeat) this.submit();
     });
   }
 
@@ -169,8 +174,8 @@ export class Composer {
       this.#show({ title: "Empty request", detail, errors: [{ pointer: "/prompt" }] });
       return;
     }
-    if (this.run.disabled) return;
-    this.run.disabled = true;
+    if (this.isSubmitting) return;
+    this.#setSubmitting(true);
     this.#clearProblem();
     // Reuses the key for the same request, so that a retry after a lost response creates no
     // second job.
@@ -181,13 +186,21 @@ export class Composer {
       this.submitted = null;
       this.others = {};
       this.#update();
-      localStorage.setItem(MODEL, request.model);
+      persistent.set(MODEL, request.model);
       toast("Job accepted.");
     } catch (error) {
+      // The job of this key was deleted meanwhile.
+      if (error.isGone) this.submitted = null;
       this.#show(error);
     } finally {
-      this.run.disabled = false;
+      this.#setSubmitting(false);
     }
+  }
+
+  /** Marks the button, which keeps the focus: a disabled one loses it. */
+  #setSubmitting(isSubmitting) {
+    this.isSubmitting = isSubmitting;
+    this.run.setAttribute("aria-disabled", String(isSubmitting));
   }
 
   #show(problem) {

@@ -1,4 +1,5 @@
-// Functions that create elements. Texts are never parsed as markup.
+// Functions that create and fill elements, tell the user something, or change the URL. Texts are
+// never parsed as markup.
 
 /**
  * Creates an element. `on…` properties are listeners; `null`, `undefined` and `false` are left out.
@@ -15,9 +16,13 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Replaces the content of an element. */
+/** Replaces the content of an element. The focus stays on the control with the same text. */
 export function fill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement.textContent : "";
   element.replaceChildren(...present(children));
+  if (!focused) return;
+  const same = [...element.querySelectorAll("button, a, summary")].find((control) => control.textContent === focused);
+  same?.focus({ preventScroll: true });
 }
 
 function present(children) {
@@ -50,12 +55,35 @@ export function toast(text, kind = "note") {
   setTimeout(() => line.remove(), kind === "problem" ? 9000 : 4000);
 }
 
+/** Replaces the URL. Browsers refuse that if it is done very often; then the URL stays as it is. */
+export function replaceUrl(url) {
+  try {
+    history.replaceState(history.state, "", url);
+  } catch {
+    // It is replaced by the next change.
+  }
+}
+
+/** Copies a text. Without https, browsers offer nothing but a selection for it. */
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const before = document.activeElement;
+  const area = h("textarea", { class: "visually-hidden" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  before?.focus();
+  if (!isCopied) throw new Error("the browser refused");
+}
+
 /** Creates a button that copies a text. */
 export function copyButton(text, label) {
   const button = h("button", { type: "button", class: "quiet small", "aria-label": label ?? "Copy" }, "Copy");
   button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+      await copy(typeof text === "function" ? text() : text);
       button.textContent = "Copied";
     } catch {
       button.textContent = "Copy failed";

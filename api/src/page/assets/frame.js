@@ -18,8 +18,20 @@ const latestRatios = new Map();
 /** Explanation of the state of a stale job. */
 const STALE = "no worker answered, so this may be outdated";
 
+/** Frames whose content could not be loaded. */
+const failed = new Set();
+
+/** Loads what could not be loaded, as the network may be there again. */
+export function loadAgain() {
+  for (const frame of failed) frame.loadAgain();
+  failed.clear();
+}
+
 /** Number of bytes of a text that are shown. */
 const TEXT_BYTES = 1500;
+
+/** Attempts at loading a content. */
+const ATTEMPTS = 3;
 
 /** Observer that loads content only near the viewport. */
 const near = new IntersectionObserver((entries) => {
@@ -85,7 +97,13 @@ export class Frame {
       this.#show(media, job, state);
     }
     if (media.status === "pending") this.#progress(media, job, state);
-    this.media = media;
+    [this.media, this.job] = [media, job];
+  }
+
+  loadAgain() {
+    if (!this.element.isConnected) return;
+    this.shown = null;
+    this.update(this.media, this.job);
   }
 
   #show(media, job, state) {
@@ -186,20 +204,24 @@ export class Frame {
 
   /** Sets the URL once the element is near the viewport, and replaces one that has expired. */
   #loadWhenNear(element, job, media, field) {
-    let left = 3;
+    let left = ATTEMPTS;
     const renew = async () => {
       left -= 1;
       try {
-        element.src = await freshUrl(job, media);
+        element.src = await freshUrl(job, media, field);
       } catch (error) {
         // Retries after a rate limit.
         if (error.retryAfter && left > 0) setTimeout(renew, error.retryAfter * 1000);
         else giveUp();
       }
     };
-    const giveUp = () => fill(this.element, h("p", { class: "why" },
-      h("strong", {}, extensionOf(media)), h("span", {}, "cannot be displayed")));
+    const giveUp = () => {
+      failed.add(this);
+      fill(this.element, h("p", { class: "why" },
+        h("strong", {}, extensionOf(media)), h("span", {}, "cannot be displayed")));
+    };
     element.addEventListener("error", () => (left > 1 ? renew() : giveUp()));
+    for (const loaded of ["load", "loadedmetadata"]) element.addEventListener(loaded, () => { left = ATTEMPTS; });
     this.#whenNear(element, () => {
       if (media[field]) element.src = media[field];
       else renew();
@@ -216,9 +238,18 @@ export class Frame {
   }
 }
 
-/** Returns a new URL of an output, as the URLs in the job expire. */
-async function freshUrl(job, media) {
-  const { url } = await call("GET", `v1/jobs/${job.job_id}/media/${media.index}/url`);
+/** Reads of jobs, shared by their frames. */
+const reading = new Map();
+
+/** Returns a new URL of an output or its preview, as the URLs in the job expire. */
+async function freshUrl(job, media, field = "presigned_media_url") {
+  const id = job.job_id;
+  if (field === "presigned_preview_url") {
+    if (!reading.has(id)) reading.set(id, call("GET", `v1/jobs/${id}`).finally(() => reading.delete(id)));
+    const fresh = (await reading.get(id)).media.find(({ index }) => index === media.index);
+    if (fresh?.[field]) return fresh[field];
+  }
+  const { url } = await call("GET", `v1/jobs/${id}/media/${media.index}/url`);
   return url;
 }
 

@@ -1,7 +1,8 @@
 // Page of one job: its outputs, enlarged, and beside them its details.
 
 import { base, call, storedKey } from "./api.js";
-import { copyButton, fill, h, toast } from "./dom.js";
+import { now } from "./clock.js";
+import { copyButton, fill, h, replaceUrl, throttle, toast } from "./dom.js";
 import { extensionOf, Frame, placesOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
@@ -19,14 +20,15 @@ export class JobPage {
     jobs.addEventListener("job", ({ detail }) => {
       if (detail.id === this.id) this.#update(detail.job);
     });
-    jobs.addEventListener("clear", () => this.id && this.show(this.id, this.index));
+    jobs.addEventListener("clear", () => this.id && this.show(this.id, this.wanted));
+    this.refreshFurther = throttle(() => this.#refreshFurther(), 1000);
     setInterval(() => this.#tick(), 500);
   }
 
   /** Shows a job, and the output at a position. */
   async show(id, index = 0) {
     const isAnother = id !== this.id;
-    [this.id, this.index, this.readAt] = [id, index, Date.now()];
+    [this.id, this.wanted, this.readAt] = [id, index, now()];
     if (isAnother) {
       this.job = null;
       this.further = [];
@@ -34,6 +36,8 @@ export class JobPage {
       this.#build();
     }
     const known = this.jobs.get(id);
+    // The focus goes there, and screen readers read it out.
+    if (isAnother) this.heading.textContent = known?.prompt ?? "Job";
     if (known && isWhole(known)) this.#update(known);
     try {
       const job = await this.jobs.read(id);
@@ -72,7 +76,7 @@ export class JobPage {
   }
 
   #build() {
-    this.heading = h("h1", { tabindex: -1 });
+    this.heading = h("h1", { dir: "auto", tabindex: -1 });
     this.main = new Frame({ large: true });
     this.beside = new Frame({ large: true });
     this.other = null;
@@ -116,6 +120,7 @@ export class JobPage {
     this.#aboutOutput(job);
     this.#aboutJob(job);
     this.#tick();
+    this.refreshFurther();
     const isChanged = !before || before.status !== job.status;
     if (isChanged && job.webhook_url && hasEnded(job)) this.#readDeliveries();
   }
@@ -174,7 +179,7 @@ export class JobPage {
         type: "button", class: "quiet danger-text", "aria-keyshortcuts": "Delete",
         onclick: () => this.delete(),
       }, "Delete…"));
-    if (hadFocus) this.buttons.firstElementChild.focus();
+    if (hadFocus && !this.buttons.contains(document.activeElement)) this.buttons.firstElementChild.focus();
   }
 
   async delete() {
@@ -183,7 +188,7 @@ export class JobPage {
 
   #outputs(job) {
     const places = this.places;
-    this.index = Math.min(this.index, places.length - 1);
+    this.index = Math.min(this.wanted, places.length - 1);
     this.main.update(places[this.index], job);
     this.#showCompared(places, job);
     const name = [places.length, job.media_next_cursor && !this.further.length].join();
@@ -234,11 +239,11 @@ export class JobPage {
   /** Selects an output. */
   select(index) {
     if (!this.job || index < 0 || index >= this.places.length) return;
-    [this.index, this.other] = [index, null];
+    [this.wanted, this.other] = [index, null];
     this.#outputs(this.job);
     this.#aboutOutput(this.job);
     this.frames[index].button.scrollIntoView({ block: "nearest", inline: "nearest" });
-    history.replaceState(history.state, "", index ? `?output=${index + 1}` : location.pathname);
+    replaceUrl(index ? `?output=${index + 1}` : location.pathname);
   }
 
   step(by) {
@@ -250,28 +255,41 @@ export class JobPage {
     if (media?.status === "completed") this.actions.save(this.job, media);
   }
 
+  /** Reads the further outputs if the user wants one of them, and again when they have changed. */
+  #refreshFurther() {
+    const job = this.job;
+    if (!job?.media_next_cursor) return;
+    const isWanted = this.further.length ? this.furtherOf !== stateOfFurther(job) : this.wanted >= placesOf(job).length;
+    if (isWanted) this.#readFurther();
+  }
+
   async #readFurther() {
     if (this.isReadingFurther) return;
     this.isReadingFurther = true;
-    const [id, further] = [this.id, []];
+    const [id, of, further] = [this.id, stateOfFurther(this.job), []];
+    let isRead = false;
     try {
       for (let cursor = this.job.media_next_cursor; cursor;) {
         const page = await call("GET", `v1/jobs/${id}/media?limit=100&cursor=${encodeURIComponent(cursor)}`);
         further.push(...page.media);
         cursor = page.next_cursor;
       }
+      isRead = true;
     } catch (error) {
       toast(error.summary ?? error.message, "problem");
     }
     this.isReadingFurther = false;
-    if (this.id !== id || !this.job) return;
-    this.further = further;
+    if (!isRead || this.id !== id || !this.job) return;
+    [this.further, this.furtherOf] = [further, of];
     this.#outputs(this.job);
+    this.#aboutOutput(this.job);
+    this.refreshFurther();
   }
 
   #aboutOutput(job) {
     const media = this.places[this.index];
-    const name = JSON.stringify([this.index, this.other, { ...media, presigned_preview_url: null }, job.provider?.expires_at, this.places.length]);
+    const lasting = { ...media, presigned_preview_url: null, bytes_done: null, bytes_total: null };
+    const name = JSON.stringify([this.index, this.other, lasting, job.provider?.expires_at, this.places.length]);
     if (this.shown.output === name) return;
     this.shown.output = name;
     const isStored = media.status === "completed" && !media.isPlaceholder;
@@ -366,7 +384,7 @@ export class JobPage {
     this.#showDeliveries();
     clearTimeout(this.nextDelivery);
     const next = Math.min(...(deliveries ?? []).map((one) => Date.parse(one.next_attempt_at)).filter(Number.isFinite));
-    const pause = Math.max(2000, next - Date.now() + 1000);
+    const pause = Math.max(2000, next - now() + 1000);
     if (pause < 3_600_000) this.nextDelivery = setTimeout(() => this.id === id && this.#readDeliveries(), pause);
   }
 
@@ -395,26 +413,31 @@ export class JobPage {
   #tick() {
     const job = this.job;
     if (!job || document.hidden) return;
-    const now = Date.now();
+    const at = now();
     const isOver = hasEnded(job);
     if (!isOver || this.shown.time !== job.completed_at) {
       this.shown.time = job.completed_at;
-      fill(this.time, waterfall(job, now));
+      fill(this.time, waterfall(job, at));
     }
     const took = Date.parse(job.completed_at) - Date.parse(job.created_at);
-    this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, now)}`
-      : elapsed(job, this.jobs.medianDuration(job.model), now);
+    this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, at)}`
+      : elapsed(job, this.jobs.medianDuration(job.model), at);
     // URLs of outputs expire after an hour, and the page may be open for longer.
-    if (now - this.readAt > MAX_URL_AGE) {
-      this.readAt = now;
+    if (at - this.readAt > MAX_URL_AGE) {
+      this.readAt = at;
       this.jobs.read(job.job_id).catch(() => {});
     }
-    const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - now : null;
+    const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - at : null;
     if (this.expiry && left !== null) {
       this.expiry.textContent = left > 0 ? `deletes it in ${duration(left)}` : "has deleted it";
       this.expiry.classList.toggle("urgent", left < 300_000);
     }
   }
+}
+
+/** Returns what the further outputs depend on. */
+function stateOfFurther(job) {
+  return JSON.stringify([job.status, job.retry_count, job.media_counts]);
 }
 
 function row(name, value, isCode = false) {

@@ -1,6 +1,7 @@
 // Jobs known to the page: from the list, then from the stream.
 
 import { ApiError, call } from "./api.js";
+import { now } from "./clock.js";
 import { hasEnded, stateOf } from "./words.js";
 
 /** Jobs per page of the list: the limit of the api for jobs with their outputs. */
@@ -27,7 +28,7 @@ function queryOf(filter) {
   if (filter.status) query.set("status", filter.status);
   if (filter.model) query.set("model", filter.model);
   if (filter.since) {
-    query.set("created_after", new Date(Date.now() - Number(filter.since)).toISOString());
+    query.set("created_after", new Date(now() - Number(filter.since)).toISOString());
   }
   return query;
 }
@@ -39,7 +40,7 @@ export function keyOf(filter) {
 
 /** True if a job matches a filter. */
 export function matches(filter, job) {
-  const since = filter.since ? Date.now() - Number(filter.since) : 0;
+  const since = filter.since ? now() - Number(filter.since) : 0;
   const hasStatus = !filter.status
     || (filter.status === "processing" ? !hasEnded(job) : job.status === filter.status);
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);

@@ -4,9 +4,11 @@ import { access, base, Feed, isKey, removeKey, storedKey, storeKey } from "./api
 import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { announce, h, throttle, toast } from "./dom.js";
+import { loadAgain } from "./frame.js";
 import { JobPage } from "./job.js";
 import { Jobs } from "./jobs.js";
 import { filters, Sheet, summaryOf } from "./sheet.js";
+import { persistent } from "./storage.js";
 import { System } from "./system.js";
 import { hasEnded, stateOf, STATES } from "./words.js";
 
@@ -40,18 +42,24 @@ function route() {
 /** Scroll position of the sheet while a job is open. */
 let scrollPosition = 0;
 
+/** What is done once the sheet is shown again: the browser goes back in its own time. */
+let arrive = null;
+
 function open(id, index = 0) {
   if (!find("home").hidden) scrollPosition = scrollY;
-  history.pushState({ isOurs: true }, "", new URL(`j/${id}${index ? `?output=${index + 1}` : ""}`, base));
+  const depth = (history.state?.depth ?? 0) + 1;
+  history.pushState({ depth }, "", new URL(`j/${id}${index ? `?output=${index + 1}` : ""}`, base));
   route();
   scrollTo(0, 0);
   find("job").querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** Returns to the sheet, at its previous position. */
-function home() {
-  if (history.state?.isOurs) {
-    history.back();
+/** Returns to the sheet, at its previous position, however many jobs were opened from it. */
+function home(act = () => sheet.focus()) {
+  arrive = act;
+  const depth = history.state?.depth;
+  if (depth) {
+    history.go(-depth);
     return;
   }
   history.pushState(null, "", base);
@@ -60,10 +68,12 @@ function home() {
 
 function navigated() {
   const wasJob = find("home").hidden;
+  const act = arrive ?? (() => sheet.focus());
+  arrive = null;
   route();
   if (!wasJob || find("home").hidden) return;
   scrollTo(0, scrollPosition);
-  sheet.focus();
+  act();
 }
 
 /** Fills the composer with a request. */
@@ -95,6 +105,7 @@ jobs.addEventListener("job", showSummary);
 jobs.addEventListener("clear", showSummary);
 
 feed.addEventListener("job", ({ detail }) => jobs.put(detail));
+feed.addEventListener("up", loadAgain);
 feed.addEventListener("reset", () => {
   jobs.clear();
   sheet.show(sheet.filter, { reload: true });
@@ -112,10 +123,13 @@ const view = find("view");
 function setView(isTable) {
   find("sheet").classList.toggle("table", isTable);
   view.textContent = isTable ? "Show as grid" : "Show as table";
-  localStorage.setItem("darkroom.view", isTable ? "table" : "grid");
 }
-view.addEventListener("click", () => setView(!find("sheet").classList.contains("table")));
-setView(localStorage.getItem("darkroom.view") === "table");
+view.addEventListener("click", () => {
+  const isTable = !find("sheet").classList.contains("table");
+  setView(isTable);
+  persistent.set("darkroom.view", isTable ? "table" : "grid");
+});
+setView(persistent.get("darkroom.view") === "table");
 
 // API key: requested when it is needed, and kept until the tab is closed unless the user chose to
 // remember it.
@@ -177,8 +191,8 @@ const JOB = {
 
 // Single-letter shortcuts can be turned off, as speech input may trigger them.
 const letters = find("letters");
-letters.checked = localStorage.getItem("darkroom.letters") !== "off";
-letters.addEventListener("change", () => localStorage.setItem("darkroom.letters", letters.checked ? "on" : "off"));
+letters.checked = persistent.get("darkroom.letters") !== "off";
+letters.addEventListener("change", () => persistent.set("darkroom.letters", letters.checked ? "on" : "off"));
 
 addEventListener("keydown", (event) => {
   const isCompare = event.altKey && ["ArrowLeft", "ArrowRight"].includes(event.key)
@@ -200,8 +214,10 @@ addEventListener("keydown", (event) => {
   // Arrow keys scroll, unless the focus is in the sheet.
   if (!act || (isHome && isArrow && !find("sheet").contains(document.activeElement))) return;
   event.preventDefault();
-  if (!isHome && event.key in SHORTCUTS && event.key !== "?") home();
-  act(isHome ? sheet.activeJob : jobPage.job);
+  // A key that is held acts once on jobs.
+  if (event.repeat && ["c", "r", "Delete"].includes(event.key)) return;
+  if (!isHome && event.key in SHORTCUTS && event.key !== "?") home(act);
+  else act(isHome ? sheet.activeJob : jobPage.job);
 });
 
 for (const button of document.querySelectorAll("[data-opens]")) {

@@ -1,7 +1,8 @@
 // Contact sheet: jobs, the newest first. Only a window of them is in the document. The keyboard
 // moves the focus through them.
 
-import { fill, h, throttle } from "./dom.js";
+import { now } from "./clock.js";
+import { fill, h, replaceUrl, throttle } from "./dom.js";
 import { Card } from "./card.js";
 import { keyOf, matches, NO_FILTER } from "./jobs.js";
 import { count, hasEnded } from "./words.js";
@@ -251,8 +252,8 @@ export class Sheet {
 
   #tick() {
     if (document.hidden || this.list.offsetParent === null) return;
-    const now = Date.now();
-    for (const card of this.cards.values()) card.tick(now);
+    const at = now();
+    for (const card of this.cards.values()) card.tick(at);
   }
 
   #activate(id) {
@@ -336,7 +337,7 @@ export function filters(element, { jobs, changed }) {
     Object.assign(filter, change);
     chips.forEach((chip) => chip.setAttribute("aria-pressed", String(chip.dataset.status === filter.status)));
     const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
-    history.replaceState(history.state, "", query.size ? `?${query}` : location.pathname);
+    replaceUrl(query.size ? `?${query}` : location.pathname);
     changed({ ...filter });
   }
   return { filter, text, clear: () => {

@@ -58,7 +58,7 @@ function bars(job) {
 }
 
 /** Draws the waterfall of a job; of a running one, until now. */
-export function waterfall(job, now = Date.now()) {
+export function waterfall(job, now) {
   const drawn = bars(job);
   const start = startOf(job);
   const latest = hasEnded(job) ? Math.max(...drawn.map((bar) => bar.to ?? start)) : now;

@@ -1,5 +1,7 @@
 // Texts for states, failures, sizes and times.
 
+import { now } from "./clock.js";
+
 /** States of a job, each with a sign, as color alone is not accessible. */
 export const STATES = {
   queued: { sign: "◌", word: "queued", explain: "accepted; not submitted to the provider yet" },
@@ -93,7 +95,7 @@ export function remedyOf(job) {
   const order = ["search", "retry", "regenerate", "remix"];
   const found = order.find((name) => remedies.includes(name)) ?? null;
   const expiry = job.provider?.expires_at;
-  return found === "retry" && expiry && Date.parse(expiry) <= Date.now() ? "regenerate" : found;
+  return found === "retry" && expiry && Date.parse(expiry) <= now() ? "regenerate" : found;
 }
 
 /** Returns the label of a missing output: it may have been generated and then not stored. */
@@ -163,14 +165,14 @@ export function duration(milliseconds) {
 }
 
 /** Returns how long a running job has taken so far, and the median of earlier ones if known. */
-export function elapsed(job, median, now = Date.now()) {
-  const took = `${duration(now - Date.parse(job.created_at))} so far`;
+export function elapsed(job, median, time = now()) {
+  const took = `${duration(time - Date.parse(job.created_at))} so far`;
   return median && stateOf(job) !== "in_doubt" ? `${took}, usually ${duration(median)}` : took;
 }
 
 /** Formats a time: `just now`, `4 min ago`, `yesterday`, then the date. */
-export function ago(time, now = Date.now()) {
-  const seconds = (now - Date.parse(time)) / 1000;
+export function ago(time, at = now()) {
+  const seconds = (at - Date.parse(time)) / 1000;
   if (seconds < 45) return "just now";
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
   if (seconds < 3600) return relative.format(-Math.max(1, Math.round(seconds / 60)), "minute");
