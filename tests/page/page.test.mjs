@@ -240,20 +240,44 @@ test("a double click, or a key that is held, creates one job", async (t) => {
   await untilAccepted(page);
   const box = await run.boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const assertIdle = async () => assert.equal(await run.getAttribute("aria-disabled"), "false");
   await page.mouse.down({ clickCount: 2 });
   await page.mouse.up({ clickCount: 2 });
+  await assertIdle();
   await page.focus("#prompt");
   await page.keyboard.down("Control");
   await page.keyboard.down("Enter");
   await until("second job", () => accepted === 2);
   await page.locator(".run[aria-disabled=false]").waitFor();
   await page.keyboard.down("Enter");
+  await assertIdle();
   await page.keyboard.up("Enter");
   await page.keyboard.press("Enter");
   await until("third job", () => accepted === 3);
   await page.keyboard.up("Control");
   await until("jobs in the list", async () => (await idsOf("one that is clicked twice")).length >= 3);
   assert.equal((await idsOf("one that is clicked twice")).length, 3);
+  assert.equal(accepted, 3);
+});
+
+test("a paid job whose answer is an error is requested again with its key", async (t) => {
+  const id = await stack.create("one whose answer is an error");
+  const page = await open(t, `/j/${id}`);
+  const keys = [];
+  await page.route("**/v1/jobs", async (route) => {
+    keys.push(route.request().headers()["idempotency-key"]);
+    await route.fetch();
+    if (keys.length === 1) return route.fulfill({ status: 503, contentType: "text/plain", body: "" });
+    return route.continue();
+  });
+  for (const answer of ["HTTP status 503", "New job created."]) {
+    await page.getByRole("button", { name: "Regenerate" }).click();
+    await page.getByRole("button", { name: "Regenerate and pay" }).click();
+    await page.locator(".toast", { hasText: answer }).waitFor();
+  }
+  assert.equal(keys[0], keys[1]);
+  await until("job in the list", async () => (await idsOf("one whose answer is an error")).length >= 2);
+  assert.equal((await idsOf("one whose answer is an error")).length, 2);
 });
 
 test("an answer that cannot be read creates no second job", async (t) => {
@@ -285,7 +309,7 @@ test("a request is sent anew after its job was deleted", async (t) => {
   await until("deletion", async () => (await fetch(`${stack.base}/v1/jobs/${id}`)).status !== 200);
   await run.click();
   await page.locator(".problem:not([hidden])", { hasText: /deleted/i }).waitFor();
-  await run.click();
+  await page.keyboard.press("Control+Enter");
   await untilAccepted(page);
 });
 
@@ -357,6 +381,13 @@ test("Escape leads from a job that another one led to back to all jobs", async (
   await page.locator(".state-line").waitFor();
   await page.keyboard.press("Escape");
   await page.locator("#home").waitFor();
+  const direct = await open(t, `/j/${id}`);
+  await direct.getByRole("button", { name: "Regenerate" }).click();
+  await direct.getByRole("button", { name: "Regenerate and pay" }).click();
+  await direct.waitForURL((url) => url.pathname.startsWith("/j/") && !url.pathname.includes(id));
+  await direct.locator(".state-line").waitFor();
+  await direct.keyboard.press("Escape");
+  await direct.locator("#home").waitFor();
 });
 
 test("a page in the background has no stream", async (t) => {

@@ -15,7 +15,7 @@ export class Actions {
     this.jobs = jobs;
     this.open = open;
     this.fillComposer = remix;
-    /** Idempotency keys of requests without a response yet, by what they ask for. */
+    /** Idempotency keys of requests that have not succeeded yet, by what they ask for. */
     this.keys = new Map();
   }
 
@@ -144,8 +144,8 @@ export class Actions {
   }
 
   /**
-   * Sends a request with an idempotency key. Until there is a response, another attempt by the user
-   * has the same key, so nothing is paid for twice.
+   * Sends a request with an idempotency key. Until it succeeds, another attempt by the user has the
+   * same key: it may have had its effect although its answer is an error.
    */
   async #once(what, send) {
     if (!this.keys.has(what)) this.keys.set(what, newKey());
@@ -154,7 +154,8 @@ export class Actions {
       this.keys.delete(what);
       return answer;
     } catch (error) {
-      if (error.status !== 0) this.keys.delete(what);
+      // What it created was deleted meanwhile.
+      if (error.status === 410) this.keys.delete(what);
       throw error;
     }
   }

@@ -11,6 +11,9 @@ const FORMATS = ["jpg", "png", "webp", "gif", "mp4", "webm", "mp3", "wav", "glb"
 /** Model of the form until the first job is created. */
 const DEFAULT_MODEL = "black-forest-labs/flux-schnell";
 
+/** Longest time between the taps of a double tap, in milliseconds. */
+const DOUBLE_TAP = 500;
+
 /** Name under which the browser stores the latest model. */
 const MODEL = "darkroom.model";
 
@@ -90,12 +93,16 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
-    // A job is paid for: a double click, or a key that is held, creates one job.
+    // A job is paid for: a double click, a double tap or a key that is held creates one job. A click
+    // by the keyboard has no detail, and a tap always 1.
+    let clickedAt = -Infinity;
     this.run.addEventListener("click", (event) => {
-      if (event.detail > 1) event.preventDefault();
+      if (event.detail === 0) return;
+      if (event.detail > 1 || event.timeStamp - clickedAt < DOUBLE_TAP) event.preventDefault();
+      clickedAt = event.timeStamp;
     });
     this.form.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter") return;
+      if (event.key !== "Enter" || event.isComposing) return;
       const isRun = event.ctrlKey || event.metaKey;
       if (isRun || (event.repeat && !event.target.matches("textarea"))) event.preventDefault();
       if (isRun && !event.repeat) this.submit();
@@ -190,7 +197,7 @@ export class Composer {
       toast("Job accepted.");
     } catch (error) {
       // The job of this key was deleted meanwhile.
-      if (error.isGone) this.submitted = null;
+      if (error.status === 410) this.submitted = null;
       this.#show(error);
     } finally {
       this.#setSubmitting(false);

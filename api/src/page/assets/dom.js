@@ -16,12 +16,13 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Replaces the content of an element. The focus stays on the control with the same text. */
+/** Replaces the content of an element. The focus stays on the control with the same label. */
 export function fill(element, ...children) {
-  const focused = element.contains(document.activeElement) ? document.activeElement.textContent : "";
+  const labelOf = (control) => control.getAttribute("aria-label") ?? control.textContent;
+  const focused = element.contains(document.activeElement) ? labelOf(document.activeElement) : "";
   element.replaceChildren(...present(children));
   if (!focused) return;
-  const same = [...element.querySelectorAll("button, a, summary")].find((control) => control.textContent === focused);
+  const same = [...element.querySelectorAll("button, a, summary")].find((control) => labelOf(control) === focused);
   same?.focus({ preventScroll: true });
 }
 

@@ -30,8 +30,9 @@ export function loadAgain() {
 /** Number of bytes of a text that are shown. */
 const TEXT_BYTES = 1500;
 
-/** Attempts at loading a content. */
+/** Attempts at loading a content, and the time in milliseconds after which they count anew. */
 const ATTEMPTS = 3;
+const MIN_VALIDITY = 300_000;
 
 /** Observer that loads content only near the viewport. */
 const near = new IntersectionObserver((entries) => {
@@ -94,6 +95,7 @@ export class Frame {
     ].join();
     if (name !== this.shown) {
       this.shown = name;
+      failed.delete(this);
       this.#show(media, job, state);
     }
     if (media.status === "pending") this.#progress(media, job, state);
@@ -204,8 +206,11 @@ export class Frame {
 
   /** Sets the URL once the element is near the viewport, and replaces one that has expired. */
   #loadWhenNear(element, job, media, field) {
-    let left = ATTEMPTS;
+    let [left, renewedAt] = [ATTEMPTS, -Infinity];
     const renew = async () => {
+      // Its URL may expire again while it is open.
+      if (performance.now() - renewedAt > MIN_VALIDITY) left = ATTEMPTS;
+      renewedAt = performance.now();
       left -= 1;
       try {
         element.src = await freshUrl(job, media, field);
@@ -216,12 +221,16 @@ export class Frame {
       }
     };
     const giveUp = () => {
+      if (!this.element.contains(element)) return;
       failed.add(this);
       fill(this.element, h("p", { class: "why" },
         h("strong", {}, extensionOf(media)), h("span", {}, "cannot be displayed")));
     };
-    element.addEventListener("error", () => (left > 1 ? renew() : giveUp()));
-    for (const loaded of ["load", "loadedmetadata"]) element.addEventListener(loaded, () => { left = ATTEMPTS; });
+    element.addEventListener("error", () => {
+      const isRenewed = performance.now() - renewedAt < MIN_VALIDITY;
+      if (left > 1 || !isRenewed) renew();
+      else giveUp();
+    });
     this.#whenNear(element, () => {
       if (media[field]) element.src = media[field];
       else renew();

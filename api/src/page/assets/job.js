@@ -28,7 +28,7 @@ export class JobPage {
   /** Shows a job, and the output at a position. */
   async show(id, index = 0) {
     const isAnother = id !== this.id;
-    [this.id, this.wanted, this.readAt] = [id, index, now()];
+    [this.id, this.wanted, this.readAt] = [id, index, Date.now()];
     if (isAnother) {
       this.job = null;
       this.further = [];
@@ -116,6 +116,7 @@ export class JobPage {
     this.heading.classList.toggle("long", (job.prompt ?? "").length > 120);
     this.#state(job);
     this.#buttons(job);
+    if (!job.media_next_cursor) this.further = [];
     this.#outputs(job);
     this.#aboutOutput(job);
     this.#aboutJob(job);
@@ -264,8 +265,8 @@ export class JobPage {
   }
 
   async #readFurther() {
-    if (this.isReadingFurther) return;
-    this.isReadingFurther = true;
+    if (this.readingFurther === this.id) return;
+    this.readingFurther = this.id;
     const [id, of, further] = [this.id, stateOfFurther(this.job), []];
     let isRead = false;
     try {
@@ -278,7 +279,7 @@ export class JobPage {
     } catch (error) {
       toast(error.summary ?? error.message, "problem");
     }
-    this.isReadingFurther = false;
+    if (this.readingFurther === id) this.readingFurther = null;
     if (!isRead || this.id !== id || !this.job) return;
     [this.further, this.furtherOf] = [further, of];
     this.#outputs(this.job);
@@ -423,8 +424,8 @@ export class JobPage {
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, at)}`
       : elapsed(job, this.jobs.medianDuration(job.model), at);
     // URLs of outputs expire after an hour, and the page may be open for longer.
-    if (at - this.readAt > MAX_URL_AGE) {
-      this.readAt = at;
+    if (Date.now() - this.readAt > MAX_URL_AGE) {
+      this.readAt = Date.now();
       this.jobs.read(job.job_id).catch(() => {});
     }
     const left = job.provider?.expires_at ? Date.parse(job.provider.expires_at) - at : null;

@@ -47,7 +47,9 @@ let arrive = null;
 
 function open(id, index = 0) {
   if (!find("home").hidden) scrollPosition = scrollY;
-  const depth = (history.state?.depth ?? 0) + 1;
+  // Counted from the sheet, if that is where the first job was opened.
+  const isFromSheet = !find("home").hidden || history.state?.depth;
+  const depth = isFromSheet ? (history.state?.depth ?? 0) + 1 : 0;
   history.pushState({ depth }, "", new URL(`j/${id}${index ? `?output=${index + 1}` : ""}`, base));
   route();
   scrollTo(0, 0);
