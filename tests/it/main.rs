@@ -67,6 +67,7 @@ mod support;
 mod sweeping;
 mod telemetry;
 mod tenants;
+mod unshown;
 mod upgrade;
 mod uploads;
 mod workarounds;
