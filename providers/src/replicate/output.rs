@@ -36,17 +36,22 @@ pub(super) fn file(
 
     let found = serde_json::from_slice::<Answer>(answer)?.output;
     if found.positions().next().is_none() {
-        return if found.has_more && position == 0 {
+        return if found.has_more && position == 0 && name.is_none() {
             whole(answer).map(Some)
         } else {
             Ok(None)
         };
     }
+    let at_position = found.positions().nth(position);
     let number = match name {
-        Some(_) => found
-            .positions()
-            .find(|number| found.items[*number].output.name.as_deref() == name),
-        None => found.positions().nth(position),
+        Some(_) => {
+            let has_name = |number: &usize| found.items[*number].output.name.as_deref() == name;
+            // Names are cut, so more than one output may have it.
+            at_position
+                .filter(has_name)
+                .or_else(|| found.positions().find(has_name))
+        }
+        None => at_position,
     };
     let Some(number) = number else {
         return Ok(None);
@@ -264,5 +269,12 @@ mod tests {
             assert_eq!(find("vocals").as_deref(), Some("https://a/2"));
             assert_eq!(find("drums"), None);
         }
+        let alike = br#"{"output": {"a.b": "https://a/1", "a": {"b": "https://a/2"}}}"#;
+        for (position, expected) in ["https://a/1", "https://a/2"].into_iter().enumerate() {
+            let found = file(alike, position, Some("a.b")).unwrap();
+            assert_eq!(found.as_deref(), Some(expected));
+        }
+        let text = br#"{"output": {"vocals": "none"}}"#;
+        assert_eq!(file(text, 0, Some("vocals")).unwrap(), None);
     }
 }
