@@ -165,7 +165,7 @@ async fn a_job_that_is_reset_in_the_queue_is_bought_once() {
 }
 
 /// Resets a job that the provider refused. The run before the reset has no record of a purchase, so
-/// the provider is searched once; then the job submits, and is refused again.
+/// the provider is searched for 45 s; then the job submits, and is refused again.
 #[tokio::test]
 async fn a_refused_job_that_is_reset_ends_again() {
     let api = Api::of(shared());
@@ -188,6 +188,7 @@ async fn a_refused_job_that_is_reset_ends_again() {
         Some(FailureType::ProviderRejected),
         "{again:#?}"
     );
+    assert_eq!(again.in_doubt_since, None, "{again:#?}");
     assert_eq!(bought(shared().provider.as_ref(), id).len(), 0);
 }
 

@@ -1,12 +1,16 @@
 //! Submissions that no search has shown, and what becomes of the job that submits again: a purchase
 //! that becomes known late is adopted, and nothing is paid for that the caller has not asked for.
 
+use std::time::Duration;
+
 use darkroom_client::types::{resource::Job, status::JobStatus};
-use serde_json::json;
+use darkroom_dev::provider::control::Outage;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use crate::support::{
     api::Api,
-    harness::{bought, bought_one, job, options_with, start, until},
+    harness::{bought, bought_one, job, options, options_with, start, until},
 };
 
 /// The provider takes the work of a create that it answers with an error, and does not show it. The
@@ -50,4 +54,48 @@ async fn shows_up_in_the_queue(name: &str, deadline_seconds: Option<u32>) -> (Jo
     let job = until("a completed job", completed).await;
     api.act(&other, "cancel").await;
     (job, bought(stack.provider.as_ref(), &id).len())
+}
+
+/// The provider fails once, and takes the next submission, whose answer the deadline overtakes. The
+/// job knows what it has bought, so nothing is in doubt, and a retry does not buy.
+#[tokio::test]
+async fn a_purchase_after_a_doubt_leaves_none() {
+    let stack = start(&options("bought-after-doubt")).await;
+    let (api, provider) = (Api::of(&stack), stack.provider.as_ref().unwrap());
+    provider.fail(Outage::new(500, 5, None));
+    let dev = json!({"latency_ms": 3_600_000, "answer_delay_ms": 20_000});
+    let mut request = job(1, dev);
+    request["deadline_seconds"] = 78.into();
+    let id = api.accepted(&request).await;
+    let ended = api.ended_within(&id, Duration::from_mins(5)).await;
+    assert_eq!(ended.status, JobStatus::Failed, "{ended:#?}");
+    assert_eq!(bought(Some(provider), &id).len(), 1);
+    assert_eq!(ended.in_doubt_since, None, "{ended:#?}");
+    let retried = api.retry(&id, None, &json!({})).await;
+    assert_eq!(retried.status(), StatusCode::CONFLICT, "{ended:#?}");
+    assert_eq!(bought(Some(provider), &id).len(), 1);
+}
+
+/// A job whose outputs are to be made again ends in doubt for its deadline. A retry that is not to
+/// pay does not submit.
+#[tokio::test]
+async fn a_retry_after_a_failed_regeneration_does_not_buy() {
+    let stack = start(&options("retry-after-regeneration")).await;
+    let (api, provider) = (Api::of(&stack), stack.provider.as_ref().unwrap());
+    let mut request = job(2, json!({"missing": [1]}));
+    request["deadline_seconds"] = 40.into();
+    let partial = api.run(&request).await;
+    assert_eq!(partial.status, JobStatus::Partial, "{partial:#?}");
+    let id = &partial.job_id;
+    let retry = async |body: Value| {
+        let response = api.retry(id, None, &body).await;
+        assert!(response.status().is_success(), "{}", response.status());
+        api.ended_within(id, Duration::from_mins(5)).await
+    };
+    provider.fail(Outage::new(500, 3600, None));
+    let failed = retry(json!({"regenerate": true})).await;
+    assert!(failed.in_doubt_since.is_some(), "{failed:#?}");
+    provider.fail(Outage::new(500, 0, None));
+    retry(json!({})).await;
+    assert_eq!(bought(Some(provider), id).len(), 1);
 }

@@ -24,6 +24,7 @@ mod stop;
 
 use std::{collections::BTreeMap, pin::pin};
 
+use futures::future::FusedFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
@@ -55,13 +56,12 @@ pub struct MediaGenerationInput {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// Submission, as nothing was bought.
+    /// Submission, as nothing was bought, unless one in doubt shows up.
     New,
     /// Wait for the end of a prediction that was bought, and storage of what is not stored. Never
     /// submits.
     Resume,
-    /// Search for a submission in doubt. Submits only if it was one that is submitted again if it
-    /// does not show up.
+    /// Search for a submission in doubt. Never submits.
     Settle,
     /// Submission that makes and pays for the outputs again, unless one in doubt shows up.
     Regenerate,
@@ -160,7 +160,13 @@ impl MediaGeneration {
             let ended = ending::finalize(ctx, ending).await;
             // While the store was down, the submission in doubt may have shown up.
             match doubt::bought_since(ctx, ended.unsettled_doubt()) {
-                Some(state) => made = generation::resume(ctx, stop.as_mut(), state).await,
+                Some(state) => {
+                    // A stop that has ended the job would not be seen again.
+                    if stop.is_terminated() {
+                        stop.set(stop::requested(ctx));
+                    }
+                    made = generation::resume(ctx, stop.as_mut(), state).await;
+                }
                 None => break ended,
             }
         };

@@ -132,10 +132,14 @@ pub(super) async fn find(
             Ok(None) => Precedent::None,
             Err(error) => {
                 tracing::warn!(job_id = %input.job_id, error, "cannot read from the run before the reset what was bought");
-                match &input.settled {
-                    // The provider was searched for it already.
-                    Some(settled) if settled.cause == DoubtCause::RecordLost => Precedent::None,
-                    _ => lost(),
+                let settled = input.settled.as_ref();
+                // The provider was searched for it already, and nothing was sent since.
+                let was_searched =
+                    settled.is_some_and(|settled| settled.cause == DoubtCause::RecordLost);
+                if was_searched && origin.is_first {
+                    Precedent::None
+                } else {
+                    lost()
                 }
             }
         },

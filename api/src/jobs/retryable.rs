@@ -3,7 +3,7 @@
 
 use darkroom_workflows::{
     failure::FailureType,
-    job::{JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState},
+    job::{IfNotFound, JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState},
     media_generation::Start,
 };
 use jiff::Timestamp;
@@ -36,6 +36,7 @@ pub(super) fn start_of(
     }
     match &ended.provider {
         _ if regenerate => Ok(Start::Regenerate),
+        None if is_submitted_again(ended) => Ok(Start::New),
         _ if ended.doubt.is_some() => Ok(Start::Settle),
         None => Ok(Start::New),
         Some(provider) => {
@@ -43,6 +44,17 @@ pub(super) fn start_of(
             Ok(Start::Resume)
         }
     }
+}
+
+/// Returns true if the job failed while it was to submit again, as the provider had failed.
+fn is_submitted_again(ended: &JobState) -> bool {
+    let doubt = ended.doubt.as_ref();
+    doubt.is_some_and(|doubt| doubt.if_not_found == IfNotFound::Resubmit)
+        && !failed_for(ended, FailureType::SubmissionUnknown)
+}
+
+fn failed_for(ended: &JobState, kind: FailureType) -> bool {
+    ended.error.as_ref().is_some_and(|error| error.kind == kind)
 }
 
 /// Checks that the prediction that was bought may still yield the missing outputs.
@@ -57,17 +69,18 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
         .iter()
         .filter(|media| may_be_fetched(media, has_failed))
         .count();
-    let ended_for = |kind| ended.error.as_ref().is_some_and(|error| error.kind == kind);
     match provider.status {
         _ if has_failed && missing == 0 => {
             let detail = format!("the generation itself did not succeed; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
-        PredictionStatus::Succeeded if missing == 0 && ended_for(FailureType::TooManyOutputs) => {
+        PredictionStatus::Succeeded
+            if missing == 0 && failed_for(ended, FailureType::TooManyOutputs) =>
+        {
             let detail = "the maximum of outputs per job is stored; ask for fewer at a time";
             Err(Problem::new(Kind::NothingToRetry, detail))
         }
-        PredictionStatus::Succeeded if ended_for(FailureType::NoOutputs) => {
+        PredictionStatus::Succeeded if failed_for(ended, FailureType::NoOutputs) => {
             let detail = format!("the generation yielded no files that can be stored; {WOULD}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
@@ -164,6 +177,23 @@ mod tests {
             ..ended(JobStatus::Failed, FailureType::SubmissionUnknown)
         };
         assert_eq!(start(&in_doubt), Ok(Start::Settle), "polling costs nothing");
+
+        let doubt = json!({"since": NOW, "until": NOW, "cause": "provider_failed", "search_seconds": 60, "if_not_found": "resubmit"});
+        let submitted_again = JobState {
+            doubt: serde_json::from_value(doubt).unwrap(),
+            ..ended(JobStatus::Failed, FailureType::DeadlineExceeded)
+        };
+        assert_eq!(start(&submitted_again), Ok(Start::New));
+        let generated_before = JobState {
+            provider: partial(60).provider,
+            ..submitted_again.clone()
+        };
+        assert_eq!(start(&generated_before), Ok(Start::Settle));
+        let unknown = JobState {
+            error: in_doubt.error.clone(),
+            ..submitted_again
+        };
+        assert_eq!(start(&unknown), Ok(Start::Settle), "nothing is paid");
 
         for (status, kind, expected) in [
             (

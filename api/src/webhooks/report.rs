@@ -169,7 +169,11 @@ async fn adopt(
     let is_settled = job
         .unsettled_doubt()
         .is_none_or(|doubt| !doubt.is_of(submission_id));
-    if is_settled {
+    let is_known = job
+        .provider
+        .as_ref()
+        .is_some_and(|state| state.prediction.id == report.prediction_id);
+    if is_settled || is_known {
         return Ok(());
     }
     let prediction = PredictionRef::new(ProviderName::Replicate, report.prediction_id.clone());

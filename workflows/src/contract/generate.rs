@@ -41,7 +41,7 @@ pub struct GenerateInput {
     /// Number of retries of the job.
     #[serde(default)]
     pub retry_count: u32,
-    /// The doubt that was settled last: its submission bought nothing.
+    /// The doubt that was settled last: its submission bought nothing, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Doubt>,
     /// Deadline of the job.

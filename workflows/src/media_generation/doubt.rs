@@ -23,8 +23,7 @@ use crate::{
     job::{Doubt, PredictionRef, PredictionStatus, ProviderState, Stage},
 };
 
-/// Time for which a job that is to stop keeps searching, so that what it bought is canceled as
-/// well.
+/// Time for which a job searches for what it is not to keep, so that it is canceled as well.
 const SEARCH_BEFORE_STOP: Duration = Duration::from_mins(1);
 
 /// Timeout of each search but the last.
@@ -84,6 +83,14 @@ pub(super) async fn stop_in_doubt(
         Settlement::NotShown | Settlement::CannotTell => {}
     }
     stop.into()
+}
+
+/// Searches for a submission that the job no longer needs, and cancels what it bought.
+pub(super) async fn cancel_what_it_bought(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) {
+    let scope = WorkflowCancellationToken::new();
+    if let Settlement::Bought(state) = search(ctx, doubt, SEARCH_BEFORE_STOP, scope).await {
+        cancellation::cancel_stray(ctx, &state.prediction).await;
+    }
 }
 
 /// Returns the prediction of a submission that no search has shown, if a report or a signal has

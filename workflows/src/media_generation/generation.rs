@@ -62,9 +62,8 @@ pub(super) async fn obtain(
             Bought::Found(provider.prediction)
         }
         (Start::Resume, None) => return Err(Ending::Failed(nothing_to_resume())),
-        (Start::New, _) => purchase(ctx, stop.as_mut(), Vec::new()).await?,
         (Start::Settle, _) => settle(ctx, stop.as_mut()).await?,
-        (Start::Regenerate, _) => regenerate(ctx, stop.as_mut()).await?,
+        (Start::New | Start::Regenerate, _) => buy(ctx, stop.as_mut(), start).await?,
     };
     outputs(ctx, stop, bought).await
 }
@@ -109,11 +108,29 @@ async fn purchase(
     mut unshown: Vec<Doubt>,
 ) -> Result<Bought, Ending> {
     let bought = submit_repeatedly(ctx, stop, &mut unshown).await;
-    if let (Err(Ending::Failed(_)), Some(last)) = (&bought, unshown.pop()) {
-        // A report or a retry may still find what it bought.
+    let Err(Ending::Failed(error)) = &bought else {
+        return bought;
+    };
+    // It may have shown up while another one was searched for.
+    if error.kind != FailureType::DeadlineExceeded
+        && let Some(state) = doubt::bought_since(ctx, &unshown)
+    {
+        return Ok(found(ctx, state));
+    }
+    // A report or a retry may still find what it bought. A job that has a prediction needs none.
+    let named = unshown
+        .into_iter()
+        .rfind(|doubt| doubt.submission_id.is_some());
+    if let Some(last) = named
+        && !has_prediction(ctx)
+    {
         update(ctx, |job| _ = job.doubt.get_or_insert(last));
     }
     bought
+}
+
+fn has_prediction(ctx: &WorkflowContext<MediaGeneration>) -> bool {
+    ctx.state(|workflow| workflow.state.provider.is_some())
 }
 
 async fn submit_repeatedly(
@@ -121,15 +138,20 @@ async fn submit_repeatedly(
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
     unshown: &mut Vec<Doubt>,
 ) -> Result<Bought, Ending> {
-    let mut refusals = Refusals::default();
+    let (mut refusals, mut settled) = (Refusals::default(), None);
     loop {
         enter(ctx, Stage::Queued);
         if let Some(state) = doubt::bought_since(ctx, &*unshown) {
             return Ok(found(ctx, state));
         }
-        let (error, retry_after) = match submit(ctx, stop.as_mut(), unshown, refusals.last())
-            .await?
-        {
+        let submitted = submit(
+            ctx,
+            stop.as_mut(),
+            settled.clone(),
+            unshown,
+            refusals.last(),
+        );
+        let (error, retry_after) = match submitted.await? {
             GenerateOutcome::Ended(ended) => return Ok(Bought::Ended(ended)),
             GenerateOutcome::Submitted { state, is_slow } => {
                 return Ok(if is_slow {
@@ -147,13 +169,15 @@ async fn submit_repeatedly(
                 match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
                     doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
                     doubt::Settlement::NotBought => {}
-                    doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {}
+                    doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {
+                        unshown.push(doubt.clone());
+                    }
                     doubt::Settlement::NotShown | doubt::Settlement::CannotTell => {
                         return Err(Ending::Failed(unknown()));
                     }
                 }
                 update(ctx, |job| job.doubt = None);
-                unshown.push(doubt);
+                settled = Some(doubt);
                 (not_submitted(), None)
             }
         };
@@ -166,8 +190,7 @@ async fn submit_repeatedly(
     }
 }
 
-/// Searches once more for a submission that an earlier run left in doubt. Submits only if that one
-/// need not be known for it.
+/// Searches once more for a submission that an earlier run left in doubt. Never submits.
 async fn settle(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
@@ -177,10 +200,6 @@ async fn settle(
     };
     match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
         doubt::Settlement::Bought(state) => Ok(found(ctx, state)),
-        doubt::Settlement::NotShown if doubt.if_not_found == IfNotFound::Resubmit => {
-            update(ctx, |job| job.doubt = None);
-            purchase(ctx, stop, vec![doubt]).await
-        }
         doubt::Settlement::NotBought => {
             update(ctx, |job| job.doubt = None);
             let detail = "the provider did not take the submission; nothing was bought";
@@ -195,20 +214,24 @@ async fn settle(
     }
 }
 
-/// Pays again, unless the submission that an earlier run left in doubt shows up.
-async fn regenerate(
+/// Buys, unless the submission that an earlier run left in doubt shows up.
+async fn buy(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    start: Start,
 ) -> Result<Bought, Ending> {
     let mut unshown = Vec::new();
     if let Some(doubt) = ctx.state(|workflow| workflow.state.doubt.clone()) {
-        if let doubt::Settlement::Bought(state) =
-            doubt::reconcile(ctx, stop.as_mut(), &doubt).await?
-        {
-            return Ok(found(ctx, state));
+        match doubt::reconcile(ctx, stop.as_mut(), &doubt).await? {
+            doubt::Settlement::Bought(state) => return Ok(found(ctx, state)),
+            doubt::Settlement::NotBought => {}
+            // Only a caller who asks for it pays without knowing.
+            doubt::Settlement::CannotTell if start != Start::Regenerate => {
+                return Err(Ending::Failed(unknown()));
+            }
+            doubt::Settlement::NotShown | doubt::Settlement::CannotTell => unshown.push(doubt),
         }
         update(ctx, |job| job.doubt = None);
-        unshown.push(doubt);
     }
     purchase(ctx, stop, unshown).await
 }

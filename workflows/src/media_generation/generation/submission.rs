@@ -21,7 +21,7 @@ use crate::{
         generate::{GenerateInput, GenerateOutcome, GenerateRecord},
     },
     failure::{FailureType, JobError, read_activity_failure},
-    job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, ProviderState},
+    job::{CancelOutcome, Doubt, DoubtCause, IfNotFound, Prediction, ProviderState},
 };
 
 /// Submits once, unless a submission that no search has shown shows up before.
@@ -31,6 +31,7 @@ use crate::{
 pub(super) async fn submit(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stop: Pin<&mut impl FusedFuture<Output = Stop>>,
+    settled: Option<Doubt>,
     unshown: &[Doubt],
     last: Option<&JobError>,
 ) -> Result<GenerateOutcome, Ending> {
@@ -49,7 +50,7 @@ pub(super) async fn submit(
             Start::New | Start::Resume | Start::Settle => workflow.state.created_at,
         },
         retry_count: workflow.state.retry_count,
-        settled: unshown.last().cloned(),
+        settled,
         deadline,
         first_run_id: ctx.info().first_execution_run_id().to_owned(),
     });
@@ -104,19 +105,25 @@ async fn adopt(
     state: ProviderState,
     known: GenerateOutcome,
 ) -> GenerateOutcome {
-    match known {
-        GenerateOutcome::Refused { .. } | GenerateOutcome::InDoubt(_) => {
-            GenerateOutcome::Submitted {
-                state,
-                is_slow: false,
-            }
+    match &known {
+        GenerateOutcome::Ended(Prediction { state: later, .. })
+        | GenerateOutcome::Submitted { state: later, .. }
+            if later.prediction == state.prediction =>
+        {
+            return known;
         }
         GenerateOutcome::Ended(_)
         | GenerateOutcome::Submitted { .. }
         | GenerateOutcome::Recorded(_) => {
             cancellation::cancel_stray(ctx, &state.prediction).await;
-            known
+            return known;
         }
+        GenerateOutcome::InDoubt(doubt) => doubt::cancel_what_it_bought(ctx, doubt).await,
+        GenerateOutcome::Refused { .. } => {}
+    }
+    GenerateOutcome::Submitted {
+        state,
+        is_slow: false,
     }
 }
 
