@@ -39,8 +39,7 @@ impl SourceOpener<'_> {
     /// Opens the source, at the position that the upload under way has reached if the host allows
     /// it. Waits for a file that the host does not have yet, and follows one that has moved.
     pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
-        let begin = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut patience = Patience::new();
         let (mut location, mut permit) = match &self.input.source {
             OutputSource::Url(url) => (Location::parse(url.clone())?, None),
             OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
@@ -67,12 +66,11 @@ impl SourceOpener<'_> {
                     }
                 }
             };
-            if begin.elapsed() + pause > APPEARS_WITHIN {
+            if patience.is_over() {
                 return Err(failure);
             }
             tracing::debug!(%failure, "the host does not have the output yet; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            patience.pause().await;
         }
         unreachable!("the loop ends by returning")
     }
@@ -130,20 +128,18 @@ impl SourceOpener<'_> {
     ///
     /// A read may lag behind the end of the prediction: what is not there is asked for again.
     async fn current_location(&self) -> Result<(Location, Option<OwnedSemaphorePermit>), Failure> {
-        let begin = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut patience = Patience::new();
         let (url, permit) = loop {
             let permit = self.memory.inline_permit().await;
             let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
             let name = self.input.name.as_deref();
             let output = self.provider.output(&self.input.prediction, position, name);
             match output.await {
-                Err(ProviderError::NotFound) if begin.elapsed() + pause < APPEARS_WITHIN => {}
+                Err(ProviderError::NotFound) if !patience.is_over() => {}
                 output => break (output.map_err(source_failure)?, permit),
             }
             drop(permit);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            patience.pause().await;
         };
         let url = url.ok_or_else(|| {
             Failure::new(
@@ -154,6 +150,30 @@ impl SourceOpener<'_> {
         let location = Location::parse(url)?;
         let permit = permit.filter(|_| matches!(location, Location::Inline(_)));
         Ok((location, permit))
+    }
+}
+
+/// Exponential backoff for what should appear within [`APPEARS_WITHIN`].
+struct Patience {
+    began: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.began.elapsed() + self.pause > APPEARS_WITHIN
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
 
