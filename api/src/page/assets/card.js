@@ -68,7 +68,7 @@ export class Card {
     const places = placesOf(job).slice(0, MAX_FRAMES);
     while (this.frames.length > places.length) this.frames.pop().place.remove();
     while (this.frames.length < places.length) {
-      const frame = new Frame();
+      const frame = new Frame(this.jobs);
       const index = this.frames.length;
       frame.place = h("div", { class: "place", dataset: { index } }, frame.element);
       this.frames.push(frame);

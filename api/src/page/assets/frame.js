@@ -80,8 +80,8 @@ export function placesOf(job) {
 
 /** Frame on the page. `large` shows the output itself, otherwise its preview. */
 export class Frame {
-  constructor({ large = false } = {}) {
-    this.large = large;
+  constructor(jobs, { large = false } = {}) {
+    Object.assign(this, { jobs, large });
     this.element = h("div", { class: "frame", onpointerenter: () => this.play?.(), onpointerleave: () => this.pause?.() });
     this.shown = null;
   }
@@ -192,7 +192,7 @@ export class Frame {
     fill(this.element, text, h("div", { class: "file" }, summary(media)));
     const load = async () => {
       try {
-        const url = await freshUrl(job, media);
+        const url = await this.#freshUrl(job, media);
         const response = await fetch(url, { headers: { range: `bytes=0-${TEXT_BYTES - 1}` } });
         if (!response.ok) throw new Error(`the store answered ${response.status}`);
         text.textContent = (await response.text()).slice(0, TEXT_BYTES);
@@ -204,6 +204,17 @@ export class Frame {
     this.#whenNear(text, load);
   }
 
+  /** Returns a new URL of an output or its preview, as the URLs in the job expire. */
+  async #freshUrl(job, media, field = "presigned_media_url") {
+    const id = job.job_id;
+    if (field === "presigned_preview_url") {
+      const fresh = (await this.jobs.read(id)).media.find(({ index }) => index === media.index);
+      if (fresh?.[field]) return fresh[field];
+    }
+    const { url } = await call("GET", `v1/jobs/${id}/media/${media.index}/url`);
+    return url;
+  }
+
   /** Sets the URL once the element is near the viewport, and replaces one that has expired. */
   #loadWhenNear(element, job, media, field) {
     let [left, renewedAt] = [ATTEMPTS, -Infinity];
@@ -213,7 +224,7 @@ export class Frame {
       renewedAt = performance.now();
       left -= 1;
       try {
-        element.src = await freshUrl(job, media, field);
+        element.src = await this.#freshUrl(job, media, field);
       } catch (error) {
         // Retries after a rate limit.
         if (error.retryAfter && left > 0) setTimeout(renew, error.retryAfter * 1000);
@@ -245,21 +256,6 @@ export class Frame {
     element.addEventListener("near", load, { once: true });
     near.observe(element);
   }
-}
-
-/** Reads of jobs, shared by their frames. */
-const reading = new Map();
-
-/** Returns a new URL of an output or its preview, as the URLs in the job expire. */
-async function freshUrl(job, media, field = "presigned_media_url") {
-  const id = job.job_id;
-  if (field === "presigned_preview_url") {
-    if (!reading.has(id)) reading.set(id, call("GET", `v1/jobs/${id}`).finally(() => reading.delete(id)));
-    const fresh = (await reading.get(id)).media.find(({ index }) => index === media.index);
-    if (fresh?.[field]) return fresh[field];
-  }
-  const { url } = await call("GET", `v1/jobs/${id}/media/${media.index}/url`);
-  return url;
 }
 
 /** Returns the file type of an output, in capitals. */

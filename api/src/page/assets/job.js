@@ -77,8 +77,8 @@ export class JobPage {
 
   #build() {
     this.heading = h("h1", { dir: "auto", tabindex: -1 });
-    this.main = new Frame({ large: true });
-    this.beside = new Frame({ large: true });
+    this.main = new Frame(this.jobs, { large: true });
+    this.beside = new Frame(this.jobs, { large: true });
     this.other = null;
     this.under = h("div", { class: "under row" });
     this.thumbs = h("div", { class: "thumbs", role: "group", "aria-label": "Outputs" });
@@ -196,7 +196,7 @@ export class JobPage {
     if (this.shown.thumbs !== name) {
       this.shown.thumbs = name;
       this.frames = places.map((media, at) => {
-        const frame = new Frame();
+        const frame = new Frame(this.jobs);
         frame.button = h("button", {
           type: "button", class: "thumb", onclick: () => this.select(at),
         }, frame.element);
