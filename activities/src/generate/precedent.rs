@@ -79,6 +79,12 @@ fn decide(origin: Origin<'_>) -> Decision {
     }
 }
 
+/// Returns true if an earlier attempt of a run that a reset created may have bought without a
+/// record. The record is that of the runs before the reset.
+fn may_have_bought(is_first: bool, record: Option<&GenerateRecord>) -> bool {
+    !is_first && !matches!(record, Some(GenerateRecord::Submitted(_)))
+}
+
 /// Finds out what was bought before this attempt.
 pub(super) async fn find(
     ctx: &ActivityContext,
@@ -128,6 +134,7 @@ pub(super) async fn find(
             Err(failure) => Precedent::Unclear(failure),
         },
         Decision::AskEarlierRun => match earlier_run::record(ctx).await {
+            Ok(record) if may_have_bought(origin.is_first, record.as_ref()) => lost(),
             Ok(Some(record)) => precedent(record),
             Ok(None) => Precedent::None,
             Err(error) => {
@@ -219,6 +226,15 @@ mod tests {
                 Recorded::This(_) | Recorded::Unreadable => expected,
             };
             assert_eq!(decide(restored), expected, "{restored:?}");
+        }
+        for (record, after_another_attempt) in [
+            (None, true),
+            (Some(&GenerateRecord::Refused), true),
+            (Some(&submitting), true),
+            (Some(&submitted), false),
+        ] {
+            assert!(!may_have_bought(true, record), "{record:?}");
+            assert_eq!(may_have_bought(false, record), after_another_attempt);
         }
     }
 }
