@@ -203,19 +203,23 @@ impl Provider for Replicate {
         let url = self.prediction_url(&prediction.id, &[])?;
         let response = self.send(self.request(Method::GET, url)).await?;
         let body = response::body(response).await.map_err(unpaid_call_error)?;
+        let unreadable = |error: serde_json::Error| ProviderError::Unreadable(error.to_string());
+        let prediction: Prediction = lenient::from_slice::<Answer>(&body)
+            .map_err(unreadable)?
+            .into();
+        // A read may lag behind the end, and the output that it shows may be a part.
+        if !prediction.state.status.is_terminal() {
+            return Err(ProviderError::NotFound);
+        }
         let found = output::file(&body, position, name).or_else(|error| {
             match lenient::replace_invalid(&body) {
                 Some(repaired) => output::file(repaired.as_bytes(), position, name),
                 None => Err(error),
             }
         });
-        let unreadable = |error: serde_json::Error| ProviderError::Unreadable(error.to_string());
         if let Some(url) = found.map_err(unreadable)? {
             return Ok(Some(url));
         }
-        let prediction: Prediction = lenient::from_slice::<Answer>(&body)
-            .map_err(unreadable)?
-            .into();
         let has_expired = prediction
             .state
             .expires_at
@@ -223,7 +227,7 @@ impl Provider for Replicate {
         if prediction.data_removed || has_expired || !prediction.outputs.is_empty() {
             Ok(None)
         } else {
-            // A read may lag behind the end.
+            // The outputs may follow the end.
             Err(ProviderError::NotFound)
         }
     }

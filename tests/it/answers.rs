@@ -32,6 +32,7 @@ async fn late_and_malformed_answers_buy_once() {
         json!({"outputs_after_ms": 11_000, "latency_ms": 200, "webhooks": 0}),
         // The answer to the create has the end; the first read is that of an output.
         json!({"inline": true, "latency_ms": 0, "not_found_for_ms": 4_000, "webhooks": 0}),
+        json!({"inline": true, "latency_ms": 0, "lags_for_ms": 4_000, "webhooks": 0}),
     ];
     let run = async |dev: &Value| api.run(&job(2, dev.clone())).await;
     for (dev, job) in cases.iter().zip(join_all(cases.iter().map(run)).await) {
@@ -45,6 +46,9 @@ async fn late_and_malformed_answers_buy_once() {
         assert!(provider.created_at.is_some(), "{job:#?}");
         let bought = bought(shared().provider.as_ref(), &job.job_id).len();
         assert_eq!(bought, 1, "{dev}");
+        if let [first, second] = job.media.as_slice() {
+            assert_ne!(first.sha256, second.sha256, "{dev} {job:#?}");
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{
     support::{
         api::{Api, job_in},
         harness::{
-            bought, bought_one, cancel_outcome, count, endless, failure_type, job, until,
-            until_within,
+            bought, bought_one, cancel_outcome, change_script, count, endless, failure_type, job,
+            until, until_within,
         },
         processes::{terminate, until_exited},
     },
@@ -222,28 +222,23 @@ async fn terminate_one(runbook: &Runbook, api: &Api, stack: &Production) {
 }
 
 async fn reset(runbook: &Runbook, api: &Api, stack: &Production) {
-    let partial = api
-        .run(&job(3, json!({"missing": [1], "missing_for_ms": 1500})))
-        .await;
+    let partial = api.run(&job(3, json!({"missing": [1]}))).await;
     let id = &partial.job_id;
     assert_eq!(partial.status, JobStatus::Partial);
+    change_script(stack.provider.as_ref(), id, &json!({"missing": []}));
     let job_id = id.to_string();
     let variables = [("JOB", job_id.as_str())];
-    // The missing output appears after 1.5 seconds.
-    let job = until("a job that is completed", async || {
-        let words = ["EVENT=", "workflow reset"];
-        let outcome = runbook
-            .try_run("Reset to before the persists", &words, &variables)
-            .await;
-        assert!(outcome.success, "{}", outcome.text);
-        let job = until("another end", async || {
-            let job = api.ended(id).await;
-            (job.updated_at != partial.updated_at).then_some(job)
-        })
+    let words = ["EVENT=", "workflow reset"];
+    let outcome = runbook
+        .try_run("Reset to before the persists", &words, &variables)
         .await;
-        (job.status == JobStatus::Completed).then_some(job)
+    assert!(outcome.success, "{}", outcome.text);
+    let job = until("another end", async || {
+        let job = api.ended(id).await;
+        (job.updated_at != partial.updated_at).then_some(job)
     })
     .await;
+    assert_eq!(job.status, JobStatus::Completed);
     assert_eq!(count(&job, MediaStatus::Completed), 3);
     assert_eq!(
         bought(stack.provider.as_ref(), id).len(),

@@ -31,8 +31,8 @@ use temporalio_common::protos::temporal::api::{
 use crate::support::{
     api::Api,
     harness::{
-        bought, bought_one, cancel_outcome, count, endless, failure_type, job, options_with,
-        prediction_id, setting, shared, start, until,
+        bought, bought_one, cancel_outcome, change_script, count, endless, failure_type, job,
+        options_with, prediction_id, setting, shared, start, until,
     },
     workflows::{history, history_of, is_scheduled, until_submitted, workflow_handle},
 };
@@ -52,15 +52,17 @@ async fn a_reset_to_before_the_persists_pays_nothing() {
 #[tokio::test]
 async fn a_completed_job_that_is_reset_too_late_stays_completed() {
     let api = Api::of(shared());
-    let mut past_deadline = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
-    past_deadline["deadline_seconds"] = 5.into();
-    let expired = job(2, json!({"retention_ms": 3000, "webhooks": 0}));
+    let mut past_deadline = job(2, json!({"webhooks": 0}));
+    let deadline = Duration::from_secs(20);
+    past_deadline["deadline_seconds"] = deadline.as_secs().into();
+    let expired = job(2, json!({"webhooks": 0}));
     for request in [past_deadline, expired] {
         let completed = api.run(&request).await;
         assert_eq!(completed.status, JobStatus::Completed, "{completed:#?}");
-        let (id, ended_at) = (&completed.job_id, completed.completed_at.unwrap());
-        let is_over = |now: Timestamp| now > ended_at + Duration::from_secs(6);
-        until("sources and time that are over", async || {
+        let id = &completed.job_id;
+        change_script(shared().provider.as_ref(), id, &json!({"retention_ms": 0}));
+        let is_over = |now: Timestamp| now > completed.created_at + deadline;
+        until("the end of the time", async || {
             is_over(Timestamp::now()).then_some(())
         })
         .await;

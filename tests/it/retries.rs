@@ -1,7 +1,7 @@
 //! Retries of jobs: they fetch missing outputs and pay nothing, unless `regenerate` is requested.
 
-use darkroom_client::types::{failure::FailureType, resource::Job, status::JobStatus};
-use darkroom_dev::{Stack, s3};
+use darkroom_client::types::{failure::FailureType, status::JobStatus};
+use darkroom_dev::s3;
 use futures::future::{join, join_all};
 use reqwest::{Response, StatusCode, header::HeaderValue};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::{
     api::{Api, Problem, job_in},
     context::ExternalStore,
     harness::{
-        bought, endless, failure_type, job, options, prediction_id, sha256, shared, start, until,
+        bought, change_script, endless, failure_type, job, options, sha256, shared, start, until,
     },
     rpc_gate::{Held, Rpc, RpcGate},
 };
@@ -18,12 +18,10 @@ use crate::support::{
 #[tokio::test]
 async fn a_partial_job_retried_fetches_what_is_missing_and_pays_nothing() {
     let api = Api::of(shared());
-    let partial = api
-        .run(&job(3, json!({"missing": [1], "missing_for_ms": 1500})))
-        .await;
+    let partial = api.run(&job(3, json!({"missing": [1]}))).await;
     assert_eq!(partial.status, JobStatus::Partial);
     let id = &partial.job_id;
-    until_file(shared(), &partial).await;
+    change_script(shared().provider.as_ref(), id, &json!({"missing": []}));
     let accepted = job_in(api.act(id, "retry").await).await;
     assert_eq!(
         (accepted.status, accepted.retry_count),
@@ -84,9 +82,7 @@ async fn a_retry_after_another_generation_replaces_what_the_earlier_one_left() {
     let api = Api::of(&stack);
     let store = ExternalStore::on_loopback(&stack.s3.endpoint, &stack.s3.endpoint).client();
     let like = api.run(&job(1, json!({}))).await;
-    let failed = api
-        .run(&job(1, json!({"missing": [0], "missing_for_ms": 1500})))
-        .await;
+    let failed = api.run(&job(1, json!({"missing": [0]}))).await;
     let id = &failed.job_id;
     let again = api.retry(id, None, &json!({"regenerate": true})).await;
     assert_eq!(again.status(), StatusCode::ACCEPTED);
@@ -99,7 +95,7 @@ async fn a_retry_after_another_generation_replaces_what_the_earlier_one_left() {
         .send()
         .await
         .unwrap();
-    until_file(&stack, &failed).await;
+    change_script(stack.provider.as_ref(), id, &json!({"missing": []}));
     assert_eq!(api.act(id, "retry").await.status(), StatusCode::ACCEPTED);
     let job = api.ended(id).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
@@ -228,19 +224,4 @@ async fn an_empty_body_with_a_type_is_no_body() {
     let retry = retry.body(String::new());
     assert_eq!(retry.send().await.unwrap().status(), StatusCode::ACCEPTED);
     api.ended(id).await;
-}
-
-/// Waits until the provider has a file that was missing when the job fetched it.
-async fn until_file(stack: &Stack, job: &Job) {
-    let provider = stack.provider.as_ref().unwrap();
-    let origin = provider.base_url.trim_end_matches("/v1");
-    let missing = job.media.iter().find(|media| media.error.is_some());
-    let index = missing.unwrap().index;
-    let prediction = prediction_id(job).unwrap();
-    let file = format!("{origin}/files/{prediction}/{index}.webp");
-    until("file", async || {
-        let answer = reqwest::get(&file).await.unwrap();
-        answer.status().is_success().then_some(())
-    })
-    .await;
 }

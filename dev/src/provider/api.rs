@@ -105,6 +105,14 @@ fn read(Data(state): Data<&Arc<State>>, Path(id): Path<String>) -> Response {
             {
                 json["output"] = json!(urls);
             }
+            if prediction.lags(now) {
+                json["status"] = "processing".into();
+                json["completed_at"] = Value::Null;
+                let files = json.pointer_mut("/output/files");
+                if let Some(files) = files.and_then(Value::as_array_mut) {
+                    files.truncate(1);
+                }
+            }
             written(StatusCode::OK, &json)
         }
         Some(_) | None => unknown(),

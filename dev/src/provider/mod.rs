@@ -36,7 +36,7 @@ use std::{
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use poem::{EndpointExt, Route, Server, listener::TcpAcceptor};
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tokio::{net::TcpListener, task::AbortHandle};
 use uuid::{NoContext, Uuid};
 
@@ -153,6 +153,12 @@ impl ProviderServer {
                 webhook::report_end(&self.state, &finished);
             }
         }
+    }
+
+    /// Replaces fields of a prediction's instructions, which are the `dev` of its input.
+    pub fn change_script(&self, id: &str, fields: &Map<String, Value>) {
+        let changed = |prediction: &mut Prediction| prediction.change_script(fields);
+        self.state.store.change(id, changed);
     }
 
     /// Sets the rate limits, and resets the count of calls.

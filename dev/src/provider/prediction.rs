@@ -160,10 +160,24 @@ impl Prediction {
         not_found_for.is_some_and(|time| now < self.created_at + time)
     }
 
+    /// True if reading it shows it before its end.
+    pub(super) fn lags(&self, now: Timestamp) -> bool {
+        let lags_for = self.script().lags_for;
+        lags_for.is_some_and(|time| now < self.created_at + time)
+    }
+
     fn is_removed(&self, now: Timestamp) -> bool {
         match self.script().retention {
             Some(retention) => now > self.ends_at() + retention,
             None => now > self.ends_at() + RETENTION,
+        }
+    }
+
+    /// Replaces fields of the instructions.
+    pub(super) fn change_script(&mut self, fields: &Map<String, Value>) {
+        let script = self.input.entry("dev").or_insert_with(|| Map::new().into());
+        if let Value::Object(script) = script {
+            script.extend(fields.clone());
         }
     }
 

@@ -39,6 +39,9 @@ pub struct Script {
     /// Time during which reading the prediction returns 404.
     #[serde(rename = "not_found_for_ms", deserialize_with = "milliseconds")]
     pub not_found_for: Option<Duration>,
+    /// Time during which reading the prediction shows it before its end, with its first file.
+    #[serde(rename = "lags_for_ms", deserialize_with = "milliseconds")]
+    pub lags_for: Option<Duration>,
     /// Number of cancel calls that are answered with 503 first, without effect.
     pub refuse_cancels: u32,
     /// Time during which the status is `booting`.
@@ -65,9 +68,6 @@ pub struct Script {
     pub fails_with_outputs: bool,
     /// Positions of files that return 410 when they are fetched.
     pub missing: BTreeSet<u32>,
-    /// Time during which those files are missing; for good if absent.
-    #[serde(rename = "missing_for_ms", deserialize_with = "milliseconds")]
-    pub missing_for: Option<Duration>,
     /// Number of fetches of each file that fail with 503 first.
     pub fail_fetches: u32,
     /// Time until files are removed, instead of an hour.
@@ -91,6 +91,7 @@ impl Default for Script {
             answer_html: false,
             taken_after: None,
             not_found_for: None,
+            lags_for: None,
             refuse_cancels: 0,
             booting_for: None,
             outputs_after: None,
@@ -107,7 +108,6 @@ impl Default for Script {
             output: None,
             fails_with_outputs: false,
             missing: BTreeSet::new(),
-            missing_for: None,
             fail_fetches: 0,
             retention: None,
             urls: None,

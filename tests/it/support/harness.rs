@@ -153,6 +153,14 @@ pub(crate) fn bought(provider: Option<&ProviderServer>, job_id: &JobId) -> Vec<P
         .collect()
 }
 
+/// Replaces fields of the instructions (`dev`) of a job's predictions.
+pub(crate) fn change_script(provider: Option<&ProviderServer>, job_id: &JobId, fields: &Value) {
+    let fields = fields.as_object().unwrap();
+    for prediction in bought(provider, job_id) {
+        provider.unwrap().change_script(&prediction.id, fields);
+    }
+}
+
 /// Waits until a prediction was bought for a job, and returns it.
 pub(crate) async fn bought_one(provider: Option<&ProviderServer>, job_id: &JobId) -> Prediction {
     until("prediction", async || bought(provider, job_id).pop()).await

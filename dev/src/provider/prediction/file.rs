@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Prediction;
-use crate::provider::{render::LONGER, script::Script};
+use crate::provider::render::LONGER;
 
 /// File to render.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Prediction {
             && !self.is_removed(now)
             && index < self.count()
             && extension == format.extension()
-            && !(script.missing.contains(&index) && self.is_missing(&script, now));
+            && !script.missing.contains(&index);
         let prompt = self
             .input
             .get("prompt")
@@ -87,17 +87,11 @@ impl Prediction {
         })
     }
 
-    /// True if the instructions name this file as missing, for a while or for good.
+    /// True if the instructions name this file as missing.
     #[must_use]
     pub fn is_scripted_missing(&self, name: &str) -> bool {
         let index = name.split('.').next().and_then(|index| index.parse().ok());
         index.is_some_and(|index| self.script().missing.contains(&index))
-    }
-
-    fn is_missing(&self, script: &Script, now: Timestamp) -> bool {
-        script
-            .missing_for
-            .is_none_or(|missing_for| now < self.ends_at() + missing_for)
     }
 
     pub(super) fn count(&self) -> u32 {
