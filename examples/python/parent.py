@@ -75,7 +75,9 @@ class Album:
                 ]
             ),
             # Tenants take turns.
-            priority=Priority(priority_key=3, fairness_key=album.tenant),
+            priority=Priority(
+                priority_key=album.request.get("priority", 3), fairness_key=album.tenant
+            ),
         )
         # A job that is `partial` completes as well: its `error` says what is missing.
         return [media["s3_key"] for media in ended["media"] if media["status"] == "completed"]

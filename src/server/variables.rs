@@ -111,6 +111,7 @@ fn markdown() -> String {
 fn env() -> String {
     let mut lines = vec![
         "# Every variable that Darkroom reads, at its default; empty means absent. Printed by `darkroom variables --format env`.".to_owned(),
+        "# Not for docker compose, whose `.env` is written by deploy/new-env.sh.".to_owned(),
     ];
     for Group { of, variables } in groups() {
         let of = if of == "both" { "worker and api" } else { of };

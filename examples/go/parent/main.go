@@ -55,6 +55,10 @@ func Album(ctx workflow.Context, album AlbumInput) ([]string, error) {
 		job["tenant"] = album.Tenant
 		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword("Tenant").ValueSet(album.Tenant))
 	}
+	priority, ok := album.Request["priority"].(float64)
+	if !ok {
+		priority = 3
+	}
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID: album.JobID,
 		TaskQueue:  "media-generation",
@@ -67,7 +71,7 @@ func Album(ctx workflow.Context, album AlbumInput) ([]string, error) {
 		// By these the api lists the job.
 		TypedSearchAttributes: temporal.NewSearchAttributes(attributes...),
 		// Tenants take turns.
-		Priority: temporal.Priority{PriorityKey: 3, FairnessKey: album.Tenant},
+		Priority: temporal.Priority{PriorityKey: int(priority), FairnessKey: album.Tenant},
 	})
 	var ended struct {
 		Media []struct {
