@@ -51,14 +51,14 @@ impl SecretMismatch {
     pub fn is_seen(&self) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_seen = seen.is_some_and(|seen| seen.elapsed() < Self::VALIDITY);
-        metrics::secret_fits(!is_seen);
+        metrics::secret_matches(!is_seen);
         is_seen
     }
 
-    fn note(&self, fits: bool) {
-        let seen = (!fits).then(Instant::now);
+    fn note(&self, matches: bool) {
+        let seen = (!matches).then(Instant::now);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        metrics::secret_fits(fits);
+        metrics::secret_matches(matches);
     }
 }
 
@@ -113,11 +113,11 @@ impl WebhookSender {
     /// it since.
     fn secret(&self, wanted: Option<&str>) -> Option<&WebhookSecret> {
         let secret = self.secret.as_ref();
-        let fits = secret.is_some_and(|secret| wanted.is_none_or(|id| secret.is_known_by(id)));
-        if !fits {
+        let matches = secret.is_some_and(|secret| wanted.is_none_or(|id| secret.is_known_by(id)));
+        if !matches {
             tracing::error!("DARKROOM_WEBHOOK_SECRET must be set, to the same value as the api's");
         }
-        self.mismatch.note(fits);
+        self.mismatch.note(matches);
         secret
     }
 

@@ -17,7 +17,8 @@ use crate::{failure::Failure, manifest, metrics};
 /// attempt does not write while the next one runs.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Timeout of removing strays; those that remain are left to the sweep.
+/// Timeout of removing objects that the manifest does not name. Those that remain are left to the
+/// sweep.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of keys in a page of a listing.
@@ -49,8 +50,12 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
     match tokio::time::timeout(SWEEP_TIMEOUT, sweep_prefix(storage, &recorded)).await {
         Ok(Ok(())) => {}
-        Ok(Err(failure)) => tracing::warn!(job_id = %job.job_id, %failure, "cannot remove strays"),
-        Err(_) => tracing::warn!(job_id = %job.job_id, "cannot remove strays: store too slow"),
+        Ok(Err(failure)) => {
+            tracing::warn!(job_id = %job.job_id, %failure, "cannot remove objects that the manifest does not name");
+        }
+        Err(_) => {
+            tracing::warn!(job_id = %job.job_id, "cannot remove objects that the manifest does not name: the store is too slow");
+        }
     }
     metrics::ended(&recorded);
     Ok(Finalized {
@@ -69,15 +74,15 @@ async fn sweep_prefix(storage: &Storage, job: &JobState) -> Result<(), Failure> 
         let page = storage.list(&prefix, after.as_ref(), PAGE).await?;
         let keys = page.objects.into_iter().map(|object| object.key);
         let keys: Vec<_> = keys.collect();
-        let strays: Vec<_> = keys
+        let unnamed: Vec<_> = keys
             .iter()
             .filter(|key| !is_listed(job, &listed, key))
             .collect();
         // Another run may have retried the job since.
-        if !strays.is_empty() && !is_latest(storage, job).await? {
+        if !unnamed.is_empty() && !is_latest(storage, job).await? {
             return Ok(());
         }
-        for key in strays {
+        for key in unnamed {
             storage.delete(key).await?;
             metrics::removed();
             tracing::info!(%key, "removed an object that no manifest names");

@@ -23,7 +23,7 @@ const COST: &str = "darkroom_provider_predict_seconds_total";
 const REMOVED: &str = "darkroom_objects_removed_total";
 const BYTES: &str = "darkroom_output_bytes_total";
 const ATTEMPTS: &str = "darkroom_attempts_failed_total";
-const SECRET_FITS: &str = "darkroom_webhook_secret_fits";
+const SECRET_MATCHES: &str = "darkroom_webhook_secret_matches";
 const WEBHOOKS: &str = "darkroom_webhook_attempts_total";
 
 /// Limits the values of the `model` label: callers choose the models.
@@ -78,10 +78,10 @@ pub fn describe() {
     );
     describe_counter!(WEBHOOKS, "Attempts at delivering webhooks, by outcome.");
     describe_gauge!(
-        SECRET_FITS,
+        SECRET_MATCHES,
         "1 if this worker has the secret that webhooks must be signed with, else 0."
     );
-    secret_fits(true);
+    secret_matches(true);
     begin();
 }
 
@@ -238,8 +238,8 @@ pub(crate) fn attempt_failed(activity: &str, kind: FailureType) {
 }
 
 /// Records whether the webhook secret is the one that callers verify with.
-pub(crate) fn secret_fits(fits: bool) {
-    gauge!(SECRET_FITS).set(f64::from(u8::from(fits)));
+pub(crate) fn secret_matches(matches: bool) {
+    gauge!(SECRET_MATCHES).set(f64::from(u8::from(matches)));
 }
 
 /// Counts an attempt at delivering a webhook.

@@ -76,7 +76,7 @@ impl StoreAccess {
 
     /// Probes the store for ever. `name` keeps the object of this probe apart from those of other
     /// processes.
-    pub async fn keep(self, storage: Storage, name: String) {
+    pub async fn probe_forever(self, storage: Storage, name: String) {
         loop {
             let probed = tokio::time::timeout(TIMEOUT, Box::pin(storage.probe(&name))).await;
             let found = match probed.unwrap_or(Err(StorageError::TooSlow)) {

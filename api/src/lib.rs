@@ -12,7 +12,8 @@
 //! - `access`: authentication, authorization, rate limits and quotas
 //! - `watch`: follows one job as it changes; `feed`: follows all jobs of a tenant; `sse`: streams
 //!   server-sent events
-//! - `temporal`: calls to Temporal, over a connection that is made in the background
+//! - `temporal`: calls to Temporal, over a connection that is made in the background;
+//!   `visibility`: its queries for jobs; `store`: reads of the store
 //! - `middleware`: layers around every request and response
 //! - `openapi`: the `OpenAPI` document, built from the routes and the types of `darkroom-types`
 //! - `readiness`, `metrics`: state of the api and what it depends on, for operators

@@ -130,6 +130,8 @@ impl Methods {
         self.find(path).map_or("other", |(route, _)| route.as_str())
     }
 
+    // The router's own pattern of a path is known only to handlers that matched, and limits and
+    // `Allow` are needed before.
     fn find(&self, path: &str) -> Option<&(String, String)> {
         let is_like = |pattern: &str| {
             let (pattern, path) = (segments(pattern), segments(path));

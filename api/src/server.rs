@@ -2,10 +2,10 @@
 //! disconnects slow clients, and drains requests in flight on a graceful shutdown.
 //!
 //! - `timeouts`: header timeout and idle timeout of a connection
-//! - `usage`: requests in flight on a connection
+//! - `idle`: requests in flight on a connection
 
+mod idle;
 mod timeouts;
-mod usage;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::usage::IdleTimeout;
+pub(crate) use self::idle::IdleTimeout;
 use self::{
+    idle::{IdleTracker, InFlight},
     timeouts::TimeoutStream,
-    usage::{InFlight, Usage},
 };
 use crate::{access::Peers, metrics::GaugeGuard};
 
@@ -77,16 +77,16 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) {
     let endpoint = Arc::new(endpoint);
-    let places = Arc::new(Semaphore::new(max_connections));
+    let permits = Arc::new(Semaphore::new(max_connections));
     let builder = builder();
     let graceful = GracefulShutdown::new();
     loop {
         // Clients without a free slot wait in the kernel's accept backlog.
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (listener.accept().await, permit)
         };
-        let (accepted, place) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             accepted = accepted => accepted,
             () = shutdown.cancelled() => break,
         };
@@ -109,8 +109,8 @@ pub(crate) async fn serve(
         }
         let _ = stream.set_nodelay(true);
         let endpoint = Arc::clone(&endpoint);
-        let usage = Usage::new(idle_timeout);
-        let requests = usage.clone();
+        let tracker = IdleTracker::new(idle_timeout);
+        let requests = tracker.clone();
         let service =
             service_fn(move |request: Request<Incoming>| {
                 let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
@@ -133,7 +133,7 @@ pub(crate) async fn serve(
             });
         let connection = builder
             .serve_connection(
-                TokioIo::new(TimeoutStream::new(stream, usage.clone())),
+                TokioIo::new(TimeoutStream::new(stream, tracker.clone())),
                 service,
             )
             .into_owned();
@@ -144,9 +144,9 @@ pub(crate) async fn serve(
                 served = connection => if let Err(error) = served {
                     tracing::debug!(%peer, %error, "a connection failed");
                 },
-                () = usage.until_idle() => {}
+                () = tracker.until_idle() => {}
             }
-            drop((place, share));
+            drop((permit, share));
         });
     }
     drop(listener);

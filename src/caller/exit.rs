@@ -26,9 +26,9 @@ pub(crate) enum Exit {
     Canceled = 6,
     /// The job is still running after `--timeout`.
     StillRunning = 7,
-    /// The job is parked: its submission is in doubt, and it is not submitted again without the
+    /// The job ended with a submission in doubt, and is not submitted again without the
     /// caller's consent, as the provider might charge twice.
-    Parked = 8,
+    InDoubt = 8,
     /// Ctrl-C: 128 + SIGINT, as in shells.
     Interrupted = 130,
 }
@@ -36,7 +36,7 @@ pub(crate) enum Exit {
 impl Exit {
     /// Exit code for the status of a job.
     pub(crate) fn of_job(job: &Job) -> Self {
-        let is_parked = job
+        let is_in_doubt = job
             .error
             .as_ref()
             .is_some_and(|error| error.kind == FailureType::SubmissionUnknown);
@@ -44,7 +44,7 @@ impl Exit {
             JobStatus::Pending | JobStatus::Processing => Self::StillRunning,
             JobStatus::Completed => Self::Success,
             JobStatus::Partial => Self::Partial,
-            JobStatus::Failed if is_parked => Self::Parked,
+            JobStatus::Failed if is_in_doubt => Self::InDoubt,
             JobStatus::Failed => Self::Failed,
             JobStatus::Canceled => Self::Canceled,
         }

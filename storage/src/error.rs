@@ -95,7 +95,7 @@ impl StorageError {
         let read = Self::read(error);
         match read {
             Self::NotFound | Self::AlreadyExists => {
-                tracing::debug!(operation, error = %DisplayErrorContext(error), "the store declined");
+                tracing::debug!(operation, error = %DisplayErrorContext(error), "the store refused a request");
             }
             _ => tracing::warn!(operation, error = %DisplayErrorContext(error), "the store failed"),
         }

@@ -36,7 +36,7 @@ pub use self::{
     features::Feature,
     list::{ListedObject, ListedUpload, ObjectPage, UploadPage},
     multipart::{Upload, UploadedPart},
-    object::{Existing, NewObject, PutReceipt},
+    object::{Existing, NewObject, PutResult},
     presign::{Presentation, PresignedUrl},
     read::ObjectHead,
     verify::UploadedObject,

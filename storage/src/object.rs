@@ -79,14 +79,14 @@ pub enum Existing {
 
 /// Answer of the store to a write.
 #[derive(Clone, Debug)]
-pub struct PutReceipt {
+pub struct PutResult {
     /// `ETag` of what was written.
     pub e_tag: Option<String>,
     /// CRC-32 in base64, as the store computed it.
     pub checksum: Option<String>,
 }
 
-impl From<PutObjectOutput> for PutReceipt {
+impl From<PutObjectOutput> for PutResult {
     fn from(output: PutObjectOutput) -> Self {
         Self {
             e_tag: output.e_tag,
@@ -101,7 +101,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::AlreadyExists`] if the key is taken and its object is to be kept; otherwise
     /// if the store refuses or fails.
-    pub async fn put(&self, object: &NewObject, bytes: Bytes) -> Result<PutReceipt> {
+    pub async fn put(&self, object: &NewObject, bytes: Bytes) -> Result<PutResult> {
         let (digest, checksum) = (Digest::of(&bytes), self.checksum_of(&bytes));
         self.put_digested(object, bytes, &digest, checksum).await
     }
@@ -113,15 +113,15 @@ impl Storage {
         bytes: Bytes,
         digest: &Digest,
         checksum: Option<String>,
-    ) -> Result<PutReceipt> {
+    ) -> Result<PutResult> {
         let condition = self.condition(&object.key, object.existing).await?;
         let put = self.send(object, bytes.clone(), digest, condition, checksum.clone());
         match put.await {
             Err(refused) if condition.is_some() && refused.is_unsupported_request() => {
                 self.fail_if_exists(&object.key).await?;
-                let receipt = self.send(object, bytes, digest, None, checksum).await?;
+                let written = self.send(object, bytes, digest, None, checksum).await?;
                 self.lacks(Feature::ConditionalWrites);
-                Ok(receipt)
+                Ok(written)
             }
             sent => sent,
         }
@@ -140,7 +140,7 @@ impl Storage {
         digest: &Digest,
         condition: Option<&str>,
         checksum: Option<String>,
-    ) -> Result<PutReceipt> {
+    ) -> Result<PutResult> {
         let sha256 = digest.sha256();
         let request = self
             .put_request(&self.client, object, condition)
@@ -149,7 +149,7 @@ impl Storage {
             .body(ByteStream::from(bytes))
             .customize()
             .interceptor(Payload::Hashed(sha256));
-        let answer = request.send().boxed().await.map(PutReceipt::from);
+        let answer = request.send().boxed().await.map(PutResult::from);
         answer.map_err(|error| StorageError::of("PutObject", &error))
     }
 
@@ -163,7 +163,7 @@ impl Storage {
         &self,
         object: &NewObject,
         length: u64,
-    ) -> Result<(ChunkSender, impl Future<Output = Result<PutReceipt>>)> {
+    ) -> Result<(ChunkSender, impl Future<Output = Result<PutResult>>)> {
         let condition = self.condition(&object.key, object.existing).await?;
         let (frames, body) = streaming_body::streamed(length);
         let request = self
@@ -172,7 +172,7 @@ impl Storage {
             .customize()
             .interceptor(Payload::Streamed(length));
         Ok((frames, async move {
-            let answer = request.send().boxed().await.map(PutReceipt::from);
+            let answer = request.send().boxed().await.map(PutResult::from);
             answer.map_err(|error| StorageError::of("PutObject", &error))
         }))
     }

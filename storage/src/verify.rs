@@ -80,8 +80,8 @@ impl Storage {
         match self.put_digested(object, bytes, digest, checksum).await {
             // The store verified every byte by the signature, and its checksum is of what it keeps:
             // `HeadObject` would add nothing.
-            Ok(receipt) if receipt.checksum.is_some() && receipt.checksum == sent.checksum => {}
-            Ok(receipt) => self.confirm(&sent, receipt.e_tag.as_deref()).await?,
+            Ok(written) if written.checksum.is_some() && written.checksum == sent.checksum => {}
+            Ok(written) => self.confirm(&sent, written.e_tag.as_deref()).await?,
             Err(StorageError::AlreadyExists) => self.compare(&sent).await?,
             Err(error) => return Err(error),
         }
@@ -94,15 +94,15 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Corrupt`] if the store does not have it; otherwise if it refuses or fails.
     pub async fn confirm(&self, sent: &UploadedObject, e_tag: Option<&str>) -> Result<()> {
-        let Some(present) = self.head(&sent.s3_key).await? else {
+        let Some(head) = self.head(&sent.s3_key).await? else {
             return Err(StorageError::Corrupt(
                 "took the object and does not have it",
             ));
         };
-        if present.may_be(sent) {
+        if head.may_be(sent) {
             return Ok(());
         }
-        if e_tag.is_none() || present.e_tag.as_deref() != e_tag {
+        if e_tag.is_none() || head.e_tag.as_deref() != e_tag {
             return Err(StorageError::Corrupt("has an object that was not sent"));
         }
         tracing::error!(
@@ -121,12 +121,12 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Conflict`] if it is something else; otherwise if the store refuses or fails.
     pub async fn compare(&self, sent: &UploadedObject) -> Result<()> {
-        let Some(present) = self.head(&sent.s3_key).await? else {
+        let Some(head) = self.head(&sent.s3_key).await? else {
             return Err(StorageError::Unavailable {
                 code: "the key was taken and is not any more".to_owned(),
             });
         };
-        let same = match (&present.sha256, present.size == sent.size) {
+        let same = match (&head.sha256, head.size == sent.size) {
             (_, false) => false,
             (Some(sha256), true) => *sha256 == sent.sha256,
             (None, true) => self.digest(&sent.s3_key).await?.sha256() == sent.sha256,

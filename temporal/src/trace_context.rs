@@ -1,6 +1,7 @@
 //! Trace context through Temporal. The client that starts a workflow puts it into a header, the
 //! workflow passes the header on unread, and each attempt of an activity is a span below it.
-//! Workflows have no spans: their history is their trace.
+//! Workflows have no spans: their history is their trace. The SDK's `OpenTelemetryPlugin` makes
+//! spans of its own instead of those of `tracing`, which the log lines of an attempt belong to.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 

@@ -1,5 +1,5 @@
 //! Submissions in doubt: their answer is lost, and the job finds out what they bought. Covers
-//! adoption, parking, retries of parked jobs, and the number of calls that the search takes.
+//! adoption, the end of a job in doubt, its retries, and the number of calls that the search takes.
 
 use std::{
     net::SocketAddr,
@@ -137,8 +137,8 @@ async fn a_slow_connection_puts_no_job_in_doubt() {
     drop(worker);
 }
 
-/// Retries two parked jobs after their predictions have become visible, one of them with
-/// `regenerate`. Both adopt the prediction that was paid for.
+/// Retries two jobs that ended in doubt after their predictions have become visible, one of them
+/// with `regenerate`. Both adopt the prediction that was paid for.
 #[tokio::test]
 async fn a_retried_job_in_doubt_adopts_what_has_become_visible() {
     const HIDDEN: Duration = Duration::from_secs(75);

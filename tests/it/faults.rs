@@ -81,12 +81,12 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
         tokio::time::sleep(duration_below(&mut random, span)).await;
         restart_worker(&mut stack);
     }
-    let (mut completed, mut parked) = (0, 0);
+    let (mut completed, mut in_doubt) = (0, 0);
     for id in &jobs {
         let job = api.ended_within(id, JOB_TIMEOUT).await;
         match (job.status, failure_type(job.error.as_ref())) {
             (JobStatus::Completed, _) => completed += 1,
-            (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => parked += 1,
+            (JobStatus::Failed, Some(FailureType::SubmissionUnknown)) => in_doubt += 1,
             _ => panic!("{job:#?}"),
         }
     }
@@ -95,7 +95,7 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
     let log = log_of(&options.directory, "worker");
     let adopted = log.matches("adopted a prediction").count();
     report(&format!(
-        "{} jobs, {} kills: {completed} completed, {parked} parked; {creates} creates, {adopted} adopted",
+        "{} jobs, {} kills: {completed} completed, {in_doubt} in doubt; {creates} creates, {adopted} adopted",
         jobs.len(),
         rounds()
     ));
@@ -103,7 +103,7 @@ async fn a_worker_killed_at_any_step_of_generate_pays_once() {
         bought.values().all(|predictions| predictions.len() == 1),
         "a job was paid for twice"
     );
-    assert_eq!(completed + parked, jobs.len(), "a job was lost");
+    assert_eq!(completed + in_doubt, jobs.len(), "a job was lost");
     assert!(creates >= completed);
 }
 

@@ -119,7 +119,7 @@ async fn record_histories() {
     record("reported", &reported(&api).await.to_string()).await;
     expiring(&api).await;
     swept().await;
-    parked().await;
+    in_doubt().await;
     polled().await;
     with_webhooks().await;
 }
@@ -256,10 +256,10 @@ async fn polled() {
     write("polled", &stack, &ended.job_id.to_string()).await;
 }
 
-/// Records a job that is parked in doubt: a gateway timed out, and the provider never shows the
+/// Records a job that ends in doubt: a gateway timed out, and the provider never shows the
 /// prediction.
-async fn parked() {
-    let options = options_with("record-parked", &[("SUBMISSION_SEARCH_SECONDS", "6")]);
+async fn in_doubt() {
+    let options = options_with("record-in-doubt", &[("SUBMISSION_SEARCH_SECONDS", "6")]);
     let stack = start(&options).await;
     let ended = Api::of(&stack)
         .run(&job(1, json!({"answer_status": 504, "answer_html": true})))
@@ -268,7 +268,7 @@ async fn parked() {
         failure_type(ended.error.as_ref()),
         Some(FailureType::SubmissionUnknown)
     );
-    write("parked", &stack, &ended.job_id.to_string()).await;
+    write("in-doubt", &stack, &ended.job_id.to_string()).await;
 }
 
 async fn record(name: &str, job_id: &str) {

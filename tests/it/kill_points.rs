@@ -34,6 +34,9 @@ const JOB_TIMEOUT: Duration = Duration::from_mins(3);
 /// Deadline of jobs that are meant to miss it.
 const SHORT: Duration = Duration::from_secs(8);
 
+/// Delay of an answer during which a point in the middle of the call is reached.
+const ANSWER_DELAY: Duration = Duration::from_secs(12);
+
 /// Progress of a purchase.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
@@ -112,7 +115,7 @@ fn request(point: Point, visibility: Visibility, event: Event) -> Value {
         1,
         json!({
             "latency_ms": latency,
-            "answer_delay_ms": if point == Point::BodySent { 12_000 } else { 0 },
+            "answer_delay_ms": if point == Point::BodySent { ANSWER_DELAY.as_millis() } else { 0 },
             "hidden": visibility != Visibility::Listed,
             // A job that knows its prediction waits for its webhook.
             "webhooks": match (visibility, event, point) {
@@ -333,7 +336,7 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
         let bought = bought(stack.provider.as_ref(), &case.job_id).len();
         (case, job, bought)
     });
-    let (mut completed, mut parked) = (0, 0);
+    let (mut completed, mut in_doubt) = (0, 0);
     for (case, job, bought) in join_all(ended).await {
         let Case {
             point, visibility, ..
@@ -364,13 +367,13 @@ async fn every_point(event: Event, provider: Provider, name: &str) {
                 let is_known =
                     bought == 0 && !(event == Event::WorkerKilled && *point == Point::AfterRecord);
                 assert!(!is_known, "{description}");
-                parked += 1;
+                in_doubt += 1;
             }
             _ => panic!("{description}"),
         }
     }
     report(&format!(
-        "{event:?}: {} jobs, {completed} completed, {parked} parked",
+        "{event:?}: {} jobs, {completed} completed, {in_doubt} in doubt",
         cases.len()
     ));
 }

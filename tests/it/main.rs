@@ -14,8 +14,8 @@
 //! - [`tenants`]: fairness between tenants
 //! - [`durability`], [`outages`], [`restores`]: killed workers, servers that are down, and a
 //!   restored Temporal database
-//! - [`doubts`], [`kill_points`], [`resets`]: submissions in doubt, and every point of a purchase
-//!   at which something can fail
+//! - [`doubts`], [`unshown`], [`kill_points`], [`resets`]: submissions in doubt, those that no
+//!   search has shown, and every point of a purchase at which something can fail
 //! - [`faults`], [`leftovers`]: faults at random moments
 //! - [`queries`], [`histories`], [`upgrade`]: queries, replay, and workers of two builds
 //! - [`workarounds`]: faults of Temporal's SDK that are worked around
@@ -23,6 +23,7 @@
 //! - [`production`], [`operations`], [`runbook`], [`deployment`]: the production stack, the lines
 //!   of `docs/operations.md`, and the files that deploy it
 //! - [`bad_input`], [`documentation`]: malformed environments, and links in the documentation
+//! - [`examples`]: the programs of `examples/`
 
 #![expect(
     clippy::unwrap_used,

@@ -40,7 +40,7 @@ const OUTAGES: [&str; 9] = [
     "Provider outage",
     "The provider's limits",
     "S3 outage",
-    "Temporal is away",
+    "Temporal outage",
     "Drain a worker",
     "Rotate keys",
     "Back up and restore",
@@ -420,7 +420,7 @@ async fn restore(runbook: &Runbook, api: &Api, stack: &mut Production) {
         .restart_on_database(async || {
             assert!(
                 !runbook
-                    .try_run("Temporal is away", &["cluster health"], &[])
+                    .try_run("Temporal outage", &["cluster health"], &[])
                     .await
                     .success
             );

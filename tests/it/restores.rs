@@ -62,7 +62,7 @@ async fn jobs_that_ended_after_the_dump_end_the_same_way_and_are_not_bought_agai
     remove_traces(&data, &unstarted);
     let lost_period = format!("{dumped_at},{}", Timestamp::now());
     options = Options {
-        variables: vec![("DARKROOM_DOUBT_BEFORE", lost_period)],
+        variables: vec![("DARKROOM_LOST_TIME", lost_period)],
         ..options
     };
     let stack = start(&options).await;

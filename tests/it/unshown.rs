@@ -13,8 +13,14 @@ use crate::support::{
     harness::{bought, bought_one, job, options, options_with, start, until},
 };
 
+/// Duration of the search after a failure of the provider itself.
+const SEARCH: Duration = Duration::from_mins(1);
+
+/// Time from the end of the search to the report, while the job waits for its next submission.
+const SHOWN_AFTER: Duration = Duration::from_secs(30);
+
 /// The provider takes the work of a create that it answers with an error, and does not show it. The
-/// job waits for its turn to submit again when the report of the end arrives.
+/// job waits to submit again when the report of the end arrives.
 #[tokio::test]
 async fn a_report_that_comes_before_the_next_submission_is_adopted() {
     let (job, bought) = shows_up_in_the_queue("shown-in-queue", None).await;
@@ -25,7 +31,8 @@ async fn a_report_that_comes_before_the_next_submission_is_adopted() {
 /// The same, and the job ends for its deadline before the report arrives, which resumes it.
 #[tokio::test]
 async fn a_report_that_comes_after_the_deadline_is_adopted() {
-    let (job, bought) = shows_up_in_the_queue("shown-after-deadline", Some(68)).await;
+    let (job, bought) =
+        shows_up_in_the_queue("shown-after-deadline", Some(SEARCH + SHOWN_AFTER / 2)).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:#?}");
     assert_eq!(bought, 1);
 }
@@ -33,17 +40,17 @@ async fn a_report_that_comes_after_the_deadline_is_adopted() {
 /// Runs a job whose prediction shows up only by its report, while it waits for its next submission:
 /// another job takes the only submission of the next minute. Returns the job, and the number of
 /// its predictions.
-async fn shows_up_in_the_queue(name: &str, deadline_seconds: Option<u32>) -> (Job, usize) {
+async fn shows_up_in_the_queue(name: &str, deadline: Option<Duration>) -> (Job, usize) {
     let stack = start(&options_with(
         name,
         &[("REPLICATE_CREATES_PER_MINUTE", "1")],
     ))
     .await;
     let api = Api::of(&stack);
-    let dev =
-        json!({"answer_status": 503, "taken_after_ms": 0, "hidden": true, "latency_ms": 75_000});
+    let latency = SEARCH + SHOWN_AFTER;
+    let dev = json!({"answer_status": 503, "taken_after_ms": 0, "hidden": true, "latency_ms": latency.as_millis()});
     let mut request = job(1, dev);
-    request["deadline_seconds"] = json!(deadline_seconds);
+    request["deadline_seconds"] = json!(deadline.map(|deadline| deadline.as_secs()));
     let id = api.accepted(&request).await;
     bought_one(stack.provider.as_ref(), &id).await;
     let other = api.accepted(&job(1, json!({}))).await;
@@ -63,9 +70,10 @@ async fn a_purchase_after_a_doubt_leaves_none() {
     let stack = start(&options("bought-after-doubt")).await;
     let (api, provider) = (Api::of(&stack), stack.provider.as_ref().unwrap());
     provider.fail(Outage::new(500, 5, None));
-    let dev = json!({"latency_ms": 3_600_000, "answer_delay_ms": 20_000});
+    let answer_delay = Duration::from_secs(40);
+    let dev = json!({"latency_ms": 3_600_000, "answer_delay_ms": answer_delay.as_millis()});
     let mut request = job(1, dev);
-    request["deadline_seconds"] = 78.into();
+    request["deadline_seconds"] = (SEARCH + answer_delay / 2).as_secs().into();
     let id = api.accepted(&request).await;
     let ended = api.ended_within(&id, Duration::from_mins(5)).await;
     assert_eq!(ended.status, JobStatus::Failed, "{ended:#?}");

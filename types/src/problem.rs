@@ -121,7 +121,7 @@ kinds! {
     InvalidParameter 400 "urn:darkroom:problem:invalid-parameter" "A parameter or a header is not acceptable";
     Unauthenticated 401 "urn:darkroom:problem:unauthenticated" "An API key is needed";
     Forbidden 403 "urn:darkroom:problem:forbidden" "The API key does not permit this";
-    OriginNotAllowed 403 "urn:darkroom:problem:origin-not-allowed" "Pages of this origin may not call";
+    OriginNotAllowed 403 "urn:darkroom:problem:origin-not-allowed" "Pages of this origin may not call this API";
     NotFound 404 "urn:darkroom:problem:not-found" "There is no such resource";
     MethodNotAllowed 405 "urn:darkroom:problem:method-not-allowed" "The resource does not support the method";
     RequestTimeout 408 "urn:darkroom:problem:request-timeout" "The body did not arrive in time";

@@ -91,7 +91,7 @@ async fn serve(config: Config, shutdown: CancellationToken) -> Result<()> {
     let storage = config.storage.clone();
     let probes = store
         .clone()
-        .keep(storage, uuid::Uuid::now_v7().to_string());
+        .probe_forever(storage, uuid::Uuid::now_v7().to_string());
     spawn_until(&shutdown, probes);
     let Some(client) = config.temporal.connect_with_retries(&shutdown).await else {
         return Ok(());

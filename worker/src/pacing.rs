@@ -25,7 +25,7 @@ const TRIAL_TIME: Duration = Duration::from_mins(1);
 const HINTED_TIME: Duration = Duration::from_mins(5);
 
 /// Factor from one rate to the next higher one.
-const FASTER: f64 = 1.5;
+const SPEED_UP: f64 = 1.5;
 
 /// Shortest `Retry-After` that counts as the provider's rate, and not as a momentary overload.
 const PACE: Duration = Duration::from_secs(5);
@@ -200,7 +200,7 @@ fn slower(current: Option<f64>, retry_after: Duration) -> f64 {
 
 /// Returns the next higher rate; `None` if the configured one is not higher.
 fn faster(rate: f64, configured: Option<f64>) -> Option<f64> {
-    let rate = rate * FASTER;
+    let rate = rate * SPEED_UP;
     (rate < configured.unwrap_or(UNLIMITED)).then_some(rate)
 }
 

@@ -19,7 +19,7 @@ pub(crate) const SUBMISSION_SEARCH_SECONDS: Variable =
     Variable::new("SUBMISSION_SEARCH_SECONDS", "900")
         .defaults_to("900")
         .about("how long a submission in doubt is searched for at the provider");
-pub(crate) const DARKROOM_DOUBT_BEFORE: Variable = Variable::new("DARKROOM_DOUBT_BEFORE", "2026-11-26T06:00:00Z,2026-11-26T06:20:00Z")
+pub(crate) const DARKROOM_LOST_TIME: Variable = Variable::new("DARKROOM_LOST_TIME", "2026-11-26T06:00:00Z,2026-11-26T06:20:00Z")
     .about("set after a restore of Temporal's database: the times of the dump and of the restore, separated by a comma. Jobs from before it search the provider for what they may have bought in between, before they submit");
 pub(crate) const LONGEST_GENERATION_SECONDS: Variable = Variable::new(
     "LONGEST_GENERATION_SECONDS",
@@ -88,7 +88,7 @@ pub const VARIABLES: [Variable; 23] = [
     REPLICATE_BASE_URL,
     SUBMISSION_UNKNOWN,
     SUBMISSION_SEARCH_SECONDS,
-    DARKROOM_DOUBT_BEFORE,
+    DARKROOM_LOST_TIME,
     LONGEST_GENERATION_SECONDS,
     REPLICATE_CREATES_PER_MINUTE,
     REPLICATE_READS_PER_MINUTE,

@@ -150,7 +150,7 @@ pub const DAY: Duration = Duration::from_hours(24);
 const URGENT: u32 = 1;
 
 /// Priority key of calls that a job already in progress waits for.
-const SOON: u32 = 2;
+const IN_PROGRESS: u32 = 2;
 
 /// Sets the priority key only: the fairness key, and so the order of tenants within a priority,
 /// stays as it is.

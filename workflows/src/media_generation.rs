@@ -156,7 +156,7 @@ impl MediaGeneration {
                 Ok(made) => persisting::persist_all(ctx, stop.as_mut(), made).await,
                 Err(ending) => ending,
             };
-            cancellation::cancel_strays(ctx).await;
+            cancellation::cancel_all_orphaned(ctx).await;
             let ended = ending::finalize(ctx, ending).await;
             // While the store was down, the submission in doubt may have shown up.
             match doubt::bought_since(ctx, ended.unsettled_doubt()) {
@@ -173,7 +173,7 @@ impl MediaGeneration {
         ending::notify(ctx, &ended).await;
         ending::expire(ctx, &ended).await;
         // While the store was down, an earlier attempt may have reported another purchase.
-        cancellation::cancel_strays(ctx).await;
+        cancellation::cancel_all_orphaned(ctx).await;
         ending::close(ctx, ended)
     }
 

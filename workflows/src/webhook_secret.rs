@@ -1,6 +1,7 @@
 //! Signing and verifying webhooks as specified by
 //! [Standard Webhooks](https://www.standardwebhooks.com): those that the provider sends to us, and
-//! those that we send to callers.
+//! those that we send to callers. Their library verifies ours in tests and examples; here it would
+//! not do, as it cannot check the headers before the body has arrived, nor take the time.
 
 use std::str::FromStr;
 

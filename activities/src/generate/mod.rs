@@ -31,7 +31,7 @@ mod restore;
 mod submission;
 mod throttle;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use darkroom_providers::{Provider, ProviderError};
 use darkroom_storage::Storage;
@@ -69,43 +69,13 @@ const POLLS: [Duration; 3] = [
 pub struct GenerationPolicy {
     /// Action if a submission was sent, its answer is lost and the provider never shows the
     /// prediction.
-    pub submission_unknown: SubmissionPolicy,
+    pub submission_unknown: IfNotFound,
     /// The time that a restore of Temporal's database has lost.
     pub lost_time: Option<LostTime>,
     /// Time of searching for a submission whose answer is lost, in seconds.
     pub submission_search_seconds: u32,
     /// Time limit for a prediction of a job without a deadline.
     pub longest_generation: Duration,
-}
-
-/// Action for a submission in doubt that the search does not find.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SubmissionPolicy {
-    /// Ends the job: a person decides whether to pay again.
-    Fail,
-    /// Submits once more, and perhaps pays twice.
-    Resubmit,
-}
-
-impl FromStr for SubmissionPolicy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "fail" => Ok(Self::Fail),
-            "resubmit" => Ok(Self::Resubmit),
-            _ => Err("must be fail or resubmit"),
-        }
-    }
-}
-
-impl From<SubmissionPolicy> for IfNotFound {
-    fn from(policy: SubmissionPolicy) -> Self {
-        match policy {
-            SubmissionPolicy::Fail => Self::Fail,
-            SubmissionPolicy::Resubmit => Self::Resubmit,
-        }
-    }
 }
 
 /// Receivers of the provider's refusals, beyond the job that was refused.

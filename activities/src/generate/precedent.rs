@@ -54,14 +54,14 @@ enum Recorded<'a> {
 /// Next step of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Decision {
-    /// Submit: no earlier attempt can have.
+    /// Submit: no earlier attempt can have submitted.
     Submit,
     /// Follow the record.
-    GoByRecord,
+    FollowRecord,
     /// Read the record of the run before the reset.
-    AskEarlierRun,
+    ReadEarlierRun,
     /// Ask the store and the provider what became of the job in the lost time.
-    AskAboutLostTime,
+    SearchLostTime,
     /// Treat the submission as in doubt: an earlier attempt may have submitted, and no record says
     /// so. The provider is searched.
     InDoubt,
@@ -71,9 +71,9 @@ enum Decision {
 fn decide(origin: Origin<'_>) -> Decision {
     match origin.record {
         Recorded::This(GenerateRecord::Refused) => Decision::Submit,
-        Recorded::This(_) => Decision::GoByRecord,
-        Recorded::Nothing if origin.is_restored => Decision::AskAboutLostTime,
-        Recorded::Nothing if !origin.is_of_first_run => Decision::AskEarlierRun,
+        Recorded::This(_) => Decision::FollowRecord,
+        Recorded::Nothing if origin.is_restored => Decision::SearchLostTime,
+        Recorded::Nothing if !origin.is_of_first_run => Decision::ReadEarlierRun,
         Recorded::Nothing if origin.is_first => Decision::Submit,
         Recorded::Nothing | Recorded::Unreadable => Decision::InDoubt,
     }
@@ -116,12 +116,12 @@ pub(super) async fn find(
     let lost = || Precedent::Doubt(record_lost(input, timestamp(SystemTime::now())));
     match decide(origin) {
         Decision::Submit => Precedent::None,
-        Decision::GoByRecord => match record {
+        Decision::FollowRecord => match record {
             Ok(Some(record)) => precedent(record),
             _ => lost(),
         },
         Decision::InDoubt => lost(),
-        Decision::AskAboutLostTime => match manifest::read(storage, &input.job_id).await {
+        Decision::SearchLostTime => match manifest::read(storage, &input.job_id).await {
             // A manifest of an earlier run does not describe this one.
             Ok(Some(ended)) if ended.retry_count == input.retry_count => Precedent::Ended(ended),
             Ok(_) => match lost_time {
@@ -133,7 +133,7 @@ pub(super) async fn find(
             },
             Err(failure) => Precedent::Unclear(failure),
         },
-        Decision::AskEarlierRun => match earlier_run::record(ctx).await {
+        Decision::ReadEarlierRun => match earlier_run::record(ctx).await {
             Ok(record) if may_have_bought(origin.is_first, record.as_ref()) => lost(),
             Ok(Some(record)) => precedent(record),
             Ok(None) => Precedent::None,
@@ -187,8 +187,8 @@ mod tests {
         for (record, is_first, is_of_first_run, expected) in [
             (nothing, true, true, Decision::Submit),
             (nothing, false, true, Decision::InDoubt),
-            (nothing, true, false, Decision::AskEarlierRun),
-            (nothing, false, false, Decision::AskEarlierRun),
+            (nothing, true, false, Decision::ReadEarlierRun),
+            (nothing, false, false, Decision::ReadEarlierRun),
             (Recorded::Unreadable, true, true, Decision::InDoubt),
             (
                 Recorded::This(&GenerateRecord::Refused),
@@ -200,15 +200,20 @@ mod tests {
                 Recorded::This(&submitting),
                 false,
                 true,
-                Decision::GoByRecord,
+                Decision::FollowRecord,
             ),
             (
                 Recorded::This(&submitted),
                 false,
                 true,
-                Decision::GoByRecord,
+                Decision::FollowRecord,
             ),
-            (Recorded::This(&submitted), true, true, Decision::GoByRecord),
+            (
+                Recorded::This(&submitted),
+                true,
+                true,
+                Decision::FollowRecord,
+            ),
         ] {
             let origin = Origin {
                 is_first,
@@ -222,7 +227,7 @@ mod tests {
                 ..origin
             };
             let expected = match record {
-                Recorded::Nothing => Decision::AskAboutLostTime,
+                Recorded::Nothing => Decision::SearchLostTime,
                 Recorded::This(_) | Recorded::Unreadable => expected,
             };
             assert_eq!(decide(restored), expected, "{restored:?}");

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Longest time between refusals that belong together: those of calls in flight when the first one
 /// came.
-const MOMENT: Duration = Duration::from_millis(300);
+const GATHERING_TIME: Duration = Duration::from_millis(300);
 
 /// Delay between two jobs in the line: enough for their order to survive timers and queues.
 const STEP: Duration = Duration::from_millis(100);
@@ -32,10 +32,10 @@ impl RefusedLine {
         let now = Instant::now();
         {
             let mut line = self.lock();
-            line.retain(|_, joined| now.duration_since(*joined) < 2 * MOMENT);
+            line.retain(|_, joined| now.duration_since(*joined) < 2 * GATHERING_TIME);
             line.insert(position, now);
         }
-        tokio::time::sleep(MOMENT).await;
+        tokio::time::sleep(GATHERING_TIME).await;
         let before = self.lock().range(..&position).count();
         STEP * u32::try_from(before).unwrap_or(u32::MAX)
     }
@@ -62,7 +62,7 @@ mod tests {
             line.join(at(2), &id),
         );
         assert_eq!(three.await, (2 * STEP, Duration::ZERO, STEP));
-        tokio::time::sleep(2 * MOMENT).await;
+        tokio::time::sleep(2 * GATHERING_TIME).await;
         assert_eq!(line.join(at(9), &id).await, Duration::ZERO);
     }
 }

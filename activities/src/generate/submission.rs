@@ -67,7 +67,7 @@ impl Purchase<'_> {
                 .clock_skew()
                 .and_then(|skew| i64::try_from(skew.as_millis()).ok()),
             search_seconds: self.policy.submission_search_seconds,
-            if_not_found: self.policy.submission_unknown.into(),
+            if_not_found: self.policy.submission_unknown,
             state: Mutex::default(),
         });
         let submission = Submission {

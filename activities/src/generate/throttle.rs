@@ -1,4 +1,4 @@
-//! Reports of the provider's rate limit: attempts send the delays that the provider asks for. The
+//! Notices of the provider's rate limit: attempts send the delays that the provider asks for. The
 //! receiver decides what to do about them.
 
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 /// Capacity of the channel.
 const KEPT: usize = 16;
 
-/// Sender of the reports.
+/// Sender of the notices.
 #[derive(Clone, Debug)]
 pub struct Throttle(mpsc::Sender<Duration>);
 
-/// Receiver of the reports.
+/// Receiver of the notices.
 #[derive(Debug)]
 pub struct Refusals(mpsc::Receiver<Duration>);
 
@@ -25,7 +25,7 @@ impl Throttle {
     }
 
     pub(super) fn refused(&self, retry_after: Duration) {
-        // Ignored: if the channel is full, the receiver has enough reports.
+        // Ignored: if the channel is full, the receiver has enough notices.
         let _ = self.0.try_send(retry_after);
     }
 }

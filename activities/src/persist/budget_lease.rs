@@ -92,9 +92,9 @@ impl BudgetLease {
     ///
     /// # Errors
     /// As [`BudgetLease::wait`].
-    pub(super) async fn buffer(&mut self, bytes: usize) -> Result<Reserved, Failure> {
+    pub(super) async fn reserve(&mut self, bytes: usize) -> Result<Reserved, Failure> {
         let (memory, tenant) = (self.memory.clone(), self.tenant.clone());
-        self.wait(memory.buffer(tenant.as_ref(), bytes)).await
+        self.wait(memory.reserve(tenant.as_ref(), bytes)).await
     }
 
     /// Counts bytes that have arrived. If the output is no longer slow, waits for a moving permit.

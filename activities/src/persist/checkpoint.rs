@@ -177,7 +177,7 @@ impl<'a> CheckpointRecorder<'a> {
     }
 
     /// Updates the heartbeat details at intervals, for ever. Returns only the failure to do so.
-    pub(super) async fn keep(&self) -> Failure {
+    pub(super) async fn send_at_intervals(&self) -> Failure {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let Some(heartbeat) = self.heartbeat else {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Number of bytes of a movie box that are kept: its header and its first track. They go into
 /// heartbeats.
-const MOST: usize = 8 * 1024;
+const MAX_BYTES: usize = 8 * 1024;
 
 /// Maximum depth of nested boxes.
 const DEPTH: u32 = 4;
@@ -91,8 +91,8 @@ impl Boxes {
             Self::Movie { left, seen } => {
                 let (taken, rest) = split(bytes, *left);
                 *left -= taken.len() as u64;
-                seen.extend(&taken[..taken.len().min(MOST - seen.len())]);
-                let is_enough = *left == 0 || seen.len() == MOST;
+                seen.extend(&taken[..taken.len().min(MAX_BYTES - seen.len())]);
+                let is_enough = *left == 0 || seen.len() == MAX_BYTES;
                 (is_enough.then(|| Self::Done(Movie::read(seen))), rest)
             }
             Self::Done(_) => (None, &[]),

@@ -74,7 +74,7 @@ impl Memory {
 
     /// Waits for a buffer of this many bytes; a request for more than all buffers waits for all of
     /// them. A buffer of up to [`MOVING_BYTES`] bytes is covered by the permit of its output.
-    pub(super) async fn buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Reserved {
+    pub(super) async fn reserve(&self, tenant: Option<&Tenant>, bytes: usize) -> Reserved {
         if bytes <= MOVING_BYTES {
             return Reserved { _share: None };
         }
@@ -85,7 +85,7 @@ impl Memory {
     }
 
     /// Returns a buffer of this many bytes, if it is free now.
-    pub(super) fn try_buffer(&self, tenant: Option<&Tenant>, bytes: usize) -> Option<Reserved> {
+    pub(super) fn try_reserve(&self, tenant: Option<&Tenant>, bytes: usize) -> Option<Reserved> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         let share = self.buffers.try_acquire(tenant, units)?;
         Some(Reserved {
@@ -103,20 +103,20 @@ mod tests {
     #[tokio::test]
     async fn only_large_buffers_wait_for_memory() {
         let memory = Memory::new(16 * MOVING_BYTES, NonZeroUsize::MIN);
-        let first = memory.buffer(None, 100 * MOVING_BYTES).await;
+        let first = memory.reserve(None, 100 * MOVING_BYTES).await;
         assert!(
             memory
-                .buffer(None, 2 * MOVING_BYTES)
+                .reserve(None, 2 * MOVING_BYTES)
                 .now_or_never()
                 .is_none()
         );
-        assert!(memory.try_buffer(None, 2 * MOVING_BYTES).is_none());
-        assert!(memory.buffer(None, MOVING_BYTES).now_or_never().is_some());
+        assert!(memory.try_reserve(None, 2 * MOVING_BYTES).is_none());
+        assert!(memory.reserve(None, MOVING_BYTES).now_or_never().is_some());
         drop(first);
-        assert!(memory.try_buffer(None, 2 * MOVING_BYTES).is_some());
+        assert!(memory.try_reserve(None, 2 * MOVING_BYTES).is_some());
         assert!(
             memory
-                .buffer(None, 2 * MOVING_BYTES)
+                .reserve(None, 2 * MOVING_BYTES)
                 .now_or_never()
                 .is_some()
         );

@@ -105,7 +105,7 @@ pub async fn persist(
         };
         let stored = tokio::select! {
             stored = heartbeat.until_interrupted(Box::pin(attempt.store(attempts, earlier))) => stored,
-            failure = recorder.keep() => Err(failure),
+            failure = recorder.send_at_intervals() => Err(failure),
         };
         match stored {
             Ok(stored) => {

@@ -35,7 +35,7 @@ const MAX_PIXELS: u64 = 24_000_000;
 const MAX_FILE: usize = 48 * 1024 * 1024;
 
 /// Timeout of waiting for the permit to make a preview.
-const TURN_TIMEOUT: Duration = Duration::from_millis(200);
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Timeout of making and storing a preview, from the permit on.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Previewer {
     work: mpsc::Sender<Work>,
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -75,7 +75,7 @@ impl Previewer {
             })?;
         Ok(Self {
             work,
-            turn: Arc::new(Semaphore::new(1)),
+            permit: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -98,19 +98,19 @@ impl Previewer {
         let size = usize::try_from(object.size)
             .ok()
             .filter(|size| *size <= MAX_FILE)?;
-        let file = memory.try_buffer(tenant, size)?;
-        let turn = self.turn().await?;
+        let file = memory.try_reserve(tenant, size)?;
+        let permit = self.acquire_permit().await?;
         let made = async {
             let bytes = match bytes {
                 Some(bytes) => bytes,
                 None => storage.read(&object.s3_key, size).await.ok()??,
             };
             let needed = thumbnail::needed(&bytes, format)?;
-            let reserved = memory.try_buffer(tenant, usize::try_from(needed).ok()?)?;
+            let reserved = memory.try_reserve(tenant, usize::try_from(needed).ok()?)?;
             let (sender, receiver) = oneshot::channel();
             let work = move || {
                 let made = thumbnail::make(&bytes, format, needed);
-                drop((bytes, file, reserved, turn));
+                drop((bytes, file, reserved, permit));
                 // Ignored: the caller has timed out.
                 let _ = sender.send(made);
             };
@@ -138,9 +138,9 @@ impl Previewer {
     }
 
     /// Waits briefly for the permit to make a preview.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turn).acquire_owned());
-        turn.await.ok()?.ok()
+    async fn acquire_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = timeout(PERMIT_TIMEOUT, Arc::clone(&self.permit).acquire_owned());
+        permit.await.ok()?.ok()
     }
 }
 
@@ -166,10 +166,10 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_a_turn_times_out() {
         let previewer = Previewer::start().unwrap();
-        let turn = previewer.turn().await.unwrap();
-        assert!(previewer.turn().await.is_none());
-        drop(turn);
-        assert!(previewer.turn().await.is_some());
+        let permit = previewer.acquire_permit().await.unwrap();
+        assert!(previewer.acquire_permit().await.is_none());
+        drop(permit);
+        assert!(previewer.acquire_permit().await.is_some());
     }
 
     #[tokio::test]

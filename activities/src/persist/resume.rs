@@ -1,4 +1,4 @@
-//! The decision what an attempt does with the checkpoint of the one before it. It is pure: the
+//! Decides what an attempt does with the checkpoint of the one before it. It is pure: the
 //! caller checks afterwards whether the store still has the upload.
 
 use darkroom_storage::UploadedObject;

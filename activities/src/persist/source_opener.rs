@@ -2,8 +2,9 @@
 //! place: then it is asked again, and the provider is asked for the current URL. The requests
 //! themselves are in `source`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
     contract::persist::PersistInput, failure::FailureType, job::OutputSource, request::OutputFormat,
@@ -18,11 +19,14 @@ use super::{
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
 
-/// Longest wait for a file that its host does not have yet, or that the provider does not show yet.
-/// Meanwhile they are asked with an exponential backoff, from the first to the longest pause.
-const APPEARS_WITHIN: Duration = Duration::from_secs(40);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// Exponential backoff of the requests for a file that its host does not have yet, or that the
+/// provider does not show yet.
+const APPEARANCE: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_factor(2.0)
+    .with_max_delay(Duration::from_secs(8))
+    .without_max_times()
+    .with_total_delay(Some(Duration::from_secs(40)));
 
 /// Number of requests to the host for each time that the provider is asked for the current URL.
 const REQUESTS_PER_URL_LOOKUP: u32 = 3;
@@ -39,7 +43,7 @@ impl SourceOpener<'_> {
     /// Opens the source, at the position that the upload under way has reached if the host allows
     /// it. Waits for a file that the host does not have yet, and follows one that has moved.
     pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
-        let mut patience = Patience::new();
+        let mut backoff = APPEARANCE.build();
         let (mut location, mut permit) = match &self.input.source {
             OutputSource::Url(url) => (Location::parse(url.clone())?, None),
             OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
@@ -66,11 +70,11 @@ impl SourceOpener<'_> {
                     }
                 }
             };
-            if patience.is_over() {
+            let Some(delay) = backoff.next() else {
                 return Err(failure);
-            }
+            };
             tracing::debug!(%failure, "the host does not have the output yet; trying again");
-            patience.pause().await;
+            tokio::time::sleep(delay).await;
         }
         unreachable!("the loop ends by returning")
     }
@@ -100,7 +104,9 @@ impl SourceOpener<'_> {
     ) -> Result<Source, OpenError> {
         let address = match location {
             Location::Remote(address) => address,
-            Location::Inline(url) => return Ok(self.sources.decode(url)?.holding(permit.take())),
+            Location::Inline(url) => {
+                return Ok(self.sources.decode(url)?.with_permit(permit.take()));
+            }
         };
         if let Some(UploadCheckpoint {
             bytes,
@@ -128,18 +134,22 @@ impl SourceOpener<'_> {
     ///
     /// A read may lag behind the end of the prediction: what is not there is asked for again.
     async fn current_location(&self) -> Result<(Location, Option<OwnedSemaphorePermit>), Failure> {
-        let mut patience = Patience::new();
+        let mut backoff = APPEARANCE.build();
         let (url, permit) = loop {
             let permit = self.memory.inline_permit().await;
             let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
             let name = self.input.name.as_deref();
             let output = self.provider.output(&self.input.prediction, position, name);
-            match output.await {
-                Err(ProviderError::NotFound) if !patience.is_over() => {}
-                output => break (output.map_err(source_failure)?, permit),
-            }
+            let output = output.await;
+            let delay = match output {
+                Err(ProviderError::NotFound) => backoff.next(),
+                Ok(_) | Err(_) => None,
+            };
+            let Some(delay) = delay else {
+                break (output.map_err(source_failure)?, permit);
+            };
             drop(permit);
-            patience.pause().await;
+            tokio::time::sleep(delay).await;
         };
         let url = url.ok_or_else(|| {
             Failure::new(
@@ -150,30 +160,6 @@ impl SourceOpener<'_> {
         let location = Location::parse(url)?;
         let permit = permit.filter(|_| matches!(location, Location::Inline(_)));
         Ok((location, permit))
-    }
-}
-
-/// Exponential backoff for what should appear within [`APPEARS_WITHIN`].
-struct Patience {
-    began: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            pause: FIRST_PAUSE,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.began.elapsed() + self.pause > APPEARS_WITHIN
-    }
-
-    async fn pause(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
 

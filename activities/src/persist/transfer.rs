@@ -79,9 +79,9 @@ pub(super) async fn transfer(
         kept: None,
     };
     let stored = match transfer.source.length() {
-        Some(length) if length <= BUFFER as u64 => transfer.buffered(length).await?,
+        Some(length) if length <= BUFFER as u64 => transfer.put_buffered(length).await?,
         Some(length) if engine.streams() && length <= engine.stream_max => {
-            Box::pin(transfer.streamed(length)).await?
+            Box::pin(transfer.put_streaming(length)).await?
         }
         Some(_) | None => transfer.begin_parts().await?,
     };

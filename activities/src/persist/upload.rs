@@ -61,19 +61,19 @@ impl Buffer {
 
 impl Transfer<'_> {
     /// Sends a source that fits into memory in one request.
-    pub(super) async fn buffered(&mut self, length: u64) -> Result<UploadedObject, Failure> {
+    pub(super) async fn put_buffered(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         let buffer = self.fill(usize::try_from(length).unwrap_or(BUFFER)).await?;
         self.put(buffer).await
     }
 
     /// Sends a source of known length in one request while it arrives.
-    pub(super) async fn streamed(&mut self, length: u64) -> Result<UploadedObject, Failure> {
+    pub(super) async fn put_streaming(&mut self, length: u64) -> Result<UploadedObject, Failure> {
         let storage = &self.engine.storage;
         let refused = match storage.put_streaming(self.object, length).await {
             Ok((frames, answer)) => match self.send_while_arriving(frames, answer).await {
-                Ok((receipt, checksum)) => {
+                Ok((written, checksum)) => {
                     let sent = UploadedObject::new(self.object, &self.digest, checksum);
-                    storage.confirm(&sent, receipt.e_tag.as_deref()).await?;
+                    storage.confirm(&sent, written.e_tag.as_deref()).await?;
                     return Ok(sent);
                 }
                 Err(SendError::Source(failure)) => return Err(failure),
@@ -151,7 +151,7 @@ impl Transfer<'_> {
 
     /// Reads up to this many bytes into memory; fewer only at the end of the source.
     async fn fill(&mut self, size: usize) -> Result<Buffer, Failure> {
-        let reserved = self.lease.buffer(size).await?;
+        let reserved = self.lease.reserve(size).await?;
         let mut bytes = BytesMut::with_capacity(size);
         while bytes.len() < size {
             let Some(chunk) = self.chunk(size - bytes.len()).await? else {

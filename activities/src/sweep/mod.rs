@@ -86,9 +86,9 @@ impl Sweep<'_> {
         loop {
             let page = self.storage.list(&prefix, after.as_ref(), PAGE).await?;
             for object in &page.objects {
-                let is_stray =
+                let is_unnamed =
                     |owner: &Owner| !owner.names(&object.key) && object.is_older_than(self.age());
-                if is_stray(&owner) && !is_certain {
+                if is_unnamed(&owner) && !is_certain {
                     // The job may have been retried, or may have ended, since its manifest was
                     // read.
                     if !self.is_over(job_id, &owner).await? {
@@ -101,7 +101,7 @@ impl Sweep<'_> {
                     };
                     is_certain = true;
                 }
-                if !is_stray(&owner) {
+                if !is_unnamed(&owner) {
                     swept_prefix.is_left = true;
                     continue;
                 }

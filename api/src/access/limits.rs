@@ -68,10 +68,10 @@ impl Limits {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // At most as many entries as there are tenants with keys.
-        let places = tenants
+        let permits = tenants
             .entry(caller.tenant().cloned())
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_FOLLOWERS)));
-        Arc::clone(places).try_acquire_owned().map_err(|_| {
+        Arc::clone(permits).try_acquire_owned().map_err(|_| {
             let detail = format!(
                 "{MAX_FOLLOWERS} requests wait for jobs or follow them, and that is the limit"
             );

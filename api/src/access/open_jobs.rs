@@ -98,7 +98,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// Keeps the permit, as the job was started.
-    pub(crate) fn keep(self) {
+    pub(crate) fn commit(self) {
         // The drop that follows removes it from `starting`.
         self.tally.lock().started.push_back(Instant::now());
     }

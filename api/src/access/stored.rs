@@ -185,7 +185,7 @@ impl StoredKeys {
     ///
     /// # Errors
     /// If the store does not accept it.
-    pub(crate) async fn keep(&self, key: &StoredKey) -> Result<(), Problem> {
+    pub(crate) async fn create(&self, key: &StoredKey) -> Result<(), Problem> {
         self.write(object_key(&key.key_id), key).await?;
         self.fresh.invalidate(&key.key_id).await;
         Ok(())

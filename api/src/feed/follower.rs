@@ -28,7 +28,7 @@ pub(crate) struct Follower {
     /// Latest state sent of each job, so that none is sent twice in a row, or after a later one.
     sent: HashMap<JobId, Sent>,
     _feed: Arc<Feed>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _counted: GaugeGuard,
 }
 
@@ -48,7 +48,7 @@ impl Follower {
         caller: &Caller,
         since: Timestamp,
     ) -> Result<Self, Problem> {
-        let place = context.limits.follower(caller)?;
+        let permit = context.limits.follower(caller)?;
         let feed = context.feeds.join(caller.tenant());
         // Subscribed before the jobs are listed, so that no change in between is missed.
         let updates = feed.subscribe();
@@ -64,7 +64,7 @@ impl Follower {
             updates,
             sent: HashMap::new(),
             _feed: feed,
-            _place: place,
+            _permit: permit,
             _counted: GaugeGuard::follower(),
         })
     }

@@ -113,7 +113,9 @@ impl Reader {
     fn is_needed(&self, context: &Context) -> bool {
         match self.event {
             Event::Started => context.feeds.are_followed(),
-            Event::Closed => context.feeds.are_followed() || context.watches.are_unheard(),
+            Event::Closed => {
+                context.feeds.are_followed() || context.watches.are_long_polls_exhausted()
+            }
         }
     }
 

@@ -168,7 +168,7 @@ async fn accept(
     state.expire_after_seconds = state.expire_after_seconds.or(context.expire_after);
     let job_id = &state.job_id;
     start(context, state.clone(), Start::New, Run::First, request_id).await?;
-    admission.keep();
+    admission.commit();
     // The job of a key may have been looked up, and cached as absent, before it was started.
     context.views.invalidate(job_id).await;
     tracing::info!(%job_id, "job accepted");

@@ -38,17 +38,17 @@ pub(super) struct Snapshot {
 #[derive(Clone)]
 pub(super) struct Recorded {
     state: JobState,
-    place: HistoryPosition,
+    position: HistoryPosition,
 }
 
 impl Recorded {
     pub(crate) fn run_id(&self) -> &str {
-        &self.place.run_id
+        &self.position.run_id
     }
 
     /// Returns a lower bound of the length of the history at the time of the state.
     pub(crate) fn history_length(&self) -> i64 {
-        i64::try_from(self.place.history_length).unwrap_or(i64::MAX)
+        i64::try_from(self.position.history_length).unwrap_or(i64::MAX)
     }
 }
 
@@ -81,10 +81,10 @@ impl Snapshot {
     }
 
     /// Creates the snapshot of a state that the workflow returned at this position, or later.
-    fn answered(state: JobState, place: HistoryPosition) -> Self {
+    fn answered(state: JobState, position: HistoryPosition) -> Self {
         let recorded = Some(Recorded {
             state: state.clone(),
-            place,
+            position,
         });
         Self {
             recorded,
@@ -132,10 +132,10 @@ async fn load_once(
             return Ok(Some(Snapshot::fresh(state)));
         }
     };
-    let place = HistoryPosition::of(&description);
-    let known = known.filter(|known| known.place == place);
+    let position = HistoryPosition::of(&description);
+    let known = known.filter(|known| known.position == position);
     let snapshot = match description.status() {
-        _ if let Some(known) = known => Snapshot::answered(known.state.clone(), place),
+        _ if let Some(known) = known => Snapshot::answered(known.state.clone(), position),
         WorkflowExecutionStatus::Running => {
             let options = temporal::query_options();
             match handle.query(MediaGeneration::state, (), options).await {
@@ -144,7 +144,7 @@ async fn load_once(
                 Ok(state) if state.status.is_terminal() => {
                     return closed(context, &handle, job_id).await;
                 }
-                Ok(state) => Snapshot::answered(state, place),
+                Ok(state) => Snapshot::answered(state, position),
                 Err(WorkflowQueryError::Rejected { .. }) => {
                     return closed(context, &handle, job_id).await;
                 }
@@ -161,7 +161,7 @@ async fn load_once(
         }
         _ => {
             let closed = closed(context, &handle, job_id).await?;
-            return Ok(closed.map(|snapshot| Snapshot::answered(snapshot.state, place)));
+            return Ok(closed.map(|snapshot| Snapshot::answered(snapshot.state, position)));
         }
     };
     Ok(Some(with_activities(&handle, &description, snapshot).await))

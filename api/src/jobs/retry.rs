@@ -89,7 +89,7 @@ pub(crate) async fn retry_job(
     let admission = admission.await?;
     let run = Run::Another(retry.clone());
     super::start(context, ended.clone(), start, run, request.data()).await?;
-    admission.keep();
+    admission.commit();
     context.views.invalidate(job_id).await;
     tracing::info!(%job_id, ?start, "job retried");
     let mut retried = ended.clone().for_retry(now, start == Start::Regenerate);

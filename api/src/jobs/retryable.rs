@@ -1,5 +1,5 @@
-//! Whether a job can be retried, and what the run that retries it does: both follow from how the
-//! job has ended.
+//! Decides whether a job can be retried, and what the run that retries it does: both follow from
+//! how the job has ended.
 
 use darkroom_workflows::{
     failure::FailureType,
@@ -59,7 +59,7 @@ fn failed_for(ended: &JobState, kind: FailureType) -> bool {
 
 /// Checks that the prediction that was bought may still yield the missing outputs.
 fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Result<(), Problem> {
-    const WOULD: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
+    const REGENERATE: &str = "retry with {\"regenerate\": true} to have the provider make the outputs again, which costs again";
     let has_failed = matches!(
         provider.status,
         PredictionStatus::Failed | PredictionStatus::Canceled | PredictionStatus::Aborted
@@ -71,7 +71,7 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
         .count();
     match provider.status {
         _ if has_failed && missing == 0 => {
-            let detail = format!("the generation itself did not succeed; {WOULD}");
+            let detail = format!("the generation itself did not succeed; {REGENERATE}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         PredictionStatus::Succeeded
@@ -81,19 +81,20 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
             Err(Problem::new(Kind::NothingToRetry, detail))
         }
         PredictionStatus::Succeeded if failed_for(ended, FailureType::NoOutputs) => {
-            let detail = format!("the generation yielded no files that can be stored; {WOULD}");
+            let detail =
+                format!("the generation yielded no files that can be stored; {REGENERATE}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         PredictionStatus::Succeeded if missing == 0 && !ended.media.is_empty() => {
-            let detail = format!("the provider did not make the missing outputs; {WOULD}");
+            let detail = format!("the provider did not make the missing outputs; {REGENERATE}");
             Err(Problem::new(Kind::GenerationNeeded, detail))
         }
         _ => match provider.expires_at {
             Some(expires_at) if expires_at <= now => {
                 let detail = match missing {
-                    0 => format!("the provider removed the outputs at {expires_at}; {WOULD}"),
+                    0 => format!("the provider removed the outputs at {expires_at}; {REGENERATE}"),
                     _ => format!(
-                        "the provider removed the {missing} missing outputs at {expires_at}; {WOULD}"
+                        "the provider removed the {missing} missing outputs at {expires_at}; {REGENERATE}"
                     ),
                 };
                 Err(Problem::new(Kind::SourcesExpired, detail))

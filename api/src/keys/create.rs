@@ -56,7 +56,7 @@ pub(crate) async fn create_api_key(
         Timestamp::now(),
         body.expires_at,
     );
-    context.stored_keys.keep(&key).await?;
+    context.stored_keys.create(&key).await?;
     tracing::info!(created = %key.key_id, "API key issued");
     let created = CreatedApiKey {
         key: text,

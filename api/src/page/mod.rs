@@ -1,6 +1,8 @@
 //! The web page at `/` and `/j/{id}`. It is static and calls only this api, as any client could, so
-//! nothing here knows of jobs. The files in `assets/` are embedded in the binary as they are, and
-//! compressed once.
+//! nothing here knows of jobs.
+//!
+//! - `assets`: the files in `assets/`, embedded in the binary as they are and compressed once
+//! - `policy`: the content security policy
 
 mod assets;
 mod policy;

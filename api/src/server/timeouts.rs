@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::usage::Usage;
+use super::idle::IdleTracker;
 
 /// Header timeout: the time from the first byte of a request to the end of its head. Before that
 /// byte, a new connection is as idle as any other: clients open some in advance.
@@ -27,7 +27,7 @@ const HTTP2: &[u8] = b"PRI";
 /// A stream that fails with `TimedOut` if no bytes move in time.
 pub(super) struct TimeoutStream<T> {
     inner: T,
-    usage: Usage,
+    tracker: IdleTracker,
     /// Set while a request head is being received: the number of requests that had begun before it.
     head: Option<u64>,
     /// Unknown before the first bytes. On HTTP/2 these begin a head, and bytes between requests do
@@ -37,11 +37,11 @@ pub(super) struct TimeoutStream<T> {
 }
 
 impl<T> TimeoutStream<T> {
-    pub(super) fn new(inner: T, usage: Usage) -> Self {
-        let idle_timeout = usage.idle_timeout();
+    pub(super) fn new(inner: T, tracker: IdleTracker) -> Self {
+        let idle_timeout = tracker.idle_timeout();
         Self {
             inner,
-            usage,
+            tracker,
             head: None,
             is_http2: None,
             alarm: Box::pin(sleep(idle_timeout)),
@@ -51,22 +51,22 @@ impl<T> TimeoutStream<T> {
     /// Restarts the idle timeout. The header timeout of a head under way runs on, even if a slow
     /// client sends the head byte by byte.
     fn moved(&mut self) {
-        self.head = self.head.filter(|begun| *begun == self.usage.begun());
+        self.head = self.head.filter(|begun| *begun == self.tracker.begun());
         if self.head.is_none() {
             self.alarm
                 .as_mut()
-                .reset(Instant::now() + self.usage.idle_timeout());
+                .reset(Instant::now() + self.tracker.idle_timeout());
         }
     }
 
     /// Handles received bytes: they begin a head if no request is in flight.
     fn received(&mut self, bytes: &[u8]) {
-        self.usage.read(bytes.len());
+        self.tracker.read(bytes.len());
         let is_http2 = self.is_http2 == Some(true);
         self.is_http2.get_or_insert(bytes.starts_with(HTTP2));
         self.moved();
-        if self.head.is_none() && !is_http2 && !self.usage.is_under_way() {
-            self.head = Some(self.usage.begun());
+        if self.head.is_none() && !is_http2 && !self.tracker.is_under_way() {
+            self.head = Some(self.tracker.begun());
             self.alarm.as_mut().reset(Instant::now() + HEADER_TIMEOUT);
         }
     }
@@ -81,7 +81,7 @@ impl<T> TimeoutStream<T> {
         };
         self.moved();
         if let Ok(bytes) = result {
-            self.usage.wrote(bytes);
+            self.tracker.wrote(bytes);
         }
         Poll::Ready(result)
     }
@@ -89,7 +89,7 @@ impl<T> TimeoutStream<T> {
     /// Fails a read or write that cannot make progress, once its timeout has passed.
     fn wait<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         ready!(self.alarm.as_mut().poll(cx));
-        if self.head.is_some_and(|begun| begun != self.usage.begun()) {
+        if self.head.is_some_and(|begun| begun != self.tracker.begun()) {
             // The head came in time. Its request is in flight, under the idle timeout.
             self.moved();
             ready!(self.alarm.as_mut().poll(cx));
@@ -153,10 +153,10 @@ mod tests {
 
     use super::*;
 
-    fn connection() -> (DuplexStream, TimeoutStream<DuplexStream>, Usage) {
+    fn connection() -> (DuplexStream, TimeoutStream<DuplexStream>, IdleTracker) {
         let (caller, served) = duplex(64);
-        let usage = Usage::new("75".parse().unwrap());
-        (caller, TimeoutStream::new(served, usage.clone()), usage)
+        let tracker = IdleTracker::new("75".parse().unwrap());
+        (caller, TimeoutStream::new(served, tracker.clone()), tracker)
     }
 
     async fn fails_after(served: &mut TimeoutStream<DuplexStream>) -> Duration {
@@ -173,7 +173,7 @@ mod tests {
             "GET /healthz HTTP/1.1\r\nHost: a\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ] {
-            let (mut caller, mut served, _usage) = connection();
+            let (mut caller, mut served, _tracker) = connection();
             caller.write_all(sent.as_bytes()).await.unwrap();
             assert_eq!(fails_after(&mut served).await, HEADER_TIMEOUT, "{sent}");
         }
@@ -181,14 +181,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_connection_may_be_idle() {
-        let (_caller, mut served, usage) = connection();
-        assert_eq!(fails_after(&mut served).await, usage.idle_timeout());
+        let (_caller, mut served, tracker) = connection();
+        assert_eq!(fails_after(&mut served).await, tracker.idle_timeout());
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_headers_do_not_extend_the_timeout() {
-        let (mut caller, mut served, usage) = connection();
-        drop(usage.begin());
+        let (mut caller, mut served, tracker) = connection();
+        drop(tracker.begin());
         tokio::spawn(async move {
             // Idle for a minute, as connections of load balancers are, and then byte by byte.
             tokio::time::sleep(Duration::from_mins(1)).await;
@@ -204,10 +204,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn responses_may_take_longer_than_headers() {
-        let (mut caller, mut served, usage) = connection();
+        let (mut caller, mut served, tracker) = connection();
         caller.write_all(b"GET").await.unwrap();
         served.read_exact(&mut [0; 3]).await.unwrap();
-        let _under_way = usage.begin();
+        let _under_way = tracker.begin();
         let began = Instant::now();
         let answer = async {
             tokio::time::sleep(Duration::from_mins(1)).await;
@@ -222,22 +222,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn unread_responses_time_out() {
-        let (_caller, mut served, usage) = connection();
-        let _under_way = usage.begin();
+        let (_caller, mut served, tracker) = connection();
+        let _under_way = tracker.begin();
         let began = Instant::now();
         let error = served.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!(
             (error.kind(), began.elapsed()),
-            (io::ErrorKind::TimedOut, usage.idle_timeout())
+            (io::ErrorKind::TimedOut, tracker.idle_timeout())
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn active_connections_do_not_time_out() {
-        let (mut caller, mut served, usage) = connection();
-        let _under_way = usage.begin();
+        let (mut caller, mut served, tracker) = connection();
+        let _under_way = tracker.begin();
         for _ in 0..3 {
-            tokio::time::sleep(usage.idle_timeout() / 2).await;
+            tokio::time::sleep(tracker.idle_timeout() / 2).await;
             served.write_all(b": \n").await.unwrap();
             caller.read_exact(&mut [0; 3]).await.unwrap();
         }

@@ -74,7 +74,7 @@ pub(crate) struct Follower {
     first: Option<Arc<View>>,
     updates: Option<broadcast::Receiver<Arc<View>>>,
     watch: Arc<Watch>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     _counted: GaugeGuard,
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn follow(
     caller: &Caller,
     known: &Arc<View>,
 ) -> Result<Follower, Problem> {
-    let place = context.limits.follower(caller)?;
+    let permit = context.limits.follower(caller)?;
     let watch = watch(context, &known.state.job_id, Some(known));
     let (first, updates) = {
         let latest = watch.lock();
@@ -134,7 +134,7 @@ pub(crate) fn follow(
         first,
         updates,
         watch,
-        _place: place,
+        _permit: permit,
         _counted: GaugeGuard::follower(),
     })
 }
@@ -218,7 +218,7 @@ impl Watches {
         watch?.latest()
     }
 
-    /// Has a job that has ended polled, if it is watched. Returns false if it is not.
+    /// Requests a poll of a job that has ended. Returns false if it is not watched.
     pub(crate) fn poll_now(&self, job_id: &JobId) -> bool {
         let watch = self.lock().get(job_id).and_then(Weak::upgrade);
         watch.is_some_and(|watch| {
@@ -228,7 +228,7 @@ impl Watches {
     }
 
     /// Returns true if all long polls are taken, so that further jobs are polled at an interval.
-    pub(crate) fn are_unheard(&self) -> bool {
+    pub(crate) fn are_long_polls_exhausted(&self) -> bool {
         self.long_polls.available_permits() == 0
     }
 

@@ -110,21 +110,21 @@ enum Cause {
 /// Long poll of a history, and its slot.
 struct Listening {
     poll: HistoryPoll,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Listening {
     /// Long polls the history of the run that a view is of, if there is a free slot.
     fn to(context: &Context, view: &View, current: Option<Self>) -> Option<Self> {
         let run_id = view.run_id();
-        let place = match current {
+        let permit = match current {
             Some(current) if current.poll.is_of(run_id) => return Some(current),
-            Some(current) => current.place,
+            Some(current) => current.permit,
             None => context.watches.long_poll()?,
         };
         Some(Self {
             poll: HistoryPoll::of(&view.state.job_id.to_string(), run_id),
-            place,
+            permit,
         })
     }
 }

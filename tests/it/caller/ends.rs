@@ -162,7 +162,7 @@ fn an_unreachable_api_is_an_error_of_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_key_and_a_parked_job_have_exit_codes() {
+async fn a_missing_key_and_a_job_in_doubt_have_exit_codes() {
     let key = "dk_of-the-caller";
     let entry = format!("{}:admin", api_key_entry("acme", key));
     let variables = [
@@ -182,11 +182,11 @@ async fn a_missing_key_and_a_parked_job_have_exit_codes() {
         .output();
     assert_eq!(wrong.unwrap().status.code(), Some(4));
 
-    let parked = darkroom(&url, &request)
+    let in_doubt = darkroom(&url, &request)
         .env("DARKROOM_API_KEY", key)
         .output();
-    let parked = Outcome::of(parked.unwrap());
-    assert_eq!(parked.exit_code, 8, "{parked:#?}");
+    let in_doubt = Outcome::of(in_doubt.unwrap());
+    assert_eq!(in_doubt.exit_code, 8, "{in_doubt:#?}");
 }
 
 #[tokio::test]

@@ -52,8 +52,8 @@ async fn jobs_are_listed_filtered_and_paged() {
     let open = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
     let all = until("seven jobs", async || {
         let page = page(&api, "limit=100").await;
-        let settled = page.jobs.len() == 7 && page.jobs[1].status == JobStatus::Failed;
-        settled.then_some(page)
+        let has_all = page.jobs.len() == 7 && page.jobs[1].status == JobStatus::Failed;
+        has_all.then_some(page)
     })
     .await;
     ended.reverse();

@@ -273,7 +273,7 @@ async fn a_worker_with_another_webhook_secret_is_not_ready() {
         );
         let metrics = api.http.get(format!("http://{worker}/metrics")).send();
         let metrics = metrics.await.unwrap().text().await.unwrap();
-        let line = format!("darkroom_webhook_secret_fits {}", u8::from(!is_mismatch));
+        let line = format!("darkroom_webhook_secret_matches {}", u8::from(!is_mismatch));
         assert!(metrics.lines().any(|counted| counted == line), "{line}");
     }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::variables::{
-    DARKROOM_DOUBT_BEFORE, LONGEST_GENERATION_SECONDS, REPLICATE_API_TOKEN, REPLICATE_BASE_URL,
+    DARKROOM_LOST_TIME, LONGEST_GENERATION_SECONDS, REPLICATE_API_TOKEN, REPLICATE_BASE_URL,
     REPLICATE_CREATES_PER_MINUTE, REPLICATE_READS_PER_MINUTE, SUBMISSION_SEARCH_SECONDS,
     SUBMISSION_UNKNOWN,
 };
@@ -70,7 +70,7 @@ impl ProviderConfig {
             public_url,
             policy: GenerationPolicy {
                 submission_unknown: SUBMISSION_UNKNOWN.value()?,
-                lost_time: DARKROOM_DOUBT_BEFORE.optional()?,
+                lost_time: DARKROOM_LOST_TIME.optional()?,
                 submission_search_seconds: SUBMISSION_SEARCH_SECONDS.value()?,
                 longest_generation: longest_generation()?,
             },

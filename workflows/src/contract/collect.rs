@@ -9,7 +9,7 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken,
 };
 
-use super::{DAY, SOON, backoff, priority};
+use super::{DAY, IN_PROGRESS, backoff, priority};
 use crate::{
     failure::JobError,
     job::{Prediction, PredictionRef},
@@ -72,6 +72,6 @@ pub fn options(input: &CollectInput, scope: WorkflowCancellationToken) -> Activi
     .cancellation_token(scope)
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary(summary.to_owned())
-    .maybe_priority((input.occasion == PollReason::Reported).then(|| priority(SOON)))
+    .maybe_priority((input.occasion == PollReason::Reported).then(|| priority(IN_PROGRESS)))
     .build()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use temporalio_workflow::{ActivityCloseTimeouts, ActivityOptions, WorkflowCancellationToken};
 
-use super::{SOON, backoff, priority};
+use super::{IN_PROGRESS, backoff, priority};
 use crate::{
     job::{Doubt, JobId, ProviderName, ProviderState},
     reads_queue,
@@ -46,7 +46,7 @@ pub fn options(
     })
     .task_queue(reads_queue(provider))
     .cancellation_token(scope)
-    .priority(priority(SOON))
+    .priority(priority(IN_PROGRESS))
     .retry_policy(backoff(Duration::from_mins(1)))
     .summary("a submission whose answer is lost".to_owned())
     .build()

@@ -116,21 +116,34 @@ pub enum IfNotFound {
     Resubmit,
 }
 
+impl FromStr for IfNotFound {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "resubmit" => Ok(Self::Resubmit),
+            _ => Err("must be fail or resubmit"),
+        }
+    }
+}
+
 impl Doubt {
     /// Returns the times of the searches, each as the delay after the latest time at which it may
     /// have been sent.
     #[must_use]
     pub fn search_delays(&self) -> Vec<Duration> {
         /// Searches after the provider's own failure: what it accepted shows up within a minute.
-        const SHOWS_SOON: &[u64] = &[5, 15, 60];
+        const PROVIDER_FAILED: &[u64] = &[5, 15, 60];
         /// Searches for an earlier attempt's request, which may be in flight for half a minute.
-        const OF_EARLIER_ATTEMPT: &[u64] = &[0, 15, 45];
-        const MAY_BE_UNDER_WAY: &[u64] = &[5, 15, 60, 5 * 60];
+        const RECORD_LOST: &[u64] = &[0, 15, 45];
+        /// Searches for a request that the provider may still be working on.
+        const UNANSWERED: &[u64] = &[5, 15, 60, 5 * 60];
         let last = u64::from(self.search_seconds);
         let (delays, last) = match self.cause {
-            DoubtCause::ProviderFailed => (SHOWS_SOON, None),
-            DoubtCause::RecordLost => (OF_EARLIER_ATTEMPT, None),
-            DoubtCause::Unanswered | DoubtCause::Interrupted => (MAY_BE_UNDER_WAY, Some(last)),
+            DoubtCause::ProviderFailed => (PROVIDER_FAILED, None),
+            DoubtCause::RecordLost => (RECORD_LOST, None),
+            DoubtCause::Unanswered | DoubtCause::Interrupted => (UNANSWERED, Some(last)),
         };
         let earlier = delays
             .iter()

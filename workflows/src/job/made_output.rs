@@ -31,7 +31,7 @@ impl MadeOutput {
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputSource {
-    /// The URL of the output.
+    /// The URL of the output, as text: it is sent as the provider wrote it.
     Url(String),
     /// The prediction: the output is inline in it, or its URL is too large for a history, so the
     /// prediction is read again.

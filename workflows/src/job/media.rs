@@ -38,7 +38,7 @@ impl Media {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum MediaOutcome {
-    /// Output that is not settled yet.
+    /// Output that is neither stored nor given up yet.
     Pending,
     /// Stored output, complete and verified.
     Completed(StoredMedia),

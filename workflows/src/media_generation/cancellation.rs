@@ -22,17 +22,17 @@ pub(super) async fn cancel(ctx: &WorkflowContext<MediaGeneration>, prediction: &
     });
 }
 
-/// Cancels predictions that were bought besides the job's own: an earlier attempt reported its
+/// Cancels orphaned predictions, bought besides the job's own: an earlier attempt reported its
 /// purchase after another one had been made.
-pub(super) async fn cancel_strays(ctx: &WorkflowContext<MediaGeneration>) {
-    let strays = ctx.state_mut(|workflow| {
+pub(super) async fn cancel_all_orphaned(ctx: &WorkflowContext<MediaGeneration>) {
+    let orphaned = ctx.state_mut(|workflow| {
         let ours = workflow
             .state
             .provider
             .as_ref()
             .map(|state| state.prediction.id.clone());
         let settled = std::mem::take(&mut workflow.settled);
-        let strays = settled
+        let orphaned = settled
             .into_iter()
             .filter_map(|settled| match settled.outcome {
                 SubmissionOutcome::Bought(state) if Some(&state.prediction.id) != ours.as_ref() => {
@@ -40,15 +40,15 @@ pub(super) async fn cancel_strays(ctx: &WorkflowContext<MediaGeneration>) {
                 }
                 _ => None,
             });
-        strays.collect::<Vec<_>>()
+        orphaned.collect::<Vec<_>>()
     });
-    for stray in strays {
-        cancel_stray(ctx, &stray).await;
+    for prediction in orphaned {
+        cancel_orphaned(ctx, &prediction).await;
     }
 }
 
 /// Cancels a prediction that was bought besides the job's own.
-pub(super) async fn cancel_stray(
+pub(super) async fn cancel_orphaned(
     ctx: &WorkflowContext<MediaGeneration>,
     prediction: &PredictionRef,
 ) {

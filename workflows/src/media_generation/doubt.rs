@@ -89,7 +89,7 @@ pub(super) async fn stop_in_doubt(
 pub(super) async fn cancel_what_it_bought(ctx: &WorkflowContext<MediaGeneration>, doubt: &Doubt) {
     let scope = WorkflowCancellationToken::new();
     if let Settlement::Bought(state) = search(ctx, doubt, SEARCH_BEFORE_STOP, scope).await {
-        cancellation::cancel_stray(ctx, &state.prediction).await;
+        cancellation::cancel_orphaned(ctx, &state.prediction).await;
     }
 }
 

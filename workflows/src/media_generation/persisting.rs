@@ -90,7 +90,7 @@ impl Made {
     }
 }
 
-/// Persists all outputs, and returns when each has settled: a failure does not affect the others.
+/// Persists all outputs, and returns when each has ended: a failure does not affect the others.
 pub(super) async fn persist_all(
     ctx: &WorkflowContext<MediaGeneration>,
     mut stopped: Pin<&mut impl FusedFuture<Output = Stop>>,

@@ -65,8 +65,8 @@ impl Source {
         })
     }
 
-    /// Has the source hold a permit until it is dropped.
-    pub(in crate::persist) fn holding(self, permit: Option<OwnedSemaphorePermit>) -> Self {
+    /// Stores a permit in the source, which is released with it.
+    pub(in crate::persist) fn with_permit(self, permit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             _permit: permit,
             ..self

@@ -109,7 +109,7 @@ impl Transfer<'_> {
             };
             part.crc32 = crc32;
             parts.push(part);
-            self.keep(parts, &self.digest, &self.inspector);
+            self.checkpoint_parts(parts, &self.digest, &self.inspector);
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Transfer<'_> {
             };
             let (part, next) = futures::try_join!(send, fill)?;
             parts.push(part);
-            self.keep(parts, &digest, &inspector);
+            self.checkpoint_parts(parts, &digest, &inspector);
             match next {
                 Some(next) => buffer = next,
                 None => break,
@@ -159,7 +159,7 @@ impl Transfer<'_> {
     }
 
     /// Sets the parts that the store has, and the digest up to their end, in the checkpoint.
-    fn keep(&self, parts: &[UploadedPart], digest: &Digest, inspector: &Inspector) {
+    fn checkpoint_parts(&self, parts: &[UploadedPart], digest: &Digest, inspector: &Inspector) {
         self.recorder.note(|checkpoint| {
             if let Some(upload) = &mut checkpoint.upload {
                 upload.parts = parts.to_vec();

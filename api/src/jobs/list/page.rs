@@ -56,9 +56,9 @@ pub(super) struct ListPage {
 
 /// A job of a page.
 pub(super) enum ListedJob {
-    /// As Temporal's visibility store has it.
+    /// Run from Temporal's visibility store.
     Retained(FoundRun),
-    /// As its manifest has it.
+    /// State from the job's manifest.
     Past(Box<JobState>),
 }
 

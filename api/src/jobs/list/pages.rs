@@ -254,8 +254,8 @@ impl ListPages {
 
     /// Waits until the rate limit of all lists admits one more query.
     async fn acquire(&self) -> Result<(), Problem> {
-        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, self.all.until_ready()).await;
-        turn.map_err(|_| too_many(1))
+        let admitted = tokio::time::timeout(ACQUIRE_TIMEOUT, self.all.until_ready()).await;
+        admitted.map_err(|_| too_many(1))
     }
 }
 

@@ -42,7 +42,7 @@ function route() {
 /** Scroll position of the sheet while a job is open. */
 let scrollPosition = 0;
 
-/** What is done once the sheet is shown again: the browser goes back in its own time. */
+/** Action for when the sheet is shown again: the browser goes back in its own time. */
 let arrive = null;
 
 function open(id, index = 0) {

@@ -1,4 +1,4 @@
-// What the browser keeps for the page, by name. A browser may refuse to, as cookies are blocked or
+// Values that the browser keeps for the page, by name. It may refuse to, as cookies are blocked or
 // its quota is full: then values are kept until the page is closed.
 
 class Kept {

@@ -227,7 +227,7 @@ export function requestOf(job) {
   return request;
 }
 
-/** What a person is told of a request that is not exact. */
+/** Message about a request with numbers that a browser does not keep exact. */
 export const ROUNDED = "browsers round whole numbers beyond 9,007,199,254,740,991: use the API or the command line";
 
 /** Returns false if a number in the value may have been rounded when it was read. */

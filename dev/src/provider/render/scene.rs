@@ -22,7 +22,7 @@ enum Scene {
 
 impl Scene {
     /// Chooses a scene by a word of the prompt, or at random if no word matches.
-    fn of(prompt: &str, chance: &mut SeededRng) -> Self {
+    fn of(prompt: &str, rng: &mut SeededRng) -> Self {
         const WORDS: [(Scene, &[&str]); 4] = [
             (
                 Scene::Sea,
@@ -64,11 +64,11 @@ impl Scene {
         let is_named = |words: &[&str]| words.iter().any(|word| prompt.contains(word));
         let named = WORDS.iter().find(|(_, words)| is_named(words));
         let any = [Self::Hills, Self::Mountains, Self::Sea, Self::City];
-        match (named, chance.next()) {
+        match (named, rng.next()) {
             (Some((scene, _)), _) => *scene,
-            (None, chance) if chance < 0.25 => any[0],
-            (None, chance) if chance < 0.5 => any[1],
-            (None, chance) if chance < 0.75 => any[2],
+            (None, value) if value < 0.25 => any[0],
+            (None, value) if value < 0.5 => any[1],
+            (None, value) if value < 0.75 => any[2],
             (None, _) => any[3],
         }
     }
@@ -81,10 +81,10 @@ pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
     let mut of_prompt = SeededRng::of(&picture.prompt, 0);
     let hue = of_prompt.next() * 360.0;
     let scene = Scene::of(&picture.prompt, &mut of_prompt);
-    let mut chance = SeededRng::of(&picture.prompt, picture.seed);
+    let mut rng = SeededRng::of(&picture.prompt, picture.seed);
     // Brightness, from night to noon.
-    let light = 0.25 + 0.75 * chance.next();
-    let hue = hue + 50.0 * (chance.next() - 0.5);
+    let light = 0.25 + 0.75 * rng.next();
+    let hue = hue + 50.0 * (rng.next() - 0.5);
 
     let sky = gradient(
         color(hue, 0.6, 0.1 + 0.4 * light),
@@ -94,12 +94,12 @@ pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
     )?;
     fill(&mut pixmap, &rectangle(0.0, 0.0, width, height)?, &sky);
     if light < 0.55 {
-        stars(&mut pixmap, &mut chance)?;
+        stars(&mut pixmap, &mut rng)?;
     }
-    let radius = width.min(height) * (0.04 + 0.08 * chance.next());
+    let radius = width.min(height) * (0.04 + 0.08 * rng.next());
     let sun = PathBuilder::from_circle(
-        width * (0.15 + 0.7 * chance.next()),
-        height * (0.12 + 0.3 * chance.next()),
+        width * (0.15 + 0.7 * rng.next()),
+        height * (0.12 + 0.3 * rng.next()),
         radius,
     )?;
     fill(&mut pixmap, &sun, &solid(color(hue + 60.0, 0.9, 0.92)));
@@ -114,10 +114,10 @@ pub(super) fn paint(picture: &Picture) -> Option<Pixmap> {
         let base = height * (horizon + (0.95 - horizon) * depth);
         let rise = height * 0.13 * (1.0 - 0.5 * depth);
         let land = match scene {
-            Scene::Hills => hills(&mut chance, (width, height), base, rise)?,
-            Scene::Mountains => mountains(&mut chance, (width, height), base, rise * 2.2)?,
-            Scene::Sea => waves(&mut chance, (width, height), base, rise * 0.25)?,
-            Scene::City => roofs(&mut chance, (width, height), base, rise * 2.5)?,
+            Scene::Hills => hills(&mut rng, (width, height), base, rise)?,
+            Scene::Mountains => mountains(&mut rng, (width, height), base, rise * 2.2)?,
+            Scene::Sea => waves(&mut rng, (width, height), base, rise * 0.25)?,
+            Scene::City => roofs(&mut rng, (width, height), base, rise * 2.5)?,
         };
         let ground = gradient(
             color(
@@ -144,7 +144,7 @@ fn rectangle(left: f32, top: f32, width: f32, height: f32) -> Option<Path> {
     )?))
 }
 
-fn stars(pixmap: &mut Pixmap, chance: &mut SeededRng) -> Option<()> {
+fn stars(pixmap: &mut Pixmap, rng: &mut SeededRng) -> Option<()> {
     const STARS: u8 = 60;
     let width = pixmap.width().min(4096);
     let (width, height) = (
@@ -152,8 +152,8 @@ fn stars(pixmap: &mut Pixmap, chance: &mut SeededRng) -> Option<()> {
         f32::from(u16::try_from(pixmap.height()).ok()?),
     );
     for _ in 0..STARS {
-        let (x, y) = (width * chance.next(), height * 0.5 * chance.next());
-        let star = PathBuilder::from_circle(x, y, 0.6 + chance.next())?;
+        let (x, y) = (width * rng.next(), height * 0.5 * rng.next());
+        let star = PathBuilder::from_circle(x, y, 0.6 + rng.next())?;
         fill(pixmap, &star, &solid(color(60.0, 0.3, 0.95)));
     }
     Some(())
@@ -171,23 +171,23 @@ fn range((width, height): (f32, f32), points: impl Iterator<Item = (f32, f32)>) 
     path.finish()
 }
 
-fn mountains(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn mountains(rng: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const PEAKS: u8 = 9;
     let step = size.0 / f32::from(PEAKS);
     let points = (0..=PEAKS).map(|peak| {
         let height = if peak % 2 == 0 {
             0.1
         } else {
-            0.5 + 0.5 * chance.next()
+            0.5 + 0.5 * rng.next()
         };
         (f32::from(peak) * step, base - rise * height)
     });
     range(size, points)
 }
 
-fn waves(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn waves(rng: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const POINTS: u8 = 96;
-    let (phase, length) = (chance.next() * 6.0, 3.0 + 5.0 * chance.next());
+    let (phase, length) = (rng.next() * 6.0, 3.0 + 5.0 * rng.next());
     let points = (0..=POINTS).map(|point| {
         let along = f32::from(point) / f32::from(POINTS);
         (
@@ -198,11 +198,11 @@ fn waves(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Opti
     range(size, points)
 }
 
-fn roofs(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
+fn roofs(rng: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const HOUSES: u8 = 12;
     let step = size.0 / f32::from(HOUSES);
     let points = (0..HOUSES).flat_map(|house| {
-        let top = base - rise * (0.1 + 0.9 * chance.next() * chance.next());
+        let top = base - rise * (0.1 + 0.9 * rng.next() * rng.next());
         [
             (f32::from(house) * step, top),
             (f32::from(house + 1) * step, top),
@@ -211,12 +211,7 @@ fn roofs(chance: &mut SeededRng, size: (f32, f32), base: f32, rise: f32) -> Opti
     range(size, points)
 }
 
-fn hills(
-    chance: &mut SeededRng,
-    (width, height): (f32, f32),
-    base: f32,
-    rise: f32,
-) -> Option<Path> {
+fn hills(rng: &mut SeededRng, (width, height): (f32, f32), base: f32, rise: f32) -> Option<Path> {
     const STEPS: u8 = 6;
     let mut path = PathBuilder::new();
     path.move_to(0.0, height);
@@ -224,12 +219,12 @@ fn hills(
     let step = width / f32::from(STEPS);
     for index in 0..STEPS {
         let from = f32::from(index) * step;
-        let crest = base - rise * (2.0 * chance.next() - 0.6);
+        let crest = base - rise * (2.0 * rng.next() - 0.6);
         path.quad_to(
             from + step / 2.0,
             crest,
             from + step,
-            base - rise * 0.3 * chance.next(),
+            base - rise * 0.3 * rng.next(),
         );
     }
     path.line_to(width, height);

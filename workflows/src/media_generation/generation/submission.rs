@@ -115,7 +115,7 @@ async fn adopt(
         GenerateOutcome::Ended(_)
         | GenerateOutcome::Submitted { .. }
         | GenerateOutcome::Recorded(_) => {
-            cancellation::cancel_stray(ctx, &state.prediction).await;
+            cancellation::cancel_orphaned(ctx, &state.prediction).await;
             return known;
         }
         GenerateOutcome::InDoubt(doubt) => doubt::cancel_what_it_bought(ctx, doubt).await,

@@ -1,5 +1,5 @@
-//! Use of one connection: the requests that have begun, whether one is in flight, and the bytes
-//! that were written. The idle timeout by which it is judged.
+//! Detection of an idle connection, by the requests that have begun, whether one is in flight, and
+//! the bytes that were written. Timeouts within a request are in `timeouts`.
 
 use std::{
     str::FromStr,
@@ -12,7 +12,7 @@ use std::{
 
 /// Bytes written within the idle timeout, less those read, that show that a response is being sent.
 /// Pings cancel out: each is acknowledged by as many bytes as it has.
-const LEAST_OF_A_RESPONSE: i64 = 4096;
+const MIN_RESPONSE_BYTES: i64 = 4096;
 
 /// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
 /// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
@@ -33,7 +33,7 @@ impl FromStr for IdleTimeout {
 
 /// Counters of one connection, shared by all clones.
 #[derive(Clone)]
-pub(super) struct Usage(Arc<Counts>);
+pub(super) struct IdleTracker(Arc<Counts>);
 
 struct Counts {
     idle_timeout: Duration,
@@ -44,9 +44,9 @@ struct Counts {
 }
 
 /// Guard of a request, which is in flight for as long as this is held.
-pub(super) struct InFlight(Usage);
+pub(super) struct InFlight(IdleTracker);
 
-impl Usage {
+impl IdleTracker {
     /// Creates the counters of a new connection.
     pub(super) fn new(IdleTimeout(idle_timeout): IdleTimeout) -> Self {
         Self(Arc::new(Counts {
@@ -103,7 +103,7 @@ impl Usage {
             let now = (self.ended(), self.0.surplus.load(Ordering::Relaxed));
             let is_idle = before.is_some_and(|(ended, surplus)| {
                 let sent = now.1.wrapping_sub(surplus).cast_signed();
-                ended == now.0 && sent < LEAST_OF_A_RESPONSE
+                ended == now.0 && sent < MIN_RESPONSE_BYTES
             });
             if is_idle && !self.is_under_way() {
                 return;
@@ -139,46 +139,46 @@ mod tests {
     /// request, their connection is idle for a moment.
     #[tokio::test(start_paused = true)]
     async fn a_short_pause_between_requests_is_not_idle() {
-        let usage = Usage::new(IDLE);
+        let tracker = IdleTracker::new(IDLE);
         let began = Instant::now();
         let IdleTimeout(idle) = IDLE;
         let moment = Duration::from_millis(1);
         let requests = async {
             sleep(idle.saturating_sub(moment)).await;
-            let under_way = usage.begin();
+            let under_way = tracker.begin();
             sleep(idle).await;
             drop(under_way);
             sleep(2 * moment).await;
-            drop(usage.begin());
+            drop(tracker.begin());
             Instant::now()
         };
-        let ((), last) = tokio::join!(usage.until_idle(), requests);
+        let ((), last) = tokio::join!(tracker.until_idle(), requests);
         assert!(began.elapsed() >= last.duration_since(began) + idle);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_response_that_is_still_being_sent_is_not_idle() {
-        let usage = Usage::new(IDLE);
+        let tracker = IdleTracker::new(IDLE);
         let began = Instant::now();
         let slow_reader = async {
-            drop(usage.begin());
+            drop(tracker.begin());
             for _ in 0..60 {
                 sleep(Duration::from_secs(5)).await;
-                usage.wrote(4096);
+                tracker.wrote(4096);
             }
         };
-        tokio::join!(usage.until_idle(), slow_reader);
+        tokio::join!(tracker.until_idle(), slow_reader);
         assert!(began.elapsed() > Duration::from_mins(5));
         let began = Instant::now();
         let pings = async {
             loop {
                 sleep(Duration::from_millis(100)).await;
-                usage.read(17);
-                usage.wrote(17);
+                tracker.read(17);
+                tracker.wrote(17);
             }
         };
         tokio::select! {
-            () = usage.until_idle() => {}
+            () = tracker.until_idle() => {}
             () = pings => {}
         }
         assert!(began.elapsed() < Duration::from_mins(3));
