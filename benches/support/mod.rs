@@ -19,7 +19,7 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// Options of a stack with fresh data, further variables, and a provider whose predictions end at
-/// once. `DARKROOM_BINARY` names a build of worker and api other than the benchmark's own.
+/// once. `DARKROOM_BINARY` names another build of the program, with the feature `dev`.
 pub(crate) fn options(name: &str, variables: &[(&'static str, &str)]) -> Options {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if directory.exists() {
