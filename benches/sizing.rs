@@ -2,7 +2,8 @@
 //! one worker and with three, and the jobs per second. Everything runs on one machine, so figures
 //! compare with each other only.
 //!
-//! `cargo bench --bench sizing`; `DARKROOM_BINARY` measures another build of worker and api
+//! `cargo bench --bench sizing`; `DARKROOM_BINARY` measures another build of the program, with the
+//! feature `dev`
 
 #![expect(
     clippy::print_stdout,
