@@ -48,14 +48,9 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
-    match tokio::time::timeout(SWEEP_TIMEOUT, sweep_prefix(storage, &recorded)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => {
-            tracing::warn!(job_id = %job.job_id, %failure, "cannot remove objects that the manifest does not name");
-        }
-        Err(_) => {
-            tracing::warn!(job_id = %job.job_id, "cannot remove objects that the manifest does not name: the store is too slow");
-        }
+    let swept = tokio::time::timeout(SWEEP_TIMEOUT, sweep_prefix(storage, &recorded)).await;
+    if let Err(failure) = swept.unwrap_or_else(|_| Err(StorageError::TooSlow.into())) {
+        tracing::warn!(job_id = %job.job_id, %failure, "cannot remove objects that the manifest does not name");
     }
     metrics::ended(&recorded);
     Ok(Finalized {

@@ -14,14 +14,22 @@ use serde_json::{Map, Value};
 pub(crate) fn from_slice<T: for<'de> Deserialize<'de>>(
     bytes: &[u8],
 ) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes).or_else(|error| match replace_invalid(bytes) {
-        Some(repaired) => serde_json::from_str(&repaired),
+    with_repair(bytes, |bytes| serde_json::from_slice(bytes))
+}
+
+/// Parses bytes; if that fails and there is anything to replace, parses what is left of them.
+pub(crate) fn with_repair<T>(
+    bytes: &[u8],
+    parse: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<T, serde_json::Error> {
+    parse(bytes).or_else(|error| match replace_invalid(bytes) {
+        Some(repaired) => parse(repaired.as_bytes()),
         None => Err(error),
     })
 }
 
 /// Replaces lone surrogates and bytes that are not UTF-8; `None` if there are none.
-pub(crate) fn replace_invalid(bytes: &[u8]) -> Option<String> {
+fn replace_invalid(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     match replace_lone_surrogates(&text) {
         Cow::Borrowed(_) if matches!(text, Cow::Borrowed(_)) => None,

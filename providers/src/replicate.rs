@@ -211,12 +211,7 @@ impl Provider for Replicate {
         if !prediction.state.status.is_terminal() {
             return Err(ProviderError::NotFound);
         }
-        let found = output::file(&body, position, name).or_else(|error| {
-            match lenient::replace_invalid(&body) {
-                Some(repaired) => output::file(repaired.as_bytes(), position, name),
-                None => Err(error),
-            }
-        });
+        let found = lenient::with_repair(&body, |body| output::file(body, position, name));
         if let Some(url) = found.map_err(unreadable)? {
             return Ok(Some(url));
         }

@@ -122,8 +122,8 @@ pub async fn list(
     })
 }
 
-/// Counts the runs that match a list filter. Like the list, it returns the
-/// `Status` by which callers decide, which the SDK's own method wraps.
+/// Counts the runs that match a list filter. Like the list, it returns the `Status` by which
+/// callers decide, which the SDK's own method wraps.
 ///
 /// # Errors
 /// If the call fails, or Temporal rejects the filter.

@@ -151,19 +151,22 @@ impl Prediction {
         let Script {
             hidden, hidden_for, ..
         } = self.script();
-        hidden || hidden_for.is_some_and(|time| now < self.created_at + time)
+        hidden || self.is_younger(hidden_for, now)
     }
 
     /// True if reading it returns 404.
     pub(super) fn is_not_found(&self, now: Timestamp) -> bool {
-        let not_found_for = self.script().not_found_for;
-        not_found_for.is_some_and(|time| now < self.created_at + time)
+        self.is_younger(self.script().not_found_for, now)
     }
 
     /// True if reading it shows it before its end.
     pub(super) fn lags(&self, now: Timestamp) -> bool {
-        let lags_for = self.script().lags_for;
-        lags_for.is_some_and(|time| now < self.created_at + time)
+        self.is_younger(self.script().lags_for, now)
+    }
+
+    /// True if there is such a time, and it has not passed since the create call.
+    fn is_younger(&self, time: Option<Duration>, now: Timestamp) -> bool {
+        time.is_some_and(|time| now < self.created_at + time)
     }
 
     fn is_removed(&self, now: Timestamp) -> bool {

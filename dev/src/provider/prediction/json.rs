@@ -33,10 +33,7 @@ impl Prediction {
                     .into();
             }
         }
-        if script
-            .booting_for
-            .is_some_and(|time| now < self.created_at + time)
-        {
+        if self.is_younger(script.booting_for, now) {
             json["status"] = "booting".into();
         }
         json
