@@ -597,10 +597,16 @@ test("the page reconnects to a restarted api, with one stream", async (t) => {
 test("of many jobs, only the cards near the viewport are in the document", async (t) => {
   const numbers = Array.from({ length: MANY }, (_, number) => number);
   const next = numbers.values();
+  const created = new Set();
   const create = async () => {
-    for (const number of next) await stack.create(`number ${number}`, { dev: { latency_ms: 3_600_000 } });
+    for (const number of next) created.add(await stack.create(`number ${number}`, { dev: { latency_ms: 3_600_000 } }));
   };
   await Promise.all(Array.from({ length: 8 }, create));
+  // A list that lags behind would begin with older jobs, whose pictures would be visible.
+  await until("list that begins with these jobs", async () => {
+    const { jobs } = await stack.call("GET", "/v1/jobs?limit=50");
+    return jobs.every((job) => created.has(job.job_id));
+  });
   const page = await open(t);
   await page.locator(".card").first().waitFor();
   // All cards with pictures are far below the visible ones.
