@@ -112,7 +112,10 @@ export class Sheet {
       && !this.jobs.own.has(id);
     if (isHeld && matches(this.filter, job)) this.held.add(id);
     this.#updateNews();
-    this.#scheduleRender();
+    // The stream begins with jobs in any order. Until the first page is read, others would belong
+    // above them.
+    const isFirstPage = this.loading && !this.isRead;
+    if (!isFirstPage || this.jobs.own.has(id)) this.#scheduleRender();
   }
 
   /** True if a change keeps the order. */
