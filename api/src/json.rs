@@ -13,7 +13,7 @@ use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
 use crate::{
-    access::Share,
+    access::{SenderCell, Share, Shares},
     context::Context,
     problem::{Kind, Problem},
 };
@@ -36,7 +36,7 @@ pub(crate) struct OptionalJson<T>(pub(crate) T);
 impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         check_type(request)?;
-        let body = read(request, body.take()?, MAX_BODY).await?;
+        let body = read(request, body.take()?, MAX_BODY, bodies_of(request)?).await?;
         Ok(Self(parse(&body.bytes)?))
     }
 }
@@ -44,7 +44,7 @@ impl<'a, T: DeserializeOwned + Send> FromRequest<'a> for Json<T> {
 impl<'a, T: DeserializeOwned + Default + Send> FromRequest<'a> for OptionalJson<T> {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         // Many clients declare a content type, or chunked encoding, and send an empty body.
-        let body = read(request, body.take()?, MAX_BODY).await?;
+        let body = read(request, body.take()?, MAX_BODY, bodies_of(request)?).await?;
         if body.bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -96,9 +96,21 @@ pub(crate) struct Received {
     share: Share,
 }
 
-/// Reads a body of at most this many bytes, without parsing it.
-pub(crate) async fn read(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, collect(request, body, most)).await;
+fn bodies_of(request: &Request) -> Result<&Arc<Shares>, Problem> {
+    let context = request.data::<Arc<Context>>();
+    Ok(&context.ok_or_else(Problem::internal)?.peers.bodies)
+}
+
+/// Reads a body of at most this many bytes, without parsing it. Its bytes are a part of these
+/// shares.
+pub(crate) async fn read(
+    request: &Request,
+    body: Body,
+    most: usize,
+    shares: &Arc<Shares>,
+) -> Result<Received, Problem> {
+    let share = shares.share(SenderCell::of(request).get());
+    let read = tokio::time::timeout(BODY_TIMEOUT, collect(body, most, share)).await;
     read.unwrap_or_else(|_| {
         let detail = format!("the body took longer than {BODY_TIMEOUT:?}");
         Err(Problem::new(Kind::RequestTimeout, detail))
@@ -107,12 +119,10 @@ pub(crate) async fn read(request: &Request, body: Body, most: usize) -> Result<R
 
 /// Collects a body. A refused one is read on and discarded for a while: a client that is still
 /// sending does not read the response that refuses it.
-async fn collect(request: &Request, body: Body, most: usize) -> Result<Received, Problem> {
-    let context = request.data::<Arc<Context>>();
-    let peers = &context.ok_or_else(Problem::internal)?.peers;
+async fn collect(body: Body, most: usize, share: Share) -> Result<Received, Problem> {
     let mut received = Received {
         bytes: Vec::new(),
-        share: peers.bodies.share(peers.calling(request)),
+        share,
     };
     let mut chunks = body.into_bytes_stream();
     let (mut refusal, mut length) = (None, 0);

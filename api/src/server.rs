@@ -10,7 +10,10 @@ mod timeouts;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -28,11 +31,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::idle::IdleTimeout;
-use self::{
-    idle::{IdleTracker, InFlight},
-    timeouts::TimeoutStream,
+use self::{idle::IdleTracker, timeouts::TimeoutStream};
+use crate::{
+    access::{Peers, Sender, SenderCell},
+    metrics::GaugeGuard,
 };
-use crate::{access::Peers, metrics::GaugeGuard};
 
 /// Timeout of an HTTP/2 keep-alive ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +104,9 @@ pub(crate) async fn serve(
         let Ok(local) = stream.local_addr() else {
             continue;
         };
-        let mut share = peers.connections.share(peers.connected(peer.ip()));
+        let mut share = peers
+            .connections
+            .share(peers.connected(peer.ip()).map(Sender::Peer));
         if !share.grow(1) {
             // Best effort: sent only if the socket buffer takes it at once.
             let _ = stream.try_write(TOO_MANY);
@@ -111,26 +116,36 @@ pub(crate) async fn serve(
         let endpoint = Arc::clone(&endpoint);
         let tracker = IdleTracker::new(idle_timeout);
         let requests = tracker.clone();
-        let service =
-            service_fn(move |request: Request<Incoming>| {
-                let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
-                let (local, remote) = (
-                    LocalAddr(Addr::SocketAddr(local)),
-                    RemoteAddr(Addr::SocketAddr(peer)),
-                );
-                // Boxed, so that a request's memory is freed when it is answered, not when its
-                // connection closes.
-                Box::pin(async move {
-                    let response = endpoint
-                        .get_response((request, local, remote, Scheme::HTTP).into())
-                        .await;
-                    let response = poem::http::Response::from(response);
-                    // In flight until the response body is dropped.
-                    Ok::<_, Infallible>(response.map(|body| {
-                        body.map_err(move |error| InFlight::holding(&under_way, error))
-                    }))
-                })
-            });
+        let responses = Arc::clone(&peers.responses);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
+            let (local, remote) = (
+                LocalAddr(Addr::SocketAddr(local)),
+                RemoteAddr(Addr::SocketAddr(peer)),
+            );
+            let responses = Arc::clone(&responses);
+            let sender = SenderCell::default();
+            request.extensions_mut().insert(sender.clone());
+            // Boxed, so that a request's memory is freed when it is answered, not when its
+            // connection closes.
+            Box::pin(async move {
+                let response = endpoint
+                    .get_response((request, local, remote, Scheme::HTTP).into())
+                    .await;
+                let response = poem::http::Response::from(response);
+                let mut share = responses.share(sender.get());
+                let length = response.body().size_hint().lower();
+                share.exceed(usize::try_from(length).unwrap_or(usize::MAX));
+                // In flight until the response body is dropped.
+                Ok::<_, Infallible>(response.map(|body| {
+                    let held = (under_way, share);
+                    body.inspect_frame(move |_| {
+                        let (under_way, _share) = &held;
+                        under_way.sends();
+                    })
+                }))
+            })
+        });
         let connection = builder
             .serve_connection(
                 TokioIo::new(TimeoutStream::new(stream, tracker.clone())),

@@ -18,6 +18,7 @@ use tracing::Span;
 
 use super::{
     keys::{ApiKey, Role},
+    sender::{Sender, SenderCell},
     stored_key::StoredKey,
 };
 use crate::{
@@ -156,6 +157,9 @@ impl Caller {
         }
         if let Some(tenant) = caller.tenant() {
             context.limits.request(tenant)?;
+            let sender = Sender::Tenant(tenant.clone());
+            context.peers.check_responses(Some(&sender))?;
+            SenderCell::of(request).set(sender);
         }
         Ok(caller)
     }

@@ -4,14 +4,16 @@
 //! - `keys`: API keys that the operator lists; `stored`: API keys issued over HTTP; `stored_key`:
 //!   the object of such a key
 //! - `limits`: rate limits and followers per tenant; `open_jobs`: open jobs per tenant
-//! - [`peers`]: limits per client address, for requests without a key; `shares`: amounts of which
-//!   each peer can take only a part
+//! - [`peers`]: limits per client address, for requests without a key
+//! - `sender`: the tenant or address that sends a request; `shares`: amounts of which each sender can
+//!   take only a part
 
 mod caller;
 mod keys;
 mod limits;
 mod open_jobs;
 pub(crate) mod peers;
+mod sender;
 mod shares;
 mod stored;
 mod stored_key;
@@ -21,7 +23,8 @@ pub(crate) use self::{
     keys::ApiKeys,
     limits::{Limits, Processes, wait_time},
     peers::{Peer, Peers, TrustedProxies},
-    shares::Share,
+    sender::{Sender, SenderCell},
+    shares::{Share, Shares},
     stored::{MAX_KEYS, StoredKeys},
     stored_key::StoredKey,
 };

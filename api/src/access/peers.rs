@@ -9,13 +9,21 @@ use poem::{Addr, Endpoint, IntoResponse, Request, Response, http::HeaderMap};
 
 use super::{
     limits::{Processes, wait_time},
+    sender::{Sender, SenderCell},
     shares::Shares,
 };
 use crate::problem::{Kind, Problem};
 
-/// Limits of request body bytes in flight: of all peers, and of one peer, for two of the largest.
+/// Limits of request body bytes in flight, of all senders and of one. Reports of providers, which
+/// have no key, have a limit of their own, so that strangers cannot keep callers from sending; one
+/// address may send two of the largest.
 const BODIES: usize = 64 * 1024 * 1024;
-const BODIES_OF_PEER: usize = 16 * 1024 * 1024;
+const BODIES_OF_SENDER: usize = 16 * 1024 * 1024;
+
+/// Limits of response body bytes in flight, of all senders and of one: a client that does not read
+/// its responses keeps them in memory.
+const RESPONSES: usize = 128 * 1024 * 1024;
+const RESPONSES_OF_SENDER: usize = 16 * 1024 * 1024;
 
 /// Divisor of the limit of connections that yields the limit of one peer: an eighth.
 const CONNECTIONS_OF_PEER: usize = 8;
@@ -84,6 +92,8 @@ pub(crate) struct Peers {
     strangers: DefaultKeyedRateLimiter<Peer>,
     pub(crate) connections: Arc<Shares>,
     pub(crate) bodies: Arc<Shares>,
+    pub(crate) reports: Arc<Shares>,
+    pub(crate) responses: Arc<Shares>,
 }
 
 impl Peers {
@@ -104,7 +114,9 @@ impl Peers {
                 usize::MAX,
                 (connections / CONNECTIONS_OF_PEER).max(CONNECTIONS_OF_PEER),
             ),
-            bodies: Shares::new(BODIES, BODIES_OF_PEER),
+            bodies: Shares::new(BODIES, BODIES_OF_SENDER),
+            reports: Shares::new(BODIES, BODIES_OF_SENDER),
+            responses: Shares::new(RESPONSES, RESPONSES_OF_SENDER),
         }
     }
 
@@ -142,9 +154,22 @@ impl Peers {
     /// Counts a request without a key.
     ///
     /// # Errors
-    /// If the peer exceeds its rate limit.
+    /// If the peer exceeds its rate limit, or does not read its responses.
     pub(crate) fn request(&self, peer: Option<Peer>) -> Result<(), Problem> {
-        check(&self.requests, peer, "too many requests without a key")
+        check(&self.requests, peer, "too many requests without a key")?;
+        self.check_responses(peer.map(Sender::Peer).as_ref())
+    }
+
+    /// Checks that a sender reads its responses.
+    ///
+    /// # Errors
+    /// If too many bytes of responses wait for it.
+    pub(super) fn check_responses(&self, sender: Option<&Sender>) -> Result<(), Problem> {
+        if self.responses.is_exhausted(sender) {
+            let detail = "too many bytes of earlier responses wait for you to read them";
+            return Err(Problem::new(Kind::RateLimited, detail).retry_after(1));
+        }
+        Ok(())
     }
 
     /// Counts an attempt with an unknown key.
@@ -192,8 +217,12 @@ pub(crate) async fn admit<E: Endpoint>(
     next: Arc<E>,
     request: Request,
 ) -> poem::Result<Response> {
+    let peer = peers.calling(&request);
+    if let Some(peer) = peer {
+        SenderCell::of(&request).set(Sender::Peer(peer));
+    }
     if !comes_with_key(&request) {
-        peers.request(peers.calling(&request))?;
+        peers.request(peer)?;
     }
     next.call(request).await.map(IntoResponse::into_response)
 }

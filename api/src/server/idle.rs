@@ -1,5 +1,5 @@
-//! Detection of an idle connection, by the requests that have begun, whether one is in flight, and
-//! the bytes that were written. Timeouts within a request are in `timeouts`.
+//! Detection of an idle connection, by the requests that have begun and ended, the parts of
+//! responses, and the bytes that were written. Timeouts within a request are in `timeouts`.
 
 use std::{
     str::FromStr,
@@ -16,7 +16,8 @@ const MIN_RESPONSE_BYTES: i64 = 4096;
 
 /// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
 /// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
-/// client keeps alive with pings is held without a request for at most twice this.
+/// client keeps alive with pings is held for at most twice this if nothing else happens on it: there
+/// is no request, or the client does not read the responses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdleTimeout(Duration);
 
@@ -39,6 +40,8 @@ struct Counts {
     idle_timeout: Duration,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// Parts of responses that Hyper has taken to send them.
+    parts: AtomicU64,
     /// Bytes written less bytes read; wraps around.
     surplus: AtomicU64,
 }
@@ -53,6 +56,7 @@ impl IdleTracker {
             idle_timeout,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            parts: AtomicU64::new(0),
             surplus: AtomicU64::new(0),
         }))
     }
@@ -83,41 +87,46 @@ impl IdleTracker {
         self.0.begun.load(Ordering::Relaxed)
     }
 
-    fn ended(&self) -> u64 {
-        self.0.ended.load(Ordering::Relaxed)
-    }
-
     /// Returns true if a request has not ended.
     pub(super) fn is_under_way(&self) -> bool {
-        self.begun() != self.ended()
+        self.begun() != self.0.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits until no request has been in flight, and no response has been sent, for the idle
+    /// Waits until no request has begun or ended, and no response has been sent, for the idle
     /// timeout, or for twice that at most. Hyper drops a body when it has buffered it: its bytes
-    /// may take long to be sent after the request has ended.
+    /// may take long to be sent after the request has ended. On the other hand, a request whose
+    /// response the client does not read is in flight for as long as the connection.
     pub(super) async fn until_idle(&self) {
         let mut before: Option<(u64, u64)> = None;
         loop {
             tokio::time::sleep(self.idle_timeout()).await;
-            // Requests that ended since the last tick were in flight until just now.
-            let now = (self.ended(), self.0.surplus.load(Ordering::Relaxed));
-            let is_idle = before.is_some_and(|(ended, surplus)| {
+            let now = (self.events(), self.0.surplus.load(Ordering::Relaxed));
+            let is_idle = before.is_some_and(|(events, surplus)| {
                 let sent = now.1.wrapping_sub(surplus).cast_signed();
-                ended == now.0 && sent < MIN_RESPONSE_BYTES
+                events == now.0 && sent < MIN_RESPONSE_BYTES
             });
-            if is_idle && !self.is_under_way() {
+            if is_idle {
                 return;
             }
             before = Some(now);
         }
     }
+
+    /// Returns the number of requests that have begun, those that have ended, and parts of
+    /// responses, all together.
+    fn events(&self) -> u64 {
+        let counts = [&self.0.begun, &self.0.ended, &self.0.parts];
+        counts
+            .map(|count| count.load(Ordering::Relaxed))
+            .into_iter()
+            .sum()
+    }
 }
 
 impl InFlight {
-    /// Returns the value. Moves the guard into a closure that calls this: the request stays in
-    /// flight for as long as the closure lives.
-    pub(super) fn holding<T>(_under_way: &Self, value: T) -> T {
-        value
+    /// Counts a part of the response that is about to be sent.
+    pub(super) fn sends(&self) {
+        self.0.0.parts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -182,6 +191,31 @@ mod tests {
             () = pings => {}
         }
         assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    /// A client keeps the connection alive with pings, and its window closed.
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_not_read_is_idle() {
+        let tracker = IdleTracker::new(IDLE);
+        let began = Instant::now();
+        let _under_way = tracker.begin();
+        tracker.until_idle().await;
+        assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_events_is_not_idle() {
+        let tracker = IdleTracker::new(IDLE);
+        let began = Instant::now();
+        let heartbeats = async {
+            let under_way = tracker.begin();
+            for _ in 0..40 {
+                sleep(Duration::from_secs(15)).await;
+                under_way.sends();
+            }
+        };
+        tokio::join!(tracker.until_idle(), heartbeats);
+        assert!(began.elapsed() > Duration::from_mins(10));
     }
 
     #[test]

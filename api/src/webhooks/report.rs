@@ -69,7 +69,7 @@ pub(crate) async fn report_prediction(
         .as_ref()
         .filter(|_| signed.is_plausible(Timestamp::now()));
     let secret = secret.ok_or_else(|| problem(&ReportError::NotGenuine))?;
-    let body = json::read(request, body, MAX_BODY).await?;
+    let body = json::read(request, body, MAX_BODY, &context.peers.reports).await?;
     let report = report::read(secret, signed, &body.bytes, Timestamp::now());
     let report = report.map_err(|error| problem(&error))?;
     drop(body);
