@@ -14,10 +14,10 @@ use darkroom_config::{
 use darkroom_storage::{Storage, variables::S3_PUBLIC_ENDPOINT};
 use darkroom_temporal::TemporalConfig;
 use darkroom_workflows::{request::ExpireAfterSeconds, webhook_secret::WebhookSecret};
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
-    access::{ApiKeys, Processes, TrustedProxies},
+    access::{ApiKeys, Hosts, Processes, TrustedProxies, is_loopback},
     middleware::cors::Origins,
     server::IdleTimeout,
     variables::{
@@ -54,6 +54,8 @@ pub struct Config {
     pub webhook_secret: Option<WebhookSecret>,
     /// API keys that the operator lists. If there are none, all callers are admitted.
     pub keys: ApiKeys,
+    /// Hosts by which callers may address the api.
+    pub(crate) hosts: Hosts,
     /// Origins whose pages may call (CORS).
     pub origins: Origins,
     /// Number of api processes that share the limits.
@@ -85,10 +87,8 @@ impl Config {
         let keys = DARKROOM_API_KEYS
             .optional_secret::<ApiKeys>()?
             .unwrap_or_default();
-        if !listen.ip().is_loopback()
-            && keys.is_empty()
-            && !DARKROOM_ALLOW_ANONYMOUS.value::<bool>()?
-        {
+        let is_for_everyone: bool = DARKROOM_ALLOW_ANONYMOUS.value()?;
+        if !listen.ip().is_loopback() && keys.is_empty() && !is_for_everyone {
             let problem = format!(
                 "{listen} is reachable from other machines, and anyone who reaches it can spend your money"
             );
@@ -111,9 +111,18 @@ impl Config {
                 is_reached
             });
         }
+        let hosts = if keys.is_empty() && !is_for_everyone {
+            let public = public_url.as_ref().and_then(Url::host);
+            Hosts::Local {
+                public: public.map(|host| host.to_owned()),
+            }
+        } else {
+            Hosts::Any
+        };
         Ok(Self {
             listen,
             keys,
+            hosts,
             origins: DARKROOM_CORS_ORIGINS.or(Origins::default())?,
             requests_per_second: DARKROOM_REQUESTS_PER_SECOND.value()?,
             processes: Processes(DARKROOM_API_PROCESSES.value()?),
@@ -155,15 +164,6 @@ impl Config {
 /// Returns true if callers on other machines can reach this api by the URL.
 fn is_public(url: &Url) -> bool {
     url.scheme() == "https" && !is_loopback(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }
 
 /// Checks that callers who reach this api can also reach the outputs, by the URLs that it returns.

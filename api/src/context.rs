@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    access::{ApiKeys, Limits, Peers, StoredKeys},
+    access::{ApiKeys, Hosts, Limits, Peers, StoredKeys},
     feed::Feeds,
     jobs::{ListPages, Presigned, view::Views},
     page::{Assets, StoreOrigin},
@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) webhook_secret: Option<WebhookSecret>,
     /// API keys that the operator lists. If there are none, all callers are admitted.
     pub(crate) keys: ApiKeys,
+    /// Hosts by which the api may be called.
+    pub(crate) hosts: Hosts,
     /// API keys issued over HTTP.
     pub(crate) stored_keys: StoredKeys,
     /// Limits per client address.

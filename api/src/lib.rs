@@ -142,6 +142,7 @@ impl Bound {
                 config.processes,
             ),
             keys: config.keys,
+            hosts: config.hosts,
             expire_after: config.expire_after,
             views: Views::new(),
             watches: Watches::new(config.processes),

@@ -10,7 +10,7 @@ pub(crate) const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS"
 pub(crate) const DARKROOM_ALLOW_ANONYMOUS: Variable =
     Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true")
         .defaults_to("false")
-        .about("listen beyond loopback without API keys: everyone may call");
+        .about("listen beyond loopback, and answer to any host name, without API keys: everyone may call");
 pub(crate) const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100")
     .defaults_to("100")
     .about("rate limit, requests a second: of a tenant, with all of its keys, and of a client address without a key, for `/readyz`, `/docs` and the like");

@@ -1,6 +1,7 @@
 //! Authentication, authorization, rate limits and quotas.
 //!
 //! - [`caller`]: the caller of a request, and what its key permits
+//! - `hosts`: hosts by which an api without keys may be called
 //! - `keys`: API keys that the operator lists; `stored`: API keys issued over HTTP; `stored_key`:
 //!   the object of such a key
 //! - `limits`: rate limits and followers per tenant; `open_jobs`: open jobs per tenant
@@ -9,6 +10,7 @@
 //!   take only a part
 
 mod caller;
+mod hosts;
 mod keys;
 mod limits;
 mod open_jobs;
@@ -20,6 +22,7 @@ mod stored_key;
 
 pub(crate) use self::{
     caller::{Admin, Caller},
+    hosts::{Hosts, host_of, is_loopback},
     keys::ApiKeys,
     limits::{Limits, Processes, wait_time},
     peers::{Peer, Peers, TrustedProxies},

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use poem::{
     Endpoint, Request,
-    http::{
-        HeaderName, Method,
-        header::{HOST, ORIGIN},
-        uri::Authority,
-    },
+    http::{HeaderName, Method, header::ORIGIN},
     middleware::Cors,
 };
 use url::{Origin, Url};
+
+use crate::access::host_of;
 
 /// Origins whose pages may call: exactly these.
 #[derive(Clone, Debug, Default)]
@@ -93,12 +91,10 @@ pub(crate) async fn same_origin<E: Endpoint>(
 /// Returns true if the origin of a request is the host that it is sent to. A proxy in between may
 /// have another scheme.
 fn is_same_origin(request: &Request) -> bool {
-    let header = |name| request.headers().get(name)?.to_str().ok();
-    let authority = request.uri().authority();
-    let host = authority.map(Authority::as_str).or_else(|| header(HOST));
-    let origin = header(ORIGIN).and_then(|origin| origin.split_once("://"));
+    let origin = request.headers().get(ORIGIN);
+    let origin = origin.and_then(|origin| origin.to_str().ok()?.split_once("://"));
     origin
-        .zip(host)
+        .zip(host_of(request))
         .is_some_and(|((_, origin), host)| origin == host)
 }
 

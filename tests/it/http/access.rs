@@ -11,7 +11,7 @@ use temporalio_client::WorkflowDescribeOptions;
 
 use crate::support::{
     api::{Api, Problem},
-    harness::{api_key_entry, job, options_with, start, until},
+    harness::{api_key_entry, job, options_with, shared, start, until},
     workflows::workflow_handle,
 };
 
@@ -46,6 +46,21 @@ pub(super) fn call(api: &Api, method: Method, path: &str, key: &str) -> RequestB
 async fn body(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     (response.status(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn without_keys_other_names_of_this_machine_are_refused() {
+    let api = Api::of(shared());
+    let read = async |host: &str| {
+        let request = api.http.get(format!("{}/v1/jobs", api.url));
+        request.header("Host", host).send().await.unwrap()
+    };
+    for host in ["localhost:8080", "127.0.0.1", "[::1]:1"] {
+        assert_eq!(read(host).await.status(), StatusCode::OK, "{host}");
+    }
+    let refused = read("rebound.example").await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(Problem::of(refused).await.detail.contains("localhost"));
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn the_idle_timeout_is_longer_than_the_header_timeout() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_times_out() {
     let api = Api::of(shared());
-    let head = "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
+    let head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\":";
     let mut stream = connect(&api, head.as_bytes()).await;
     let mut answer = [0; 1024];
     let length = tokio::time::timeout(DEADLINE, stream.read(&mut answer))

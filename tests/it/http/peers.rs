@@ -109,7 +109,7 @@ async fn connections_and_bodies_are_limited_per_address() {
     // An address may have sixteen bodies under way. These do not end.
     let part = "x".repeat(1_048_000);
     let head = format!(
-        "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n{part}"
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n{part}"
     );
     let mut bodies: Vec<_> = stream::iter(0..16).then(|_| connect()).collect().await;
     for body in &mut bodies {
