@@ -80,6 +80,9 @@ pub(crate) async fn list_jobs(
             format!("the parameter limit: must be at most {MAX_EXPANDED} with expand=media");
         return Err(Problem::new(Kind::InvalidParameter, detail));
     }
+    if is_expanded {
+        context.list_pages.admit_expansion(&caller)?;
+    }
     let cursor = parameters.cursor.as_deref();
     let cursor = cursor.map(|text| read_cursor(text, &filter)).transpose()?;
     let query = ListQuery {

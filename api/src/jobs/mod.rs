@@ -44,7 +44,7 @@ pub(crate) use self::{
     list::{FoundRun, ListPages},
     presigned::Presigned,
     reconstruct::recorded,
-    start::{Run, start},
+    start::{Run, priority, start},
 };
 use crate::{access::Caller, context::Context, problem::Problem};
 

@@ -143,9 +143,9 @@ fn options(
         .build()
 }
 
-/// Returns the priority and the fairness key: tenants share the task queues fairly, and the
-/// activities of a job inherit both.
-fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priority {
+/// Returns the priority and the fairness key of a job's workflows: tenants share the task queues
+/// fairly, and activities inherit both.
+pub(crate) fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priority {
     Priority::builder()
         .priority_key(u32::from(request.priority.get()))
         .maybe_fairness_key(tenant.map(Tenant::as_str))

@@ -87,6 +87,7 @@ async fn begin(
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
             .static_summary(format!("{} of {}, again", input.message.event, job.job_id))
+            .priority(jobs::priority(job.tenant.as_ref(), &job.request))
             .rpc_options(temporal::rpc_options())
             .build();
     temporal::started(client.start_workflow(Workflow::run, input, options).await)

@@ -158,6 +158,14 @@ async fn lists_have_a_limit_of_their_own() {
         same.iter().all(|status| *status == StatusCode::OK),
         "{same:?}"
     );
+    // An expanded page reads its jobs, cached or not.
+    let expanded = async |_| {
+        let path = "/v1/jobs?expand=media&created_after=2026-01-01T00:00:59Z";
+        api.get_path(path).await.status()
+    };
+    let expanded = join_all((0..40).map(expanded)).await;
+    let expanded = expanded.iter().filter(is(StatusCode::OK)).count();
+    assert!((1..=20).contains(&expanded), "{expanded}");
     assert!(api.post(&job(1, json!({}))).await.status().is_success());
 }
 

@@ -54,6 +54,13 @@ pub(super) struct ListPage {
     pub(super) next: Option<Cursor>,
 }
 
+impl ListPage {
+    /// Returns about the bytes of memory that it takes.
+    pub(super) fn size(&self) -> usize {
+        self.jobs.iter().map(ListedJob::size).sum()
+    }
+}
+
 /// A job of a page.
 pub(super) enum ListedJob {
     /// Run from Temporal's visibility store.
@@ -67,6 +74,17 @@ impl ListedJob {
         match self {
             Self::Retained(found) => &found.job_id,
             Self::Past(job) => &job.job_id,
+        }
+    }
+
+    fn size(&self) -> usize {
+        const EACH: usize = 1024;
+        match self {
+            Self::Retained(_) => EACH,
+            Self::Past(job) => {
+                let prompt = job.request.prompt.as_ref();
+                EACH * (1 + job.media.len()) + prompt.map_or(0, |prompt| prompt.as_str().len())
+            }
         }
     }
 }

@@ -33,10 +33,11 @@ use crate::{
 /// Time for which a page is cached.
 const VALIDITY: Duration = Duration::from_secs(1);
 
-/// Limit of cached pages.
-const MAX_PAGES: u64 = 1000;
+/// Size limit of the cached pages, in bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Rate limit of a tenant, in pages a second, and its burst after a pause.
+/// Rate limit of a tenant, in pages a second, and its burst after a pause. The same for expanded
+/// pages, each of which reads its jobs, cached or not.
 const TENANT_RATE: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
@@ -54,6 +55,7 @@ const RETENTION: Duration = Duration::from_mins(10);
 pub(crate) struct ListPages {
     pages: Cache<ListQuery, Arc<ListPage>>,
     tenants: DefaultKeyedRateLimiter<Option<Tenant>>,
+    expansions: DefaultKeyedRateLimiter<Option<Tenant>>,
     all: DefaultDirectRateLimiter,
     retention: Cache<(), SignedDuration>,
 }
@@ -68,14 +70,18 @@ struct RetainedPage {
 
 impl ListPages {
     pub(crate) fn new(processes: Processes) -> Self {
+        let weigh =
+            |_: &ListQuery, page: &Arc<ListPage>| u32::try_from(page.size()).unwrap_or(u32::MAX);
         let pages = Cache::builder()
-            .max_capacity(MAX_PAGES)
+            .weigher(weigh)
+            .max_capacity(MAX_BYTES)
             .time_to_live(VALIDITY);
+        let of_tenant =
+            Quota::per_second(processes.share(TENANT_RATE)).allow_burst(processes.share(BURST));
         Self {
             pages: pages.build(),
-            tenants: RateLimiter::keyed(
-                Quota::per_second(processes.share(TENANT_RATE)).allow_burst(processes.share(BURST)),
-            ),
+            tenants: RateLimiter::keyed(of_tenant),
+            expansions: RateLimiter::keyed(of_tenant),
             all: RateLimiter::direct(Quota::per_second(processes.share(TOTAL_RATE))),
             retention: Cache::builder().time_to_live(RETENTION).build(),
         }
@@ -246,10 +252,17 @@ impl ListPages {
         latest.map_err(|status| temporal::problem(&status))
     }
 
-    /// Counts a page against the rate limit of the caller's tenant.
+    /// Counts a page whose jobs are read one by one, even if the page itself is cached.
+    ///
+    /// # Errors
+    /// If the tenant exceeds its rate limit.
+    pub(super) fn admit_expansion(&self, caller: &Caller) -> Result<(), Problem> {
+        admit(&self.expansions, caller)
+    }
+
+    /// Counts a page.
     fn admit(&self, caller: &Caller) -> Result<(), Problem> {
-        let admitted = self.tenants.check_key(&caller.tenant().cloned());
-        admitted.map_err(|until| too_many(wait_time(&until)))
+        admit(&self.tenants, caller)
     }
 
     /// Waits until the rate limit of all lists admits one more query.
@@ -257,6 +270,14 @@ impl ListPages {
         let admitted = tokio::time::timeout(ACQUIRE_TIMEOUT, self.all.until_ready()).await;
         admitted.map_err(|_| too_many(1))
     }
+}
+
+fn admit(
+    limiter: &DefaultKeyedRateLimiter<Option<Tenant>>,
+    caller: &Caller,
+) -> Result<(), Problem> {
+    let admitted = limiter.check_key(&caller.tenant().cloned());
+    admitted.map_err(|until| too_many(wait_time(&until)))
 }
 
 fn too_many(seconds: u32) -> Problem {

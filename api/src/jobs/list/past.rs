@@ -1,6 +1,7 @@
 //! Jobs beyond Temporal's retention, from the index in the object store: by the day on which they
 //! were accepted, the latest day first.
 
+use darkroom_types::request::ModelInput;
 use darkroom_workflows::job::{IndexEntry, JobId, JobState, ObjectKey};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -182,10 +183,14 @@ async fn indexed(
     })
 }
 
-/// Returns the manifest of a job, unless it is gone.
+/// Returns what a list needs of the manifest of a job, unless it is gone.
 async fn manifest(context: &Context, job_id: &JobId) -> Result<Option<JobState>, Problem> {
     match load::manifest(context, job_id).await {
-        Ok(job) => Ok(Some(job)),
+        Ok(mut job) => {
+            // A list does not show it, and a page of a hundred jobs would hold 25 MB of it.
+            job.request.input = ModelInput::default();
+            Ok(Some(job))
+        }
         Err(problem) if problem.kind() == Kind::NotFound => Ok(None),
         Err(problem) => Err(problem),
     }
