@@ -66,8 +66,17 @@ const STICKY: Duration = Duration::from_secs(5);
 /// workflow that waits for the provider may be evicted: its history is short and quickly replayed.
 const CACHED_WORKFLOWS: usize = 250;
 
-/// Slots for webhooks. Receivers may be slow, and an attempt that waits costs little.
+/// Slots for webhooks. Receivers may be slow, and an attempt that waits costs little more than a
+/// file descriptor.
 const WEBHOOK_SLOTS: usize = 1000;
+
+/// File descriptors that the process asks the system for: soft limits are often 1024, which is less
+/// than webhooks, submissions and outputs need together.
+const FILES: u64 = 65_536;
+
+/// Divisor of the file descriptors that yields the limit of slots for webhooks: the receivers of one
+/// tenant must not keep outputs and submissions from connecting.
+const FILES_PER_WEBHOOK: usize = 4;
 
 /// Slots for jobs that are deleted, and for manifests that were not written at once because the
 /// store was unavailable.
@@ -131,6 +140,7 @@ pub(crate) struct Registration {
     deployment: WorkerDeploymentOptions,
     workflow_tasks: usize,
     generate_slots: usize,
+    webhook_slots: usize,
     creates_per_second: Option<f64>,
     reads_per_second: Option<f64>,
     pub(crate) recycle_after: u64,
@@ -154,6 +164,7 @@ impl Registration {
             deployment: deployment::options(&config.build),
             workflow_tasks: config.workflow_task_concurrency.get(),
             generate_slots: config.generate_concurrency.get(),
+            webhook_slots: webhook_slots(),
             recycle_after: config.recycle_after.get(),
         })
     }
@@ -197,7 +208,7 @@ impl Registration {
             ),
             Queue::Webhooks => (
                 options.register_activity::<DeliverWebhook>(activities),
-                ActivitySlots::Fixed(WEBHOOK_SLOTS),
+                ActivitySlots::Fixed(self.webhook_slots),
             ),
             Queue::Submissions(_) => (
                 options.register_activity::<Generate>(activities),
@@ -238,6 +249,18 @@ impl Registration {
             Queue::Reads(_) => self.reads_per_second,
             Queue::Workflows | Queue::Webhooks | Queue::Persist => None,
         }
+    }
+}
+
+/// Raises the limit of file descriptors, and returns the slots for webhooks that it has room for.
+fn webhook_slots() -> usize {
+    match rlimit::increase_nofile_limit(FILES) {
+        Ok(files) => {
+            let files = usize::try_from(files).unwrap_or(usize::MAX);
+            WEBHOOK_SLOTS.min(files / FILES_PER_WEBHOOK).max(1)
+        }
+        // The system has no such limit.
+        Err(_) => WEBHOOK_SLOTS,
     }
 }
 

@@ -15,7 +15,7 @@ pub mod verbatim;
 
 mod resolver;
 
-use std::{error::Error, net::IpAddr, str::FromStr, sync::Arc};
+use std::{error::Error, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use darkroom_workflows::failure::chain;
 use reqwest::{Client, ClientBuilder, Response, header::HeaderMap, redirect};
@@ -26,6 +26,10 @@ use self::verbatim::{Address, VerbatimClient};
 
 /// `User-Agent` of all requests.
 const USER_AGENT: &str = concat!("darkroom/", env!("CARGO_PKG_VERSION"));
+
+/// Time for which an idle connection is kept. Callers choose the hosts, so there may be as many as
+/// they like, and each connection takes a file descriptor.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rules for the URLs that may be requested.
 #[derive(Clone, Debug)]
@@ -185,6 +189,7 @@ impl Clients {
                 .redirect(redirect::Policy::none())
                 .referer(false)
                 .no_proxy()
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         };
         let public = direct()
             .dns_resolver(Arc::new(guard.resolver.clone()))

@@ -114,6 +114,7 @@ impl VerbatimClient {
             .wrap_connector(http);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(super::POOL_IDLE_TIMEOUT)
             .build(https);
         Ok(Self { client })
     }
