@@ -5,7 +5,7 @@
 //! that a repeated request does not start the job again; and a job is read from Temporal before it
 //! is read from its manifest.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use darkroom_storage::Storage;
 use darkroom_temporal::{
@@ -19,6 +19,7 @@ use darkroom_workflows::{
     job_deletion::{deletion_id, expiry_id},
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use temporalio_client::Client;
 use temporalio_sdk::activities::ActivityContext;
 
@@ -38,6 +39,20 @@ const RUNS: u16 = 500;
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
+/// Rate limit of a worker's searches for runs to delete, per second. A server answers ten visibility
+/// queries a second by default, most of which the callers of the api need.
+const SEARCH_RATE: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// Rate limiter of searches for runs to delete, which all deletions of a worker share.
+#[derive(Clone, Debug)]
+pub struct Searches(Arc<DefaultDirectRateLimiter>);
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self(Arc::new(RateLimiter::direct(Quota::per_second(SEARCH_RATE))))
+    }
+}
+
 /// Deletes a job.
 ///
 /// # Errors
@@ -45,6 +60,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// or cannot be reached.
 pub async fn delete_job(
     storage: &Storage,
+    searches: &Searches,
     ctx: &ActivityContext,
     drain: Drain,
     input: &DeleteJobInput,
@@ -53,6 +69,8 @@ pub async fn delete_job(
     heartbeat.note(&())?;
     let deletion = Deletion {
         storage,
+        searches,
+        heartbeat: &heartbeat,
         client: ctx.client(),
         entry: &input.entry,
         own_run: ctx.info().workflow_run_id.clone().unwrap_or_default(),
@@ -69,6 +87,8 @@ pub async fn delete_job(
 /// One attempt at a deletion.
 struct Deletion<'a> {
     storage: &'a Storage,
+    searches: &'a Searches,
+    heartbeat: &'a Heartbeat,
     client: Client,
     entry: &'a IndexEntry,
     /// Run id of the workflow that this activity belongs to.
@@ -81,16 +101,22 @@ struct Deletion<'a> {
 impl Deletion<'_> {
     async fn run(&self, is_requested: bool) -> Result<(), Failure> {
         let job_id = &self.entry.job_id;
-        if runs::latest(&self.client, &job_id.to_string()).await? == LatestRun::Open {
-            // A deletion that has begun is completed, whether a request or expiry began it.
-            let tombstone = tombstone::read(self.storage, job_id).await?;
-            if !is_requested && tombstone != Some(Tombstone::Deleted) {
+        let latest = runs::latest(&self.client, &job_id.to_string()).await?;
+        // A deletion that has begun is completed, whether a request or expiry began it.
+        let has_begun =
+            is_requested || tombstone::read(self.storage, job_id).await? == Some(Tombstone::Deleted);
+        if latest == LatestRun::Open {
+            if !has_begun {
                 return Err(self.under_way("the job was retried"));
             }
             // An open run is canceled, never terminated: termination would leave its prediction
             // running.
             runs::request_cancel(&self.client, &job_id.to_string(), "the job is deleted").await?;
             return Err(self.under_way("the job is being canceled first"));
+        }
+        if !has_begun {
+            // A retry that ended meanwhile has replaced this expiry, before it closed.
+            self.heartbeat.record(&()).await?;
         }
         tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
         let had_runs = self.delete_runs().await?;
@@ -108,10 +134,10 @@ impl Deletion<'_> {
     /// Returns whether there were any.
     async fn delete_runs(&self) -> Result<bool, Failure> {
         let job_id = &self.entry.job_id;
-        // Visibility may not show a run that has just closed, and a run that has just started may
-        // have missed the tombstone.
-        let mut had_runs = match runs::latest(&self.client, &job_id.to_string()).await? {
+        // A run that has just started may have missed the tombstone.
+        match runs::latest(&self.client, &job_id.to_string()).await? {
             LatestRun::Open => return Err(self.under_way("the job was retried")),
+            // Its other runs are searched for once it is gone: visibility queries are scarce.
             LatestRun::Closed(run_id) => {
                 let workflow_id = job_id.to_string();
                 let run = RunId {
@@ -119,15 +145,20 @@ impl Deletion<'_> {
                     run_id,
                 };
                 runs::delete(&self.client, run).await?;
-                true
+                return Ok(true);
             }
-            LatestRun::Unknown => false,
-        };
+            LatestRun::Unknown => {}
+        }
         let (deletion, expiry) = (deletion_id(job_id), expiry_id(job_id));
         let query = format!(
             "WorkflowId IN ('{job_id}', '{expiry}', '{deletion}') OR WorkflowId STARTS_WITH 'webhook-{job_id}-'"
         );
+        // Not awaited here: the slot is needed for manifests, too.
+        if self.searches.0.check().is_err() {
+            return Err(self.under_way("other deletions ask Temporal first"));
+        }
         let page = runs::list(&self.client, query, RUNS, Vec::new()).await?;
+        let mut had_runs = false;
         for run in page.runs {
             // Open runs of the job and of other deletions stay: of two concurrent deletions neither
             // stops the other.

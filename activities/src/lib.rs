@@ -88,6 +88,8 @@ pub struct Activities {
     pub engine: Engine,
     /// Write access to the store, as last probed.
     pub store: StoreAccess,
+    /// Searches for the runs of deleted jobs.
+    pub searches: delete::Searches,
     /// Sends webhooks.
     pub webhook_sender: WebhookSender,
     /// Canceled when the worker begins to stop.
@@ -221,7 +223,8 @@ impl Activities {
         input: DeleteJobInput,
     ) -> Result<(), ActivityError> {
         let drain = Drain::new(&self.stopping, Duration::ZERO);
-        let deleted = delete::delete_job(&self.engine.storage, &ctx, drain, &input);
+        let (storage, searches) = (&self.engine.storage, &self.searches);
+        let deleted = delete::delete_job(storage, searches, &ctx, drain, &input);
         attempted(&ctx, deleted.await)
     }
 

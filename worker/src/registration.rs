@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use darkroom_activities::{
     Activities, CancelGeneration, Collect, DeleteJob, DeliverWebhook, Finalize, Find, Generate,
     Persist, Sweep,
+    delete::Searches,
     deliver_webhook::{SecretMismatch, WebhookSender},
     generate::{Access, RefusalReceivers},
     guard::{Guard, Resolver},
@@ -303,6 +304,7 @@ fn activities(
             stream_max: persist.stream_max.as_u64(),
         },
         store,
+        searches: Searches::default(),
         webhook_sender: WebhookSender::new(webhook_guard, webhooks.secret.clone(), mismatch)
             .context("cannot set up the client for webhooks")?,
         stopping: CancellationToken::new(),
