@@ -8,11 +8,13 @@ use serde_json::json;
 
 use crate::support::{
     api::{Api, Problem, job_in},
-    context::ExternalStore,
+    context::{ExternalStore, TestContext},
     harness::{
         bought, change_script, endless, failure_type, job, options, sha256, shared, start, until,
     },
+    proxy::{Fault, Operation},
     rpc_gate::{Held, Rpc, RpcGate},
+    workflows::terminate_workflow,
 };
 
 #[tokio::test]
@@ -73,6 +75,32 @@ async fn a_retry_regenerates_only_on_request() {
         (Some(FailureType::SourceExpired), 1),
         "{still:#?}"
     );
+}
+
+/// All outputs are stored, and only the manifest is missing.
+#[tokio::test]
+async fn a_job_that_was_terminated_before_its_manifest_is_finished_for_free() {
+    let proxied = TestContext::behind_proxy(options("retry-terminated"), &[], None).await;
+    let (context, proxy) = (&proxied.context, &proxied.proxy);
+    let refused = Fault::Refuse(503, "SlowDown");
+    proxy.plan("job.json", Operation::PutObject, refused, u32::MAX);
+    let api = &context.api;
+    let id = api.accepted(&context.job_of(&["bytes=1000"; 2])).await;
+    until("outputs that are stored", async || {
+        let stored = api.get(&id).await.media_counts.completed;
+        (stored == 2).then_some(())
+    })
+    .await;
+    terminate_workflow(&context.stack, &id).await;
+    assert_eq!(api.ended(&id).await.status, JobStatus::Failed);
+    proxy.remove_faults("job.json");
+
+    assert_eq!(api.act(&id, "retry").await.status(), StatusCode::ACCEPTED);
+    let finished = api.ended(&id).await;
+    assert_eq!(finished.status, JobStatus::Completed, "{finished:#?}");
+    assert_eq!(bought(context.stack.provider.as_ref(), &id).len(), 1);
+    let manifest = format!("jobs/{id}/job.json");
+    assert!(context.objects().await.contains(&manifest));
 }
 
 /// Puts an object where an earlier generation may have left one.

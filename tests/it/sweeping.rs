@@ -20,7 +20,7 @@ use temporalio_common::protos::temporal::api::{
 use crate::support::{
     api::{Problem, job_in},
     context::{ProxiedContext, TestContext},
-    harness::{job, options, report, setting, until},
+    harness::{change_script, job, options, report, setting, until},
     workflows::{terminate_workflow, workflow_handle},
 };
 
@@ -110,6 +110,37 @@ async fn the_sweep_removes_what_no_manifest_names() {
     let refused = Problem::of(create().await.unwrap()).await;
     assert_eq!(refused.status, StatusCode::GONE);
     assert_eq!(api.ended(&slow).await.status, JobStatus::Completed);
+}
+
+/// The manifest in the store is that of the run before, and names nothing that the retry stored.
+#[tokio::test]
+async fn the_sweep_keeps_what_a_terminated_retry_stored() {
+    let (context, _gateway) = TestContext::on_gateway(options("sweeping-retried"), &[]).await;
+    let api = &context.api;
+    let partial = context.job_of(&["bytes=1000", "status=410", "status=410"]);
+    let partial = api.run(&partial).await;
+    assert_eq!(partial.status, JobStatus::Partial, "{partial:#?}");
+    let id = &partial.job_id;
+    let later = ["bytes=1000", "bytes=1000", "bytes=1000&hold=500"];
+    let urls = later.map(|query| context.source.url("later", query));
+    let provider = context.stack.provider.as_ref();
+    change_script(provider, id, &json!({"urls": urls}));
+    api.act(id, "retry").await;
+    until("an output that the retry has stored", async || {
+        let status = api.get(id).await.media[1].status;
+        (status == MediaStatus::Completed).then_some(())
+    })
+    .await;
+    terminate_workflow(&context.stack, id).await;
+    assert_eq!(api.ended(id).await.media[1].status, MediaStatus::Completed);
+
+    let output = format!("jobs/{id}/1.png");
+    context.sweep().await;
+    assert!(context.objects().await.contains(&output));
+    // Temporal forgets the retry, and then only the manifest is left.
+    delete_workflow(&context, id).await;
+    context.sweep().await;
+    assert!(!context.objects().await.contains(&output));
 }
 
 /// Deletes a job's workflow from Temporal, as Temporal does by itself after the retention.

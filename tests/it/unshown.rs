@@ -103,7 +103,10 @@ async fn a_retry_after_a_failed_regeneration_does_not_buy() {
     provider.fail(Outage::new(500, 3600, None));
     let failed = retry(json!({"regenerate": true})).await;
     assert!(failed.in_doubt_since.is_some(), "{failed:#?}");
+    // What is stored stays, and what the run did not come to fetch does not stay pending.
+    assert_eq!(failed.status, JobStatus::Partial, "{failed:#?}");
+    assert_eq!(failed.media_counts.pending, 0, "{failed:#?}");
     provider.fail(Outage::new(500, 0, None));
-    retry(json!({})).await;
+    assert_eq!(retry(json!({})).await.status, JobStatus::Partial);
     assert_eq!(bought(Some(provider), id).len(), 1);
 }

@@ -180,11 +180,32 @@ impl JobState {
         self.doubt = None;
     }
 
-    /// Returns the submission of a failed job that was not found: what it bought may still show up.
+    /// Returns the submission of an ended job that was not found: what it bought may still show up.
     #[must_use]
     pub fn unsettled_doubt(&self) -> Option<&Doubt> {
-        let is_unsettled = self.status == JobStatus::Failed;
+        let is_unsettled = matches!(self.status, JobStatus::Failed | JobStatus::Partial);
         self.doubt.as_ref().filter(|_| is_unsettled)
+    }
+
+    /// Ends the outputs that the job did not come to fetch, in the way in which the job has ended.
+    /// If an earlier run has stored others, the job is partial: it has not failed as a whole.
+    pub fn end_outputs(&mut self) {
+        let outcome = match (self.status, &self.error) {
+            (JobStatus::Canceled, _) => MediaOutcome::Canceled,
+            (JobStatus::Partial | JobStatus::Failed, Some(error)) => MediaOutcome::Failed {
+                error: error.clone(),
+                attempts: None,
+            },
+            _ => return,
+        };
+        for media in &mut self.media {
+            if media.status() == MediaStatus::Pending {
+                media.outcome = outcome.clone();
+            }
+        }
+        if self.status == JobStatus::Failed && self.count(MediaStatus::Completed) > 0 {
+            self.status = JobStatus::Partial;
+        }
     }
 
     /// Records the outputs that the provider has made. What an earlier run stored stays; outputs

@@ -117,13 +117,17 @@ impl Sweep<'_> {
         }
     }
 
-    /// Returns true if the job cannot write any more. A job without a manifest can be retried for
-    /// as long as Temporal knows it.
+    /// Returns true if the job cannot write any more, and nothing but its manifest knows what it
+    /// has stored. A run that was terminated has no manifest, and can be retried for as long as
+    /// Temporal knows it.
     async fn is_over(&self, job_id: &JobId, owner: &Owner) -> Result<bool, Failure> {
         let latest = runs::latest(&self.client, &job_id.to_string()).await?;
-        Ok(match owner {
-            Owner::None => latest == LatestRun::Unknown,
-            Owner::Deleted | Owner::Job(_) => latest != LatestRun::Open,
+        Ok(match (owner, latest) {
+            (_, LatestRun::Unknown) | (Owner::Deleted, LatestRun::Closed(_)) => true,
+            (_, LatestRun::Open) | (Owner::None, LatestRun::Closed(_)) => false,
+            (Owner::Job(job), LatestRun::Closed(run_id)) => {
+                job.run_id.as_ref().is_none_or(|recorded| *recorded == run_id)
+            }
         })
     }
 
@@ -131,7 +135,10 @@ impl Sweep<'_> {
     async fn owner(&self, job_id: &JobId) -> Result<Owner, Failure> {
         Ok(match Manifest::read(self.storage, job_id).await? {
             Manifest::None => Owner::None,
-            Manifest::Of(job) => Owner::Job(job.stored_keys()),
+            Manifest::Of(job) => Owner::Job(RecordedJob {
+                keys: job.stored_keys(),
+                run_id: job.run_id,
+            }),
             Manifest::Unreadable => {
                 let detail = "a manifest cannot be parsed";
                 return Err(Failure::new(FailureType::Internal, detail));
@@ -147,13 +154,21 @@ enum Owner {
     None,
     /// Deleted job: objects that were written later are removed as well.
     Deleted,
-    /// Job whose manifest names these keys.
-    Job(BTreeSet<ObjectKey>),
+    /// Job with a manifest.
+    Job(RecordedJob),
+}
+
+/// What the manifest of a job says of its objects.
+#[derive(Debug)]
+struct RecordedJob {
+    keys: BTreeSet<ObjectKey>,
+    /// Run that wrote the manifest.
+    run_id: Option<String>,
 }
 
 impl Owner {
     fn names(&self, key: &ObjectKey) -> bool {
-        matches!(self, Self::Job(keys) if keys.contains(key))
+        matches!(self, Self::Job(job) if job.keys.contains(key))
     }
 }
 

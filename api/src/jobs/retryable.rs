@@ -3,7 +3,10 @@
 
 use darkroom_workflows::{
     failure::FailureType,
-    job::{IfNotFound, JobState, JobStatus, Media, MediaOutcome, PredictionStatus, ProviderState},
+    job::{
+        IfNotFound, JobState, JobStatus, Media, MediaOutcome, MediaStatus, PredictionStatus,
+        ProviderState,
+    },
     media_generation::Start,
 };
 use jiff::Timestamp;
@@ -34,16 +37,28 @@ pub(super) fn start_of(
             ));
         }
     }
+    let stored = ended.count(MediaStatus::Completed);
     match &ended.provider {
+        // Nothing is left to be paid for.
+        Some(_) if stored > 0 && stored == ended.media.len() && is_unrecorded(ended) => {
+            Ok(Start::Resume)
+        }
         _ if regenerate => Ok(Start::Regenerate),
         None if is_submitted_again(ended) => Ok(Start::New),
         _ if ended.doubt.is_some() => Ok(Start::Settle),
         None => Ok(Start::New),
+        Some(_) if stored > 0 && is_unrecorded(ended) => Ok(Start::Resume),
         Some(provider) => {
             resumable(ended, provider, now)?;
             Ok(Start::Resume)
         }
     }
+}
+
+/// Returns true if a job with stored outputs was terminated: no manifest names them, so that another
+/// run must, whatever is left to fetch. A run that ends by itself makes such a job partial.
+fn is_unrecorded(ended: &JobState) -> bool {
+    ended.status == JobStatus::Failed
 }
 
 /// Returns true if the job failed while it was to submit again, as the provider had failed.
@@ -67,7 +82,7 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
     let missing = ended
         .media
         .iter()
-        .filter(|media| may_be_fetched(media, has_failed))
+        .filter(|media| may_be_fetched(ended, media, has_failed))
         .count();
     match provider.status {
         _ if has_failed && missing == 0 => {
@@ -106,10 +121,13 @@ fn resumable(ended: &JobState, provider: &ProviderState, now: Timestamp) -> Resu
 
 /// Returns true if an output was made and is not stored. Of a failed prediction, only outputs whose
 /// fetch was attempted are known to be made.
-fn may_be_fetched(media: &Media, has_failed: bool) -> bool {
+fn may_be_fetched(ended: &JobState, media: &Media, has_failed: bool) -> bool {
     match &media.outcome {
         MediaOutcome::Completed(_) => false,
-        MediaOutcome::Failed { error, .. } => error.kind != FailureType::OutputNotMade,
+        MediaOutcome::Failed { error, attempts } => {
+            let is_attempted = attempts.is_some() || !failed_for(ended, error.kind);
+            error.kind != FailureType::OutputNotMade && (is_attempted || !has_failed)
+        }
         MediaOutcome::Pending | MediaOutcome::Canceled => !has_failed,
     }
 }
@@ -229,6 +247,55 @@ mod tests {
             };
             assert_eq!(start(&job), expected, "{status:?} {kind}");
         }
+    }
+
+    /// A run that was terminated has written no manifest.
+    #[test]
+    fn a_terminated_job_with_stored_outputs_is_recorded_for_free() {
+        let stored = json!({
+            "index": 0, "status": "completed", "s3_key": "k", "content_type": "image/png", "size": 1,
+            "sha256": "0".repeat(64), "attempts": 1, "started_at": NOW, "completed_at": NOW,
+        });
+        let stored: Media = serde_json::from_value(stored).unwrap();
+        let terminated = JobState {
+            media: vec![stored.clone()],
+            ..partial(-60)
+        };
+        let terminated = JobState {
+            status: JobStatus::Failed,
+            ..terminated
+        };
+        for regenerate in [false, true] {
+            let start = start_of(&terminated, regenerate, NOW).ok();
+            assert_eq!(start, Some(Start::Resume), "{regenerate}");
+        }
+        let incomplete = JobState {
+            media: vec![stored, partial(-60).media.remove(0)],
+            ..terminated
+        };
+        let start = |regenerate| start_of(&incomplete, regenerate, NOW).ok();
+        assert_eq!(start(false), Some(Start::Resume));
+        assert_eq!(start(true), Some(Start::Regenerate));
+    }
+
+    /// The outputs that such a run did not come to fetch were not made.
+    #[test]
+    fn a_failed_regeneration_is_not_resumed() {
+        let error = JobError::new(FailureType::GenerationFailed, "out of memory");
+        let failed = JobState {
+            provider: Some(provider(PredictionStatus::Failed, 60)),
+            media: vec![Media {
+                index: 0,
+                name: None,
+                outcome: MediaOutcome::Failed {
+                    error,
+                    attempts: None,
+                },
+            }],
+            ..ended(JobStatus::Partial, FailureType::GenerationFailed)
+        };
+        let refused = start_of(&failed, false, NOW).unwrap_err();
+        assert_eq!(refused.kind(), Kind::GenerationNeeded);
     }
 
     #[test]

@@ -132,10 +132,14 @@ fn deadline_exceeded() -> JobError {
 /// not ended. A store that is down delays the end for days, but never prevents it.
 pub(super) async fn finalize(ctx: &WorkflowContext<MediaGeneration>, ending: Ending) -> JobState {
     enter(ctx, Stage::Finalizing);
+    let is_recorded = matches!(ending, Ending::Recorded(..));
     let (status, error) = ending.into_status();
     let mut ended = ctx.state(|workflow| workflow.state.clone());
     ended.status = status;
     ended.error = error;
+    if !is_recorded {
+        ended.end_outputs();
+    }
     ended.stage = None;
     ended.completed_at = Some(ended.updated_at);
 
@@ -260,6 +264,7 @@ mod tests {
                 error: JobError::new(FailureType::SourceExpired, "gone"),
                 attempts: Some(1),
             },
+            'p' => MediaOutcome::Pending,
             _ => MediaOutcome::Canceled,
         };
         outcomes
@@ -282,6 +287,34 @@ mod tests {
             let (status, error) = ending.into_status();
             assert_eq!(status, expected, "{outcomes}");
             assert_eq!(error.unwrap().kind, FailureType::GenerationFailed);
+        }
+    }
+
+    /// Outputs of an earlier run, and a run that did not come to fetch the others.
+    #[test]
+    fn outputs_end_with_their_job() {
+        use crate::job::JobStatus::{Canceled, Failed, Partial};
+        let id = "01932c07-209d-7cf0-8b2f-0d9e3cf9b6a1".parse().unwrap();
+        let request = serde_json::json!({"model": "acme/photo", "prompt": "a fox"});
+        let request = serde_json::from_value(request).unwrap();
+        let job = JobState::new(id, None, request, Timestamp::UNIX_EPOCH);
+        for (outcomes, status, expected, last) in [
+            ("cp", Failed, Partial, MediaStatus::Failed),
+            ("pp", Failed, Failed, MediaStatus::Failed),
+            ("cp", Partial, Partial, MediaStatus::Failed),
+            ("cp", Canceled, Canceled, MediaStatus::Canceled),
+            ("cc", Failed, Partial, MediaStatus::Completed),
+        ] {
+            let error = JobError::new(FailureType::GenerationFailed, "out of memory");
+            let mut ended = JobState {
+                status,
+                error: (status != Canceled).then_some(error),
+                media: media(outcomes),
+                ..job.clone()
+            };
+            ended.end_outputs();
+            let left = ended.media[1].status();
+            assert_eq!((ended.status, left), (expected, last), "{outcomes} {status:?}");
         }
     }
 

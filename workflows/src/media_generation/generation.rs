@@ -55,8 +55,11 @@ pub(super) async fn obtain(
     });
     let bought = match (start, resumed) {
         (Start::Resume, Some(provider)) => {
-            let is_missing = ctx.state(|workflow| workflow.state.count(MediaStatus::Pending) > 0);
-            if is_missing && provider.status.is_terminal() {
+            let are_known = ctx.state(|workflow| {
+                let state = &workflow.state;
+                state.count(MediaStatus::Pending) + state.count(MediaStatus::Completed) > 0
+            });
+            if are_known && provider.status.is_terminal() {
                 return Ok(Made::left(ctx, &provider));
             }
             Bought::Found(provider.prediction)

@@ -100,7 +100,9 @@ export function remedyOf(job) {
 
 /** Returns the label of a missing output: it may have been generated and then not stored. */
 export function missingLabel(media, job) {
-  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade" || !job.provider;
+  const isNeverFetched = media.error?.type === job.error?.type && !media.attempts;
+  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade" || !job.provider
+    || isNeverFetched;
   return isNotMade ? "Failed" : "Not stored";
 }
 
