@@ -34,11 +34,7 @@ impl Filter {
             "WorkflowType = 'MediaGeneration'".to_owned(),
             tenant_is(self.tenant.as_ref()),
         ];
-        terms.extend(
-            self.status
-                .as_ref()
-                .map(|status| format!("JobStatus = {}", quoted(status))),
-        );
+        terms.extend(self.status.as_deref().map(status_is));
         terms.extend(
             self.model
                 .as_ref()
@@ -60,6 +56,18 @@ fn tenant_is(tenant: Option<&Tenant>) -> String {
     match tenant {
         Some(tenant) => format!("Tenant = {}", quoted(tenant.as_str())),
         None => "Tenant IS NULL".to_owned(),
+    }
+}
+
+/// A run that was terminated recorded no final status: its job has failed.
+fn status_is(status: &str) -> String {
+    let recorded = format!("JobStatus = {}", quoted(status));
+    match status {
+        "processing" => format!("{recorded} AND CloseTime IS NULL"),
+        "failed" => {
+            format!("({recorded} OR (JobStatus = 'processing' AND CloseTime IS NOT NULL))")
+        }
+        _ => recorded,
     }
 }
 

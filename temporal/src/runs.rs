@@ -43,8 +43,6 @@ pub struct RunId {
 pub struct Run {
     /// Ids of the run and its workflow.
     pub id: RunId,
-    /// True if the run is open and not paused.
-    pub is_running: bool,
     /// True if the run is open, paused or not.
     pub is_open: bool,
     /// Time at which the run started.
@@ -68,7 +66,6 @@ impl Run {
                 workflow_id,
                 run_id,
             },
-            is_running: status == WorkflowExecutionStatus::Running,
             is_open: is_open(status),
             started_at: info.start_time.and_then(|time| time.try_into().ok()),
             closed_at: info.close_time.and_then(|time| time.try_into().ok()),

@@ -19,6 +19,7 @@ use crate::support::{
     context::{ExternalStore, TestContext},
     harness::{change_script, job, options, start, until},
     processes::restart_with_empty_temporal,
+    workflows::terminate_workflow,
 };
 
 /// Reads a page of the list. Retries while it is rate limited.
@@ -49,15 +50,18 @@ async fn jobs_are_listed_filtered_and_paged() {
     let mut video = job(1, json!({"fail": "no"}));
     video["model"] = "acme/video".into();
     let failed = api.run(&video).await.job_id;
+    let terminated = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
+    terminate_workflow(&stack, &terminated).await;
     let open = api.accepted(&job(1, json!({"latency_ms": 60_000}))).await;
-    let all = until("seven jobs", async || {
+    let all = until("eight jobs", async || {
         let page = page(&api, "limit=100").await;
-        let has_all = page.jobs.len() == 7 && page.jobs[1].status == JobStatus::Failed;
+        let has_all = page.jobs.len() == 8 && page.jobs[1].status == JobStatus::Failed;
         has_all.then_some(page)
     })
     .await;
     ended.reverse();
-    let expected: Vec<_> = [open, failed].into_iter().chain(ended.clone()).collect();
+    let others = [open, terminated, failed].into_iter();
+    let expected: Vec<_> = others.chain(ended.clone()).collect();
     assert_eq!(
         ids(&all),
         expected,
@@ -70,7 +74,7 @@ async fn jobs_are_listed_filtered_and_paged() {
 
     for (query, expected) in [
         ("status=processing", vec![&open]),
-        ("status=failed", vec![&failed]),
+        ("status=failed", vec![&terminated, &failed]),
         ("status=completed", ended.iter().collect()),
         ("status=canceled", vec![]),
         ("model=acme/video", vec![&failed]),

@@ -30,7 +30,7 @@ pub(crate) struct FoundRun {
 impl FoundRun {
     /// Converts a run; `None` if its attributes are not those of a job.
     pub(crate) fn of(run: Run) -> Option<Self> {
-        let (is_open, attributes) = (run.is_running, run.search_attributes);
+        let (is_open, attributes) = (run.is_open, run.search_attributes);
         let recorded = attributes
             .get(&JOB_STATUS)
             .and_then(|status| serde_json::from_value(status.into()).ok());
