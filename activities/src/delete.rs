@@ -49,7 +49,9 @@ pub struct Searches(Arc<DefaultDirectRateLimiter>);
 
 impl Default for Searches {
     fn default() -> Self {
-        Self(Arc::new(RateLimiter::direct(Quota::per_second(SEARCH_RATE))))
+        Self(Arc::new(RateLimiter::direct(Quota::per_second(
+            SEARCH_RATE,
+        ))))
     }
 }
 
@@ -103,8 +105,8 @@ impl Deletion<'_> {
         let job_id = &self.entry.job_id;
         let latest = runs::latest(&self.client, &job_id.to_string()).await?;
         // A deletion that has begun is completed, whether a request or expiry began it.
-        let has_begun =
-            is_requested || tombstone::read(self.storage, job_id).await? == Some(Tombstone::Deleted);
+        let has_begun = is_requested
+            || tombstone::read(self.storage, job_id).await? == Some(Tombstone::Deleted);
         if latest == LatestRun::Open {
             if !has_begun {
                 return Err(self.under_way("the job was retried"));

@@ -7,10 +7,12 @@ pub(crate) const DARKROOM_LISTEN: Variable = Variable::new("DARKROOM_LISTEN", "1
     .about("address to listen on; beyond loopback only with API keys");
 pub(crate) const DARKROOM_API_KEYS: Variable = Variable::new("DARKROOM_API_KEYS", "acme:0123…cdef")
     .about("`tenant:sha256hex,…`: API keys by their SHA-256; with `:admin` at its end a key manages the keys of its tenant, with `:operator` those of all tenants");
-pub(crate) const DARKROOM_ALLOW_ANONYMOUS: Variable =
-    Variable::new("DARKROOM_ALLOW_ANONYMOUS", "true")
-        .defaults_to("false")
-        .about("listen beyond loopback, and answer to any host name, without API keys: everyone may call");
+pub(crate) const DARKROOM_ALLOW_ANONYMOUS: Variable = Variable::new(
+    "DARKROOM_ALLOW_ANONYMOUS",
+    "true",
+)
+.defaults_to("false")
+.about("listen beyond loopback, and answer to any host name, without API keys: everyone may call");
 pub(crate) const DARKROOM_REQUESTS_PER_SECOND: Variable = Variable::new("DARKROOM_REQUESTS_PER_SECOND", "100")
     .defaults_to("100")
     .about("rate limit, requests a second: of a tenant, with all of its keys, and of a client address without a key, for `/readyz`, `/docs` and the like");

@@ -6,11 +6,11 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use darkroom_workflows::tenant::Tenant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     fair_semaphore::{FairPermit, FairSemaphore},
     slots::Slots,
+    turns::{Turn, Turns},
 };
 
 /// Memory of an output that moves, in bytes, without its buffers: what the HTTP clients on both
@@ -29,7 +29,7 @@ pub struct Memory {
     pub(super) moving: Arc<FairSemaphore>,
     pub(super) slow: Arc<FairSemaphore>,
     buffers: Arc<FairSemaphore>,
-    inline_permit: Arc<Semaphore>,
+    inline: Arc<Turns>,
     slots: Arc<Slots>,
 }
 
@@ -55,7 +55,7 @@ impl Memory {
             moving: units(at_a_time.get()),
             slow: units(bytes / 4 / SLOW_BYTES),
             buffers: units(bytes / 2 / UNIT),
-            inline_permit: Arc::new(Semaphore::new(1)),
+            inline: Turns::new(),
             slots: Slots::new(at_a_time.get()),
         }
     }
@@ -67,9 +67,8 @@ impl Memory {
     }
 
     /// Waits for the only permit to hold something of unknown size beyond the budget.
-    pub(super) async fn inline_permit(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed, which would be the only error.
-        Arc::clone(&self.inline_permit).acquire_owned().await.ok()
+    pub(super) async fn inline_permit(&self, tenant: Option<&Tenant>) -> Turn {
+        self.inline.take(tenant).await
     }
 
     /// Waits for a buffer of this many bytes; a request for more than all buffers waits for all of

@@ -13,7 +13,7 @@
 //! - `transfer`: chooses the kind of upload; `upload`: sends one request or the parts of a
 //!   multipart upload
 //! - [`memory`]: the memory budget of all outputs; `fair_semaphore`: its fair division among
-//!   tenants
+//!   tenants; `turns`: a permit that they take in turn
 //! - [`slots`]: slots of a worker; [`budget_lease`]: what one output takes of the budget and the
 //!   slots
 //! - [`media_type`]: media type detection; `disposition`: the `Content-Disposition` header
@@ -36,6 +36,7 @@ mod resume;
 mod source_opener;
 mod stored_finder;
 mod transfer;
+mod turns;
 mod upload;
 
 use std::time::SystemTime;

@@ -9,13 +9,13 @@ use darkroom_providers::{Provider, ProviderError};
 use darkroom_workflows::{
     contract::persist::PersistInput, failure::FailureType, job::OutputSource, request::OutputFormat,
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     checkpoint::UploadCheckpoint,
     media_type,
     memory::Memory,
     source::{Location, OpenError, Range, Source, Sources},
+    turns::Turn,
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
 
@@ -99,7 +99,7 @@ impl SourceOpener<'_> {
     async fn open_at(
         &self,
         location: &Location,
-        permit: &mut Option<OwnedSemaphorePermit>,
+        permit: &mut Option<Turn>,
         upload: Option<&UploadCheckpoint>,
     ) -> Result<Source, OpenError> {
         let address = match location {
@@ -133,10 +133,11 @@ impl SourceOpener<'_> {
     /// comes with the permit, to be held for as long as the file is in memory.
     ///
     /// A read may lag behind the end of the prediction: what is not there is asked for again.
-    async fn current_location(&self) -> Result<(Location, Option<OwnedSemaphorePermit>), Failure> {
+    async fn current_location(&self) -> Result<(Location, Option<Turn>), Failure> {
         let mut backoff = APPEARANCE.build();
         let (url, permit) = loop {
-            let permit = self.memory.inline_permit().await;
+            let tenant = self.input.tenant.as_ref();
+            let permit = Some(self.memory.inline_permit(tenant).await);
             let position = usize::try_from(self.input.index).unwrap_or(usize::MAX);
             let name = self.input.name.as_deref();
             let output = self.provider.output(&self.input.prediction, position, name);

@@ -125,9 +125,10 @@ impl Sweep<'_> {
         Ok(match (owner, latest) {
             (_, LatestRun::Unknown) | (Owner::Deleted, LatestRun::Closed(_)) => true,
             (_, LatestRun::Open) | (Owner::None, LatestRun::Closed(_)) => false,
-            (Owner::Job(job), LatestRun::Closed(run_id)) => {
-                job.run_id.as_ref().is_none_or(|recorded| *recorded == run_id)
-            }
+            (Owner::Job(job), LatestRun::Closed(run_id)) => job
+                .run_id
+                .as_ref()
+                .is_none_or(|recorded| *recorded == run_id),
         })
     }
 

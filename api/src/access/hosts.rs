@@ -38,7 +38,8 @@ impl Hosts {
         };
         let url = Url::parse(&format!("http://{name}"));
         url.is_ok_and(|url| {
-            is_loopback(&url) || public.is_some() && url.host().map(|host| host.to_owned()) == *public
+            is_loopback(&url)
+                || public.is_some() && url.host().map(|host| host.to_owned()) == *public
         })
     }
 }
@@ -66,7 +67,9 @@ mod tests {
     #[test]
     fn names_of_other_machines_are_not_local() {
         let public = Host::parse("media.example").unwrap();
-        let hosts = Hosts::Local { public: Some(public) };
+        let hosts = Hosts::Local {
+            public: Some(public),
+        };
         for name in [
             "localhost",
             "localhost:8080",
@@ -78,7 +81,13 @@ mod tests {
         ] {
             assert!(hosts.contain(name), "{name}");
         }
-        for name in ["evil.example", "localhost.evil.example", "192.0.2.1", "a@evil.example", ""] {
+        for name in [
+            "evil.example",
+            "localhost.evil.example",
+            "192.0.2.1",
+            "a@evil.example",
+            "",
+        ] {
             assert!(!hosts.contain(name), "{name}");
             assert!(Hosts::Any.contain(name));
         }

@@ -70,7 +70,10 @@ impl Share {
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         let shares = Arc::clone(&self.shares);
         let mut taken = shares.lock();
-        let by_sender = self.sender.as_ref().and_then(|sender| taken.by_each.get(sender));
+        let by_sender = self
+            .sender
+            .as_ref()
+            .and_then(|sender| taken.by_each.get(sender));
         let by_sender = by_sender.copied().unwrap_or_default();
         let is_there = taken.by_all.saturating_add(amount) <= shares.of_all
             && by_sender.saturating_add(amount) <= shares.of_each;
@@ -142,7 +145,10 @@ mod tests {
         first.exceed(5);
         assert!(!shares.is_exhausted(sender(1).as_ref()));
         first.exceed(5);
-        assert!(shares.is_exhausted(sender(1).as_ref()), "it holds ten of six");
+        assert!(
+            shares.is_exhausted(sender(1).as_ref()),
+            "it holds ten of six"
+        );
         second.exceed(1);
         assert!(shares.is_exhausted(sender(2).as_ref()) && shares.is_exhausted(None));
         assert!(!shares.is_exhausted(sender(3).as_ref()));

@@ -314,7 +314,11 @@ mod tests {
             };
             ended.end_outputs();
             let left = ended.media[1].status();
-            assert_eq!((ended.status, left), (expected, last), "{outcomes} {status:?}");
+            assert_eq!(
+                (ended.status, left),
+                (expected, last),
+                "{outcomes} {status:?}"
+            );
         }
     }
 

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use darkroom_storage::digest::Digest;
 use darkroom_workflows::failure::FailureType;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Hints, Limits, OpenError, answer::Validator, download::Download};
-use crate::failure::Failure;
+use crate::{failure::Failure, persist::turns::Turn};
 
 /// Maximum size of a chunk, in bytes: each is hashed without yielding to other tasks.
 const MAX_CHUNK: usize = 1024 * 1024;
@@ -27,7 +26,7 @@ pub struct Source {
     position: u64,
     rate: Rate,
     limits: Limits,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Turn>,
 }
 
 /// Origin of the bytes of a source.
@@ -66,7 +65,7 @@ impl Source {
     }
 
     /// Stores a permit in the source, which is released with it.
-    pub(in crate::persist) fn with_permit(self, permit: Option<OwnedSemaphorePermit>) -> Self {
+    pub(in crate::persist) fn with_permit(self, permit: Option<Turn>) -> Self {
         Self {
             _permit: permit,
             ..self
