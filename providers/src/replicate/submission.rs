@@ -148,7 +148,7 @@ fn body(replicate: &Replicate, submission: &Submission<'_>) -> (String, Value) {
 /// Inputs of the model: the caller's own, and the named fields. `num_outputs` is omitted if it is
 /// 1, as a model with one output may not accept it.
 fn input(request: &JobRequest) -> Map<String, Value> {
-    let mut input = request.input.as_map().clone();
+    let mut input = request.input.to_map();
     if let Some(prompt) = &request.prompt {
         input.insert("prompt".to_owned(), prompt.as_str().into());
     }

@@ -1,13 +1,14 @@
 //! Free-form fields of a request, passed on unchanged: model inputs and metadata. Their limits keep
 //! workflow histories small.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, MapAccess, Visitor},
+    ser::Error as _,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -22,9 +23,11 @@ use crate::Invalid;
 /// Inputs of the model beside the named fields. They take at most 256 KiB as JSON, so that workflow
 /// histories stay small. They are nested at most 32 levels, as they are embedded in documents that
 /// must not exceed the JSON parser's own limit. Inputs that have a field of their own are rejected.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(into = "Map<String, Value>")]
-pub struct ModelInput(Map<String, Value>);
+///
+/// They are kept as JSON text, which clones share: as values, an array of zeros takes sixteen times
+/// the memory.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ModelInput(Option<Arc<str>>);
 
 /// Inputs that have a field of their own in a request.
 const NAMED: [&str; 4] = ["prompt", "num_outputs", "seed", "output_format"];
@@ -35,12 +38,23 @@ impl ModelInput {
 
     /// Inputs by name.
     #[must_use]
-    pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
+    pub fn to_map(&self) -> Map<String, Value> {
+        let text = self.0.as_deref();
+        // The text was written from a map, so it can be parsed.
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+}
+
+impl Serialize for ModelInput {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.as_deref().unwrap_or("{}");
+        let json: &RawValue = serde_json::from_str(text).map_err(S::Error::custom)?;
+        json.serialize(serializer)
     }
 }
 
@@ -65,14 +79,18 @@ impl TryFrom<Map<String, Value>> for ModelInput {
                 Self::MAX_DEPTH
             )));
         }
-        let bytes = Value::Object(map.clone()).to_string().len();
-        if bytes > Self::MAX_BYTES {
+        if map.is_empty() {
+            return Ok(Self(None));
+        }
+        let text = Value::Object(map).to_string();
+        if text.len() > Self::MAX_BYTES {
             return Err(Invalid(format!(
-                "must take at most {} bytes as JSON, not {bytes}",
-                Self::MAX_BYTES
+                "must take at most {} bytes as JSON, not {}",
+                Self::MAX_BYTES,
+                text.len()
             )));
         }
-        Ok(Self(map))
+        Ok(Self(Some(text.into())))
     }
 }
 
@@ -131,7 +149,7 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
 
 impl From<ModelInput> for Map<String, Value> {
     fn from(input: ModelInput) -> Self {
-        input.0
+        input.to_map()
     }
 }
 
