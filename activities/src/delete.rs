@@ -112,7 +112,8 @@ impl Deletion<'_> {
                 return Err(self.under_way("the job was retried"));
             }
             // An open run is canceled, never terminated: termination would leave its prediction
-            // running.
+            // running. For callers the job is gone from here on.
+            tombstone::write(self.storage, job_id, Tombstone::Deleted).await?;
             runs::request_cancel(&self.client, &job_id.to_string(), "the job is deleted").await?;
             return Err(self.under_way("the job is being canceled first"));
         }

@@ -6,10 +6,11 @@ use std::{sync::Arc, time::SystemTime};
 use darkroom_telemetry::logs::PROMPTS;
 use darkroom_types::resource::Job;
 use darkroom_workflows::{
-    job::{JobId, JobState, timestamp},
+    job::{JobId, JobState, Tombstone, timestamp},
     media_generation::Start,
     request::{IdempotencyKey, JobRequest, Prompt},
 };
+use futures::{FutureExt, future::join};
 use poem::{Request, Response, handler, web::Data};
 use uuid::Uuid;
 
@@ -115,16 +116,23 @@ async fn once(
     if context.views.is_deleted(&job_id) {
         return Err(delete::gone(&job_id));
     }
-    let is_recorded = match load::manifest(context, &job_id).await {
+    let reads = join(
+        load::manifest(context, &job_id).boxed(),
+        delete::tombstone(context, &job_id).boxed(),
+    );
+    let (manifest, tombstone) = reads.await;
+    let is_recorded = match manifest {
         Ok(_) => true,
-        Err(problem) if problem.kind() == Kind::NotFound => {
-            if delete::tombstone(context, &job_id).await?.is_some() {
-                return Err(delete::gone(&job_id));
-            }
-            false
-        }
+        Err(problem) if problem.kind() == Kind::NotFound => false,
         Err(problem) => return Err(problem),
     };
+    match tombstone? {
+        // Its manifest is deleted as well, a moment later.
+        Some(Tombstone::Deleted) => return Err(delete::gone(&job_id)),
+        // It may have been retried, and have a manifest by now.
+        Some(Tombstone::Terminated) if !is_recorded => return Err(delete::gone(&job_id)),
+        Some(Tombstone::Terminated) | None => {}
+    }
     let mut refused = None;
     if !is_recorded {
         match accept(context, caller, job_id, request.clone(), request_id).await {
