@@ -11,9 +11,12 @@ use darkroom_client::types::{
     status::JobStatus,
 };
 use darkroom_dev::Stack;
+use darkroom_workflows::{JobDeletion, job_deletion::expiry_id};
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use temporalio_client::{NamespacedClient, grpc::WorkflowService, tonic::IntoRequest};
+use temporalio_client::{
+    NamespacedClient, WorkflowTerminateOptions, grpc::WorkflowService, tonic::IntoRequest,
+};
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 
 use crate::support::{
@@ -212,6 +215,26 @@ async fn a_job_expires() {
     for id in [kept, &expiring, id] {
         until_deleted(&context, id).await;
     }
+}
+
+/// A backup of Temporal does not know the expiries that began after it.
+#[tokio::test]
+async fn a_job_whose_expiry_is_lost_is_deleted_by_the_sweep() {
+    let (context, _gateway) = TestContext::on_gateway(options("expiry-lost"), &[]).await;
+    let mut request = context.job_of(&["bytes=1000"]);
+    request["expire_after_seconds"] = 20.into();
+    let id = &context.api.run(&request).await.job_id;
+    let client = context.stack.temporal.client().await.unwrap();
+    let expiry = client.get_workflow_handle::<JobDeletion>(expiry_id(id));
+    let terminated = expiry.terminate(WorkflowTerminateOptions::default()).await;
+    terminated.unwrap();
+    until_within("a deletion", Duration::from_mins(1), async || {
+        context.sweep().await;
+        let read = context.api.get_path(&format!("/v1/jobs/{id}")).await;
+        (read.status() == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+    until_deleted(&context, id).await;
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl Sweep<'_> {
 
     async fn sweep_entry(&self, entry: &ListedObject) -> Result<u32, Failure> {
         if let Ok(indexed) = entry.key.as_str().parse::<IndexEntry>() {
-            return self.sweep_indexed(entry, &indexed.job_id).await;
+            return self.sweep_indexed(entry, indexed).await;
         }
         match Tombstone::job_of(&entry.key) {
             Some(job_id) => self.sweep_tombstone(entry, &job_id).await,
@@ -71,8 +71,20 @@ impl Sweep<'_> {
     }
 
     /// Sweeps a job that has ended: its manifest names its objects.
-    async fn sweep_indexed(&self, entry: &ListedObject, job_id: &JobId) -> Result<u32, Failure> {
+    async fn sweep_indexed(
+        &self,
+        entry: &ListedObject,
+        indexed: IndexEntry,
+    ) -> Result<u32, Failure> {
+        let job_id = &indexed.job_id;
         let owner = self.owner(job_id).await?;
+        if let Owner::Job(job) = &owner
+            && self.is_overdue(job)
+            && self.is_over(job_id, &owner).await?
+        {
+            self.delete_job(indexed).await?;
+            return Ok(0);
+        }
         let is_recorded = matches!(owner, Owner::Job(_));
         let swept_prefix = self.sweep_prefix(job_id, owner).await?;
         let is_gone = !is_recorded && !swept_prefix.is_left;

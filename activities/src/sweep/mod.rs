@@ -5,9 +5,11 @@
 //! - `uploads`: multipart uploads that no attempt will finish
 //! - `terminated`: jobs that were ended from outside, of which the store has no record
 //! - `jobs`: the jobs in the index, and the tombstones
+//! - `expired`: jobs whose own deletion at their expiry did not come
 //! - `checkpoint`: where the next sweep resumes
 
 mod checkpoint;
+mod expired;
 mod jobs;
 mod terminated;
 mod uploads;
@@ -24,6 +26,7 @@ use darkroom_workflows::{
     failure::FailureType,
     job::{JobId, ObjectKey},
 };
+use jiff::Timestamp;
 use temporalio_client::Client;
 use temporalio_sdk::activities::ActivityContext;
 
@@ -138,6 +141,7 @@ impl Sweep<'_> {
             Manifest::None => Owner::None,
             Manifest::Of(job) => Owner::Job(RecordedJob {
                 keys: job.stored_keys(),
+                expires_at: job.expires_at(),
                 run_id: job.run_id,
             }),
             Manifest::Unreadable => {
@@ -165,6 +169,8 @@ struct RecordedJob {
     keys: BTreeSet<ObjectKey>,
     /// Run that wrote the manifest.
     run_id: Option<String>,
+    /// Time at which the job is to be deleted.
+    expires_at: Option<Timestamp>,
 }
 
 impl Owner {

@@ -247,6 +247,7 @@ impl TestContext {
         let input = SweepInput {
             uploads_older_than_seconds: 0,
             objects_older_than_seconds: 0,
+            expiries_older_than_seconds: 0,
             jobs,
             ..SweepInput::default()
         };

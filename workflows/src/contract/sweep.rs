@@ -21,18 +21,23 @@ pub struct SweepInput {
     pub objects_older_than_seconds: u32,
     /// Age of tombstones: the time for which the key of a deleted job stays taken.
     pub tombstones_older_than_seconds: u32,
+    /// Time since the expiry of a job after which it is deleted here: more than its own deletion
+    /// may take.
+    pub expiries_older_than_seconds: u32,
     /// Number of jobs to check. The next sweep resumes after them.
     pub jobs: u32,
 }
 
 impl Default for SweepInput {
-    /// Returns one day for uploads, two for objects, 90 for tombstones, and 20,000 jobs.
+    /// Returns one day for uploads and expiries, two for objects, 90 for tombstones, and 20,000
+    /// jobs.
     fn default() -> Self {
         const A_DAY: u32 = 24 * 60 * 60;
         Self {
             uploads_older_than_seconds: A_DAY,
             objects_older_than_seconds: 2 * A_DAY,
             tombstones_older_than_seconds: 90 * A_DAY,
+            expiries_older_than_seconds: A_DAY,
             jobs: 20_000,
         }
     }
