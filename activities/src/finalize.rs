@@ -41,10 +41,13 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     manifest::index(storage, job).await?;
     let mut recorded = job.clone();
     let mut has_adopted = false;
-    if job.status != JobStatus::Completed
+    let mut counted = None;
+    if (job.status != JobStatus::Completed || job.retry_count > 0)
         && let Some(earlier) = manifest::read(storage, &job.job_id).await?
     {
-        has_adopted = recorded.adopt_stored(earlier);
+        let provider = earlier.provider.as_ref();
+        counted = provider.map(|provider| provider.prediction.id.clone());
+        has_adopted = job.status != JobStatus::Completed && recorded.adopt_stored(earlier);
     }
     manifest::write(storage, &recorded).await?;
     tracing::info!(job_id = %job.job_id, status = %recorded.status, "manifest written");
@@ -52,7 +55,7 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     if let Err(failure) = swept.unwrap_or_else(|_| Err(StorageError::TooSlow.into())) {
         tracing::warn!(job_id = %job.job_id, %failure, "cannot remove objects that the manifest does not name");
     }
-    metrics::ended(&recorded);
+    metrics::ended(&recorded, counted.as_ref());
     Ok(Finalized {
         completed_at: recorded.completed_at,
         adopted: has_adopted.then_some(recorded),

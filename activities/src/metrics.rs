@@ -5,7 +5,7 @@ use darkroom_telemetry::metrics::{LabelLimiter, MARGIN};
 use darkroom_workflows::{
     contract::webhook::DeliveryOutcome,
     failure::FailureType,
-    job::{CancelOutcome, JobState, JobStatus, MediaOutcome, StoredMedia},
+    job::{CancelOutcome, JobState, JobStatus, MediaOutcome, PredictionId, StoredMedia},
 };
 use jiff::Timestamp;
 use metrics::{
@@ -115,8 +115,8 @@ fn begin() {
     }
 }
 
-/// Counts a job that ended.
-pub(crate) fn ended(job: &JobState) {
+/// Counts a job that ended, given the prediction whose cost was counted when it ended before.
+pub(crate) fn ended(job: &JobState, counted: Option<&PredictionId>) {
     counter!(ENDED, "status" => job.status.to_string()).increment(1);
     if let Some(error) = &job.error {
         counter!(FAILURES, "type" => error.kind.to_string()).increment(1);
@@ -141,7 +141,7 @@ pub(crate) fn ended(job: &JobState) {
         counter!(OUTPUTS, "outcome" => outcome).increment(1);
     }
     stages(job);
-    cost(job);
+    cost(job, counted);
 }
 
 fn name(outcome: CancelOutcome) -> &'static str {
@@ -167,17 +167,18 @@ fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {
     })
 }
 
-fn cost(job: &JobState) {
-    let Some(provider) = &job.provider else {
+/// Counts the cost of a prediction once, however many runs its outputs take.
+fn cost(job: &JobState, counted: Option<&PredictionId>) {
+    let provider = job.provider.as_ref();
+    let Some(provider) = provider.filter(|provider| Some(&provider.prediction.id) != counted)
+    else {
         return;
     };
     let measured = provider
         .metrics
         .get("predict_time")
         .and_then(serde_json::Value::as_f64);
-    // A retry that kept stored outputs bought nothing.
-    let is_paid_now = stored_media(job).all(|stored| is_of_this_run(job, stored));
-    if let Some(seconds) = measured.filter(|seconds| is_paid_now && *seconds >= 0.0) {
+    if let Some(seconds) = measured.filter(|seconds| *seconds >= 0.0) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -9,7 +9,7 @@ use temporalio_common::data_converters::RawValue;
 
 use crate::support::{
     api::Api,
-    harness::{job, options_with, report, start, until},
+    harness::{change_script, job, options_with, report, start, until},
     processes::metrics_address,
 };
 
@@ -139,4 +139,40 @@ async fn metrics_of_dashboards_and_alerts_are_exported() {
             .then_some(())
     })
     .await;
+}
+
+/// A retry that fetches outputs pays nothing, and one that makes them again does.
+#[tokio::test]
+async fn the_cost_of_a_prediction_is_counted_once() {
+    let options = options_with("metrics-cost", &[("METRICS_LISTEN", "127.0.0.1:0")]);
+    let stack = start(&options).await;
+    let api = Api::of(&stack);
+    let address = metrics_address(&options.directory, "worker");
+    let counted = async || -> u64 {
+        let metrics = api.http.get(format!("http://{address}/metrics"));
+        let metrics = metrics.send().await.unwrap().text().await.unwrap();
+        let is_cost = |line: &&str| line.starts_with("darkroom_provider_predict_seconds_total{");
+        let costs = metrics.lines().filter(is_cost);
+        costs
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    };
+    let script = json!({"missing": [0], "latency_ms": 1500, "webhooks": 0});
+    let failed = api.run(&job(1, script.clone())).await;
+    assert_eq!(failed.status, JobStatus::Failed);
+    let cost = counted().await;
+    assert!(cost > 0);
+    let id = &failed.job_id;
+    change_script(stack.provider.as_ref(), id, &json!({"missing": []}));
+    api.act(id, "retry").await;
+    assert_eq!(api.ended(id).await.status, JobStatus::Completed);
+    assert_eq!(counted().await, cost);
+
+    let partial = api.run(&job(2, script)).await;
+    assert_eq!(partial.status, JobStatus::Partial);
+    let cost = counted().await;
+    let id = &partial.job_id;
+    api.retry(id, None, &json!({"regenerate": true})).await;
+    api.ended(id).await;
+    assert!(counted().await > cost);
 }
