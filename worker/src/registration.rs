@@ -75,8 +75,8 @@ const WEBHOOK_SLOTS: usize = 1000;
 /// than webhooks, submissions and outputs need together.
 const FILES: u64 = 65_536;
 
-/// Divisor of the file descriptors that yields the limit of slots for webhooks: the receivers of one
-/// tenant must not keep outputs and submissions from connecting.
+/// Divisor of the file descriptors that yields the limit of slots for webhooks: the receivers of
+/// one tenant must not keep outputs and submissions from connecting.
 const FILES_PER_WEBHOOK: usize = 4;
 
 /// Slots for jobs that are deleted, and for manifests that were not written at once because the

@@ -8,8 +8,8 @@ use std::{
 use darkroom_workflows::tenant::Tenant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A permit, for one output at a time. The outputs of a tenant wait among themselves, so that one of
-/// each tenant waits for the permit itself: first come, first served.
+/// A permit, for one output at a time. The outputs of a tenant wait among themselves, so that one
+/// of each tenant waits for the permit itself: first come, first served.
 #[derive(Debug)]
 pub(super) struct Turns {
     permit: Arc<Semaphore>,

@@ -6,8 +6,8 @@
 //!   the object of such a key
 //! - `limits`: rate limits and followers per tenant; `open_jobs`: open jobs per tenant
 //! - [`peers`]: limits per client address, for requests without a key
-//! - `sender`: the tenant or address that sends a request; `shares`: amounts of which each sender can
-//!   take only a part
+//! - `sender`: the tenant or address that sends a request; `shares`: amounts of which each sender
+//!   can take only a part
 
 mod caller;
 mod hosts;

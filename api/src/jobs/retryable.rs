@@ -55,8 +55,8 @@ pub(super) fn start_of(
     }
 }
 
-/// Returns true if a job with stored outputs was terminated: no manifest names them, so that another
-/// run must, whatever is left to fetch. A run that ends by itself makes such a job partial.
+/// Returns true if a job with stored outputs was terminated: no manifest names them, so that
+/// another run must, whatever is left to fetch. A run that ends by itself makes such a job partial.
 fn is_unrecorded(ended: &JobState) -> bool {
     ended.status == JobStatus::Failed
 }

@@ -16,8 +16,8 @@ const MIN_RESPONSE_BYTES: i64 = 4096;
 
 /// Idle timeout of a connection, in whole seconds: longer than a caller may wait for a response
 /// (60 s), and than load balancers keep their idle connections. An HTTP/2 connection that its
-/// client keeps alive with pings is held for at most twice this if nothing else happens on it: there
-/// is no request, or the client does not read the responses.
+/// client keeps alive with pings is held for at most twice this if nothing else happens on it:
+/// there is no request, or the client does not read the responses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdleTimeout(Duration);
 
