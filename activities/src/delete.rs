@@ -39,8 +39,8 @@ const RUNS: u16 = 500;
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
-/// Rate limit of a worker's searches for runs to delete, per second. A server answers ten visibility
-/// queries a second by default, most of which the callers of the api need.
+/// Rate limit of a worker's searches for runs to delete, per second. A server answers ten
+/// visibility queries a second by default, most of which the callers of the api need.
 const SEARCH_RATE: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Rate limiter of searches for runs to delete, which all deletions of a worker share.
