@@ -119,21 +119,21 @@ mod tests {
     use super::*;
     use crate::access::Peer;
 
-    fn sender(last: u8) -> Option<Sender> {
+    fn sender(last: u8) -> Sender {
         let address = Ipv4Addr::new(192, 0, 2, last);
-        Some(Sender::Peer(Peer::of(address.into())))
+        Sender::Peer(Peer::of(address.into()))
     }
 
     #[test]
     fn shares_are_limited_and_returned() {
         let shares = Shares::new(10, 6);
-        let mut first = shares.share(sender(1));
+        let mut first = shares.share(Some(sender(1)));
         assert!(first.grow(4) && first.grow(2) && !first.grow(1));
-        let mut second = shares.share(sender(2));
+        let mut second = shares.share(Some(sender(2)));
         assert!(!second.grow(5) && second.grow(4));
         assert!(!shares.share(None).grow(1), "there are ten in all");
         drop(first);
-        assert!(shares.share(sender(1)).grow(6));
+        assert!(shares.share(Some(sender(1))).grow(6));
         assert!(shares.share(None).grow(6));
         assert_eq!(shares.lock().by_each.len(), 1);
     }
@@ -141,19 +141,17 @@ mod tests {
     #[test]
     fn who_holds_nothing_is_served_although_others_hold_all() {
         let shares = Shares::new(10, 6);
-        let (mut first, mut second) = (shares.share(sender(1)), shares.share(sender(2)));
+        let (mut first, mut second) =
+            (shares.share(Some(sender(1))), shares.share(Some(sender(2))));
         first.exceed(5);
-        assert!(!shares.is_exhausted(sender(1).as_ref()));
+        assert!(!shares.is_exhausted(Some(&sender(1))));
         first.exceed(5);
-        assert!(
-            shares.is_exhausted(sender(1).as_ref()),
-            "it holds ten of six"
-        );
+        assert!(shares.is_exhausted(Some(&sender(1))), "it holds ten of six");
         second.exceed(1);
-        assert!(shares.is_exhausted(sender(2).as_ref()) && shares.is_exhausted(None));
-        assert!(!shares.is_exhausted(sender(3).as_ref()));
+        assert!(shares.is_exhausted(Some(&sender(2))) && shares.is_exhausted(None));
+        assert!(!shares.is_exhausted(Some(&sender(3))));
         drop(first);
-        assert!(!shares.is_exhausted(sender(2).as_ref()));
+        assert!(!shares.is_exhausted(Some(&sender(2))));
         drop(second);
         assert!(shares.lock().by_each.is_empty());
     }
