@@ -1,5 +1,6 @@
 //! Requests that callers send. Every field is a type that is validated while it is parsed, so that
-//! a [`JobRequest`] value is always valid. Statuses of jobs are in [`crate::status`].
+//! a [`JobRequest`] value is always valid. Statuses of jobs are in [`crate::status`]. What a new
+//! field needs elsewhere is in CONTRIBUTING.md.
 //!
 //! - `model`, `prompt`, `numbers`, `output_format`, `free_form`, `webhook`: types of a job
 //!   request's fields

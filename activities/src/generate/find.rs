@@ -1,4 +1,5 @@
-//! `find`: searches for the prediction of a submission whose answer is lost.
+//! `find`: searches once for the prediction of a submission whose answer is lost. What follows from
+//! what it finds is decided in the workflow, in `workflows/src/media_generation/generation.rs`.
 
 use darkroom_providers::{Provider, provider::Search};
 use darkroom_workflows::contract::find::{FindInput, FindOutcome};

@@ -1,5 +1,6 @@
 //! Finds out whether the job's prediction may have been bought before this attempt, and decides
-//! what to do then. [`decide`] has all the rules that keep a second attempt from paying twice.
+//! what to do then. [`decide`] has all the rules that keep a second attempt from paying twice. If
+//! an answer is lost, the workflow decides: `workflows/src/media_generation/generation.rs`.
 
 use std::time::SystemTime;
 

@@ -1,6 +1,7 @@
 //! The paid call: `POST /predictions`. It has a connection of its own, so that a missing answer
 //! shows how far the request got. Its body waits for the gate: without a body, the request creates
-//! nothing.
+//! nothing. What a lost answer means for the job is decided in the workflow, in
+//! `workflows/src/media_generation/generation.rs`.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

@@ -1,11 +1,11 @@
-//! Limits of callers without an API key, by IP address: requests, connections, and request bodies
-//! under way.
+//! Limits of callers without an API key, by IP address: requests, connections, request bodies under
+//! way, and responses that are not read.
 
 use std::time::Duration;
 
 use darkroom_dev::Stack;
 use futures::{StreamExt, future::join_all, stream};
-use reqwest::{Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -78,6 +78,45 @@ async fn requests_without_a_key_are_limited_per_address() {
         statuses.contains(&StatusCode::TOO_MANY_REQUESTS),
         "{statuses:?}"
     );
+}
+
+/// A client opens no window for the responses that it requests.
+#[tokio::test]
+async fn responses_that_are_not_read_are_limited_per_address() {
+    let (_stack, api) = start_with("peers-responses", &[]).await;
+    let client = Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .http2_initial_stream_window_size(0);
+    let client = client.build().unwrap();
+    let request = async |client: &Client, address| {
+        let bundle = format!("{}/docs/swagger-ui-bundle.js", api.url);
+        let request = client.get(bundle).header("X-Forwarded-For", address);
+        request.send().await.unwrap()
+    };
+    let (mine, others) = ("198.51.100.1", "198.51.100.2");
+    let mut unread = Vec::new();
+    let refused = loop {
+        let answer = request(&client, mine).await;
+        if answer.status() != StatusCode::OK {
+            break answer;
+        }
+        unread.push(answer);
+        assert!(unread.len() < 30, "no response is refused");
+    };
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    // The limit is 16 MiB, and the file has 1.5 MB.
+    assert!(unread.len() >= 10, "{}", unread.len());
+    assert_eq!(request(&client, others).await.status(), StatusCode::OK);
+    let refused = request(&api.http, mine).await;
+    assert_eq!(Problem::of(refused).await.kind, "rate-limited");
+    drop(unread);
+    until("room for a response", async || {
+        let answer = request(&api.http, mine).await;
+        (answer.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Settling a submission in doubt. It is searched for until it is found, proven not to have been
 //! accepted, or time is up. A report of the provider, or a signal of the attempt that sent it,
-//! settles it at any time.
+//! settles it at any time. `generation` calls this when an answer is lost, and decides what
+//! follows.
 
 use std::{pin::Pin, pin::pin, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Obtaining the outputs: buying a prediction, unless there is one, and waiting for its end. While
-//! the provider works, the job takes no slot of a worker between two polls.
+//! the provider works, the job takes no slot of a worker between two polls. What a lost answer
+//! means is decided here: `submit_repeatedly` and `settle`.
 //!
 //! - `submission`: one submission to the provider
 //! - `refusals`: retries after refusals, with a backoff
