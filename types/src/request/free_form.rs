@@ -6,9 +6,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, MapAccess, Visitor},
-    ser::Error as _,
 };
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -38,11 +37,10 @@ impl ModelInput {
 
     /// Inputs by name.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "the text was written from a map")]
     pub fn to_map(&self) -> Map<String, Value> {
-        let text = self.0.as_deref();
-        // The text was written from a map, so it can be parsed.
-        text.and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
+        let text = self.0.as_deref().unwrap_or("{}");
+        serde_json::from_str(text).expect("JSON of a map")
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -52,9 +50,9 @@ impl ModelInput {
 
 impl Serialize for ModelInput {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.0.as_deref().unwrap_or("{}");
-        let json: &RawValue = serde_json::from_str(text).map_err(S::Error::custom)?;
-        json.serialize(serializer)
+        // Not embedded as `RawValue`: with its feature, an object with a certain key is parsed as
+        // JSON within JSON everywhere, and callers choose the keys.
+        self.to_map().serialize(serializer)
     }
 }
 
@@ -207,5 +205,31 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
 impl From<Metadata> for BTreeMap<String, String> {
     fn from(metadata: Metadata) -> Self {
         metadata.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Temporal's SDK parses payloads as values first.
+    #[test]
+    fn inputs_with_any_key_survive_values() {
+        for input in [
+            json!({}),
+            json!({"steps": 4, "nested": {"a": [0, null, 0.1]}}),
+            json!({"$serde_json::private::RawValue": "x"}),
+            json!({"x": {"$serde_json::private::RawValue": "{\"foo\": 1}", "a": 1}}),
+            json!({"$serde_json::private::Number": "1"}),
+        ] {
+            let parsed: ModelInput = serde_json::from_str(&input.to_string()).unwrap();
+            let value = serde_json::to_value(&parsed).unwrap();
+            assert_eq!(value, input);
+            assert_eq!(serde_json::from_value::<ModelInput>(value).unwrap(), parsed);
+            let text = serde_json::to_string(&parsed).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), input);
+        }
     }
 }
