@@ -3,17 +3,15 @@
 //!
 //! - `timeouts`: header timeout and idle timeout of a connection
 //! - `idle`: requests in flight on a connection
+//! - `response_body`: bytes of responses that are still held
 
 mod idle;
+mod response_body;
 mod timeouts;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http_body_util::BodyExt;
-use hyper::{
-    body::{Body as _, Incoming},
-    service::service_fn,
-};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -31,7 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::idle::IdleTimeout;
-use self::{idle::IdleTracker, timeouts::TimeoutStream};
+use self::{idle::IdleTracker, response_body::ResponseBody, timeouts::TimeoutStream};
 use crate::{
     access::{Peers, Sender, SenderCell},
     metrics::GaugeGuard,
@@ -116,14 +114,14 @@ pub(crate) async fn serve(
         let endpoint = Arc::clone(&endpoint);
         let tracker = IdleTracker::new(idle_timeout);
         let requests = tracker.clone();
-        let responses = Arc::clone(&peers.responses);
+        let senders = Arc::clone(&peers);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let (endpoint, under_way) = (Arc::clone(&endpoint), requests.begin());
+            let (endpoint, mut under_way) = (Arc::clone(&endpoint), requests.begin());
             let (local, remote) = (
                 LocalAddr(Addr::SocketAddr(local)),
                 RemoteAddr(Addr::SocketAddr(peer)),
             );
-            let responses = Arc::clone(&responses);
+            let senders = Arc::clone(&senders);
             let sender = SenderCell::default();
             request.extensions_mut().insert(sender.clone());
             // Boxed, so that a request's memory is freed when it is answered, not when its
@@ -133,17 +131,12 @@ pub(crate) async fn serve(
                     .get_response((request, local, remote, Scheme::HTTP).into())
                     .await;
                 let response = poem::http::Response::from(response);
-                let mut share = responses.share(sender.get());
-                let length = response.body().size_hint().lower();
-                share.exceed(usize::try_from(length).unwrap_or(usize::MAX));
-                // In flight until the response body is dropped.
-                Ok::<_, Infallible>(response.map(|body| {
-                    let held = (under_way, share);
-                    body.inspect_frame(move |_| {
-                        let (under_way, _share) = &held;
-                        under_way.sends();
-                    })
-                }))
+                under_way.answer();
+                let sender = sender.get();
+                let shares = Arc::clone(senders.responses(sender.as_ref()));
+                Ok::<_, Infallible>(
+                    response.map(|body| ResponseBody::new(body, under_way, &shares, sender)),
+                )
             })
         });
         let connection = builder

@@ -21,7 +21,7 @@ const BODIES: usize = 64 * 1024 * 1024;
 const BODIES_OF_SENDER: usize = 16 * 1024 * 1024;
 
 /// Limits of response body bytes in flight, of all senders and of one: a client that does not read
-/// its responses keeps them in memory.
+/// its responses keeps them in memory. Those of clients without a key have a limit of their own.
 const RESPONSES: usize = 128 * 1024 * 1024;
 const RESPONSES_OF_SENDER: usize = 16 * 1024 * 1024;
 
@@ -93,7 +93,8 @@ pub(crate) struct Peers {
     pub(crate) connections: Arc<Shares>,
     pub(crate) bodies: Arc<Shares>,
     pub(crate) reports: Arc<Shares>,
-    pub(crate) responses: Arc<Shares>,
+    responses: Arc<Shares>,
+    responses_without_key: Arc<Shares>,
 }
 
 impl Peers {
@@ -117,6 +118,7 @@ impl Peers {
             bodies: Shares::new(BODIES, BODIES_OF_SENDER),
             reports: Shares::new(BODIES, BODIES_OF_SENDER),
             responses: Shares::new(RESPONSES, RESPONSES_OF_SENDER),
+            responses_without_key: Shares::new(RESPONSES, RESPONSES_OF_SENDER),
         }
     }
 
@@ -160,12 +162,23 @@ impl Peers {
         self.check_responses(peer.map(Sender::Peer).as_ref())
     }
 
-    /// Checks that a sender reads its responses.
+    /// Returns the limits of response body bytes in flight for a sender.
+    pub(crate) fn responses(&self, sender: Option<&Sender>) -> &Arc<Shares> {
+        match sender {
+            Some(Sender::Tenant(_)) => &self.responses,
+            Some(Sender::Peer(_)) | None => &self.responses_without_key,
+        }
+    }
+
+    /// Checks that a sender reads its responses. A trusted proxy is served anyway: its probes.
     ///
     /// # Errors
     /// If too many bytes of responses wait for it.
     pub(super) fn check_responses(&self, sender: Option<&Sender>) -> Result<(), Problem> {
-        if self.responses.is_exhausted(sender) {
+        let Some(sender) = sender else {
+            return Ok(());
+        };
+        if self.responses(Some(sender)).is_exhausted(sender) {
             let detail = "too many bytes of earlier responses wait for you to read them";
             return Err(Problem::new(Kind::RateLimited, detail).retry_after(1));
         }

@@ -48,16 +48,11 @@ impl Shares {
 
     /// Returns true if a sender has reached a limit. One that holds nothing has not, even if others
     /// hold all there is.
-    pub(crate) fn is_exhausted(&self, sender: Option<&Sender>) -> bool {
+    pub(crate) fn is_exhausted(&self, sender: &Sender) -> bool {
         let taken = self.lock();
         let is_full = taken.by_all >= self.of_all;
-        match sender {
-            Some(sender) => {
-                let amount = taken.by_each.get(sender).copied().unwrap_or_default();
-                amount >= self.of_each || is_full && amount > 0
-            }
-            None => is_full,
-        }
+        let amount = taken.by_each.get(sender).copied().unwrap_or_default();
+        amount >= self.of_each || is_full && amount > 0
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
@@ -87,6 +82,11 @@ impl Share {
     pub(crate) fn exceed(&mut self, amount: usize) {
         let shares = Arc::clone(&self.shares);
         self.add(&mut shares.lock(), amount);
+    }
+
+    /// Returns the amount that it has taken.
+    pub(crate) fn amount(&self) -> usize {
+        self.amount
     }
 
     fn add(&mut self, taken: &mut Taken, amount: usize) {
@@ -144,14 +144,14 @@ mod tests {
         let (mut first, mut second) =
             (shares.share(Some(sender(1))), shares.share(Some(sender(2))));
         first.exceed(5);
-        assert!(!shares.is_exhausted(Some(&sender(1))));
+        assert!(!shares.is_exhausted(&sender(1)));
         first.exceed(5);
-        assert!(shares.is_exhausted(Some(&sender(1))), "it holds ten of six");
+        assert!(shares.is_exhausted(&sender(1)), "it holds ten of six");
         second.exceed(1);
-        assert!(shares.is_exhausted(Some(&sender(2))) && shares.is_exhausted(None));
-        assert!(!shares.is_exhausted(Some(&sender(3))));
+        assert!(shares.is_exhausted(&sender(2)));
+        assert!(!shares.is_exhausted(&sender(3)));
         drop(first);
-        assert!(!shares.is_exhausted(Some(&sender(2))));
+        assert!(!shares.is_exhausted(&sender(2)));
         drop(second);
         assert!(shares.lock().by_each.is_empty());
     }

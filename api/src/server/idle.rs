@@ -39,6 +39,7 @@ pub(super) struct IdleTracker(Arc<Counts>);
 struct Counts {
     idle_timeout: Duration,
     begun: AtomicU64,
+    answered: AtomicU64,
     ended: AtomicU64,
     /// Parts of responses that Hyper has taken to send them.
     parts: AtomicU64,
@@ -47,7 +48,10 @@ struct Counts {
 }
 
 /// Guard of a request, which is in flight for as long as this is held.
-pub(super) struct InFlight(IdleTracker);
+pub(super) struct InFlight {
+    tracker: IdleTracker,
+    is_answered: bool,
+}
 
 impl IdleTracker {
     /// Creates the counters of a new connection.
@@ -55,6 +59,7 @@ impl IdleTracker {
         Self(Arc::new(Counts {
             idle_timeout,
             begun: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             parts: AtomicU64::new(0),
             surplus: AtomicU64::new(0),
@@ -79,7 +84,10 @@ impl IdleTracker {
     /// Counts a request that begins.
     pub(super) fn begin(&self) -> InFlight {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlight {
+            tracker: self.clone(),
+            is_answered: false,
+        }
     }
 
     /// Returns the number of requests that have begun.
@@ -92,9 +100,8 @@ impl IdleTracker {
         self.begun() != self.0.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits until no request has begun or ended, and no response has been sent, for the idle
-    /// timeout, or for twice that at most. Hyper drops a body when it has buffered it: its bytes
-    /// may take long to be sent after the request has ended. On the other hand, a request whose
+    /// Waits until no request has begun, waits for its response or has ended, and nothing of a
+    /// response has been sent, for the idle timeout, or for twice that at most. A request whose
     /// response the client does not read is in flight for as long as the connection.
     pub(super) async fn until_idle(&self) {
         let mut before: Option<(u64, u64)> = None;
@@ -103,13 +110,18 @@ impl IdleTracker {
             let now = (self.events(), self.0.surplus.load(Ordering::Relaxed));
             let is_idle = before.is_some_and(|(events, surplus)| {
                 let sent = now.1.wrapping_sub(surplus).cast_signed();
-                events == now.0 && sent < MIN_RESPONSE_BYTES
+                events == now.0 && !self.is_awaited() && sent < MIN_RESPONSE_BYTES
             });
             if is_idle {
                 return;
             }
             before = Some(now);
         }
+    }
+
+    /// Returns true if a request waits for its response, for which handlers have timeouts.
+    fn is_awaited(&self) -> bool {
+        self.begun() != self.0.answered.load(Ordering::Relaxed)
     }
 
     /// Returns the number of requests that have begun, those that have ended, and parts of
@@ -124,15 +136,23 @@ impl IdleTracker {
 }
 
 impl InFlight {
+    /// Counts the response, whose body follows.
+    pub(super) fn answer(&mut self) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.tracker.0.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a part of the response that is about to be sent.
     pub(super) fn sends(&self) {
-        self.0.0.parts.fetch_add(1, Ordering::Relaxed);
+        self.tracker.0.parts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.answer();
+        self.tracker.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -198,9 +218,23 @@ mod tests {
     async fn a_response_that_is_not_read_is_idle() {
         let tracker = IdleTracker::new(IDLE);
         let began = Instant::now();
-        let _under_way = tracker.begin();
+        let mut under_way = tracker.begin();
+        under_way.answer();
         tracker.until_idle().await;
         assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_for_its_response_is_not_idle() {
+        let tracker = IdleTracker::new(IDLE);
+        let began = Instant::now();
+        let handler = async {
+            let mut under_way = tracker.begin();
+            sleep(Duration::from_mins(10)).await;
+            under_way.answer();
+        };
+        tokio::join!(tracker.until_idle(), handler);
+        assert!(began.elapsed() > Duration::from_mins(10));
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,7 +242,8 @@ mod tests {
         let tracker = IdleTracker::new(IDLE);
         let began = Instant::now();
         let heartbeats = async {
-            let under_way = tracker.begin();
+            let mut under_way = tracker.begin();
+            under_way.answer();
             for _ in 0..40 {
                 sleep(Duration::from_secs(15)).await;
                 under_way.sends();

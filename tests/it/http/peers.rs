@@ -80,15 +80,21 @@ async fn requests_without_a_key_are_limited_per_address() {
     );
 }
 
-/// A client opens no window for the responses that it requests.
+/// A client opens no window for the responses that it requests, or one of a byte, for which Hyper
+/// hands over all of a response.
 #[tokio::test]
 async fn responses_that_are_not_read_are_limited_per_address() {
     let (_stack, api) = start_with("peers-responses", &[]).await;
-    let client = Client::builder()
-        .no_proxy()
-        .http2_prior_knowledge()
-        .http2_initial_stream_window_size(0);
-    let client = client.build().unwrap();
+    for window in [0, 1] {
+        let client = Client::builder()
+            .no_proxy()
+            .http2_prior_knowledge()
+            .http2_initial_stream_window_size(window);
+        assert_limit_of_unread(&api, &client.build().unwrap()).await;
+    }
+}
+
+async fn assert_limit_of_unread(api: &Api, client: &Client) {
     let request = async |client: &Client, address| {
         let bundle = format!("{}/docs/swagger-ui-bundle.js", api.url);
         let request = client.get(bundle).header("X-Forwarded-For", address);
@@ -97,7 +103,7 @@ async fn responses_that_are_not_read_are_limited_per_address() {
     let (mine, others) = ("198.51.100.1", "198.51.100.2");
     let mut unread = Vec::new();
     let refused = loop {
-        let answer = request(&client, mine).await;
+        let answer = request(client, mine).await;
         if answer.status() != StatusCode::OK {
             break answer;
         }
@@ -108,7 +114,7 @@ async fn responses_that_are_not_read_are_limited_per_address() {
     assert!(refused.headers().contains_key("retry-after"));
     // The limit is 16 MiB, and the file has 1.5 MB.
     assert!(unread.len() >= 10, "{}", unread.len());
-    assert_eq!(request(&client, others).await.status(), StatusCode::OK);
+    assert_eq!(request(client, others).await.status(), StatusCode::OK);
     let refused = request(&api.http, mine).await;
     assert_eq!(Problem::of(refused).await.kind, "rate-limited");
     drop(unread);
