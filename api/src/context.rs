@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// API keys that the operator lists. If there are none, all callers are admitted.
     pub(crate) keys: ApiKeys,
     /// Hosts by which the api may be called.
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: Arc<Hosts>,
     /// API keys issued over HTTP.
     pub(crate) stored_keys: StoredKeys,
     /// Limits per client address.

@@ -142,7 +142,7 @@ impl Bound {
                 config.processes,
             ),
             keys: config.keys,
-            hosts: config.hosts,
+            hosts: Arc::new(config.hosts),
             expire_after: config.expire_after,
             views: Views::new(),
             watches: Watches::new(config.processes),

@@ -10,7 +10,7 @@
 //!   can take only a part
 
 mod caller;
-mod hosts;
+pub(crate) mod hosts;
 mod keys;
 mod limits;
 mod open_jobs;

@@ -5,6 +5,7 @@
 //! - [`headers`]: adds default headers, and `Allow`
 //! - [`problems`]: converts errors into problem details
 //! - [`cors`]: allows pages of other origins
+//! - [`hosts`]: refuses requests to names of other machines, without API keys
 //! - [`peers`]: rate limits requests without a key
 
 pub(crate) mod cors;
@@ -18,7 +19,12 @@ use std::sync::Arc;
 use poem::{Endpoint, EndpointExt, Response, endpoint::BoxEndpoint, middleware::CatchPanic};
 
 use self::{cors::Origins, headers::Headers};
-use crate::{Context, access::peers, problem::Problem, router::Methods};
+use crate::{
+    Context,
+    access::{hosts, peers},
+    problem::Problem,
+    router::Methods,
+};
 
 /// Puts the layers around the routes. The last one is the outermost.
 pub(crate) fn around<E>(
@@ -33,10 +39,11 @@ where
     let methods = Arc::new(methods);
     let (allowed, routed) = (Arc::clone(&methods), Arc::clone(&methods));
     let headers = Arc::new(Headers::of(&context.public_url));
-    let peers = Arc::clone(&context.peers);
+    let (peers, hosts) = (Arc::clone(&context.peers), Arc::clone(&context.hosts));
     let cors = origins.cors(&context.public_url);
     routes
         .around(move |next, request| peers::admit(Arc::clone(&peers), next, request))
+        .around(move |next, request| hosts::admit(Arc::clone(&hosts), next, request))
         .data(context)
         .with(CatchPanic::new().with_handler(|_| Problem::internal()))
         // Within CORS, so that responses to errors get its headers. Outside of it, as a request
