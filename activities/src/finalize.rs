@@ -45,8 +45,10 @@ async fn record(storage: &Storage, job: &JobState) -> Result<Finalized, Failure>
     if (job.status != JobStatus::Completed || job.retry_count > 0)
         && let Some(earlier) = manifest::read(storage, &job.job_id).await?
     {
-        let provider = earlier.provider.as_ref();
-        counted = provider.map(|provider| provider.prediction.id.clone());
+        // An attempt that wrote the manifest may have been cut off before it counted.
+        if earlier.run_id != job.run_id {
+            counted = metrics::measured(&earlier).map(|(prediction, _)| prediction.clone());
+        }
         has_adopted = job.status != JobStatus::Completed && recorded.adopt_stored(earlier);
     }
     manifest::write(storage, &recorded).await?;

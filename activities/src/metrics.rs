@@ -169,16 +169,8 @@ fn stored_media(job: &JobState) -> impl Iterator<Item = &StoredMedia> {
 
 /// Counts the cost of a prediction once, however many runs its outputs take.
 fn cost(job: &JobState, counted: Option<&PredictionId>) {
-    let provider = job.provider.as_ref();
-    let Some(provider) = provider.filter(|provider| Some(&provider.prediction.id) != counted)
-    else {
-        return;
-    };
-    let measured = provider
-        .metrics
-        .get("predict_time")
-        .and_then(serde_json::Value::as_f64);
-    if let Some(seconds) = measured.filter(|seconds| *seconds >= 0.0) {
+    let measured = measured(job).filter(|(prediction, _)| Some(*prediction) != counted);
+    if let Some((_, seconds)) = measured {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -187,6 +179,14 @@ fn cost(job: &JobState, counted: Option<&PredictionId>) {
         counter!(COST, "model" => MODELS.label(&job.request.model.to_string()))
             .increment(seconds.ceil() as u64);
     }
+}
+
+/// Returns the prediction of a job, and the seconds that the provider has measured; `None` unless
+/// it has.
+pub(crate) fn measured(job: &JobState) -> Option<(&PredictionId, f64)> {
+    let provider = job.provider.as_ref()?;
+    let seconds = provider.metrics.get("predict_time")?.as_f64()?;
+    (seconds >= 0.0).then_some((&provider.prediction.id, seconds))
 }
 
 fn stages(job: &JobState) {

@@ -75,6 +75,9 @@ const WEBHOOK_SLOTS: usize = 1000;
 /// than webhooks, submissions and outputs need together.
 const FILES: u64 = 65_536;
 
+/// Soft limit of file descriptors that is common, if the system does not tell.
+const COMMON_FILES: u64 = 1024;
+
 /// Divisor of the file descriptors that yields the limit of slots for webhooks: the receivers of
 /// one tenant must not keep outputs and submissions from connecting.
 const FILES_PER_WEBHOOK: usize = 4;
@@ -255,14 +258,12 @@ impl Registration {
 
 /// Raises the limit of file descriptors, and returns the slots for webhooks that it has room for.
 fn webhook_slots() -> usize {
-    match rlimit::increase_nofile_limit(FILES) {
-        Ok(files) => {
-            let files = usize::try_from(files).unwrap_or(usize::MAX);
-            WEBHOOK_SLOTS.min(files / FILES_PER_WEBHOOK).max(1)
-        }
-        // The system has no such limit.
-        Err(_) => WEBHOOK_SLOTS,
-    }
+    let files = rlimit::increase_nofile_limit(FILES).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+        COMMON_FILES
+    });
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    WEBHOOK_SLOTS.min(files / FILES_PER_WEBHOOK).max(1)
 }
 
 fn activities(

@@ -52,6 +52,16 @@ impl JobDeletionInput {
         })
     }
 
+    /// Creates the input that deletes an ended job whose expiry is overdue, unless it is retried
+    /// first.
+    #[must_use]
+    pub fn overdue(entry: IndexEntry) -> Self {
+        Self {
+            entry,
+            after_seconds: Some(0),
+        }
+    }
+
     /// Returns the id of the workflow: a job has one deletion at a time, and one expiry beside it.
     #[must_use]
     pub fn workflow_id(&self) -> String {

@@ -54,10 +54,13 @@ pub(super) struct ListPage {
     pub(super) next: Option<Cursor>,
 }
 
+/// Bytes that a page, a job or an output takes at least, about.
+const EACH: usize = 1024;
+
 impl ListPage {
     /// Returns about the bytes of memory that it takes.
     pub(super) fn size(&self) -> usize {
-        self.jobs.iter().map(ListedJob::size).sum()
+        EACH + self.jobs.iter().map(ListedJob::size).sum::<usize>()
     }
 }
 
@@ -78,7 +81,6 @@ impl ListedJob {
     }
 
     fn size(&self) -> usize {
-        const EACH: usize = 1024;
         match self {
             Self::Retained(_) => EACH,
             Self::Past(job) => {

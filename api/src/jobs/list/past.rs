@@ -1,11 +1,12 @@
 //! Jobs beyond Temporal's retention, from the index in the object store: by the day on which they
 //! were accepted, the latest day first.
 
-use darkroom_types::request::ModelInput;
+use darkroom_types::request::{Metadata, ModelInput};
 use darkroom_workflows::job::{IndexEntry, JobId, JobState, ObjectKey};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 
 use crate::{
     context::Context,
@@ -187,8 +188,12 @@ async fn indexed(
 async fn manifest(context: &Context, job_id: &JobId) -> Result<Option<JobState>, Problem> {
     match load::manifest(context, job_id).await {
         Ok(mut job) => {
-            // A list does not show it, and a page of a hundred jobs would hold 25 MB of it.
+            // A list does not show these, and a page of a hundred jobs would hold 25 MB of them.
             job.request.input = ModelInput::default();
+            job.request.metadata = Metadata::default();
+            if let Some(provider) = &mut job.provider {
+                (provider.output, provider.metrics) = (None, Map::new());
+            }
             Ok(Some(job))
         }
         Err(problem) if problem.kind() == Kind::NotFound => Ok(None),
