@@ -156,8 +156,8 @@ impl Deletion<'_> {
         let query = format!(
             "WorkflowId IN ('{job_id}', '{expiry}', '{deletion}') OR WorkflowId STARTS_WITH 'webhook-{job_id}-'"
         );
-        // Not awaited here: the slot is needed for manifests, too. The objects go first, and the next
-        // attempt searches.
+        // Not awaited here: the slot is needed for manifests, too. The objects go first, and the
+        // next attempt searches.
         if self.searches.0.check().is_err() {
             return Ok(true);
         }

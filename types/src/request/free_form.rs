@@ -36,6 +36,9 @@ impl ModelInput {
     const MAX_DEPTH: usize = 32;
 
     /// Inputs by name.
+    ///
+    /// # Panics
+    /// Never: the text was written from a map.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the text was written from a map")]
     pub fn to_map(&self) -> Map<String, Value> {
