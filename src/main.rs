@@ -35,11 +35,20 @@ use clap::{Parser, Subcommand};
 compile_error!("there is nothing to do without one of the features `server` and `cli`");
 
 /// Durable media generation on Temporal.
-///
-/// Without a command, starts everything on this machine (Temporal, S3, a provider that renders
-/// pictures, a worker, the api), runs sample jobs through HTTP and stays up until Ctrl-C.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
+#[cfg_attr(
+    feature = "dev",
+    command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Without a command, starts everything on this machine (Temporal, S3, a provider that renders \
+                      pictures, a worker, the api), runs sample jobs through HTTP and stays up until Ctrl-C."
+    )
+)]
+#[cfg_attr(
+    not(feature = "dev"),
+    command(subcommand_required = true, arg_required_else_help = true)
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -127,11 +136,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         #[cfg(feature = "dev")]
         None => runtime()?.block_on(first_look::run(cli.first_look)),
         #[cfg(not(feature = "dev"))]
-        None => {
-            use clap::CommandFactory;
-            Cli::command().print_help()?;
-            Ok(ExitCode::from(2))
-        }
+        None => unreachable!("clap requires one"),
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use super::cache::{self, Cached, runs};
 
 /// Version that is built or downloaded; it contains server 1.31.2. `tools/go.mod` pins the same.
-const VERSION: &str = "1.8.2";
+pub const VERSION: &str = "1.8.2";
 
 /// Earliest version on the `PATH` that is used: the server of an earlier one lacks features.
 const EARLIEST: (u32, u32) = (1, 8);

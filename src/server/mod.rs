@@ -135,10 +135,11 @@ async fn probe(url: reqwest::Url) -> Result<ExitCode> {
         .no_proxy()
         .timeout(TIMEOUT)
         .build()?;
-    let answer = http.get(url).send().await?;
+    let answer = http.get(url.clone()).send().await?;
+    let status = answer.status();
     anyhow::ensure!(
-        answer.status().is_success(),
-        "{}",
+        status.is_success(),
+        "{url} answers {status}: {}",
         answer.text().await?.trim()
     );
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use darkroom_dev::{
     production::{self, programs, temporal},
-    versitygw,
+    temporal_cli, versitygw,
 };
 use darkroom_workflows::search_attributes;
 use serde_json::{Value, json};
@@ -44,6 +44,8 @@ fn images_are_pinned_and_of_the_versions_that_the_tests_run_on() {
         "github.com/temporalio/ui-server/v2 v{}",
         version("temporal-ui")
     )));
+    let cached = format!("darkroom/temporal-{}", temporal_cli::VERSION);
+    assert!(read("docs/operations.md").contains(&cached), "{cached}");
     assert_eq!(version("worker"), env!("CARGO_PKG_VERSION"));
     assert!(read("Dockerfile").contains(&format!("ARG BUILD_ID={}", env!("CARGO_PKG_VERSION"))));
 }

@@ -15,10 +15,11 @@ use temporalio_common::protos::temporal::api::{
     operatorservice::v1::AddSearchAttributesRequest,
     workflowservice::v1::{ListWorkersRequest, RegisterNamespaceRequest},
 };
+use tokio::process::Command;
 
 use crate::support::{
     api::Api,
-    harness::{job, options, shared, start, until},
+    harness::{BINARY, job, options, shared, start, until},
 };
 
 async fn ready(api: &Api, query: &str) -> Option<(StatusCode, Value)> {
@@ -46,6 +47,26 @@ async fn workers_with_two_heartbeats(stack: &Stack) -> usize {
     heartbeats
         .filter(|heartbeat| heartbeat.elapsed_since_last_heartbeat.is_some())
         .count()
+}
+
+/// Images have no other HTTP client for their health checks.
+#[tokio::test]
+async fn the_binary_probes_an_api() {
+    let api = Api::of(shared());
+    let probe = async |path: &str| {
+        let mut command = Command::new(BINARY);
+        let url = format!("{}{path}", api.url);
+        command.args(["probe", &url]).env_clear().output().await
+    };
+    let ready = probe("/readyz").await.unwrap();
+    assert!(ready.status.success(), "{ready:?}");
+    let absent = probe("/nothing").await.unwrap();
+    assert_eq!(absent.status.code(), Some(1), "{absent:?}");
+    let message = String::from_utf8(absent.stderr).unwrap();
+    assert!(
+        message.lines().count() == 1 && message.contains("404"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
