@@ -33,7 +33,7 @@ pub(super) fn start_of(
         JobStatus::Canceled => {
             return Err(Problem::new(
                 Kind::NothingToRetry,
-                "the job was canceled; post a new one",
+                "a canceled job cannot be retried; create a new one",
             ));
         }
     }
@@ -308,5 +308,15 @@ mod tests {
             let job = ended(status, FailureType::Internal);
             assert_eq!(start_of(&job, true, NOW).unwrap_err().kind(), kind);
         }
+    }
+
+    #[test]
+    fn a_canceled_job_is_to_be_created_anew() {
+        let canceled = ended(JobStatus::Canceled, FailureType::Internal);
+        let refused = start_of(&canceled, false, NOW).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "a canceled job cannot be retried; create a new one"
+        );
     }
 }
