@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use darkroom_client::types::{
+    failure::FailureType,
     job_id::JobId,
     provider::PredictionStatus,
     resource::{Job, Media},
@@ -55,7 +56,9 @@ impl Live {
             let bar = self.outputs.entry(media.index).or_insert_with(|| {
                 let bar =
                     ProgressBar::new(1).with_style(style("  {prefix:>3} {bar:24} {wide_msg}"));
-                self.lines.add(bar).with_prefix(media.index.to_string())
+                self.lines
+                    .add(bar)
+                    .with_prefix((media.index + 1).to_string())
             });
             draw(bar, media);
         }
@@ -135,8 +138,11 @@ fn draw(bar: &ProgressBar, media: &Media) {
 /// retries.
 pub(super) fn conclude(job: &Job) {
     let counts = job.media_counts;
+    // Of a retried job, the time of its latest run.
+    let retried_at = job.started_at.filter(|_| job.retry_count > 0);
     let took = job.completed_at.map_or(String::new(), |end| {
-        let took = end.duration_since(job.created_at).as_secs_f64();
+        let began_at = retried_at.unwrap_or(job.created_at);
+        let took = end.duration_since(began_at).as_secs_f64();
         format!(" in {took:.1} s")
     });
     let stored = match counts.total {
@@ -146,7 +152,7 @@ pub(super) fn conclude(job: &Job) {
     say!("job {} {}{took}{stored}", job.job_id, job.status);
     for media in &job.media {
         if let (MediaStatus::Failed, Some(why)) = (media.status, &media.error_message) {
-            say!("  output {}: {why}", media.index);
+            say!("  output {}: {why}", media.index + 1);
         }
     }
     if let (JobStatus::Failed | JobStatus::Canceled, Some(why)) = (job.status, &job.error_message) {
@@ -193,6 +199,18 @@ fn useful_retry(job: &Job) -> Option<Retry> {
         {
             Some(Retry::Regenerate)
         }
+        Some(_) if are_gone(job) => Some(Retry::Regenerate),
         Some(_) => Some(Retry::Fetch),
     }
+}
+
+/// Returns true if no missing output can be fetched any more.
+fn are_gone(job: &Job) -> bool {
+    use FailureType::{OutputNotMade, SourceExpired, UnsupportedMedia};
+    let errors = job.media.iter().filter_map(|media| media.error.as_ref());
+    let gone = errors
+        .filter(|error| matches!(error.kind, SourceExpired | OutputNotMade | UnsupportedMedia))
+        .count();
+    let missing = job.media_counts.total - job.media_counts.completed;
+    gone > 0 && gone == missing
 }

@@ -123,7 +123,7 @@ fn greet(stack: &Stack) {
     );
     print_line!("  all that the api does       {api}/docs");
     if let Some(ui) = &stack.temporal.ui {
-        print_line!("  histories                   {ui}");
+        print_line!("  histories, in Temporal's UI {ui}");
     }
     print_line!("");
 }

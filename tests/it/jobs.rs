@@ -98,7 +98,7 @@ async fn one_missing_output_leaves_the_others_stored() {
         Some(FailureType::OutputsFailed)
     );
     let message = job.error_message.as_deref().unwrap();
-    let beginning = "1 of 4 outputs could not be stored; output 2: ";
+    let beginning = "1 of 4 outputs could not be stored; output 3: ";
     assert!(message.starts_with(beginning));
     assert_eq!(
         temporal_status(&job).await,

@@ -34,7 +34,7 @@ pub(super) fn describe(job: &Job) -> Result<()> {
     }
     known("history", job.links.temporal.clone());
     for media in &job.media {
-        let name = format!("output {}", media.index);
+        let name = format!("output {}", media.index + 1);
         let what = match (&media.media_url, &media.error_message) {
             (Some(url), _) => url.clone(),
             (None, Some(why)) => format!("failed: {why}"),

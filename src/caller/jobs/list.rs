@@ -93,7 +93,10 @@ fn row(job: &JobSummary) -> Vec<String> {
         job.job_id.to_string(),
         job.status.to_string(),
         format!("{:.0}", job.created_at),
-        format!("{stored}/{}", media.len()),
+        match media.len() {
+            0 => "0".to_owned(),
+            total => format!("{stored}/{total}"),
+        },
         job.model.to_string(),
         job.prompt
             .as_ref()

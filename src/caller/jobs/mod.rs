@@ -15,7 +15,7 @@ use darkroom_client::{
     events::ChangeKind,
     types::{
         job_id::JobId, problem::Kind, provider::CancelOutcome, request::RetryRequest,
-        resource::Job, status::JobStatus,
+        status::JobStatus,
     },
 };
 use futures::TryStreamExt;
@@ -133,7 +133,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit> {
             regenerate,
             following,
         } => {
-            let job = retry(client, &job_id, regenerate).await?;
+            let request = RetryRequest { regenerate };
+            let job = match client.retry_job(&job_id, request).await {
+                Err(error) if error.kind() == Some(Kind::GenerationNeeded) => {
+                    say!("error: {error}");
+                    live::Retry::Regenerate.suggest(&job_id);
+                    return Ok(Exit::of_error(&error.into()));
+                }
+                retried => retried?,
+            };
             say!("job {} is being retried", job.job_id);
             follow::follow(client, job, &following).await
         }
@@ -167,9 +175,11 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
                 (ChangeKind::Job(job), Format::Text) => {
                     let at = change.position.strftime("%H:%M:%S");
                     let counts = job.media_counts;
+                    // Until they are made, there are none to count.
+                    let total = counts.total.max(usize::from(job.num_outputs.get()));
                     show::line(format_args!(
                         "{at}  {}  {:10}  {}/{}  {}",
-                        job.job_id, job.status, counts.completed, counts.total, job.model
+                        job.job_id, job.status, counts.completed, total, job.model
                     ))?;
                 }
                 (ChangeKind::Job(job), Format::Json | Format::Jsonl) => {
@@ -185,21 +195,6 @@ async fn watch_all(client: &Client, format: Format) -> Result<Exit> {
         end = print => end,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     }
-}
-
-/// Retries a job. If it can only be generated again, the command that does is printed as well.
-async fn retry(
-    client: &Client,
-    job_id: &JobId,
-    regenerate: bool,
-) -> Result<Job, darkroom_client::Error> {
-    let retried = client.retry_job(job_id, RetryRequest { regenerate }).await;
-    let needs_generation =
-        |error: &darkroom_client::Error| error.kind() == Some(Kind::GenerationNeeded);
-    if retried.as_ref().is_err_and(needs_generation) {
-        live::Retry::Regenerate.suggest(job_id);
-    }
-    retried
 }
 
 /// Requests cancellation of a job, waits for its end and prints the result.

@@ -62,7 +62,9 @@ impl Ending {
         let first = media.iter().find_map(|media| match &media.outcome {
             MediaOutcome::Failed { error, .. } => Some(format!(
                 "output {}: {}: {}",
-                media.index, error.kind, error.detail
+                media.index + 1,
+                error.kind,
+                error.detail
             )),
             _ => None,
         });

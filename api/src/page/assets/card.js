@@ -6,7 +6,7 @@ import { fill, h } from "./dom.js";
 import { Frame, placesOf, ratioOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import {
-  ago, bytes, duration, elapsed, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES,
+  ago, beganAt, bytes, duration, elapsed, hasEnded, kindOf, LABELS, remedyOf, stateOf, STATES,
 } from "./words.js";
 
 /** Maximum number of frames on a card; the page of the job shows all outputs. */
@@ -127,7 +127,7 @@ export class Card {
       const size = (job.media ?? []).reduce((sum, media) => sum + (media.size ?? 0), 0);
       const when = job.completed_at ?? job.created_at;
       this.time.dateTime = when;
-      const took = job.status === "completed" ? ` · ${duration(Date.parse(when) - Date.parse(job.created_at))}` : "";
+      const took = job.status === "completed" ? ` · ${duration(Date.parse(when) - beganAt(job))}` : "";
       this.time.textContent = `${ago(when, at)}${took}`;
       this.time.title = size ? bytes(size) : "";
       return;

@@ -7,8 +7,9 @@ import { extensionOf, Frame, placesOf, staleBadge } from "./frame.js";
 import { isWhole } from "./jobs.js";
 import { waterfall } from "./waterfall.js";
 import {
-  ago, bytes, cancelText, clock, count, curlOf, duration, elapsed, explainErrors, hasEnded, isExact, LABELS,
-  missingLabel, remedyOf, remedyOfFailure, requestOf, ROUNDED, stateOf, stateOfOutput, STATES,
+  ago, beganAt, bytes, cancelText, clock, count, curlOf, duration, elapsed, explainErrors, hasEnded,
+  isExact, LABELS, missingLabel, remedyOf, remedyOfFailure, requestOf, ROUNDED, stateOf,
+  stateOfOutput, STATES,
 } from "./words.js";
 
 /** Age at which the URLs of outputs are renewed, in milliseconds. */
@@ -420,7 +421,7 @@ export class JobPage {
       this.shown.time = job.completed_at;
       fill(this.time, waterfall(job, at));
     }
-    const took = Date.parse(job.completed_at) - Date.parse(job.created_at);
+    const took = Date.parse(job.completed_at) - beganAt(job);
     this.timer.textContent = isOver ? `in ${duration(took)}, ${ago(job.completed_at, at)}`
       : elapsed(job, this.jobs.medianDuration(job.model), at);
     // URLs of outputs expire after an hour, and the page may be open for longer.

@@ -166,9 +166,14 @@ export function duration(milliseconds) {
   return hours ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
 }
 
+/** Returns when a job began, in milliseconds: of a retried job, its latest run. */
+export function beganAt(job) {
+  return Date.parse(job.retry_count && job.started_at ? job.started_at : job.created_at);
+}
+
 /** Returns how long a running job has taken so far, and the median of earlier ones if known. */
 export function elapsed(job, median, time = now()) {
-  const took = `${duration(time - Date.parse(job.created_at))} so far`;
+  const took = `${duration(time - beganAt(job))} so far`;
   return median && stateOf(job) !== "in_doubt" ? `${took}, usually ${duration(median)}` : took;
 }
 
