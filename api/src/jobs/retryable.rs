@@ -40,14 +40,12 @@ pub(super) fn start_of(
     let stored = ended.count(MediaStatus::Completed);
     match &ended.provider {
         // Nothing is left to be paid for.
-        Some(_) if stored > 0 && stored == ended.media.len() && is_unrecorded(ended) => {
-            Ok(Start::Resume)
-        }
+        Some(_) if is_unrecorded(ended) && stored == ended.media.len() => Ok(Start::Resume),
         _ if regenerate => Ok(Start::Regenerate),
         None if is_submitted_again(ended) => Ok(Start::New),
         _ if ended.doubt.is_some() => Ok(Start::Settle),
         None => Ok(Start::New),
-        Some(_) if stored > 0 && is_unrecorded(ended) => Ok(Start::Resume),
+        Some(_) if is_unrecorded(ended) => Ok(Start::Resume),
         Some(provider) => {
             resumable(ended, provider, now)?;
             Ok(Start::Resume)
@@ -58,7 +56,7 @@ pub(super) fn start_of(
 /// Returns true if a job with stored outputs was terminated: no manifest names them, so that
 /// another run must, whatever is left to fetch. A run that ends by itself makes such a job partial.
 fn is_unrecorded(ended: &JobState) -> bool {
-    ended.status == JobStatus::Failed
+    ended.status == JobStatus::Failed && ended.count(MediaStatus::Completed) > 0
 }
 
 /// Returns true if the job failed while it was to submit again, as the provider had failed.
