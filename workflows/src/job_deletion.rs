@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     TimerOptions, TimerResult, WorkflowContext, WorkflowResult, WorkflowTermination,
+    common::Priority,
 };
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
         delete::{self, DeleteJobInput},
     },
     job::{IndexEntry, JobId, JobState},
+    tenant::Tenant,
 };
 
 /// Input of a deletion.
@@ -70,6 +72,15 @@ impl JobDeletionInput {
             Some(_) => expiry_id(job_id),
             None => deletion_id(job_id),
         }
+    }
+
+    /// Returns the fairness key of the workflow, with the default priority.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        let tenant = self.entry.tenant.as_ref();
+        Priority::builder()
+            .maybe_fairness_key(tenant.map(Tenant::as_str))
+            .build()
     }
 
     /// Returns the summary that the Temporal UI shows.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use darkroom_workflows::{
     JobDeletion, JobDeletionInput, WORKFLOW_QUEUE, failure::FailureType, job::IndexEntry,
-    tenant::Tenant,
 };
 use jiff::Timestamp;
 use temporalio_client::{
-    Priority, WorkflowIdConflictPolicy, WorkflowStartOptions, errors::WorkflowStartError,
+    WorkflowIdConflictPolicy, WorkflowStartOptions, errors::WorkflowStartError,
 };
 
 use super::{RecordedJob, Sweep};
@@ -26,14 +25,11 @@ impl Sweep<'_> {
     /// Starts the deletion of a job.
     pub(super) async fn delete_job(&self, entry: IndexEntry) -> Result<(), Failure> {
         let job_id = entry.job_id;
-        let fairness = Priority::builder()
-            .maybe_fairness_key(entry.tenant.as_ref().map(Tenant::as_str))
-            .build();
         let input = JobDeletionInput::overdue(entry);
         let options = WorkflowStartOptions::new(WORKFLOW_QUEUE, input.workflow_id())
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
             .static_summary(input.summary())
-            .priority(fairness)
+            .priority(input.priority())
             .build();
         match self
             .client

@@ -15,7 +15,7 @@ use poem::{
 };
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 
-use super::{owned, start::fairness};
+use super::owned;
 use crate::{
     access::Caller,
     context::Context,
@@ -52,7 +52,7 @@ pub(crate) async fn delete_job(
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
         .static_summary(input.summary())
-        .priority(fairness(view.state.tenant.as_ref()))
+        .priority(input.priority())
         .rpc_options(temporal::rpc_options())
         .build();
     let client = context.temporal.client()?;

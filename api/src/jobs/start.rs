@@ -151,10 +151,3 @@ pub(crate) fn priority(tenant: Option<&Tenant>, request: &JobRequest) -> Priorit
         .maybe_fairness_key(tenant.map(Tenant::as_str))
         .build()
 }
-
-/// Returns the fairness key of a workflow that has the common priority.
-pub(super) fn fairness(tenant: Option<&Tenant>) -> Priority {
-    Priority::builder()
-        .maybe_fairness_key(tenant.map(Tenant::as_str))
-        .build()
-}
