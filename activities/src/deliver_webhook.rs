@@ -77,7 +77,8 @@ impl WebhookSender {
             Client::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .timeout(TIMEOUT)
-                // Names of receivers are without number, and each idle connection is a file.
+                // Callers may name any number of receivers, and each idle connection takes a file
+                // descriptor.
                 .pool_max_idle_per_host(0)
         };
         Ok(Self {

@@ -163,7 +163,7 @@ enum Owner {
     Job(RecordedJob),
 }
 
-/// What the manifest of a job says of its objects.
+/// Part of a manifest that the sweep needs.
 #[derive(Debug)]
 struct RecordedJob {
     keys: BTreeSet<ObjectKey>,

@@ -170,7 +170,8 @@ impl Peers {
         }
     }
 
-    /// Checks that a sender reads its responses. A trusted proxy is served anyway: its probes.
+    /// Checks that a sender reads its responses. An unknown sender, such as a trusted proxy that
+    /// probes, is always served.
     ///
     /// # Errors
     /// If too many bytes of responses wait for it.
