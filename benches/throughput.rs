@@ -187,11 +187,9 @@ impl Empty {
         };
         let outputs = vec![output; input.request.num_outputs.get().into()];
         let prediction = PredictionRef::new(ProviderName::Replicate, "none".parse().unwrap());
-        Ok(GenerateOutcome::Ended(Prediction {
-            state: ProviderState::new(prediction, PredictionStatus::Succeeded),
-            outputs,
-            data_removed: false,
-        }))
+        let state = ProviderState::new(prediction, PredictionStatus::Succeeded);
+        let prediction = Prediction::new(state, outputs, false);
+        Ok(GenerateOutcome::Ended(prediction))
     }
 
     #[activity(definition = contract::Persist)]

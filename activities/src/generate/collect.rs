@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use temporalio_sdk::activities::ActivityContext;
 
-use super::{ended::fit_history, is_missing_outputs, retryable_after_purchase};
+use super::{is_missing_outputs, retryable_after_purchase};
 use crate::failure::Failure;
 
 /// Delay of the next poll after a problem that may pass: the first one, and the longest.
@@ -90,7 +90,7 @@ pub async fn collect(
         }
         Ok(prediction) if is_missing_outputs(&prediction) => {
             if has_lasted(ctx, Problem::WithoutOutputs).await {
-                return Ok(CollectOutcome::Ended(fit_history(prediction)));
+                return Ok(CollectOutcome::Ended(prediction));
             }
             let detail = "the prediction succeeded, but its outputs are still missing";
             return Err(Failure::retry_after(
@@ -99,7 +99,7 @@ pub async fn collect(
                 FIRST_DELAY,
             ));
         }
-        Ok(prediction) => return Ok(CollectOutcome::Ended(fit_history(prediction))),
+        Ok(prediction) => return Ok(CollectOutcome::Ended(prediction)),
         Err(error @ ProviderError::NotFound) => (Problem::NotFound, error),
         Err(error @ ProviderError::Unreadable(_)) => (Problem::Unreadable, error),
         Err(error @ ProviderError::TooLarge(_)) => return Ok(lost(error)),

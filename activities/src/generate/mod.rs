@@ -16,14 +16,12 @@
 //! - `throttle`: reports of rate limits; `access`: rejected tokens and missing credit;
 //!   `refused_line`: the order of retries after a refusal
 //! - `find`, `collect`, `cancel`: the other three activities
-//! - `ended`: a prediction that has ended, cut to the size that a history holds
 
 mod access;
 mod boot_time;
 mod cancel;
 mod collect;
 mod earlier_run;
-mod ended;
 mod find;
 mod precedent;
 mod refused_line;
@@ -54,7 +52,7 @@ pub use self::{
     restore::LostTime,
     throttle::{Refusals, Throttle},
 };
-use self::{ended::fit_history, precedent::Precedent, submission::Purchase};
+use self::{precedent::Precedent, submission::Purchase};
 use crate::failure::Failure;
 
 /// Times of the polls after a submission: a quick prediction needs no further activity.
@@ -170,7 +168,7 @@ async fn poll_new(
     let mut is_slow = false;
     for at in POLLS {
         if is_complete(&prediction) {
-            return GenerateOutcome::Ended(fit_history(prediction));
+            return GenerateOutcome::Ended(prediction);
         }
         if bought + at >= deadline {
             break;
@@ -194,7 +192,7 @@ async fn poll_new(
         }
     }
     if is_complete(&prediction) {
-        GenerateOutcome::Ended(fit_history(prediction))
+        GenerateOutcome::Ended(prediction)
     } else {
         GenerateOutcome::Submitted {
             state: prediction.state,

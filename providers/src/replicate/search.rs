@@ -114,11 +114,8 @@ pub(super) async fn find(
 /// Prediction of which nothing is known but that it exists.
 fn unread(id: &PredictionId) -> Prediction {
     let prediction = PredictionRef::new(ProviderName::Replicate, id.clone());
-    Prediction {
-        state: ProviderState::new(prediction, PredictionStatus::Processing),
-        outputs: Vec::new(),
-        data_removed: false,
-    }
+    let state = ProviderState::new(prediction, PredictionStatus::Processing);
+    Prediction::new(state, Vec::new(), false)
 }
 
 /// Returns true if a webhook URL belongs to the submission: `…/{job_id}/{submission_id}`, whatever

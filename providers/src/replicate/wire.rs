@@ -81,11 +81,7 @@ impl From<Answer> for Prediction {
             output: Some(rest).filter(|rest| !rest.is_null()),
             ..ProviderState::new(prediction, status)
         };
-        Self {
-            state,
-            outputs,
-            data_removed: answer.data_removed,
-        }
+        Self::new(state, outputs, answer.data_removed)
     }
 }
 

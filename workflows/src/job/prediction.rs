@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use darkroom_types::provider::{CancelOutcome, PredictionId, PredictionStatus, ProviderName};
 
-use super::{MAX_OUTPUTS, MadeOutput};
+use super::{MAX_OUTPUTS, MadeOutput, made_output::fit_history};
 use crate::failure::{FailureType, JobError};
 
 /// Reference to a prediction, by which its provider is queried.
@@ -61,7 +61,8 @@ pub struct ProviderState {
     /// Error message of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Number of outputs made, including those withheld; absent until the prediction has ended.
+    /// Number of outputs made, including those withheld; absent until the prediction has ended, or
+    /// if its provider has removed them since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs_made: Option<u32>,
     /// Output of the provider other than files, if that is at most 64 KiB. Each file is replaced by
@@ -132,13 +133,13 @@ impl ProviderState {
     }
 }
 
-/// A prediction, as its provider returns it.
+/// A prediction, as its provider returns it, cut to what a history holds.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Prediction {
     /// Id, status, and other facts that the provider reports.
     pub state: ProviderState,
-    /// Outputs in the provider's order, including withheld ones. In a history, at most
-    /// [`MAX_OUTPUTS`].
+    /// Outputs in the provider's order, including withheld ones: at most [`MAX_OUTPUTS`].
     pub outputs: Vec<MadeOutput>,
     /// True if the provider has removed the outputs already.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -146,6 +147,19 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// Creates a prediction, however many outputs its provider returns, and however long their URLs
+    /// are.
+    #[must_use]
+    pub fn new(mut state: ProviderState, outputs: Vec<MadeOutput>, data_removed: bool) -> Self {
+        let made = u32::try_from(outputs.len()).ok();
+        state.outputs_made = made.filter(|_| state.status.is_terminal() && !data_removed);
+        Self {
+            state,
+            outputs: fit_history(outputs),
+            data_removed,
+        }
+    }
+
     /// Returns the outputs of a prediction that has ended, if at least one of them can be read.
     /// They are paid for, so they are stored however the prediction ended.
     ///
@@ -212,11 +226,8 @@ mod tests {
                 OutputSource::Prediction
             },
         };
-        Prediction {
-            state: serde_json::from_value(state).unwrap(),
-            outputs: outputs.chars().map(output).collect(),
-            data_removed,
-        }
+        let state = serde_json::from_value(state).unwrap();
+        Prediction::new(state, outputs.chars().map(output).collect(), data_removed)
     }
 
     #[test]
