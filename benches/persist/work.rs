@@ -4,13 +4,13 @@ use std::{num::NonZeroUsize, time::Instant};
 
 use darkroom_activities::{
     guard::{Guard, Ports, Resolver},
-    persist::{
-        Engine, Memory, Previewer, Sources, budget_lease::BudgetLease, engine::Destination,
-        source::Limits,
-    },
+    persist::{Engine, Memory, Previewer, Sources, budget_lease::BudgetLease, source::Limits},
 };
-use darkroom_storage::{Existing, Storage};
-use darkroom_workflows::job::JobId;
+use darkroom_storage::Storage;
+use darkroom_workflows::{
+    contract::persist::PersistInput,
+    job::{JobId, OutputSource, PredictionRef, ProviderName},
+};
 use futures::{StreamExt, stream};
 
 use super::{Figures, MIB, Mover, STREAM_MAX, Task, baselines::Pipe};
@@ -74,26 +74,20 @@ async fn with_engine(sources: &Sources, engine: &Engine, task: &Task) {
                 break lease;
             }
         };
-        let source = sources
-            .open(&task.url(&name, task.load.bytes))
-            .await
-            .unwrap();
-        let index = name.rsplit('-').next().unwrap().parse().unwrap();
+        let url = task.url(&name, task.load.bytes);
+        let source = sources.open(&url, None).await.unwrap();
         let prediction_id = "benchmark".parse().unwrap();
-        engine
-            .store(
-                &Destination {
-                    job_id,
-                    prediction_id,
-                    index,
-                    name: None,
-                    existing: Existing::Keep,
-                },
-                source,
-                lease,
-            )
-            .await
-            .unwrap();
+        let input = PersistInput {
+            job_id,
+            tenant: None,
+            prediction: PredictionRef::new(ProviderName::Replicate, prediction_id),
+            index: name.rsplit('-').next().unwrap().parse().unwrap(),
+            source: OutputSource::Url(url),
+            name: None,
+            output_format: None,
+            replace: false,
+        };
+        engine.store(&input, source, lease).await.unwrap();
     })
     .await;
 }

@@ -321,7 +321,8 @@ async fn sources(ports: &str, allowed: AllowedHosts) -> Sources {
 }
 
 async fn refusal(sources: &Sources, url: &str) -> FailureType {
-    sources.open(url).await.expect_err(url).kind().unwrap()
+    let refused = sources.open(url, None).await.expect_err(url);
+    refused.into_failure().kind().unwrap()
 }
 
 #[tokio::test]

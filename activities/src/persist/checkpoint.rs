@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use darkroom_storage::{NewObject, Upload, UploadedObject, UploadedPart, digest::Digest};
+use darkroom_storage::{Upload, UploadedObject, UploadedPart, digest::Digest};
 use darkroom_temporal::heartbeat::Heartbeat;
 use darkroom_workflows::{
     contract::persist::PersistProgress,
@@ -18,11 +18,7 @@ use darkroom_workflows::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    engine::{Destination, PREDICTION},
-    inspector::Inspector,
-    source::Validator,
-};
+use super::{inspector::Inspector, source::Validator};
 use crate::failure::Failure;
 
 /// Interval between two updates of the heartbeat details.
@@ -82,18 +78,6 @@ impl UploadCheckpoint {
         Upload {
             key: self.s3_key.clone(),
             id: self.upload_id.clone(),
-        }
-    }
-
-    /// Returns the object that the upload creates. Its `Content-Disposition` was set when the
-    /// upload began.
-    pub(super) fn object(&self, to: &Destination) -> NewObject {
-        NewObject {
-            key: self.s3_key.clone(),
-            content_type: self.content_type.clone(),
-            content_disposition: None,
-            metadata: vec![(PREDICTION, to.prediction_id.to_string())],
-            existing: to.existing,
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! In reading order:
 //!
-//! - [`engine`]: what all uploads of a process share, and the destination of one output
+//! - [`engine`]: what all uploads of a process share
 //! - [`checkpoint`]: progress in the heartbeat details; `resume`: what the next attempt does with
 //!   it; `stored_finder`: finds the object that an earlier attempt stored
 //! - `source_opener`: opens the source, and waits for a file that its host does not have yet
@@ -16,7 +16,8 @@
 //!   tenants; `turns`: a permit that they take in turn
 //! - [`slots`]: slots of a worker; [`budget_lease`]: what one output takes of the budget and the
 //!   slots
-//! - [`media_type`]: media type detection; `disposition`: the `Content-Disposition` header
+//! - [`media_type`]: media type detection; `object`: the object that is written, its key among the
+//!   rest; `disposition`: the `Content-Disposition` header
 //! - `inspector`, `isobmff`: dimensions, duration and Content Credentials; `preview`: thumbnails
 
 pub mod budget_lease;
@@ -31,6 +32,7 @@ mod disposition;
 mod fair_semaphore;
 mod inspector;
 mod isobmff;
+mod object;
 mod preview;
 mod resume;
 mod source_opener;
@@ -42,7 +44,7 @@ mod upload;
 use std::time::SystemTime;
 
 use darkroom_providers::Provider;
-use darkroom_storage::{Existing, UploadedObject};
+use darkroom_storage::UploadedObject;
 use darkroom_temporal::heartbeat::{Drain, Heartbeat};
 use darkroom_workflows::{
     contract::persist::PersistInput,
@@ -53,7 +55,7 @@ use temporalio_sdk::activities::ActivityContext;
 use self::{
     budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, PersistCheckpoint, UploadCheckpoint},
-    engine::{BUFFER, Destination},
+    engine::BUFFER,
     preview::Original,
     resume::Resume,
     source::Source,
@@ -205,29 +207,24 @@ impl Attempt<'_> {
         upload: Option<UploadCheckpoint>,
         lease: &mut BudgetLease,
     ) -> Result<Stored, Failure> {
-        let (engine, to) = (self.engine, self.destination());
+        let Self {
+            engine,
+            input,
+            recorder,
+            ..
+        } = *self;
         let streams = engine.streams();
-        let sent = Box::pin(transfer(engine, &to, source, upload, self.recorder, lease)).await;
+        let sent = Box::pin(transfer(engine, input, source, upload, recorder, lease)).await;
         match sent {
             Err(failure) if streams && !engine.streams() => {
-                if let Some(upload) = self.recorder.checkpoint().upload {
+                if let Some(upload) = recorder.checkpoint().upload {
                     self.abort_unfinished(&upload).await;
                 }
                 tracing::debug!(%failure, "sending the output again, from memory");
                 let (source, _) = lease.wait(self.open(None)).await??;
-                Box::pin(transfer(engine, &to, source, None, self.recorder, lease)).await
+                Box::pin(transfer(engine, input, source, None, recorder, lease)).await
             }
             sent => sent,
-        }
-    }
-
-    fn destination(&self) -> Destination {
-        Destination {
-            job_id: self.input.job_id,
-            prediction_id: self.input.prediction.id.clone(),
-            index: self.input.index,
-            name: self.input.name.clone(),
-            existing: existing(self.input),
         }
     }
 
@@ -258,7 +255,7 @@ impl Attempt<'_> {
         upload: &UploadCheckpoint,
         sent: &UploadedObject,
     ) -> Result<(), Failure> {
-        let (storage, existing) = (&self.engine.storage, existing(self.input));
+        let (storage, existing) = (&self.engine.storage, object::existing(self.input));
         let (upload, parts) = (upload.upload(), &upload.parts);
         Ok(storage
             .complete_upload(&upload, parts, sent, existing)
@@ -306,14 +303,5 @@ impl Attempt<'_> {
         self.engine.storage.abort_upload(&upload.upload()).await;
         self.recorder
             .note(|checkpoint| (checkpoint.upload, checkpoint.sent) = (None, None));
-    }
-}
-
-/// Returns what to do with an object that is already stored under the output's key.
-fn existing(input: &PersistInput) -> Existing {
-    if input.replace {
-        Existing::Replace
-    } else {
-        Existing::Keep
     }
 }

@@ -14,7 +14,7 @@ use super::{
     checkpoint::UploadCheckpoint,
     media_type,
     memory::Memory,
-    source::{Location, OpenError, Range, Source, Sources},
+    source::{OpenError, Range, Source, Sources, is_inline},
     turns::Turn,
 };
 use crate::{failure::Failure, generate::retryable_after_purchase};
@@ -44,23 +44,26 @@ impl SourceOpener<'_> {
     /// it. Waits for a file that the host does not have yet, and follows one that has moved.
     pub(super) async fn open(&self, upload: Option<&UploadCheckpoint>) -> Result<Source, Failure> {
         let mut backoff = APPEARANCE.build();
-        let (mut location, mut permit) = match &self.input.source {
-            OutputSource::Url(url) => (Location::parse(url.clone())?, None),
-            OutputSource::Prediction | OutputSource::Withheld => self.current_location().await?,
+        let (mut url, mut permit) = match &self.input.source {
+            OutputSource::Url(url) => (url.clone(), None),
+            OutputSource::Prediction | OutputSource::Withheld => self.current_url().await?,
         };
         for request in 0.. {
-            let failure = match self.open_at(&location, &mut permit, upload).await {
-                Ok(mut source) => match self.error_page(&mut source).await? {
-                    Some(failure) => failure,
-                    None => return Ok(source),
-                },
+            let failure = match self.open_at(&url, upload).await {
+                Ok(source) => {
+                    let mut source = source.with_permit(permit.take());
+                    match self.error_page(&mut source).await? {
+                        Some(failure) => failure,
+                        None => return Ok(source),
+                    }
+                }
                 Err(error) => {
                     let may_be_elsewhere =
                         may_have_moved(&error) && request % REQUESTS_PER_URL_LOOKUP == 0;
                     if may_be_elsewhere {
-                        let (current, its_permit) = self.current_location().await?;
-                        if current != location {
-                            (location, permit) = (current, its_permit);
+                        let (current, its_permit) = self.current_url().await?;
+                        if current != url {
+                            (url, permit) = (current, its_permit);
                             continue;
                         }
                     }
@@ -98,16 +101,9 @@ impl SourceOpener<'_> {
 
     async fn open_at(
         &self,
-        location: &Location,
-        permit: &mut Option<Turn>,
+        url: &str,
         upload: Option<&UploadCheckpoint>,
     ) -> Result<Source, OpenError> {
-        let address = match location {
-            Location::Remote(address) => address,
-            Location::Inline(url) => {
-                return Ok(self.sources.decode(url)?.with_permit(permit.take()));
-            }
-        };
         if let Some(UploadCheckpoint {
             bytes,
             validator: Some(validator),
@@ -118,22 +114,22 @@ impl SourceOpener<'_> {
                 position: *bytes,
                 validator,
             };
-            match self.sources.request(address, Some(rest)).await {
+            match self.sources.open(url, Some(rest)).await {
                 // The host may have trouble with the range only: then the whole file is requested.
                 Err(OpenError::Failed(failure))
                     if failure.kind() == Some(FailureType::SourceUnavailable) => {}
                 opened => return opened,
             }
         }
-        self.sources.request(address, None).await
+        self.sources.open(url, None).await
     }
 
-    /// Returns the current location of the output, as the provider reports it. A prediction with
+    /// Returns the current URL of the output, as the provider reports it. A prediction with
     /// inline files is large and must be read as a whole, so one is read at a time: an inline file
     /// comes with the permit, to be held for as long as the file is in memory.
     ///
     /// A read may lag behind the end of the prediction: what is not there is asked for again.
-    async fn current_location(&self) -> Result<(Location, Option<Turn>), Failure> {
+    async fn current_url(&self) -> Result<(String, Option<Turn>), Failure> {
         let mut backoff = APPEARANCE.build();
         let (url, permit) = loop {
             let tenant = self.input.tenant.as_ref();
@@ -158,9 +154,8 @@ impl SourceOpener<'_> {
                 "the provider has removed the output",
             )
         })?;
-        let location = Location::parse(url)?;
-        let permit = permit.filter(|_| matches!(location, Location::Inline(_)));
-        Ok((location, permit))
+        let permit = permit.filter(|_| is_inline(&url));
+        Ok((url, permit))
     }
 }
 

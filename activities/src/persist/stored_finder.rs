@@ -6,9 +6,9 @@ use darkroom_workflows::{contract::persist::PersistInput, job::ObjectKey};
 
 use super::{
     checkpoint::PersistCheckpoint,
-    engine::PREDICTION,
     inspector::Inspector,
     media_type::{self, MediaType},
+    object::is_of_prediction,
     source::Hints,
     transfer::Stored,
 };
@@ -31,7 +31,8 @@ impl StoredFinder<'_> {
     ) -> Result<Option<Stored>, Failure> {
         if let Some(sent) = &earlier.sent {
             let head = self.storage.head(&sent.s3_key).await?;
-            let is_there = head.is_some_and(|head| self.is_ours(&head) && head.may_be(sent));
+            let is_there =
+                head.is_some_and(|head| is_of_prediction(self.input, &head) && head.may_be(sent));
             return Ok(is_there.then(|| Stored {
                 object: sent.clone(),
                 facts: earlier.facts,
@@ -93,16 +94,11 @@ impl StoredFinder<'_> {
         let page = self.storage.list(&prefix, None, KEYS_OF_AN_OUTPUT).await?;
         for object in page.objects {
             if let Some(head) = self.storage.head(&object.key).await?
-                && self.is_ours(&head)
+                && is_of_prediction(self.input, &head)
             {
                 return Ok(Some((object.key, head)));
             }
         }
         Ok(None)
-    }
-
-    /// Returns true if an object is of this prediction: there may be one of an earlier generation.
-    fn is_ours(&self, head: &ObjectHead) -> bool {
-        head.metadata(PREDICTION) == Some(self.input.prediction.id.as_str())
     }
 }

@@ -10,6 +10,7 @@
 
 use darkroom_storage::{UploadedObject, digest::Digest};
 use darkroom_workflows::{
+    contract::persist::PersistInput,
     failure::FailureType,
     job::{MediaFacts, ObjectKey},
 };
@@ -17,9 +18,10 @@ use darkroom_workflows::{
 use super::{
     budget_lease::BudgetLease,
     checkpoint::{CheckpointRecorder, UploadCheckpoint},
-    engine::{BUFFER, Destination, Engine},
+    engine::{BUFFER, Engine},
     inspector::Inspector,
     media_type::{self, MediaType},
+    object,
     source::Source,
     upload::{Buffer, Transfer},
 };
@@ -32,7 +34,7 @@ use crate::failure::Failure;
 /// If the source or the store fails.
 pub(super) async fn transfer(
     engine: &Engine,
-    to: &Destination,
+    input: &PersistInput,
     mut source: Source,
     left: Option<UploadCheckpoint>,
     recorder: &CheckpointRecorder<'_>,
@@ -42,7 +44,7 @@ pub(super) async fn transfer(
     if let Some(left) = left.filter(|left| left.bytes == source.position())
         && let Some(digest) = Digest::restore(&left.digest, left.bytes)
     {
-        let object = left.object(to);
+        let object = object::of_upload(input, &left);
         let upload = left.upload();
         let mut transfer = Transfer {
             engine,
@@ -67,7 +69,7 @@ pub(super) async fn transfer(
         ));
     }
     let media_type = MediaType::of(&head, source.hints());
-    let object = to.object(media_type);
+    let object = object::of_type(input, media_type);
     let mut transfer = Transfer {
         engine,
         object: &object,
@@ -96,12 +98,12 @@ impl Engine {
     /// If the source or the store fails.
     pub async fn store(
         &self,
-        to: &Destination,
+        input: &PersistInput,
         source: Source,
         mut lease: BudgetLease,
     ) -> Result<ObjectKey, Failure> {
-        let recorder = CheckpointRecorder::without_heartbeat(to.index);
-        let stored = Box::pin(transfer(self, to, source, None, &recorder, &mut lease)).await?;
+        let recorder = CheckpointRecorder::without_heartbeat(input.index);
+        let stored = Box::pin(transfer(self, input, source, None, &recorder, &mut lease)).await?;
         Ok(stored.object.s3_key)
     }
 }

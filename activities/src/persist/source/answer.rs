@@ -24,10 +24,12 @@ use crate::failure::Failure;
 pub struct Validator(pub(super) String);
 
 /// Range request for the rest of a file, provided that it is still the same file.
-#[derive(Clone, Copy)]
-pub(in crate::persist) struct Range<'a> {
-    pub(in crate::persist) position: u64,
-    pub(in crate::persist) validator: &'a Validator,
+#[derive(Clone, Copy, Debug)]
+pub struct Range<'a> {
+    /// Number of bytes before the rest.
+    pub position: u64,
+    /// Validator of the file that they are of.
+    pub validator: &'a Validator,
 }
 
 /// A successful response with a body to read.

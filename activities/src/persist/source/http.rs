@@ -25,7 +25,7 @@ const MAX_REDIRECTS: u32 = 3;
 
 /// Reason for which a URL cannot be opened.
 #[derive(Debug)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// The host answered 404 or 403. Some hosts have the file a little later.
     Absent(Failure),
     /// Anything else.
@@ -33,7 +33,9 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
-    pub(crate) fn into_failure(self) -> Failure {
+    /// Returns the failure.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
         match self {
             Self::Absent(failure) | Self::Failed(failure) => failure,
         }

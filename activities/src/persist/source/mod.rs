@@ -24,9 +24,11 @@ use darkroom_workflows::failure::FailureType;
 use reqwest::Client;
 use url::Url;
 
-pub(super) use self::answer::Range;
-pub(super) use self::http::OpenError;
-pub use self::{answer::Validator, reading::Source};
+pub use self::{
+    answer::{Range, Validator},
+    http::OpenError,
+    reading::Source,
+};
 use self::{download::Download, failures::rejected, reading::State};
 use crate::{
     failure::Failure,
@@ -93,26 +95,24 @@ impl Sources {
         })
     }
 
-    /// Opens an `http:`, `https:` or `data:` URL.
+    /// Opens the file of an `http:`, `https:` or `data:` URL, or the rest of it if it is still the
+    /// same. If it has changed or its host serves no ranges, the source begins at its start: see
+    /// [`Source::position`].
     ///
     /// # Errors
-    /// If the source refuses, cannot be reached or is too large.
-    pub async fn open(&self, url: &str) -> Result<Source, Failure> {
-        match Location::parse(url.to_owned())? {
-            Location::Remote(address) => {
-                let source = self.request(&address, None).await;
-                source.map_err(OpenError::into_failure)
-            }
-            Location::Inline(url) => self.decode(&url),
+    /// If the URL is invalid, or the source refuses, cannot be reached or is too large. Files that
+    /// may appear later are distinguished.
+    pub async fn open(&self, url: &str, rest: Option<Range<'_>>) -> Result<Source, OpenError> {
+        if is_inline(url) {
+            return Ok(self.decode(url)?);
+        }
+        match Address::parse(url) {
+            Some(address) => self.request(&address, rest).await,
+            None => Err(rejected("the output's URL cannot be parsed").into()),
         }
     }
 
-    /// Requests a file, or the rest of it if it is still the same. If it has changed or its host
-    /// serves no ranges, the source begins at its start: see [`Source::position`].
-    ///
-    /// # Errors
-    /// As [`Sources::open`]; files that may appear later are distinguished.
-    pub(super) async fn request(
+    async fn request(
         &self,
         address: &Address,
         rest: Option<Range<'_>>,
@@ -130,10 +130,7 @@ impl Sources {
     }
 
     /// Decodes a `data:` URL.
-    ///
-    /// # Errors
-    /// If it is malformed or too large.
-    pub(super) fn decode(&self, url: &str) -> Result<Source, Failure> {
+    fn decode(&self, url: &str) -> Result<Source, Failure> {
         let decoded = data_url::decode(url).map_err(|what| {
             let detail = format!("a data: URL cannot be read: {what}");
             Failure::new(FailureType::UnsupportedMedia, detail)
@@ -157,30 +154,10 @@ pub(super) struct Hints {
     pub(super) content_type: Option<String>,
 }
 
-/// Location of the bytes of an output, by its URL.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Location {
-    /// At a host.
-    Remote(Address),
-    /// In the URL itself, which is a `data:` URL.
-    Inline(String),
-}
-
-impl Location {
-    /// Parses a URL.
-    ///
-    /// # Errors
-    /// If it is invalid.
-    pub(super) fn parse(url: String) -> Result<Self, Failure> {
-        let scheme = url.get(..5);
-        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-            return Ok(Self::Inline(url));
-        }
-        let address = Address::parse(&url);
-        address
-            .map(Self::Remote)
-            .ok_or_else(|| rejected("the output's URL cannot be parsed"))
-    }
+/// Returns true if the file is in the URL itself.
+pub(super) fn is_inline(url: &str) -> bool {
+    let scheme = url.get(..5);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
 fn extension(url: &Url) -> Option<String> {
