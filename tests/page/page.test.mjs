@@ -170,6 +170,10 @@ test("every state is shown when it is reached", async (t) => {
   await untilState(page, text, "completed");
   await card(page, text).scrollIntoViewIfNeeded();
   await card(page, text).locator(".text", { hasText: "The text of the output" }).waitFor();
+  // A card from the list is made of less than one from the stream.
+  await page.reload();
+  await card(page, ids.partial).getByText("✕ Not stored").waitFor();
+  await card(page, ids.failed).getByText("✕ Failed").waitFor();
 });
 
 test("a job is deleted only after a confirmation", async (t) => {

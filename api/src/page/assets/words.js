@@ -100,9 +100,11 @@ export function remedyOf(job) {
 
 /** Returns the label of a missing output: it may have been generated and then not stored. */
 export function missingLabel(media, job) {
-  const isNeverFetched = media.error?.type === job.error?.type && !media.attempts;
-  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade" || !job.provider
-    || isNeverFetched;
+  // The summary of a job has neither an error nor a provider.
+  const isOfJob = job.error === undefined || media.error?.type === job.error?.type;
+  const isNeverFetched = isOfJob && !media.attempts;
+  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade"
+    || job.provider === null || isNeverFetched;
   return isNotMade ? "Failed" : "Not stored";
 }
 
