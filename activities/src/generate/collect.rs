@@ -88,8 +88,9 @@ pub async fn collect(
                 poll_interval,
             ));
         }
-        Ok(prediction) if is_missing_outputs(&prediction) => {
+        Ok(mut prediction) if is_missing_outputs(&prediction) => {
             if has_lasted(ctx, Problem::WithoutOutputs).await {
+                prediction.state.outputs_made = Some(0);
                 return Ok(CollectOutcome::Ended(prediction));
             }
             let detail = "the prediction succeeded, but its outputs are still missing";

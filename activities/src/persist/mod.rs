@@ -16,8 +16,8 @@
 //!   tenants; `turns`: a permit that they take in turn
 //! - [`slots`]: slots of a worker; [`budget_lease`]: what one output takes of the budget and the
 //!   slots
-//! - [`media_type`]: media type detection; `object`: the object that is written, its key among the
-//!   rest; `disposition`: the `Content-Disposition` header
+//! - [`media_type`]: media type detection; `object`: the object that is written, with its
+//!   key; `disposition`: the `Content-Disposition` header
 //! - `inspector`, `isobmff`: dimensions, duration and Content Credentials; `preview`: thumbnails
 
 pub mod budget_lease;

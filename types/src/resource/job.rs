@@ -113,7 +113,7 @@ pub struct Provider {
     /// Error message of the provider.
     pub error: Option<String>,
     /// Number of outputs that the provider made, including withheld ones; `num_outputs` were
-    /// requested.
+    /// requested. Null until it is known.
     pub outputs_made: Option<u32>,
     /// Output of the prediction with `{"media": index}` in place of each file; null if there is
     /// nothing else in it, or more than 64 KiB.

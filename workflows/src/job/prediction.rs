@@ -61,8 +61,7 @@ pub struct ProviderState {
     /// Error message of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Number of outputs made, including those withheld; absent until the prediction has ended, or
-    /// if its provider has removed them since.
+    /// Number of outputs made, including those withheld; absent until it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs_made: Option<u32>,
     /// Output of the provider other than files, if that is at most 64 KiB. Each file is replaced by
@@ -147,12 +146,15 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Creates a prediction, however many outputs its provider returns, and however long their URLs
-    /// are.
+    /// Creates a prediction from a provider's answer: counts its outputs, and cuts them, their names
+    /// and their URLs to what a history holds.
     #[must_use]
     pub fn new(mut state: ProviderState, outputs: Vec<MadeOutput>, data_removed: bool) -> Self {
+        // The outputs of a prediction that succeeded may follow a moment later.
+        let may_be_missing = data_removed || state.status == PredictionStatus::Succeeded;
+        let is_known = state.status.is_terminal() && (!outputs.is_empty() || !may_be_missing);
         let made = u32::try_from(outputs.len()).ok();
-        state.outputs_made = made.filter(|_| state.status.is_terminal() && !data_removed);
+        state.outputs_made = made.filter(|_| is_known);
         Self {
             state,
             outputs: fit_history(outputs),
@@ -282,6 +284,23 @@ mod tests {
             assert_eq!(kind, expected, "{status} {outputs} {data_removed}");
             let kind = ended.state.shortcoming().map(|error| error.kind);
             assert_eq!(kind, shortcoming, "{status} {outputs} {data_removed}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_counted_once_all_of_them_are_known() {
+        for (status, outputs, data_removed, made) in [
+            ("processing", "m", false, None),
+            ("succeeded", "mw", false, Some(2)),
+            ("succeeded", "", false, None),
+            ("succeeded", "", true, None),
+            ("succeeded", "m", true, Some(1)),
+            ("failed", "", false, Some(0)),
+            ("failed", "", true, None),
+        ] {
+            let prediction = ended(status, outputs, data_removed);
+            let counted = prediction.state.outputs_made;
+            assert_eq!(counted, made, "{status} {outputs} {data_removed}");
         }
     }
 }

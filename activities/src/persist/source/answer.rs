@@ -28,7 +28,7 @@ pub struct Validator(pub(super) String);
 pub struct Range<'a> {
     /// Number of bytes before the rest.
     pub position: u64,
-    /// Validator of the file that they are of.
+    /// Validator of the file, as of when they were read.
     pub validator: &'a Validator,
 }
 
