@@ -3,7 +3,7 @@
 //! output is kept if it is small.
 //!
 //! - `parser`: the pass over the JSON
-//! - `found`: what the pass finds, and the positions of the files
+//! - `found`: what it finds, and the positions of the files
 
 mod found;
 mod parser;
@@ -11,6 +11,7 @@ mod parser;
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use darkroom_workflows::job::MadeOutput;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -35,29 +36,21 @@ pub(super) fn file(
     }
 
     let found = serde_json::from_slice::<Answer>(answer)?.output;
-    if found.positions().next().is_none() {
-        return if found.has_more && position == 0 && name.is_none() {
-            whole(answer).map(Some)
-        } else {
-            Ok(None)
-        };
-    }
-    let at_position = found.positions().nth(position);
-    let number = match name {
-        Some(_) => {
-            let has_name = |number: &usize| found.items[*number].output.name.as_deref() == name;
-            // Names are cut, so more than one output may have it.
-            at_position
-                .filter(has_name)
-                .or_else(|| found.positions().find(has_name))
-        }
-        None => at_position,
+    let has_name = |output: &MadeOutput| name.is_none() || output.name.as_deref() == name;
+    // Names are cut, so more than one output may have it.
+    let position = match found.outputs.get(position) {
+        Some(output) if has_name(output) => Some(position),
+        _ if name.is_some() => found.outputs.iter().position(has_name),
+        _ => None,
     };
-    let Some(number) = number else {
+    let Some(position) = position else {
         return Ok(None);
     };
+    let Some(number) = found.numbers.get(position) else {
+        return whole(answer).map(Some);
+    };
     let mut text = None;
-    let wanted = Wanted(number, &mut text);
+    let wanted = Wanted(*number, &mut text);
     serde_json::Deserializer::from_slice(answer).deserialize_map(wanted)?;
     Ok(text)
 }
@@ -102,7 +95,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use darkroom_workflows::job::{MadeOutput, OutputSource};
+    use darkroom_workflows::job::OutputSource;
     use serde_json::json;
 
     use super::*;
@@ -126,7 +119,7 @@ mod tests {
     fn files_are_found_in_order_at_any_depth() {
         assert!(!found(&Value::Null).is_some);
         for nothing in [json!([]), json!({}), json!(""), json!({"images": []})] {
-            assert_eq!(found(&nothing).into_outputs().0, [], "{nothing}");
+            assert_eq!(found(&nothing).outputs, [], "{nothing}");
         }
         for (output, expected) in [
             (json!("https://a/1"), vec![url(None, "https://a/1")]),
@@ -205,7 +198,7 @@ mod tests {
                 vec![other(None, OutputSource::Prediction)],
             ),
         ] {
-            assert_eq!(found(&output).into_outputs().0, expected, "{output}");
+            assert_eq!(found(&output).outputs, expected, "{output}");
         }
     }
 
@@ -228,7 +221,7 @@ mod tests {
                 Value::Null,
             ),
         ] {
-            assert_eq!(found(&output).into_outputs().1, expected);
+            assert_eq!(found(&output).rest, expected);
         }
     }
 

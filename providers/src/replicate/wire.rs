@@ -68,7 +68,6 @@ impl From<Answer> for Prediction {
             other => Some(other.to_string()),
         };
         let prediction = PredictionRef::new(ProviderName::Replicate, answer.id);
-        let (outputs, rest) = answer.output.into_outputs();
         let state = ProviderState {
             created_at: answer.created_at,
             started_at: answer.started_at,
@@ -78,10 +77,10 @@ impl From<Answer> for Prediction {
                 .and_then(|at| at.checked_add(RETENTION).ok()),
             error: error.map(truncate),
             metrics: answer.metrics,
-            output: Some(rest).filter(|rest| !rest.is_null()),
+            output: Some(answer.output.rest).filter(|rest| !rest.is_null()),
             ..ProviderState::new(prediction, status)
         };
-        Self::new(state, outputs, answer.data_removed)
+        Self::new(state, answer.output.outputs, answer.data_removed)
     }
 }
 

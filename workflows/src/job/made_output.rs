@@ -4,6 +4,7 @@
 use std::fmt::{self, Debug, Formatter};
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Largest number of outputs that a job carries: each is an activity and a few events in one
 /// workflow's history. If a prediction made more, the first ones are stored.
@@ -50,6 +51,35 @@ pub enum OutputSource {
     Prediction,
     /// No source: the provider withheld the output.
     Withheld,
+}
+
+impl OutputSource {
+    /// Returns the source of a file, if the whole text is its URL: `http:` or `https:` with a host,
+    /// or `data:`.
+    #[must_use]
+    pub fn of_url(text: &str) -> Option<Self> {
+        if is_data_url(text) {
+            return Some(Self::Prediction);
+        }
+        let is_http = text.starts_with("https:") || text.starts_with("http:");
+        let is_whole = !text.contains(char::is_whitespace);
+        let is_url = is_http && is_whole && Url::parse(text).is_ok_and(|url| url.has_host());
+        is_url.then(|| Self::Url(text.to_owned()))
+    }
+}
+
+/// Returns true if the text is a `data:` URL, and not one that begins like it: what is between the
+/// colon and the comma is empty, a media type or parameters.
+/// <https://www.rfc-editor.org/rfc/rfc2397#section-3>
+fn is_data_url(text: &str) -> bool {
+    let Some((media_type, _)) = text
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(','))
+    else {
+        return false;
+    };
+    let is_type = media_type.is_empty() || media_type.starts_with(';') || media_type.contains('/');
+    is_type && !media_type.contains(char::is_whitespace)
 }
 
 impl Debug for OutputSource {

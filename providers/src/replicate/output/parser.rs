@@ -7,12 +7,11 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Value, json};
-use url::Url;
+use serde_json::{Map, Value};
 
 use super::{
     Wanted,
-    found::{Found, Item, MARK},
+    found::{Found, Items, MARK},
 };
 
 /// Limit of what is kept of an output beside its files, in bytes of its texts and names.
@@ -34,9 +33,8 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
     type Value = Found;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
-        let mut found = Found::default();
         let mut parser = Parser {
-            found: &mut found,
+            items: Items::default(),
             path: Vec::new(),
             budget: MAX_REST,
             is_null: false,
@@ -44,15 +42,13 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
         };
         let rest = ValueVisitor(&mut parser).deserialize(deserializer)?;
         let fits = parser.budget > 0;
-        found.is_some = !rest.is_null() || !found.items.is_empty();
-        found.rest = if fits { rest } else { Value::Null };
-        Ok(found)
+        Ok(parser.items.settle(rest, fits))
     }
 }
 
 /// Parser of an output: what it has found so far, and where in the output it is.
 struct Parser<'a> {
-    found: &'a mut Found,
+    items: Items,
     path: Vec<Segment>,
     /// Number of bytes that may still be kept.
     budget: usize,
@@ -69,12 +65,8 @@ enum Segment {
 impl Parser<'_> {
     /// Records an item, and returns its mark.
     fn item(&mut self, source: OutputSource, list: Option<usize>) -> Value {
-        let number = self.found.items.len();
         let name = self.name();
-        self.found.has_more |= name.is_some();
-        let output = MadeOutput { name, source };
-        self.found.items.push(Item { output, list });
-        json!({MARK: number})
+        self.items.add(MadeOutput { name, source }, list)
     }
 
     /// Path of the current item; `None` if it is no more than a position.
@@ -96,7 +88,7 @@ impl Parser<'_> {
 
     /// Keeps a value of this many bytes, unless the budget is used up.
     fn keep(&mut self, bytes: usize, value: impl Into<Value>) -> Value {
-        self.found.has_more = true;
+        self.items.has_more = true;
         self.budget = self.budget.saturating_sub(bytes.max(1));
         if self.budget == 0 {
             return Value::Null;
@@ -149,11 +141,11 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
         if text.is_empty() {
             return Ok(text.into());
         }
-        let Some(source) = source(text) else {
+        let Some(source) = OutputSource::of_url(text) else {
             return Ok(parser.keep(text.len(), text));
         };
         if let Some(Wanted(number, found)) = &mut parser.wanted
-            && *number == parser.found.items.len()
+            && *number == parser.items.count()
         {
             **found = Some(text.to_owned());
         }
@@ -162,8 +154,8 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let Self(parser) = self;
-        let list = parser.found.lists.len();
-        parser.found.lists.push(false);
+        let list = parser.items.lists.len();
+        parser.items.lists.push(false);
         let is_output = parser.path.is_empty();
         let (mut values, mut others, mut has_file) = (Vec::new(), false, false);
         for index in 0.. {
@@ -191,7 +183,7 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
             }
         }
         parser.is_null = false;
-        parser.found.lists[list] = !others && (has_file || (is_output && !values.is_empty()));
+        parser.items.lists[list] = !others && (has_file || (is_output && !values.is_empty()));
         Ok(Value::Array(values))
     }
 
@@ -209,29 +201,4 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_> {
         }
         Ok(Value::Object(kept))
     }
-}
-
-/// Returns true if the text is a `data:` URL, and not one that begins like it: what is between the
-/// colon and the comma is empty, a media type or parameters.
-/// <https://www.rfc-editor.org/rfc/rfc2397#section-3>
-fn is_data_url(text: &str) -> bool {
-    let Some((media_type, _)) = text
-        .strip_prefix("data:")
-        .and_then(|rest| rest.split_once(','))
-    else {
-        return false;
-    };
-    let is_type = media_type.is_empty() || media_type.starts_with(';') || media_type.contains('/');
-    is_type && !media_type.contains(char::is_whitespace)
-}
-
-/// Source of a file, if the whole string is its URL or a `data:` URL.
-fn source(text: &str) -> Option<OutputSource> {
-    if is_data_url(text) {
-        return Some(OutputSource::Prediction);
-    }
-    let is_http = text.starts_with("https:") || text.starts_with("http:");
-    let is_whole = !text.contains(char::is_whitespace);
-    let is_address = is_http && is_whole && Url::parse(text).is_ok_and(|url| url.has_host());
-    is_address.then(|| OutputSource::Url(text.to_owned()))
 }
