@@ -91,7 +91,8 @@ export class Frame {
     this.element.dataset.state = state;
     this.element.style.setProperty("--ratio", ratioOf(media, job));
     const name = [
-      media.index, media.status, media.sha256, media.error?.type, media.isPlaceholder, state,
+      media.index, media.status, media.sha256, media.error?.type, missingLabel(media, job),
+      media.isPlaceholder, state,
     ].join();
     if (name !== this.shown) {
       this.shown = name;

@@ -98,14 +98,14 @@ export function remedyOf(job) {
   return found === "retry" && expiry && Date.parse(expiry) <= now() ? "regenerate" : found;
 }
 
-/** Returns the label of a missing output: it may have been generated and then not stored. */
+/** Failures of outputs that were made: they could not be fetched, or not be stored. */
+const NOT_STORED = /^(Source|Storage)|^UnsupportedMedia$/;
+
+/** Returns the label of a missing output. A job's summary has no error, and tells less. */
 export function missingLabel(media, job) {
-  // The summary of a job has neither an error nor a provider.
-  const isOfJob = job.error === undefined || media.error?.type === job.error?.type;
-  const isNeverFetched = isOfJob && !media.attempts;
-  const isNotMade = media.isPlaceholder || media.error?.type === "OutputNotMade"
-    || job.provider === null || isNeverFetched;
-  return isNotMade ? "Failed" : "Not stored";
+  const type = media.error?.type;
+  const isItsOwn = job.error && type && ![job.error.type, "OutputNotMade"].includes(type);
+  return media.attempts || NOT_STORED.test(type) || isItsOwn ? "Not stored" : "Failed";
 }
 
 /** Labels of the buttons of the remedies. */
