@@ -146,8 +146,8 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Creates a prediction from a provider's answer: counts its outputs, and cuts them, their names
-    /// and their URLs to what a history holds.
+    /// Creates a prediction from a provider's answer: counts its outputs, and cuts them, with their
+    /// names and URLs, to what a history holds.
     #[must_use]
     pub fn new(mut state: ProviderState, outputs: Vec<MadeOutput>, data_removed: bool) -> Self {
         // The outputs of a prediction that succeeded may follow a moment later.
