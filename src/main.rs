@@ -130,7 +130,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 .unwrap_or_else(|| unreachable!("clap requires one"));
             let mut command = std::process::Command::new(program);
             command.args(arguments);
-            let code = darkroom_dev::process::supervise(command, signal.as_deref())?;
+            let supervised =
+                darkroom_dev::process::supervise(command, signal.as_deref(), stop_signal());
+            let code = runtime()?.block_on(supervised)?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         #[cfg(feature = "dev")]

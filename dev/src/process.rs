@@ -6,12 +6,14 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
+    pin::pin,
     process::{Child, Command, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::sync::oneshot;
 
 /// Interval between two checks of a condition.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -134,46 +136,49 @@ pub async fn until(
     Ok(())
 }
 
-/// Runs a command that does not watch the pipe itself, and stops it when the pipe closes: by a
-/// signal if one is given, and by killing it if it has not ended after seven seconds. Returns the
-/// exit code of the command.
+/// Runs a command that does not watch the pipe itself, and stops it when the pipe closes or this
+/// process is to stop: by a signal if one is given, and by killing it if it has not ended after
+/// seven seconds. Returns the exit code of the command.
 ///
 /// # Errors
 /// If the command cannot be started, signaled or killed.
-pub fn supervise(mut command: Command, signal: Option<&str>) -> Result<i32> {
-    let mut child = command
+pub async fn supervise(
+    command: Command,
+    signal: Option<&str>,
+    stop: impl Future<Output = ()>,
+) -> Result<i32> {
+    let mut stop = pin!(stop);
+    // The first poll installs the handlers of signals, before there is a command to stop.
+    tokio::select! {
+        biased;
+        () = &mut stop => return Ok(0),
+        () = std::future::ready(()) => {}
+    }
+    let mut child = tokio::process::Command::from(command)
         .stdin(Stdio::null())
         .spawn()
         .context("cannot start the command")?;
-    let (closed, pipe) = std::sync::mpsc::channel();
+    let (closed, pipe) = oneshot::channel();
     when_stdin_closes(move || {
         // The receiver is dropped only after the command has ended.
         let _ = closed.send(());
     });
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code().unwrap_or(1));
-        }
-        if pipe.recv_timeout(INTERVAL).is_ok() {
-            if let Some(signal) = signal {
-                stop_gracefully(&mut child, signal)?;
-            }
-            child.kill()?;
-            child.wait()?;
+    tokio::select! {
+        status = child.wait() => return Ok(status?.code().unwrap_or(1)),
+        _ = pipe => {}
+        () = stop => {}
+    }
+    if let (Some(signal), Some(id)) = (signal, child.id()) {
+        Command::new("kill")
+            .args([format!("-{signal}"), id.to_string()])
+            .status()?;
+        if let Ok(status) = tokio::time::timeout(SIGNAL_TIMEOUT, child.wait()).await {
+            status?;
             return Ok(0);
         }
     }
-}
-
-fn stop_gracefully(child: &mut Child, signal: &str) -> Result<()> {
-    Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status()?;
-    let deadline = Instant::now() + SIGNAL_TIMEOUT;
-    while child.try_wait()?.is_none() && Instant::now() < deadline {
-        std::thread::sleep(INTERVAL);
-    }
-    Ok(())
+    child.kill().await?;
+    Ok(0)
 }
 
 /// Calls a function once standard input is closed.

@@ -120,6 +120,25 @@ async fn a_killed_run_leaves_no_process_behind_and_its_jobs_resume_later() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_is_to_stop_stops_its_command() {
+    for signal in ["INT", "TERM"] {
+        let mut supervisor = Command::new(BINARY)
+            .args(["supervise", "--", "sh", "-c", "echo $$; exec sleep 1000"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut id = String::new();
+        let mut stdout = BufReader::new(supervisor.stdout.take().unwrap());
+        stdout.read_line(&mut id).unwrap();
+        signal_id(supervisor.id(), signal);
+        assert!(supervisor.wait().unwrap().success(), "{signal}");
+        let is_running = Command::new("kill").args(["-0", id.trim()]).status();
+        assert!(!is_running.unwrap().success(), "{signal}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_temporal_cli_it_names_three_ways_out() {
     let home = fresh_directory("no-cli");
     std::fs::create_dir_all(&home).unwrap();
