@@ -72,7 +72,7 @@ enum Command {
     /// gateway, several workers, the api. For rehearsals and measurements.
     #[cfg(feature = "dev")]
     Production(production::Arguments),
-    /// Run a command and stop it when standard input closes.
+    /// Run a command, and stop it when standard input closes or a signal arrives.
     #[cfg(feature = "dev")]
     #[command(hide = true)]
     Supervise {

@@ -1,6 +1,6 @@
 //! Child processes that never outlive their parent. Each child's standard input is a pipe whose
 //! writing end only the parent holds. However the parent ends, the kernel closes the pipe, and the
-//! child stops. This needs neither signals nor unsafe code.
+//! child stops. This needs no unsafe code.
 
 use std::{
     fs::File,
@@ -136,12 +136,12 @@ pub async fn until(
     Ok(())
 }
 
-/// Runs a command that does not watch the pipe itself, and stops it when the pipe closes or this
-/// process is to stop: by a signal if one is given, and by killing it if it has not ended after
-/// seven seconds. Returns the exit code of the command.
+/// Runs a command that does not watch the pipe itself, and stops it when the pipe closes or `stop`
+/// resolves: by a signal if one is given, and by killing it if it has not ended after seven
+/// seconds. Returns the exit code of the command, or 0 if it was stopped.
 ///
 /// # Errors
-/// If the command cannot be started, signaled or killed.
+/// If the command cannot be started or killed.
 pub async fn supervise(
     command: Command,
     signal: Option<&str>,
@@ -160,7 +160,7 @@ pub async fn supervise(
         .context("cannot start the command")?;
     let (closed, pipe) = oneshot::channel();
     when_stdin_closes(move || {
-        // The receiver is dropped only after the command has ended.
+        // Fails if the command has ended, or is being stopped.
         let _ = closed.send(());
     });
     tokio::select! {
@@ -169,9 +169,10 @@ pub async fn supervise(
         () = stop => {}
     }
     if let (Some(signal), Some(id)) = (signal, child.id()) {
-        Command::new("kill")
+        // If it cannot be signaled, it is killed.
+        let _ = Command::new("kill")
             .args([format!("-{signal}"), id.to_string()])
-            .status()?;
+            .status();
         if let Ok(status) = tokio::time::timeout(SIGNAL_TIMEOUT, child.wait()).await {
             status?;
             return Ok(0);

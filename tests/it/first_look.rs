@@ -9,10 +9,11 @@ use std::{
 
 use darkroom_client::types::status::JobStatus;
 use serde_json::json;
+use tokio::io::AsyncBufReadExt;
 
 use crate::support::{
     api::Api,
-    harness::{BINARY, fresh_directory, job, until},
+    harness::{BINARY, DEADLINE, fresh_directory, job, until},
     processes::signal_id,
 };
 
@@ -122,17 +123,21 @@ async fn a_killed_run_leaves_no_process_behind_and_its_jobs_resume_later() {
 #[tokio::test]
 async fn a_supervisor_that_is_to_stop_stops_its_command() {
     for signal in ["INT", "TERM"] {
-        let mut supervisor = Command::new(BINARY)
+        let mut command = Command::new(BINARY);
+        command
             .args(["supervise", "--", "sh", "-c", "echo $$; exec sleep 1000"])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        let mut supervisor = tokio::process::Command::from(command).spawn().unwrap();
+        let mut stdout = tokio::io::BufReader::new(supervisor.stdout.take().unwrap());
         let mut id = String::new();
-        let mut stdout = BufReader::new(supervisor.stdout.take().unwrap());
-        stdout.read_line(&mut id).unwrap();
-        signal_id(supervisor.id(), signal);
-        assert!(supervisor.wait().unwrap().success(), "{signal}");
+        stdout.read_line(&mut id).await.unwrap();
+
+        // To wait would close it, which stops the command as well.
+        let _pipe = supervisor.stdin.take();
+        signal_id(supervisor.id().unwrap(), signal);
+        let exited = tokio::time::timeout(DEADLINE, supervisor.wait()).await;
+        assert!(exited.unwrap().unwrap().success(), "{signal}");
         let is_running = Command::new("kill").args(["-0", id.trim()]).status();
         assert!(!is_running.unwrap().success(), "{signal}");
     }
