@@ -104,7 +104,10 @@ const NOT_STORED = /^(Source|Storage)|^UnsupportedMedia$/;
 /** Returns the label of a missing output. A job's summary has no error, and tells less. */
 export function missingLabel(media, job) {
   const type = media.error?.type;
-  const isItsOwn = job.error && type && ![job.error.type, "OutputNotMade"].includes(type);
+  // A placeholder has the error of the job.
+  if (media.isPlaceholder) return type === "SourceExpired" ? "Not stored" : "Failed";
+  const isItsOwn = job.error !== undefined && type
+    && ![job.error?.type, "OutputNotMade"].includes(type);
   return media.attempts || NOT_STORED.test(type) || isItsOwn ? "Not stored" : "Failed";
 }
 
