@@ -150,6 +150,8 @@ mod tests {
             .status
         };
         assert_eq!(ended(json!("https://a/1")), PredictionStatus::Succeeded);
+        let long = "a".repeat(70_000);
+        assert_eq!(ended(json!(long)), PredictionStatus::Succeeded);
         assert_eq!(ended(Value::Null), PredictionStatus::Failed);
     }
 }

@@ -1,5 +1,6 @@
-//! Outputs as the provider made them, before they are stored, cut to what a job carries and a
-//! history holds: a payload must stay below 1 MiB.
+//! Outputs as the provider made them, before they are stored: which texts of its answer are URLs of
+//! files, and how much of them a job carries and a history holds, as a payload must stay below 1
+//! MiB.
 
 use std::fmt::{self, Debug, Formatter};
 

@@ -59,7 +59,7 @@ impl Items {
     /// Decides which items are outputs, and gives them their positions. `fits` says if the rest is
     /// small enough to be kept.
     pub(super) fn settle(self, rest: Value, fits: bool) -> Found {
-        let is_some = !rest.is_null() || !self.items.is_empty();
+        let is_some = self.has_more || !rest.is_null() || !self.items.is_empty();
         let is_output = |item: &Item| item.list.is_none_or(|list| self.lists[list]);
         let (numbers, mut outputs): (Vec<_>, Vec<_>) = (0..)
             .zip(self.items)
