@@ -4,6 +4,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -17,7 +18,7 @@ export async function until(what, condition, seconds = 60) {
     const found = await condition();
     if (found) return found;
     if (Date.now() > end) throw new Error(`no ${what} within ${seconds} s`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
   }
 }
 
@@ -66,9 +67,16 @@ export class Stack {
     await ended;
   }
 
+  /** Calls the api. Tests ask for lists more often than it allows, so it says when to ask again. */
   async call(method, path, body) {
-    const response = await fetch(`${this.base}${path}`, {
+    const request = {
       method, body: body && JSON.stringify(body), headers: body ? { "content-type": "application/json" } : {},
+    };
+    const response = await until(`${method} ${path} within the rate limit`, async () => {
+      const answer = await fetch(`${this.base}${path}`, request);
+      if (answer.status !== 429) return answer;
+      await sleep(Number(answer.headers.get("retry-after")) * 1000);
+      return null;
     });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return response.json();
