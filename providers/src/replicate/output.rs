@@ -3,7 +3,7 @@
 //! output is kept if it is small.
 //!
 //! - `parser`: the pass over the JSON
-//! - `found`: what it finds, and the positions of the files
+//! - `found`: the files and the rest that it finds, and the positions of the files
 
 mod found;
 mod parser;

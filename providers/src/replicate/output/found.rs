@@ -1,5 +1,5 @@
-//! What is found in an output: its files, and the rest of it. A null in a list of files is a file
-//! that was withheld, so the positions of the files are known only once the whole output is parsed.
+//! Files of an output, and the rest of it. A null in a list of files is a file that was withheld,
+//! so the positions of the files are known only once the whole output is parsed.
 
 use darkroom_workflows::job::{MadeOutput, OutputSource};
 use serde_json::{Value, json};
