@@ -13,8 +13,10 @@ pub struct Limits {
     pub creates_per_minute: Option<u32>,
     /// Burst of creates. Default: the creates of one second.
     pub create_burst: Option<u32>,
-    /// Other calls per minute. Their burst is the calls of one second.
+    /// Other calls per minute.
     pub reads_per_minute: Option<u32>,
+    /// Burst of other calls. Default: the calls of one second.
+    pub read_burst: Option<u32>,
 }
 
 /// Number of calls since the limits were set.
@@ -47,7 +49,7 @@ impl Buckets {
         };
         Self {
             creates: bucket(limits.creates_per_minute, limits.create_burst),
-            reads: bucket(limits.reads_per_minute, None),
+            reads: bucket(limits.reads_per_minute, limits.read_burst),
             calls: Calls::default(),
         }
     }
