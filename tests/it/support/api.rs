@@ -130,19 +130,24 @@ impl Api {
         request.body(body).send().await.unwrap().status()
     }
 
-    /// Reads the first page of the list of jobs, 100 at most. Retries while the rate limit of lists
-    /// refuses it.
+    /// The client, which retries as callers do: on a loaded machine Temporal may take longer than
+    /// the api waits for it, and a rate limit may refuse a call for a moment.
+    fn retrying_client(&self, budget: Duration) -> Client {
+        self.client.clone().with_retry_budget(budget)
+    }
+
+    /// Reads the first page of the list of jobs, 100 at most.
     pub(crate) async fn list(&self) -> Vec<JobSummary> {
         let list = ListJobs {
             limit: Some(100.try_into().unwrap()),
             ..ListJobs::default()
         };
-        let client = self.client.clone().with_retry_budget(DEADLINE);
+        let client = self.retrying_client(DEADLINE);
         client.list_jobs(&list).await.unwrap().jobs
     }
 
-    /// Creates a job and returns its id. On a loaded machine Temporal may take longer than the api
-    /// waits for it, so this uses an idempotency key and retries, as callers do.
+    /// Creates a job and returns its id. Uses an idempotency key, and retries while the api answers
+    /// 503.
     pub(crate) async fn accepted(&self, body: &Value) -> JobId {
         let key = Uuid::new_v4().to_string();
         let response = self.post_with_key(&key, body).await.unwrap();
@@ -157,7 +162,8 @@ impl Api {
 
     /// Reads a job.
     pub(crate) async fn get(&self, job_id: &JobId) -> Job {
-        self.client.get_job(job_id).await.unwrap()
+        let client = self.retrying_client(DEADLINE);
+        client.get_job(job_id).await.unwrap()
     }
 
     /// Deletes a job.
@@ -191,7 +197,8 @@ impl Api {
     /// Waits until a job has ended, with a deadline for jobs that are delayed on purpose. Follows
     /// the job's events to the last one, then reads the job.
     pub(crate) async fn ended_within(&self, job_id: &JobId, deadline: Duration) -> Job {
-        match tokio::time::timeout(deadline, self.client.wait(job_id)).await {
+        let client = self.retrying_client(deadline);
+        match tokio::time::timeout(deadline, client.wait(job_id)).await {
             Ok(ended) => _ = ended.unwrap(),
             Err(_) => self.panic_about(job_id, deadline).await,
         }
