@@ -83,6 +83,9 @@ enum FaultyRequests {
     All,
 }
 
+/// Name of the stack, and of its directory.
+const STACK: &str = "bad-sources";
+
 /// The job of a case.
 struct Case {
     id: JobId,
@@ -94,7 +97,7 @@ type Cases = BTreeMap<&'static str, Case>;
 
 #[tokio::test]
 async fn bad_sources_and_bad_stores_do_no_harm() {
-    let options = options("bad-sources");
+    let options = options(STACK);
     let ProxiedContext {
         gateway: _gateway,
         proxy,
