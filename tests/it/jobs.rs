@@ -29,7 +29,10 @@ use uuid::Uuid;
 
 use crate::support::{
     api::Api,
-    harness::{bought, cancel_outcome, change_script, count, failure_type, job, sha256, shared},
+    harness::{
+        bought, cancel_outcome, change_script, count, directory_of, failure_type, job, sha256,
+        shared,
+    },
     workflows::{history, is_scheduled, terminate_workflow, workflow_handle},
 };
 
@@ -201,8 +204,7 @@ async fn the_manifest_is_the_record_of_the_job() {
 
 /// Manifest of a job, read from the directory in which the embedded S3 server keeps its files.
 fn manifest(job_id: &JobId) -> Value {
-    let shared = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shared");
-    let path = shared
+    let path = directory_of("shared")
         .join("s3")
         .join(s3::BUCKET)
         .join("jobs")

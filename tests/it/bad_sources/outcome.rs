@@ -1,6 +1,6 @@
 //! Expected end of a job with one output, and the check that a job ends so.
 
-use std::{fmt::Debug, path::Path, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use darkroom_client::types::{
     failure::FailureType,
@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use super::{Case, STACK};
 use crate::support::{
     context::TestContext,
-    harness::{failure_type, until},
+    harness::{directory_of, failure_type, until},
     processes::log_of,
     workflows::{pending_activities, workflow_handle},
 };
@@ -68,7 +68,7 @@ impl TestContext {
     }
 
     /// Waits until an activity of a job is retried, and asserts the type of its last failure. A
-    /// timeout of its heartbeats, which a loaded machine may cause, is none: the next one fails.
+    /// heartbeat timeout, which a loaded machine may cause, is not judged: the next failure is.
     async fn until_retried(&self, id: &JobId, expected: FailureType) {
         let handle = workflow_handle(&self.stack, id).await;
         until(&format!("retry of {id} for {expected}"), async || {
@@ -95,8 +95,7 @@ impl TestContext {
 
 /// Number of attempts of a job to store its output that the worker has logged as failed.
 fn failed_attempts(id: &JobId) -> u32 {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(STACK);
-    let log = log_of(&directory, "worker");
+    let log = log_of(&directory_of(STACK), "worker");
     let failed = log.lines().filter(|line| {
         line.contains(r#""message":"attempt failed""#) && line.contains(&id.to_string())
     });

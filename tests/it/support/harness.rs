@@ -103,10 +103,14 @@ pub(crate) fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// Path of a directory below the target directory, from which the files of earlier runs are
-/// removed.
+/// Path of a directory below the target directory, such as that of the stack with this name.
+pub(crate) fn directory_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// Path of such a directory, from which the files of earlier runs are removed.
 pub(crate) fn fresh_directory(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let directory = directory_of(name);
     if directory.exists() {
         std::fs::remove_dir_all(&directory).unwrap();
     }
